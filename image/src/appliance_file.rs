@@ -71,10 +71,10 @@ impl ApplianceFile {
     }
 
     /// Lines between segments of which nothing comes, in an image with `units`.
-    pub fn useless(&self, units: &ImageUnits) -> Result<Vec<FileError>, Box<FileError>> {
+    pub fn unused_rules(&self, units: &ImageUnits) -> Result<Vec<FileError>, Box<FileError>> {
         let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
         let units: Vec<_> = units.all.iter().map(|it| it.source.unit.clone()).collect();
-        Ok(Segments::of(&settings, &units, (&self.file, &self.text))?.1)
+        Ok(Segments::evaluate(&settings, &units, (&self.file, &self.text))?.1)
     }
 
     /// The reason that the item at `at` gives: its line, its list, its name.

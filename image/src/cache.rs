@@ -14,7 +14,7 @@ pub fn folder(name: &str) -> Option<PathBuf> {
 }
 
 /// Whether a folder of compiled code is there, is the user's, and no one else can write there: of others nothing is run.
-pub fn is_ours(folder: &Path) -> bool {
+pub fn is_private(folder: &Path) -> bool {
     let user = rustix::process::geteuid().as_raw();
     fs::metadata(folder).is_ok_and(|it| it.uid() == user && it.mode() & 0o022 == 0)
 }

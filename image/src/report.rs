@@ -1,11 +1,27 @@
 //! What came up, and how long it took, as tables.
 
 use std::fmt::Write;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use miette::{IntoDiagnostic, WrapErr};
+use miette::{IntoDiagnostic, MietteHandlerOpts, WrapErr};
 use octet_machine::{Boot, Status, UnitState};
+
+/// Runs a whole program, and shows a person its error.
+pub fn exit_code(program: impl FnOnce() -> miette::Result<ExitCode>) -> ExitCode {
+    if !io::stderr().is_terminal() {
+        // In a pipe a message stays on one line, so that it can be searched for.
+        // The only error is that a hook is set already.
+        let _ = miette::set_hook(Box::new(|_| {
+            Box::new(MietteHandlerOpts::new().wrap_lines(false).build())
+        }));
+    }
+    program().unwrap_or_else(|report| {
+        eprintln!("{report:?}");
+        ExitCode::FAILURE
+    })
+}
 
 /// Prints `text`. That its reader has gone, as `head` has after its lines, is no failure: what is left is done unseen.
 ///
@@ -45,10 +61,10 @@ pub fn units(status: &Status) -> String {
 pub fn failed(status: &Status) -> Option<String> {
     let failed = status.units.iter();
     let failed = failed.filter(|unit| matches!(unit.state, UnitState::Failed | UnitState::Backoff));
-    let told: Vec<_> = failed
+    let lines: Vec<_> = failed
         .map(|unit| format!("{}: {}", unit.name, unit.reason.as_deref().unwrap_or("no reason")))
         .collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 /// One line per phase of the boot, then the whole, in the guest's time and in the host's.

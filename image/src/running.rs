@@ -1,15 +1,15 @@
 //! The machines that `cargo image run` boots, and as another shell finds them.
 
+pub mod cluster;
 mod disk;
 mod machines;
+pub mod membership;
 pub mod outside;
-mod place;
 mod progress;
+mod registry;
 mod services;
 pub mod single;
 pub mod socket;
-pub mod together;
-pub mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,8 @@ use crate::target::Target;
 pub use disk::ExistingDisk;
 use disk::WorkingDisk;
 pub use machines::PowerAction;
-use place::RunningMachines;
-pub use place::{Registration, SOCKETS};
+use registry::RunningMachines;
+pub use registry::{Registration, SOCKETS};
 
 /// Which machine is meant cannot be told.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -145,7 +145,7 @@ pub fn machine(
         });
     };
     let disk = WorkingDisk::of(built, node, existing)?;
-    eprintln!("{:10} {}: {}", "disk", disk.path.display(), disk.is);
+    eprintln!("{:10} {}: {}", "disk", disk.path.display(), disk.description);
     Ok(Machine::from_disk(architecture, Disk::new(&disk.path)))
 }
 
@@ -226,7 +226,8 @@ impl Hubs {
 
 /// The machine with this `number`, or the only one that runs from `out`.
 fn find(out: &Path, number: Option<u32>) -> Result<RunningMachines, NotFound> {
-    let mut all = place::all(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
+    let mut all =
+        registry::list(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
     let at = match (number, &all[..]) {
         (_, []) => return Err(NotFound::None { out: out.to_owned() }),
         (None, [_]) => 0,
@@ -262,12 +263,12 @@ mod tests {
         assert_eq!(folder_of(&folder.path().join("octet-b"), Node::Board(3)), sockets[2]);
         let error = control_port(&out, None, None).unwrap_err();
         assert!(error.help().is_some_and(|help| help.to_string().contains("cargo image run")));
-        let first = Registration::take(&out, "one machine", &sockets[0]).unwrap();
+        let first = Registration::register(&out, "one machine", &sockets[0]).unwrap();
         let port = |number, board| control_port(&out, number, board).map_err(|it| it.to_string());
         assert_eq!(port(None, None).unwrap(), sockets[0].join("control"));
         assert!(port(None, Some(3)).unwrap_err().contains("one machine"));
 
-        let second = Registration::take(&out, "a box", &sockets[1]).unwrap();
+        let second = Registration::register(&out, "a box", &sockets[1]).unwrap();
         let error = port(None, None).unwrap_err();
         assert!(error.contains("1: one machine") && error.contains("2: a box"), "{error}");
         assert_eq!(port(Some(1), None).unwrap(), sockets[0].join("control"));
@@ -293,7 +294,7 @@ mod tests {
         let out = folder.path().canonicalize().unwrap().join("other");
         let sockets = folder.path().join("octet-a");
         fs::create_dir_all(&sockets).unwrap();
-        let _place = Registration::take(&out, "one machine", &sockets).unwrap();
+        let _place = Registration::register(&out, "one machine", &sockets).unwrap();
         let option = Out::option(&out);
         assert_eq!(option, format!(" --out {}", out.display()));
         let words: Vec<_> = option.split_whitespace().collect();

@@ -10,7 +10,7 @@ pub fn now() -> Moment {
 }
 
 /// The CPU time that PID 1 has used (`CLOCK_PROCESS_CPUTIME_ID`).
-pub fn used() -> Moment {
+pub fn cpu_time() -> Moment {
     read(ClockId::ProcessCPUTime)
 }
 

@@ -31,7 +31,7 @@ pub fn at_step() {
         "segv" => sys::touch_nothing(),
         "abort" => std::process::abort(),
         "exit" => std::process::exit(3),
-        "overflow" => drop(deeper(1)),
+        "overflow" => drop(recurse(1)),
         // The core hangs.
         "stall" => loop {
             std::thread::park();
@@ -48,6 +48,6 @@ fn is_watched() -> bool {
 }
 
 #[expect(unconditional_recursion, reason = "the fault that is wanted")]
-fn deeper(depth: u64) -> u64 {
-    black_box(deeper(black_box(depth) + 1)) + depth
+fn recurse(depth: u64) -> u64 {
+    black_box(recurse(black_box(depth) + 1)) + depth
 }

@@ -29,7 +29,7 @@ mod units;
 use kernel_modules::{Afterwards, load_list};
 
 /// Ends one of PID 1's own units. An error is logged, and reported to PID 1, which shows it.
-fn end(result: Result<(), String>) -> ExitCode {
+fn finish_unit(result: Result<(), String>) -> ExitCode {
     let Err(problem) = result else { return ExitCode::SUCCESS };
     eprintln!("{problem}");
     // If PID 1 is not there, nobody needs the status.
@@ -50,11 +50,11 @@ pub fn main() -> ExitCode {
             for list in of_router.iter().filter(|_| command_line::is_router()) {
                 failures.extend(load_list(list.as_ref(), Afterwards::Forget));
             }
-            end(if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) })
+            finish_unit(if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) })
         }
-        [command] if command == "mount-data" => end(storage::run()),
-        [command] if command == "mark-slot-good" => end(slot::run()),
-        [command] if command == "serve-port" => end(port::run()),
+        [command] if command == "mount-data" => finish_unit(storage::run()),
+        [command] if command == "mark-slot-good" => finish_unit(slot::run()),
+        [command] if command == "serve-port" => finish_unit(port::run()),
         _ => {
             eprintln!("octet-init is PID 1 of an Octet appliance and does nothing elsewhere");
             ExitCode::from(2)

@@ -22,7 +22,7 @@ use std::time::Duration;
 use octet_control::file::Relayed;
 use octet_control::{
     By, Client, ClientMessage, Connection, Decoder, Failure, FailureCode, FilePiece, INIT, PORT,
-    Reply, ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
+    Reply, ReplyBody, Request, SOCKETS, STATUS, UnitName, connect_failure, encode, no_answer,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::net::sockopt::Timeout;
@@ -40,21 +40,21 @@ pub const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// How often, and at which interval, the unit checks before its end whether all requests are
 /// answered: a quarter of a second in all.
-const LAST: u32 = 25;
-const LAST_DELAY: Duration = Duration::from_millis(10);
+const DRAIN_ATTEMPTS: u32 = 25;
+const DRAIN_DELAY: Duration = Duration::from_millis(10);
 
 /// Maximum number of pending requests; with one more, the oldest is dropped.
-const MAX_OPEN: usize = 32;
+const MAX_PENDING: usize = 32;
 
 /// Event number of the reading thread, besides the port (0) and the end (1): a unit can accept more
 /// data.
-const ROOM: u64 = 2;
+const WRITABLE: u64 = 2;
 
 /// Stack size of a request's thread, in bytes.
-const STACK: usize = 128 << 10;
+const STACK_SIZE: usize = 128 << 10;
 
 /// The verb of PID 1 of which only the last request counts: a new request replaces the one before.
-const WATCH: &str = "watch";
+const WATCH_VERB: &str = "watch";
 
 /// Serves the port, if there is one.
 pub fn run() -> Result<(), String> {
@@ -91,9 +91,9 @@ struct Port {
     sockets: PathBuf,
     /// The epoll descriptor of the reading thread: it watches the port, and units that can accept
     /// more of a file.
-    wait: OwnedFd,
+    epoll: OwnedFd,
     /// Bytes of files that wait here for units.
-    held: Arc<AtomicUsize>,
+    buffered: Arc<AtomicUsize>,
     shared: Mutex<Shared>,
 }
 
@@ -102,12 +102,12 @@ struct Shared {
     /// Number of previous users of the port.
     user: u64,
     /// Number of requests so far.
-    asked: u64,
+    request_count: u64,
     /// Pending requests, in order.
-    open: BTreeMap<u64, Asked>,
+    pending: BTreeMap<u64, PendingRequest>,
 }
 
-struct Asked {
+struct PendingRequest {
     id: u64,
     /// The connection to the unit, once it exists.
     stream: Option<UnixStream>,
@@ -118,7 +118,7 @@ struct Asked {
 
 /// A request of a user.
 #[derive(Clone, Copy)]
-struct Ticket {
+struct RequestKey {
     user: u64,
     number: u64,
     id: u64,
@@ -135,26 +135,26 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
     epoll::add(&wait, &file, epoll::EventData::new_u64(0), flags)?;
     epoll::add(&wait, &asked_to_stop, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
     let mut reader = file.try_clone()?;
-    let shared = Shared { file, user: 0, asked: 0, open: BTreeMap::new() };
-    let (sockets, held, shared) = (sockets.to_owned(), Arc::default(), Mutex::new(shared));
-    let port = Arc::new(Port { sockets, wait, held, shared });
+    let shared = Shared { file, user: 0, request_count: 0, pending: BTreeMap::new() };
+    let (sockets, buffered, shared) = (sockets.to_owned(), Arc::default(), Mutex::new(shared));
+    let port = Arc::new(Port { sockets, epoll: wait, buffered, shared });
     let (mut connection, mut buffer) = (Connection::default(), [0; 16 << 10]);
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => {
-                port.start_afresh();
+                port.reset();
                 connection = Connection::default();
             }
             Ok(count) => {
                 for message in connection.received(&buffer[..count], false) {
                     match message {
-                        ClientMessage::Request(request) => port.take(request),
-                        ClientMessage::Piece(piece) => port.hand_over(piece),
+                        ClientMessage::Request(request) => port.start_request(request),
+                        ClientMessage::Piece(piece) => port.forward_piece(piece),
                     }
                 }
                 let user = port.shared().user;
                 // The user may have disconnected.
-                let _ = port.say(user, connection.pending());
+                let _ = port.send_to_user(user, connection.pending());
                 connection.sent(connection.pending_count());
                 continue;
             }
@@ -162,8 +162,8 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        let _ = epoll::wait(&port.wait, &mut [MaybeUninit::uninit(); 1], None);
-        port.shared().open.values_mut().for_each(Asked::forward);
+        let _ = epoll::wait(&port.epoll, &mut [MaybeUninit::uninit(); 1], None);
+        port.shared().pending.values_mut().for_each(PendingRequest::send_buffered);
         if (&asked_to_stop).read(&mut [0]).is_ok() {
             port.stop();
             return Ok(());
@@ -177,11 +177,11 @@ impl Port {
     }
 
     /// The user has disconnected; the next one must not receive answers to his requests.
-    fn start_afresh(&self) {
+    fn reset(&self) {
         let mut shared = self.shared();
         shared.user += 1;
-        while let Some((_, asked)) = shared.open.pop_first() {
-            asked.end();
+        while let Some((_, pending)) = shared.pending.pop_first() {
+            pending.shut_down();
         }
     }
 
@@ -190,106 +190,106 @@ impl Port {
     fn stop(&self) {
         // PID 1 answers a request to shut down, and then ends this unit: that answer may not have
         // been relayed yet.
-        let answered = || self.shared().open.values().all(|asked| asked.watches);
-        for _ in 0..LAST {
+        let answered = || self.shared().pending.values().all(|pending| pending.watches);
+        for _ in 0..DRAIN_ATTEMPTS {
             if answered() {
                 break;
             }
-            thread::sleep(LAST_DELAY);
+            thread::sleep(DRAIN_DELAY);
         }
         let (user, open) = {
             let mut shared = self.shared();
-            (shared.user, std::mem::take(&mut shared.open))
+            (shared.user, std::mem::take(&mut shared.pending))
         };
-        for Asked { id, .. } in open.into_values().filter(|asked| !asked.watches) {
+        for PendingRequest { id, .. } in open.into_values().filter(|it| !it.watches) {
             let help = "ask again: PID 1 is at the port now, or the unit is again";
             let failure = Failure::new(FailureCode::Failed, "the control port is stopped", help);
             let reply = Reply { id, body: ReplyBody::Error(failure) };
             // The user may have disconnected.
-            let _ = self.say(user, &framed(serde_json::to_vec(&reply)));
+            let _ = self.send_to_user(user, &to_frame(serde_json::to_vec(&reply)));
         }
     }
 
     /// Starts a thread for a request.
-    fn take(self: &Arc<Self>, request: Request) {
+    fn start_request(self: &Arc<Self>, request: Request) {
         let mut shared = self.shared();
         let is_init = request.unit.as_ref().is_none_or(|unit| unit.as_str() == INIT);
-        let watches = is_init && request.verb == WATCH;
-        let given_up = |it: &Asked| it.id == request.id || watches && it.watches;
-        shared.open.retain(|_, it| !given_up(it) || it.end());
-        if shared.open.len() >= MAX_OPEN
-            && let Some((_, oldest)) = shared.open.pop_first()
+        let watches = is_init && request.verb == WATCH_VERB;
+        let is_replaced = |it: &PendingRequest| it.id == request.id || watches && it.watches;
+        shared.pending.retain(|_, it| !is_replaced(it) || it.shut_down());
+        if shared.pending.len() >= MAX_PENDING
+            && let Some((_, oldest)) = shared.pending.pop_first()
         {
-            oldest.end();
+            oldest.shut_down();
         }
-        shared.asked += 1;
-        let ticket = Ticket { user: shared.user, number: shared.asked, id: request.id };
-        let relayed = Relayed::new(&self.held);
-        let asked = Asked { id: request.id, stream: None, relayed, watches };
-        shared.open.insert(ticket.number, asked);
+        shared.request_count += 1;
+        let key = RequestKey { user: shared.user, number: shared.request_count, id: request.id };
+        let relayed = Relayed::new(&self.buffered);
+        let pending = PendingRequest { id: request.id, stream: None, relayed, watches };
+        shared.pending.insert(key.number, pending);
         drop(shared);
         let port = Arc::clone(self);
         let work = move || {
-            if let Err(failure) = port.ask(ticket, request) {
-                port.end(ticket, &Reply { id: ticket.id, body: ReplyBody::Error(failure) });
+            if let Err(failure) = port.relay_request(key, request) {
+                port.finish_request(key, &Reply { id: key.id, body: ReplyBody::Error(failure) });
             }
         };
-        if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(work) {
+        if let Err(error) = thread::Builder::new().stack_size(STACK_SIZE).spawn(work) {
             eprintln!("a request finds no thread: {error}");
-            self.shared().open.remove(&ticket.number);
+            self.shared().pending.remove(&key.number);
         }
     }
 
     /// Sends the request to the unit, and relays its answer to the end.
-    fn ask(&self, ticket: Ticket, mut request: Request) -> Result<(), Failure> {
+    fn relay_request(&self, key: RequestKey, mut request: Request) -> Result<(), Failure> {
         let unit = request.take_unit();
         let unit = unit.as_ref().map_or(INIT, UnitName::as_str);
         request.by = Some(By::Port);
-        let broken = |error: io::Error| silent(unit, &error.to_string());
+        let broken = |error: io::Error| no_answer(unit, &error.to_string());
         let mut stream = match connect(&self.sockets.join(format!("{unit}.sock"))) {
             Ok(stream) => stream,
             Err(error) if unit == INIT => return Err(broken(error)),
-            Err(error) => return Err(why_not(unit, &self.status(), &error.to_string())),
+            Err(error) => return Err(connect_failure(unit, &self.status(), &error.to_string())),
         };
         {
             let mut shared = self.shared();
             // The request may have been dropped meanwhile.
-            let Some(asked) = shared.open.get_mut(&ticket.number) else { return Ok(()) };
-            let to_unit = asked.stream.insert(stream.try_clone().map_err(broken)?);
+            let Some(pending) = shared.pending.get_mut(&key.number) else { return Ok(()) };
+            let to_unit = pending.stream.insert(stream.try_clone().map_err(broken)?);
             // Edge-triggered: reported once each time there is room again, and ignored as long as
             // no data waits.
             let flags = epoll::EventFlags::OUT | epoll::EventFlags::ET;
-            let data = epoll::EventData::new_u64(ROOM);
-            epoll::add(&self.wait, to_unit, data, flags).map_err(|error| broken(error.into()))?;
+            let data = epoll::EventData::new_u64(WRITABLE);
+            epoll::add(&self.epoll, to_unit, data, flags).map_err(|error| broken(error.into()))?;
         }
         write(&stream, &ClientMessage::Request(request)).map_err(broken)?;
         let (mut decoder, mut buffer) = (Decoder::default(), [0; 16 << 10]);
         loop {
             while let Some(payload) =
-                decoder.next_payload().map_err(|error| silent(unit, &error.to_string()))?
+                decoder.next_payload().map_err(|error| no_answer(unit, &error.to_string()))?
             {
                 let reply: Reply = serde_json::from_slice(&payload)
-                    .map_err(|_| silent(unit, "it does not speak the control protocol"))?;
+                    .map_err(|_| no_answer(unit, "it does not speak the control protocol"))?;
                 // Replies to other requests are ignored.
-                if reply.id != ticket.id {
+                if reply.id != key.id {
                     continue;
                 }
                 if let ReplyBody::Want(want) = reply.body {
                     // The request may have been dropped meanwhile.
                     let mut shared = self.shared();
-                    let Some(asked) = shared.open.get_mut(&ticket.number) else { return Ok(()) };
-                    asked.relayed.want(want)?;
+                    let Some(pending) = shared.pending.get_mut(&key.number) else { return Ok(()) };
+                    pending.relayed.want(want)?;
                 }
                 if reply.body.is_last() {
-                    self.end(ticket, &reply);
+                    self.finish_request(key, &reply);
                     return Ok(());
                 }
-                if self.say(ticket.user, &framed(serde_json::to_vec(&reply))).is_err() {
+                if self.send_to_user(key.user, &to_frame(serde_json::to_vec(&reply))).is_err() {
                     return Ok(());
                 }
             }
             match stream.read(&mut buffer) {
-                Ok(0) => return Err(silent(unit, "it closed the connection")),
+                Ok(0) => return Err(no_answer(unit, "it closed the connection")),
                 Ok(count) => decoder.push(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(broken(error)),
@@ -307,37 +307,37 @@ impl Port {
     /// Forwards a piece of a file to the unit that has requested it. A piece for a request that is
     /// already answered is dropped: the two may have crossed. What the unit does not read yet is
     /// queued here, without blocking.
-    fn hand_over(&self, piece: FilePiece) {
+    fn forward_piece(&self, piece: FilePiece) {
         let mut shared = self.shared();
         let (id, user) = (piece.id, shared.user);
-        let asked = shared.open.iter_mut().find(|(_, asked)| asked.id == id);
-        let Some((&number, asked)) = asked else { return };
-        match asked.relayed.take(piece) {
-            Ok(()) => asked.forward(),
+        let pending = shared.pending.iter_mut().find(|(_, pending)| pending.id == id);
+        let Some((&number, pending)) = pending else { return };
+        match pending.relayed.take(piece) {
+            Ok(()) => pending.send_buffered(),
             Err(failure) => {
                 // The request is removed before its connection ends, or the unit's thread would
                 // answer first that the unit has closed it.
-                if let Some(asked) = shared.open.remove(&number) {
-                    asked.end();
+                if let Some(pending) = shared.pending.remove(&number) {
+                    pending.shut_down();
                 }
                 drop(shared);
                 let reply = Reply { id, body: ReplyBody::Error(failure) };
                 // The user may have disconnected.
-                let _ = self.say(user, &framed(serde_json::to_vec(&reply)));
+                let _ = self.send_to_user(user, &to_frame(serde_json::to_vec(&reply)));
             }
         }
     }
 
     /// Sends the last reply to a request, if it is still pending.
-    fn end(&self, ticket: Ticket, reply: &Reply) {
-        if self.shared().open.remove(&ticket.number).is_some() {
+    fn finish_request(&self, key: RequestKey, reply: &Reply) {
+        if self.shared().pending.remove(&key.number).is_some() {
             // The user may have disconnected.
-            let _ = self.say(ticket.user, &framed(serde_json::to_vec(reply)));
+            let _ = self.send_to_user(key.user, &to_frame(serde_json::to_vec(reply)));
         }
     }
 
     /// Sends all of `bytes` to `user`.
-    fn say(&self, user: u64, mut bytes: &[u8]) -> io::Result<()> {
+    fn send_to_user(&self, user: u64, mut bytes: &[u8]) -> io::Result<()> {
         let mut shared = self.shared();
         while !bytes.is_empty() {
             if shared.user != user {
@@ -360,9 +360,9 @@ impl Port {
     }
 }
 
-impl Asked {
+impl PendingRequest {
     /// Sends the unit as much of the file as it accepts now.
-    fn forward(&mut self) {
+    fn send_buffered(&mut self) {
         let Some(stream) = &self.stream else { return };
         while let Some(pending) = self.relayed.pending() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -380,7 +380,7 @@ impl Asked {
     }
 
     /// Nobody waits for the answer any more. Returns false: the request is not kept.
-    fn end(&self) -> bool {
+    fn shut_down(&self) -> bool {
         if let Some(stream) = &self.stream {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -399,14 +399,14 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 
 /// Writes all of `message`.
 fn write(stream: &UnixStream, message: &ClientMessage) -> io::Result<()> {
-    let frame = framed(serde_json::to_vec(message));
+    let frame = to_frame(serde_json::to_vec(message));
     let sent = rustix::net::send(stream, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
     let unread = || io::Error::other("it does not read its requests");
     if sent == frame.len() { Ok(()) } else { Err(unread()) }
 }
 
 /// Encodes a message or a reply as a frame; empty if it does not fit.
-fn framed(json: serde_json::Result<Vec<u8>>) -> Vec<u8> {
+fn to_frame(json: serde_json::Result<Vec<u8>>) -> Vec<u8> {
     let mut frame = Vec::new();
     let _ = encode(&json.unwrap_or_default(), &mut frame);
     frame

@@ -12,15 +12,15 @@ pub fn load() -> Result<Vec<Unit>, String> {
     // Without a disk there is nothing to mount, and without a boot loader nothing to count. These
     // units remain for those that need them, and run nothing.
     if command_line::data_in_memory() {
-        run_nothing(&mut units, "data");
+        disable(&mut units, "data");
     }
     if matches!(command_line::value("slot"), Ok(None)) {
-        run_nothing(&mut units, "slot");
+        disable(&mut units, "slot");
     }
     Ok(units)
 }
 
-fn run_nothing(units: &mut [Unit], name: &str) {
+fn disable(units: &mut [Unit], name: &str) {
     for unit in units.iter_mut().filter(|unit| unit.name.as_str() == name) {
         unit.unit_type = UnitType::Target;
         unit.exec = None;

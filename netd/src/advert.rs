@@ -35,7 +35,7 @@ impl AdvertisedAddress {
                 return Err(InvalidLease::Version(address));
             };
             let is_inside = |plan: &RouterPlan| {
-                plan.network6.has(ip) || address.reaches(plan.network6.host(0, 1).into())
+                plan.network6.contains(ip) || address.is_on_link(plan.network6.host(0, 1).into())
             };
             if router.is_some_and(is_inside) {
                 return Err(InvalidLease::Inside(address));
@@ -60,7 +60,7 @@ impl AdvertisedAddress {
     }
 
     /// Remaining lifetime of the address in seconds; `None`: unlimited.
-    pub fn address_left(&self, now: Duration) -> Option<u32> {
+    pub fn address_remaining(&self, now: Duration) -> Option<u32> {
         let left = self.address_until?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
     }

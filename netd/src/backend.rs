@@ -10,7 +10,7 @@ use crate::conntrack::TrackedFlow;
 use crate::generation::Author;
 use crate::observed::{Observed, StaticNeighbour};
 use crate::plan::PlanStep;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 use crate::rules::NodeTables;
 
 /// Dropped frames, by port and then by the reason for the drop.
@@ -69,7 +69,7 @@ pub trait Backend {
     fn drops(&self) -> impl Future<Output = Result<Drops, BackendError>>;
 
     /// How many new flows each rule of a router has allowed, by the name of its chain.
-    fn lines(&self) -> impl Future<Output = Result<BTreeMap<String, u64>, BackendError>>;
+    fn rule_counters(&self) -> impl Future<Output = Result<BTreeMap<String, u64>, BackendError>>;
 
     /// Starts recording received packets, and clears what was recorded before.
     fn watch(&self) -> impl Future<Output = Result<(), BackendError>>;
@@ -80,11 +80,11 @@ pub trait Backend {
     ///
     /// # Errors
     /// Nothing is being recorded, or the kernel does not answer.
-    fn came(&self) -> impl Future<Output = Result<ReceivedProbes, BackendError>>;
+    fn received(&self) -> impl Future<Output = Result<ReceivedProbes, BackendError>>;
 
     /// Adds a neighbour entry for an address on a link; the kernel verifies it by its own neighbour
     /// discovery.
-    fn introduce(
+    fn set_neighbour(
         &self,
         neighbour: &StaticNeighbour,
     ) -> impl Future<Output = Result<(), BackendError>>;

@@ -24,18 +24,18 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::BackendError;
 use crate::changes::ChangeNotices;
+use crate::config::{NetworkConfig, NodeFacts};
 use crate::generation::Generations;
 use crate::kernel::NetKernel;
 use crate::network::Network;
 use crate::pace::PollPace;
 use crate::serve::{LIMITS, NetdCommand, ServeState, verbs};
-use crate::told::{NetworkConfig, NodeFacts};
 
 /// Why netd ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum NetdError {
     #[error("{0}")]
-    Told(Failure),
+    Config(Failure),
     /// The list of units, which names the gate's ports, cannot be read.
     #[error("{UNITS}: {0}")]
     Units(io::Error),
@@ -58,17 +58,17 @@ pub fn run(mut given: UnitEnvironment) -> Result<(), NetdError> {
     let units: Vec<Unit> = serde_json::from_slice(&units)
         .map_err(|error| NetdError::Units(io::Error::other(error)))?;
     let node = Arc::new(NodeFacts::new(units));
-    let told = NetworkConfig::read(&node, Which::InForce).map_err(NetdError::Told)?;
+    let config = NetworkConfig::read(&node, Which::InForce).map_err(NetdError::Config)?;
     let listener = given.socket("control")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()?;
-    LocalSet::new().block_on(&runtime, serve(told, node, listener, given.callers))
+    LocalSet::new().block_on(&runtime, serve(config, node, listener, given.callers))
 }
 
 async fn serve(
-    told: NetworkConfig,
+    config: NetworkConfig,
     node: Arc<NodeFacts>,
     listener: StdListener,
     callers: Callers,
@@ -82,9 +82,11 @@ async fn serve(
     let (connection, handle, _unasked) = new_connection()?;
     tokio::spawn(connection);
     let kernel = NetKernel::new(handle);
-    let (sender, mut wishes) = channel(1);
-    let shared = Rc::new(ServeState::new(kernel.clone(), Arc::clone(&node), sender));
-    let mut network = Network::new(told, node, kernel, Rc::clone(&shared));
+    let (sender, mut commands) = channel(1);
+    let config = Arc::new(config);
+    let shared = ServeState::new(kernel.clone(), Arc::clone(&node), Arc::clone(&config), sender);
+    let shared = Rc::new(shared);
+    let mut network = Network::new(config, node, kernel, Rc::clone(&shared));
     network.begin().await?;
     if let Err(error) = notify_ready() {
         say!("cannot notify PID 1: {error}");
@@ -95,26 +97,26 @@ async fn serve(
         let due = network.due();
         tokio::select! {
             _ = end.recv() => return Ok(()),
-            Some(wish) = wishes.recv() => match wish {
+            Some(command) = commands.recv() => match command {
                 // The client may have disconnected.
-                NetdCommand::Told { told, done } => {
-                    let _ = done.send(network.change(*told).await?);
+                NetdCommand::ApplyConfig { config, done } => {
+                    let _ = done.send(network.change(*config).await?);
                 }
-                NetdCommand::Leased { link, lease, done } => {
+                NetdCommand::SetLease { link, lease, done } => {
                     let _ = done.send(network.lease(&link, lease).await?);
                 }
-                NetdCommand::Advertised { link, advert, done } => {
+                NetdCommand::SetAdvertisement { link, advert, done } => {
                     let _ = done.send(network.advert(&link, advert).await?);
                 }
-                NetdCommand::Plugged { device, mac, done } => {
-                    let _ = done.send(network.plug(&device, &mac).await?);
+                NetdCommand::BindPort { device, mac, done } => {
+                    let _ = done.send(network.bind_port(&device, &mac).await?);
                 }
             },
             changed = changed(&changes, pace.next()) => {
                 changed?;
                 let began = Instant::now();
                 network.settle().await?;
-                pace.looked(began, Instant::now());
+                pace.observed(began, Instant::now());
             }
             author = generations.next() => network.rules_changed(&author?).await,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {

@@ -46,15 +46,15 @@ pub struct Author {
 
 pub struct Generations {
     socket: TokioSocket,
-    heard: EarlyNotice,
+    notice: EarlyNotice,
 }
 
 /// What was reported about a transaction before its author is known.
 #[derive(Debug, Default)]
 pub struct EarlyNotice {
     /// Whether the table of [`OTHERS`] was changed.
-    theirs: bool,
-    ours: bool,
+    of_forward: bool,
+    of_others: bool,
 }
 
 impl Generations {
@@ -62,7 +62,7 @@ impl Generations {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         set_socket_recv_buffer_size_force(socket.socket_ref(), ROOM)?;
         socket.socket_mut().bind(&SocketAddr::new(0, GROUP))?;
-        Ok(Self { socket, heard: EarlyNotice::default() })
+        Ok(Self { socket, notice: EarlyNotice::default() })
     }
 
     /// Waits for the next process that changes something besides forward's table.
@@ -70,12 +70,12 @@ impl Generations {
         loop {
             match self.socket.recv_from_full().await {
                 Ok((bytes, _)) => {
-                    if let Some(author) = self.heard.take(&bytes) {
+                    if let Some(author) = self.notice.take(&bytes) {
                         return Ok(author);
                     }
                 }
                 Err(error) if error.raw_os_error() == Some(TOO_MUCH) => {
-                    self.heard = EarlyNotice::default();
+                    self.notice = EarlyNotice::default();
                     return Ok(Author { pid: 0, name: "somebody".into() });
                 }
                 Err(error) => return Err(error),
@@ -89,17 +89,17 @@ impl EarlyNotice {
     /// changed something besides forward's table, or whose changes are unknown.
     pub fn take(&mut self, bytes: &[u8]) -> Option<Author> {
         let Ok(messages) = messages(bytes) else {
-            self.ours = true;
+            self.of_others = true;
             return None;
         };
         let mut found = None;
         for (kind, body) in messages {
             if kind != NEW {
                 let is_theirs = table(body).is_ok_and(|table| table == Some(OTHERS));
-                *if is_theirs { &mut self.theirs } else { &mut self.ours } = true;
+                *if is_theirs { &mut self.of_forward } else { &mut self.of_others } = true;
                 continue;
             }
-            let Self { theirs, ours } = std::mem::take(self);
+            let Self { of_forward: theirs, of_others: ours } = std::mem::take(self);
             if ours || !theirs {
                 let nobody = Author { pid: 0, name: "somebody".into() };
                 found = Some(author(body).unwrap_or(nobody));

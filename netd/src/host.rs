@@ -1,23 +1,22 @@
 //! The table `octet_fw` of a node that is not a router: what it accepts from the network, and what
-//! its units may send to each other. It is rendered as one nft transaction.
+//! its units may send to each other.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use octet_appliance::{Port, Protocol, Unit};
 
 use crate::manager::Addresses;
 use crate::on_board::{self, OnBoard};
-use crate::paths::{self, Lets, PathDevices};
+use crate::paths::{self, BoardAllows, PathDevices};
 use crate::router::built_in::ENROLMENT;
 use crate::router::chain::{Declared, Hook, NftChain, NftRule, rules};
-use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY};
+use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY, TABLE};
+use crate::router::table::NftTable;
 use crate::router::text::{list, over};
-use crate::watch;
 
 /// Units whose ports are open by default: the unit, one of its ports (all if `None`), and the
 /// counter of accepted flows.
-const DOORS: [(&str, Option<&str>, &str); 2] =
+const OPEN_UNITS: [(&str, Option<&str>, &str); 2] =
     [("gate", None, "gate"), (paths::UNIT, Some("links"), "links")];
 
 /// Ports that are open to every source address.
@@ -31,7 +30,7 @@ pub struct OpenPorts {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inbound {
-    pub doors: Vec<OpenPorts>,
+    pub open_ports: Vec<OpenPorts>,
     /// Whether answers of DHCP servers and router advertisements are accepted.
     pub dhcp: bool,
     /// Whether echo requests are answered: the router of a box uses them to check that a board is
@@ -62,7 +61,7 @@ impl OpenPorts {
     /// The ports of `units` that policies allow, without those that `others` cover. Policies may
     /// allow more ports than units listen on; the others behave like any closed port. Traffic of
     /// neighbours and path ends for `forward` uses its own devices, whatever the policies allow.
-    fn of_lines(units: &[Unit], lets: &Lets, others: &[Self]) -> Self {
+    fn of_policies(units: &[Unit], lets: &BoardAllows, others: &[Self]) -> Self {
         let is_let = |port: &&Port| {
             let lets = lets.ports.iter().filter(|(protocol, _)| *protocol == port.protocol);
             let mut ports = lets.map(|(_, it)| it.first..=it.last);
@@ -101,51 +100,29 @@ impl Inbound {
         units: &[Unit],
         (dhcp, pings): (bool, bool),
         enrolment: &[Addresses],
-        lines: Lets,
+        lines: BoardAllows,
     ) -> Self {
-        let mut doors = DOORS.map(|(unit, port, of)| OpenPorts::of(units, unit, port, of)).to_vec();
-        doors.push(OpenPorts::of_lines(units, &lines, &doors));
+        let mut open_ports =
+            OPEN_UNITS.map(|(unit, port, of)| OpenPorts::of(units, unit, port, of)).to_vec();
+        open_ports.push(OpenPorts::of_policies(units, &lines, &open_ports));
         let enrolment = enrolment.to_vec();
         let (on_board, paths) = (OnBoard::of(units), PathDevices::of(units, lines));
-        Self { doors, dhcp, pings, enrolment, on_board, paths }
+        Self { open_ports, dhcp, pings, enrolment, on_board, paths }
     }
 
-    /// The transaction that loads the rules. Whatever was loaded before, there is no moment without
-    /// rules or with half of them, and counters keep their values. Chains are declared first so
-    /// that the flush finds them, and are then filled. It removes the guard of a node that was a
-    /// router before, because its ports do not concern a host, and any watch table: a netd that has
-    /// just started records nothing.
-    pub fn text(&self) -> String {
+    /// The table of these rules.
+    pub fn table(&self) -> NftTable {
         let of_paths = self.paths.as_ref().map(|_| paths::FRAME).into_iter().flatten();
-        let mut frame = String::new();
-        for it in COUNTERS.into_iter().chain([Declared::Set(on_board::SET, on_board::KIND)]) {
-            let _ = write!(frame, "{it}");
+        let own_ports = Declared::Set(on_board::SET, on_board::KIND);
+        let frame = COUNTERS.into_iter().chain([own_ports]).chain(on_board::FRAME);
+        let chains = self.chains().into_iter().map(|(name, chain)| (name.to_owned(), chain));
+        NftTable {
+            name: ("inet", TABLE),
+            frame: frame.chain(of_paths).chain(CHAINS).collect(),
+            counters: BTreeSet::new(),
+            sets: vec![self.on_board.set()],
+            chains: chains.collect(),
         }
-        for it in on_board::FRAME.into_iter().chain(of_paths).chain(CHAINS) {
-            let _ = write!(frame, "{it}");
-        }
-        let mut chains = String::new();
-        for (name, rules) in self.chains() {
-            let _ = write!(chains, "  chain {name} {{\n{rules}  }}\n");
-        }
-        let (set, kind) = (on_board::SET, on_board::KIND);
-        let elements = match self.on_board.elements() {
-            none if none.is_empty() => String::new(),
-            some => format!(" elements = {{ {} }}", list(some)),
-        };
-        let watch = watch::end();
-        format!(
-            "table netdev octet_guard {{ }}
-delete table netdev octet_guard
-{watch}table inet octet_fw {{
-{frame}}}
-flush table inet octet_fw
-flush set inet octet_fw {set}
-table inet octet_fw {{
-  set {set} {{ {kind};{elements} }}
-{chains}}}
-"
-        )
     }
 
     /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), group queries of
@@ -159,11 +136,11 @@ table inet octet_fw {{
         let paths = self.paths.as_ref();
         let with = |rules: fn() -> Vec<NftRule>| paths.map(|_| rules()).unwrap_or_default();
         let mut chains = vec![on_board::chain()];
-        chains.extend(paths.map(|paths| paths.chains(paths.lines())).into_iter().flatten());
+        chains.extend(paths.map(|paths| paths.chains(paths.allow_rules())).into_iter().flatten());
         let [longest, longest6] = LONGEST_ERROR;
         let errors = over(ERRORS);
         let known_error = [
-            with(of_links),
+            with(link_errors),
             rules![
                 "ip length > {longest} counter name icmp_error drop",
                 "ip6 length > {longest6} counter name icmp_error drop",
@@ -182,7 +159,7 @@ table inet octet_fw {{
                 "icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept",
                 "ct state invalid counter name denied drop",
             ],
-            self.open(),
+            self.open_rules(),
             if self.dhcp { DHCP.map(NftRule::from).into() } else { vec![] },
             if self.pings { PINGS.map(NftRule::from).into() } else { vec![] },
             rules!["counter name denied drop"],
@@ -201,9 +178,9 @@ table inet octet_fw {{
     }
 
     /// Rules for ports that are open to everybody, and for those open to some sources.
-    fn open(&self) -> Vec<NftRule> {
-        let mut open: Vec<_> = self.doors.iter().flat_map(OpenPorts::rules).collect();
-        open.extend(self.paths.iter().flat_map(PathDevices::open));
+    fn open_rules(&self) -> Vec<NftRule> {
+        let mut open: Vec<_> = self.open_ports.iter().flat_map(OpenPorts::rules).collect();
+        open.extend(self.paths.iter().flat_map(PathDevices::link_rules));
         if !self.enrolment.is_empty() {
             let v4 = list(self.enrolment.iter().map(|(v4, _)| v4));
             let v6 = list(self.enrolment.iter().map(|(_, v6)| v6));
@@ -249,7 +226,7 @@ const PINGS: [&str; 2] = [
 ];
 
 /// ICMP errors about link-local traffic, which has no router on its route.
-fn of_links() -> Vec<NftRule> {
+fn link_errors() -> Vec<NftRule> {
     let links = paths::LINKS;
     rules!["ct original ip saddr {links} ct reply ip saddr {links} counter name icmp_error drop"]
 }
@@ -257,6 +234,8 @@ fn of_links() -> Vec<NftRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::firewall::LoadedChains;
+    use crate::rules::NodeTables;
     use octet_appliance::{PortRange, TrafficKind, UnitSource};
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -274,8 +253,8 @@ mod tests {
     fn as_it_was_looked_at() {
         let units =
             [unit("web", "ports.http = \"tcp/80\"\n"), unit("gate", "ports.gate = \"tcp/4040\"\n")];
-        let of = |units: &[Unit], dhcp, lines: &Lets| {
-            Inbound::of(units, (dhcp, dhcp), &[], lines.clone()).text()
+        let of = |units: &[Unit], dhcp, lines: &BoardAllows| {
+            Inbound::of(units, (dhcp, dhcp), &[], lines.clone())
         };
         let host = |n: u16| {
             (
@@ -283,7 +262,8 @@ mod tests {
                 Ipv6Addr::new(0xfd6f, 0x6374, 0x6574, n, 0, 0, 0, 2),
             )
         };
-        let manager = Inbound::of(&units, (true, true), &[host(1), host(3)], Lets::default());
+        let manager =
+            Inbound::of(&units, (true, true), &[host(1), host(3)], BoardAllows::default());
         let forward = "ports.links = \"udp/51820\"\nports.control = \"udp/4042\"\nports.path = \"udp/4043\"\nports.metrics = \"tcp/4044\"\n";
         let forwards = [&units[..], &[unit("forward", forward)]].concat();
         let lines = [
@@ -307,13 +287,14 @@ mod tests {
             (Protocol::Udp, ports(80, 80)),
             (Protocol::Udp, ports(4042, 4043)),
         ];
-        let lines = Lets { paths: lines.into(), plain, ports };
-        for (name, text) in [
+        let lines = BoardAllows { paths: lines.into(), plain, ports };
+        for (name, inbound) in [
             ("gate-and-dhcp.nft", of(&units, true, &lines)),
-            ("closed.nft", of(&units[..1], false, &Lets::default())),
-            ("manager.nft", manager.text()),
+            ("closed.nft", of(&units[..1], false, &BoardAllows::default())),
+            ("manager.nft", manager),
             ("forward.nft", of(&forwards, true, &lines)),
         ] {
+            let text = NodeTables::host(&inbound).whole(&LoadedChains::default());
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata").join(name);
             if std::env::var_os("OCTET_WRITE_GOLDEN").is_some() {
                 std::fs::write(&file, &text).unwrap();
@@ -329,9 +310,10 @@ mod tests {
             tcp: BTreeSet<u16>, udp: BTreeSet<u16>, dhcp: bool, enrolment: Vec<Addresses>, has_paths: bool,
         ) {
             let manages = !enrolment.is_empty();
-            let doors = vec![OpenPorts { tcp: tcp.clone(), udp: udp.clone(), counter: "gate" }];
+            let open_ports = vec![OpenPorts { tcp: tcp.clone(), udp: udp.clone(), counter: "gate" }];
             let paths = has_paths.then(PathDevices::default);
-            let text = Inbound { doors, dhcp, pings: dhcp, enrolment, on_board: OnBoard::default(), paths }.text();
+            let text = Inbound { open_ports, dhcp, pings: dhcp, enrolment, on_board: OnBoard::default(), paths };
+            let text = text.table().whole([].into_iter());
             prop_assert!(!text.contains('$'));
             prop_assert!(!text.replace("@own_ports", "").replace("@path_pings", "").contains('@'));
             let lines: Vec<_> = text.lines().map(str::trim).collect();

@@ -18,8 +18,8 @@ use crate::conntrack::{self, TrackedFlow};
 use crate::generation::Author;
 use crate::observed::{Observed, StaticNeighbour};
 use crate::plan::PlanStep;
-use crate::plugged::PortBindings;
-use crate::router::firewall::{self, There};
+use crate::port_bindings::PortBindings;
+use crate::router::firewall::{self, LoadedChains};
 use crate::router::guard;
 use crate::rules::NodeTables;
 use crate::watch;
@@ -46,8 +46,11 @@ impl NetKernel {
 
     /// The chains of a router's table. nft lists the chains of all tables at once: listing only
     /// this table, or only its counters, takes many times as long. A missing table has no chains.
-    pub async fn there(&self) -> There {
-        nft::json("list chains inet").await.map(|listed| listed::there(&listed)).unwrap_or_default()
+    pub async fn loaded_chains(&self) -> LoadedChains {
+        nft::json("list chains inet")
+            .await
+            .map(|listed| listed::loaded_chains(&listed))
+            .unwrap_or_default()
     }
 }
 
@@ -84,10 +87,8 @@ impl Backend for NetKernel {
             None => {}
         }
         // Listing what is loaded needs a process of nft.
-        let there = match rules {
-            NodeTables::Host(_) => There::default(),
-            NodeTables::Router { .. } => self.there().await,
-        };
+        let there =
+            if rules.is_router() { self.loaded_chains().await } else { LoadedChains::default() };
         Ok(nft::load(&rules.whole(&there)).await?)
     }
 
@@ -119,9 +120,9 @@ impl Backend for NetKernel {
         Ok(drops)
     }
 
-    async fn lines(&self) -> Result<BTreeMap<String, u64>, BackendError> {
+    async fn rule_counters(&self) -> Result<BTreeMap<String, u64>, BackendError> {
         let listed = nft::json(&format!("list counters table inet {}", firewall::TABLE)).await?;
-        Ok(listed::lines(&listed))
+        Ok(listed::rule_counters(&listed))
     }
 
     async fn watch(&self) -> Result<(), BackendError> {
@@ -132,12 +133,12 @@ impl Backend for NetKernel {
         Ok(nft::load(&watch::end()).await?)
     }
 
-    async fn came(&self) -> Result<ReceivedProbes, BackendError> {
+    async fn received(&self) -> Result<ReceivedProbes, BackendError> {
         let listed = nft::json(&format!("list table inet {}", watch::TABLE)).await?;
-        Ok(listed::came(&listed))
+        Ok(listed::received(&listed))
     }
 
-    async fn introduce(&self, neighbour: &StaticNeighbour) -> Result<(), BackendError> {
+    async fn set_neighbour(&self, neighbour: &StaticNeighbour) -> Result<(), BackendError> {
         Ok(routing::introduce(&self.handle, neighbour).await?)
     }
 }

@@ -67,15 +67,16 @@ impl UplinkLease {
         let IpAddr::V4(ip) = address.address() else { return Err(InvalidLease::Version(address)) };
         let overlaps = |plan: &&RouterPlan| {
             let own = plan.network.host(0, 1);
-            plan.network.has(ip) || address.reaches(IpAddr::V4(own))
+            plan.network.contains(ip) || address.is_on_link(IpAddr::V4(own))
         };
         if router.is_some_and(|plan| overlaps(&plan)) {
             return Err(InvalidLease::Inside(address));
         }
-        if let Some(far) = reported.gateway.filter(|gateway| !address.has_router(*gateway)) {
+        if let Some(far) = reported.gateway.filter(|gateway| !address.is_valid_gateway(*gateway)) {
             return Err(InvalidLease::Gateway(far.into()));
         }
-        let is_inside = |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.has(*gateway));
+        let is_inside =
+            |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.contains(*gateway));
         if let Some(inside) = reported.gateway.filter(is_inside) {
             return Err(InvalidLease::GatewayInside(inside));
         }
@@ -85,7 +86,7 @@ impl UplinkLease {
     }
 
     /// Remaining lifetime in seconds; `None`: unlimited.
-    pub fn left(&self, now: Duration) -> Option<u32> {
+    pub fn remaining(&self, now: Duration) -> Option<u32> {
         let left = self.until?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
     }
@@ -94,15 +95,14 @@ impl UplinkLease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_appliance::{Appliance, Segments};
+    use octet_appliance::Appliance;
 
     const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
 
     fn router() -> RouterPlan {
         let appliance = Appliance::parse("appliance.toml", FILE).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", FILE)).unwrap();
-        RouterPlan::new(&settings, &segments, &[])
+        RouterPlan::new(&settings, &[]).unwrap()
     }
 
     #[test]

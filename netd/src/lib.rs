@@ -12,6 +12,7 @@
 pub mod advert;
 pub mod backend;
 pub mod changes;
+pub mod config;
 pub mod conntrack;
 pub mod daemon;
 pub mod fault;
@@ -28,13 +29,12 @@ pub mod on_board;
 pub mod pace;
 pub mod paths;
 pub mod plan;
-pub mod plugged;
+pub mod port_bindings;
 pub mod probe;
 pub mod router;
 pub mod rules;
 pub mod serve;
 mod service;
-pub mod told;
 pub mod watch;
 
 pub use service::main;

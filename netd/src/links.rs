@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use octet_appliance::{Addressing, Cidr, LinkName, Mac, Zone};
 use octet_node::links::{LeadsTo, Link, Links, Passed, PlannedSegment};
 
+use crate::config::NetworkConfig;
 use crate::observed::{self, Observed};
 use crate::plan;
 use crate::router;
-use crate::told::NetworkConfig;
 
 /// The present links, and the purpose of each.
-pub fn links(told: &NetworkConfig, observed: &Observed) -> Links {
-    let name = plan::uplink(&told.network, told.router.as_ref());
-    let out = observed.uplink(name).map(|link| (link, leads_out(told, observed, link)));
-    let segments = told.router.iter().flat_map(router::plan::RouterPlan::segments);
+pub fn links(config: &NetworkConfig, observed: &Observed) -> Links {
+    let name = plan::uplink(&config.network, config.router.as_ref());
+    let out = observed.uplink(name).map(|link| (link, uplink(config, observed, link)));
+    let segments = config.router.iter().flat_map(router::plan::RouterPlan::segments);
     let segments = segments.filter_map(|segment| {
         let link = observed.links.iter().find(|link| link.name == segment.device.as_str())?;
         let there = PlannedSegment {
@@ -30,8 +30,8 @@ pub fn links(told: &NetworkConfig, observed: &Observed) -> Links {
         Some((link, leads_to))
     });
     let links = out.into_iter().chain(segments);
-    let links = links.filter_map(|(link, leads_to)| told_of(link, leads_to)).collect();
-    Links { is_board: told.is_board, links }
+    let links = links.filter_map(|(link, leads_to)| reported(link, leads_to)).collect();
+    Links { is_board: config.is_board, links }
 }
 
 /// The traffic counters of each link that is a port; `links` say which board is behind which port.
@@ -56,13 +56,13 @@ pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
     passed.collect()
 }
 
-fn leads_out(told: &NetworkConfig, observed: &Observed, link: &observed::NetworkDevice) -> LeadsTo {
+fn uplink(config: &NetworkConfig, observed: &Observed, link: &observed::NetworkDevice) -> LeadsTo {
     let own = observed.addresses.iter().filter(|it| it.link == link.index);
     let routes = observed.routes.iter().filter(|it| it.link == link.index && it.is_out());
     let is_of_link =
         |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     LeadsTo::Out {
-        asks: told.network.addressing == Addressing::Dhcp,
+        asks: config.network.addressing == Addressing::Dhcp,
         addresses: own
             .filter(|it| !is_of_link(it.address))
             .filter_map(|it| Cidr::new(it.address, it.prefix).ok())
@@ -71,7 +71,7 @@ fn leads_out(told: &NetworkConfig, observed: &Observed, link: &observed::Network
     }
 }
 
-fn told_of(link: &observed::NetworkDevice, leads_to: LeadsTo) -> Option<Link> {
+fn reported(link: &observed::NetworkDevice, leads_to: LeadsTo) -> Option<Link> {
     Some(Link {
         index: link.index,
         name: LinkName::try_from(link.name.clone()).ok()?,
@@ -109,7 +109,7 @@ mod tests {
         };
         let router = ("10.20.4.1".parse().unwrap(), "fd00::1".parse().unwrap());
         let segment = PlannedSegment { number: 4, router, board: None, mac: None };
-        let told = Link {
+        let config = Link {
             index: 2,
             name: LinkName::try_from("eth1".to_owned()).unwrap(),
             mac: Mac::new(mac).unwrap(),
@@ -117,7 +117,7 @@ mod tests {
             downs: 0,
             leads_to: LeadsTo::Board(segment),
         };
-        let passed = passed(&Links { is_board: false, links: vec![told] }, &observed);
+        let passed = passed(&Links { is_board: false, links: vec![config] }, &observed);
         let [first, second] = &passed[..] else { panic!("{passed:?}") };
         assert_eq!((first.link.as_str(), first.board, first.carrier), ("eth1", Some(4), true));
         assert_eq!((first.received_bytes, first.sent), (60, 2));

@@ -24,7 +24,7 @@ impl Manager {
 
     /// The addresses from which the node of this number accepts enrolment; none if it is not the
     /// coordinator.
-    pub fn takes_in(&self, number: Option<u8>) -> &[Addresses] {
+    pub fn enrolment_sources(&self, number: Option<u8>) -> &[Addresses] {
         if number == Some(self.number) { &self.others } else { &[] }
     }
 }
@@ -44,7 +44,7 @@ mod tests {
         let boards: Vec<Board> = serde_json::from_value(boards).unwrap();
         let manager = Manager::of(&cluster("openwrt"), &boards).unwrap();
         let others = |number| {
-            let all = manager.takes_in(number).iter();
+            let all = manager.enrolment_sources(number).iter();
             all.map(|(v4, v6)| format!("{v4} {v6}")).collect::<Vec<_>>()
         };
         let expected = [1, 3, 4].map(|n| format!("10.20.{n}.2 fd6f:6374:6574:{n}::2"));

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::advert::AdvertisedAddress;
 use crate::backend::{Backend, BackendError};
+use crate::config::{NetworkConfig, NodeFacts};
 use crate::daemon::NetdError;
 use crate::fault;
 use crate::generation::Author;
@@ -22,11 +23,10 @@ use crate::lease::{self, UplinkLease};
 use crate::links::links;
 use crate::observed::Observed;
 use crate::plan::{self, AdvertisementState, KernelPlan, PlanStep, UplinkLeaseState};
-use crate::plugged::{InvalidReport, PortBindings};
-use crate::router::flows::still_lets;
+use crate::port_bindings::{InvalidReport, PortBindings};
+use crate::router::flows::is_still_allowed;
 use crate::rules::NodeTables;
 use crate::serve::ServeState;
-use crate::told::{NetworkConfig, NodeFacts};
 
 /// Rounds of observing and changing, after which netd logs that something does not stay as it was
 /// set, and waits for the next event.
@@ -38,12 +38,12 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The network and its desired state.
 pub struct Network<B> {
-    told: NetworkConfig,
+    config: Arc<NetworkConfig>,
     node: Arc<NodeFacts>,
     backend: B,
     shared: Rc<ServeState<B>>,
-    began: Instant,
-    plugged: PortBindings,
+    started: Instant,
+    bindings: PortBindings,
     /// The ruleset that the backend has loaded; `None` if unknown.
     rules: Option<NodeTables>,
     leased: UplinkLeaseState,
@@ -55,33 +55,33 @@ pub struct Network<B> {
     /// The last error of a change, so that it is logged only once.
     trouble: Option<String>,
     /// When a ruleset that another process has changed is repaired next, or was last repaired.
-    mend: Option<Instant>,
-    mended: Option<Instant>,
+    repair_at: Option<Instant>,
+    repaired_at: Option<Instant>,
 }
 
 impl<B: Backend> Network<B> {
-    /// Creates the network for the configuration `told`; [`begin`](Self::begin) applies it.
+    /// Creates the network for the configuration `config`; [`begin`](Self::begin) applies it.
     pub fn new(
-        told: NetworkConfig,
+        config: Arc<NetworkConfig>,
         node: Arc<NodeFacts>,
         backend: B,
         shared: Rc<ServeState<B>>,
     ) -> Self {
         Self {
-            told,
+            config,
             number: node.number,
             node,
             backend,
             shared,
-            began: Instant::now(),
-            plugged: PortBindings::default(),
+            started: Instant::now(),
+            bindings: PortBindings::default(),
             rules: None,
             leased: UplinkLeaseState::Unknown,
             advertised: AdvertisementState::Unknown,
             board: None,
             trouble: None,
-            mend: None,
-            mended: None,
+            repair_at: None,
+            repaired_at: None,
         }
     }
 
@@ -92,12 +92,12 @@ impl<B: Backend> Network<B> {
     pub async fn begin(&mut self) -> Result<(), NetdError> {
         // The unit `lan` receives router advertisements, and netd decides about them, not the
         // kernel.
-        self.backend.prepare(self.told.router.is_some());
-        if self.told.router.is_some() {
+        self.backend.prepare(self.config.router.is_some());
+        if self.config.router.is_some() {
             // Bindings of the previous netd process stay valid if the link was not down since.
-            self.plugged = self.backend.plugged().await;
+            self.bindings = self.backend.plugged().await;
             let observed = self.observe().await?;
-            self.plugged.forget(self.told.router.as_ref(), &observed);
+            self.bindings.forget(self.config.router.as_ref(), &observed);
         }
         if fault::is("reversed") {
             self.settle().await?;
@@ -110,22 +110,23 @@ impl<B: Backend> Network<B> {
         Ok(())
     }
 
-    /// Applies the configuration `told`. Rules come before addresses, as at the start. If the
+    /// Applies the configuration `config`. Rules come before addresses, as at the start. If the
     /// kernel refuses, everything is restored to the state before.
-    pub async fn change(&mut self, told: NetworkConfig) -> Result<Result<(), String>, NetdError> {
-        if told == self.told {
+    pub async fn change(&mut self, config: NetworkConfig) -> Result<Result<(), String>, NetdError> {
+        if config == *self.config {
             return Ok(Ok(()));
         }
         fault::begin();
-        let before = std::mem::replace(&mut self.told, told);
+        let before = std::mem::replace(&mut self.config, Arc::new(config));
         if fault::is("reversed") {
             self.end_flows_or_say().await;
             self.settle().await?;
             self.load_or_end().await?;
+            self.shared.set_applied(Arc::clone(&self.config));
             return Ok(Ok(()));
         }
         if let Err(error) = self.load().await {
-            self.told = before;
+            self.config = before;
             return Ok(Err(error.to_string()));
         }
         say!("the settings have changed");
@@ -135,9 +136,12 @@ impl<B: Backend> Network<B> {
             None => self.end_flows().await.err(),
             trouble => trouble,
         };
-        let Some(trouble) = trouble else { return Ok(Ok(())) };
+        let Some(trouble) = trouble else {
+            self.shared.set_applied(Arc::clone(&self.config));
+            return Ok(Ok(()));
+        };
         say!("{trouble}; all is as it was before");
-        self.told = before;
+        self.config = before;
         self.load_or_end().await?;
         (self.leased, self.advertised) = (UplinkLeaseState::Unknown, AdvertisementState::Unknown);
         self.settle().await?;
@@ -145,21 +149,21 @@ impl<B: Backend> Network<B> {
     }
 
     /// Handles the report that `mac` has requested an address at `device`.
-    pub async fn plug(
+    pub async fn bind_port(
         &mut self,
         device: &str,
         mac: &str,
     ) -> Result<Result<(), PlugError>, NetdError> {
-        let Some(plan) = &self.told.router else { return Ok(Err(PlugError::NoRouter)) };
+        let Some(plan) = &self.config.router else { return Ok(Err(PlugError::NoRouter)) };
         let observed = self.observe().await?;
-        let before = self.plugged.clone();
-        match self.plugged.report(plan, &observed, device, mac) {
+        let before = self.bindings.clone();
+        match self.bindings.report(plan, &observed, device, mac) {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(())),
             Err(refused) => return Ok(Err(refused.into())),
         }
         if let Err(error) = self.load().await {
-            self.plugged = before;
+            self.bindings = before;
             return Ok(Err(error.into()));
         }
         say!("{mac} is at {device}");
@@ -173,14 +177,14 @@ impl<B: Backend> Network<B> {
             return;
         }
         self.rules = None;
-        if self.mend.is_some() {
+        if self.repair_at.is_some() {
             return;
         }
         let Author { pid, name } = author;
         say!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
-        self.shared.alarm(author).await;
+        self.shared.alarm(author);
         let now = Instant::now();
-        self.mend = Some(self.mended.map_or(now, |last| now.max(last + RETRY_DELAY)));
+        self.repair_at = Some(self.repaired_at.map_or(now, |last| now.max(last + RETRY_DELAY)));
     }
 
     async fn observe(&self) -> Result<Observed, NetdError> {
@@ -189,7 +193,7 @@ impl<B: Backend> Network<B> {
 
     /// Replaces the ruleset atomically; only what differs from the loaded one is changed.
     async fn load(&mut self) -> Result<(), BackendError> {
-        let rules = self.told.rules(&self.node, self.number, &self.plugged);
+        let rules = self.config.rules(&self.node, self.number, &self.bindings);
         let before = self.rules.take();
         fault::at_step("the rules are loaded")?;
         if fault::is("bare") {
@@ -208,12 +212,12 @@ impl<B: Backend> Network<B> {
     /// Ends the flows that no policy allows any more: the rules are evaluated only when a flow
     /// begins.
     async fn end_flows(&self) -> Result<(), String> {
-        let Some(plan) = &self.told.router else { return Ok(()) };
+        let Some(plan) = &self.config.router else { return Ok(()) };
         let observed = self.backend.observe().await.map_err(|error| error.to_string())?;
         let own = observed.addresses.iter().map(|it| it.address).collect();
         let ended = fault::at_step("flows are listed")
             .map_err(BackendError::from)
-            .and_then(|()| self.backend.end_flows(|flow| !still_lets(plan, flow, &own)));
+            .and_then(|()| self.backend.end_flows(|flow| !is_still_allowed(plan, flow, &own)));
         match ended {
             Ok(ended) => {
                 if let [first, ..] = &ended[..] {
@@ -234,18 +238,18 @@ impl<B: Backend> Network<B> {
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.started.elapsed()
     }
 
     /// Changes the kernel's state until it matches the plan.
     pub async fn settle(&mut self) -> Result<(), NetdError> {
         let mut observed = self.observe().await?;
         for _ in 0..MAX_ROUNDS {
-            if self.plugged.forget(self.told.router.as_ref(), &observed) {
+            if self.bindings.forget(self.config.router.as_ref(), &observed) {
                 self.load_or_end().await?;
             }
-            let NetworkConfig { network, router, .. } = &self.told;
-            let router = router.as_ref().map(|router| (router, &self.plugged));
+            let NetworkConfig { network, router, .. } = &*self.config;
+            let router = router.as_ref().map(|router| (router, &self.bindings));
             let plan = KernelPlan::new(
                 network,
                 router,
@@ -274,7 +278,7 @@ impl<B: Backend> Network<B> {
             }
             observed = self.observe().await?;
         }
-        self.note(&observed).await;
+        self.note(&observed);
         Ok(())
     }
 
@@ -289,10 +293,10 @@ impl<B: Backend> Network<B> {
         link: &str,
         reported: Option<reported::LinkLease>,
     ) -> Result<Result<(), lease::InvalidLease>, NetdError> {
-        if !self.asks_at(link).await? {
+        if !self.uses_dhcp(link).await? {
             return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
-        let router = self.told.router.as_ref();
+        let router = self.config.router.as_ref();
         let board = reported.as_ref().and_then(|lease| lease.board);
         let leased = match reported {
             None => UplinkLeaseState::Nothing,
@@ -304,9 +308,9 @@ impl<B: Backend> Network<B> {
         self.leased = leased;
         self.settle().await?;
         // A router has no board number, and the DHCP server of its uplink cannot assign one.
-        if self.told.is_board && board.is_some() && board != self.board {
+        if self.config.is_board && board.is_some() && board != self.board {
             self.board = board;
-            if tell_number(board).await {
+            if report_number(board).await {
                 self.number = board;
                 // A coordinator accepts enrolment, so its ruleset differs.
                 self.load_or_end().await?;
@@ -321,10 +325,10 @@ impl<B: Backend> Network<B> {
         link: &str,
         reported: Option<reported::RouterAdvertised>,
     ) -> Result<Result<(), lease::InvalidLease>, NetdError> {
-        if !self.asks_at(link).await? {
+        if !self.uses_dhcp(link).await? {
             return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
-        let router = self.told.router.as_ref();
+        let router = self.config.router.as_ref();
         self.advertised = match reported {
             None => AdvertisementState::Nothing,
             Some(advert) => match AdvertisedAddress::check(&advert, router, self.now()) {
@@ -337,32 +341,32 @@ impl<B: Backend> Network<B> {
     }
 
     /// Whether the link of this name uses DHCP.
-    async fn asks_at(&self, link: &str) -> Result<bool, NetdError> {
+    async fn uses_dhcp(&self, link: &str) -> Result<bool, NetdError> {
         let observed = self.observe().await?;
-        let name = plan::uplink(&self.told.network, self.told.router.as_ref());
+        let name = plan::uplink(&self.config.network, self.config.router.as_ref());
         let asked = observed.uplink(name).is_some_and(|it| it.name == link);
-        Ok(asked && self.told.network.addressing == Addressing::Dhcp)
+        Ok(asked && self.config.network.addressing == Addressing::Dhcp)
     }
 
     /// When the next timed work is due: the end of a lease, or a repair of the ruleset.
     pub fn due(&self) -> Option<Instant> {
         let end = match &self.leased {
-            UplinkLeaseState::Lease(lease) => lease.until.map(|until| self.began + until),
+            UplinkLeaseState::Lease(lease) => lease.until.map(|until| self.started + until),
             UplinkLeaseState::Unknown | UplinkLeaseState::Nothing => None,
         };
         let advert = match &self.advertised {
             AdvertisementState::Router(advert) => {
-                advert.end(self.now()).map(|end| self.began + end)
+                advert.end(self.now()).map(|end| self.started + end)
             }
             AdvertisementState::Unknown | AdvertisementState::Nothing => None,
         };
-        [end, advert, self.mend].into_iter().flatten().min()
+        [end, advert, self.repair_at].into_iter().flatten().min()
     }
 
     pub async fn tick(&mut self) -> Result<(), NetdError> {
-        if self.mend.is_some_and(|at| at <= Instant::now()) {
-            self.mend = None;
-            self.mended = Some(Instant::now());
+        if self.repair_at.is_some_and(|at| at <= Instant::now()) {
+            self.repair_at = None;
+            self.repaired_at = Some(Instant::now());
             // Another process may have changed the ruleset since the last load.
             self.rules = None;
             self.load_or_end().await?;
@@ -389,17 +393,17 @@ impl<B: Backend> Network<B> {
         Ok(())
     }
 
-    async fn note(&self, observed: &Observed) {
+    fn note(&self, observed: &Observed) {
         let lease = match &self.leased {
             UplinkLeaseState::Lease(lease) => Some(json!({
                 "address": lease.address.to_string(),
                 "server": lease.server,
-                "seconds": lease.left(self.now()),
+                "seconds": lease.remaining(self.now()),
                 "board": self.board,
             })),
             UplinkLeaseState::Unknown | UplinkLeaseState::Nothing => None,
         };
-        self.shared.note(lease, &self.plugged, links(&self.told, observed)).await;
+        self.shared.note(lease, &self.bindings, links(&self.config, observed));
     }
 }
 
@@ -417,7 +421,7 @@ pub enum PlugError {
 
 /// Reports the board number to PID 1. Returns whether PID 1 accepts it; if it has another number
 /// already, it logs that.
-async fn tell_number(board: Option<u8>) -> bool {
+async fn report_number(board: Option<u8>) -> bool {
     let call = move || {
         let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;
         client.call("board", Map::from_iter([("number".to_owned(), json!(board))]))
@@ -425,7 +429,7 @@ async fn tell_number(board: Option<u8>) -> bool {
     match spawn_blocking(call).await {
         Ok(Ok(_)) => return true,
         Ok(Err(error)) => say!("{error}"),
-        Err(error) => say!("PID 1 was not told the number: {error}"),
+        Err(error) => say!("cannot report the board number to PID 1: {error}"),
     }
     false
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use octet_appliance::{Port, Unit};
 
 use crate::router::chain::{Declared, NftChain};
+use crate::router::table::Set;
 
 /// Users, and the ports that each may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,8 +31,18 @@ impl OnBoard {
         Self(reached)
     }
 
-    /// The elements of [`SET`].
-    pub fn elements(&self) -> Vec<String> {
+    /// The set [`SET`].
+    pub fn set(&self) -> Set {
+        Set {
+            name: SET.to_owned(),
+            keyword: "set",
+            kind: KIND.to_owned(),
+            counts: false,
+            elements: self.elements(),
+        }
+    }
+
+    fn elements(&self) -> Vec<String> {
         let element = |(uid, port): &(u32, Port)| {
             format!("{uid} . {} . {}", port.protocol.as_str(), port.number)
         };

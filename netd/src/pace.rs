@@ -34,7 +34,7 @@ impl PollPace {
 
     /// Records a read between these two times. If it had to wait, the next pause is twice as long
     /// as the last one.
-    pub fn looked(&mut self, began: Instant, ended: Instant) {
+    pub fn observed(&mut self, began: Instant, ended: Instant) {
         let quiet = began.saturating_duration_since(self.next);
         let is_quiet = self.pause.is_zero() || quiet >= self.pause;
         self.pause = if is_quiet { MIN } else { (self.pause * 2).min(MAX) };
@@ -60,17 +60,17 @@ mod tests {
             // A notification within the pause waits.
             let began = pace.next();
             now = after(began, 1);
-            pace.looked(began, now);
+            pace.observed(began, now);
             pauses.push((pace.next() - now).as_millis());
         }
         assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 1000, 1000, 1000]);
         // A notification shortly after the pause continues the burst; one after some quiet does
         // not.
         let began = after(pace.next(), 999);
-        pace.looked(began, began);
+        pace.observed(began, began);
         assert_eq!(pace.next(), after(began, 1000));
         let began = after(pace.next(), 1000);
-        pace.looked(began, began);
+        pace.observed(began, began);
         assert_eq!(pace.next(), after(began, 20));
     }
 
@@ -83,7 +83,7 @@ mod tests {
             let began = pace.next();
             now = after(began, took);
             looked += now - began;
-            pace.looked(began, now);
+            pace.observed(began, now);
             assert!(looked * 5 <= pace.next() - start);
         }
         assert!(pace.next() > now);

@@ -13,7 +13,8 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use octet_appliance::{
-    Cluster, MPLS_IN_IP, PortRange, Protocol, Published, Segments, TrafficKind, Unit, Zone,
+    AllowRule, ClusterSettings, FileError, MPLS_IN_IP, PortRange, Protocol, Published, Segments,
+    TrafficKind, Unit, Zone,
 };
 
 use crate::router::chain::{Declared, Hook, NftChain, NftRule, rules};
@@ -48,12 +49,12 @@ pub struct PathDevices {
     /// UDP port on which the two ends of a path talk, on `fp*`.
     pub path: Option<u16>,
     /// What policies allow to this node.
-    pub lets: Lets,
+    pub allowed: BoardAllows,
 }
 
 /// What policies allow to one board.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lets {
+pub struct BoardAllows {
     /// Allowed from the zone `path`.
     pub paths: Vec<PathAllow>,
     /// The boards with which there are plain links.
@@ -75,56 +76,57 @@ pub struct PathAllow {
 
 /// What policies allow to each board, by board number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PathAllows(BTreeMap<u8, Lets>);
+pub struct PathAllows(BTreeMap<u8, BoardAllows>);
 
 impl PathAllows {
-    /// Collects the rules from the configuration.
-    pub fn of(cluster: &Cluster, segments: &Segments) -> Self {
-        let mut boards = BTreeMap::<u8, Lets>::new();
+    /// Collects the rules from the configuration, for an image with `units`.
+    ///
+    /// # Errors
+    /// The first mistake in the policies.
+    pub fn of(settings: &ClusterSettings, units: &[Unit]) -> Result<Self, Box<FileError>> {
+        let (segments, _) = Segments::evaluate(settings, units, ("appliance.toml", ""))?;
+        let cluster = &settings.cluster;
+        let mut boards = BTreeMap::<u8, BoardAllows>::new();
         // A policy is about one protocol.
         let mut paths = BTreeMap::<(u8, usize), PathAllow>::new();
-        for ((from, to, traffic), lets) in &segments.lets {
+        for ((from, to, traffic), AllowRule { ports, rule }) in segments.allowed.entries() {
             match (from, to, traffic) {
                 (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
-                    boards.entry(*to).or_default().plain.push(cluster.addresses(*from).0);
+                    boards.entry(to).or_default().plain.push(cluster.addresses(from).0);
                 }
                 (Zone::Path, Zone::Board(to), traffic) => {
-                    for it in lets {
-                        let (traffic, rate) = (*traffic, segments.rates[it.line]);
-                        let line = PathAllow { traffic, ports: vec![], rate };
-                        paths.entry((*to, it.line)).or_insert(line).ports.push(it.ports);
-                    }
+                    let allow = PathAllow { traffic, ports: vec![], rate: segments.rates[rule] };
+                    paths.entry((to, rule)).or_insert(allow).ports.push(ports);
                 }
                 (_, Zone::Board(to), TrafficKind::Tcp | TrafficKind::Udp) => {
                     let protocol = match traffic {
                         TrafficKind::Udp => Protocol::Udp,
                         _ => Protocol::Tcp,
                     };
-                    let ports = lets.iter().map(|it| (protocol, it.ports));
-                    boards.entry(*to).or_default().ports.extend(ports);
+                    boards.entry(to).or_default().ports.push((protocol, ports));
                 }
                 _ => {}
             }
         }
-        for Published { board, target, .. } in &segments.published {
-            let ports = PortRange { first: target.number, last: target.number };
-            boards.entry(*board).or_default().ports.push((target.protocol, ports));
+        for Published { board, target, .. } in segments.published {
+            let ports = PortRange::one(target.number);
+            boards.entry(board).or_default().ports.push((target.protocol, ports));
         }
         for ((board, _), line) in paths {
             boards.entry(board).or_default().paths.push(line);
         }
-        Self(boards)
+        Ok(Self(boards))
     }
 
     /// The rules for the board of this number; none without a number.
-    pub fn to(&self, number: Option<u8>) -> Lets {
+    pub fn to(&self, number: Option<u8>) -> BoardAllows {
         number.and_then(|number| self.0.get(&number)).cloned().unwrap_or_default()
     }
 }
 
 impl PathDevices {
     /// The devices of an image with `units`; `None` if forward is not among them.
-    pub fn of(units: &[Unit], lets: Lets) -> Option<Self> {
+    pub fn of(units: &[Unit], lets: BoardAllows) -> Option<Self> {
         let forward = units.iter().find(|unit| unit.name.as_str() == UNIT)?;
         let udp = |wanted: &str| {
             let found = forward.ports.iter().find(|(name, _)| name.as_str() == wanted);
@@ -132,21 +134,21 @@ impl PathDevices {
         };
         let number = |name| udp(name).map(|port| port.number);
         let (links, control, path) = (number("links"), number("control"), number("path"));
-        Some(Self { links, control, path, lets })
+        Some(Self { links, control, path, allowed: lets })
     }
 
     /// Rules for packets from the node's own ports.
-    pub fn open(&self) -> Vec<NftRule> {
-        if self.lets.plain.is_empty() {
+    pub fn link_rules(&self) -> Vec<NftRule> {
+        if self.allowed.plain.is_empty() {
             return vec![];
         }
-        let plain = list(&self.lets.plain);
+        let plain = list(&self.allowed.plain);
         rules!["ip saddr {{ {plain} }} ip protocol {MPLS_IN_IP} counter name links accept"]
     }
 
     /// The rules for what policies allow from paths.
-    pub fn lines(&self) -> Vec<NftRule> {
-        self.lets.paths.iter().flat_map(PathAllow::rules).collect()
+    pub fn allow_rules(&self) -> Vec<NftRule> {
+        self.allowed.paths.iter().flat_map(PathAllow::rules).collect()
     }
 
     /// The chains for a table that has [`FRAME`], with the rules `lines` for policies from paths.
@@ -307,10 +309,9 @@ mod tests {
     fn lines_to_this_board_and_to_no_other() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let lines = PathAllows::of(&settings.cluster, &segments);
-        let to = |number| PathDevices { lets: lines.to(number), ..PathDevices::default() };
-        let rules = |number| NftChain(to(number).lines());
+        let lines = PathAllows::of(&settings, &[]).unwrap();
+        let to = |number| PathDevices { allowed: lines.to(number), ..PathDevices::default() };
+        let rules = |number| NftChain(to(number).allow_rules());
         let second = "tcp dport { 81 } counter name paths accept";
         assert_eq!(rules(Some(1)), [second].into());
         let first = [
@@ -318,16 +319,16 @@ mod tests {
             "tcp dport { 80, 8000-8010 } counter name paths accept",
         ];
         assert_eq!(rules(Some(2)), [first[0], first[1], second].into());
-        let open = |number| NftChain(to(number).open());
+        let open = |number| NftChain(to(number).link_rules());
         let plain = "ip saddr { 10.20.1.2, 10.20.4.2 } ip protocol 137 counter name links accept";
         assert_eq!((open(Some(2)), open(Some(1))), ([plain].into(), NftChain::default()));
         let ports = |number| lines.to(Some(number)).ports;
-        let one = |port| PortRange { first: port, last: port };
+        let one = PortRange::one;
         assert_eq!([1, 4].map(ports), [vec![], vec![]]);
         assert_eq!(ports(2), [(Protocol::Udp, one(53))]);
         assert_eq!(ports(3), [(Protocol::Tcp, one(8443))]);
         for nobody in [None, Some(0), Some(5)] {
-            assert_eq!(lines.to(nobody), Lets::default());
+            assert_eq!(lines.to(nobody), BoardAllows::default());
         }
     }
 
@@ -335,8 +336,8 @@ mod tests {
     fn ports_of_the_unit_by_their_names() {
         let units =
             [unit("web", "ports.path = \"udp/1\""), unit(UNIT, "ports.path = \"udp/4043\"")];
-        let paths = PathDevices::of(&units, Lets::default()).unwrap();
+        let paths = PathDevices::of(&units, BoardAllows::default()).unwrap();
         assert_eq!((paths.control, paths.path), (None, Some(4043)));
-        assert_eq!(PathDevices::of(&units[..1], Lets::default()), None);
+        assert_eq!(PathDevices::of(&units[..1], BoardAllows::default()), None);
     }
 }

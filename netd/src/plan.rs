@@ -11,7 +11,7 @@ use crate::lease::UplinkLease;
 use crate::observed::{
     KernelRoute, LinkAddress, LinkKind, NetworkDevice, Observed, RoutingRule, StaticNeighbour,
 };
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 use crate::router;
 use crate::router::plan::RouterSegment;
 
@@ -148,7 +148,7 @@ impl KernelPlan {
                     link: uplink,
                     address: lease.address.address(),
                     prefix: lease.address.prefix(),
-                    seconds: lease.left(now),
+                    seconds: lease.remaining(now),
                     is_sole: false,
                 });
                 let route = |gateway| KernelRoute::out(gateway, uplink);
@@ -187,7 +187,7 @@ impl KernelPlan {
                     link,
                     address: cidr.address(),
                     prefix: cidr.prefix(),
-                    seconds: advert.address_left(now),
+                    seconds: advert.address_remaining(now),
                     is_sole: false,
                 }));
                 let route = |gateway| KernelRoute::out(IpAddr::V6(gateway), link);
@@ -222,7 +222,7 @@ impl KernelPlan {
     /// The steps from the observed state to the plan, ordered so that none undoes another. Removals
     /// come first: with an address the kernel also removes others of the same network.
     pub fn changes(&self, observed: &Observed) -> Vec<PlanStep> {
-        let mut changes = self.ways(observed);
+        let mut changes = self.rule_steps(observed);
         let is_down =
             |index: &u32| observed.links.iter().any(|link| link.index == *index && !link.up);
         changes.extend(self.up.iter().copied().filter(is_down).map(PlanStep::Up));
@@ -249,7 +249,7 @@ impl KernelPlan {
         }
         for wanted in &self.addresses {
             let there = observed.addresses.iter().find(|there| is_same(wanted, there));
-            if there.is_none_or(|there| !lasts_as_long(wanted.seconds, there.seconds)) {
+            if there.is_none_or(|there| !has_same_lifetime(wanted.seconds, there.seconds)) {
                 changes.push(PlanStep::SetAddress(wanted.clone()));
             }
         }
@@ -270,7 +270,7 @@ impl KernelPlan {
 
     /// Steps for routing rules, done before a link is switched on, so that its traffic has its
     /// routes.
-    fn ways(&self, observed: &Observed) -> Vec<PlanStep> {
+    fn rule_steps(&self, observed: &Observed) -> Vec<PlanStep> {
         let Self { rules, dead_ends, .. } = self;
         let new = dead_ends.iter().filter(|it| !observed.dead_ends.contains(it));
         let mut changes: Vec<_> = new.copied().map(PlanStep::AddDeadEnd).collect();
@@ -307,7 +307,7 @@ fn is_same(one: &LinkAddress, other: &LinkAddress) -> bool {
     (one.link, one.address, one.prefix) == (other.link, other.address, other.prefix)
 }
 
-fn lasts_as_long(wanted: Option<u32>, there: Option<u32>) -> bool {
+fn has_same_lifetime(wanted: Option<u32>, there: Option<u32>) -> bool {
     match (wanted, there) {
         (None, None) => true,
         (Some(wanted), Some(there)) => wanted.abs_diff(there) <= SLACK,

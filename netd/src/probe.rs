@@ -124,7 +124,7 @@ impl OwnPort {
     pub async fn send_past<B: Backend>(&self, backend: &B, mac: Mac) -> Result<(), BackendError> {
         let address = mac.link_local();
         let neighbour = StaticNeighbour { link: self.link, address, mac: mac.bytes() };
-        backend.introduce(&neighbour).await?;
+        backend.set_neighbour(&neighbour).await?;
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await?;
         // The board must not receive its own multicast packets.
         socket.set_multicast_loop_v6(false)?;

@@ -1,10 +1,11 @@
 //! The verbs of netd's control socket.
 
-mod explain;
+pub(crate) mod explain;
 mod probing;
 mod reported;
-mod show;
+pub(crate) mod show;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use octet_appliance::{InvalidPolicy, Zone};
@@ -21,17 +22,17 @@ use octet_router::openwrt::change::UciChange;
 use octet_router::openwrt::router::OpenwrtRouter;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::task::{AbortHandle, spawn_blocking};
 
 use crate::backend::Backend;
+use crate::config::{NetworkConfig, NodeFacts};
 use crate::generation::Author;
 use crate::lease;
 use crate::network::PlugError;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 use crate::router::kind::{FlowKind, InvalidKind};
 use crate::router::plan::RouterPlan;
-use crate::told::{self, NetworkConfig, NodeFacts};
 
 /// Maximum number of connections; further ones are refused.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 12, of_one: 6 };
@@ -40,10 +41,12 @@ pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 
 #[derive(Debug)]
 pub struct ServeState<B> {
     backend: B,
-    /// Serialises listing, because nft reads the whole ruleset.
-    listing: Mutex<()>,
+    /// One nft lists rules at a time, because it reads the whole ruleset into memory.
+    listing: Semaphore,
+    /// The configuration that the kernel has; queries never wait for one that is being applied.
+    applied: RefCell<Arc<NetworkConfig>>,
     /// What netd knows in addition to the kernel's state.
-    noted: Mutex<Noted>,
+    noted: RefCell<Noted>,
     /// Serialises probes for operators.
     probing: Mutex<()>,
     /// Aborts the task that ends the recording of received packets.
@@ -52,11 +55,11 @@ pub struct ServeState<B> {
     links: watch::Sender<Links>,
     node: Arc<NodeFacts>,
     /// Sends commands to the daemon's loop.
-    wishes: Sender<NetdCommand>,
+    commands: Sender<NetdCommand>,
 }
 
 /// What netd knows in addition to the kernel's state.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Noted {
     /// The last DHCP lease.
     dhcp: Option<Value>,
@@ -69,28 +72,28 @@ struct Noted {
 /// A command to the daemon's loop, with a channel for its result.
 #[derive(Debug)]
 pub enum NetdCommand {
-    /// The configuration in force has changed.
-    Told {
-        told: Box<NetworkConfig>,
+    /// Apply the configuration in force, which has changed.
+    ApplyConfig {
+        config: Box<NetworkConfig>,
         /// Receives the error if the configuration is rejected.
         done: oneshot::Sender<Result<(), String>>,
     },
     /// The unit `lan` has a new DHCP lease, or none any more.
-    Leased {
+    SetLease {
         link: String,
         lease: Option<LinkLease>,
         /// Receives the error if the lease is invalid.
         done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
     /// The unit `lan` has received a router advertisement, or the last one has expired.
-    Advertised {
+    SetAdvertisement {
         link: String,
         advert: Option<RouterAdvertised>,
         /// Receives the error if the advertisement is invalid.
         done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
     /// A node has requested an address at a port.
-    Plugged {
+    BindPort {
         device: String,
         mac: String,
         /// Receives the error if the report is rejected.
@@ -99,20 +102,36 @@ pub enum NetdCommand {
 }
 
 impl<B> ServeState<B> {
-    /// Creates the state: queries read from `backend`, commands are sent to `wishes`.
-    pub fn new(backend: B, node: Arc<NodeFacts>, wishes: Sender<NetdCommand>) -> Self {
-        let (listing, noted, probing, watching, links) = Default::default();
-        Self { backend, listing, noted, probing, watching, links, node, wishes }
+    /// Creates the state: queries read from `backend`, commands are sent to `commands`.
+    pub fn new(
+        backend: B,
+        node: Arc<NodeFacts>,
+        config: Arc<NetworkConfig>,
+        commands: Sender<NetdCommand>,
+    ) -> Self {
+        let (noted, probing, watching, links) = Default::default();
+        let (listing, applied) = (Semaphore::new(1), RefCell::new(config));
+        Self { backend, listing, applied, noted, probing, watching, links, node, commands }
+    }
+
+    /// The configuration that the kernel has.
+    pub fn applied(&self) -> Arc<NetworkConfig> {
+        Arc::clone(&self.applied.borrow())
+    }
+
+    /// Records that the kernel has `config` now.
+    pub fn set_applied(&self, config: Arc<NetworkConfig>) {
+        *self.applied.borrow_mut() = config;
     }
 
     /// Records the DHCP lease, the port bindings and the link states for later queries.
-    pub async fn note(&self, dhcp: Option<Value>, plugged: &PortBindings, links: Links) {
+    pub fn note(&self, dhcp: Option<Value>, plugged: &PortBindings, links: Links) {
         self.links.send_if_modified(|known| {
             let differ = *known != links;
             *known = links;
             differ
         });
-        let mut noted = self.noted.lock().await;
+        let mut noted = self.noted.borrow_mut();
         noted.dhcp = dhcp;
         if noted.plugged != *plugged {
             noted.plugged = plugged.clone();
@@ -120,8 +139,8 @@ impl<B> ServeState<B> {
     }
 
     /// Records that another process has changed the ruleset.
-    pub async fn alarm(&self, author: &Author) {
-        let mut noted = self.noted.lock().await;
+    pub fn alarm(&self, author: &Author) {
+        let mut noted = self.noted.borrow_mut();
         noted.alarms += 1;
         noted.alarm = Some(author.clone());
     }
@@ -139,15 +158,15 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
                 Read,
                 "Shows ports, links, addresses, routes, and the nftables rules with counters",
             )
-            .shown(ColumnKind::Lines, &["box", "rules"]),
+            .columns(ColumnKind::Lines, &["box", "rules"]),
             flag("links", "Only links, addresses and routes (does not run nft)"),
             async |shared, _, links| show::show(shared, links).await,
         )
         .with(
             Verb::new("plan", Read, "Lists the segments and allow rules that appliance.toml results in")
-                .shown(ColumnKind::Lines, &["plan"]),
+                .columns(ColumnKind::Lines, &["plan"]),
             nothing(),
-            async |shared, _, ()| Ok(json!({ "plan": plan(shared).await?.lines_of_text() })),
+            async |shared, _, ()| Ok(json!({ "plan": plan(&shared.applied())?.report() })),
         )
         .with(
             Verb::new(
@@ -155,7 +174,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
                 Read,
                 "Shows whether a flow is allowed and by which rule (`logs kernel` shows dropped packets)",
             )
-            .shown(ColumnKind::Lines, &["policy"]),
+            .columns(ColumnKind::Lines, &["policy"]),
             text("from", "The zone that opens the connection: board-3, lan, uplink, router or path")
                 .parse(zone)
                 .and(text("to", "The zone that it goes to").parse(zone))
@@ -163,11 +182,11 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
                     text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or proto/NUMBER")
                         .parse(|what| kind(&what)),
                 ),
-            async |shared, _, ((from, to), kind)| explain::explain(shared, from, to, kind).await,
+            async |shared, _, ((from, to), kind)| explain::explain(shared, from, to, kind),
         )
         .with(
             Verb::new("openwrt", Read, "Compares an OpenWrt router's exported configuration with the plan")
-                .shown(ColumnKind::Lines, &["report", "commands"]),
+                .columns(ColumnKind::Lines, &["report", "commands"]),
             file("router", "A file with its `uci export` and /etc/board.json")
                 .and(flag("commands", "Print only the commands for `uci batch`")),
             openwrt,
@@ -184,11 +203,11 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
                 "Shows the flows that have reached this board since `watch`, by sender",
             ),
             nothing(),
-            async |shared, _, ()| probing::came(shared).await,
+            async |shared, _, ()| probing::received(shared).await,
         )
         .with(
             Verb::new(PROBE, Operate, "Sends one packet of each kind to another board or the router")
-                .shown(ColumnKind::Lines, &["notes"]),
+                .columns(ColumnKind::Lines, &["notes"]),
             text("to", "board-N or router")
                 .parse(zone)
                 .and(text("what", "Kinds of flows, for example tcp/80,udp/53,icmp").parse(probing::kinds))
@@ -201,11 +220,11 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
         .with(
             Verb::new(LINKS, Read, "Streams the state of the links").internal(),
             nothing(),
-            async |shared, call, ()| Ok(tell_links(shared, call).await),
+            async |shared, call, ()| Ok(stream_links(shared, call).await),
         )
         .with(
             Verb::new(TRAFFIC, Read, "Shows the traffic counters and the state of each link")
-                .shown(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
+                .columns(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
             nothing(),
             async |shared, _, ()| show::traffic(shared).await,
         )
@@ -253,11 +272,12 @@ async fn openwrt<B>(
     call: &mut Call<'_>,
     (_, commands): (FileArg, bool),
 ) -> Result<Value, Failure> {
-    let plan = plan(shared).await?;
+    let config = shared.applied();
+    let plan = plan(&config)?;
     let bytes = call.peer.read_file(call.id, MAX_EXPORT).await?;
-    let router = OpenwrtRouter::read(&String::from_utf8_lossy(&bytes), &plan)
+    let router = OpenwrtRouter::read(&String::from_utf8_lossy(&bytes), plan)
         .map_err(|error| Failure::new(FailureCode::BadArgument, error.to_string(), error.help()))?;
-    let change = UciChange::of(&plan, &router);
+    let change = UciChange::of(plan, &router);
     if !commands {
         return Ok(json!({ "report": change.report(&router) }));
     }
@@ -270,11 +290,11 @@ async fn openwrt<B>(
 }
 
 /// Streams link states until the client disconnects.
-async fn tell_links<B>(shared: &ServeState<B>, call: &mut Call<'_>) -> Value {
+async fn stream_links<B>(shared: &ServeState<B>, call: &mut Call<'_>) -> Value {
     let mut links = shared.links.subscribe();
     loop {
-        let told = json!(*links.borrow_and_update());
-        if call.peer.item(call.id, told).await.is_err() {
+        let state = json!(*links.borrow_and_update());
+        if call.peer.item(call.id, state).await.is_err() {
             return Value::Null;
         }
         tokio::select! {
@@ -285,12 +305,9 @@ async fn tell_links<B>(shared: &ServeState<B>, call: &mut Call<'_>) -> Value {
     }
 }
 
-/// The plan of the configuration in force, for a router, or for a board whose box has a router with
-/// OpenWrt.
-async fn plan<B>(shared: &ServeState<B>) -> Result<RouterPlan, Failure> {
-    let node = Arc::clone(&shared.node);
-    let read = spawn_blocking(move || told::plan(&node, Which::InForce));
-    read.await.map_err(|error| failed(error.to_string()))??.ok_or_else(|| {
+/// The plan of a router, or of the router with OpenWrt of a board's box.
+fn plan(config: &NetworkConfig) -> Result<&RouterPlan, Failure> {
+    config.plan().ok_or_else(|| {
         let message = "this node is no router of a box";
         Failure::new(FailureCode::NotFound, message, "ask the router")
     })
@@ -314,14 +331,10 @@ async fn check<B: Backend>(shared: &ServeState<B>) -> Result<(), Failure> {
 
 /// Applies the configuration in force.
 async fn apply<B>(shared: &ServeState<B>) -> Result<(), Failure> {
-    let told = read(shared, Which::InForce).await?;
+    let config = Box::new(read(shared, Which::InForce).await?);
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    shared
-        .wishes
-        .send(NetdCommand::Told { told: Box::new(told), done })
-        .await
-        .map_err(|_| gone(()))?;
+    shared.commands.send(NetdCommand::ApplyConfig { config, done }).await.map_err(|_| gone(()))?;
     is_done.await.map_err(|_| gone(()))?.map_err(failed)
 }
 

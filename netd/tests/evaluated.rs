@@ -6,16 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use octet_appliance::{
-    Appliance, MASQUERADE_PORTS, MPLS_IN_IP, PeerDescriptor, Protocol, Segments, TrafficKind, Unit,
+    Appliance, MASQUERADE_PORTS, MPLS_IN_IP, PeerDescriptor, Protocol, TrafficKind, Unit,
     UnitSource, Zone,
 };
 use octet_evaluator as evaluator;
 use octet_netd::on_board::OnBoard;
-use octet_netd::paths::{Lets, PathDevices};
-use octet_netd::router::explain::Explanation;
+use octet_netd::paths::{BoardAllows, PathDevices};
 use octet_netd::router::firewall;
 use octet_netd::router::kind::FlowKind;
-use octet_netd::router::plan::RouterPlan;
+use octet_netd::router::plan::{Decision, RouterPlan};
 use proptest::prelude::*;
 
 const RICH: &str = include_str!("../../tests/evaluator/testdata/rich.toml");
@@ -60,9 +59,7 @@ fn plan(text: &str, units_of: &[&str]) -> RouterPlan {
         Appliance::parse("appliance.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let units = units(units_of);
-    let segments = Segments::of(&settings, &units, ("appliance.toml", &text));
-    let (segments, _) = segments.unwrap_or_else(|error| panic!("{error}"));
-    RouterPlan::new(&settings, &segments, &units)
+    RouterPlan::new(&settings, &units).unwrap()
 }
 
 fn zone(zone: evaluator::Zone) -> Zone {
@@ -88,10 +85,10 @@ fn traffic(traffic: evaluator::Traffic) -> (TrafficKind, u16) {
 fn table(plan: &RouterPlan, expected: &evaluator::Table) -> evaluator::Table {
     let says = |(from, to, what, _): &evaluator::Probe| {
         let (kind, port) = traffic(*what);
-        match plan.explain(zone(*from), zone(*to), kind, port) {
-            Explanation::Let { .. } | Explanation::Neighbour { .. } => Some(*to),
-            Explanation::Published { board, .. } => Some(evaluator::Zone::Board(board)),
-            Explanation::Denied => None,
+        match plan.decide((zone(*from), zone(*to), kind), port, None) {
+            Decision::Allowed(_) | Decision::Neighbour(_) => Some(*to),
+            Decision::Published { board, .. } => Some(evaluator::Zone::Board(board)),
+            Decision::Denied => None,
         }
     };
     expected.keys().map(|probe| (*probe, says(probe))).collect()
@@ -146,7 +143,7 @@ fn a_denied_flow_is_let_by_the_lines_that_are_shown() {
         // Only some: each is a whole file.
         if index % 41 == 0 {
             let with = plan(&format!("{RICH}\n{policy}\n"), &UNITS);
-            assert_ne!(with.explain(from, to, traffic, port), Explanation::Denied, "{policy}");
+            assert_ne!(with.decide((from, to, traffic), port, None), Decision::Denied, "{policy}");
         }
     }
     assert!(shown > 100, "{shown}");
@@ -210,7 +207,7 @@ fn the_manager_speaks_to_the_router() {
         let plan = plan(&text, units_of);
         let differences = evaluator::compare(&expected, &table(&plan, &expected));
         assert!(differences.is_empty(), "{router}\n{differences:#?}");
-        let said: Vec<_> = plan.lines_of_text();
+        let said: Vec<_> = plan.report();
         let said = said.iter().find(|line| line.starts_with("manager-router"));
         let wanted = port.map(|port| format!("manager-router board-2 to router: tcp {port}"));
         assert_eq!(said, wanted.as_ref(), "{router}");
@@ -249,7 +246,7 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
 /// In the rules for the kernel, no packet of the lan leaves by the uplink's device, and no packet
 /// of nodes that use this router as exit reaches the inside, whatever the policies.
 fn passes_nothing_by(plan: &RouterPlan, units: &[Unit]) {
-    let forward = PathDevices::of(units, Lets::default());
+    let forward = PathDevices::of(units, BoardAllows::default());
     let table = firewall::table(plan, &OnBoard::of(units), forward.as_ref(), false);
     let (lan, uplink) = ("\"eth5\"", "\"eth0\"");
     let maps = table.sets.iter().filter(|set| set.name.starts_with("forward_"));
@@ -260,7 +257,7 @@ fn passes_nothing_by(plan: &RouterPlan, units: &[Unit]) {
         assert!(to != "\"fvpn\"" || from == lan, "{element}");
         assert!(!from.starts_with("\"f") && !to.starts_with("\"fx"), "{element}");
     }
-    let chain = table.chains["forward"].to_string();
+    let chain = table.chain("forward").unwrap().to_string();
     let at = |rule: &str| chain.find(rule).unwrap_or_else(|| panic!("{rule}: {chain}"));
     let flows = at("ct state vmap");
     for (from, to) in [(lan, uplink), (uplink, lan)] {
@@ -270,7 +267,7 @@ fn passes_nothing_by(plan: &RouterPlan, units: &[Unit]) {
         at(&format!("oifname {uplink} ip6 daddr {{ {}, fc00::/8 }} goto refuse", plan.network6))
             < flows
     );
-    let output = table.chains["output"].to_string();
+    let output = table.chain("output").unwrap().to_string();
     let own = output.find("ct original ip saddr 10.20.250.2-10.20.250.254 goto refuse_own");
     assert!(own.unwrap() < output.find("ct state vmap").unwrap(), "{output}");
     assert!(at(&format!("iifname \"fvpn\" oifname != {lan} counter")) < flows);
@@ -290,7 +287,7 @@ fn ports_are_apart(world: &evaluator::World, plan: &RouterPlan) {
     let has = |protocol, port: u16| {
         let reserved = plan.reserved(protocol);
         assert!(reserved.windows(2).all(|two| two[0].last < two[1].first), "{reserved:?}");
-        reserved.iter().any(|it| (it.first..=it.last).contains(&port))
+        reserved.iter().any(|it| it.contains(port))
     };
     for what in world.worth_a_probe() {
         let (protocol, port) = match what {
@@ -338,7 +335,7 @@ proptest! {
         prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
         let zones = world.zones();
         for (from, to) in zones.iter().flat_map(|from| zones.iter().map(move |to| (*from, *to))) {
-            prop_assert_eq!(plan.way_out(zone(from), zone(to)), world.leaves_by(from, to));
+            prop_assert_eq!(plan.outgoing_device(zone(from), zone(to)), world.leaves_by(from, to));
         }
         passes_nothing_by(&plan, &units(&units_of));
     }

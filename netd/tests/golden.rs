@@ -8,8 +8,8 @@ use std::path::Path;
 
 use octet_appliance::{Appliance, ExitNode, Segments, Unit, UnitSource, Vpn};
 use octet_netd::on_board::OnBoard;
-use octet_netd::paths::{Lets, PathDevices};
-use octet_netd::plugged::PortBindings;
+use octet_netd::paths::{BoardAllows, PathDevices};
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::firewall;
 use octet_netd::router::guard;
 use octet_netd::router::plan::{RouterNeighbour, RouterPlan};
@@ -47,11 +47,10 @@ fn boxes_of_every_size() {
         let appliance =
             Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, warnings) =
-            Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
+        let (_, warnings) = Segments::evaluate(&settings, &units(), ("lines.toml", &text)).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
-        let plan = RouterPlan::new(&settings, &segments, &units());
-        is_as_looked_at(&format!("{boards}.plan"), &(plan.lines_of_text().join("\n") + "\n"));
+        let plan = RouterPlan::new(&settings, &units()).unwrap();
+        is_as_looked_at(&format!("{boards}.plan"), &(plan.report().join("\n") + "\n"));
         is_as_looked_at(
             &format!("{boards}.guard.nft"),
             &guard::table(&plan, &PortBindings::default(), false).whole([].into_iter()),
@@ -70,9 +69,8 @@ fn a_box_with_a_manager() {
     let text = text.replace("[lan]", "[[board]]\nnumber = 3\nrole = \"manager\"\n\n[lan]");
     let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
-    let plan = RouterPlan::new(&settings, &segments, &units());
-    is_as_looked_at("manager.plan", &(plan.lines_of_text().join("\n") + "\n"));
+    let plan = RouterPlan::new(&settings, &units()).unwrap();
+    is_as_looked_at("manager.plan", &(plan.report().join("\n") + "\n"));
     is_as_looked_at(
         "manager.fw.nft",
         &firewall::table(&plan, &OnBoard::of(&units()), None, true).whole([].into_iter()),
@@ -98,12 +96,11 @@ fn a_router_with_a_vpn() {
     let mut settings = appliance.cluster_settings().unwrap();
     settings.vpn = Some(Vpn { exit: ExitNode::Node("fc00::1".parse().unwrap()) });
     let units = with_forward();
-    let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
-    let plan = RouterPlan::new(&settings, &segments, &units);
-    let forward = PathDevices::of(&units, Lets::default());
+    let plan = RouterPlan::new(&settings, &units).unwrap();
+    let forward = PathDevices::of(&units, BoardAllows::default());
     let table = firewall::table(&plan, &OnBoard::of(&units), forward.as_ref(), false);
     is_as_looked_at("vpn.fw.nft", &table.whole([].into_iter()));
-    is_as_looked_at("vpn.plan", &(plan.lines_of_text().join("\n") + "\n"));
+    is_as_looked_at("vpn.plan", &(plan.report().join("\n") + "\n"));
 }
 
 /// The same box with the unit `forward`, whose router has links to other boxes.
@@ -113,20 +110,19 @@ fn a_router_with_neighbours() {
     let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let units = with_forward();
-    let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
-    let mut plan = RouterPlan::new(&settings, &segments, &units);
+    let mut plan = RouterPlan::new(&settings, &units).unwrap();
     let neighbour = |(name, at): (&str, Option<&str>)| RouterNeighbour {
         name: name.to_owned(),
         at: at.map(|at| at.parse().unwrap()),
     };
     let known = [("hill", Some("203.0.113.7:51820")), ("lake", Some("198.51.100.9:4500"))];
-    let forward = PathDevices::of(&units, Lets::default());
+    let forward = PathDevices::of(&units, BoardAllows::default());
     for (file, neighbours) in [("neighbours", &known[..]), ("anybody", &[known[0], ("wood", None)])]
     {
         plan.neighbours = neighbours.iter().copied().map(neighbour).collect();
         let on_board = OnBoard::of(&units);
         let table = firewall::table(&plan, &on_board, forward.as_ref(), false);
         is_as_looked_at(&format!("{file}.fw.nft"), &table.whole([].into_iter()));
-        is_as_looked_at(&format!("{file}.plan"), &(plan.lines_of_text().join("\n") + "\n"));
+        is_as_looked_at(&format!("{file}.plan"), &(plan.report().join("\n") + "\n"));
     }
 }

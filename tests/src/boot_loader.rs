@@ -1,6 +1,6 @@
-//! A stand-in for the boot loader, for releases that Debian 12 does not have: it counts the tries of a slot as they do,
-//! on a disk that a machine has let go of, and starts the kernel of the entry that it takes by QEMU's `-kernel`. Unlike
-//! systemd-boot it sets no EFI variable.
+//! Simulates boot loaders, for releases that Debian 12 does not have: it counts the tries of a slot
+//! as they do, on the disk of a machine that is off, and starts the kernel of the chosen entry with
+//! QEMU's `-kernel`. Unlike systemd-boot it sets no EFI variable.
 
 use std::fs;
 
@@ -12,18 +12,20 @@ use crate::disk::DiskFile;
 /// How a release of systemd-boot counts the tries of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counting {
-    /// That of Debian 12, which ships: an entry without tries is taken last, and each start takes one.
+    /// The release in Debian 12, which is used: an entry without tries left is chosen last, and
+    /// each start uses one.
     Systemd252,
-    /// An entry is taken whether it has tries or not, and those done are counted on (systemd/systemd issue 40192).
+    /// An entry is chosen whether it has tries left or not, and the done ones are counted further
+    /// (systemd/systemd issue 40192).
     Systemd258,
-    /// Nothing is renamed (systemd/systemd issue 40405).
+    /// No entry is renamed (systemd/systemd issue 40405).
     Systemd259,
 }
 
 impl Counting {
     pub const ALL: [Self; 3] = [Self::Systemd252, Self::Systemd258, Self::Systemd259];
 
-    /// The name that an entry has after a start.
+    /// The state of an entry after a start.
     fn started(self, standing: SlotState) -> SlotState {
         match standing {
             SlotState::Trying { left, done } if self != Self::Systemd259 => {
@@ -33,7 +35,8 @@ impl Counting {
         }
     }
 
-    /// Does what this release does with `disk`, up to the kernel's start.
+    /// Changes `disk` as this release does up to the start of the kernel. Returns the chosen slot,
+    /// and a machine that boots it.
     pub fn boot(self, disk: &DiskFile) -> (SlotName, Builder) {
         let entries = disk.entries();
         let entries = entries.iter().filter_map(|name| {
@@ -41,7 +44,7 @@ impl Counting {
             Some((EntryName::parse(name)?, String::from_utf8(text).expect("text")))
         });
         let rank = |(name, text): &(EntryName, String)| {
-            let has_tries = !matches!(name.standing, SlotState::Trying { left: 0, .. });
+            let has_tries = !matches!(name.state, SlotState::Trying { left: 0, .. });
             let version = field(text, "version")
                 .split('-')
                 .next()
@@ -51,8 +54,8 @@ impl Counting {
             (has_tries || self == Self::Systemd258, version)
         };
         let (name, text) = entries.max_by_key(rank).expect("an entry");
-        let started = EntryName { standing: self.started(name.standing), ..name.clone() };
-        if started.standing != name.standing {
+        let started = EntryName { state: self.started(name.state), ..name.clone() };
+        if started.state != name.state {
             disk.esp_put(&format!("{ENTRIES}/{started}"), text.as_bytes());
             disk.esp_remove(&format!("{ENTRIES}/{name}"));
         }

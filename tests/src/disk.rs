@@ -1,4 +1,4 @@
-//! A disk to boot from, and what tools that are not ours say about it.
+//! A disk to boot from, and checks of it with independent tools.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -14,15 +14,16 @@ use crate::shared::shared;
 use crate::tool::{Output, must, run};
 use crate::{READY, SOON};
 
-/// MiB of the medium of [`DiskFile::used`].
+/// The size of the medium of [`DiskFile::used`], in MiB.
 pub const USED: u64 = 320;
 
-/// The layout of the image: where its partitions start, in bytes.
+/// The layout of the image: the start and the size of its partitions, in bytes unless the name says
+/// otherwise.
 const ESP: u64 = 1 << 20;
 const ESP_MIB: u64 = 256;
 const DATA: u64 = ESP + (ESP_MIB << 20);
 
-/// The part of a disk of `sectors` sectors that a write to the sectors of `range` changes.
+/// The part of a disk of `sectors` sectors that contains the sectors `range`.
 pub fn part(range: &Range<u64>, sectors: u64) -> &'static str {
     if range.start < ESP / 512 || range.end > sectors - 33 {
         "table"
@@ -48,7 +49,7 @@ impl DiskFile {
         disk
     }
 
-    /// The same, flashed for one node of a box: a board by its number, or `router`.
+    /// The image, flashed for one node of a box: a board by its number, or `router`.
     pub fn flashed_for(image: &Image, mib: u64, board: &str) -> Self {
         let disk = Self { folder: tempfile::tempdir().expect("a folder") };
         let mut flash = Command::new(builder());
@@ -59,7 +60,8 @@ impl DiskFile {
         disk
     }
 
-    /// A disk of [`USED`] MiB that has booted what ships once, and was turned off: for each test its own copy.
+    /// A disk of [`USED`] MiB that has booted the released image once and was turned off. Each test
+    /// gets a copy of its own.
     pub fn used() -> Self {
         let folder = shared("used", |folder| {
             let image = shipped();
@@ -73,15 +75,15 @@ impl DiskFile {
         Self::copy(&folder.join("disk"))
     }
 
-    /// A copy of the disk in `file`, with holes where it has none or zeros.
+    /// A sparse copy of the disk in `file`.
     pub fn copy(file: &Path) -> Self {
         let disk = Self { folder: tempfile::tempdir().expect("a folder") };
         must(Command::new("cp").arg("--sparse=always").arg(file).arg(disk.path()));
         disk
     }
 
-    /// The disk as it is after each of these numbers of writes of `log`, from the state it has now
-    /// on, which it has no longer after that.
+    /// The disk after each of these numbers of writes of `log`, starting with its current state.
+    /// The disk itself is changed.
     pub fn after_writes(&self, log: &WriteLog, counts: &[usize]) -> Vec<(usize, Self)> {
         let file = File::options().write(true).open(self.path()).expect("it is there");
         let mut states = vec![];
@@ -109,18 +111,18 @@ impl DiskFile {
         Disk::new(&self.path())
     }
 
-    /// How many sectors of 512 bytes it has.
+    /// The number of its sectors of 512 bytes.
     pub fn sectors(&self) -> u64 {
         fs::metadata(self.path()).expect("its size").len() / 512
     }
 
-    /// Holds the partition table against `sgdisk`.
+    /// Checks the partition table with `sgdisk`.
     pub fn check_table(&self) {
         let said = must(Command::new("sgdisk").arg("-v").arg(self.path()));
         assert!(said.stdout.contains("No problems found"), "{}{}", said.stdout, said.stderr);
     }
 
-    /// What `fsck.vfat` says about the EFI system partition.
+    /// The result of `fsck.vfat` on the EFI system partition.
     pub fn fsck_esp(&self) -> Output {
         let esp = self.beside("esp");
         let mut cut = Command::new("dd");
@@ -129,18 +131,18 @@ impl DiskFile {
         run(Command::new("fsck.vfat").arg("-n").arg(&esp))
     }
 
-    /// What `e2fsck` says about the data partition.
+    /// The result of `e2fsck` on the data partition.
     pub fn fsck_data(&self) -> Output {
         run(Command::new("e2fsck").arg("-fn").arg(self.data()))
     }
 
-    /// Has `e2fsck` bring the data partition to where its journal leads.
+    /// Replays the journal of the data partition with `e2fsck`.
     ///
     /// # Panics
-    /// It finds more than that to mend.
+    /// There is anything else to repair.
     pub fn mend_data(&self) {
-        // With a journal to play e2fsck opens what it works on once more, and then has forgotten where
-        // in the file that was: so it gets a file of its own.
+        // To replay a journal, e2fsck reopens the file system and then ignores the offset in the
+        // file, so it gets a file of its own.
         let data = self.beside("data");
         let copy = |from: &Path, to: &Path, place: String| {
             let mut dd = Command::new("dd");
@@ -154,7 +156,7 @@ impl DiskFile {
         copy(&data, &self.path(), format!("seek={}", DATA >> 20));
     }
 
-    /// What `debugfs` answers to `request` about the data partition.
+    /// The answer of `debugfs` to `request` about the data partition.
     pub fn debugfs(&self, request: &str) -> String {
         must(Command::new("debugfs").args(["-R", request]).arg(self.data())).stdout
     }
@@ -162,7 +164,7 @@ impl DiskFile {
     /// Fills the data partition with as much of `file` as fits.
     pub fn fill(&self, file: &Path) {
         let request = format!("write {} filler", file.display());
-        // It ends with an error once the file system is full.
+        // It fails once the file system is full.
         run(Command::new("debugfs").args(["-w", "-R", &request]).arg(self.data()));
     }
 
@@ -175,7 +177,7 @@ impl DiskFile {
         names
     }
 
-    /// The content of a file on the EFI system partition, if it is there.
+    /// The content of a file on the EFI system partition, if it exists.
     pub fn esp_get(&self, path: &str) -> Option<Vec<u8>> {
         let to = self.beside("from-esp");
         let _ = fs::remove_file(&to);
@@ -183,7 +185,7 @@ impl DiskFile {
         (copied.status == Some(0)).then(|| fs::read(&to).expect("it was just copied"))
     }
 
-    /// Writes a file onto the EFI system partition, in a folder that is made if it is not there.
+    /// Writes a file to the EFI system partition, and creates its folder if necessary.
     pub fn esp_put(&self, path: &str, content: &[u8]) {
         let from = self.beside("to-esp");
         fs::write(&from, content).expect("room for a file");
@@ -193,7 +195,7 @@ impl DiskFile {
         must(self.mtools("mcopy").args(["-D", "o"]).arg(&from).arg(format!("::{path}")));
     }
 
-    /// Removes a folder of the EFI system partition, or a file.
+    /// Removes a folder or a file of the EFI system partition.
     pub fn esp_remove(&self, path: &str) {
         must(self.mtools("mdeltree").arg(format!("::{path}")));
     }
@@ -210,7 +212,7 @@ impl DiskFile {
         self.esp_names("loader/entries")
     }
 
-    /// As tools of e2fsprogs name a file system inside a file.
+    /// The data partition in the syntax of e2fsprogs for a file system inside a file.
     fn data(&self) -> String {
         format!("{}?offset={DATA}", self.path().display())
     }

@@ -1,4 +1,4 @@
-//! The image that ships.
+//! The released image.
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +14,7 @@ use crate::programs::{builder, made};
 use crate::shared::shared;
 use crate::tool::must;
 
-/// The target whose processor is not x86-64.
+/// The target with a processor other than x86-64.
 pub const AARCH64: &str = "qemu-aarch64";
 
 pub(crate) const X86_64: &str = "qemu-x86_64";
@@ -23,17 +23,17 @@ pub(crate) const X86_64: &str = "qemu-x86_64";
 pub struct Image {
     pub folder: PathBuf,
     pub architecture: Architecture,
-    /// The folder that goes with the last copy of this value, if the image is not to stay.
+    /// The image's folder if it is temporary; it is removed with the last copy of this value.
     pub(crate) temporary: Option<Arc<TempDir>>,
 }
 
 impl Image {
-    /// One for x86_64 that is in `folder` already.
+    /// An existing image for x86_64 in `folder`.
     pub fn at(folder: PathBuf) -> Self {
         Self { folder, architecture: Architecture::X86_64, temporary: None }
     }
 
-    /// Builds the workspace's image with further options for `cargo image build`.
+    /// Builds the workspace's image with further options of `cargo image build`.
     pub fn build(out: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(builder());
         must(command.current_dir(workspace()).arg("build").arg("--out").arg(out).args(options));
@@ -43,8 +43,8 @@ impl Image {
         Self { folder, architecture, temporary: None }
     }
 
-    /// Builds the image with services of an owner's own besides: each a program, and a unit file
-    /// of `tests/services` by its name.
+    /// Builds the image with additional services: each has a program, and a unit file of
+    /// `tests/services` with its name.
     pub fn with_services(services: &[(&str, PathBuf)]) -> Self {
         Self::with_services_and(services, "")
     }
@@ -69,8 +69,8 @@ impl Image {
         image
     }
 
-    /// A machine that boots it without a disk, as cheaply as QEMU can: the host has unpacked the kernel, and programs
-    /// are where they were the last time, so that their code is known already.
+    /// A machine that boots it without a disk, as fast as QEMU can: the kernel is unpacked on the
+    /// host, and address space layout randomization is off, so that translated code can be reused.
     pub fn machine(&self) -> Builder {
         self.machine_with(&self.file("boot/initrd"))
     }
@@ -84,7 +84,7 @@ impl Image {
         builder.architecture(self.architecture).kernel_argument("norandmaps")
     }
 
-    /// The same with the kernel as it ships and programs at random addresses, as everywhere but in tests.
+    /// The same with the kernel as it is released, and with address space layout randomization.
     pub fn machine_as_shipped(&self) -> Builder {
         Machine::builder(self.file("boot/linux"), self.file("boot/initrd"))
             .architecture(self.architecture)
@@ -95,14 +95,14 @@ impl Image {
         Machine::from_disk(self.architecture, disk)
     }
 
-    /// The version of its slot, as the manifest has it.
+    /// The version of its slot, from the manifest.
     pub fn slot(&self) -> String {
         let text = fs::read(self.file("manifest.json")).expect("a manifest");
         let manifest: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
         manifest["slot"].as_str().expect("the slot's version").to_owned()
     }
 
-    /// The squashfs of its root, put into `folder` by cpio.
+    /// The squashfs of its root, extracted into `folder` with cpio.
     pub fn squashfs(&self, folder: &Path) -> PathBuf {
         let initrd = fs::File::open(self.file("boot/initrd")).expect("an initrd");
         let args = ["--extract", "--unconditional", "--quiet", "root.squashfs"];
@@ -110,7 +110,7 @@ impl Image {
         folder.join("root.squashfs")
     }
 
-    /// Its root, unpacked into `folder` by unsquashfs.
+    /// Its root, unpacked into `folder` with unsquashfs.
     pub fn root(&self, folder: &Path) -> PathBuf {
         let (squashfs, root) = (self.squashfs(folder), folder.join("root"));
         let args = ["-quiet", "-no-progress", "-d"];
@@ -121,7 +121,7 @@ impl Image {
     /// Its PID 1.
     ///
     /// # Panics
-    /// There is none in its initramfs.
+    /// The initramfs has none.
     pub fn init(&self) -> Vec<u8> {
         let initrd = fs::read(self.file("boot/initrd")).expect("an initramfs");
         crate::initrd::find(&initrd, "init").expect("PID 1").to_vec()
@@ -132,21 +132,21 @@ impl Image {
     }
 }
 
-/// The one that `cargo image test` has built before it ran the tests.
+/// The image that `cargo image test` has built before the tests.
 pub fn shipped() -> Image {
     Image::at(made("OCTET_IMAGE_BUILT"))
 }
 
-/// The image for another target, under `out/` too.
+/// The image for another target, which is built in `out/` as well.
 pub fn shipped_for(target: &str) -> Image {
     Image::build(&workspace().join("out"), &["--target", target])
 }
 
-/// The `appliance.toml` that ships, as that of a box without a router: what is reached by `[network]`
-/// is this one board.
+/// The released `appliance.toml`, changed for a single board without a router, which `[network]`
+/// configures.
 ///
 /// # Panics
-/// The file is not as it was.
+/// The file no longer has the parts to be changed.
 pub fn text_of_one_board() -> String {
     let text = fs::read_to_string(workspace().join("appliance.toml")).expect("a text");
     let (before, rest) = text.split_once("\n[cluster]\n").expect("a box with a router");
@@ -156,23 +156,24 @@ pub fn text_of_one_board() -> String {
     text
 }
 
-/// The clone these tests are of.
+/// The workspace of these tests.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The ELF file within a kernel for x86-64, which is packed by gzip (Documentation/arch/x86/boot.rst).
+/// The ELF file within a kernel for x86-64, which is compressed with gzip
+/// (Documentation/arch/x86/boot.rst).
 ///
 /// # Panics
-/// It is none, or the host refuses.
+/// There is none, or the host refuses.
 fn unpacked(linux: &Path) -> PathBuf {
     let packed = fs::read(linux).expect("the kernel");
     let number =
         |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().expect("4 bytes")) as usize;
     let code = (usize::from(packed[0x1f1]) + 1) * 512;
     let payload = &packed[code + number(&packed[0x248..])..][..number(&packed[0x24c..])];
-    // Its check sum, and how long it is, are the end of it (RFC 1952).
+    // It ends with its CRC-32 and its length (RFC 1952).
     let sum = number(&payload[payload.len() - 8..]);
     let folder = shared(&format!("linux-{sum:08x}"), |folder| {
         let mut elf = vec![];

@@ -1,6 +1,6 @@
-//! The archive of an initramfs, taken apart and added to: cpio "newc" (the kernel's
-//! Documentation/driver-api/early-userspace/buffer-format.rst). Written from that, not with the
-//! builder's own code.
+//! Reads and extends the archive of an initramfs: cpio "newc" (the kernel's
+//! Documentation/driver-api/early-userspace/buffer-format.rst). It is written from that
+//! specification, without the builder's code.
 
 const HEADER: usize = 110;
 
@@ -26,8 +26,8 @@ pub fn find<'a>(initrd: &'a [u8], path: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// Adds a further archive with these files to `initrd`: the kernel unpacks one after the other,
-/// and a later file takes the place of one of the same path.
+/// Appends an archive with these files to `initrd`: the kernel unpacks the archives in order, and a
+/// later file replaces an earlier one with the same path.
 pub fn append(initrd: &mut Vec<u8>, files: &[(&str, &[u8])]) {
     initrd.resize(initrd.len().next_multiple_of(4), 0);
     for (path, content) in files {
@@ -40,7 +40,8 @@ pub fn end(initrd: &mut Vec<u8>) {
     entry(initrd, "TRAILER!!!", 0, &[]);
 }
 
-/// Adds one file, folder or symbolic link, whose content is where it leads: `mode` says which (inode(7)).
+/// Appends a file, a folder or a symbolic link, whose content is its target; `mode` is that of
+/// inode(7).
 pub fn entry(out: &mut Vec<u8>, path: &str, mode: u32, content: &[u8]) {
     // ino, mode, uid, gid, nlink, mtime, filesize, major, minor, rmajor, rminor, namesize, check
     let (size, name_size) = (content.len() as u32, path.len() as u32 + 1);

@@ -1,5 +1,5 @@
-//! What the tests of the whole appliance share: the image that ships, programs for guests, tools
-//! that are not ours.
+//! Shared code of the tests of the whole appliance: the released image, programs for guests, and
+//! independent tools.
 
 mod boot_loader;
 mod clone;
@@ -39,17 +39,18 @@ pub use wrapping::WrappingDisk;
 
 use std::time::Duration;
 
-/// From QEMU's start until ready: far more than is needed, for hosts that are busy.
+/// The timeout from the start of QEMU until ready: far more than necessary, for busy hosts.
 pub const READY: Duration = Duration::from_secs(180);
 
-/// For anything that a guest does after that, on such a host.
+/// The timeout of any later action of a guest on such a host.
 pub const SOON: Duration = Duration::from_secs(180);
 
-/// Between two looks of a test that asks a guest until something is so: who asks on and on takes from the guest
-/// the time that it waits for.
+/// The interval of polling a guest: polling without a pause would take the CPU time that the guest
+/// needs.
 pub const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The seed of what is left to chance, printed: `OCTET_SEED`, else with `--soak` another one each time.
+/// The random seed, which is printed: `OCTET_SEED`; without it a constant, or with `--soak` a
+/// random one.
 pub fn seed() -> u64 {
     let given = std::env::var("OCTET_SEED").ok().and_then(|text| text.parse().ok());
     let seed = given.unwrap_or_else(|| if soak() { fastrand::u64(..) } else { 1 });
@@ -57,7 +58,7 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Whether the long variants are to run (`cargo image test --soak`).
+/// Whether the long variants run (`cargo image test --soak`).
 pub fn soak() -> bool {
     std::env::var_os("OCTET_SOAK").is_some()
 }

@@ -1,4 +1,4 @@
-//! The owner's machine: a folder of its own, with keys and the boxes that are known, and `octetctl`.
+//! The owner's machine: a folder with keys and known boxes, and `octetctl`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,51 +15,51 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// One who has no key yet and knows no box.
+    /// An owner without keys and known boxes.
     pub fn new() -> Self {
         Self { home: tempfile::tempdir().expect("a folder") }
     }
 
-    /// Makes the key `name`, and returns its public half.
+    /// Generates the key `name`, and returns its public half.
     pub fn keygen(&self, name: &str) -> String {
         must(self.octetctl().arg("keygen").arg(self.path(name))).stdout.trim().to_owned()
     }
 
-    /// Makes a key in `file`.
+    /// Generates a key in `file`.
     pub fn keep_key(&self, file: &Path) {
         must(self.octetctl().arg("keygen").arg(file));
     }
 
-    /// `octetctl --key NAME` with further words.
+    /// Runs `octetctl --key NAME` with further arguments.
     pub fn ask(&self, key: &str, words: &[&str]) -> Output {
         run(&mut self.command(key, words))
     }
 
-    /// The same, to be started otherwise.
+    /// The same as a command that is not started yet.
     pub fn command(&self, key: &str, words: &[&str]) -> Command {
         let mut command = self.octetctl();
         command.arg("--key").arg(self.path(key)).args(words);
         command
     }
 
-    /// `octetctl openwrt` with further words, to be started.
+    /// `octetctl openwrt` with further arguments, not started yet.
     pub fn openwrt(&self, words: &[&str]) -> Command {
         let mut command = self.octetctl();
         command.arg("openwrt").args(words);
         command
     }
 
-    /// Writes the file `name` into the folder, in which `octetctl` runs.
+    /// Writes the file `name` to the folder, which is the working directory of `octetctl`.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("room for a file");
     }
 
-    /// Where the file `name` is: a key, or what was written.
+    /// The path of the file `name`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// `octetctl` for this owner, without words.
+    /// `octetctl` for this owner, without arguments.
     fn octetctl(&self) -> Command {
         let mut command = Command::new(octetctl());
         command.current_dir(self.home.path());

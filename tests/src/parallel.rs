@@ -1,9 +1,9 @@
-//! Work on all processors.
+//! Runs work on all processors.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// Does `work` for each of `items`, as many at once as there are processors.
+/// Calls `work` for each of `items`, with one thread per processor.
 pub fn in_parallel<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     let items = Mutex::new(VecDeque::from(items));
     let next = || items.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -16,7 +16,7 @@ pub fn in_parallel<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..count).map(|_| scope.spawn(go_on)).collect();
         for worker in workers {
-            // It has said already why, and no other reason is to stand beside that.
+            // The panic was printed already, so it is passed on without another message.
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     });

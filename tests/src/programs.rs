@@ -1,4 +1,4 @@
-//! Programs of this workspace that tests start. `cargo image test` has compiled them all before the first one runs.
+//! Programs of this workspace that tests start. `cargo image test` compiles them before the tests.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ pub fn builder() -> PathBuf {
     program("octet-image")
 }
 
-/// The operator's program, as it runs on the owner's machine.
+/// `octetctl`, for the owner's machine.
 ///
 /// # Panics
-/// `cargo image test` does not run these tests.
+/// The tests are not run by `cargo image test`.
 pub fn octetctl() -> PathBuf {
     program("octetctl")
 }
 
-/// The person's program for letters, as it runs on their machine.
+/// `octet-msg`, for the user's machine.
 ///
 /// # Panics
-/// `cargo image test` does not run these tests.
+/// The tests are not run by `cargo image test`.
 pub fn octet_msg() -> PathBuf {
     program("octet-msg")
 }
@@ -28,7 +28,7 @@ pub fn octet_msg() -> PathBuf {
 /// The static program `name` of `tests/guests`, for x86-64.
 ///
 /// # Panics
-/// There is none of that name.
+/// It does not exist.
 pub fn guest(name: &str) -> PathBuf {
     guest_for(Architecture::X86_64, name)
 }
@@ -36,7 +36,7 @@ pub fn guest(name: &str) -> PathBuf {
 /// The static program `name` of `tests/guests`, for this processor; for Arm in the long tier only.
 ///
 /// # Panics
-/// There is none of that name.
+/// It does not exist.
 pub fn guest_for(architecture: Architecture, name: &str) -> PathBuf {
     let target = match architecture {
         Architecture::X86_64 => "x86_64-unknown-linux-musl",
@@ -45,18 +45,18 @@ pub fn guest_for(architecture: Architecture, name: &str) -> PathBuf {
     program(&format!("{target}/{name}"))
 }
 
-/// PID 1, built so that the kernel's command line can make it fail.
+/// PID 1 with fault injection by the kernel command line.
 ///
 /// # Panics
-/// `cargo image test` does not run these tests.
+/// The tests are not run by `cargo image test`.
 pub fn fault_build() -> PathBuf {
     guest("octet-init-with-faults")
 }
 
-/// netd, built so that the kernel's command line can make it fail; in the long tier only.
+/// netd with fault injection by the kernel command line; in the long tier only.
 ///
 /// # Panics
-/// `cargo image test --soak` does not run these tests.
+/// The tests are not run by `cargo image test --soak`.
 pub fn fault_netd() -> PathBuf {
     guest("octet-netd")
 }
@@ -67,10 +67,10 @@ fn program(name: &str) -> PathBuf {
     path
 }
 
-/// The folder that this variable of `cargo image test` names.
+/// The folder in this variable of `cargo image test`.
 ///
 /// # Panics
-/// It does not run these tests.
+/// The variable is not set, because another program runs the tests.
 pub fn made(variable: &str) -> PathBuf {
     let folder = std::env::var_os(variable);
     folder.expect("these tests are run by `cargo image test [NAME]`").into()

@@ -1,9 +1,9 @@
-//! The image that ships, with other units: taken apart, added to and put together again, in a
-//! second instead of a build.
+//! Modifies the released image: it is unpacked, extended and packed again, which takes a second
+//! instead of a build.
 //!
-//! The builder gives each unit a user of its own and an owner's unit no power over others. Here
-//! units are made up by the hundred, so these checks are left out: units may share users and run as
-//! any user of the fixed table, root too. What one unit says is checked all the same.
+//! The builder gives each unit a user of its own, and restricts additional units. Tests create
+//! units by the hundred, so these checks are left out here: units may share users, and run as any
+//! user of the fixed table, including root. Each unit file itself is still validated.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,20 +24,20 @@ use zstd::bulk;
 use crate::image::Image;
 use crate::initrd;
 
-/// Where programs of units are in an image.
+/// The folder of units' programs in an image.
 const PROGRAMS: &str = "/usr/lib/octet";
 
 #[derive(Debug)]
 pub struct Remake {
     shipped: Image,
     init: Option<Vec<u8>>,
-    /// Path, permissions and content of each file of the root that is new or replaced.
+    /// The new and replaced files of the root: path, permissions and content.
     files: BTreeMap<String, (u16, Vec<u8>)>,
     units: Vec<Value>,
     change: fn(&mut Value),
 }
 
-/// What is there already is copied as it is; what is new is compressed as fast as can be.
+/// Existing data is copied as it is; new data is compressed with the fastest method.
 struct Fast;
 
 impl CompressionAction for Fast {
@@ -67,34 +67,33 @@ impl CompressionAction for Fast {
 }
 
 impl Remake {
-    /// From `image`.
     pub fn of(image: &Image) -> Self {
         let (files, units) = (BTreeMap::new(), vec![]);
         Self { shipped: image.clone(), init: None, files, units, change: |_| {} }
     }
 
-    /// Another `/init`.
+    /// Replaces `/init`.
     #[must_use]
     pub fn init(mut self, program: &Path) -> Self {
         self.init = Some(fs::read(program).expect("a program"));
         self
     }
 
-    /// The program `name` for units, at `/usr/lib/octet/NAME`.
+    /// Adds the program `name` for units, at `/usr/lib/octet/NAME`.
     #[must_use]
     pub fn program(self, name: &str, program: &Path) -> Self {
         let content = fs::read(program).expect("a program");
         self.file(&format!("{PROGRAMS}/{name}"), 0o755, content)
     }
 
-    /// A file of root's, in a folder that is there.
+    /// Adds a file of root in an existing folder.
     #[must_use]
     pub fn file(mut self, path: &str, mode: u16, content: Vec<u8>) -> Self {
         self.files.insert(path.to_owned(), (mode, content));
         self
     }
 
-    /// A unit, as a unit file says it.
+    /// Adds a unit; `text` is its unit file.
     #[must_use]
     pub fn unit(mut self, text: &str) -> Self {
         let source = UnitSource::parse("unit.toml".into(), text.to_owned());
@@ -103,17 +102,17 @@ impl Remake {
         self
     }
 
-    /// Has `change` made to every unit, also to those that ship.
+    /// Applies `change` to every unit, including those of the released image.
     #[must_use]
     pub fn change_units(mut self, change: fn(&mut Value)) -> Self {
         self.change = change;
         self
     }
 
-    /// The image. It is gone with the last copy of the value.
+    /// The image. It is deleted with the last copy of the value.
     ///
     /// # Panics
-    /// The image that ships is not as the builder makes it.
+    /// The released image does not have the builder's layout.
     pub fn image(self) -> Image {
         let mut initrd = fs::read(self.shipped.file("boot/initrd")).expect("an initramfs");
         let root = initrd::find(&initrd, "root.squashfs").expect("its root").to_vec();
@@ -157,7 +156,7 @@ impl Remake {
         root.into_inner()
     }
 
-    /// The list of units with ours, each after all that it needs.
+    /// The list of all units, each after those that it needs.
     fn units(&self, shipped: &[u8]) -> Vec<u8> {
         let mut all: Vec<Value> = serde_json::from_slice(shipped).expect("a list of units");
         let of_shipped = all.clone();
@@ -172,8 +171,8 @@ impl Remake {
     }
 }
 
-/// The filters of system calls that `unit` needs. Only the builder can make some, so they are those
-/// of a unit that ships and may use the same.
+/// The system call filters that `unit` needs. Only the builder can compile some of them, so they
+/// are taken from a unit of the image with the same system calls.
 fn filters(unit: &Value, shipped: &[Value]) -> Value {
     let calls = &unit["sandbox"]["system_calls"];
     if calls == &json!(["all"]) || unit["type"] == "target" || unit["unit_type"] == "target" {
@@ -186,8 +185,8 @@ fn filters(unit: &Value, shipped: &[Value]) -> Value {
     found.unwrap_or_else(|| panic!("no unit that ships has the system calls {calls}"))
 }
 
-/// `units` in an order in which each comes after what it needs or comes after, and otherwise as
-/// they were.
+/// `units` in an order in which each follows the units that it needs or is ordered after, and
+/// otherwise unchanged.
 fn ordered(mut waiting: Vec<Value>) -> Vec<Value> {
     let mut order: Vec<Value> = vec![];
     while !waiting.is_empty() {

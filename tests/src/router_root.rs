@@ -1,4 +1,5 @@
-//! The root file system of a router that is not ours, made an initramfs for our kernel.
+//! Converts the root file system of a router that does not run Octet into an initramfs for Octet's
+//! kernel.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -14,11 +15,12 @@ use crate::image::Image;
 use crate::initrd::{end, entry};
 use crate::programs::guest;
 
-/// What is added to a root: it is not there otherwise.
+/// The files that are added to a root; an original root has none of them.
 const FIRST: &str = "octet/first";
 const MODULES: &str = "octet/modules";
 
-/// What tells OpenWrt its ports when it first starts (`/bin/board_detect`), and what it says there.
+/// The file that describes its ports to OpenWrt at the first start (`/bin/board_detect`), and its
+/// content.
 const BOARD: &str = "etc/board.json";
 const PORTS: &str = r#"{
     "model": { "id": "octet,guest", "name": "Guest with eight ports and one that leads out" },
@@ -32,14 +34,14 @@ const PORTS: &str = r#"{
 }
 "#;
 
-/// Where modules are in the image, by the beginnings of their paths: what a switch and a firewall are made of, and its
-/// cards.
+/// The path prefixes of the modules in the image that are needed: for a switch, a firewall, and
+/// network cards.
 const WANTED: [&str; 3] = ["net/", "drivers/net/virtio_net", "drivers/net/net_failover"];
 
-/// Modules that a router has no use for.
+/// Modules that a router does not need.
 const UNWANTED: [&str; 2] = ["net/mpls/", "net/sched/"];
 
-/// What busybox is called in the double's root: what a person's commands need, and the double itself.
+/// The names of busybox in the double's root: for the commands of users, and for the double itself.
 const BUSYBOX: [&str; 9] = [
     "bin/sh",
     "bin/cat",
@@ -52,7 +54,7 @@ const BUSYBOX: [&str; 9] = [
     "bin/true",
 ];
 
-/// The double by its other names.
+/// The other names of the double.
 const DOUBLE: [&str; 7] = [
     "sbin/uci",
     "usr/sbin/uhttpd",
@@ -63,7 +65,8 @@ const DOUBLE: [&str; 7] = [
     "sbin/leak",
 ];
 
-/// Folders and files of the image that the double's root has: busybox, and nft with its libraries.
+/// The folders and files of the image that the double's root contains: busybox, and nft with its
+/// libraries.
 const OF_IMAGE: [&str; 7] = [
     "bin/busybox",
     "lib/ld-musl-x86_64.so.1",
@@ -74,12 +77,12 @@ const OF_IMAGE: [&str; 7] = [
     "usr/sbin/nft",
 ];
 
-/// Writes to `initrd` the root in `archive`, a `.tar.gz`, with the modules of `image`, the ports of a guest as OpenWrt's
-/// board description has them, and the first program of a guest, whose path in it is returned. Devices are left out: the
-/// kernel makes them.
+/// Writes an initramfs to `initrd`: the root in `archive`, a `.tar.gz`, with the modules of
+/// `image`, the ports of a guest in OpenWrt's board description, and the first program of a guest.
+/// Returns the path of that program. Device nodes are left out, because the kernel creates them.
 ///
 /// # Panics
-/// It is no such archive, or the host refuses.
+/// The archive is invalid, or the host refuses.
 pub fn router_initrd(image: &Image, archive: &Path, initrd: &Path) -> &'static str {
     let name = archive.display();
     let opened = File::open(archive).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -98,7 +101,7 @@ pub fn router_initrd(image: &Image, archive: &Path, initrd: &Path) -> &'static s
             _ if path.is_empty() => {}
             EntryType::Directory => out.folder(&path, mode),
             EntryType::Symlink => out.add(&path, 0o120_777, link().as_bytes()),
-            // The same file by another name.
+            // A hard link is written as a copy of its target.
             EntryType::Link => {
                 let to = format!("/{}", link().trim_start_matches("./"));
                 out.add(&path, 0o120_777, to.as_bytes());
@@ -123,7 +126,7 @@ pub fn router_initrd(image: &Image, archive: &Path, initrd: &Path) -> &'static s
     "/octet/first"
 }
 
-/// An initramfs that is written.
+/// An initramfs that is being written.
 #[derive(Default)]
 struct Tree {
     bytes: Vec<u8>,
@@ -131,7 +134,7 @@ struct Tree {
 }
 
 impl Tree {
-    /// Adds a file, in a folder that an archive may leave out.
+    /// Adds a file, and its folder if the archive has left that out.
     fn add(&mut self, path: &str, mode: u32, content: &[u8]) {
         if let Some((folder, _)) = path.rsplit_once('/')
             && !self.folders.contains(folder)
@@ -139,7 +142,7 @@ impl Tree {
             self.folder(folder, 0o755);
         }
         entry(&mut self.bytes, path, mode, content);
-        // What is in a folder may be named by a link to it.
+        // A path may lead through a symbolic link to a folder.
         if mode >> 12 == 0o12 {
             self.folders.insert(path.to_owned());
         }
@@ -152,7 +155,7 @@ impl Tree {
     }
 }
 
-/// The modules of the image whose root this is that a router needs.
+/// The modules of the image with this root that a router needs.
 fn modules(root: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     let mut folders = vec![root.join("lib/modules")];
@@ -172,7 +175,8 @@ fn modules(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Writes to `archive` a root with the busybox and the `nft` of `image`, and with the double of a router as its userland.
+/// Writes a root to `archive`: busybox and `nft` of `image`, and the double of a router as its
+/// userland.
 pub fn double_root(image: &Image, archive: &Path) {
     let folder = tempfile::tempdir().expect("a folder");
     let root = image.root(folder.path());

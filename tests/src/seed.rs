@@ -1,4 +1,4 @@
-//! Alpine's own programs, out of the seed that the image is made from.
+//! Alpine's own programs, from the seed of the image.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::image::{X86_64, workspace};
 
 const LOADER: &str = "lib/ld-musl-x86_64.so.1";
 
-/// apk, and what it is loaded with.
+/// apk, and the libraries that it is linked with.
 const APK: [&str; 6] = [
     LOADER,
     "sbin/apk",
@@ -25,10 +25,11 @@ const APK: [&str; 6] = [
     "usr/lib/libz.so.1",
 ];
 
-/// Alpine's apk, put into `folder`, as it is called for the root file system `root`.
+/// Extracts Alpine's apk into `folder`, and returns it as a command for the root file system
+/// `root`.
 ///
 /// # Panics
-/// The seed is not there, or has no apk.
+/// The seed is missing, or has no apk.
 pub fn apk(folder: &Path, root: &Path) -> Command {
     let seed = Ext4::load(Box::new(Reader::open())).expect("a file system");
     for path in APK {
@@ -67,7 +68,7 @@ impl Ext4Read for Reader {
     }
 }
 
-/// The seed that is locked, where the builder has unpacked it.
+/// The locked seed, where the builder has unpacked it.
 fn qcow2() -> PathBuf {
     let lock = fs::read_to_string(workspace().join("appliance.lock")).expect("a lock");
     let lock: toml::Table = lock.parse().expect("TOML");
@@ -83,7 +84,7 @@ fn qcow2() -> PathBuf {
     folder.join(format!("derived/{sha256}-seed/qcow2"))
 }
 
-/// The folder in which the builder's own one is.
+/// The folder that contains the builder's cache.
 pub fn cache() -> PathBuf {
     let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     folder("XDG_CACHE_HOME")

@@ -16,10 +16,10 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::{RETRY_DELAY, workspace};
 
-/// Starts `command` in a terminal of its own, and returns our end of that: what is written to it is
-/// typed, and reading it fails once the program and its children have ended.
+/// Starts `command` in a terminal of its own. Returns the controlling side of the terminal: writing
+/// to it types, and reading from it fails once the program and its children have ended.
 pub fn in_terminal(mut command: Command) -> (Child, File) {
-    // Held by nobody else, or closing it would not end the terminal.
+    // No child inherits this side, because then closing it would not close the terminal.
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = openpt(flags).expect("a terminal");
     grantpt(&ours).expect("a terminal");
@@ -31,29 +31,29 @@ pub fn in_terminal(mut command: Command) -> (Child, File) {
     for set in [Command::stdin, Command::stdout, Command::stderr] {
         set(&mut command, end().expect("a copy of it"));
     }
-    // Only the child keeps the other end: `command` and `theirs` go here.
+    // Only the child keeps the other side: `command` and `theirs` are dropped here.
     let child = command.spawn().expect("the program starts");
     (child, File::from(ours))
 }
 
-/// A program whose terminal we are.
+/// A program in a terminal that the test controls.
 pub struct InTerminal {
     child: Child,
     said: Receiver<Vec<u8>>,
-    /// Where we type; `None` once the terminal is closed.
+    /// The input of the terminal; `None` once it is closed.
     keyboard: Option<File>,
-    /// What it has said so far.
+    /// The output so far.
     pub text: String,
-    /// Whether the terminal is to be closed, and who reads it until then.
+    /// Whether the terminal is to be closed, and the thread that reads it until then.
     closing: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl InTerminal {
-    /// Starts `command` in its own folder; if it has none, in the workspace.
+    /// Starts `command` in its working directory, by default in the workspace.
     #[must_use]
     pub fn start(command: Command) -> Self {
-        // It is the terminal that its end is told of.
+        // It becomes the controlling terminal, so that the program gets SIGHUP when it is closed.
         let mut own = Command::new("setsid");
         own.arg("--ctty").arg(command.get_program()).args(command.get_args());
         own.current_dir(command.get_current_dir().unwrap_or(&workspace()));
@@ -70,7 +70,7 @@ impl InTerminal {
                 if poll(&mut fds, Some(&pause)).expect("a poll") == 0 {
                     continue;
                 }
-                // The read fails once nobody has the other end.
+                // Reading fails once no process has the other side open.
                 let Ok(count) = ours.read(&mut buffer) else { break };
                 let _ = sender.send(buffer[..count].to_vec());
             }
@@ -85,7 +85,7 @@ impl InTerminal {
         }
     }
 
-    /// Closes the terminal, as a person closes its window.
+    /// Closes the terminal, as if a user closes its window.
     pub fn close(&mut self) {
         self.keyboard = None;
         self.closing.store(true, Ordering::Relaxed);
@@ -96,16 +96,16 @@ impl InTerminal {
     /// Types `keys`.
     ///
     /// # Panics
-    /// It has ended, or its terminal is closed.
+    /// The program has ended, or its terminal is closed.
     pub fn keys(&mut self, keys: &str) {
         let keyboard = self.keyboard.as_mut().expect("the terminal is open");
         keyboard.write_all(keys.as_bytes()).expect("somebody reads it");
     }
 
-    /// Waits until it has said `what`.
+    /// Waits until the output contains `what`.
     ///
     /// # Panics
-    /// It has not `within` this time.
+    /// It does not appear `within` this time.
     pub fn wait_for(&mut self, what: &str, within: Duration) {
         let deadline = Instant::now() + within;
         while !self.text.contains(what) {
@@ -117,10 +117,10 @@ impl InTerminal {
         }
     }
 
-    /// Waits until it has said more; `false` once it says nothing any more.
+    /// Waits for further output; returns `false` at the end of the output.
     ///
     /// # Panics
-    /// It says nothing `within` this time.
+    /// There is none `within` this time.
     pub fn says_more(&mut self, within: Duration) -> bool {
         match self.said.recv_timeout(within) {
             Ok(bytes) => self.text += &String::from_utf8_lossy(&bytes),
@@ -130,7 +130,7 @@ impl InTerminal {
         true
     }
 
-    /// Waits for the program's end, and for all that it has said.
+    /// Waits for the end of the program, and for all of its output.
     pub fn end(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("its end");
         for bytes in &self.said {

@@ -1,11 +1,11 @@
-//! Running programs. One that is missing fails the test: a skipped check is no check.
+//! Runs programs. A missing program fails the test, because a skipped check would go unnoticed.
 
 use std::process::Command;
 
-/// How a program ended, and what it said.
+/// The exit status and the output of a program.
 #[derive(Debug)]
 pub struct Output {
-    /// Its exit status; `None` if a signal ended it.
+    /// The exit status; `None` if a signal has ended it.
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,

@@ -1,5 +1,5 @@
-//! Updates of images that were remade, signed by a key of the test. Only the formats are those of
-//! the builder: the chunks are cut here in another way, and put onto a disk by tools of others.
+//! Updates to modified images, signed by a key of the test. Only the formats are those of the
+//! builder: chunks are cut in another way, and independent tools write them to a disk.
 
 use std::fs;
 use std::io::{self, Cursor};
@@ -17,7 +17,7 @@ use crate::image::Image;
 
 const CHUNK: usize = 32 << 10;
 
-/// A key that nobody else has.
+/// A new key.
 pub struct SigningKey(KeyPair);
 
 impl SigningKey {
@@ -26,12 +26,12 @@ impl SigningKey {
         Self(KeyPair::generate_unencrypted_keypair().expect("randomness"))
     }
 
-    /// Its public part, as `[trust] update_keys` has it.
+    /// Its public half, in the format of `[trust] update_keys`.
     pub fn public(&self) -> String {
         self.0.pk.to_base64()
     }
 
-    /// Writes the secret part into `folder`, as minisign keeps it. Returns the file.
+    /// Writes the secret half into `folder`, in minisign's format. Returns the file.
     pub fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join("key");
         let text = self.0.sk.to_box(None).expect("a key").into_string();
@@ -39,7 +39,7 @@ impl SigningKey {
         path
     }
 
-    /// A signature of `bytes`, as minisign writes it.
+    /// A signature of `bytes`, in minisign's format.
     pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         let signed = minisign::sign(None, &self.0.sk, Cursor::new(bytes), Some("test"), None);
         signed.expect("a signature").into_string().into_bytes()
@@ -49,14 +49,14 @@ impl SigningKey {
 /// A slot with its files.
 #[derive(Debug, Clone)]
 pub struct Release {
-    /// What it is; tests change it as they like.
+    /// The manifest; tests may change it.
     pub manifest: Manifest,
     linux: Vec<u8>,
     initrd: Vec<u8>,
 }
 
 impl Release {
-    /// What `image` boots, as number `sequence`.
+    /// The release that boots as `image`, with the number `sequence`.
     pub fn of(image: &Image, sequence: u64) -> Self {
         let read = |path: &str| fs::read(image.file(path)).expect("a file of the image");
         let (linux, initrd) = (read("boot/linux"), read("boot/initrd"));
@@ -78,10 +78,10 @@ impl Release {
             files: SlotFiles { linux: file(&linux), initrd: file(&initrd) },
             patches: vec![],
         };
-        Self { manifest: manifest.checked().expect("a manifest"), linux, initrd }
+        Self { manifest: manifest.validated().expect("a manifest"), linux, initrd }
     }
 
-    /// The same with another kernel.
+    /// The same release with another kernel.
     #[must_use]
     pub fn with_kernel(mut self, linux: Vec<u8>) -> Self {
         self.manifest.files.linux = file(&linux);
@@ -92,7 +92,7 @@ impl Release {
         &self.manifest.slot
     }
 
-    /// Its files in all, in bytes.
+    /// The size of all its files, in bytes.
     pub fn size(&self) -> u64 {
         (self.linux.len() + self.initrd.len()) as u64
     }
@@ -113,7 +113,7 @@ impl Release {
         Bytes([head, self.linux.clone(), self.initrd.clone()].concat())
     }
 
-    /// Puts the slot onto `disk` under an entry of this standing; if it is counted, on trial.
+    /// Writes the slot to `disk`, with an entry in this state; a counted one is on trial.
     pub fn put_on(&self, disk: &DiskFile, standing: SlotState) {
         let slot = self.slot();
         for kind in SlotFile::ALL {
@@ -122,7 +122,7 @@ impl Release {
         self.put_entry_on(disk, standing, slot);
     }
 
-    /// The same for a slot whose kernel the slot `of` has already.
+    /// The same for a slot that has the same kernel as the slot `of`.
     pub fn put_beside(&self, disk: &DiskFile, standing: SlotState, of: &SlotName) {
         disk.esp_put(&self.slot().file(SlotFile::Initrd), &self.initrd);
         self.put_entry_on(disk, standing, of);
@@ -136,7 +136,7 @@ impl Release {
         let on_trial = standing != SlotState::Good;
         let entry =
             BootEntry { manifest: &self.manifest, linux: &linux, initrd: &initrd, on_trial };
-        let name = EntryName { slot: slot.clone(), standing };
+        let name = EntryName { slot: slot.clone(), state: standing };
         disk.esp_put(&format!("loader/entries/{name}"), entry.render().as_bytes());
     }
 }

@@ -1,5 +1,6 @@
-//! A medium that says it has more than it has, and begins anew behind that, as counterfeit flash does: a server of NBD, the
-//! network block device (github.com/NetworkBlockDevice/nbd, doc/proto.md; the fixed newstyle), which QEMU has as a disk.
+//! Simulates counterfeit flash, which reports a larger size than it has and wraps around at its
+//! real end: a server of NBD, the network block device (github.com/NetworkBlockDevice/nbd,
+//! doc/proto.md; the fixed newstyle), for a disk of QEMU.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,7 +20,7 @@ const OPTION_REPLY: u64 = 0x0003_e889_0455_65a9;
 const REQUEST: u32 = 0x2560_9513;
 const REPLY: u32 = 0x6744_6698;
 
-/// Fixed newstyle, and no zeroes behind the answer of an old option.
+/// Fixed newstyle, without zeroes after the answer to the old option.
 const HANDSHAKE_FLAGS: u16 = 0b11;
 const DISK_FLAGS: u16 = 0b1;
 
@@ -35,10 +36,10 @@ const WRITE: u16 = 1;
 const DISCONNECT: u16 = 2;
 const INVALID: u32 = 22;
 
-/// More than a request of QEMU has, in bytes.
+/// A limit of requests that exceeds QEMU's, in bytes.
 const LONGEST: u32 = 64 << 20;
 
-/// The medium, for as long as the value lives.
+/// The medium; it exists as long as this value.
 #[derive(Debug)]
 pub struct WrappingDisk {
     socket: PathBuf,
@@ -46,7 +47,7 @@ pub struct WrappingDisk {
     _folder: TempDir,
 }
 
-/// What it is made of.
+/// The data of the medium.
 struct Medium {
     file: File,
     says: u64,
@@ -54,10 +55,11 @@ struct Medium {
 }
 
 impl WrappingDisk {
-    /// The medium whose content is the first `has` bytes of `file`, and that `says` that it has so many.
+    /// Creates a medium whose content is the first `has` bytes of `file`, and which reports the
+    /// size `says`.
     ///
     /// # Errors
-    /// The file cannot be written, or there is no socket.
+    /// The file cannot be written, or no socket can be created.
     pub fn new(file: &Path, has: u64, says: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(file)?;
         let medium = Arc::new(Medium { file, says, has });
@@ -72,14 +74,14 @@ impl WrappingDisk {
                     break;
                 }
                 let medium = Arc::clone(&medium);
-                // QEMU may go at any moment.
+                // QEMU may disconnect at any moment.
                 thread::spawn(move || medium.serve(stream));
             }
         });
         Ok(Self { socket, ends, _folder: folder })
     }
 
-    /// As a disk of a machine.
+    /// The medium as a disk of a machine.
     pub fn disk(&self) -> Disk {
         Disk::nbd(&self.socket)
     }
@@ -88,7 +90,7 @@ impl WrappingDisk {
 impl Drop for WrappingDisk {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
-        // So that it looks.
+        // The connection wakes the server, which then sees the flag.
         let _ = UnixStream::connect(&self.socket);
     }
 }
@@ -127,7 +129,7 @@ impl Medium {
         }
     }
 
-    /// Whether the client goes on to ask for what is on the medium.
+    /// Returns whether the client continues with requests.
     fn shake_hands(&self, stream: &mut UnixStream) -> io::Result<bool> {
         let flags = HANDSHAKE_FLAGS.to_be_bytes();
         stream.write_all(
@@ -141,7 +143,7 @@ impl Medium {
             if magic != OPTION || length > LONGEST {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            // Whatever export it names is this one.
+            // Any export name selects this medium.
             stream.read_exact(&mut vec![0; length as usize])?;
             let mut reply = |kind: u32, content: &[u8]| {
                 let length = u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes();
@@ -162,7 +164,7 @@ impl Medium {
         }
     }
 
-    /// Reads or writes `content` by `act`, each part of it where it really is.
+    /// Reads or writes `content` with `act`, each part at its real position.
     fn transfer(
         &self,
         mut at: u64,
@@ -193,7 +195,7 @@ fn bytes<const N: usize>(stream: &mut UnixStream) -> io::Result<[u8; N]> {
 mod tests {
     use super::*;
 
-    /// What is written behind what there is, is written over the beginning, in parts if it goes over the end.
+    /// Data beyond the real end overwrites the beginning; a write across the end is split.
     #[test]
     fn it_begins_anew() {
         let folder = tempfile::tempdir().unwrap();

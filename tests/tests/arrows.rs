@@ -1,4 +1,4 @@
-//! Holds the arrows of the house: who may depend on whom.
+//! Checks which crates depend on which.
 
 #![cfg(test)]
 
@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
-/// Folder of a crate, and the folders it may depend on directly. What those may use, it may use
-/// too. A service stands for every folder of its kind. Nothing else is allowed, so siblings never
-/// import each other: they meet through sockets.
+/// The folder of a crate, and the folders on which it may depend directly; it may depend on their
+/// dependencies, too. A service stands for every folder of its kind. All other dependencies are
+/// forbidden, so services never import each other: they communicate over sockets.
 const ARROWS: &[(&str, &[&str])] = &[
     ("init/appliance", &[]),
     ("init/bundle", &[]),
@@ -16,16 +16,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init/control", &["init/appliance"]),
     ("init", &["init/control", "init/esp"]),
     ("services/node", &["init/control"]),
-    // Its tests ask the evaluator, which shares nothing with it.
+    // Its tests call the evaluator, which shares no code with it.
     ("netd/router", &["init/appliance", "tests/evaluator"]),
-    // Its tests speak to the double, which shares nothing with it.
+    // Its tests call the double, which shares no code with it.
     ("netd/openwrt", &["netd/router", "services/node", "tests/openwrt"]),
     ("netd", &["services/node", "netd/router"]),
     ("services/update", &["services/node", "init/esp"]),
-    // The person's command and the service speak to each other, and the service writes messages itself.
+    // The person's program and the service share the protocol, and the service sends messages
+    // itself.
     ("services/messages", &["services/node"]),
     ("services/messenger", &["services/messages"]),
-    // Its tests speak to the service.
+    // Its tests call the service.
     ("services/octet-msg", &["services/messages", "services/messenger"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     (SERVICE, &["services/node"]),
@@ -43,6 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("image", &["init/appliance", "init/esp", "image/machine"]),
     ("image/machine", &["init/control"]),
+    // It builds images, and measures them.
+    ("tests/bench", &["image"]),
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
@@ -50,10 +53,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests", &["image/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
 ];
 
-/// Any folder of `services/` that has no line of its own.
+/// Any folder of `services/` without an entry of its own.
 const SERVICE: &str = "services/*";
 
-/// From a crate's folder to the folders it depends on.
+/// Maps a crate's folder to the folders on which it depends.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 fn kind(folder: &str) -> Option<&'static str> {
@@ -61,13 +64,13 @@ fn kind(folder: &str) -> Option<&'static str> {
     own.or_else(|| folder.starts_with("services/").then_some(SERVICE))
 }
 
-/// All that `kind` may use, directly or through another.
+/// All folders that `kind` may use, directly or indirectly.
 fn allowed(kind: &str) -> BTreeSet<&'static str> {
     let direct = ARROWS.iter().filter(|(from, _)| *from == kind).flat_map(|(_, to)| to.iter());
     direct.flat_map(|to| allowed(to).into_iter().chain([*to])).collect()
 }
 
-/// Every arrow that is not allowed, and every crate without a place in the house.
+/// Every forbidden dependency, and every crate without an entry.
 fn violations(arrows: &Arrows) -> Vec<String> {
     let mut found = Vec::new();
     for (from, targets) in arrows {
@@ -88,7 +91,7 @@ fn metadata() -> Metadata {
     MetadataCommand::new().other_options(["--locked".into()]).exec().unwrap()
 }
 
-/// The workspace's own arrows, those of tests and build scripts included.
+/// The dependencies of the workspace, including those of tests and build scripts.
 fn workspace_arrows() -> Arrows {
     let metadata = metadata();
     let packages = metadata.workspace_packages();
@@ -130,6 +133,9 @@ fn a_wrong_arrow_is_found() {
         ("init", "image/machine"),
         ("image/machine", "image"),
         ("tests", "image"),
+        ("image", "tests/bench"),
+        ("tests", "tests/bench"),
+        ("tests/bench", "tests/guests"),
         ("tests/evaluator", "netd"),
         ("tests/evaluator", "init/appliance"),
         ("tests/openwrt", "netd/openwrt"),
@@ -144,7 +150,7 @@ fn a_wrong_arrow_is_found() {
     }
 }
 
-/// What ships does not do what PID 1 does.
+/// Only tests use the feature `as-pid-1`, which makes a service accept another process as PID 1.
 #[test]
 fn as_pid_1_is_for_tests() {
     let metadata = metadata();

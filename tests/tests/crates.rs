@@ -1,4 +1,5 @@
-//! `.ci/crates`: what CI has compiled of others' crates goes from one clone to the next, and nothing else does.
+//! `.ci/crates`: CI passes compiled crates of registries from one clone to the next, and nothing
+//! else.
 
 #![cfg(test)]
 
@@ -9,10 +10,10 @@ use std::process::Command;
 use octet_tests::{must, workspace};
 use tempfile::TempDir;
 
-/// A user who has cargo's home and the builder's cache here.
+/// A user with cargo's home and the builder's cache in this folder.
 struct User(TempDir);
 
-/// What the compiler has made: of a crate of a registry, and of one of the workspace.
+/// Compiler output: for a crate of a registry, and for one of the workspace.
 const OF_REGISTRY: [&str; 4] = [
     ".fingerprint/serde-0123456789abcdef/lib-serde",
     "build/serde-0123456789abcdef/out/made.rs",
@@ -47,7 +48,7 @@ impl User {
         self.path("cargo/registry/src/index/serde-1.0.0/src/lib.rs")
     }
 
-    /// A clone, with the script and what that looks at.
+    /// A clone with the script and its inputs.
     fn clone(&self, name: &str) -> PathBuf {
         let root = self.path(name);
         write(&root.join("Cargo.lock"), LOCK);
@@ -64,7 +65,7 @@ impl User {
         must(&mut command);
     }
 
-    /// What a new clone of that name is given, of what was compiled.
+    /// The compiled files that a new clone with that name gets.
     fn restored(&self, name: &str) -> Vec<String> {
         let root = self.clone(name);
         self.crates(&root, "restore");
@@ -75,7 +76,7 @@ impl User {
         all.filter(|path| target.join(path).is_file()).map(|&path| path.to_owned()).collect()
     }
 
-    /// The file in which it is all kept.
+    /// The archive file.
     fn kept(&self) -> PathBuf {
         let parts = fs::read_dir(self.path("cache/octet/ci")).unwrap();
         let mut files = parts.map(|it| it.unwrap().path().join("tar")).filter(|it| it.is_file());
@@ -96,16 +97,16 @@ fn a_clone_is_given_what_an_earlier_one_has_compiled_of_others_crates() {
     assert_eq!(user.restored("second"), OF_REGISTRY);
     let text = fs::read_to_string(user.path("second/target/debug").join(OF_REGISTRY[2])).unwrap();
     assert_eq!(text, OF_REGISTRY[2]);
-    // Onto what is there nothing is copied.
+    // Existing files are not overwritten.
     fs::remove_file(user.path("second/target/debug").join(OF_REGISTRY[2])).unwrap();
     user.crates(&user.path("second"), "restore");
     assert!(!user.path("second/target/debug").join(OF_REGISTRY[2]).exists());
 
-    // From other sources.
+    // The crate's sources have changed.
     write(&user.source(), "patched source");
     assert_eq!(user.restored("patched"), [""; 0]);
 
-    // A flipped byte: it is gone, and compiled again.
+    // A flipped byte in the archive: it is deleted, and the crates are compiled again.
     fs::remove_dir_all(user.path("cache")).unwrap();
     let first = user.clone("again");
     for path in OF_REGISTRY {

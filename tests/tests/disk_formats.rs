@@ -1,4 +1,4 @@
-//! The disk image, held against tools that are not ours, for both targets with `--soak`.
+//! Checks the disk image with independent tools, for both targets with `--soak`.
 
 #![cfg(test)]
 
@@ -47,7 +47,7 @@ fn fsck_vfat_accepts_the_esp_and_refuses_a_damaged_one() {
     }
 }
 
-/// How many sectors come before the file allocation tables of the ESP.
+/// The number of sectors before the file allocation tables of the ESP.
 fn reserved(disk: &Path) -> u64 {
     let mut bytes = [0; 2];
     File::open(disk).unwrap().read_exact_at(&mut bytes, (1 << 20) + 14).unwrap();
@@ -78,7 +78,7 @@ fn mtools_find_every_file_and_bootctl_the_entry() {
             same(&image.file("boot/linux"), &kernel);
         }
 
-        // The manifest names these files, and no others.
+        // The manifest lists exactly these files.
         let sums = "find . -type f -exec sha256sum {} + | sed 's, \\., ,' | sort";
         let sums = must(Command::new("sh").args(["-c", sums]).current_dir(&esp)).stdout;
         assert_eq!(manifested(&image), sums);
@@ -92,14 +92,14 @@ fn mtools_find_every_file_and_bootctl_the_entry() {
         ] {
             assert!(listed.contains(&words), "no `{words}` in:\n{listed}");
         }
-        // What it is told of an entry that it cannot read is no entry.
+        // bootctl warns about an entry that it cannot read, and ignores it.
         let entry = esp.join("loader/entries").join(format!("octet-{slot}+3.conf"));
         fs::write(entry, "nothing\n").unwrap();
         assert!(!bootctl(&esp).contains(&format!("octet.slot={slot}")));
     }
 }
 
-/// What the manifest says of the ESP, as sha256sum says it.
+/// The manifest's digests of the ESP's files, in the format of sha256sum.
 fn manifested(image: &Image) -> String {
     let manifest = fs::read(image.file("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
@@ -119,12 +119,13 @@ fn unpacked(esp: &Path, slot: &str, folder: &Path) -> PathBuf {
     fs::write(&packed, &kernel[word(8)..word(8) + word(12)]).unwrap();
     must(Command::new("gzip").args(["--decompress", "--quiet"]).arg(&packed));
     let unpacked = folder.join("kernel");
-    // The magic number of the kernel's Documentation/arch/arm64/booting.rst.
+    // The magic number in the kernel's Documentation/arch/arm64/booting.rst.
     assert_eq!(&fs::read(&unpacked).unwrap()[56..60], b"ARM\x64");
     unpacked
 }
 
-/// What bootctl finds in a folder. It wants the root of a file system, so the folder becomes one.
+/// The entries that bootctl finds in a folder. It requires the root of a file system, so the folder
+/// is bind-mounted onto itself.
 fn bootctl(esp: &Path) -> String {
     let tools = cache().join(UNPACKED);
     let name = format!("{}-linux-gnu", std::env::consts::ARCH);
@@ -140,7 +141,7 @@ fn bootctl(esp: &Path) -> String {
     must(&mut command).stdout
 }
 
-/// Where `--setup` puts Debian packages that must not be installed.
+/// The folder in which `--setup` unpacks Debian packages that must not be installed.
 const UNPACKED: &str = "octet/debian";
 
 #[test]

@@ -1,4 +1,4 @@
-//! What was built, held against tools that are not ours.
+//! Checks the build output with independent tools.
 
 #![cfg(test)]
 
@@ -20,7 +20,7 @@ fn cpio_lists_the_initrd() {
     }
 }
 
-/// What the manifest says of the root file system.
+/// The manifest's list of files in the root file system.
 fn manifest(image: &Image) -> Vec<Value> {
     let text = fs::read(image.file("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&text).unwrap();
@@ -29,7 +29,7 @@ fn manifest(image: &Image) -> Vec<Value> {
     items.clone()
 }
 
-/// One item as `unsquashfs -lln` shows it, without size and time: `-rwxr-xr-x 0/0 /bin/busybox`.
+/// An entry as `unsquashfs -lln` prints it, without size and time: `-rwxr-xr-x 0/0 /bin/busybox`.
 fn listed(item: &Value) -> String {
     let text = |name: &str| item[name].as_str().unwrap_or_default();
     let kind = match text("type") {
@@ -71,7 +71,7 @@ fn unsquashfs_finds_what_the_manifest_says() {
         .collect();
     assert_eq!(found, expected);
 
-    // And the content, by another program that is not ours.
+    // The content, with another independent tool.
     let unpacked = image.root(folder.path());
     let sums: String = items
         .iter()
@@ -85,7 +85,7 @@ fn unsquashfs_finds_what_the_manifest_says() {
     must(Command::new("sha256sum").current_dir(&unpacked).args(check));
 }
 
-/// A program at a fixed address tells whoever finds a fault in it where its code is. For both targets with `--soak`.
+/// Programs are position-independent, so that ASLR protects them. For both targets with `--soak`.
 #[test]
 fn programs_of_ours_have_no_fixed_address() {
     let other = soak().then(|| shipped_for(AARCH64));
@@ -118,7 +118,7 @@ fn moves_itself(program: &Path) {
     ] {
         assert!(line(of).contains(words), "{}: {of}\n{said}", program.display());
     }
-    // It is static, and nothing is filled in where its code is.
+    // It is statically linked, without relocations in its code.
     for word in ["INTERP", "NEEDED", "TEXTREL"] {
         assert!(!said.contains(word), "{}: {word}\n{said}", program.display());
     }
@@ -158,12 +158,12 @@ fn sha256sum_accepts_the_sums() {
     assert_ne!(refused.status, Some(0));
 }
 
-/// What nobody finds in a stolen image, and how nobody gets in.
+/// The image contains no secret, and no login.
 #[test]
 fn no_secret_and_no_login_in_the_root() {
     let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
     let unpacked = image.root(folder.path());
-    // The search finds a key where there is one.
+    // The search finds a planted key.
     let planted = folder.path().join("planted");
     let search = |place: &Path| {
         let words = "BEGIN [A-Z ]*PRIVATE KEY|untrusted comment: [a-z]+ encrypted secret key\
@@ -173,7 +173,8 @@ fn no_secret_and_no_login_in_the_root() {
     Owner::new().keep_key(&planted);
     assert!(fs::read_to_string(&planted).unwrap().starts_with("octet-key-1 "));
     assert_eq!(search(&planted).status, Some(0));
-    // A signature, which tests of updates leave beside the image, names the kind of key, too.
+    // A signature, which tests of updates leave beside the image, contains the name of the key
+    // type, too.
     let signing = SigningKey::new().write(folder.path());
     assert_eq!(search(&signing).status, Some(0));
     fs::write(&planted, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
@@ -181,7 +182,7 @@ fn no_secret_and_no_login_in_the_root() {
     for place in [&unpacked, &image.folder] {
         let found = search(place);
         assert_eq!(found.stdout, "");
-        // What others start from this folder may end meanwhile, and its files with it.
+        // Files of other processes in this folder may disappear meanwhile.
         let others =
             found.stderr.lines().filter(|line| !line.ends_with(": No such file or directory"));
         assert_eq!(others.collect::<Vec<_>>(), [""; 0]);

@@ -1,4 +1,4 @@
-//! What the image says it is made of, held against tools that are not ours, and against what it is made of.
+//! Checks the image's bills of materials with independent tools, and against the actual content.
 
 #![cfg(test)]
 
@@ -18,7 +18,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// What a bill of materials says: of each component, by identifier, what it is and which ones it uses.
+/// A bill of materials: the components by identifier, with their dependencies.
 #[derive(Debug, Default, PartialEq)]
 struct Bill(BTreeMap<String, (Value, BTreeSet<String>)>);
 
@@ -75,7 +75,7 @@ impl Bill {
         bill
     }
 
-    /// The Package URL of the component that has this name and comes from `kind`.
+    /// The Package URL of the component with this name and kind.
     fn purl(&self, kind: &str, name: &str) -> &str {
         let begin = format!("pkg:{kind}/");
         let mut all = self.0.values().map(|(is, _)| is);
@@ -92,7 +92,7 @@ fn both_bills_say_the_same_and_what_is_so() {
     assert_eq!(bill, Bill::cyclonedx(&other));
     assert!(bill.0.len() > 200, "{}", bill.0.len());
 
-    // Where scanners look for what is known of a package's source.
+    // The fields in which scanners look for a package's source.
     for (kind, name, wanted) in [
         ("apk", "linux-virt", "upstream=linux-lts"),
         ("apk", "libblkid", "upstream=util-linux"),
@@ -109,7 +109,8 @@ fn both_bills_say_the_same_and_what_is_so() {
     let release = rustc.split_whitespace().nth(1).unwrap();
     assert_eq!(bill.purl("github", "rust-std"), format!("pkg:github/rust-lang/rust@{release}"));
 
-    // Crates of a registry are those of Cargo.lock; ours are not taken for another's.
+    // Crates of a registry are those in Cargo.lock; crates of the workspace are not mistaken for
+    // them.
     let lock = fs::read_to_string(workspace().join("Cargo.lock")).unwrap();
     let mut crates = 0;
     for (id, (is, _)) in &bill.0 {
@@ -132,7 +133,7 @@ fn both_bills_say_the_same_and_what_is_so() {
     assert!(crates > 100, "{crates}");
 }
 
-/// Of each component a text, and of what a registry gave all that its author has written.
+/// Each component has a licence text, and each one of a registry has all texts of its author.
 #[test]
 fn licences_are_given_in_full() {
     let image = shipped();
@@ -168,7 +169,7 @@ fn licences_are_given_in_full() {
         ("libc6 2.", "GNU LESSER GENERAL PUBLIC LICENSE"),
         ("nftables 1.", "Patrick McHardy"),
     ] {
-        // A text begins below the names of what it is for, between two lines.
+        // A text follows the names of its components, between two lines.
         let mut blocks = texts.split(&line).skip(1);
         let mut all = std::iter::from_fn(|| Some((blocks.next()?, blocks.next()?)));
         let has = all.any(|(names, text)| {
@@ -199,14 +200,15 @@ fn spdx_tools(document: &Path) -> Command {
     command
 }
 
-/// Python, with what is in the folder where --setup puts it.
+/// Python, with the modules that --setup has installed.
 fn python() -> Command {
     let mut command = Command::new("python3");
     command.env("PYTHONPATH", cache().join("octet/python"));
     command
 }
 
-/// What others ask of a bill of materials: all that has to be in one, and URLs as the specification writes them.
+/// The requirements of other tools: the minimum elements of a bill of materials, and URLs as
+/// specified.
 #[test]
 #[ignore = "long: tools that the short tier does without"]
 fn other_tools_accept_both_bills() {

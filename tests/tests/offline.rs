@@ -1,4 +1,4 @@
-//! With a warm store a build needs no network, and does not look for one.
+//! With a warm store a build neither needs nor uses the network.
 
 #![cfg(test)]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use octet_tests::{builder, must, run, shipped, workspace};
 
-/// A command in a network name space of its own, which has no device that is up.
+/// A command in a network namespace of its own, in which no device is up.
 fn without_network() -> Command {
     let mut command = Command::new("unshare");
     if rustix::process::geteuid().is_root() {
@@ -21,7 +21,7 @@ fn without_network() -> Command {
 #[test]
 fn builds_without_a_network() {
     let first = shipped();
-    // A head line at most, and no route.
+    // There is a header line at most, and no route.
     let routes = must(without_network().args(["cat", "/proc/net/route"])).stdout;
     assert_eq!(routes.lines().skip(1).count(), 0, "{routes}");
 

@@ -1,4 +1,4 @@
-//! What is said of packages inside the image, held against the programs that such records are made for.
+//! Checks the package databases inside the image with the programs that use such databases.
 
 #![cfg(test)]
 
@@ -14,7 +14,7 @@ fn json(image: &Image, file: &str) -> Value {
     serde_json::from_slice(&fs::read(image.file(file)).unwrap()).unwrap()
 }
 
-/// Name and version of each package of the kind `purl` that the bill of materials lists.
+/// The names and versions of the packages of the kind `purl` in the bill of materials.
 fn listed(image: &Image, purl: &str) -> Vec<(String, String)> {
     let sbom = json(image, "sbom.spdx.json");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -27,7 +27,7 @@ fn listed(image: &Image, purl: &str) -> Vec<(String, String)> {
     listed
 }
 
-/// One byte of the file at `path` becomes another one.
+/// Changes one byte of the file at `path`.
 fn alter(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let middle = bytes.len() / 2;
@@ -50,8 +50,9 @@ fn apk_knows_the_packages_and_what_is_altered() {
     found.sort();
     assert_eq!(found, names.collect::<Vec<_>>());
 
-    // What is of no package is what no package has brought; of folders of its own, and /etc and /var, apk does not
-    // say it. Modules are unpacked, which no file of the package is.
+    // Files without a package are those that no package contains; for the folders themselves, and
+    // for /etc and /var, apk does not list them. Kernel modules are unpacked, so they differ from
+    // the package's files.
     let of_apk: BTreeSet<_> =
         packages.iter().map(|(name, version)| format!("package {name} {version}")).collect();
     let manifest = json(&image, "manifest.json");
@@ -77,7 +78,8 @@ fn apk_knows_the_packages_and_what_is_altered() {
 fn dpkg_knows_the_packages_and_what_is_altered() {
     let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
     let root = image.root(folder.path());
-    // dpkg wants all in one file, a word on each package's state, and lists of files elsewhere.
+    // dpkg expects all packages in one file, with a status each, and lists of files in another
+    // folder.
     let database = folder.path().join("database");
     let info = database.join("info");
     fs::create_dir_all(&info).unwrap();
@@ -106,13 +108,13 @@ fn dpkg_knows_the_packages_and_what_is_altered() {
     fs::write(database.join("status"), status).unwrap();
     let dpkg = |program: &str| {
         let mut command = Command::new(program);
-        // `--root` would name another database if it came later.
+        // `--root` would select another database if it came later.
         command.arg("--root").arg(&root).arg("--admindir").arg(&database).env("LC_ALL", "C");
         command
     };
 
     let mut packages = listed(&image, "pkg:deb/");
-    // Its one file that is in the image is on the EFI system partition.
+    // The only file of it in the image is on the EFI system partition.
     let before = packages.len();
     packages.retain(|(name, _)| name != "systemd-boot-efi");
     assert_eq!(packages.len(), before - 1);

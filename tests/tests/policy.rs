@@ -1,5 +1,5 @@
-//! Holds deny.toml. cargo-deny reads the same file and does more, but takes minutes to compile;
-//! what is held here are its lists: licences, two versions of one crate, sources.
+//! Checks deny.toml. cargo-deny reads the same file and checks more, but takes minutes to compile;
+//! this test checks licences, several versions of one crate, and sources.
 
 #![cfg(test)]
 
@@ -43,7 +43,7 @@ fn deny() -> Deny {
     toml::from_str(&fs::read_to_string(workspace().join("deny.toml")).unwrap()).unwrap()
 }
 
-/// Every crate that is built for one of the targets; our own are not judged.
+/// Every crate that is built for one of the targets, except those of the workspace.
 fn foreign(targets: &[String]) -> Vec<Package> {
     let mut found = BTreeMap::new();
     for target in targets {
@@ -72,7 +72,7 @@ fn is_allowed(license: Option<&str>, allow: &[String]) -> bool {
     })
 }
 
-/// Crates that are there in several versions, less those that are excused with a reason.
+/// Crates in several versions, except those that are excused with a reason.
 fn duplicates(packages: &[(String, String)], skip: &[Skip]) -> Vec<String> {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, version) in packages {

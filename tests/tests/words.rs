@@ -1,4 +1,4 @@
-//! What people and programs read of us: keys of answers that `jq` takes, and words that are gone.
+//! Checks names that people and programs use: JSON keys, and replaced words.
 
 #![cfg(test)]
 
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use octet_tests::workspace;
 
-/// Keys and flags that were others before; CHANGELOG.md says which they are now.
+/// Replaced keys and flags; CHANGELOG.md has the new ones.
 const GONE: [&str; 36] = [
     "\"this is\"",
     "\"last seen\"",
@@ -49,12 +49,13 @@ const GONE: [&str; 36] = [
     "most-price",
 ];
 
-/// Files of the product and its documents, without its tests.
+/// The files of the product and its documents, without its tests.
 fn files() -> Vec<PathBuf> {
     let listed = Command::new("git").arg("ls-files").current_dir(workspace()).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let is_ours = |path: &&str| {
-        let of_product = ["init/", "netd/", "services/", "image/", "docs/", "README.md"];
+        let of_product =
+            ["init/", "netd/", "services/", "image/", "tests/bench/", "docs/", "README.md"];
         let of_tests = ["/tests/", "/tests.rs", "/testdata/", "/examples/"];
         of_product.iter().any(|begin| path.starts_with(begin))
             && !of_tests.iter().any(|part| path.contains(part))
@@ -63,7 +64,7 @@ fn files() -> Vec<PathBuf> {
     listed.lines().filter(is_ours).map(|path| workspace().join(path)).collect()
 }
 
-/// Keys in a line of a program that are no snake_case: `"a key": value`.
+/// The JSON keys in a line of a program that are not snake_case: `"a key": value`.
 fn keys_in(line: &str) -> Vec<&str> {
     let mut found = vec![];
     let parts: Vec<_> = line.split('"').collect();
@@ -83,11 +84,11 @@ fn keys_of_answers_are_words() {
         keys_in(r#"json!({ "a key": 1, "a_key": "b", "Key": x, "k-y": y })"#),
         ["a key", "Key", "k-y"]
     );
-    // Formats of others: CycloneDX and SPDX, rpcd's access lists, QEMU's monitor.
+    // Foreign formats: CycloneDX and SPDX, rpcd's access lists, QEMU's monitor.
     let foreign = [
         "image/src/output/sbom/",
         "netd/openwrt/src/adopt.rs",
-        "image/src/bench/live/wire.rs",
+        "tests/bench/src/live/wire.rs",
         "image/machine/src/disk.rs",
     ];
     let is_ours = |file: &&PathBuf| !foreign.iter().any(|part| shown(file).starts_with(part));
@@ -96,7 +97,7 @@ fn keys_of_answers_are_words() {
     let of_rust = files.iter().filter(|file| file.extension().is_some_and(|it| it == "rs"));
     for file in of_rust.filter(is_ours) {
         let text = fs::read_to_string(file).unwrap();
-        // Tests of a file stand at its end.
+        // The tests of a file are at its end.
         let text = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (number, line) in (1..).zip(text.lines()) {
             wrong.extend(
@@ -118,13 +119,15 @@ fn what_is_gone_stays_gone() {
     assert!(wrong.is_empty(), "CHANGELOG.md says what these are now:\n{}", wrong.join("\n"));
 }
 
-/// Names of types that may stand for several things: each program has some, and there they mean the same.
+/// Type names that may have several meanings: each program has some, with the same meaning within
+/// it.
 const FREE: [&str; 4] = ["Args", "CommandLine", "Settings", "State"];
 
-/// The same idea in two crates, or behind two ways to do input and output. Whoever makes one of two takes the name off.
+/// The same idea in two crates, or with two implementations of input and output. Whoever merges two
+/// removes the name here.
 const SAME_IDEA: [&str; 6] = ["BothClocks", "Call", "EventSource", "Peer", "Poll", "Verbs"];
 
-/// Types that had other names before the field's own.
+/// Replaced type names.
 const GONE_TYPES: [&str; 24] = [
     "Asked", "Book", "Brought", "Came", "Carried", "Chance", "Desk", "Door", "Fresh", "Given",
     "Home", "Kept", "Known", "Let", "News", "Own", "Place", "Places", "Plugged", "Shown",
@@ -148,7 +151,7 @@ fn a_name_of_a_type_stands_for_one_idea() {
     assert_eq!(type_in("pub type Names = Vec<Name>;"), Some("Names"));
     assert_eq!(type_in("pub fn struct_of() {}"), None);
     let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    // What plays a host on a wire has hosts, links and ports of its own.
+    // The simulated network has hosts, links and ports of its own.
     let is_product = |file: &&PathBuf| {
         file.extension().is_some_and(|it| it == "rs") && !shown(file).starts_with("image/machine/")
     };
@@ -174,13 +177,13 @@ fn a_name_of_a_type_stands_for_one_idea() {
     assert!(gone.is_empty(), "these names are gone: {gone:?}");
 }
 
-/// What a heading is called in a link: as on GitHub, and as mdBook does.
+/// The anchor of a heading, as on GitHub and in mdBook.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// The headings of a page, as links name them, without those that stand in a block of code.
+/// The anchors of a page's headings, except those within code blocks.
 fn anchors(text: &str) -> Vec<String> {
     let mut is_code = false;
     let mut found = vec![];
@@ -193,7 +196,7 @@ fn anchors(text: &str) -> Vec<String> {
     found
 }
 
-/// Where the links of a page lead that are no addresses on the internet.
+/// The targets of a page's links within the repository.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     targets
@@ -219,7 +222,7 @@ fn links_lead_to_pages_and_headings() {
             };
             let is_there = match fs::read_to_string(&target) {
                 Ok(text) => heading.is_empty() || anchors(&text).iter().any(|it| it == heading),
-                // A folder, or what is no text.
+                // A folder, or a file that is not text.
                 Err(_) => heading.is_empty() && target.exists(),
             };
             if !is_there {
@@ -238,7 +241,8 @@ fn readme_lists_all_pages() {
     assert!(missing.is_empty(), "README.md does not list {missing:?}");
 }
 
-/// mdBook shows the pages that SUMMARY.md lists, and no others; it makes an empty page of one that is not there.
+/// mdBook shows only the pages in SUMMARY.md, and creates an empty page for one that does not
+/// exist.
 #[test]
 fn the_book_has_all_pages() {
     let docs = workspace().join("docs");

@@ -32,7 +32,7 @@ const TCG: &str = "tcg,thread=single";
 
 /// So many network cards have a slot of the bus each, where QEMU finds one. The bus has 32 slots: of more
 /// cards eight share one, as functions of one device.
-const MAX_ALONE: usize = 16;
+const MAX_OWN_SLOTS: usize = 16;
 
 /// The first slot that cards share. QEMU gives other devices the lowest that are free, so there are some
 /// for them, and the last one (0x1f) belongs to the machine.
@@ -86,7 +86,7 @@ impl Builder {
             ));
             // Without the control queue for filters the card takes every frame; without its ROM the
             // firmware does not look for something to boot there.
-            let (mac, place) = (nic.mac, place(index, self.nics.len()));
+            let (mac, place) = (nic.mac, bus_address(index, self.nics.len()));
             line.option("-device", &format!(
                 "virtio-net-pci,netdev=wire{index},mac={mac},ctrl_rx=off,ctrl_rx_extra=off,romfile={place}"
             ));
@@ -123,8 +123,8 @@ impl Builder {
 }
 
 /// Where card `index` of so many is, if it is said: in an order in which the kernel finds them.
-fn place(index: usize, count: usize) -> String {
-    if count <= MAX_ALONE {
+fn bus_address(index: usize, count: usize) -> String {
+    if count <= MAX_OWN_SLOTS {
         return String::new();
     }
     let (slot, function) = (FIRST_SHARED + index / FUNCTIONS, index % FUNCTIONS);
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn many_cards_share_slots() {
-        let places = |count| (0..count).map(|index| place(index, count)).collect::<Vec<_>>();
+        let places = |count| (0..count).map(|index| bus_address(index, count)).collect::<Vec<_>>();
         assert!(places(16).iter().all(String::is_empty));
         let places = places(34);
         assert_eq!(places[0], ",multifunction=on,addr=0x10.0");

@@ -26,7 +26,7 @@ use crate::spawn::Process;
 use crate::wait::wait_until;
 
 /// QEMU itself, before any guest code: long, because the host may be busy.
-const QEMU_STARTS: Duration = Duration::from_secs(180);
+const QEMU_START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A machine that has not been started.
 pub struct Builder {
@@ -235,7 +235,7 @@ impl Builder {
         let console = Capture::start(stdout, Some(file), self.listener.take());
         let errors = Capture::start(stderr, None, None);
 
-        let deadline = started + QEMU_STARTS;
+        let deadline = started + QEMU_START_TIMEOUT;
         let qmp = match accept(&listener, &process, deadline) {
             Ok(Some(stream)) => Qmp::start(stream, deadline),
             Ok(None) => Err("it did not connect to its QMP socket".into()),
@@ -306,7 +306,7 @@ fn not_started(process: &Process, errors: &Capture, reason: &str) -> MachineErro
         _ => "it still runs".to_owned(),
     };
     errors.wait_end(soon);
-    let said = errors.tail(10);
-    let said = if said.is_empty() { reason.to_owned() } else { said };
-    MachineError::NotStarted { exit, said }
+    let output = errors.tail(10);
+    let output = if output.is_empty() { reason.to_owned() } else { output };
+    MachineError::NotStarted { exit, output }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// How much is kept in memory, in bytes. The file has all of it.
-const KEPT: usize = 1 << 20;
+const MAX_BUFFERED: usize = 1 << 20;
 
 /// Called with each piece of text as it comes.
 pub type Listener = Box<dyn FnMut(&[u8]) + Send>;
@@ -133,8 +133,8 @@ impl Shared {
 impl State {
     fn push(&mut self, bytes: &[u8]) {
         self.text.extend_from_slice(bytes);
-        if self.text.len() > KEPT {
-            let excess = self.text.len() - KEPT / 2;
+        if self.text.len() > MAX_BUFFERED {
+            let excess = self.text.len() - MAX_BUFFERED / 2;
             self.text.drain(..excess);
             self.dropped += excess;
         }
@@ -179,6 +179,6 @@ mod tests {
         let capture = Capture::start(std::io::repeat(b'x').take(5 << 20), None, None);
         capture.wait_end(Instant::now() + SOON);
         let kept = capture.text().len();
-        assert!((KEPT / 2..=KEPT).contains(&kept), "{kept}");
+        assert!((MAX_BUFFERED / 2..=MAX_BUFFERED).contains(&kept), "{kept}");
     }
 }

@@ -13,11 +13,11 @@ use crate::builder::Builder;
 use crate::error::MachineError;
 use crate::machine::Machine;
 use crate::panel::hub::Hub;
-use crate::panel::{Fate, Mac, Patch, Port};
+use crate::panel::{FrameAction, Mac, Patch, Port};
 use crate::slot::Slot;
 
 /// How long a socket is empty at least when its cable is changed.
-const BY_HAND: Duration = Duration::from_millis(500);
+const REPLUG_DELAY: Duration = Duration::from_millis(500);
 
 /// One of the box's machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,38 +62,38 @@ impl Cluster {
 
     /// Gives `builder` the cards of `node`, and powers it on.
     pub fn power_on(&self, node: Node, builder: Builder) -> Result<Arc<Machine>, MachineError> {
-        let own = match node {
+        let mac = match node {
             Node::Router => router_card(0),
             Node::Board(number) => Mac::number(number),
         };
-        self.power_on_as(node, own, builder)
+        self.power_on_as(node, mac, builder)
     }
 
     /// The same with another Ethernet address of a board's card, or of the router's card that leads out.
     pub fn power_on_as(
         &self,
         node: Node,
-        own: Mac,
+        mac: Mac,
         builder: Builder,
     ) -> Result<Arc<Machine>, MachineError> {
         let builder = match node {
             Node::Router => {
-                (1..=self.boards + 1).fold(builder.nic(own), |it, card| it.nic(router_card(card)))
+                (1..=self.boards + 1).fold(builder.nic(mac), |it, card| it.nic(router_card(card)))
             }
-            Node::Board(_) => builder.nic(own),
+            Node::Board(_) => builder.nic(mac),
         };
         let machine = Arc::new(builder.unlimited().start()?);
         for (card, socket) in self.sockets(node).into_iter().enumerate() {
             if let Some(port) = machine.port(card) {
-                self.panel.put(socket, port);
+                self.panel.insert(socket, port);
             }
         }
         self.machines().insert(node, Arc::clone(&machine));
         // Who has no cable sees that, and so do those at the other end.
         for socket in self.sockets(node) {
-            self.show_carrier(socket)?;
+            self.update_carrier(socket)?;
             if let Some(other) = self.panel.other_end(socket) {
-                self.show_carrier(other)?;
+                self.update_carrier(other)?;
             }
         }
         Ok(machine)
@@ -113,14 +113,14 @@ impl Cluster {
     pub fn cut_power(&self, node: Node) -> Result<(), MachineError> {
         let machine = self.machines().remove(&node);
         for socket in self.sockets(node) {
-            self.panel.take_out(socket);
+            self.panel.remove(socket);
         }
         if let Some(machine) = machine {
             machine.kill()?;
         }
         for socket in self.sockets(node) {
             if let Some(other) = self.panel.other_end(socket) {
-                self.show_carrier(other)?;
+                self.update_carrier(other)?;
             }
         }
         Ok(())
@@ -132,71 +132,71 @@ impl Cluster {
     /// A machine does not take it.
     pub fn plug(&self, one: Socket, other: Socket) -> Result<(), MachineError> {
         let was_plugged = [one, other].map(|socket| self.panel.other_end(socket).is_some());
-        self.pull(one)?;
-        self.pull(other)?;
+        self.unplug(one)?;
+        self.unplug(other)?;
         if was_plugged != [false; 2] {
             // As long as a hand takes at least: a card that is told of both at once sees neither.
-            thread::sleep(BY_HAND);
+            thread::sleep(REPLUG_DELAY);
         }
         self.panel.plug(one, other);
-        self.show_carrier(one)?;
-        self.show_carrier(other)
+        self.update_carrier(one)?;
+        self.update_carrier(other)
     }
 
     /// Pulls the cable in `socket`.
     ///
     /// # Errors
     /// A machine does not take it.
-    pub fn pull(&self, socket: Socket) -> Result<(), MachineError> {
-        let other = self.panel.pull(socket);
+    pub fn unplug(&self, socket: Socket) -> Result<(), MachineError> {
+        let other = self.panel.unplug(socket);
         for socket in [Some(socket), other].into_iter().flatten() {
-            self.show_carrier(socket)?;
+            self.update_carrier(socket)?;
         }
         Ok(())
     }
 
     /// What is at the other end of the cable in `socket`.
-    pub fn plugged(&self, socket: Socket) -> Option<Socket> {
+    pub fn peer_of(&self, socket: Socket) -> Option<Socket> {
         self.panel.other_end(socket)
     }
 
-    /// Plugs what the test is itself into a socket of the router's or a board's, by the number `own`.
+    /// Plugs what the test is itself into a socket of the router's or a board's, by the number `number`.
     ///
     /// # Errors
     /// The host refuses, or a machine does not take it.
-    pub fn be(&self, own: u8, at: Socket) -> Result<Port, MachineError> {
+    pub fn attach(&self, number: u8, at: Socket) -> Result<Port, MachineError> {
         let (end, port) = Port::pair().map_err(MachineError::host("cannot make a wire"))?;
-        self.panel.put(Socket::Other(own), port);
-        self.plug(Socket::Other(own), at)?;
+        self.panel.insert(Socket::Other(number), port);
+        self.plug(Socket::Other(number), at)?;
         Ok(end)
     }
 
-    /// Plugs a hub, by the number `own`, into a socket of the router's or a board's: programs of this host that
+    /// Plugs a hub, by the number `number`, into a socket of the router's or a board's: programs of this host that
     /// [join](crate::panel::hub::join) it at `path` are devices there, until the value goes.
     ///
     /// # Errors
     /// The host refuses, or a machine does not take it.
-    pub fn open(&self, own: u8, at: Socket, path: &Path) -> Result<Hub, MachineError> {
+    pub fn attach_hub(&self, number: u8, at: Socket, path: &Path) -> Result<Hub, MachineError> {
         let listening = Hub::listen(path);
         let cannot = || format!("cannot listen at {}", path.display());
         let (hub, port) = listening.map_err(MachineError::host(cannot()))?;
-        self.panel.put(Socket::Other(own), port);
-        self.plug(Socket::Other(own), at)?;
+        self.panel.insert(Socket::Other(number), port);
+        self.plug(Socket::Other(number), at)?;
         Ok(hub)
     }
 
     /// Has `frame` go by as if it had come from `socket`.
-    pub fn forge(&self, socket: Socket, frame: &[u8]) {
-        self.panel.forge(socket, frame);
+    pub fn inject(&self, socket: Socket, frame: &[u8]) {
+        self.panel.inject(socket, frame);
     }
 
     /// Has `watch` see every frame that goes by, and say what becomes of it.
-    pub fn watch(&self, watch: impl FnMut(Socket, &[u8]) -> Fate + Send + 'static) {
+    pub fn watch(&self, watch: impl FnMut(Socket, &[u8]) -> FrameAction + Send + 'static) {
         self.panel.watch(watch);
     }
 
     /// Has the machine at `socket` see whether there is anybody at the other end.
-    fn show_carrier(&self, socket: Socket) -> Result<(), MachineError> {
+    fn update_carrier(&self, socket: Socket) -> Result<(), MachineError> {
         let (node, card) = match socket {
             Socket::Router(card) => (Node::Router, card),
             Socket::Board(number) => (Node::Board(number), 0),

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a connection may break before it is given up.
-const MAX_BREAKS: u32 = 10;
+const MAX_RECONNECTS: u32 = 10;
 
 /// Connects to a control port and sees that the appliance answers.
 ///
@@ -35,7 +35,7 @@ pub fn connect(path: &Path, deadline: Instant) -> Result<Client<UnixStream>, Cal
             return Ok(client);
         };
         let broken = matches!(error, CallError::Closed | CallError::Io(_)) && !is_late(&error);
-        if Instant::now() >= deadline || breaks == MAX_BREAKS || !(broken || is_late(&error)) {
+        if Instant::now() >= deadline || breaks == MAX_RECONNECTS || !(broken || is_late(&error)) {
             return Err(error);
         }
         if broken {
@@ -87,7 +87,7 @@ impl Control {
             Some(client) => client,
             None => connect(&self.path, deadline)?,
         };
-        let mut client = client.to_unit(unit.cloned());
+        let mut client = client.with_unit(unit.cloned());
         wait_until(client.stream(), deadline.min(Instant::now() + patience))?;
         let answer = client.call_with(verb, args, file, item);
         // What is late, or was given up, still comes, and is told apart by its number.

@@ -43,8 +43,8 @@ pub enum MachineError {
         source: io::Error,
     },
     /// QEMU did not come up.
-    #[error("QEMU did not start ({exit}): {said}")]
-    NotStarted { exit: String, said: String },
+    #[error("QEMU did not start ({exit}): {output}")]
+    NotStarted { exit: String, output: String },
     /// QEMU ended while something else was awaited.
     #[error("the machine ended ({exit}) before {awaited}\n{tail}")]
     Ended { awaited: String, exit: Exit, tail: Tail },

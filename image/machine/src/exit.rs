@@ -16,17 +16,17 @@ pub struct Exit {
 impl Exit {
     /// Whether the guest turned itself off, as after `poweroff`.
     pub fn is_power_off(&self) -> bool {
-        self.is("guest-shutdown")
+        self.has_reason("guest-shutdown")
     }
 
     /// Whether the guest rebooted, as after `reboot`, and not because of a panic.
     pub fn is_reboot(&self) -> bool {
-        self.is("guest-reset")
+        self.has_reason("guest-reset")
     }
 
-    fn is(&self, reason: &str) -> bool {
-        let said = self.shutdown.as_ref().is_some_and(|s| s.guest && s.reason == reason);
-        said && self.status.success() && !self.panicked
+    fn has_reason(&self, reason: &str) -> bool {
+        let is_reason = self.shutdown.as_ref().is_some_and(|s| s.guest && s.reason == reason);
+        is_reason && self.status.success() && !self.panicked
     }
 }
 

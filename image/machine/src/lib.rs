@@ -8,8 +8,8 @@
 
 mod architecture;
 mod arguments;
-mod ask;
 mod builder;
+mod call;
 mod capture;
 mod cluster;
 mod control;
@@ -40,7 +40,7 @@ pub use exit::Exit;
 pub use log_line::LogLine;
 pub use machine::Machine;
 pub use memory::MemoryDump;
-pub use panel::{Fate, Mac, Port};
+pub use panel::{FrameAction, Mac, Port};
 pub use program::find_program;
 pub use qmp::Shutdown;
 pub use status::{

@@ -21,17 +21,17 @@ use crate::slot::Slot;
 use crate::spawn::Process;
 
 /// How long a QMP command may take. Long, because the host may be busy.
-const ANSWER: Duration = Duration::from_secs(180);
+const QMP_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What PID 1 says last before it restarts the machine (`init/src/edge/power.rs`), and a kernel that panics.
 const RESTARTING: &str = "octet: restarting";
 const PANIC: &str = "Kernel panic - not syncing";
 
 /// How long the console's words may be on their way when QEMU has told of a reset.
-const WORDS: Duration = Duration::from_secs(10);
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How soon after a reset another one is the same: Linux has ACPI and the keyboard controller do it, and QEMU does both.
-const SAME: Duration = Duration::from_secs(1);
+const RESET_DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// How much of the console an error shows.
 pub(crate) const TAIL: usize = 20;
@@ -94,10 +94,10 @@ impl Machine {
 
     /// The console's last lines, and what QEMU itself complained about.
     pub fn tail(&self, lines: usize) -> Tail {
-        let said = self.errors.tail(lines);
+        let errors = self.errors.tail(lines);
         let console = self.console.tail(lines);
         Tail(
-            [console, said]
+            [console, errors]
                 .into_iter()
                 .filter(|text| !text.is_empty())
                 .collect::<Vec<_>>()
@@ -115,7 +115,7 @@ impl Machine {
     /// # Errors
     /// QEMU refuses it, or does not answer.
     pub fn qmp(&self, command: &str, args: Value) -> Result<Value, MachineError> {
-        self.qmp.execute(command, args, Instant::now() + ANSWER).map_err(|reason| {
+        self.qmp.execute(command, args, Instant::now() + QMP_TIMEOUT).map_err(|reason| {
             MachineError::Qmp { command: command.to_owned(), reason, tail: self.tail(TAIL) }
         })
     }
@@ -138,11 +138,11 @@ impl Machine {
                 Some(Reset { guest: false, .. }) => continue,
                 Some(Reset { guest: true, at }) => at,
             };
-            if announced.is_some_and(|before| at < before + SAME) {
+            if announced.is_some_and(|before| at < before + RESET_DEBOUNCE) {
                 continue;
             }
             // Its words have left the guest before, and may come to us a little later.
-            let deadline = Instant::now() + WORDS;
+            let deadline = Instant::now() + CONSOLE_TIMEOUT;
             match self.console.wait_from(read, &[RESTARTING, PANIC], deadline) {
                 Some((0, end)) => {
                     (read, announced) = (end, Some(at));
@@ -156,7 +156,7 @@ impl Machine {
             self.kill()?;
         }
         loop {
-            let exit = self.exit(Instant::now() + ANSWER).map_err(source)?;
+            let exit = self.exit(Instant::now() + QMP_TIMEOUT).map_err(source)?;
             let Some(mut exit) = exit else { continue };
             if reset.is_some() {
                 let reason = "it was reset, and PID 1 had not announced that".to_owned();

@@ -12,7 +12,7 @@ use crate::error::MachineError;
 use crate::machine::Machine;
 
 /// As much is searched at once.
-const PIECE: usize = 4 << 20;
+const SEARCH_BLOCK: usize = 4 << 20;
 
 /// A guest's memory as it was at one moment. When the value goes, so does the file.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl MemoryDump {
     /// # Panics
     /// A needle is empty: that is everywhere.
     pub fn contains<'a>(&self, needles: &[(&'a str, &[u8])]) -> io::Result<BTreeSet<&'a str>> {
-        search(File::open(&self.path)?, needles, PIECE)
+        search(File::open(&self.path)?, needles, SEARCH_BLOCK)
     }
 }
 

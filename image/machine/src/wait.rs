@@ -8,16 +8,16 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 
 /// The longest that the kernel is asked to wait at once.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Waits until one of `fds` is ready or `deadline` has come; signals that are handled elsewhere do
 /// not end the wait.
 pub fn wait_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Result<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left.min(LONGEST)).map_err(io::Error::other)?;
+        let timeout = Timespec::try_from(left.min(MAX_WAIT)).map_err(io::Error::other)?;
         match poll(fds, Some(&timeout)) {
-            Ok(0) if left > LONGEST => {}
+            Ok(0) if left > MAX_WAIT => {}
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -37,7 +37,7 @@ mod tests {
         wait_until(&mut fds, Instant::now() + Duration::from_millis(5)).unwrap();
         assert!(fds[0].revents().is_empty());
         drop(writer);
-        wait_until(&mut fds, Instant::now() + 100 * LONGEST).unwrap();
+        wait_until(&mut fds, Instant::now() + 100 * MAX_WAIT).unwrap();
         assert!(!fds[0].revents().is_empty());
     }
 }

@@ -12,7 +12,7 @@ use crate::source::{
 };
 use crate::steps::Steps;
 use crate::tree::{
-    Because, Facts, NodeOrigin, Tree, TreeNode, check_closure, generate, put_records,
+    Because, ImageFacts, NodeOrigin, Tree, TreeNode, check_closure, generate, put_records,
 };
 
 /// What an image is made of.
@@ -37,7 +37,7 @@ pub struct Composed {
 /// anything is compiled.
 pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Result<Composed> {
     let mut tree = Tree::default();
-    let useless = inputs.appliance.useless(&inputs.units).map_err(Mistake::from)?;
+    let useless = inputs.appliance.unused_rules(&inputs.units).map_err(Mistake::from)?;
     useless.iter().for_each(|line| steps.warn(&format!("{line}; {}", line.hint)));
     let seed = inputs.seed(steps)?;
     let linux = inputs::read(&seed.join("linux"))?;
@@ -56,17 +56,17 @@ pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Re
     let mut all = Provided::default();
     let sources: [&dyn PackageSource; 4] = [&packages, &debian, &owner, &cargo];
     for source in sources {
-        let step = steps.start(source.name(), &source.doing());
-        let taken = source.take(&mut tree)?;
-        step.done(&taken.summary);
-        taken.notes.iter().for_each(|note| steps.note(note));
-        all.components.extend(taken.components);
-        all.records.extend(taken.records);
-        all.early.extend(taken.early);
-        all.first.extend(taken.first);
-        all.router.extend(taken.router);
-        all.modules.extend(taken.modules);
-        all.disk.extend(taken.disk);
+        let step = steps.start(source.name(), &source.progress_text());
+        let provided = source.add_to(&mut tree)?;
+        step.done(&provided.summary);
+        provided.notes.iter().for_each(|note| steps.note(note));
+        all.components.extend(provided.components);
+        all.records.extend(provided.records);
+        all.early.extend(provided.early);
+        all.first.extend(provided.first);
+        all.router.extend(provided.router);
+        all.modules.extend(provided.modules);
+        all.disk.extend(provided.disk);
     }
     let step = steps.start("compose", "overlays, units, generated files");
     for (path, modules, because) in [
@@ -94,7 +94,7 @@ pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Re
     let licenses = serde_json::to_vec(&Licenses::of(&all.components)).into_diagnostic()?;
     let because = Because::always("who is given a box is given them");
     tree.put(LICENSES, TreeNode::file(licenses, 0o644, NodeOrigin::Generated, because))?;
-    let facts = Facts {
+    let facts = ImageFacts {
         name: appliance.appliance.name.to_string(),
         version: version.to_owned(),
         epoch: inputs.lock.content.epoch,

@@ -5,7 +5,7 @@ use std::path::Path;
 use miette::Diagnostic;
 
 use super::inputs::BuildInputs;
-use crate::lock::{Input, succeed};
+use crate::lock::{Input, record_successor};
 use crate::steps::Steps;
 use crate::store::{InputStoreError, is_newer};
 
@@ -33,7 +33,7 @@ pub fn fetch(
 ) -> miette::Result<()> {
     let seed = inputs.lock.seed(inputs.target)?;
     let all = inputs.lock.debs(inputs.target).chain([seed, inputs.lock.tool("ziglang")?]);
-    let missing: Vec<_> = all.filter(|input| !inputs.store.has(input)).collect();
+    let missing: Vec<_> = all.filter(|input| !inputs.store.contains(input)).collect();
     if !missing.is_empty() && !inputs.store.offline() {
         let bytes: u64 = missing.iter().map(|input| input.size).sum();
         let megabytes = bytes as f64 / 1e6;
@@ -45,7 +45,7 @@ pub fn fetch(
         let Some(deb) = inputs.lock.debs(inputs.target).nth(number) else { break };
         match inputs.store.ensure(&inputs.lock, deb, steps) {
             Ok(_) => {}
-            Err(InputStoreError::Gone { offered, .. }) if !locked => {
+            Err(InputStoreError::Unavailable { offered, .. }) if !locked => {
                 let deb = deb.clone();
                 take_successor(inputs, path, &deb, offered, steps)?;
             }
@@ -68,7 +68,7 @@ fn take_successor(
     }
     let step = steps.start("fetch", &name);
     let fetched = inputs.store.fetch_new(deb, Some(&offered), steps)?;
-    let (lock, diff) = succeed(path, &inputs.lock, deb, &fetched)?;
+    let (lock, diff) = record_successor(path, &inputs.lock, deb, &fetched)?;
     inputs.lock = lock;
     step.done(&format!("{name} {offered}, {:.1} MB", fetched.size as f64 / 1e6));
     steps.warn(&format!(

@@ -27,9 +27,11 @@ pub struct BuildInputs {
     pub overlays: Overlays,
     pub store: InputStore,
     /// Whether programs that another clone has compiled will do.
-    takes_others: bool,
+    share_programs: bool,
     /// Whether the image is a quick one ([`Options::quick`]).
     quick: bool,
+    /// The builder's program.
+    builder: PathBuf,
 }
 
 impl BuildInputs {
@@ -40,7 +42,7 @@ impl BuildInputs {
         let lock = Lock::read(&options.lock_file(workspace))?;
         let units = ImageUnits::load(&root, &appliance).map_err(Mistake::from)?;
         let overlays = Overlays::load(&root, options.target)?;
-        let toolchain = Toolchain::here(&lock.tool("ziglang")?.version)?;
+        let toolchain = Toolchain::detect(&lock.tool("ziglang")?.version)?;
         let store = InputStore::open(options.offline)?;
         Ok(Self {
             root,
@@ -52,8 +54,9 @@ impl BuildInputs {
             overlays,
             store,
             // What CI builds was compiled there.
-            takes_others: options.takes_others && std::env::var_os("CI").is_none(),
+            share_programs: options.share_programs && std::env::var_os("CI").is_none(),
             quick: options.quick,
+            builder: options.builder().to_owned(),
         })
     }
 
@@ -82,7 +85,7 @@ impl BuildInputs {
             units: &self.units,
             tools: Tools { rustc: self.toolchain.rustc.clone(), digests },
             unpack,
-            takes_others: self.takes_others,
+            share_programs: self.share_programs,
             quick: self.quick,
             offline: self.store.offline(),
             steps,
@@ -115,12 +118,12 @@ impl BuildInputs {
         for input in self.lock.debs(self.target) {
             files.push((input, self.store.verified(&self.lock, input, steps)?));
         }
-        let wanted = self.appliance.appliance.image.debian.iter().map(|path| WantedProgram {
+        let requested = self.appliance.appliance.image.debian.iter().map(|path| WantedProgram {
             path: path.get_ref().to_string(),
             because: self.appliance.because(&path.span(), "debian", path.get_ref().as_str()),
         });
         let handled = self.overlays.handled.clone();
-        Ok(DebSource::read(self.target, &files, wanted.collect(), handled)?)
+        Ok(DebSource::read(self.target, &files, requested.collect(), handled)?)
     }
 
     /// The folder with `linux`, `initrd` and `qcow2`: the seed as its publisher boots it.
@@ -151,7 +154,7 @@ impl BuildInputs {
     /// The builder itself is part of it.
     pub fn key(&self, programs: Sha256) -> String {
         let mut hasher = FieldHasher::default();
-        hasher.field(builder()).field(self.target.name()).field(programs);
+        hasher.field(digest(&self.builder)).field(self.target.name()).field(programs);
         hasher.field(&self.appliance.text).field(&self.lock.text).field(self.overlays.digest());
         for unit in &self.units.all {
             hasher.field(&unit.source.file).field(&unit.source.text);
@@ -163,10 +166,8 @@ impl BuildInputs {
     }
 }
 
-/// A digest of the running program.
-fn builder() -> Vec<u8> {
-    let path = std::env::current_exe().unwrap_or_default();
-    Sha256::of_file(&path).map(|sha256| sha256.as_ref().to_vec()).unwrap_or_default()
+fn digest(file: &Path) -> Vec<u8> {
+    Sha256::of_file(file).map(|sha256| sha256.as_ref().to_vec()).unwrap_or_default()
 }
 
 /// The content of a file that the builder has made itself.

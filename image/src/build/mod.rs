@@ -16,7 +16,7 @@ use crate::output::disk::{self, DiskContents};
 use crate::output::entry::{NamedSlot, SlotProperties};
 use crate::output::file;
 use crate::output::sparse::Sparse;
-use crate::output::squashfs::SLOWEST;
+use crate::output::squashfs::BEST_LEVEL;
 use crate::output::sums;
 use crate::steps::Steps;
 use crate::target::Target;
@@ -46,11 +46,14 @@ pub struct Options {
     /// Whether programs will do that another clone of the user has compiled of the same sources: for an image that is
     /// tried, and neither compared with another nor given to anybody.
     #[arg(skip)]
-    pub takes_others: bool,
+    pub share_programs: bool,
     /// Whether it is to be there soon, rather than small and fast, and has no disk image: then it is only for a look at a
     /// change.
     #[arg(skip)]
     pub quick: bool,
+    /// The builder, if another program builds with its library: images are of the builder that has made them.
+    #[arg(skip)]
+    pub builder: Option<PathBuf>,
 }
 
 /// An image.
@@ -78,6 +81,12 @@ const QUICK: &str = "quick";
 struct OtherToolchain(Vec<String>);
 
 impl Options {
+    /// The builder's program.
+    pub fn builder(&self) -> &Path {
+        // By this name it is the one that runs: cargo may put another in its place, if a source changes meanwhile.
+        self.builder.as_deref().unwrap_or(Path::new("/proc/self/exe"))
+    }
+
     /// The folder of the image.
     pub fn folder(&self, workspace: &Workspace) -> PathBuf {
         self.out_folder(workspace).join(self.name())
@@ -100,18 +109,24 @@ impl Options {
 
     /// The appliance's file, as short as the folder a person is in allows.
     pub fn appliance_file(&self, workspace: &Workspace) -> PathBuf {
-        self.appliance.clone().unwrap_or_else(|| short(&workspace.root().join("appliance.toml")))
+        self.appliance
+            .clone()
+            .unwrap_or_else(|| relative_to_cwd(&workspace.root().join("appliance.toml")))
     }
 
     /// Its lock.
     pub fn lock_file(&self, workspace: &Workspace) -> PathBuf {
         let beside = self.appliance_file(workspace).with_extension("lock");
-        if beside.is_file() { beside } else { short(&workspace.root().join("appliance.lock")) }
+        if beside.is_file() {
+            beside
+        } else {
+            relative_to_cwd(&workspace.root().join("appliance.lock"))
+        }
     }
 }
 
 /// `path` without the current folder, if it is below it.
-fn short(path: &Path) -> PathBuf {
+fn relative_to_cwd(path: &Path) -> PathBuf {
     let here = env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).to_owned()
 }
@@ -158,7 +173,7 @@ pub fn build(options: &Options) -> miette::Result<Built> {
         let old = fs::read_to_string(&key_file).unwrap_or_default();
         if let Some((old, disk)) = old.split_once('\n')
             && old == key
-            && sums::hold(&folder, disk)
+            && sums::verify(&folder, disk)
         {
             steps.start("image", "").unchanged(&folder.display().to_string());
             return Ok(built);
@@ -166,12 +181,12 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     }
 
     let composed = compose::compose(&inputs, &options.version(), &steps)?;
-    let kept = cache.join(format!("{}.blocks", options.name()));
+    let cache_file = cache.join(format!("{}.blocks", options.name()));
     let disk = if options.quick {
-        write::quick(&inputs, &composed, &folder, &kept, &steps)?;
+        write::quick(&inputs, &composed, &folder, &cache_file, &steps)?;
         String::new()
     } else {
-        write::write(&inputs, &composed, &folder, &kept, &steps)?.to_string()
+        write::write(&inputs, &composed, &folder, &cache_file, &steps)?.to_string()
     };
     let key = format!("{}\n{disk}", inputs.key(composed.programs));
     file::write(&key_file, key.as_bytes())?;
@@ -183,7 +198,7 @@ pub fn build(options: &Options) -> miette::Result<Built> {
 pub fn programs_beside(options: &Options, words: &[&str]) -> miette::Result<Vec<PathBuf>> {
     let steps = Steps::new();
     let inputs = BuildInputs::load(&workspace()?, options)?;
-    inputs.cargo(&steps, &|| inputs.unpack_tools(&steps)).beside(words)
+    inputs.cargo(&steps, &|| inputs.unpack_tools(&steps)).build_programs(words)
 }
 
 /// The seed as its publisher boots it: a folder with `linux`, `initrd` and `qcow2`.
@@ -214,7 +229,7 @@ pub fn disk_with(
 }
 
 /// PID 1 with another root file system than that of the image.
-pub struct Other {
+pub struct CustomInitrd {
     /// Its kernel, as UEFI starts it.
     pub linux: Vec<u8>,
     /// Its initramfs.
@@ -227,15 +242,16 @@ pub struct Other {
 pub fn initrd_with(
     options: &Options,
     change: impl FnOnce(&mut Tree) -> miette::Result<()>,
-) -> miette::Result<Other> {
+) -> miette::Result<CustomInitrd> {
     let workspace = workspace()?;
     let steps = Steps::new();
     let inputs = BuildInputs::load(&workspace, options)?;
     let mut composed = compose::compose(&inputs, &options.version(), &steps)?;
     change(&mut composed.tree)?;
     // Blocks of its own: the image's are not to be compressed anew because of this one.
-    let kept = options.out_folder(&workspace).join("cache/other.blocks");
-    let initrd = write::initrd(&composed, inputs.lock.content.epoch, &kept, SLOWEST, &steps)?;
+    let cache_file = options.out_folder(&workspace).join("cache/other.blocks");
+    let initrd =
+        write::initrd(&composed, inputs.lock.content.epoch, &cache_file, BEST_LEVEL, &steps)?;
     let init = composed.init.bytes().map_or(0, <[u8]>::len);
-    Ok(Other { linux: composed.linux, initrd, init })
+    Ok(CustomInitrd { linux: composed.linux, initrd, init })
 }

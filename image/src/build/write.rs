@@ -16,7 +16,7 @@ use crate::output::initrd::InitrdEntry;
 use crate::output::licenses::Licenses;
 use crate::output::manifest::{ImageManifest, ImageProperties};
 use crate::output::sparse::Sparse;
-use crate::output::squashfs::{FASTEST, SLOWEST};
+use crate::output::squashfs::{BEST_LEVEL, FAST_LEVEL};
 use crate::output::{file, initrd, sbom, squashfs, sums};
 use crate::seed::unpack_kernel;
 use crate::steps::Steps;
@@ -29,12 +29,12 @@ pub fn write(
     inputs: &BuildInputs,
     composed: &Composed,
     folder: &Path,
-    kept: &Path,
+    cache_file: &Path,
     steps: &Steps,
 ) -> miette::Result<Sha256> {
     let (target, epoch) = (inputs.target, inputs.lock.content.epoch);
     let version = env!("CARGO_PKG_VERSION");
-    let (initrd, entries) = pack_root(composed, epoch, kept, SLOWEST, steps)?;
+    let (initrd, entries) = pack_root(composed, epoch, cache_file, BEST_LEVEL, steps)?;
 
     let step = steps.start("disk", "partitions and slot");
     let (sequence, trial) = (epoch.into(), inputs.appliance.appliance.health.within.seconds());
@@ -65,7 +65,7 @@ pub fn write(
     }
     let licenses = Licenses::of(&composed.components).files();
     files.extend(licenses.map(|(name, text)| (name, text.into_bytes())));
-    put(folder, Some((&disk, disk_sha256)), &files)?;
+    write_files(folder, Some((&disk, disk_sha256)), &files)?;
     let sizes: Vec<_> = files[..3]
         .iter()
         .map(|(name, content)| format!("{name} {}", megabytes(content.len())))
@@ -79,20 +79,20 @@ pub fn quick(
     inputs: &BuildInputs,
     composed: &Composed,
     folder: &Path,
-    kept: &Path,
+    cache_file: &Path,
     steps: &Steps,
 ) -> miette::Result<()> {
-    let initrd = initrd(composed, inputs.lock.content.epoch, kept, FASTEST, steps)?;
+    let initrd = initrd(composed, inputs.lock.content.epoch, cache_file, FAST_LEVEL, steps)?;
     let step = steps.start("image", "writing");
     let size = megabytes(initrd.len());
     let linux = unpack_kernel(&composed.linux)?.into_owned();
-    put(folder, None, &[("boot/initrd", initrd), ("boot/linux", linux)])?;
+    write_files(folder, None, &[("boot/initrd", initrd), ("boot/linux", linux)])?;
     step.done(&format!("{}: boot/initrd {size}, quick: not to be flashed", folder.display()));
     Ok(())
 }
 
 /// Writes the files of an image, and last the list of their digests, without which they are none.
-fn put(
+fn write_files(
     folder: &Path,
     disk: Option<(&Sparse, Sha256)>,
     files: &[(&str, Vec<u8>)],
@@ -114,25 +114,26 @@ fn put(
 pub fn initrd(
     composed: &Composed,
     epoch: u32,
-    kept: &Path,
+    cache_file: &Path,
     level: i32,
     steps: &Steps,
 ) -> miette::Result<Vec<u8>> {
-    Ok(pack_root(composed, epoch, kept, level, steps)?.0)
+    Ok(pack_root(composed, epoch, cache_file, level, steps)?.0)
 }
 
 /// The initramfs, and a list of what is in it.
 fn pack_root(
     composed: &Composed,
     epoch: u32,
-    kept: &Path,
+    cache_file: &Path,
     level: i32,
     steps: &Steps,
 ) -> miette::Result<(Vec<u8>, Vec<InitrdEntry>)> {
     let step = steps.start("squashfs", "compressing");
-    let squashfs = squashfs::build(&composed.tree, epoch, level, kept, &step)?;
+    let squashfs = squashfs::build(&composed.tree, epoch, level, cache_file, &step)?;
     step.done(&megabytes(squashfs.len()));
-    let early: Vec<_> = composed.early.iter().filter_map(|path| early(composed, path)).collect();
+    let early: Vec<_> =
+        composed.early.iter().filter_map(|path| find_module(composed, path)).collect();
     let parts = initrd::InitrdContents { init: &composed.init, early: &early, squashfs: &squashfs };
     Ok(initrd::build(&parts))
 }
@@ -150,7 +151,7 @@ fn pack(disk: &Sparse) -> miette::Result<(Vec<u8>, Sha256)> {
 }
 
 /// A module by its name.
-fn early<'a>(composed: &'a Composed, path: &str) -> Option<(String, &'a TreeNode)> {
+fn find_module<'a>(composed: &'a Composed, path: &str) -> Option<(String, &'a TreeNode)> {
     let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".ko").to_owned();
     composed.tree.get(path).map(|node| (name, node))
 }

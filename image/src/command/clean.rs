@@ -26,19 +26,20 @@ pub struct Args {
 }
 
 /// What is removed of the clone: a folder, and the lock in it that a build holds.
-const OF_CLONE: [(&str, Option<&str>); 3] =
+const CLONE_FOLDERS: [(&str, Option<&str>); 3] =
     [("out", Some("cache/.lock")), ("target/appliance", Some(".lock")), ("target/tested", None)];
 
 /// What is removed of the cache: the builder's, and what `.ci/crates` keeps.
-const OF_ALL: [&str; 3] = [CRATES_FOLDER, PROGRAMS_FOLDER, "ci"];
+const CACHE_FOLDERS: [&str; 3] = [CRATES_FOLDER, PROGRAMS_FOLDER, "ci"];
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     let root = build::workspace()?.root().to_owned();
-    let mut folders: Vec<_> = OF_CLONE.map(|(name, lock)| (root.join(name), lock)).into();
+    let mut folders: Vec<_> = CLONE_FOLDERS.map(|(name, lock)| (root.join(name), lock)).into();
     if args.cache {
-        folders
-            .extend(OF_ALL.iter().filter_map(|name| Some((cache::folder(name)?, Some(".lock")))));
+        folders.extend(
+            CACHE_FOLDERS.iter().filter_map(|name| Some((cache::folder(name)?, Some(".lock")))),
+        );
     }
     for (folder, lock) in folders {
         if let Some(bytes) = remove(&folder, lock)? {

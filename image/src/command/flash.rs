@@ -13,8 +13,8 @@ use signal_hook::flag;
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, workspace};
 use crate::flash::{
-    FlashError, FlashPhase, FlashReport, FlashTarget, Host, ImageFile, LOST, PathContent, SlotWork,
-    Unkept, Watch, ask, flash, flash_slot, keep, survey,
+    ALL_LOST, FlashError, FlashPhase, FlashReport, FlashTarget, Host, ImageFile, KeepDataError,
+    PathContent, SlotWork, Watch, confirm, flash, flash_slot, inspect, plan_keep_data,
 };
 use crate::report;
 use crate::steps::{Step, Steps};
@@ -44,34 +44,37 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    let host = Host::here();
+    let host = Host::local();
     // First of all: nobody waits for a build to be told of a slip of the finger.
-    let found = survey(&args.to, &host)?;
+    let found = inspect(&args.to, &host)?;
     if args.keep_data && matches!(found, PathContent::Nothing) {
-        let why = Unkept::NoOctet("there is nothing");
-        return Err(FlashError::Unkept { path: args.to, why }.into());
+        let why = KeepDataError::NoOctet("there is nothing");
+        return Err(FlashError::KeepData { path: args.to, why }.into());
     }
     let file = match args.image {
         Some(file) => file,
         None => {
-            is_there(args.board, &ApplianceFile::read(&args.build.appliance_file(&workspace()?))?)?;
+            check_board(
+                args.board,
+                &ApplianceFile::read(&args.build.appliance_file(&workspace()?))?,
+            )?;
             build::build(&args.build)?.disk
         }
     };
     let image = ImageFile::open(&file)?;
     let target = FlashTarget::open(&args.to, &host)?;
-    target.fits(&image)?;
+    target.check_fits(&image)?;
     if args.keep_data {
-        return slot_alone(&image, &target, args.yes);
+        return flash_slot_only(&image, &target, args.yes);
     }
     let image = match args.board {
         Some(board) => image.of_board(board)?,
         None => image,
     };
-    if !args.yes && !target.is_worthless() {
-        ask(&target, LOST)?;
+    if !args.yes && !target.is_expendable() {
+        confirm(&target, ALL_LOST)?;
     }
-    let shown = Shown::new()?;
+    let shown = ProgressBars::new()?;
     let report = flash(&image, &target, &shown)?;
     shown.end();
     report::print(&format!("{}\n", summary(&report, &image, &target)))?;
@@ -82,7 +85,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         ))?;
     }
     if let Some(disk) = target.disk() {
-        report::print(&format!("{}\n", next(&disk.path().display().to_string())))?;
+        report::print(&format!("{}\n", next_step(&disk.path().display().to_string())))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -98,7 +101,7 @@ struct NoBoard {
 }
 
 /// Sees that the box of this file has such a board. A file about one board does not say what box it is for.
-fn is_there(board: Option<BoardId>, appliance: &ApplianceFile) -> Result<(), NoBoard> {
+fn check_board(board: Option<BoardId>, appliance: &ApplianceFile) -> Result<(), NoBoard> {
     let Some((board, cluster)) = board.zip(appliance.appliance.cluster.as_ref()) else {
         return Ok(());
     };
@@ -109,22 +112,22 @@ fn is_there(board: Option<BoardId>, appliance: &ApplianceFile) -> Result<(), NoB
 }
 
 /// Writes the slot of `image`, and keeps all else.
-fn slot_alone(image: &ImageFile, target: &FlashTarget, yes: bool) -> miette::Result<ExitCode> {
-    let keep = keep(image, target)?;
+fn flash_slot_only(image: &ImageFile, target: &FlashTarget, yes: bool) -> miette::Result<ExitCode> {
+    let keep = plan_keep_data(image, target)?;
     let (slot, to) = (&keep.manifest.slot, target.path().display());
     if keep.is_done() {
         let what = format!("{to}: slot {slot} is there, whole, and starts next: nothing to do\n");
         report::print(&what)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if !yes && !target.is_worthless() {
-        ask(target, &keep.fate())?;
+    if !yes && !target.is_expendable() {
+        confirm(target, &keep.describe())?;
     }
-    let shown = Shown::new()?;
+    let shown = ProgressBars::new()?;
     let written = flash_slot(&keep, image, target, &shown)?;
     shown.end();
-    let next = match (&keep.work, &keep.back) {
-        (SlotWork::Nothing, _) => format!("slot {slot} was there, and starts next"),
+    let next = match (&keep.work, &keep.fallback) {
+        (SlotWork::Unchanged, _) => format!("slot {slot} was there, and starts next"),
         (_, Some(back)) => {
             format!("slot {slot} is tried next; if it does not become good, {back} starts again")
         }
@@ -150,7 +153,7 @@ fn summary(report: &FlashReport, image: &ImageFile, target: &FlashTarget) -> Str
 }
 
 /// What to do with a disk that is written.
-fn next(disk: &str) -> String {
+fn next_step(disk: &str) -> String {
     format!(
         "All of it is on the medium: {disk} can be unplugged. Put it into the machine and switch \
          that on;\nUEFI firmware starts it, and its first start makes the rest of the medium its \
@@ -159,13 +162,13 @@ fn next(disk: &str) -> String {
 }
 
 /// A bar for each phase; ctrl-C stops between two pieces, a second one at once.
-struct Shown {
+struct ProgressBars {
     steps: Steps,
     now: Mutex<Option<(FlashPhase, u64, Step)>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Shown {
+impl ProgressBars {
     /// From now on signals are ours.
     fn new() -> miette::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -194,7 +197,7 @@ impl Shown {
     }
 }
 
-impl Watch for Shown {
+impl Watch for ProgressBars {
     fn begin(&self, phase: FlashPhase, total: u64) {
         self.end();
         let (name, doing) = match phase {
@@ -232,15 +235,15 @@ mod tests {
             ApplianceFile::read(&path).unwrap()
         };
         let of_eight = read("[cluster]\nboards = 8\n");
-        let refused = is_there(BoardId::board(20), &of_eight).unwrap_err();
+        let refused = check_board(BoardId::board(20), &of_eight).unwrap_err();
         let told = refused.to_string();
         assert!(
             told.starts_with("board 20 is none of") && told.ends_with("boards 1 to 8"),
             "{told}"
         );
         for there in [BoardId::board(8), Some(BoardId::ROUTER), None] {
-            assert!(is_there(there, &of_eight).is_ok());
+            assert!(check_board(there, &of_eight).is_ok());
         }
-        assert!(is_there(BoardId::board(20), &read("")).is_ok());
+        assert!(check_board(BoardId::board(20), &read("")).is_ok());
     }
 }

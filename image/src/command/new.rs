@@ -33,7 +33,7 @@ pub struct Args {
 enum NewError {
     #[error("{} is there already, and stays as it is", .0.display())]
     #[diagnostic(help("name another file, or remove this one"))]
-    There(PathBuf),
+    Exists(PathBuf),
     #[error("{} has no line `{key} = …` in [{section}]", .file.display())]
     #[diagnostic(help("add one there: it is the pattern of the new file"))]
     NoLine { file: PathBuf, section: &'static str, key: &'static str },
@@ -50,8 +50,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         .and_then(|mut file| file.read_exact(&mut random))
         .into_diagnostic()
         .wrap_err("the kernel gives no random numbers")?;
-    let networks = Networks::drawn(&random);
-    let text = changed(&text, &pattern, &networks, args.name.as_deref(), args.boards)?;
+    let networks = Networks::from_random(&random);
+    let text = customise(&text, &pattern, &networks, args.name.as_deref(), args.boards)?;
     let file = args.file.display();
     let appliance = Appliance::parse(&file.to_string(), &text).map_err(Mistake::from)?;
     write(&args.file, &text)?;
@@ -71,7 +71,7 @@ fn write(path: &Path, text: &str) -> miette::Result<()> {
     let made = OpenOptions::new().write(true).create_new(true).open(path);
     match made.and_then(|mut file| file.write_all(text.as_bytes())) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(NewError::There(path.to_owned()).into())
+            Err(NewError::Exists(path.to_owned()).into())
         }
         other => Ok(other.map_err(WriteError::at(path))?),
     }
@@ -86,13 +86,13 @@ struct Networks {
 
 /// The second bytes of 10.x.0.0/16 that are not drawn: home routers begin with 10.0, 10.1 and 10.10, and a box without a
 /// file of its own has 10.20.
-const TAKEN: [u8; 4] = [0, 1, 10, 20];
+const AVOIDED_NETWORKS: [u8; 4] = [0, 1, 10, 20];
 
 impl Networks {
     /// Those that follow from these random bytes.
-    fn drawn(random: &[u8; 64]) -> Self {
+    fn from_random(random: &[u8; 64]) -> Self {
         let (global, rest) = random.split_at(5);
-        let second = rest.iter().find(|byte| !TAKEN.contains(byte)).unwrap_or(&99);
+        let second = rest.iter().find(|byte| !AVOIDED_NETWORKS.contains(byte)).unwrap_or(&99);
         // Forty random bits (RFC 4193, 3.2): whoever draws his own meets nobody's.
         let mut six = [0; 16];
         six[0] = 0xfd;
@@ -102,7 +102,7 @@ impl Networks {
 }
 
 /// `text` of the file `pattern` with these `networks`, and with a name and a number of boards if there are any.
-fn changed(
+fn customise(
     text: &str,
     pattern: &Path,
     networks: &Networks,
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use octet_appliance::FileError;
 
-    fn pattern() -> (PathBuf, String) {
+    fn template() -> (PathBuf, String) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../appliance.toml");
         let text = fs::read_to_string(&path).unwrap();
         (path, text)
@@ -159,12 +159,12 @@ mod tests {
 
     #[test]
     fn a_file_has_networks_of_its_own_and_nothing_else_that_differs() {
-        let (path, text) = pattern();
+        let (path, text) = template();
         let random: [u8; 64] = std::array::from_fn(|at| at as u8 + 100);
-        let networks = Networks::drawn(&random);
+        let networks = Networks::from_random(&random);
         assert_eq!(networks.four, "10.105.0.0/16");
         assert_eq!(networks.six, "fd64:6566:6768::/48");
-        let new = changed(&text, &path, &networks, Some("hill"), Some(16)).unwrap();
+        let new = customise(&text, &path, &networks, Some("hill"), Some(16)).unwrap();
         let appliance = parsed(&new).unwrap();
         assert_eq!(appliance.appliance.name.as_str(), "hill");
         let cluster = appliance.cluster.unwrap();
@@ -174,27 +174,27 @@ mod tests {
             new.lines().filter(|line| !text.lines().any(|it| it == *line)).collect();
         assert_eq!(other.len(), 4, "{other:?}");
         // A file that has networks gets others, each once; what is not asked for stays.
-        let again = Networks::drawn(&[7; 64]);
-        let newer = changed(&new, &path, &again, None, None).unwrap();
+        let again = Networks::from_random(&[7; 64]);
+        let newer = customise(&new, &path, &again, None, None).unwrap();
         let appliance = parsed(&newer).unwrap();
         let cluster = appliance.cluster.unwrap();
         assert_eq!((cluster.boards, cluster.network.to_string()), (16, "10.7.0.0/16".to_owned()));
         assert_eq!(newer.lines().count(), new.lines().count());
         for (name, boards) in [(Some("Hill!"), None), (None, Some(5))] {
-            let wrong = changed(&text, &path, &networks, name, boards).unwrap();
+            let wrong = customise(&text, &path, &networks, name, boards).unwrap();
             assert!(parsed(&wrong).is_err());
         }
         let without = text.replace("boards = 8", "");
-        let error = changed(&without, &path, &networks, None, None).unwrap_err();
+        let error = customise(&without, &path, &networks, None, None).unwrap_err();
         assert!(error.to_string().ends_with("has no line `boards = …` in [cluster]"), "{error}");
     }
 
     #[test]
     fn networks_that_many_have_are_not_drawn() {
-        for second in TAKEN {
+        for second in AVOIDED_NETWORKS {
             let mut random = [second; 64];
             random[40] = 33;
-            assert_eq!(Networks::drawn(&random).four, "10.33.0.0/16");
+            assert_eq!(Networks::from_random(&random).four, "10.33.0.0/16");
         }
     }
 

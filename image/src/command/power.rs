@@ -73,7 +73,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         Command::Unplug { board } => PowerAction::Unplug(board),
     };
     let socket = running::box_socket(&args.out.folder()?, args.machine)?;
-    let rows = socket::ask(&socket, action)?;
+    let rows = socket::request(&socket, action)?;
     let rows = rows.into_iter().map(|row| [row.node, row.power, row.cable]);
     report::print(&report::table(["NODE", "POWER", "CABLE"], rows))?;
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! `cargo image run`
 
-mod many;
+mod cluster;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -15,17 +15,17 @@ use signal_hook::iterator::{Handle, Signals};
 
 use crate::build::{self, Built};
 use crate::report;
+use crate::running::cluster::MachineSize;
 use crate::running::outside::OutsideName;
 use crate::running::single::BoardNetwork;
-use crate::running::together::{self, MachineSize};
 use crate::running::{self, ExistingDisk, Out, Registration};
 use crate::setup;
 
 /// From QEMU's start until all base units are ready. A quiet host takes two seconds.
-const READY: Duration = Duration::from_secs(180);
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// From the request to QEMU's end.
-const POWER_OFF: Duration = Duration::from_secs(180);
+const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Builds the image and boots it in QEMU: in a terminal until ctrl-C, otherwise until it is ready
 #[derive(clap::Args)]
@@ -71,10 +71,10 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&setup::run(args.build.target), args.setup)?;
     let network = BoardNetwork::of(&args.build)?;
-    let said = args.cluster.map(|boards| together::said(&args.build, boards));
+    let said = args.cluster.map(|boards| running::cluster::configured_boards(&args.build, boards));
     let said = said.transpose()?;
     let built =
-        build::build(&build::Options { takes_others: true, quick: args.quick, ..args.build })?;
+        build::build(&build::Options { share_programs: true, quick: args.quick, ..args.build })?;
     let existing = match (args.install, args.fresh) {
         (true, _) => ExistingDisk::Install,
         (_, true) => ExistingDisk::Replace,
@@ -83,14 +83,14 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let disk = args.disk.then_some(existing);
     if let (Some((ports, said)), Some(boards)) = (said, args.cluster) {
         let size = MachineSize { ports, boards, memory: args.memory };
-        return many::run(&built, size, &said, disk, args.outside.as_ref());
+        return cluster::run(&built, size, &said, disk, args.outside.as_ref());
     }
     let machine = running::machine(&built, disk, None)?.memory(args.memory).nic(router::BOARD);
     let plug = |machine: &Machine| network.plug(&built, machine, args.disk);
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        in_terminal(&built, machine, plug)
+        run_interactive(&built, machine, plug)
     } else {
-        until_ready(&built, machine, plug)
+        run_until_ready(&built, machine, plug)
     }
 }
 
@@ -100,20 +100,20 @@ trait Plug: FnOnce(&Machine) -> miette::Result<Router> {}
 impl<T: FnOnce(&Machine) -> miette::Result<Router>> Plug for T {}
 
 /// What a person, or the end of their terminal, ends us by.
-const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+const END_SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 /// Says something to a person whose terminal may have gone.
-fn tell(text: &str) {
+fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// The place of what runs, by which `cargo image ctl` finds it; without one it is told of, and runs all the same.
-fn place(built: &Built, what: &str, sockets: &Path) -> Option<Registration> {
+fn register(built: &Built, what: &str, sockets: &Path) -> Option<Registration> {
     let out = built.folder.parent()?;
-    match Registration::take(out, what, sockets) {
+    match Registration::register(out, what, sockets) {
         Ok(place) => {
             let option = Out::option(out);
-            tell(&format!(
+            print_line(&format!(
                 "machine {}: `cargo image ctl{option}` in another terminal asks it; ctrl-C turns it off",
                 place.number
             ));
@@ -121,7 +121,7 @@ fn place(built: &Built, what: &str, sockets: &Path) -> Option<Registration> {
         }
         Err(error) => {
             let out = out.display();
-            tell(&format!(
+            print_line(&format!(
                 "warning: `cargo image ctl` does not find it: cannot write {out}/machines: {error}"
             ));
             None
@@ -130,27 +130,27 @@ fn place(built: &Built, what: &str, sockets: &Path) -> Option<Registration> {
 }
 
 /// Waits by `wait`; whoever ends us meanwhile has the machine powered off. A second ctrl-C kills it.
-fn until_ended<T>(machine: &Machine, mut signals: Signals, wait: impl FnOnce() -> T) -> T {
+fn wait_or_power_off<T>(machine: &Machine, mut signals: Signals, wait: impl FnOnce() -> T) -> T {
     let handle = signals.handle();
     std::thread::scope(|scope| {
         // A panic of `wait` does not leave the thread waiting for a signal.
-        let _closed = Closed(handle);
+        let _closed = CloseOnDrop(handle);
         scope.spawn(|| {
-            let mut asked = false;
+            let mut is_requested = false;
             for signal in signals.forever() {
-                if !asked {
-                    asked = true;
-                    tell("\nThe appliance is asked to power off; ctrl-C again kills it.");
-                    scope.spawn(move || match machine.power_off(POWER_OFF) {
+                if !is_requested {
+                    is_requested = true;
+                    print_line("\nThe appliance is asked to power off; ctrl-C again kills it.");
+                    scope.spawn(move || match machine.power_off(POWER_OFF_TIMEOUT) {
                         // Nobody is left to press it.
                         Err(_) if signal == SIGHUP => drop(machine.kill()),
-                        Err(error) => tell(&format!("{error}\nctrl-C kills it.")),
+                        Err(error) => print_line(&format!("{error}\nctrl-C kills it.")),
                         Ok(_) => {}
                     });
                 } else if signal != SIGHUP
                     && let Err(error) = machine.kill()
                 {
-                    tell(&error.to_string());
+                    print_line(&error.to_string());
                 }
             }
         });
@@ -159,18 +159,18 @@ fn until_ended<T>(machine: &Machine, mut signals: Signals, wait: impl FnOnce() -
 }
 
 /// Ends who waits for signals, once it goes.
-struct Closed(Handle);
+struct CloseOnDrop(Handle);
 
-impl Drop for Closed {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
 /// Shows the console until the machine ends or is asked to.
-fn in_terminal(built: &Built, machine: Builder, plug: impl Plug) -> miette::Result<ExitCode> {
+fn run_interactive(built: &Built, machine: Builder, plug: impl Plug) -> miette::Result<ExitCode> {
     // Before the machine starts: a ctrl-C from now on is the machine's, not ours.
-    let signals = Signals::new(ENDS).into_diagnostic()?;
+    let signals = Signals::new(END_SIGNALS).into_diagnostic()?;
     let machine = machine
         .unlimited()
         .reboots()
@@ -182,12 +182,12 @@ fn in_terminal(built: &Built, machine: Builder, plug: impl Plug) -> miette::Resu
         .start()
         .into_diagnostic()?;
     let _router = plug(&machine)?;
-    let _place = place(built, built.target.name(), machine.folder());
-    let exit = until_ended(&machine, signals, || machine.follow(|| {})).into_diagnostic()?;
+    let _place = register(built, built.target.name(), machine.folder());
+    let exit = wait_or_power_off(&machine, signals, || machine.follow(|| {})).into_diagnostic()?;
     if exit.is_power_off() {
         return Ok(ExitCode::SUCCESS);
     }
-    tell(&format!("The machine ended: {exit}.\n{}", machine.tail(20)));
+    print_line(&format!("The machine ended: {exit}.\n{}", machine.tail(20)));
     Ok(ExitCode::FAILURE)
 }
 
@@ -208,16 +208,16 @@ fn unit_failed(failed: &str) -> miette::Report {
 }
 
 /// Boots, tells what came up and how long it took, and turns off again.
-fn until_ready(built: &Built, machine: Builder, plug: impl Plug) -> miette::Result<ExitCode> {
-    let signals = Signals::new(ENDS).into_diagnostic()?;
+fn run_until_ready(built: &Built, machine: Builder, plug: impl Plug) -> miette::Result<ExitCode> {
+    let signals = Signals::new(END_SIGNALS).into_diagnostic()?;
     let machine = machine.start().into_diagnostic()?;
     let _router = plug(&machine)?;
-    let _place = place(built, built.target.name(), machine.folder());
-    until_ended(&machine, signals, || report_and_end(&machine))
+    let _place = register(built, built.target.name(), machine.folder());
+    wait_or_power_off(&machine, signals, || report_and_power_off(&machine))
 }
 
-fn report_and_end(machine: &Machine) -> miette::Result<ExitCode> {
-    let ready = machine.wait_ready(READY);
+fn report_and_power_off(machine: &Machine) -> miette::Result<ExitCode> {
+    let ready = machine.wait_ready(READY_TIMEOUT);
     let took = machine.started().elapsed();
     if let Err(error @ MachineError::Degraded { .. }) = ready {
         if let Ok(status) = machine.status() {
@@ -227,13 +227,13 @@ fn report_and_end(machine: &Machine) -> miette::Result<ExitCode> {
     }
     ready.into_diagnostic()?;
     // Only then is the slot marked good, and this is what people want to see.
-    let status = machine.wait_status("the slot's verdict", POWER_OFF, has_settled);
+    let status = machine.wait_status("the slot's verdict", POWER_OFF_TIMEOUT, has_settled);
     let status = status.into_diagnostic()?;
     let boot = machine.boot().into_diagnostic()?;
     let (units, storage) = (report::units(&status), report::storage(&boot));
     let phases = report::phases(&boot, &status, took);
     report::print(&format!("{units}\n{storage}{phases}"))?;
-    let exit = machine.power_off(POWER_OFF).into_diagnostic()?;
+    let exit = machine.power_off(POWER_OFF_TIMEOUT).into_diagnostic()?;
     if exit.is_power_off() {
         report::print("powered off\n")?;
         return report::failed(&status).map_or(Ok(ExitCode::SUCCESS), |it| Err(unit_failed(&it)));

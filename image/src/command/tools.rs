@@ -18,7 +18,7 @@ use crate::target::Target;
 /// The owner's and the person's program, and what selects them for cargo. Here `octetctl` also speaks to routers with
 /// OpenWrt, which that of the image does not.
 const TOOLS: [&str; 2] = ["octetctl", "octet-msg"];
-const WORDS: [&str; 10] = [
+const BUILD_ARGUMENTS: [&str; 10] = [
     "--package",
     "octetctl",
     "--features",
@@ -49,7 +49,7 @@ enum ToolsError {
     NoHome,
     #[error("cargo has not made {0}")]
     #[diagnostic(help("this is a fault of Octet's: please report it"))]
-    NotMade(&'static str),
+    NotBuilt(&'static str),
 }
 
 /// Runs the subcommand.
@@ -63,11 +63,11 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     fs::create_dir_all(&folder).map_err(WriteError::at(&folder))?;
     eprintln!("{:10} {}: seconds, if this clone has built an image", "compile", TOOLS.join(", "));
     let began = Instant::now();
-    let made = build::programs_beside(&options, &WORDS)?;
+    let made = build::programs_beside(&options, &BUILD_ARGUMENTS)?;
     for tool in TOOLS {
         let program = made.iter().find(|program| program.ends_with(tool));
-        let program = program.ok_or(ToolsError::NotMade(tool))?;
-        let size = put(program, &folder.join(tool))
+        let program = program.ok_or(ToolsError::NotBuilt(tool))?;
+        let size = install(program, &folder.join(tool))
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot put {tool} into {}", folder.display()))?;
         let place = folder.join(tool);
@@ -82,7 +82,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
 }
 
 /// Puts a copy of `program` to `path`, in the place of one that may run. Returns its size in bytes.
-fn put(program: &Path, path: &Path) -> io::Result<u64> {
+fn install(program: &Path, path: &Path) -> io::Result<u64> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     let size = io::copy(&mut fs::File::open(program)?, &mut file)?;
@@ -103,9 +103,9 @@ mod tests {
         let [one, two, path] = ["one", "two", "octetctl"].map(|name| folder.path().join(name));
         fs::write(&one, "one").unwrap();
         fs::write(&two, "two!").unwrap();
-        assert_eq!(put(&one, &path).unwrap(), 3);
+        assert_eq!(install(&one, &path).unwrap(), 3);
         let mut runs = fs::File::open(&path).unwrap();
-        assert_eq!(put(&two, &path).unwrap(), 4);
+        assert_eq!(install(&two, &path).unwrap(), 4);
         let mut text = String::new();
         runs.read_to_string(&mut text).unwrap();
         assert_eq!((&*text, &*fs::read_to_string(&path).unwrap()), ("one", "two!"));

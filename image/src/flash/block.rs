@@ -15,20 +15,20 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn here() -> Self {
+    pub fn local() -> Self {
         Self { sys: "/sys".into(), proc: "/proc".into() }
     }
 
     /// The block device of this number.
     pub fn block(&self, number: Number) -> Option<Block> {
         let link = self.sys.join("dev/block").join(number.to_string());
-        Block::at(&fs::canonicalize(link).ok()?)
+        Block::open(&fs::canonicalize(link).ok()?)
     }
 
     /// All loop devices that have a file behind them, each with the file's path.
     pub fn loops(&self) -> Vec<(Block, PathBuf)> {
         let entries = fs::read_dir(self.sys.join("block")).into_iter().flatten().flatten();
-        let blocks = entries.filter_map(|entry| Block::at(&fs::canonicalize(entry.path()).ok()?));
+        let blocks = entries.filter_map(|entry| Block::open(&fs::canonicalize(entry.path()).ok()?));
         blocks.filter_map(|block| Some((block.clone(), block.backing_file()?))).collect()
     }
 
@@ -53,7 +53,7 @@ pub struct Block {
 }
 
 impl Block {
-    fn at(folder: &Path) -> Option<Self> {
+    fn open(folder: &Path) -> Option<Self> {
         let number = Number::parse(&fs::read_to_string(folder.join("dev")).ok()?)?;
         // sysfs has `!` where a name has a slash.
         let name = folder.file_name()?.to_str()?.replace('!', "/");
@@ -65,8 +65,8 @@ impl Block {
     }
 
     /// The disk that this is a partition of.
-    pub fn whole(&self) -> Option<Self> {
-        self.folder.join("partition").exists().then(|| Self::at(self.folder.parent()?)).flatten()
+    pub fn disk(&self) -> Option<Self> {
+        self.folder.join("partition").exists().then(|| Self::open(self.folder.parent()?)).flatten()
     }
 
     pub fn partitions(&self) -> Vec<Self> {
@@ -83,7 +83,7 @@ impl Block {
     fn all(folder: &Path) -> Vec<Self> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut found: Vec<_> =
-            entries.filter_map(|entry| Self::at(&fs::canonicalize(entry.path()).ok()?)).collect();
+            entries.filter_map(|entry| Self::open(&fs::canonicalize(entry.path()).ok()?)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
     }
@@ -226,10 +226,10 @@ mod tests {
         let disk = host.block(BlockMachine::number("8:0")).unwrap();
         assert_eq!((disk.name.as_str(), disk.size(), disk.sector()), ("sda", 1 << 20, 4096));
         assert_eq!(disk.path(), Path::new("/dev/sda"));
-        assert_eq!(disk.whole(), None);
+        assert_eq!(disk.disk(), None);
         let partitions = disk.partitions();
         assert_eq!(partitions.len(), 1);
-        assert_eq!(partitions[0].whole(), Some(disk));
+        assert_eq!(partitions[0].disk(), Some(disk));
         assert_eq!(partitions[0].label().as_deref(), Some("octet-esp"));
         assert_eq!(host.block(BlockMachine::number("8:2")), None);
     }

@@ -14,7 +14,7 @@ impl ImageFile {
     /// # Errors
     /// It is no image of Octet's, or there is no room for a copy.
     pub fn of_board(&self, board: BoardId) -> Result<Self, FlashError> {
-        self.changed(|disk| put(disk, board))
+        self.copy_with(|disk| put(disk, board))
     }
 }
 
@@ -22,11 +22,11 @@ impl ImageFile {
 pub fn put(disk: &mut Sparse, board: BoardId) -> Result<(), String> {
     let range = gpt::find_esp(disk).ok_or("it has no EFI system partition of Octet's")?;
     let mut part = disk.part(range.clone()).map_err(|error| error.to_string())?;
-    let text = BoardFile { board }.text();
+    let text = BoardFile { board }.render();
     let place = BoardFile::PATH.split_once('/').unwrap_or_default();
     esp::add(&mut part, place, text.as_bytes())
         .map_err(|error| format!("{} cannot be put on it: {error}", BoardFile::PATH))?;
-    disk.put(range.start, part);
+    disk.write_part(range.start, part);
     Ok(())
 }
 
@@ -41,7 +41,10 @@ mod tests {
         let folder = esp::EspItem { path: "octet".into(), content: None };
         let mut disk = Sparse::new(gpt::DISK_SIZE);
         gpt::write(&mut disk).unwrap();
-        disk.put(gpt::ESP_START, esp::build(gpt::ESP_SIZE, 1_795_132_800, &[folder]).unwrap());
+        disk.write_part(
+            gpt::ESP_START,
+            esp::build(gpt::ESP_SIZE, 1_795_132_800, &[folder]).unwrap(),
+        );
         disk.seek(std::io::SeekFrom::Start(gpt::ESP_START + gpt::ESP_SIZE)).unwrap();
         disk.write_all(b"data").unwrap();
         disk.write_to(&std::fs::File::create(path).unwrap()).unwrap();
@@ -73,7 +76,7 @@ mod tests {
         assert_eq!(digest(&plain), disk.digest(), "the image itself is as it was");
         let mut part = disk.part(gpt::ESP_START..gpt::ESP_START + gpt::ESP_SIZE).unwrap();
         esp::add(&mut part, ("octet", "board.toml"), b"board = \"router\"\n").unwrap();
-        disk.put(gpt::ESP_START, part);
+        disk.write_part(gpt::ESP_START, part);
         assert_eq!(digest(&of_board), disk.digest());
     }
 

@@ -23,7 +23,7 @@ pub enum PathContent {
 }
 
 /// Looks at what stands at `path`; touches nothing.
-pub fn survey(path: &Path, host: &Host) -> Result<PathContent, FlashError> {
+pub fn inspect(path: &Path, host: &Host) -> Result<PathContent, FlashError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return absent(path),
@@ -31,7 +31,7 @@ pub fn survey(path: &Path, host: &Host) -> Result<PathContent, FlashError> {
     };
     let kind = metadata.file_type();
     if kind.is_file() {
-        return match in_use::of_file(host, metadata.dev(), metadata.ino()) {
+        return match in_use::loop_device_of(host, metadata.dev(), metadata.ino()) {
             None => Ok(PathContent::File(metadata)),
             Some(block) => Err(FlashError::BehindLoop {
                 path: path.to_owned(),
@@ -71,11 +71,11 @@ pub fn disk(path: &Path, block: &Block, host: &Host) -> Result<(), FlashError> {
     let path = path.to_owned();
     // What is mounted comes first: of a disk that must not be written to, nobody is to be told to
     // name the whole of it.
-    if let Some(by) = in_use::of_disk(host, block) {
+    if let Some(by) = in_use::disk_user(host, block) {
         return Err(FlashError::InUse { path, by });
     }
-    if let Some(whole) = block.whole() {
-        if let Some(by) = in_use::of_disk(host, &whole) {
+    if let Some(whole) = block.disk() {
+        if let Some(by) = in_use::disk_user(host, &whole) {
             return Err(FlashError::InUse { path, by });
         }
         return Err(FlashError::Partition { path, disk: whole.path().display().to_string() });
@@ -90,7 +90,7 @@ pub fn disk(path: &Path, block: &Block, host: &Host) -> Result<(), FlashError> {
 ///
 /// # Errors
 /// It has not, or it is what was opened.
-pub fn fits(
+pub fn check_fits(
     image: &ImageFile,
     path: &Path,
     file: &File,
@@ -99,11 +99,11 @@ pub fn fits(
 ) -> Result<(), FlashError> {
     let path = path.to_owned();
     let Some(disk) = disk else {
-        let itself = file.metadata().is_ok_and(|file| image.is(file.dev(), file.ino()));
+        let itself = file.metadata().is_ok_and(|file| image.is_file(file.dev(), file.ino()));
         return if itself { Err(FlashError::Itself { path }) } else { Ok(()) };
     };
     let behind = disk.backing_file().and_then(|path| path.metadata().ok());
-    if behind.is_some_and(|file| image.is(file.dev(), file.ino())) {
+    if behind.is_some_and(|file| image.is_file(file.dev(), file.ino())) {
         return Err(FlashError::Itself { path });
     }
     if len < image.len() {
@@ -150,12 +150,12 @@ mod tests {
 
     #[test]
     fn no_file_is_made_among_devices() {
-        let host = Host::here();
+        let host = Host::local();
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(survey(&folder.path().join("new"), &host), Ok(PathContent::Nothing)));
-        let typo = survey(Path::new("/dev/sdnone"), &host);
+        assert!(matches!(inspect(&folder.path().join("new"), &host), Ok(PathContent::Nothing)));
+        let typo = inspect(Path::new("/dev/sdnone"), &host);
         assert!(matches!(typo, Err(FlashError::NoDevice { .. })));
-        let nowhere = survey(&folder.path().join("no/such/folder"), &host);
+        let nowhere = inspect(&folder.path().join("no/such/folder"), &host);
         assert!(matches!(nowhere, Err(FlashError::Open { .. })));
     }
 }

@@ -10,7 +10,7 @@ use crate::output::gpt::{DATA_NAME, SECTOR};
 const ENTRIES_AT: u64 = SECTOR + 72;
 
 /// More entries than any table has, and the length of one: in a table that says otherwise nobody looks any further.
-const MAX: u32 = 4096;
+const MAX_ENTRIES: u32 = 4096;
 const ENTRY: usize = 128;
 
 /// Where an entry says where its partition begins, and where its name is (UEFI 2.10, 5.3.3).
@@ -18,22 +18,22 @@ const FIRST_AT: usize = 32;
 const NAME_AT: usize = 56;
 
 /// Of a partition that has a file system, or had one, its beginning is not all zeros.
-const BEGINNING: usize = 64 << 10;
+const SIGNATURE_AREA: usize = 64 << 10;
 
 /// Whether there is something on the data partition in the table of `file`, or nobody can say that there is not.
-pub fn is_in_use(file: &File) -> bool {
-    data(file)
+pub fn has_data(file: &File) -> bool {
+    data_start(file)
         .and_then(|start| start.map_or(Ok(false), |start| is_filled(file, start)))
         .unwrap_or(true)
 }
 
 /// Where the data partition begins, in bytes, if there is one.
-fn data(file: &File) -> io::Result<Option<u64>> {
+fn data_start(file: &File) -> io::Result<Option<u64>> {
     let mut place = [0; 16];
     file.read_exact_at(&mut place, ENTRIES_AT)?;
     let [lba, count, size] = [&place[..8], &place[8..12], &place[12..]].map(number);
     let strange = || io::Error::from(io::ErrorKind::InvalidData);
-    if count > u64::from(MAX) || size != ENTRY as u64 {
+    if count > u64::from(MAX_ENTRIES) || size != ENTRY as u64 {
         return Err(strange());
     }
     let mut entries = vec![0; count as usize * ENTRY];
@@ -41,8 +41,8 @@ fn data(file: &File) -> io::Result<Option<u64>> {
     let name: Vec<u8> = DATA_NAME.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let mut entries = entries.chunks_exact(ENTRY);
     let Some(entry) = entries.find(|entry| {
-        let (said, rest) = entry[NAME_AT..].split_at(name.len());
-        said == name && rest.starts_with(&[0, 0])
+        let (found, rest) = entry[NAME_AT..].split_at(name.len());
+        found == name && rest.starts_with(&[0, 0])
     }) else {
         return Ok(None);
     };
@@ -54,7 +54,7 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 fn is_filled(file: &File, start: u64) -> io::Result<bool> {
-    let mut beginning = vec![0; BEGINNING];
+    let mut beginning = vec![0; SIGNATURE_AREA];
     file.read_exact_at(&mut beginning, start)?;
     Ok(beginning.iter().any(|byte| *byte != 0))
 }
@@ -72,18 +72,18 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         disk.write_to(&file).unwrap();
         let start = ESP_START + ESP_SIZE;
-        assert_eq!(data(&file).unwrap(), Some(start));
-        assert!(!is_in_use(&file));
+        assert_eq!(data_start(&file).unwrap(), Some(start));
+        assert!(!has_data(&file));
         // Where ext4 says what it is; before it there may be nothing.
         file.write_all_at(&[0x53, 0xef], start + 1024 + 56).unwrap();
-        assert!(is_in_use(&file));
+        assert!(has_data(&file));
 
         // Without such a partition there is nothing to lose; what cannot be read may be anything.
         file.write_all_at(b"x", 1024 + ENTRY as u64 + NAME_AT as u64).unwrap();
-        assert_eq!(data(&file).unwrap(), None);
-        assert!(!is_in_use(&file));
+        assert_eq!(data_start(&file).unwrap(), None);
+        assert!(!has_data(&file));
         file.write_all_at(&[0xff; 4], ENTRIES_AT + 8).unwrap();
-        assert!(is_in_use(&file));
-        assert!(is_in_use(&tempfile::tempfile().unwrap()));
+        assert!(has_data(&file));
+        assert!(has_data(&tempfile::tempfile().unwrap()));
     }
 }

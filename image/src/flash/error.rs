@@ -84,14 +84,14 @@ pub enum FlashError {
     Changed { path: PathBuf },
     #[error("{} would be written to, and there is no terminal to ask whether it may", path.display())]
     #[diagnostic(help("--yes says that it may"))]
-    Unasked { path: PathBuf },
+    NotConfirmed { path: PathBuf },
     #[error("that was not the name of {}: nothing was written", path.display())]
     #[diagnostic(help("to have it written to, type its name; --yes does not ask"))]
     Declined { path: PathBuf },
     /// It went wrong on the way.
     #[error("{}: {fault}", path.display())]
     #[diagnostic(help("{}", fault.advice(*touched)))]
-    Broken {
+    Failed {
         path: PathBuf,
         /// Whether anything had been written.
         touched: bool,
@@ -100,7 +100,7 @@ pub enum FlashError {
     /// The slot cannot be written alone.
     #[error("{} {why}", path.display())]
     #[diagnostic(help("{}", why.advice()))]
-    Unkept { path: PathBuf, why: Unkept },
+    KeepData { path: PathBuf, why: KeepDataError },
     /// It went wrong while the slot was written.
     #[error("{}: {fault}", path.display())]
     #[diagnostic(help("{}\nwhat started before still starts, or the new slot does", fault.remedy()))]
@@ -117,7 +117,7 @@ fn open_advice(error: &io::Error) -> &'static str {
 
 /// Why `--keep-data` leaves a disk as it is.
 #[derive(Debug, thiserror::Error)]
-pub enum Unkept {
+pub enum KeepDataError {
     /// There is nothing to keep.
     #[error("is no disk of Octet's with a slot: {0}")]
     NoOctet(&'static str),
@@ -127,7 +127,7 @@ pub enum Unkept {
     #[error("has an EFI system partition that is damaged: {0}")]
     Damaged(fat::FatProblem),
     #[error("has an EFI system partition that cannot be read: {0}")]
-    Unread(io::Error),
+    Unreadable(io::Error),
     /// It is for another kind of machine.
     #[error("is for {this}, and the image is for {image}")]
     OtherTarget {
@@ -148,13 +148,13 @@ pub enum Unkept {
     Image(String),
 }
 
-impl From<NoRoom> for Unkept {
+impl From<NoRoom> for KeepDataError {
     fn from(no_room: NoRoom) -> Self {
         Self::NoRoom(no_room)
     }
 }
 
-impl Unkept {
+impl KeepDataError {
     fn advice(&self) -> &'static str {
         match self {
             Self::NoOctet(_) | Self::Layout => {
@@ -164,7 +164,9 @@ impl Unkept {
                 "`fsck.vfat -a` on its first partition mends what can be mended; or flash it \
                  without --keep-data: then all that is on it is lost"
             }
-            Self::Unread(_) => "see that it is still plugged in, then run the same command again",
+            Self::Unreadable(_) => {
+                "see that it is still plugged in, then run the same command again"
+            }
             Self::OtherTarget { .. } => "build the image with --target for this kind of machine",
             Self::Data(_) => "go over in two steps: first to a version that reads both formats",
             Self::NoRoom(_) => {
@@ -193,7 +195,7 @@ pub enum FlashFault {
     Grow(io::Error),
     /// It gives back something else.
     #[error("was written, but byte {at} reads back as {theirs:#04x} instead of {ours:#04x}")]
-    Differs { at: u64, ours: u8, theirs: u8 },
+    Mismatch { at: u64, ours: u8, theirs: u8 },
     /// It has less than it says.
     #[error(
         "says that it has {} MiB, but what is written behind its first ones is lost: it is a counterfeit with between {} \
@@ -237,7 +239,7 @@ impl FlashFault {
             Self::Grow(_) => "free space where it is, or name another file system",
             Self::Stopped => "run the same command again: it goes on where it is not done",
             Self::Counterfeit { .. } => "take another one: data of the box would be lost on it",
-            Self::Differs { .. } => "the medium does not keep what it is given: take another one",
+            Self::Mismatch { .. } => "the medium does not keep what it is given: take another one",
             _ => {
                 "see that it is still plugged in, then run the same command again, or take another"
             }
@@ -250,7 +252,7 @@ impl FlashFault {
             Self::Image { at, .. }
             | Self::Read { at, .. }
             | Self::Write { at, .. }
-            | Self::Differs { at, .. } => *at,
+            | Self::Mismatch { at, .. } => *at,
             _ => u64::MAX,
         }
     }

@@ -25,7 +25,7 @@ const GUID_AT: usize = 56;
 
 /// The GUID of every Octet disk, as a table has it: 0c7e7000-0000-4000-8000-000000000001, of which
 /// the first three groups are little-endian (UEFI 2.10, appendix A).
-const OCTET: [u8; 16] = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 1];
+const OCTET_GUID: [u8; 16] = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 1];
 
 /// An image, open to be read.
 pub struct ImageFile {
@@ -65,7 +65,7 @@ impl ImageFile {
     }
 
     /// Its length in bytes, at least 1.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
@@ -83,7 +83,7 @@ impl ImageFile {
     ///
     /// # Errors
     /// `change` says so, in words, or there is no room for a copy.
-    pub fn changed(
+    pub fn copy_with(
         &self,
         change: impl FnOnce(&mut Sparse) -> Result<(), String>,
     ) -> Result<Self, FlashError> {
@@ -102,7 +102,7 @@ impl ImageFile {
     }
 
     /// Whether it is the file `device`, `inode`.
-    pub fn is(&self, device: u64, inode: u64) -> bool {
+    pub fn is_file(&self, device: u64, inode: u64) -> bool {
         self.file.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (device, inode))
     }
 
@@ -119,7 +119,7 @@ impl ImageFile {
 
     /// Whether it has a partition table for sectors of 512 bytes.
     pub fn has_table(&self) -> bool {
-        table(&self.file).is_some()
+        disk_guid(&self.file).is_some()
     }
 }
 
@@ -139,11 +139,11 @@ impl BlockDevice for ImageFile {
 
 /// Whether `file` begins as an Octet disk does.
 pub fn is_octet(file: &File) -> bool {
-    table(file).is_some_and(|guid| guid == OCTET)
+    disk_guid(file).is_some_and(|guid| guid == OCTET_GUID)
 }
 
 /// The GUID in the partition table of `file`, if there is one.
-fn table(file: &File) -> Option<[u8; 16]> {
+fn disk_guid(file: &File) -> Option<[u8; 16]> {
     let mut header = [0; GUID_AT + 16];
     file.read_exact_at(&mut header, TABLE.0).ok()?;
     let guid = header[GUID_AT..].try_into().ok()?;
@@ -222,11 +222,11 @@ mod tests {
     #[test]
     fn knows_octet() {
         let file = tempfile::tempfile().unwrap();
-        assert!(!is_octet(&file) && table(&file).is_none());
+        assert!(!is_octet(&file) && disk_guid(&file).is_none());
         file.write_all_at(b"EFI PART", 512).unwrap();
         file.set_len(4096).unwrap();
-        assert!(!is_octet(&file) && table(&file).is_some());
-        file.write_all_at(&OCTET, 512 + 56).unwrap();
+        assert!(!is_octet(&file) && disk_guid(&file).is_some());
+        file.write_all_at(&OCTET_GUID, 512 + 56).unwrap();
         assert!(is_octet(&file));
         file.write_all_at(b"X", 512).unwrap();
         assert!(!is_octet(&file));

@@ -12,7 +12,7 @@ use super::block::{Block, Host};
 use super::mounts::Number;
 
 /// Places without which this machine does not run.
-const SYSTEM: [&str; 8] =
+const SYSTEM_MOUNTS: [&str; 8] =
     ["/", "/boot", "/boot/efi", "/boot/firmware", "/efi", "/home", "/usr", "/var"];
 
 #[derive(Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl DiskUser {
 }
 
 /// Who uses `disk`, a partition of it, or a device that is made of either.
-pub fn of_disk(host: &Host, disk: &Block) -> Option<DiskUser> {
+pub fn disk_user(host: &Host, disk: &Block) -> Option<DiskUser> {
     // The number of a btrfs is no device's, but its source is.
     let mounts: Vec<_> = host
         .mounts()
@@ -103,7 +103,7 @@ pub fn of_disk(host: &Host, disk: &Block) -> Option<DiskUser> {
         let name = &block.name;
         for (_, at) in mounts.iter().filter(|(numbers, _)| numbers.contains(&Some(block.number))) {
             let (block, at) = (name.clone(), at.clone());
-            uses.push(match SYSTEM.iter().any(|place| at == Path::new(place)) {
+            uses.push(match SYSTEM_MOUNTS.iter().any(|place| at == Path::new(place)) {
                 true => DiskUser::System { block, at },
                 false => DiskUser::Mounted { block, at },
             });
@@ -121,7 +121,7 @@ pub fn of_disk(host: &Host, disk: &Block) -> Option<DiskUser> {
 }
 
 /// The loop device that has the file `device`, `inode` behind it.
-pub fn of_file(host: &Host, device: u64, inode: u64) -> Option<Block> {
+pub fn loop_device_of(host: &Host, device: u64, inode: u64) -> Option<Block> {
     let is_it = |path: &PathBuf| {
         path.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (device, inode))
     };
@@ -160,13 +160,13 @@ mod tests {
         let host = machine.host();
         let disk = host.block(BlockMachine::number("8:0")).unwrap();
         machine.mount(&[("253:0", "/", "/dev/mapper/none"), ("0:22", "/proc", "proc")]);
-        assert_eq!(of_disk(&host, &other), None);
-        let found = of_disk(&host, &disk);
+        assert_eq!(disk_user(&host, &other), None);
+        let found = disk_user(&host, &disk);
         assert_eq!(found, Some(DiskUser::System { block: "dm-0".into(), at: "/".into() }));
         assert!(found.unwrap().to_string().contains("runs from it"));
         for place in ["/boot", "/usr", "/boot/efi"] {
             machine.mount(&[("8:17", place, "none")]);
-            assert!(matches!(of_disk(&host, &other), Some(DiskUser::System { .. })), "{place}");
+            assert!(matches!(disk_user(&host, &other), Some(DiskUser::System { .. })), "{place}");
         }
     }
 
@@ -174,16 +174,16 @@ mod tests {
     fn what_is_mounted_or_held_is_in_use() {
         let (machine, disk) = machine();
         let host = machine.host();
-        assert_eq!(of_disk(&host, &disk), None);
+        assert_eq!(disk_user(&host, &disk), None);
         machine.mount(&[("8:17", "/media/stick", "none")]);
         let at = "/media/stick".into();
-        assert_eq!(of_disk(&host, &disk), Some(DiskUser::Mounted { block: "sdb1".into(), at }));
+        assert_eq!(disk_user(&host, &disk), Some(DiskUser::Mounted { block: "sdb1".into(), at }));
         machine.mount(&[("8:16", "/media/whole", "none")]);
         assert!(
-            matches!(of_disk(&host, &disk), Some(DiskUser::Mounted { block, .. }) if block == "sdb")
+            matches!(disk_user(&host, &disk), Some(DiskUser::Mounted { block, .. }) if block == "sdb")
         );
         machine.mount(&[]);
-        let held = of_disk(&host, &host.block(BlockMachine::number("8:0")).unwrap());
+        let held = disk_user(&host, &host.block(BlockMachine::number("8:0")).unwrap());
         assert_eq!(held, Some(DiskUser::Held { block: "sda2".into(), by: "dm-0".into() }));
     }
 
@@ -195,6 +195,6 @@ mod tests {
         BlockMachine::hold(&b, &a);
         machine.mount(&[]);
         let disk = machine.host().block(BlockMachine::number("9:0")).unwrap();
-        assert!(matches!(of_disk(&machine.host(), &disk), Some(DiskUser::Held { .. })));
+        assert!(matches!(disk_user(&machine.host(), &disk), Some(DiskUser::Held { .. })));
     }
 }

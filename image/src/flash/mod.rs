@@ -29,29 +29,29 @@
 //! not mixed with writing: cards and sticks do one thing at a time, and on the disk this was
 //! measured on the mixture was slower than one after the other.
 //!
-//! **What is kept.** With `--keep-data` none of this: see [`keep`]. There a medium that is pulled out
+//! **What is kept.** With `--keep-data` none of this: see [`keep_data`]. There a medium that is pulled out
 //! half-way starts what it started before, or the new slot.
 
 mod block;
 pub mod board;
 mod buffer;
 mod check;
+mod confirm;
 mod data;
 mod error;
 mod extents;
 mod image;
 mod in_use;
-mod keep;
+mod keep_data;
 mod mounts;
-mod owner;
+mod node_key;
+mod parallel;
 mod pieces;
 mod probe;
-mod question;
 mod slots;
 mod target;
 mod volume;
 mod watch;
-mod work;
 mod writer;
 
 use std::ops::Range;
@@ -59,19 +59,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub use block::Host;
-pub use check::{PathContent, survey};
-pub use error::{FlashError, Unkept};
+pub use check::{PathContent, inspect};
+pub use confirm::{ALL_LOST, confirm};
+pub use error::{FlashError, KeepDataError};
 pub use image::ImageFile;
-pub use keep::{Keep, SlotWork};
-pub use question::{LOST, ask};
+pub use keep_data::{KeepDataPlan, SlotWork};
 pub use target::FlashTarget;
 pub use watch::{FlashPhase, Unwatched, Watch};
 
 use error::FlashFault;
+use parallel::{PieceBuffers, for_each};
 use pieces::{MediumPart, cut};
 use probe::CapacityProbe;
 use volume::BlockDevice;
-use work::{Hands, each};
 use writer::{HEAD, Writer};
 
 /// What was done. All but the times in bytes.
@@ -99,9 +99,9 @@ pub fn flash(
     target: &FlashTarget,
     watch: &dyn Watch,
 ) -> Result<FlashReport, FlashError> {
-    target.fits(image)?;
+    target.check_fits(image)?;
     let writer = Writer::new(image, target);
-    run(&writer, watch).map_err(|fault| FlashError::Broken {
+    run(&writer, watch).map_err(|fault| FlashError::Failed {
         path: target.path().to_owned(),
         touched: writer.touched(),
         fault,
@@ -112,10 +112,10 @@ pub fn flash(
 ///
 /// # Errors
 /// It cannot be done without losing something; the error says what.
-pub fn keep(image: &ImageFile, target: &FlashTarget) -> Result<Keep, FlashError> {
-    target.fits(image)?;
-    keep::keep((image, &image.layout()?), (target, target.layout()))
-        .map_err(|why| FlashError::Unkept { path: target.path().to_owned(), why })
+pub fn plan_keep_data(image: &ImageFile, target: &FlashTarget) -> Result<KeepDataPlan, FlashError> {
+    target.check_fits(image)?;
+    keep_data::plan_slot_update((image, &image.layout()?), (target, target.layout()))
+        .map_err(|why| FlashError::KeepData { path: target.path().to_owned(), why })
 }
 
 /// Does what `keep` says. Returns how many bytes were written and read back.
@@ -123,13 +123,13 @@ pub fn keep(image: &ImageFile, target: &FlashTarget) -> Result<Keep, FlashError>
 /// # Errors
 /// A disk was pulled out or does not keep what it is given, somebody asked to stop.
 pub fn flash_slot(
-    keep: &Keep,
+    keep: &KeepDataPlan,
     image: &ImageFile,
     target: &FlashTarget,
     watch: &dyn Watch,
 ) -> Result<u64, FlashError> {
     watch.begin(FlashPhase::Slot, keep.size());
-    keep.carry_out((image, &image.layout()?), &Stoppable(target, watch))
+    keep.apply((image, &image.layout()?), &Stoppable(target, watch))
         .map_err(|fault| FlashError::Unfinished { path: target.path().to_owned(), fault })
 }
 
@@ -162,7 +162,7 @@ fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<FlashReport, FlashFault
     // A file is as long as it says.
     let says = if target.disk().is_some() { target.size() } else { 0 };
     let probe = CapacityProbe::begin(target, image.len(), says)?;
-    let brought = bring(writer, watch, &probe, &mut report, began);
+    let brought = write_image(writer, watch, &probe, &mut report, began);
     if !matches!(brought, Err(FlashFault::Counterfeit { .. })) {
         brought.and(probe.undo())?;
         return Ok(report);
@@ -171,7 +171,7 @@ fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<FlashReport, FlashFault
 }
 
 /// Brings the image, its head last.
-fn bring(
+fn write_image(
     writer: &Writer<'_>,
     watch: &dyn Watch,
     probe: &CapacityProbe<'_, FlashTarget>,
@@ -182,26 +182,26 @@ fn bring(
     let head = HEAD.min(image.len());
     let body = pieces::pieces(head..image.len(), image.data(), &target.data(image.len())?);
     watch.begin(FlashPhase::Write, body.iter().map(|piece| piece.at.end - piece.at.start).sum());
-    each(&body, watch, |hands, piece| {
-        writer.bring(hands, piece)?;
+    for_each(&body, watch, |hands, piece| {
+        writer.write_piece(hands, piece)?;
         watch.advance(piece.at.end - piece.at.start);
         Ok(())
     })?;
-    settle(writer, report, began, watch)?;
+    sync_and_verify(writer, report, began, watch)?;
     // What is proved to be on a counterfeit does not stay there for long, so it is not to start.
     probe.check()?;
     // From here on it is done sooner than stopped. Not by holes: the guard may be in one.
     let began = Instant::now();
     let head = [MediumPart { at: 0..head, hole: false }];
-    each(&head, &Unwatched, |hands, piece| writer.bring_head(hands, piece))?;
-    settle(writer, report, began, &Unwatched)?;
-    target.still_has(image.len())?;
+    for_each(&head, &Unwatched, |hands, piece| writer.write_head(hands, piece))?;
+    sync_and_verify(writer, report, began, &Unwatched)?;
+    target.check_length(image.len())?;
     report.same = writer.same.load(Ordering::Relaxed);
     Ok(())
 }
 
 /// Sees that what was written is on the medium, and is what it should be.
-fn settle(
+fn sync_and_verify(
     writer: &Writer<'_>,
     report: &mut FlashReport,
     began: Instant,
@@ -217,7 +217,7 @@ fn settle(
     if size > 0 {
         let began = Instant::now();
         watch.begin(FlashPhase::Verify, size);
-        each(&written, watch, |hands, range| {
+        for_each(&written, watch, |hands, range| {
             verify(writer, hands, range)?;
             watch.advance(range.end - range.start);
             Ok(())
@@ -229,14 +229,18 @@ fn settle(
 }
 
 /// Reads back what was written at `range`.
-fn verify(writer: &Writer<'_>, hands: &mut Hands, range: &Range<u64>) -> Result<(), FlashFault> {
+fn verify(
+    writer: &Writer<'_>,
+    buffers: &mut PieceBuffers,
+    range: &Range<u64>,
+) -> Result<(), FlashFault> {
     let len = (range.end - range.start) as usize;
-    let (ours, theirs) = (&mut hands.ours[..len], &mut hands.theirs[..len]);
+    let (ours, theirs) = (&mut buffers.ours[..len], &mut buffers.theirs[..len]);
     writer.image.read(range.start, ours)?;
     writer.target.read_medium(range.start, theirs)?;
     if ours != theirs {
         let differ = ours.iter().zip(&*theirs).position(|(a, b)| a != b).unwrap_or(0);
-        return Err(FlashFault::Differs {
+        return Err(FlashFault::Mismatch {
             at: range.start + differ as u64,
             ours: ours[differ],
             theirs: theirs[differ],

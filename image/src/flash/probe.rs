@@ -18,30 +18,30 @@ use super::writer::HEAD;
 const PAGE: u64 = ALIGNMENT as u64;
 
 /// Of a disk that needs more places they are farther apart, and one that begins anew may not be found out.
-const MAX_PLACES: u64 = 4096;
+const MAX_PAGES: u64 = 4096;
 
 /// The places of a disk that were written to.
 pub struct CapacityProbe<'a, S> {
     disk: &'a S,
     /// How many bytes it says it has.
-    says: u64,
+    claimed_size: u64,
     /// Each with what was there before.
-    places: Vec<(u64, Buffer)>,
+    pages: Vec<(u64, Buffer)>,
     seed: [u8; 32],
 }
 
 impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
-    /// Writes the pages to `disk`, which `says` how many bytes it has, behind the first `image` bytes; sees that they are
+    /// Writes the pages to `disk`, which claims to have `claimed_size` bytes, behind the first `image` bytes; sees that they are
     /// there. They are different in each run, so none is there already.
-    pub fn begin(disk: &'a S, image: u64, says: u64) -> Result<Self, FlashFault> {
+    pub fn begin(disk: &'a S, image: u64, claimed_size: u64) -> Result<Self, FlashFault> {
         let mut seed = [0; 32];
         let drawn = getrandom(&mut seed, GetRandomFlags::empty());
         drawn.map_err(|why| FlashFault::Write { at: image, why: why.into() })?;
-        let mut probe = Self { disk, says, places: vec![], seed };
-        for at in places(image, says) {
+        let mut probe = Self { disk, claimed_size, pages: vec![], seed };
+        for at in probe_offsets(image, claimed_size) {
             let mut before = Buffer::new(ALIGNMENT);
             disk.read(at, &mut before)?;
-            probe.places.push((at, before));
+            probe.pages.push((at, before));
         }
         let begun = probe.write().and_then(|()| probe.check());
         // Nothing else was written yet: also on a disk that begins anew all is as it was, once this is undone.
@@ -50,10 +50,10 @@ impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
     }
 
     fn write(&self) -> Result<(), FlashFault> {
-        for (at, _) in &self.places {
-            self.disk.write(*at, &noise(&self.seed, *at))?;
+        for (at, _) in &self.pages {
+            self.disk.write(*at, &probe_pattern(&self.seed, *at))?;
         }
-        if self.places.is_empty() { Ok(()) } else { self.disk.sync() }
+        if self.pages.is_empty() { Ok(()) } else { self.disk.sync() }
     }
 
     /// Sees that all pages are still there.
@@ -61,39 +61,44 @@ impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
     /// # Errors
     /// One is not: the disk has less than it says. It can also not be read.
     pub fn check(&self) -> Result<(), FlashFault> {
-        let mut kept = 0;
-        for (at, _) in &self.places {
+        let mut kept_pages = 0;
+        for (at, _) in &self.pages {
             let mut there = Buffer::new(ALIGNMENT);
             self.disk.read(*at, &mut there)?;
-            if *there != *noise(&self.seed, *at) {
-                return Err(FlashFault::Counterfeit { says: self.says, has: kept, lost: *at });
+            if *there != *probe_pattern(&self.seed, *at) {
+                return Err(FlashFault::Counterfeit {
+                    says: self.claimed_size,
+                    has: kept_pages,
+                    lost: *at,
+                });
             }
-            kept = at + PAGE;
+            kept_pages = at + PAGE;
         }
         Ok(())
     }
 
     /// Puts back what was there, the last first: so also where two places are one.
     pub fn undo(&self) -> Result<(), FlashFault> {
-        for (at, before) in self.places.iter().rev() {
+        for (at, before) in self.pages.iter().rev() {
             self.disk.write(*at, before)?;
         }
-        if self.places.is_empty() { Ok(()) } else { self.disk.sync() }
+        if self.pages.is_empty() { Ok(()) } else { self.disk.sync() }
     }
 }
 
 /// Where pages are written. Of two that follow one another, one comes to be behind the head of the image and before its
 /// end, wherever between them the disk begins anew. The head is written when all is proved.
-fn places(image: u64, says: u64) -> impl Iterator<Item = u64> {
-    let Range { start, end } = image.next_multiple_of(PAGE)..(says / PAGE * PAGE).max(PAGE) - PAGE;
+fn probe_offsets(image: u64, claimed_size: u64) -> impl Iterator<Item = u64> {
+    let Range { start, end } =
+        image.next_multiple_of(PAGE)..(claimed_size / PAGE * PAGE).max(PAGE) - PAGE;
     let apart = (image.saturating_sub(HEAD + PAGE) / PAGE * PAGE).max(PAGE);
-    let apart = apart.max((says / MAX_PLACES).next_multiple_of(PAGE));
+    let apart = apart.max((claimed_size / MAX_PAGES).next_multiple_of(PAGE));
     let between = (start..end).step_by(usize::try_from(apart).unwrap_or(usize::MAX));
     between.chain((start..=end).contains(&end).then_some(end))
 }
 
 /// A page that is nowhere else.
-fn noise(seed: &[u8; 32], at: u64) -> Buffer {
+fn probe_pattern(seed: &[u8; 32], at: u64) -> Buffer {
     let mut page = Buffer::new(ALIGNMENT);
     let digest = Sha256::new().chain_update(seed).chain_update(at.to_le_bytes()).finalize();
     for part in page.chunks_exact_mut(digest.len()) {

@@ -7,7 +7,7 @@ use fatfs::{Dir, FileSystem, FsOptions};
 use octet_esp::medium::{FolderItem, Medium};
 
 use super::volume::{BlockDevice, FatVolume};
-use crate::output::esp::{self, dots};
+use crate::output::esp::{self, dot_entries};
 
 /// The files on a volume. What is changed is written when it is synced.
 pub struct Slots<'a, S> {
@@ -26,12 +26,12 @@ impl<'a, S: BlockDevice> Slots<'a, S> {
         self.free()?;
         let mut volume = self.volume.into_inner();
         volume.sync()?;
-        volume.mark(false)?;
+        volume.set_dirty(false)?;
         Ok(volume)
     }
 
     /// Does something in the root.
-    fn with<R>(
+    fn in_root<R>(
         &self,
         act: impl FnOnce(&Dir<'_, &mut FatVolume<'a, S>>) -> io::Result<R>,
     ) -> io::Result<R> {
@@ -53,7 +53,7 @@ impl<'a, S: BlockDevice> Slots<'a, S> {
 
 impl<S: BlockDevice> Medium for Slots<'_, S> {
     fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>> {
-        self.with(|root| {
+        self.in_root(|root| {
             let folder = match root.open_dir(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
                 other => other?,
@@ -70,16 +70,16 @@ impl<S: BlockDevice> Medium for Slots<'_, S> {
         })
     }
 
-    fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
-        self.with(|root| {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+        self.in_root(|root| {
             let mut bytes = vec![];
-            root.open_file(path)?.take(most).read_to_end(&mut bytes)?;
+            root.open_file(path)?.take(limit).read_to_end(&mut bytes)?;
             Ok(bytes)
         })
     }
 
     fn read_at(&self, path: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.with(|root| {
+        self.in_root(|root| {
             let mut file = root.open_file(path)?;
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(bytes)
@@ -94,16 +94,16 @@ impl<S: BlockDevice> Medium for Slots<'_, S> {
     }
 
     fn make_folder(&mut self, path: &str) -> io::Result<()> {
-        self.with(|root| root.create_dir(path).map(drop))?;
-        dots::mend(&mut *self.volume.borrow_mut())
+        self.in_root(|root| root.create_dir(path).map(drop))?;
+        dot_entries::repair(&mut *self.volume.borrow_mut())
     }
 
     fn create(&mut self, path: &str) -> io::Result<()> {
-        self.with(|root| root.create_file(path)?.truncate())
+        self.in_root(|root| root.create_file(path)?.truncate())
     }
 
     fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        self.with(|root| {
+        self.in_root(|root| {
             let mut file = root.open_file(path)?;
             file.seek(SeekFrom::End(0))?;
             file.write_all(bytes)?;
@@ -112,11 +112,11 @@ impl<S: BlockDevice> Medium for Slots<'_, S> {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.with(|root| root.rename(from, root, to))
+        self.in_root(|root| root.rename(from, root, to))
     }
 
     fn remove(&mut self, path: &str) -> io::Result<()> {
-        self.with(|root| root.remove(path))
+        self.in_root(|root| root.remove(path))
     }
 
     fn remove_folder(&mut self, path: &str) -> io::Result<()> {

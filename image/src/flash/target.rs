@@ -14,12 +14,12 @@ use rustix::io::Errno;
 
 use super::block::{Block, Host};
 use super::buffer::{ALIGNMENT, is_aligned};
-use super::check::{PathContent, survey};
+use super::check::{PathContent, inspect};
 use super::error::{FlashError, FlashFault};
 use super::image::{ImageFile, is_octet};
 use super::mounts::Number;
 use super::volume::BlockDevice;
-use super::{check, data, extents, owner};
+use super::{check, data, extents, node_key};
 use crate::output::gpt::{self, PartitionLayout};
 
 /// A target, open for nobody but us.
@@ -37,7 +37,7 @@ pub struct FlashTarget {
 
 /// Sees that no QEMU has it for a guest, and that none takes it before we end: it locks bytes of what it opens (its
 /// docs/system/images.rst, "Disk image file locking").
-fn held_by_nobody(file: &File, path: &Path) -> Result<(), FlashError> {
+fn check_not_locked(file: &File, path: &Path) -> Result<(), FlashError> {
     match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN | Errno::ACCESS) => Err(FlashError::Busy { path: path.to_owned() }),
         // Not every file system has locks.
@@ -46,7 +46,7 @@ fn held_by_nobody(file: &File, path: &Path) -> Result<(), FlashError> {
 }
 
 impl Drop for FlashTarget {
-    /// As a [`Locked`](crate::output::locked::Locked) file does.
+    /// As a [`FileLock`](crate::output::file_lock::FileLock) file does.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
@@ -58,7 +58,7 @@ impl FlashTarget {
         let changed = || FlashError::Changed { path: path.to_owned() };
         let mut options = File::options();
         options.read(true).write(true);
-        let (file, disk) = match survey(path, host)? {
+        let (file, disk) = match inspect(path, host)? {
             PathContent::Nothing => (open(options.create_new(true), path)?, None),
             PathContent::File(before) => {
                 let file = open(&mut options, path)?;
@@ -69,7 +69,7 @@ impl FlashTarget {
                 if file.try_lock().is_err() {
                     return Err(FlashError::Busy { path: path.to_owned() });
                 }
-                held_by_nobody(&file, path)?;
+                check_not_locked(&file, path)?;
                 (file, None)
             }
             PathContent::Disk(disk) => {
@@ -83,12 +83,12 @@ impl FlashTarget {
                     return Err(changed());
                 }
                 check::disk(path, &disk, host)?;
-                held_by_nobody(&file, path)?;
+                check_not_locked(&file, path)?;
                 (file, Some(disk))
             }
         };
         let mut target = Self::new(path, file, disk)?;
-        target.len = target.now().map_err(|why| open_error(path, why))?;
+        target.len = target.current_length().map_err(|why| open_error(path, why))?;
         Ok(target)
     }
 
@@ -119,8 +119,8 @@ impl FlashTarget {
 
     /// Whether nothing is lost with what is on it: a new or empty file, or one that holds an Octet
     /// disk that was never started.
-    pub fn is_worthless(&self) -> bool {
-        self.disk.is_none() && (self.len == 0 || self.is_octet() && !data::is_in_use(&self.file))
+    pub fn is_expendable(&self) -> bool {
+        self.disk.is_none() && (self.len == 0 || self.is_octet() && !data::has_data(&self.file))
     }
 
     /// Whether it holds an Octet disk.
@@ -130,7 +130,7 @@ impl FlashTarget {
 
     /// The public key of the box whose disk it is, if that has said it.
     pub fn node(&self) -> Option<PublicKey> {
-        owner::of(&self.file)
+        node_key::read(&self.file)
     }
 
     /// Where its partitions are, if it is an Octet disk.
@@ -142,8 +142,8 @@ impl FlashTarget {
     ///
     /// # Errors
     /// It has not, or `image` is the target.
-    pub fn fits(&self, image: &ImageFile) -> Result<(), FlashError> {
-        check::fits(image, &self.path, &self.file, self.disk.as_ref(), self.len)
+    pub fn check_fits(&self, image: &ImageFile) -> Result<(), FlashError> {
+        check::check_fits(image, &self.path, &self.file, self.disk.as_ref(), self.len)
     }
 
     /// Gives a file the length `len`, if it is shorter; a file that is longer keeps its length.
@@ -165,7 +165,7 @@ impl FlashTarget {
     }
 
     /// Says that these bytes are read soon: the medium may begin.
-    pub fn will_read_page(&self, at: u64, len: u64) {
+    pub fn prefetch_page(&self, at: u64, len: u64) {
         let _ = fadvise(&self.pages, at, NonZeroU64::new(len), Advice::WillNeed);
     }
 
@@ -212,12 +212,12 @@ impl FlashTarget {
     }
 
     /// Sees that it is still as long as it has to be.
-    pub fn still_has(&self, len: u64) -> Result<(), FlashFault> {
-        let now = self.now().map_err(|why| FlashFault::Read { at: 0, why })?;
+    pub fn check_length(&self, len: u64) -> Result<(), FlashFault> {
+        let now = self.current_length().map_err(|why| FlashFault::Read { at: 0, why })?;
         if now >= len { Ok(()) } else { Err(FlashFault::Shrunk { before: self.len.max(len), now }) }
     }
 
-    fn now(&self) -> io::Result<u64> {
+    fn current_length(&self) -> io::Result<u64> {
         (&self.file).seek(SeekFrom::End(0))
     }
 }
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn a_child_that_is_being_started_keeps_no_file_busy() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let open = || FlashTarget::open(file.path(), &Host::here());
+        let open = || FlashTarget::open(file.path(), &Host::local());
         let first = open().unwrap();
         // What such a child has.
         let _same = first.file.try_clone().unwrap();

@@ -33,14 +33,14 @@ pub trait BlockDevice {
 enum Stage {
     Content,
     /// Their entries in the table.
-    Taken,
+    Allocated,
     /// Clusters that are not free, and entries that lead elsewhere now.
     Named,
     /// Entries of clusters that are free from now on, and all the rest.
     Freed,
 }
 
-const STAGES: [Stage; 4] = [Stage::Content, Stage::Taken, Stage::Named, Stage::Freed];
+const STAGES: [Stage; 4] = [Stage::Content, Stage::Allocated, Stage::Named, Stage::Freed];
 
 /// A FAT32 volume in a part of a store, as one that can be read, written and sought in.
 pub struct FatVolume<'a, S> {
@@ -48,13 +48,13 @@ pub struct FatVolume<'a, S> {
     range: Range<u64>,
     places: fat::VolumeGeometry,
     /// Pages as they are on the medium, by number.
-    there: BTreeMap<u64, Vec<u8>>,
+    medium: BTreeMap<u64, Vec<u8>>,
     /// The same as they are to be.
-    changed: BTreeMap<u64, Vec<u8>>,
+    dirty: BTreeMap<u64, Vec<u8>>,
     /// Where the next read or write is.
     at: u64,
     /// Whether it says that it is not unmounted.
-    is_marked: bool,
+    is_dirty: bool,
     /// Bytes that were written and read back.
     pub written: u64,
 }
@@ -65,12 +65,12 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
         let mut boot = [0; SECTOR];
         Part(store, range.start).read_at(&mut boot, 0).map_err(unread)?;
         let places = fat::VolumeGeometry::read(&boot)?;
-        let (there, changed) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { store, range, places, there, changed, at: 0, is_marked: false, written: 0 })
+        let (medium, dirty) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { store, range, places, medium, dirty, at: 0, is_dirty: false, written: 0 })
     }
 
     /// The same as it is once what a cut has left there is mended; and how. Nothing is written.
-    pub fn mended(
+    pub fn open_repaired(
         store: &'a S,
         range: Range<u64>,
     ) -> Result<(Self, fat::RepairPlan), fat::FatProblem> {
@@ -83,11 +83,11 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
     }
 
     /// Writes `plan`, what is to be mended.
-    pub fn mend(&mut self, plan: &fat::RepairPlan) -> io::Result<()> {
+    pub fn repair(&mut self, plan: &fat::RepairPlan) -> io::Result<()> {
         for stage in &plan.stages {
             stage.iter().try_for_each(|write| self.patch(write))?;
-            let pages = std::mem::take(&mut self.changed);
-            self.put(pages).map_err(io::Error::other)?;
+            let pages = std::mem::take(&mut self.dirty);
+            self.write_pages(pages).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -98,53 +98,53 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
     }
 
     pub fn sync(&mut self) -> io::Result<()> {
-        self.changed.retain(|page, bytes| self.there.get(page) != Some(bytes));
-        if self.changed.is_empty() {
+        self.dirty.retain(|page, bytes| self.medium.get(page) != Some(bytes));
+        if self.dirty.is_empty() {
             return Ok(());
         }
-        self.mark(true)?;
+        self.set_dirty(true)?;
         for stage in STAGES {
             let mut pages = BTreeMap::new();
-            for page in self.changed.keys().copied().collect::<Vec<_>>() {
+            for page in self.dirty.keys().copied().collect::<Vec<_>>() {
                 let to_be = self.staged(stage, page)?;
-                if self.there[&page] != to_be {
+                if self.medium[&page] != to_be {
                     pages.insert(page, to_be);
                 }
             }
-            self.put(pages).map_err(io::Error::other)?;
+            self.write_pages(pages).map_err(io::Error::other)?;
         }
-        self.changed.clear();
+        self.dirty.clear();
         Ok(())
     }
 
     /// Says that it is unmounted, or that it is not; before that everything is synced.
-    pub fn mark(&mut self, is_open: bool) -> io::Result<()> {
-        if self.is_marked == is_open {
+    pub fn set_dirty(&mut self, is_open: bool) -> io::Result<()> {
+        if self.is_dirty == is_open {
             return Ok(());
         }
         self.load(0)?;
-        let mut boot = self.there[&0].clone();
+        let mut boot = self.medium[&0].clone();
         boot[STATE] = if is_open { boot[STATE] | DIRTY } else { boot[STATE] & !DIRTY };
-        if let Some(changed) = self.changed.get_mut(&0) {
+        if let Some(changed) = self.dirty.get_mut(&0) {
             changed[STATE] = boot[STATE];
         }
-        self.is_marked = is_open;
-        self.put(BTreeMap::from([(0, boot)])).map_err(io::Error::other)
+        self.is_dirty = is_open;
+        self.write_pages(BTreeMap::from([(0, boot)])).map_err(io::Error::other)
     }
 
     /// Forgets what is in memory.
     pub fn reopen(&mut self) {
-        self.there.clear();
-        self.changed.clear();
+        self.medium.clear();
+        self.dirty.clear();
     }
 
     /// What is to be on the medium at `page` after `stage`.
     fn staged(&mut self, stage: Stage, page: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = self.there[&page].clone();
+        let mut bytes = self.medium[&page].clone();
         let first = page * PAGE / SECTOR as u64;
         for (index, sector) in (first..first + PAGE / SECTOR as u64).enumerate() {
             let part = index * SECTOR..(index + 1) * SECTOR;
-            let new = self.changed[&page][part.clone()].to_vec();
+            let new = self.dirty[&page][part.clone()].to_vec();
             let old = &mut bytes[part];
             if *old == new {
                 continue;
@@ -156,7 +156,7 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
                     let (is_free, gets_free) = (*old == [0; 4], new == [0; 4]);
                     let is_due = match stage {
                         Stage::Content => false,
-                        Stage::Taken => is_free,
+                        Stage::Allocated => is_free,
                         Stage::Named => !gets_free,
                         Stage::Freed => true,
                     };
@@ -180,11 +180,11 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
         let cluster = 2 + sector / self.places.cluster as u64;
         let at = self.places.tables[0] * SECTOR as u64 + 4 * cluster;
         self.load(at / PAGE)?;
-        Ok(self.there[&(at / PAGE)][(at % PAGE) as usize..][..4] == [0; 4])
+        Ok(self.medium[&(at / PAGE)][(at % PAGE) as usize..][..4] == [0; 4])
     }
 
     /// Writes pages, and reads them back.
-    fn put(&mut self, pages: BTreeMap<u64, Vec<u8>>) -> Result<(), FlashFault> {
+    fn write_pages(&mut self, pages: BTreeMap<u64, Vec<u8>>) -> Result<(), FlashFault> {
         if pages.is_empty() {
             return Ok(());
         }
@@ -211,17 +211,21 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
             self.store.read(place(run), &mut theirs)?;
             if let Some(differ) = ours.iter().zip(&*theirs).position(|(a, b)| a != b) {
                 let at = place(run) + differ as u64;
-                return Err(FlashFault::Differs { at, ours: ours[differ], theirs: theirs[differ] });
+                return Err(FlashFault::Mismatch {
+                    at,
+                    ours: ours[differ],
+                    theirs: theirs[differ],
+                });
             }
         }
         self.written += pages.len() as u64 * PAGE;
-        self.there.extend(pages);
+        self.medium.extend(pages);
         Ok(())
     }
 
     /// Sees that `page` is in memory, with those around it.
     fn load(&mut self, page: u64) -> io::Result<()> {
-        if self.there.contains_key(&page) {
+        if self.medium.contains_key(&page) {
             return Ok(());
         }
         let start = page * PAGE / GRANULE * GRANULE;
@@ -229,13 +233,13 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
         let mut bytes = Buffer::new((end - start) as usize);
         self.store.read(self.range.start + start, &mut bytes).map_err(io::Error::other)?;
         for (page, bytes) in (start / PAGE..).zip(bytes.chunks(PAGE as usize)) {
-            self.there.entry(page).or_insert_with(|| bytes.to_vec());
+            self.medium.entry(page).or_insert_with(|| bytes.to_vec());
         }
         Ok(())
     }
 
     /// The page of the current place, the place in it, and how many of `wanted` bytes it has.
-    fn here(&mut self, wanted: usize) -> io::Result<(u64, Range<usize>)> {
+    fn locate(&mut self, wanted: usize) -> io::Result<(u64, Range<usize>)> {
         let left = (self.range.end - self.range.start).saturating_sub(self.at);
         let (page, inside) = (self.at / PAGE, (self.at % PAGE) as usize);
         let size = wanted.min(PAGE as usize - inside).min(left.try_into().unwrap_or(usize::MAX));
@@ -267,10 +271,10 @@ impl<S: BlockDevice> ReadAt for Part<'_, S> {
 
 impl<S: BlockDevice> Read for FatVolume<'_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let (page, part) = self.here(into.len())?;
+        let (page, part) = self.locate(into.len())?;
         let size = part.len();
         if size > 0 {
-            let bytes = self.changed.get(&page).unwrap_or_else(|| &self.there[&page]);
+            let bytes = self.dirty.get(&page).unwrap_or_else(|| &self.medium[&page]);
             into[..size].copy_from_slice(&bytes[part]);
             self.at += size as u64;
         }
@@ -280,11 +284,11 @@ impl<S: BlockDevice> Read for FatVolume<'_, S> {
 
 impl<S: BlockDevice> Write for FatVolume<'_, S> {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        let (page, part) = self.here(from.len())?;
+        let (page, part) = self.locate(from.len())?;
         let size = part.len();
         if size > 0 {
-            let there = &self.there;
-            let bytes = self.changed.entry(page).or_insert_with(|| there[&page].clone());
+            let medium = &self.medium;
+            let bytes = self.dirty.entry(page).or_insert_with(|| medium[&page].clone());
             bytes[part].copy_from_slice(&from[..size]);
             self.at += size as u64;
         }

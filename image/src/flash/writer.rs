@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use super::buffer::Buffer;
 use super::error::FlashFault;
 use super::image::ImageFile;
+use super::parallel::PieceBuffers;
 use super::pieces::{GRANULE, MediumPart, PIECE, differing};
 use super::target::FlashTarget;
-use super::work::Hands;
 
 /// The bytes that are read to guess whether all of a piece differs: one page.
 const PAGE: usize = 4096;
@@ -58,27 +58,35 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes a piece behind the head what the image has there.
-    pub fn bring(&self, hands: &mut Hands, piece: &MediumPart) -> Result<(), FlashFault> {
+    pub fn write_piece(
+        &self,
+        hands: &mut PieceBuffers,
+        piece: &MediumPart,
+    ) -> Result<(), FlashFault> {
         let len = self.load(hands, piece)?;
         let runs = self.different(hands, piece.at.start, len)?;
         if !runs.is_empty() {
             self.guard()?;
         }
-        self.put(hands, piece.at.start, len, runs)
+        self.write_ranges(hands, piece.at.start, len, runs)
     }
 
     /// Makes a piece of the head what the image has there. Pages count here, so that taking the
     /// guard away again writes no more than that.
-    pub fn bring_head(&self, hands: &mut Hands, piece: &MediumPart) -> Result<(), FlashFault> {
+    pub fn write_head(
+        &self,
+        hands: &mut PieceBuffers,
+        piece: &MediumPart,
+    ) -> Result<(), FlashFault> {
         let len = self.load(hands, piece)?;
         self.target.read(piece.at.start, &mut hands.theirs[..len])?;
         let mut runs = differing(&hands.ours[..len], &hands.theirs[..len], PAGE);
         // The table's header comes last.
         runs.reverse();
-        self.put(hands, piece.at.start, len, runs)
+        self.write_ranges(hands, piece.at.start, len, runs)
     }
 
-    fn load(&self, hands: &mut Hands, piece: &MediumPart) -> Result<usize, FlashFault> {
+    fn load(&self, hands: &mut PieceBuffers, piece: &MediumPart) -> Result<usize, FlashFault> {
         let len = (piece.at.end - piece.at.start) as usize;
         match piece.hole {
             true => hands.ours[..len].fill(0),
@@ -94,11 +102,11 @@ impl<'a> Writer<'a> {
     /// all of it. An island that does not, of less than a piece, is then written in vain.
     fn different(
         &self,
-        hands: &mut Hands,
+        hands: &mut PieceBuffers,
         at: u64,
         len: usize,
     ) -> Result<Vec<Range<usize>>, FlashFault> {
-        if hands.all_differed && len > 2 * PAGE && self.ends_differ(hands, at, len)? {
+        if hands.all_differed && len > 2 * PAGE && self.page_ends_differ(hands, at, len)? {
             return Ok(std::iter::once(0..len).collect());
         }
         self.target.read(at, &mut hands.theirs[..len])?;
@@ -107,11 +115,16 @@ impl<'a> Writer<'a> {
         Ok(runs)
     }
 
-    fn ends_differ(&self, hands: &mut Hands, at: u64, len: usize) -> Result<bool, FlashFault> {
+    fn page_ends_differ(
+        &self,
+        hands: &mut PieceBuffers,
+        at: u64,
+        len: usize,
+    ) -> Result<bool, FlashFault> {
         let ends = [0..PAGE, len - PAGE..len];
         // Both at once, if the medium can.
         for end in &ends {
-            self.target.will_read_page(at + end.start as u64, PAGE as u64);
+            self.target.prefetch_page(at + end.start as u64, PAGE as u64);
         }
         for end in ends {
             let page = &mut hands.theirs[..PAGE];
@@ -123,9 +136,9 @@ impl<'a> Writer<'a> {
         Ok(true)
     }
 
-    fn put(
+    fn write_ranges(
         &self,
-        hands: &Hands,
+        hands: &PieceBuffers,
         at: u64,
         len: usize,
         runs: Vec<Range<usize>>,

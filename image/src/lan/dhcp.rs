@@ -12,17 +12,17 @@ const CLIENT: u16 = 68;
 const SERVER: u16 = 67;
 
 /// The pause before a question is asked again.
-const AGAIN: Duration = Duration::from_secs(2);
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// No answer is longer, in bytes.
-const LONGEST: usize = 1500;
+const MAX_MESSAGE: usize = 1500;
 
 /// The options that are asked for: mask, router, DNS servers, domain (RFC 2132).
-const ASKED: [u8; 4] = [1, 3, 6, DOMAIN];
+const REQUESTED_OPTIONS: [u8; 4] = [1, 3, 6, DOMAIN];
 const DOMAIN: u8 = 15;
 
 /// Flags that a name of a domain may have.
-const LONGEST_DOMAIN: usize = 253;
+const MAX_DOMAIN: usize = 253;
 
 /// What a server has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub fn socket() -> io::Result<UdpSocket> {
 }
 
 /// Asks all servers for an address, or for the one that it `had`, until one gives it.
-pub fn ask(
+pub fn request_lease(
     socket: &UdpSocket,
     mac: Mac,
     had: Option<Ipv4Addr>,
@@ -56,12 +56,12 @@ pub fn ask(
 ) -> io::Result<DeviceLease> {
     let mut bytes = [0; 4];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    let question = Question { mac, id: u32::from_ne_bytes(bytes) };
+    let question = Transaction { mac, id: u32::from_ne_bytes(bytes) };
     let first = had.map_or((DhcpMessageType::Discover, None, None), |had| {
         (DhcpMessageType::Request, Some(had), None)
     });
     let (mut kind, mut wish, mut server) = first;
-    let mut buffer = [0; LONGEST];
+    let mut buffer = [0; MAX_MESSAGE];
     while Instant::now() < deadline {
         let sent =
             socket.send_to(&question.render(kind, wish, server), (Ipv4Addr::BROADCAST, SERVER));
@@ -71,7 +71,7 @@ pub fn ask(
         {
             return Err(error);
         }
-        let again = deadline.min(Instant::now() + AGAIN);
+        let again = deadline.min(Instant::now() + RETRY_DELAY);
         // What is asked next, if somebody answers; the same once more, if nobody does.
         let answer = loop {
             let left = again.saturating_duration_since(Instant::now());
@@ -103,12 +103,12 @@ pub fn ask(
 }
 
 /// What all messages of one exchange have.
-struct Question {
+struct Transaction {
     mac: Mac,
     id: u32,
 }
 
-impl Question {
+impl Transaction {
     fn render(
         &self,
         message_type: DhcpMessageType,
@@ -132,7 +132,7 @@ impl Question {
             requested_ip,
             client_identifier: Some(mac),
             server_identifier,
-            parameter_request_list: Some(&ASKED),
+            parameter_request_list: Some(&REQUESTED_OPTIONS),
             dns_servers: None,
             max_size: None,
             lease_duration: None,
@@ -173,7 +173,7 @@ impl Question {
 fn name(bytes: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(bytes).ok()?.trim_end_matches('\0');
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-    let is_name = (1..=LONGEST_DOMAIN).contains(&name.len()) && name.bytes().all(is_plain);
+    let is_name = (1..=MAX_DOMAIN).contains(&name.len()) && name.bytes().all(is_plain);
     is_name.then(|| name.to_owned())
 }
 
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const QUESTION: Question = Question { mac: Mac::number(7), id: 0x1234_5678 };
+    const QUESTION: Transaction = Transaction { mac: Mac::number(7), id: 0x1234_5678 };
 
     proptest! {
         #[test]
@@ -206,7 +206,7 @@ mod tests {
         let same = QUESTION.parse(&asked).unwrap();
         assert_eq!(same, (DhcpMessageType::Request, None));
         let [other, another] =
-            [Question { id: 1, ..QUESTION }, Question { mac: Mac::number(8), ..QUESTION }];
+            [Transaction { id: 1, ..QUESTION }, Transaction { mac: Mac::number(8), ..QUESTION }];
         assert!(other.parse(&asked).is_none() && another.parse(&asked).is_none());
     }
 

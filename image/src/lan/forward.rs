@@ -106,7 +106,7 @@ impl PortForward {
         let server = relay::dial(&self.host, self.host_port).inspect_err(|error| {
             eprintln!("forward    cannot connect to {}: {error}", self.destination());
         })?;
-        relay::both_ways(client, &server, || self.upload(client, &server))
+        relay::relay(client, &server, || self.upload(client, &server))
     }
 
     /// Carries what the client sends, unless it is a request by another name.

@@ -58,7 +58,7 @@ impl<'a> HostGuard<'a> {
         let (word, ended) = match &mut self.state {
             State::Fields(held) => {
                 held.extend_from_slice(bytes);
-                return self.judge(&[]);
+                return self.decide(&[]);
             }
             State::FirstLine { word, ended } => (word, ended),
         };
@@ -69,7 +69,7 @@ impl<'a> HostGuard<'a> {
                 b'\n' if word.eq_ignore_ascii_case(PROTOCOL) => {
                     let (line, behind) = bytes.split_at(at);
                     self.state = State::Fields(behind.to_vec());
-                    return self.judge(line);
+                    return self.decide(line);
                 }
                 b'\n' => return RequestDecision::Pass(bytes.to_vec()),
                 b' ' | b'\t' | b'\r' => *ended = true,
@@ -88,7 +88,7 @@ impl<'a> HostGuard<'a> {
     }
 
     /// Decides about the fields that are held; `line` was not sent on yet.
-    fn judge(&self, line: &[u8]) -> RequestDecision {
+    fn decide(&self, line: &[u8]) -> RequestDecision {
         let State::Fields(held) = &self.state else { return RequestDecision::Refuse };
         let mut fields = [EMPTY_HEADER; MAX_FIELDS];
         // Behind the line feed.
@@ -138,7 +138,7 @@ mod tests {
     }
 
     /// What passes of `sent`, which comes in pieces of `size` bytes, and whether it is refused.
-    fn passes(sent: &[u8], size: usize) -> (Vec<u8>, bool) {
+    fn forwarded(sent: &[u8], size: usize) -> (Vec<u8>, bool) {
         let mut guard = HostGuard::new(HOST);
         let mut passed = Vec::new();
         let mut pieces = sent.chunks(size);
@@ -169,11 +169,11 @@ mod tests {
                 "board-1.octet.internal:80",
             ] {
                 let sent = format!("\r\n{}body", get(host));
-                assert_eq!(passes(sent.as_bytes(), size), (sent.clone().into_bytes(), false));
+                assert_eq!(forwarded(sent.as_bytes(), size), (sent.clone().into_bytes(), false));
             }
             for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "", "::1"] {
                 let sent = get(host);
-                let (passed, refused) = passes(sent.as_bytes(), size);
+                let (passed, refused) = forwarded(sent.as_bytes(), size);
                 assert!(refused, "{host}");
                 // No more than the first line, without its end.
                 assert!(b"GET /b/x HTTP/1.1\r".starts_with(&passed), "{host}: {passed:?}");
@@ -202,16 +202,16 @@ mod tests {
         ] {
             let with =
                 |host: &str| format!("POST / HTTP/1.1\r\n{before}{host}{after}\r\n").into_bytes();
-            assert!(passes(&with("Host: localhost\r\n"), 100).1, "{before:.20}{after}");
+            assert!(forwarded(&with("Host: localhost\r\n"), 100).1, "{before:.20}{after}");
         }
         let none = b"GET / HTTP/1.1\r\nAccept: */*\r\n\r\n";
-        assert!(passes(none, 100).1);
+        assert!(forwarded(none, 100).1);
         // However its first line is written.
         let path = format!("/?`{{|}}\"<>{}", "x".repeat(2 * MAX_HEAD));
         for line in [format!("GET {path} HTTP/1.1  "), "FOO / http/1.0".to_owned()] {
             let with = |host: &str| format!("{line}\r\nHost: {host}\r\n\r\n").into_bytes();
-            assert!(!passes(&with("localhost"), 100).1, "{line:.20}");
-            assert!(passes(&with("evil.example"), 100).1, "{line:.20}");
+            assert!(!forwarded(&with("localhost"), 100).1, "{line:.20}");
+            assert!(forwarded(&with("evil.example"), 100).1, "{line:.20}");
         }
     }
 
@@ -236,14 +236,14 @@ mod tests {
             size in 1_usize..50,
         ) {
             let sent = [head.as_bytes(), &bytes].concat();
-            let (passed, refused) = passes(&sent, size);
+            let (passed, refused) = forwarded(&sent, size);
             prop_assert!(sent.starts_with(&passed));
             // What is no request passes whole.
             if head.is_empty() && !bytes.to_ascii_lowercase().windows(6).any(|part| part == b"http/1") {
                 prop_assert!(!refused && passed == sent);
             }
             // In what way it comes is no matter.
-            prop_assert_eq!(passes(&sent, 1).1, refused);
+            prop_assert_eq!(forwarded(&sent, 1).1, refused);
         }
     }
 }

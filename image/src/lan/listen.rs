@@ -127,7 +127,7 @@ impl Ports {
                         ForwardProtocol::Udp => {
                             let listener = UdpSocket::from(socket);
                             let at = listener.local_addr()?;
-                            thread::spawn(move || carry(&listener, &forward));
+                            thread::spawn(move || forward_datagrams(&listener, &forward));
                             at
                         }
                     };
@@ -162,7 +162,7 @@ impl Port<'_> {
     }
 }
 
-fn carry(listener: &UdpSocket, forward: &PortForward) {
+fn forward_datagrams(listener: &UdpSocket, forward: &PortForward) {
     if let Err(error) = UdpForward::new(listener, &forward.host, forward.host_port).serve() {
         eprintln!("{:10} {forward} has ended: {error}", "forward");
     }

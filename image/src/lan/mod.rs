@@ -41,7 +41,7 @@ pub use namespaces::enter;
 use dhcp::DeviceLease;
 
 /// How long the box's DHCP server may take to answer: the box may still boot.
-const LEASE: Duration = Duration::from_secs(300);
+const LEASE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The other end of the cable in the device's network card.
 const WIRE: &str = "wire";
@@ -153,14 +153,14 @@ pub fn run(
     let box_ended = end.clone();
     std::thread::spawn(move || {
         // The box has gone, or the wire was taken away in here: both are a cable that is pulled.
-        let _ = wire::carry(&socket, &wire);
-        let gone = match side {
+        let _ = wire::forward(&socket, &wire);
+        let unreachable = match side {
             PlugPoint::Lan => "the box has been turned off",
             PlugPoint::Outside => {
                 "the box that has made this network has been turned off: start again"
             }
         };
-        eprintln!("\n{card:10} {gone}");
+        eprintln!("\n{card:10} {unreachable}");
         let _ = ip(&["link", "set", WIRE, "down"]);
         let _ = box_ended.send(());
     });
@@ -178,7 +178,7 @@ pub fn run(
     if command.is_empty() && !ports.is_empty() {
         end_by_signal(end)?;
         ports.serve(sockets, domain).map_err(LanError::kernel("listen"))?;
-        std::thread::spawn(move || keep(card, mac, lease));
+        std::thread::spawn(move || renew_lease(card, mac, lease));
         // The box ends, or somebody wants us to.
         let _ = ended.recv();
         return Ok(ExitCode::SUCCESS);
@@ -195,7 +195,7 @@ pub fn run(
     } else {
         command
     };
-    std::thread::spawn(move || keep(card, mac, lease));
+    std::thread::spawn(move || renew_lease(card, mac, lease));
     wait(start(command, config)?)
 }
 
@@ -225,10 +225,11 @@ fn connect(card: &str, mac: Mac) -> Result<std::os::fd::OwnedFd, LanError> {
 fn lease(card: &str, mac: Mac) -> Result<DeviceLease, LanError> {
     let socket = dhcp::socket().map_err(LanError::NoLease)?;
     let patient = Instant::now() + Duration::from_secs(3);
-    match dhcp::ask(&socket, mac, None, patient) {
+    match dhcp::request_lease(&socket, mac, None, patient) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             eprintln!("{card:10} waiting for an address of the box");
-            dhcp::ask(&socket, mac, None, Instant::now() + LEASE).map_err(LanError::NoLease)
+            dhcp::request_lease(&socket, mac, None, Instant::now() + LEASE_TIMEOUT)
+                .map_err(LanError::NoLease)
         }
         lease => lease.map_err(LanError::NoLease),
     }
@@ -244,12 +245,12 @@ fn configure(card: &str, lease: &DeviceLease) -> Result<(), LanError> {
 }
 
 /// Asks for the address anew when half of its time is over (RFC 2131, 4.4.5).
-fn keep(card: &'static str, mac: Mac, mut lease: DeviceLease) {
+fn renew_lease(card: &'static str, mac: Mac, mut lease: DeviceLease) {
     let Ok(socket) = dhcp::socket() else { return };
     loop {
         let half = Duration::from_secs(u64::from(lease.seconds) / 2);
         std::thread::sleep(half);
-        match dhcp::ask(&socket, mac, Some(lease.address), Instant::now() + half) {
+        match dhcp::request_lease(&socket, mac, Some(lease.address), Instant::now() + half) {
             Ok(renewed) if renewed.address == lease.address => lease = renewed,
             Ok(other) => {
                 return eprintln!("{card:10} the box gives {} now: start again", other.address);

@@ -31,7 +31,7 @@ pub fn enter(
     arguments: &[&OsStr],
     sockets: &[OwnedFd],
 ) -> miette::Result<Infallible> {
-    allowed()?;
+    check_allowed()?;
     for socket in sockets {
         fcntl_setfd(socket, FdFlags::empty()).into_diagnostic()?;
     }
@@ -40,7 +40,7 @@ pub fn enter(
 }
 
 /// Whether the host lets it: some let a user have a namespace, but nothing in it.
-fn allowed() -> Result<(), Forbidden> {
+fn check_allowed() -> Result<(), Forbidden> {
     let mut command = Command::new("unshare");
     command.args(NAMESPACES).args(["ip", "link", "set", "lo", "up"]).stdin(Stdio::null());
     let output = command.output().map_err(|error| Forbidden(error.to_string()))?;

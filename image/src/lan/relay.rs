@@ -31,7 +31,7 @@ pub struct RelayLimit {
 struct Permit(Arc<RelayLimit>);
 
 impl RelayLimit {
-    fn take(limit: &Arc<Self>) -> Option<Permit> {
+    fn acquire(limit: &Arc<Self>) -> Option<Permit> {
         if limit.open.fetch_add(1, Ordering::Relaxed) < MAX_CONNECTIONS {
             return Some(Permit(Arc::clone(limit)));
         }
@@ -68,7 +68,7 @@ pub fn accept(
                     continue;
                 }
             };
-            let Some(permit) = RelayLimit::take(&limit) else { continue };
+            let Some(permit) = RelayLimit::acquire(&limit) else { continue };
             let serve = Arc::clone(&serve);
             // Without a thread the connection is closed, as one above the limit is.
             let _ = thread::Builder::new().spawn(move || {
@@ -105,15 +105,15 @@ pub fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
 ///
 /// # Errors
 /// There is no thread to be had.
-pub fn both_ways(
+pub fn relay(
     client: &TcpStream,
     server: &TcpStream,
     upload: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     thread::scope(|scope| {
         let download = thread::Builder::new();
-        download.spawn_scoped(scope, || end(client, server, copy(server, client)))?;
-        end(client, server, upload());
+        download.spawn_scoped(scope, || close_both(client, server, copy(server, client)))?;
+        close_both(client, server, upload());
         Ok(())
     })
 }
@@ -137,7 +137,7 @@ pub fn close(client: &TcpStream) -> io::Result<()> {
 }
 
 /// After a failure in one direction nobody waits for the other.
-fn end(client: &TcpStream, server: &TcpStream, copied: io::Result<()>) {
+fn close_both(client: &TcpStream, server: &TcpStream, copied: io::Result<()>) {
     if copied.is_err() {
         let _ = client.shutdown(Shutdown::Both);
         let _ = server.shutdown(Shutdown::Both);
@@ -183,12 +183,12 @@ mod tests {
             client.read_to_string(&mut text).unwrap();
             write!(client, "{text} and back").unwrap();
         });
-        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(relay.local_addr().unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        accept(relay, &Arc::default(), move |client| {
+        accept(listener, &Arc::default(), move |client| {
             let server = dial("127.0.0.1", there.port())?;
-            both_ways(client, &server, || copy(client, &server))
+            relay(client, &server, || copy(client, &server))
         });
         client.write_all(b"there").unwrap();
         client.shutdown(Shutdown::Write).unwrap();

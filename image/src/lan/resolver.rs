@@ -19,10 +19,10 @@ const NSCD: &str = "/run/nscd";
 /// # Errors
 /// The host has no file that could be replaced.
 pub fn replace(lease: &DeviceLease) -> io::Result<()> {
-    put(RESOLV_CONF, &resolv_conf(lease))?;
+    mount_over(RESOLV_CONF, &resolv_conf(lease))?;
     // It may name daemons of the host, which ask elsewhere.
     if let Ok(text) = fs::read_to_string(NSSWITCH) {
-        put(NSSWITCH, &nsswitch(&text))?;
+        mount_over(NSSWITCH, &nsswitch(&text))?;
     }
     if Path::new(NSCD).is_dir() {
         let nothing = tempfile::tempdir()?;
@@ -32,7 +32,7 @@ pub fn replace(lease: &DeviceLease) -> io::Result<()> {
 }
 
 /// Mounts a file with this `text` over the one at `path`.
-fn put(path: &str, text: &str) -> io::Result<()> {
+fn mount_over(path: &str, text: &str) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(text.as_bytes())?;
     // The file stays for as long as it is mounted, and loses its own name here.

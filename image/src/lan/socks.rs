@@ -44,14 +44,14 @@ type Destination = (String, u16);
 /// It does not speak SOCKS5, is refused, or has gone.
 pub fn serve(client: &TcpStream) -> io::Result<()> {
     client.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
-    let asked = handshake(client)?;
+    let destination = handshake(client)?;
     client.set_read_timeout(None)?;
-    let dialled = asked
+    let dialled = destination
         .and_then(|(host, port)| relay::dial(&host, port).map_err(|error| Reply::of(error.kind())));
     match dialled {
         Ok(server) => {
             answer(client, Reply::Succeeded, server.local_addr()?)?;
-            relay::both_ways(client, &server, || relay::copy(client, &server))
+            relay::relay(client, &server, || relay::copy(client, &server))
         }
         Err(reply) => {
             answer(client, reply, (Ipv4Addr::UNSPECIFIED, 0).into())?;

@@ -15,7 +15,7 @@ const MAX_CLIENTS: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// No datagram is longer, in bytes.
-const LONGEST: usize = 65535;
+const MAX_DATAGRAM: usize = 65535;
 
 /// Datagrams that are read of one socket before the others have their turn.
 const BURST: usize = 32;
@@ -33,7 +33,7 @@ pub struct UdpForward<'a> {
 struct Client {
     address: SocketAddr,
     server: UdpSocket,
-    last: Instant,
+    last_active: Instant,
 }
 
 impl<'a> UdpForward<'a> {
@@ -45,7 +45,7 @@ impl<'a> UdpForward<'a> {
     /// Carries datagrams until the host refuses. What cannot be sent is lost, as anywhere.
     pub fn serve(&mut self) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
             let (of_listener, of_servers) = self.wait()?;
             let now = Instant::now();
@@ -56,7 +56,7 @@ impl<'a> UdpForward<'a> {
             if of_listener {
                 self.upload(&mut buffer, now);
             }
-            self.clients.retain(|client| now < client.last + self.idle_timeout);
+            self.clients.retain(|client| now < client.last_active + self.idle_timeout);
         }
     }
 
@@ -64,7 +64,7 @@ impl<'a> UdpForward<'a> {
     fn wait(&self) -> io::Result<(bool, Vec<bool>)> {
         let sockets = [self.listener].into_iter().chain(self.clients.iter().map(|it| &it.server));
         let mut fds: Vec<_> = sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        let idle = self.clients.iter().map(|client| client.last + self.idle_timeout).min();
+        let idle = self.clients.iter().map(|client| client.last_active + self.idle_timeout).min();
         let idle = idle.map(|idle| idle.saturating_duration_since(Instant::now()));
         let timeout = idle.and_then(|idle| Timespec::try_from(idle).ok());
         match poll(&mut fds, timeout.as_ref()) {
@@ -81,7 +81,7 @@ impl<'a> UdpForward<'a> {
             let Ok((count, address)) = self.listener.recv_from(buffer) else { return };
             match self.client(address, now) {
                 Ok(client) => {
-                    client.last = now;
+                    client.last_active = now;
                     let _ = client.server.send(&buffer[..count]);
                 }
                 Err(error) => {
@@ -100,11 +100,11 @@ impl<'a> UdpForward<'a> {
             None => {
                 let server = connect(self.host, self.port)?;
                 if self.clients.len() >= MAX_CLIENTS {
-                    let last = |at: &usize| self.clients[*at].last;
+                    let last = |at: &usize| self.clients[*at].last_active;
                     let oldest = (0..self.clients.len()).min_by_key(last).unwrap_or_default();
                     self.clients.swap_remove(oldest);
                 }
-                self.clients.push(Client { address, server, last: now });
+                self.clients.push(Client { address, server, last_active: now });
                 self.clients.len() - 1
             }
         };
@@ -118,7 +118,7 @@ impl Client {
         for _ in 0..BURST {
             match self.server.recv(buffer) {
                 Ok(count) => {
-                    self.last = now;
+                    self.last_active = now;
                     let _ = listener.send_to(&buffer[..count], self.address);
                 }
                 // Nobody listens there yet.
@@ -168,7 +168,7 @@ mod tests {
     }
 
     /// Who has sent `what` to the server.
-    fn heard(server: &UdpSocket, what: &[u8]) -> SocketAddr {
+    fn received_from(server: &UdpSocket, what: &[u8]) -> SocketAddr {
         let mut buffer = [0; 100];
         let (count, from) = server.recv_from(&mut buffer).unwrap();
         assert_eq!(&buffer[..count], what);
@@ -187,37 +187,37 @@ mod tests {
         let two = socket();
         two.connect(at).unwrap();
         one.send(b"one").unwrap();
-        let first = heard(&server, b"one");
+        let first = received_from(&server, b"one");
         two.send(b"two").unwrap();
-        let second = heard(&server, b"two");
+        let second = received_from(&server, b"two");
         assert_ne!(first, second);
         // In the other order.
         server.send_to(b"to two", second).unwrap();
         server.send_to(b"to one", first).unwrap();
         assert_eq!([receive(&one), receive(&two)], [b"to one", b"to two"]);
         one.send(b"again").unwrap();
-        assert_eq!(heard(&server, b"again"), first);
+        assert_eq!(received_from(&server, b"again"), first);
     }
 
     #[test]
     fn of_too_many_clients_the_one_that_is_idle_goes() {
         let (server, at, first) = forwarded(IDLE_TIMEOUT);
         first.send(b"first").unwrap();
-        let before = heard(&server, b"first");
+        let before = received_from(&server, b"first");
         let others: Vec<_> = (0..MAX_CLIENTS)
             .map(|_| {
                 let other = socket();
                 other.send_to(b"other", at).unwrap();
-                (heard(&server, b"other"), other)
+                (received_from(&server, b"other"), other)
             })
             .collect();
         // The last of these is known still; the first of all is not.
         let (known, last) = others.last().unwrap();
         last.send_to(b"last", at).unwrap();
-        assert_eq!(heard(&server, b"last"), *known);
+        assert_eq!(received_from(&server, b"last"), *known);
         server.send_to(b"lost", before).unwrap();
         first.send(b"again").unwrap();
-        let after = heard(&server, b"again");
+        let after = received_from(&server, b"again");
         server.send_to(b"found", after).unwrap();
         assert_eq!(receive(&first), b"found");
     }
@@ -226,7 +226,7 @@ mod tests {
     fn a_client_that_is_idle_ends() {
         let (server, _, client) = forwarded(Duration::ZERO);
         client.send(b"first").unwrap();
-        let before = heard(&server, b"first");
+        let before = received_from(&server, b"first");
         // Its socket goes with it, which the server is told of.
         server.connect(before).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);

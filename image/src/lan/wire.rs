@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 /// No frame is longer, in bytes: 1500 of payload, and some more.
-const LONGEST: usize = 2048;
+const MAX_FRAME: usize = 2048;
 
 /// Carries them until one of the two ends.
-pub fn carry(hub: &UnixDatagram, wire: &OwnedFd) -> io::Result<()> {
+pub fn forward(hub: &UnixDatagram, wire: &OwnedFd) -> io::Result<()> {
     loop {
         let mut fds = [PollFd::new(hub, PollFlags::IN), PollFd::new(wire, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -20,19 +20,19 @@ pub fn carry(hub: &UnixDatagram, wire: &OwnedFd) -> io::Result<()> {
             polled => polled?,
         };
         let [from_hub, from_wire] = fds.map(|fd| !fd.revents().is_empty());
-        if from_hub && !pass(hub, wire)? {
+        if from_hub && !forward_pending(hub, wire)? {
             return Ok(());
         }
         if from_wire {
-            pass(wire, hub)?;
+            forward_pending(wire, hub)?;
         }
     }
 }
 
 /// Hands on what there is. Returns whether there will be more. Frames that the other end has no room for are lost, as
 /// on any wire.
-fn pass(from: impl AsFd, to: impl AsFd) -> io::Result<bool> {
-    let mut buffer = [0; LONGEST];
+fn forward_pending(from: impl AsFd, to: impl AsFd) -> io::Result<bool> {
+    let mut buffer = [0; MAX_FRAME];
     loop {
         match recv(&from, &mut buffer, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => return Ok(false),

@@ -20,14 +20,14 @@ use crate::target::Target;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("the lock has the Debian package `{0}` already")]
 #[diagnostic(help("`cargo image lock --update {0}` takes the version that is published now"))]
-struct Twice(String);
+struct AlreadyLocked(String);
 
 /// Fetches the Debian package `name` as it is published now, for every target, and writes that into
 /// the lock at `path`. Returns what changed, as a diff.
 pub fn add(path: &Path, lock: &Lock, name: &str, store: &InputStore) -> miette::Result<String> {
     let is_it = |input: &Input| input.source == InputSource::Deb && input.name.get_ref() == name;
     if lock.content.input.iter().any(is_it) {
-        return Err(Twice(name.to_owned()).into());
+        return Err(AlreadyLocked(name.to_owned()).into());
     }
     let (mut text, steps) = (lock.text.clone(), Steps::new());
     for target in Target::value_variants() {

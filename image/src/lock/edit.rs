@@ -12,7 +12,7 @@ use crate::store::Fetched;
 
 /// Where the values are. The lock was parsed and checked before.
 #[derive(Debug, Deserialize)]
-struct Places {
+struct ValueSpans {
     epoch: Spanned<u32>,
     toolchain: BTreeMap<String, Spanned<String>>,
     input: Vec<BTreeMap<String, Spanned<Value>>>,
@@ -21,19 +21,19 @@ struct Places {
 /// The lock's text, and what is to be changed in it.
 pub struct Edit {
     text: String,
-    places: Places,
+    spans: ValueSpans,
     changes: Vec<(Range<usize>, String)>,
 }
 
 impl Edit {
     /// Nothing is changed yet in `text`, the content of `file`.
     pub fn new(file: &str, text: &str) -> Result<Self, Box<FileError>> {
-        let places = parse(file, text)?;
-        Ok(Self { text: text.to_owned(), places, changes: vec![] })
+        let spans = parse(file, text)?;
+        Ok(Self { text: text.to_owned(), spans, changes: vec![] })
     }
 
     pub fn epoch(&mut self, epoch: u32) {
-        self.changes.push((self.places.epoch.span(), epoch.to_string()));
+        self.changes.push((self.spans.epoch.span(), epoch.to_string()));
     }
 
     pub fn toolchain(&mut self, toolchain: &Toolchain) {
@@ -43,7 +43,7 @@ impl Edit {
             ("linker", quoted(&toolchain.linker)),
             ("libc", quoted(&toolchain.libc)),
         ] {
-            if let Some(place) = self.places.toolchain.get(key) {
+            if let Some(place) = self.spans.toolchain.get(key) {
                 self.changes.push((place.span(), value));
             }
         }
@@ -56,7 +56,7 @@ impl Edit {
         let is_it = |places: &&BTreeMap<String, Spanned<Value>>| {
             places.get("sha256").is_some_and(|place| place.span() == at)
         };
-        let Some(places) = self.places.input.iter().find(is_it) else { return };
+        let Some(places) = self.spans.input.iter().find(is_it) else { return };
         for (key, value) in [
             ("version", quoted(&fetched.version)),
             ("file", quoted(&fetched.file)),

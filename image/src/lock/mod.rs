@@ -20,7 +20,7 @@ use crate::target::Target;
 
 pub use add::add;
 pub use toolchain::Toolchain;
-pub use update::{succeed, update};
+pub use update::{record_successor, update};
 
 /// The lock with the text it was read from, so that a mistake can be shown in its place.
 #[derive(Debug, Clone)]

@@ -26,7 +26,7 @@ pub struct UnusableCompiler(String);
 
 impl Toolchain {
     /// The toolchain that a build with this version of ziglang would use here.
-    pub fn here(zig: &str) -> Result<Self, UnusableCompiler> {
+    pub fn detect(zig: &str) -> Result<Self, UnusableCompiler> {
         let output = Command::new("rustc")
             .arg("-Vv")
             .env_remove("RUSTC_WRAPPER")

@@ -61,7 +61,7 @@ pub fn update(
         }
     }
     let version = |name: &str| versions.get(name).cloned().unwrap_or_default();
-    edit.toolchain(&Toolchain::here(&version("ziglang"))?);
+    edit.toolchain(&Toolchain::detect(&version("ziglang"))?);
     let epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()
@@ -71,14 +71,14 @@ pub fn update(
     let (_, mut diff) = write(path, lock, edit)?;
     let before = lock.content.input.iter().filter(|input| input.name.get_ref() == BOOT_LOADER);
     let moved = before.map(|input| (input.version.as_str(), version(BOOT_LOADER)));
-    diff.extend(moved.filter_map(|(before, after)| boot_loader_moves(before, &after)).next());
+    diff.extend(moved.filter_map(|(before, after)| boot_loader_notice(before, &after)).next());
     Ok(diff)
 }
 
 /// What is to be done before a boot loader of another release ships. It counts how often a slot on trial was tried, and
 /// not all releases do so as Debian 12's does: with 258 an entry starts that has no tries left
 /// (systemd/systemd issue 40192), and 259 counts none (issue 40405).
-fn boot_loader_moves(before: &str, after: &str) -> Option<String> {
+fn boot_loader_notice(before: &str, after: &str) -> Option<String> {
     // The version of the program itself, before Debian's revision and what it has patched.
     let release = |version: &str| version.split(['.', '-', '~']).next().map(str::to_owned);
     let (old, new) = (release(before)?, release(after)?);
@@ -93,7 +93,7 @@ fn boot_loader_moves(before: &str, after: &str) -> Option<String> {
 
 /// Writes into the lock at `path` that `input` was succeeded by what was fetched. Returns the new
 /// lock and what changed, as a diff.
-pub fn succeed(
+pub fn record_successor(
     path: &Path,
     lock: &Lock,
     input: &Input,
@@ -162,10 +162,10 @@ mod tests {
     fn another_boot_loader_is_not_taken_unsaid() {
         let debian = "252.39-1~deb12u2";
         for same in ["252.39-1~deb12u2", "252.40-1~deb12u1", "252-1"] {
-            assert_eq!(boot_loader_moves(debian, same), None, "{same}");
+            assert_eq!(boot_loader_notice(debian, same), None, "{same}");
         }
         for other in ["257.8-1~deb13u2", "258~rc1-1", "259-1"] {
-            let note = boot_loader_moves(debian, other).unwrap();
+            let note = boot_loader_notice(debian, other).unwrap();
             assert!(note.contains("--soak board::disk") && note.contains(&other[..3]), "{note}");
         }
     }

@@ -9,12 +9,12 @@ use octet_bundle::{ChunkedFile, Digest, FileChunk, MAX_CHUNK};
 
 /// Bytes of the smallest chunk and of a usual one. A quarter of that sends a tenth less of a small
 /// change, and makes the manifest, which is always sent, four times as long.
-const SMALLEST: usize = 4 << 10;
-const USUAL: usize = 16 << 10;
+const MIN_CHUNK: usize = 4 << 10;
+const AVERAGE_CHUNK: usize = 16 << 10;
 
 /// `content` as chunks.
 pub fn file(content: &[u8]) -> ChunkedFile {
-    let cut = FastCDC::new(content, SMALLEST, USUAL, MAX_CHUNK as usize);
+    let cut = FastCDC::new(content, MIN_CHUNK, AVERAGE_CHUNK, MAX_CHUNK as usize);
     let chunks = cut.map(|part| FileChunk::plain(&content[part.offset..part.offset + part.length]));
     let chunks = chunks.collect();
     ChunkedFile { size: content.len() as u64, sha256: Digest::of(content), chunks }

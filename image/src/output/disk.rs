@@ -77,7 +77,7 @@ pub fn build(parts: &DiskContents<'_>) -> Result<Sparse, DiskImageError> {
     }
     let mut disk = Sparse::new(gpt::DISK_SIZE);
     gpt::write(&mut disk).map_err(DiskImageError::Table)?;
-    disk.put(gpt::ESP_START, esp(parts, &files(parts)).map_err(DiskImageError::Esp)?);
+    disk.write_part(gpt::ESP_START, esp(parts, &files(parts)).map_err(DiskImageError::Esp)?);
     Ok(disk)
 }
 

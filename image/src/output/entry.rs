@@ -41,7 +41,7 @@ impl<'a> NamedSlot<'a> {
         initrd: &'a [u8],
     ) -> Result<Self, ManifestError> {
         let digest = Sha256::of_parts([linux, initrd]).to_string();
-        let text = |_| ManifestError::Contradiction("its name, version or target is no plain word");
+        let text = |_| ManifestError::Inconsistent("its name, version or target is no plain word");
         let manifest = Manifest {
             format: 0,
             target: of.target.name().parse().map_err(text)?,
@@ -56,12 +56,12 @@ impl<'a> NamedSlot<'a> {
             files: SlotFiles { linux: chunks::file(linux), initrd: chunks::file(initrd) },
             patches: vec![],
         };
-        Ok(Self { manifest: manifest.checked()?, linux, initrd })
+        Ok(Self { manifest: manifest.validated()?, linux, initrd })
     }
 
     /// The path of its entry on the ESP, without a leading `/`.
     pub fn entry_path(&self) -> String {
-        format!("{}/{}", octet_bundle::ENTRIES, EntryName::tried(&self.manifest.slot, TRIES))
+        format!("{}/{}", octet_bundle::ENTRIES, EntryName::with_tries(&self.manifest.slot, TRIES))
     }
 
     /// Its entry. It is the only slot of an image that is flashed: there is none to go back to.

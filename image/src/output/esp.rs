@@ -1,6 +1,6 @@
 //! The EFI system partition: FAT32, with the same bytes for the same files.
 
-pub mod dots;
+pub mod dot_entries;
 
 use std::io::{self, Seek, Write};
 use std::time::{Duration, UNIX_EPOCH};
@@ -60,7 +60,7 @@ pub fn build(size: u64, epoch: u32, items: &[EspItem<'_>]) -> io::Result<Sparse>
         fs.root_dir().create_dir(&item.path)?;
     }
     fs.unmount()?;
-    dots::mend(&mut esp)?;
+    dot_entries::repair(&mut esp)?;
 
     let fs = mount(&mut esp, options)?;
     for item in items {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
-use super::locked::Locked;
+use super::file_lock::FileLock;
 use crate::steps::Steps;
 
 /// A file could not be written.
@@ -68,8 +68,8 @@ pub fn write_with(
 
 /// Waits until nobody else holds the lock file at `path`, says so if it has to, and holds it until it is dropped. Where
 /// nothing can be written, one that is there will do.
-pub fn lock(path: &Path, steps: &Steps) -> Result<Locked, WriteError> {
-    let take = || -> io::Result<Locked> {
+pub fn lock(path: &Path, steps: &Steps) -> Result<FileLock, WriteError> {
+    let take = || -> io::Result<FileLock> {
         let file = match open_lock(path) {
             Err(error) if is_read_only(&error) => File::open(path).map_err(|_| error)?,
             file => file?,
@@ -83,7 +83,7 @@ pub fn lock(path: &Path, steps: &Steps) -> Result<Locked, WriteError> {
             }
             taken => taken?,
         }
-        Locked::wait(file)
+        FileLock::wait(file)
     };
     take().map_err(WriteError::at(path))
 }

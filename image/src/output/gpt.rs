@@ -83,9 +83,9 @@ fn has_known_entries(disk: &mut impl DiskDevice) -> io::Result<bool> {
         let mut header = [0; HEADER];
         disk.seek(SeekFrom::Start(at))?;
         disk.read_exact(&mut header)?;
-        let said = &header[COUNT_AT..];
+        let counts = &header[COUNT_AT..];
         let known = [128u32.to_le_bytes(), 128u32.to_le_bytes()].concat();
-        if header.starts_with(b"EFI PART") && said != known {
+        if header.starts_with(b"EFI PART") && counts != known {
             return Ok(false);
         }
     }

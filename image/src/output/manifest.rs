@@ -73,8 +73,8 @@ impl ImageManifest {
             slot: of.slot.to_owned(),
             epoch: of.epoch,
             root: tree.iter().map(|(path, node)| item(path, node)).collect(),
-            initrd: entries.iter().map(early).collect(),
-            esp: on_esp.iter().map(of_esp).collect(),
+            initrd: entries.iter().map(initrd_item).collect(),
+            esp: on_esp.iter().map(esp_item).collect(),
         }
     }
 }
@@ -110,7 +110,7 @@ fn item(path: &str, node: &TreeNode) -> ManifestItem {
     item
 }
 
-fn early(entry: &initrd::InitrdEntry) -> ManifestItem {
+fn initrd_item(entry: &initrd::InitrdEntry) -> ManifestItem {
     let (kind, size, sha256) = match entry.kind {
         initrd::InitrdEntryKind::Folder => ("folder", None, None),
         initrd::InitrdEntryKind::Console => ("device", None, None),
@@ -133,7 +133,7 @@ fn early(entry: &initrd::InitrdEntry) -> ManifestItem {
     }
 }
 
-fn of_esp(file: &disk::EspFile<'_>) -> ManifestItem {
+fn esp_item(file: &disk::EspFile<'_>) -> ManifestItem {
     ManifestItem {
         path: format!("/{}", file.path),
         kind: "file".into(),

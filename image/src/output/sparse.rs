@@ -49,12 +49,12 @@ impl Sparse {
     }
 
     /// Its length in bytes.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// Puts all of `part` at `at`, a multiple of the page's size, over what was there.
-    pub fn put(&mut self, at: u64, part: Self) {
+    pub fn write_part(&mut self, at: u64, part: Self) {
         debug_assert!(at.is_multiple_of(PAGE as u64) && at + part.len <= self.len);
         let first = at / PAGE as u64;
         self.pages.extend(part.pages.into_iter().map(|(page, bytes)| (first + page, bytes)));
@@ -107,7 +107,7 @@ impl Sparse {
     }
 
     /// The page of the current place, the place in it, and how many of `wanted` bytes it has.
-    fn here(&self, wanted: usize) -> (u64, usize, usize) {
+    fn locate(&self, wanted: usize) -> (u64, usize, usize) {
         let (page, inside) = (self.at / PAGE as u64, (self.at % PAGE as u64) as usize);
         let size = self.size(self.at - inside as u64).saturating_sub(inside);
         (page, inside, size.min(wanted))
@@ -129,7 +129,7 @@ fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
 
 impl Read for Sparse {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let (page, inside, size) = self.here(into.len());
+        let (page, inside, size) = self.locate(into.len());
         let bytes = self.pages.get(&page).map_or(&ZEROS[..], |bytes| bytes);
         into[..size].copy_from_slice(&bytes[inside..inside + size]);
         self.at += size as u64;
@@ -139,7 +139,7 @@ impl Read for Sparse {
 
 impl Write for Sparse {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        let (page, inside, size) = self.here(from.len());
+        let (page, inside, size) = self.locate(from.len());
         let from = &from[..size];
         if let Some(bytes) = self.pages.get_mut(&page) {
             bytes[inside..inside + size].copy_from_slice(from);
@@ -249,7 +249,7 @@ mod tests {
         part.seek(SeekFrom::Start(3)).unwrap();
         part.write_all(b"part").unwrap();
         let mut disk = Sparse::new(LEN as u64);
-        disk.put(2 * PAGE as u64, part);
+        disk.write_part(2 * PAGE as u64, part);
         assert_eq!(&whole(&disk)[2 * PAGE + 3..][..4], b"part");
         let back = disk.part(2 * PAGE as u64 + 3..2 * PAGE as u64 + 7).unwrap();
         assert_eq!(whole(&back), b"part");

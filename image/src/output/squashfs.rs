@@ -27,10 +27,10 @@ use crate::tree::{NodeContent, Tree};
 const BLOCK_SIZE: u32 = 128 * 1024;
 
 /// The slowest level that needs no more memory to read: for what is given to others.
-pub const SLOWEST: i32 = 19;
+pub const BEST_LEVEL: i32 = 19;
 
 /// The level of what is only tried here.
-pub const FASTEST: i32 = 1;
+pub const FAST_LEVEL: i32 = 1;
 
 /// The root file system cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -44,19 +44,19 @@ pub enum SquashfsError {
     Write(#[from] WriteError),
 }
 
-/// The root file system of `tree`, every time in it being `epoch`, compressed at zstd's `level`. `kept` is the file in
+/// The root file system of `tree`, every time in it being `epoch`, compressed at zstd's `level`. `cache_file` is the file in
 /// which compressed blocks are kept from one build of that level to the next.
 pub fn build(
     tree: &Tree,
     epoch: u32,
     level: i32,
-    kept: &Path,
+    cache_file: &Path,
     step: &Step,
 ) -> Result<Vec<u8>, SquashfsError> {
     // The library wants its compressor to live for ever; there is one per build.
     let blocks: &'static Blocks = Box::leak(Box::new(Blocks::new(level)));
     write(tree, epoch, blocks)?;
-    blocks.compress(kept, step)?;
+    blocks.compress(cache_file, step)?;
     write(tree, epoch, blocks)
 }
 

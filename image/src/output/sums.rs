@@ -20,7 +20,7 @@ pub fn render(mut files: Vec<(&str, Sha256)>) -> String {
 /// Whether `folder` has exactly the files that its `SHA256SUMS` says, its disk being the one with
 /// the digest `disk`. Of the disk only what is not a hole is read: its SHA-256 over all bytes would
 /// take most of the time of a build that has nothing to do.
-pub fn hold(folder: &Path, disk: &str) -> bool {
+pub fn verify(folder: &Path, disk: &str) -> bool {
     let Ok(text) = std::fs::read_to_string(folder.join(NAME)) else { return false };
     let digest = |name: &str| -> io::Result<Sha256> {
         let path = folder.join(name);
@@ -57,7 +57,7 @@ mod tests {
         let digests =
             vec![("other", Sha256::of(b"other")), (DISK, Sha256::of_parts(disk.pieces()))];
         file::write(&folder.path().join(NAME), render(digests).as_bytes()).unwrap();
-        let holds = || hold(folder.path(), &disk.digest().to_string());
+        let holds = || verify(folder.path(), &disk.digest().to_string());
         assert!(holds());
 
         let open = |name: &str| File::options().write(true).open(folder.path().join(name)).unwrap();

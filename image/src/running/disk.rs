@@ -13,13 +13,13 @@ use octet_machine::Node;
 
 use crate::build::Built;
 use crate::flash::{
-    self, FlashError, FlashTarget, Host, ImageFile, Keep, SlotWork, Unwatched, board,
+    self, FlashError, FlashTarget, Host, ImageFile, KeepDataPlan, SlotWork, Unwatched, board,
 };
 use crate::output::file;
 use crate::output::sparse::Sparse;
 
 /// The medium's size, in bytes.
-const MEDIUM: u64 = 1 << 30;
+const DISK_SIZE: u64 = 1 << 30;
 
 /// What becomes of a disk that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +37,7 @@ pub enum ExistingDisk {
 pub struct WorkingDisk {
     pub path: PathBuf,
     /// What it is, for people.
-    pub is: String,
+    pub description: String,
 }
 
 impl WorkingDisk {
@@ -48,18 +48,18 @@ impl WorkingDisk {
     /// Another machine has it, it cannot take the build that is to be installed, or it cannot be written.
     pub fn of(built: &Built, node: Option<Node>, existing: ExistingDisk) -> miette::Result<Self> {
         let own = node.map(|node| format!(".{node}")).unwrap_or_default();
-        let path = beside(&built.folder, &format!("{own}.disk"));
+        let path = build_file(&built.folder, &format!("{own}.disk"));
         if !path.is_file() {
             return Self::new(built, node, path);
         }
         // Not while a machine runs from it.
-        let target = FlashTarget::open(&path, &Host::here())?;
-        let is = match existing {
+        let target = FlashTarget::open(&path, &Host::local())?;
+        let description = match existing {
             ExistingDisk::Replace => return Self::new(built, node, path),
-            ExistingDisk::Keep => kept(built, &target)?,
+            ExistingDisk::Keep => keep_existing(built, &target)?,
             ExistingDisk::Install => install(built, &target)?,
         };
-        Ok(Self { path, is })
+        Ok(Self { path, description })
     }
 
     fn new(built: &Built, node: Option<Node>, path: PathBuf) -> miette::Result<Self> {
@@ -75,31 +75,31 @@ impl WorkingDisk {
             if node == Some(Node::Router) {
                 board::put(&mut image, BoardId::ROUTER).map_err(io::Error::other)?;
             }
-            let fill = |disk: &File| image.write_to(disk).and_then(|()| disk.set_len(MEDIUM));
+            let fill = |disk: &File| image.write_to(disk).and_then(|()| disk.set_len(DISK_SIZE));
             file::write_with(&path, fill).map_err(io::Error::other)
         };
         let made = make().into_diagnostic();
         made.wrap_err_with(|| format!("cannot make a disk of {}", built.folder.display()))?;
-        Ok(Self { path, is: "a new copy of octet.img".to_owned() })
+        Ok(Self { path, description: "a new copy of octet.img".to_owned() })
     }
 }
 
 /// What a disk that stays as it is starts.
-fn kept(built: &Built, target: &FlashTarget) -> miette::Result<String> {
+fn keep_existing(built: &Built, target: &FlashTarget) -> miette::Result<String> {
     let image = ImageFile::open(&built.disk)?;
-    let keep = match flash::keep(&image, target) {
+    let keep = match flash::plan_keep_data(&image, target) {
         Ok(keep) => keep,
-        Err(FlashError::Unkept { why, .. }) => {
+        Err(FlashError::KeepData { why, .. }) => {
             return Ok(format!(
                 "with the data it has; it cannot take your build, since it {why}: --fresh begins with a new disk"
             ));
         }
         Err(error) => return Err(error.into()),
     };
-    if keep.work == SlotWork::Nothing {
+    if keep.work == SlotWork::Unchanged {
         return Ok("with the data it has".to_owned());
     }
-    let starts = starts(&keep);
+    let starts = describe_boot(&keep);
     Ok(format!(
         "with the data it has; it boots {starts}, and your build is slot {}: --install has it tried there, --fresh \
          begins with a new disk",
@@ -109,21 +109,21 @@ fn kept(built: &Built, target: &FlashTarget) -> miette::Result<String> {
 
 fn install(built: &Built, target: &FlashTarget) -> miette::Result<String> {
     let image = ImageFile::open(&built.disk)?;
-    let keep = flash::keep(&image, target)?;
+    let keep = flash::plan_keep_data(&image, target)?;
     let slot = keep.manifest.slot.clone();
     if keep.is_done() {
         return Ok(format!("with the data it has; slot {slot} is on it already"));
     }
     flash::flash_slot(&keep, &image, target, &Unwatched)?;
-    let starts = starts(&keep);
+    let starts = describe_boot(&keep);
     Ok(format!(
         "with the data it has; slot {slot} is tried now, and if it does not become good {starts} starts again"
     ))
 }
 
 /// What starts without the build.
-fn starts(keep: &Keep) -> String {
-    keep.back.as_ref().map_or_else(|| "another slot".to_owned(), |slot| format!("slot {slot}"))
+fn describe_boot(keep: &KeepDataPlan) -> String {
+    keep.fallback.as_ref().map_or_else(|| "another slot".to_owned(), |slot| format!("slot {slot}"))
 }
 
 /// Makes the folder for the settings of the lan's devices: beside the disks, if the box, or the single board, has its keys
@@ -132,17 +132,17 @@ pub fn make_config(built: &Built, has_disks: bool, is_box: bool, config: &Path) 
     if !has_disks {
         return fs::create_dir(config);
     }
-    let kept = kept_config(&built.folder, is_box);
-    fs::create_dir_all(&kept)?;
-    symlink(kept, config)
+    let stored = kept_config(&built.folder, is_box);
+    fs::create_dir_all(&stored)?;
+    symlink(stored, config)
 }
 
 fn kept_config(folder: &Path, is_box: bool) -> PathBuf {
-    beside(folder, if is_box { ".config" } else { ".single.config" })
+    build_file(folder, if is_box { ".config" } else { ".single.config" })
 }
 
 /// A file of the image in `folder` that is no part of it.
-fn beside(folder: &Path, what: &str) -> PathBuf {
+fn build_file(folder: &Path, what: &str) -> PathBuf {
     let target = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name("cache").join(format!("{target}{what}"))
 }
@@ -157,7 +157,7 @@ mod tests {
     use crate::tree::NodeOrigin;
 
     /// Where the data partition of such a medium has room, in bytes.
-    const DATA: u64 = MEDIUM - (64 << 20);
+    const DATA: u64 = DISK_SIZE - (64 << 20);
 
     /// Builds an image whose slot has these files.
     fn build(out: &Path, initrd: &[u8]) -> Built {
@@ -181,32 +181,34 @@ mod tests {
         let one = build(out.path(), b"one");
         let of = |built: &Built, existing| WorkingDisk::of(built, None, existing);
         let first = of(&one, ExistingDisk::Keep).unwrap();
-        assert!(first.is.starts_with("a new copy") && !first.path.starts_with(&one.folder));
+        assert!(
+            first.description.starts_with("a new copy") && !first.path.starts_with(&one.folder)
+        );
         let open = || File::options().read(true).write(true).open(&first.path).unwrap();
-        assert_eq!(open().metadata().unwrap().len(), MEDIUM);
+        assert_eq!(open().metadata().unwrap().len(), DISK_SIZE);
         open().write_all_at(b"data", DATA).unwrap();
         let data = || {
             let mut data = [1; 4];
             open().read_exact_at(&mut data, DATA).unwrap();
             data
         };
-        assert_eq!(of(&one, ExistingDisk::Keep).unwrap().is, "with the data it has");
+        assert_eq!(of(&one, ExistingDisk::Keep).unwrap().description, "with the data it has");
 
         let two = build(out.path(), b"two");
         for existing in [ExistingDisk::Keep, ExistingDisk::Keep] {
-            let is = of(&two, existing).unwrap().is;
-            assert!(is.contains("--install") && is.contains("--fresh"), "{is}");
+            let text = of(&two, existing).unwrap().description;
+            assert!(text.contains("--install") && text.contains("--fresh"), "{text}");
         }
-        let is = of(&two, ExistingDisk::Install).unwrap().is;
-        assert!(is.contains("is tried now") && is.contains("starts again"), "{is}");
-        assert_eq!(of(&two, ExistingDisk::Keep).unwrap().is, "with the data it has");
+        let text = of(&two, ExistingDisk::Install).unwrap().description;
+        assert!(text.contains("is tried now") && text.contains("starts again"), "{text}");
+        assert_eq!(of(&two, ExistingDisk::Keep).unwrap().description, "with the data it has");
         assert_eq!(&data(), b"data");
         // The first one is there still, and now it is the one that is not what was built.
         let one = build(out.path(), b"one");
-        assert!(of(&one, ExistingDisk::Keep).unwrap().is.contains("--install"));
+        assert!(of(&one, ExistingDisk::Keep).unwrap().description.contains("--install"));
         assert_eq!(&data(), b"data");
 
-        assert!(of(&one, ExistingDisk::Replace).unwrap().is.starts_with("a new copy"));
+        assert!(of(&one, ExistingDisk::Replace).unwrap().description.starts_with("a new copy"));
         assert_eq!(data(), [0; 4]);
     }
 
@@ -215,7 +217,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let built = build(out.path(), b"one");
         let disk = WorkingDisk::of(&built, None, ExistingDisk::Keep).unwrap();
-        let runs = FlashTarget::open(&disk.path, &Host::here()).unwrap();
+        let runs = FlashTarget::open(&disk.path, &Host::local()).unwrap();
         for existing in [ExistingDisk::Keep, ExistingDisk::Install, ExistingDisk::Replace] {
             let error = WorkingDisk::of(&built, None, existing).unwrap_err().to_string();
             assert!(error.contains("in use"), "{error}");

@@ -74,7 +74,7 @@ pub struct MachineRow {
 const POWERED_OFF: &str = "powered off";
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
-enum Refused {
+enum PowerError {
     #[error("there is no board {0}: the router has ports for boards 1 to {1}")]
     NoBoard(u8, u8),
     #[error("there is no port {0}: the router has ports 1 to {1} for boards")]
@@ -113,7 +113,7 @@ impl Machines {
     ///
     /// # Errors
     /// It cannot be done, or the host refuses.
-    pub fn act(self: &Arc<Self>, action: PowerAction) -> miette::Result<Vec<MachineRow>> {
+    pub fn perform(self: &Arc<Self>, action: PowerAction) -> miette::Result<Vec<MachineRow>> {
         match action {
             PowerAction::List => {}
             PowerAction::On(node) => self.switch_on(self.node(node)?, ExistingDisk::Keep)?,
@@ -129,13 +129,13 @@ impl Machines {
             PowerAction::Plug(board, port) => {
                 let port = port.unwrap_or(board);
                 if !(1..=self.size.ports).contains(&port) {
-                    return Err(Refused::NoPort(port, self.size.ports).into());
+                    return Err(PowerError::NoPort(port, self.size.ports).into());
                 }
                 let board = self.board(board)?;
                 self.cluster.plug(Socket::Router(port), board).into_diagnostic()?;
             }
             PowerAction::Unplug(board) => {
-                self.cluster.pull(self.board(board)?).into_diagnostic()?;
+                self.cluster.unplug(self.board(board)?).into_diagnostic()?;
             }
         }
         Ok(self.rows())
@@ -148,7 +148,7 @@ impl Machines {
     /// It is on, or does not start.
     pub fn switch_on(self: &Arc<Self>, node: Node, existing: ExistingDisk) -> miette::Result<()> {
         if self.running(node).is_ok() {
-            return Err(Refused::On(node).into());
+            return Err(PowerError::On(node).into());
         }
         self.cluster.cut_power(node).into_diagnostic()?;
         self.ended().remove(&node);
@@ -166,7 +166,7 @@ impl Machines {
         };
         let machine = machine.into_diagnostic()?;
         let (all, tell) = (Arc::downgrade(self), self.tell);
-        std::thread::spawn(move || follow(node, &machine, &all, tell));
+        std::thread::spawn(move || watch_exit(node, &machine, &all, tell));
         Ok(())
     }
 
@@ -197,7 +197,7 @@ impl Machines {
         let row = |node| {
             let cable = match node {
                 Node::Router => "uplink and lan: devices of this computer".to_owned(),
-                Node::Board(number) => match self.cluster.plugged(Socket::Board(number)) {
+                Node::Board(number) => match self.cluster.peer_of(Socket::Board(number)) {
                     Some(Socket::Router(port)) => format!("port {port}"),
                     _ => "unplugged".to_owned(),
                 },
@@ -215,25 +215,25 @@ impl Machines {
     }
 
     /// The router is 0.
-    fn node(&self, number: u8) -> Result<Node, Refused> {
+    fn node(&self, number: u8) -> Result<Node, PowerError> {
         match number {
             0 => Ok(Node::Router),
             number if number <= self.size.ports => Ok(Node::Board(number)),
-            _ => Err(Refused::NoBoard(number, self.size.ports)),
+            _ => Err(PowerError::NoBoard(number, self.size.ports)),
         }
     }
 
     /// The socket of a board's card.
-    fn board(&self, number: u8) -> Result<Socket, Refused> {
+    fn board(&self, number: u8) -> Result<Socket, PowerError> {
         match self.node(number)? {
-            Node::Router => Err(Refused::Router),
+            Node::Router => Err(PowerError::Router),
             Node::Board(number) => Ok(Socket::Board(number)),
         }
     }
 
-    fn running(&self, node: Node) -> Result<Arc<Machine>, Refused> {
+    fn running(&self, node: Node) -> Result<Arc<Machine>, PowerError> {
         let has_ended = self.ended().contains_key(&node);
-        self.cluster.node(node).filter(|_| !has_ended).ok_or(Refused::Off(node))
+        self.cluster.node(node).filter(|_| !has_ended).ok_or(PowerError::Off(node))
     }
 
     fn ended(&self) -> MutexGuard<'_, BTreeMap<Node, String>> {
@@ -251,7 +251,7 @@ impl Drop for Machines {
 }
 
 /// Follows a machine to its end, and tells of what nobody has asked for here.
-fn follow(node: Node, machine: &Arc<Machine>, all: &Weak<Machines>, tell: fn(&str)) {
+fn watch_exit(node: Node, machine: &Arc<Machine>, all: &Weak<Machines>, tell: fn(&str)) {
     let exit = machine.follow(|| tell(&format!("{node} reboots")));
     let Some(all) = all.upgrade() else { return };
     let is_it = |it: Arc<Machine>| Arc::ptr_eq(&it, machine);

@@ -16,7 +16,7 @@ use octet_machine::panel::outside;
 use super::Registration;
 
 /// How many characters a name has at most: the path of a socket has 107 bytes.
-const LONGEST: usize = 32;
+const MAX_NAME: usize = 32;
 
 /// The name of such a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct OutsideSlot {
     /// The box's number there, from 1.
     pub number: u8,
     pub wire: PathBuf,
-    _place: Registration,
+    _registration: Registration,
 }
 
 impl FromStr for OutsideName {
@@ -54,10 +54,10 @@ impl FromStr for OutsideName {
     fn from_str(text: &str) -> Result<Self, String> {
         let is_plain =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) {
+        if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(is_plain) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("a name has 1 to {LONGEST} characters of a-z, 0-9 and `-`"))
+        Err(format!("a name has 1 to {MAX_NAME} characters of a-z, 0-9 and `-`"))
     }
 }
 
@@ -78,13 +78,14 @@ impl OutsideSlot {
         make_private(&all, user)?;
         let folder = all.join(&name.0);
         make_private(&folder, user)?;
-        let place = Registration::take(&folder, &name.0, sockets);
-        let place = place.map_err(|why| OutsideError::Folder { folder: folder.clone(), why })?;
-        let number = u8::try_from(place.number).ok();
+        let registration = Registration::register(&folder, &name.0, sockets);
+        let registration =
+            registration.map_err(|why| OutsideError::Folder { folder: folder.clone(), why })?;
+        let number = u8::try_from(registration.number).ok();
         let number = number.filter(|it| outside::address(outside::uplink(*it)).is_some());
-        let full = || OutsideError::Full(place.number - 1, name.0.clone());
+        let full = || OutsideError::Full(registration.number - 1, name.0.clone());
         let number = number.ok_or_else(full)?;
-        Ok(Self { number, wire: folder.join("wire"), _place: place })
+        Ok(Self { number, wire: folder.join("wire"), _registration: registration })
     }
 }
 
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn a_name_is_no_path() {
         assert!("street-1".parse::<OutsideName>().is_ok());
-        for wrong in ["", "..", "a/b", "A", "ä", &"a".repeat(LONGEST + 1)] {
+        for wrong in ["", "..", "a/b", "A", "ä", &"a".repeat(MAX_NAME + 1)] {
             assert!(wrong.parse::<OutsideName>().is_err(), "{wrong}");
         }
     }

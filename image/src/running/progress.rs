@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use octet_machine::{Node, State, Status, UnitState};
 
 /// How many units are named that a machine waits for.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// How far a machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl BootProgress {
         let missing: Vec<_> =
             status.units.iter().filter(|unit| !is_there(unit.state)).map(|it| &*it.name).collect();
         let there = status.units.len() - missing.len();
-        let more = if missing.len() > NAMED { ", …" } else { "" };
-        let named = missing[..missing.len().min(NAMED)].join(", ");
+        let more = if missing.len() > MAX_NAMED { ", …" } else { "" };
+        let named = missing[..missing.len().min(MAX_NAMED)].join(", ");
         self.show(
             node,
             BootPhase::Units,

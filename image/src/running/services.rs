@@ -34,10 +34,10 @@ pub fn wait(
     for (node, machine) in cluster.nodes() {
         loop {
             let status = machine.status().map_err(|error| miette!("{node}: {error}"))?;
-            let wrong = wrong(node, &status, boards);
+            let wrong = mismatches(node, &status, boards);
             if wrong.is_empty() {
                 progress.show(node, BootPhase::Done, "");
-                let services = wanted(node, boards).into_iter().collect();
+                let services = expected(node, boards).into_iter().collect();
                 rows.push(ServiceRow { node, status, services });
                 break;
             }
@@ -53,22 +53,23 @@ pub fn wait(
 }
 
 /// The services that the file puts on `node`.
-fn wanted(node: Node, boards: &[Board]) -> BTreeSet<String> {
+fn expected(node: Node, boards: &[Board]) -> BTreeSet<String> {
     let here = |board: &&Board| node == Node::Board(board.number);
     boards.iter().filter(here).flat_map(|board| &board.services).map(ToString::to_string).collect()
 }
 
 /// What runs and should not, or should and does not.
-fn wrong(node: Node, status: &Status, boards: &[Board]) -> Vec<String> {
-    let wanted = wanted(node, boards);
+fn mismatches(node: Node, status: &Status, boards: &[Board]) -> Vec<String> {
+    let expected_units = expected(node, boards);
     let all: BTreeSet<String> =
         boards.iter().flat_map(|board| &board.services).map(ToString::to_string).collect();
     let is_wrong = |name: &String| {
         let state = status.unit(name).map(|unit| unit.state);
         let is_there = matches!(state, Some(UnitState::Ready | UnitState::Exited));
         let is_off = matches!(state, None | Some(UnitState::Stopped));
-        let right = if wanted.contains(name) { is_there } else { is_off };
-        (!right).then(|| format!("{name}: {state:?}, wanted here: {}", wanted.contains(name)))
+        let right = if expected_units.contains(name) { is_there } else { is_off };
+        (!right)
+            .then(|| format!("{name}: {state:?}, wanted here: {}", expected_units.contains(name)))
     };
     all.iter().filter_map(is_wrong).collect()
 }

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::machines::{MachineRow, Machines, PowerAction};
 
 /// No line is longer, in bytes.
-const LONGEST: u64 = 64 << 10;
+const MAX_LINE: u64 = 64 << 10;
 
 /// How long a client may take for its line.
-const LINE: Duration = Duration::from_secs(10);
+const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,10 +62,10 @@ pub fn serve(path: &Path, machines: &Arc<Machines>) -> io::Result<()> {
 }
 
 fn answer(mut client: &UnixStream, machines: &Arc<Machines>) -> io::Result<()> {
-    client.set_read_timeout(Some(LINE))?;
-    client.set_write_timeout(Some(LINE))?;
+    client.set_read_timeout(Some(LINE_TIMEOUT))?;
+    client.set_write_timeout(Some(LINE_TIMEOUT))?;
     let action = serde_json::from_str(&line(client)?)?;
-    let answer = match machines.act(action) {
+    let answer = match machines.perform(action) {
         Ok(rows) => Answer::Done(rows),
         Err(error) => Answer::Refused {
             error: error.to_string(),
@@ -76,7 +76,7 @@ fn answer(mut client: &UnixStream, machines: &Arc<Machines>) -> io::Result<()> {
 }
 
 /// Has it done at the socket `path`. Returns how all machines are then.
-pub fn ask(path: &Path, action: PowerAction) -> Result<Vec<MachineRow>, BoxError> {
+pub fn request(path: &Path, action: PowerAction) -> Result<Vec<MachineRow>, BoxError> {
     let mut stream = UnixStream::connect(path)?;
     writeln!(stream, "{}", serde_json::to_string(&action)?)?;
     match serde_json::from_str(&line(&stream)?)? {
@@ -87,6 +87,6 @@ pub fn ask(path: &Path, action: PowerAction) -> Result<Vec<MachineRow>, BoxError
 
 fn line(stream: &UnixStream) -> io::Result<String> {
     let mut line = String::new();
-    BufReader::new(stream.take(LONGEST)).read_line(&mut line)?;
+    BufReader::new(stream.take(MAX_LINE)).read_line(&mut line)?;
     Ok(line)
 }

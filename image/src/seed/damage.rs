@@ -13,7 +13,7 @@ use ext4_view::Ext4Read;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::guard::{GuardError, within};
+use super::guard::{GuardError, run_with_timeout};
 use super::{Installed, Modules, SeedDisk, SeedDiskError, bounds};
 use crate::lock::Lock;
 use crate::steps::Steps;
@@ -68,8 +68,11 @@ fn use_it(disk: &SeedDisk) -> Result<usize, SeedDiskError> {
 fn survives(
     work: impl FnOnce() -> Result<usize, SeedDiskError> + Send + 'static,
 ) -> Result<(), TestCaseError> {
-    let ended = within(DEADLINE, work);
-    prop_assert!(!matches!(ended, Err(GuardError::Slow(_) | GuardError::NoThread(_))), "{ended:?}");
+    let ended = run_with_timeout(DEADLINE, work);
+    prop_assert!(
+        !matches!(ended, Err(GuardError::TimedOut(_) | GuardError::NoThread(_))),
+        "{ended:?}"
+    );
     let memory = peak_memory();
     prop_assert!(memory < MAX_MEMORY, "{memory} kB");
     Ok(())
@@ -104,9 +107,10 @@ fn wrong_bytes(len: u64) -> impl Strategy<Value = BTreeMap<u64, u8>> {
 #[test]
 fn the_whole_seed_can_be_read() {
     let path = whole();
-    let read = within(DEADLINE, move || SeedDisk::open(&path).and_then(|disk| use_it(&disk)))
-        .unwrap()
-        .unwrap();
+    let read =
+        run_with_timeout(DEADLINE, move || SeedDisk::open(&path).and_then(|disk| use_it(&disk)))
+            .unwrap()
+            .unwrap();
     assert!(read > 1_000_000, "{read}");
 }
 
@@ -180,7 +184,7 @@ fn a_damaged_file_system() {
     let path = whole();
     let undamaged = path.clone();
     let (names, mut places) =
-        within(DEADLINE, move || on_damaged(&undamaged, BTreeMap::new(), walk)).unwrap();
+        run_with_timeout(DEADLINE, move || on_damaged(&undamaged, BTreeMap::new(), walk)).unwrap();
     assert!(names.unwrap() > 100);
     places.sort_unstable();
     places.dedup();
@@ -209,7 +213,7 @@ fn no_file_system_at_all() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("qcow2");
         std::fs::write(&path, bytes).unwrap();
-        let opened = within(DEADLINE, move || SeedDisk::open(&path).map(|_| ())).unwrap();
+        let opened = run_with_timeout(DEADLINE, move || SeedDisk::open(&path).map(|_| ())).unwrap();
         assert!(opened.is_err());
     }
 }

@@ -16,10 +16,10 @@ use miette::Diagnostic;
 use super::bounds;
 
 /// All bytes that one build may read: the whole seed has 83 MB.
-const BUDGET: u64 = 512 << 20;
+const READ_BUDGET: u64 = 512 << 20;
 
 /// A path's or a link's length (`PATH_MAX`).
-const LONGEST_LINK: u64 = 4096;
+const MAX_LINK: u64 = 4096;
 
 /// Entries of one folder; the largest of the seed has a few hundred.
 const MAX_NAMES: usize = 100_000;
@@ -50,7 +50,7 @@ pub enum SeedDiskError {
 /// The root file system of the seed.
 pub struct SeedDisk {
     fs: Ext4,
-    left: Cell<u64>,
+    budget: Cell<u64>,
     /// Folders whose path was seen to have no overlong link.
     walked: RefCell<HashSet<String>>,
 }
@@ -99,19 +99,19 @@ impl SeedDisk {
             .map_err(|error| SeedDiskError::Open(std::io::Error::other(error)))?;
         bounds::ext4(&superblock, size).map_err(SeedDiskError::Bounds)?;
         let fs = Ext4::load(reader).map_err(at("/"))?;
-        Ok(Self { fs, left: Cell::new(BUDGET), walked: RefCell::default() })
+        Ok(Self { fs, budget: Cell::new(READ_BUDGET), walked: RefCell::default() })
     }
 
-    /// The content of the file at `path`, which may have `most` bytes.
-    pub fn read(&self, path: &str, most: u64) -> Result<Vec<u8>, SeedDiskError> {
+    /// The content of the file at `path`, which may have `limit` bytes.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, SeedDiskError> {
         self.walk(path)?;
         let mut file = self.fs.open(path).map_err(at(path))?;
         let len = file.metadata().len();
-        let left = self.left.get();
-        if len > most || len > left {
+        let left = self.budget.get();
+        if len > limit || len > left {
             return Err(SeedDiskError::TooLarge(path.to_owned()));
         }
-        self.left.set(left - len);
+        self.budget.set(left - len);
         let mut content =
             vec![0; usize::try_from(len).map_err(|_| SeedDiskError::TooLarge(path.to_owned()))?];
         let mut done = 0;
@@ -124,9 +124,9 @@ impl SeedDisk {
         Ok(content)
     }
 
-    /// The content of the text file at `path`, which may have `most` bytes.
-    pub fn text(&self, path: &str, most: u64) -> Result<String, SeedDiskError> {
-        String::from_utf8(self.read(path, most)?)
+    /// The content of the text file at `path`, which may have `limit` bytes.
+    pub fn text(&self, path: &str, limit: u64) -> Result<String, SeedDiskError> {
+        String::from_utf8(self.read(path, limit)?)
             .map_err(|_| SeedDiskError::NotText(path.to_owned()))
     }
 
@@ -137,7 +137,7 @@ impl SeedDisk {
         if !metadata.is_symlink() {
             return Ok(None);
         }
-        if metadata.len() > LONGEST_LINK {
+        if metadata.len() > MAX_LINK {
             return Err(SeedDiskError::TooLarge(path.to_owned()));
         }
         let target = self.fs.read_link(path).map_err(at(path))?;
@@ -183,7 +183,7 @@ impl SeedDisk {
                 continue;
             }
             match self.fs.symlink_metadata(part) {
-                Ok(metadata) if metadata.is_symlink() && metadata.len() > LONGEST_LINK => {
+                Ok(metadata) if metadata.is_symlink() && metadata.len() > MAX_LINK => {
                     return Err(SeedDiskError::TooLarge(part.to_owned()));
                 }
                 Ok(_) => {}

@@ -19,7 +19,7 @@ pub enum GuardError {
     #[error("the seed cannot be read: its content confuses the reader ({0})")]
     Panicked(String),
     #[error("the seed cannot be read: reading took longer than {0:?}")]
-    Slow(Duration),
+    TimedOut(Duration),
     /// There is no thread to be had.
     #[error("no thread for reading the seed: {0}")]
     NoThread(std::io::Error),
@@ -27,11 +27,11 @@ pub enum GuardError {
 
 /// Runs `work` on a thread of its own, for at most `deadline`. A thread that is late is left
 /// behind; it ends with the process.
-pub fn within<T: Send + 'static>(
+pub fn run_with_timeout<T: Send + 'static>(
     deadline: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, GuardError> {
-    silence();
+    suppress_panic_message();
     let (done, result) = channel();
     let thread = thread::Builder::new()
         .name(NAME.to_owned())
@@ -42,7 +42,7 @@ pub fn within<T: Send + 'static>(
         .map_err(GuardError::NoThread)?;
     match result.recv_timeout(deadline) {
         Ok(value) => Ok(value),
-        Err(RecvTimeoutError::Timeout) => Err(GuardError::Slow(deadline)),
+        Err(RecvTimeoutError::Timeout) => Err(GuardError::TimedOut(deadline)),
         Err(RecvTimeoutError::Disconnected) => {
             let words = match thread.join() {
                 Err(payload) => payload
@@ -58,7 +58,7 @@ pub fn within<T: Send + 'static>(
 }
 
 /// Keeps the message of a panic on that thread from standard error: it is told as an error.
-fn silence() {
+fn suppress_panic_message() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
@@ -76,12 +76,12 @@ mod tests {
 
     #[test]
     fn gives_the_result_or_says_why_not() {
-        assert_eq!(within(Duration::from_secs(9), || 7).unwrap(), 7);
-        let panicked = within(Duration::from_secs(9), || panic!("{}", "oh")).unwrap_err();
+        assert_eq!(run_with_timeout(Duration::from_secs(9), || 7).unwrap(), 7);
+        let panicked = run_with_timeout(Duration::from_secs(9), || panic!("{}", "oh")).unwrap_err();
         assert!(panicked.to_string().contains("oh"), "{panicked}");
         let (hold, held) = channel::<()>();
-        let slow = within(Duration::from_millis(20), move || held.recv().is_ok());
-        assert!(matches!(slow, Err(GuardError::Slow(_))));
+        let slow = run_with_timeout(Duration::from_millis(20), move || held.recv().is_ok());
+        assert!(matches!(slow, Err(GuardError::TimedOut(_))));
         drop(hold);
     }
 }

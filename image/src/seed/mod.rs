@@ -10,7 +10,7 @@ mod scripts;
 mod zboot;
 
 pub use disk::{SeedDisk, SeedDiskError};
-pub use guard::within;
+pub use guard::run_with_timeout;
 pub use installed::{Installed, InstalledError, InstalledFile, InstalledPackage, records};
 pub use modules::{Modules, file_name};
 pub use scripts::{Handled, Scripts};

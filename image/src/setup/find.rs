@@ -9,7 +9,7 @@ use crate::cache;
 use crate::setup::need::{Need, Test};
 
 /// Whether `need` is there.
-pub fn is_there(need: &Need) -> bool {
+pub fn is_installed(need: &Need) -> bool {
     match need.test {
         Test::Program(name) => program(name).is_some(),
         Test::File(path) => Path::new(path).is_file(),

@@ -47,7 +47,7 @@ pub enum InstallError {
     /// It was installed and still cannot be found.
     #[error("these were installed and still cannot be found:\n{0}")]
     #[diagnostic(help("see whether PATH has the folders of installed programs"))]
-    InVain(String),
+    StillMissing(String),
 }
 
 /// Installs `needs`: Debian's packages first, since the rest may need them.
@@ -70,7 +70,9 @@ pub fn install(needs: &[&Need]) -> Result<(), InstallError> {
     for need in needs {
         match need.source {
             ToolSource::Debian(_) => {}
-            ToolSource::Unpacked(packages) => unpack(packages, unpacked_folder(), of_this_host())?,
+            ToolSource::Unpacked(packages) => {
+                unpack(packages, unpacked_folder(), host_architecture())?;
+            }
             ToolSource::Guests(packages) => unpack(packages, guests_folder(), "amd64")?,
             ToolSource::Rustup(target) => {
                 let rustup = client("rustup", target)?;
@@ -99,7 +101,7 @@ fn debian(packages: &[&str]) -> Result<(), InstallError> {
 }
 
 /// This host's architecture as Debian spells it.
-fn of_this_host() -> &'static str {
+fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -121,7 +123,7 @@ fn unpack(
     eprintln!("setup      fetches lists of packages for {architecture}");
     let apt = Apt::update(&part.join("apt"), architecture)?;
     for name in packages {
-        let version = apt.offer(name)?.candidate.unwrap_or_default();
+        let version = apt.policy(name)?.candidate.unwrap_or_default();
         let into = part.join(name);
         std::fs::create_dir(&into).map_err(no_folder)?;
         let deb = apt.download(name, &version, &into)?;

@@ -48,11 +48,15 @@ pub fn require(needs: &[&'static [Need]], setup: bool) -> miette::Result<()> {
     eprintln!("setup      installs what is missing:\n{}", list(&missing));
     install::install(&missing)?;
     let still = self::missing(needs);
-    if still.is_empty() { Ok(()) } else { Err(install::InstallError::InVain(list(&still)).into()) }
+    if still.is_empty() {
+        Ok(())
+    } else {
+        Err(install::InstallError::StillMissing(list(&still)).into())
+    }
 }
 
 fn missing(needs: &[&'static [Need]]) -> Vec<&'static Need> {
-    needs.iter().copied().flatten().filter(|need| !find::is_there(need)).collect()
+    needs.iter().copied().flatten().filter(|need| !find::is_installed(need)).collect()
 }
 
 /// One line per need: what, from where, why.

@@ -21,7 +21,7 @@ use super::purl::purl;
 use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::cache;
 use crate::output::file::{self, WriteError};
-use crate::output::locked::Locked;
+use crate::output::file_lock::FileLock;
 use crate::steps::Steps;
 use crate::target::Target;
 use crate::tree::{Because, ImageUnits, NodeOrigin, Tree, TreeNode};
@@ -41,7 +41,7 @@ pub struct CargoSource<'a> {
     /// Where the tools are unpacked, once a compilation is due.
     pub unpack: &'a dyn Fn() -> miette::Result<Unpacked>,
     /// Whether programs that another clone has compiled will do.
-    pub takes_others: bool,
+    pub share_programs: bool,
     /// Whether programs are for a quick image: compiled in less time, larger and slower.
     pub quick: bool,
     /// Whether cargo must not use the network.
@@ -168,7 +168,7 @@ impl CargoSource<'_> {
     fn links(&self) -> Vec<Link> {
         let because = Because::always("every image has it");
         let mut links = vec![Link { path: "/usr/bin/octetctl".into(), because }];
-        for unit in self.units.own() {
+        for unit in self.units.octet_units() {
             if let Some(exec) = &unit.source.unit.exec {
                 links.push(Link { path: exec.to_string(), because: unit.because.clone() });
             }
@@ -178,7 +178,7 @@ impl CargoSource<'_> {
 
     /// The services of this image.
     fn services(&self) -> Vec<String> {
-        let programs = self.units.own().filter(|unit| unit.source.unit.exec.is_some());
+        let programs = self.units.octet_units().filter(|unit| unit.source.unit.exec.is_some());
         let mut names: Vec<_> = programs.map(|unit| unit.source.unit.name.to_string()).collect();
         names.sort();
         names
@@ -186,7 +186,7 @@ impl CargoSource<'_> {
 
     /// The programs, if all that they are made of is as it was when they were compiled.
     pub fn current(&self) -> Result<Option<Compiled>, CargoError> {
-        Ok(self.load(&fingerprint::of(self)?))
+        Ok(self.load(&fingerprint::compute(self)?))
     }
 
     fn folder(&self, fingerprint: &str) -> PathBuf {
@@ -197,14 +197,14 @@ impl CargoSource<'_> {
     fn load(&self, fingerprint: &str) -> Option<Compiled> {
         let load = |folder: PathBuf| Compiled::load(&folder, self.root);
         load(self.folder(fingerprint)).or_else(|| {
-            let others = cache::folder(PROGRAMS_FOLDER).filter(|_| self.takes_others)?;
-            if cache::is_ours(&others) { load(others.join(fingerprint)) } else { None }
+            let others = cache::folder(PROGRAMS_FOLDER).filter(|_| self.share_programs)?;
+            if cache::is_private(&others) { load(others.join(fingerprint)) } else { None }
         })
     }
 
     /// The programs, compiled now if need be.
     pub fn compiled(&self) -> miette::Result<Compiled> {
-        let fingerprint = fingerprint::of(self)?;
+        let fingerprint = fingerprint::compute(self)?;
         if let Some(compiled) = self.load(&fingerprint) {
             return Ok(compiled);
         }
@@ -216,7 +216,7 @@ impl CargoSource<'_> {
         built.save(&self.folder(&fingerprint))?;
         if !self.quick
             && let Some(others) = cache::folder(PROGRAMS_FOLDER)
-            && let Err(error) = self.share(&built, &others, &fingerprint)
+            && let Err(error) = self.share_with_clones(&built, &others, &fingerprint)
         {
             self.steps.warn(&format!("{error}: other clones will compile these programs again"));
         }
@@ -224,7 +224,12 @@ impl CargoSource<'_> {
     }
 
     /// Keeps programs for other clones of the user in the folder `others`.
-    fn share(&self, built: &Compiled, others: &Path, fingerprint: &str) -> miette::Result<()> {
+    fn share_with_clones(
+        &self,
+        built: &Compiled,
+        others: &Path,
+        fingerprint: &str,
+    ) -> miette::Result<()> {
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(others);
         make().map_err(WriteError::at(others))?;
         let _one_at_a_time = file::lock(&others.join(".lock"), self.steps)?;
@@ -233,7 +238,7 @@ impl CargoSource<'_> {
 
     /// Programs that no image has, compiled as the image's are, and with the features of its services. `words` are
     /// cargo's, and say which.
-    pub fn beside(&self, words: &[&str]) -> miette::Result<Vec<PathBuf>> {
+    pub fn build_programs(&self, words: &[&str]) -> miette::Result<Vec<PathBuf>> {
         let _one_at_a_time = self.lock()?;
         let mut programs = vec![];
         let compiler = Compiler::new(self, &(self.unpack)()?)?;
@@ -242,7 +247,7 @@ impl CargoSource<'_> {
     }
 
     /// What cargo makes is in one place, and is overwritten by the next build with other services.
-    fn lock(&self) -> Result<Locked, WriteError> {
+    fn lock(&self) -> Result<FileLock, WriteError> {
         file::lock(&self.root.join(COMPILED).join(".lock"), self.steps)
     }
 }
@@ -252,11 +257,11 @@ impl PackageSource for CargoSource<'_> {
         "cargo"
     }
 
-    fn doing(&self) -> String {
+    fn progress_text(&self) -> String {
         "compiling this workspace's programs".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
+    fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
         let compiled = self.compiled()?;
         let bytes: BTreeMap<_, _> = compiled
             .programs

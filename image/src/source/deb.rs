@@ -25,7 +25,7 @@ const BOOT_LOADER: &str = "systemd-boot-efi";
 pub struct DebSource {
     target: Target,
     packages: Vec<(String, DebPackage)>,
-    wanted: Vec<NamedProgram>,
+    requested: Vec<NamedProgram>,
     handled: Handled,
 }
 
@@ -86,17 +86,17 @@ pub enum DebError {
 
 impl DebSource {
     /// Reads the packages that are locked for `target`, each from a file that was compared with
-    /// the lock. The programs that are `wanted` will be taken out of them, if the scripts of their
+    /// the lock. The programs that are `requested` will be taken out of them, if the scripts of their
     /// packages are `handled`.
     pub fn read(
         target: Target,
         inputs: &[(&Input, PathBuf)],
-        wanted: Vec<NamedProgram>,
+        requested: Vec<NamedProgram>,
         handled: Handled,
     ) -> Result<Self, DebError> {
         let read = |(input, path): &(&Input, PathBuf)| package(target, input, path);
         let packages = inputs.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { target, packages, wanted, handled })
+        Ok(Self { target, packages, requested, handled })
     }
 
     /// The program that firmware starts, and whose it is.
@@ -115,12 +115,13 @@ impl PackageSource for DebSource {
         "deb"
     }
 
-    fn doing(&self) -> String {
+    fn progress_text(&self) -> String {
         "Debian packages".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
-        let gathered = programs::gather(self.target, &self.packages, &self.wanted, &self.handled)?;
+    fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
+        let gathered =
+            programs::gather(self.target, &self.packages, &self.requested, &self.handled)?;
         let files = gathered.nodes.len();
         // The boot loader's package has no file in the root, so there is no record of it.
         let is_there = |(name, package): &&(String, DebPackage)| {
@@ -210,7 +211,7 @@ fn component(
             "Debian's source package {source} {of}; what was built from it has SHA-256 {}",
             package.sha256()
         ),
-        common: copyright.as_deref().map(copyright::common).unwrap_or_default(),
+        common: copyright.as_deref().map(copyright::common_licenses).unwrap_or_default(),
         notices: copyright.into_iter().collect(),
         uses,
     }

@@ -19,10 +19,10 @@ pub trait PackageSource {
     fn name(&self) -> &'static str;
 
     /// What is going on while it is at work.
-    fn doing(&self) -> String;
+    fn progress_text(&self) -> String;
 
     /// Puts all that is wanted of it, with all that needs, into `tree`.
-    fn take(&self, tree: &mut Tree) -> miette::Result<Provided>;
+    fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided>;
 }
 
 /// What a source has put into the tree, besides the files themselves.

@@ -14,33 +14,33 @@ impl PackageSource for PathSource<'_> {
         "path"
     }
 
-    fn doing(&self) -> String {
+    fn progress_text(&self) -> String {
         "programs of [[service]]".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
-        let mut taken = Provided::default();
+    fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
+        let mut provided = Provided::default();
         for unit in &self.units.all {
             let (Some(owner), Some(exec)) = (&unit.owner, &unit.source.unit.exec) else { continue };
-            let origin = NodeOrigin::File { file: owner.named.clone() };
+            let origin = NodeOrigin::File { file: owner.file.clone() };
             let node = TreeNode::file(owner.bytes.clone(), 0o755, origin, unit.because.clone());
             tree.put(exec.as_str(), node)?;
             let sha256 = Sha256::of(&owner.bytes).to_string();
-            taken.components.push(Component {
+            provided.components.push(Component {
                 kind: ComponentKind::File,
                 name: unit.source.unit.name.to_string(),
                 version: sha256[..12].to_owned(),
                 supplier: "the owner of the appliance",
                 license: None,
                 purl: None,
-                source: format!("known to the owner, who gave {}", owner.named),
+                source: format!("known to the owner, who gave {}", owner.file),
                 checksum: Some(Checksum::Sha256(sha256)),
                 common: vec![],
                 notices: vec![],
                 uses: vec![],
             });
         }
-        taken.summary = format!("{} programs of [[service]]", taken.components.len());
-        Ok(taken)
+        provided.summary = format!("{} programs of [[service]]", provided.components.len());
+        Ok(provided)
     }
 }

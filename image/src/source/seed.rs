@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
-pub use named::{NamedModule, When};
+pub use named::{LoadTime, NamedModule};
 use octet_appliance::FileError;
 use sha1::Digest as _;
 
@@ -18,7 +18,7 @@ use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::appliance_file::ApplianceFile;
 use crate::seed::{
     Handled, Installed, InstalledError, InstalledFile, InstalledPackage, SeedDisk, SeedDiskError,
-    records, within,
+    records, run_with_timeout,
 };
 use crate::target::Target;
 use crate::tree::{PackageRecord, RecordText, Tree, TreeNode};
@@ -27,7 +27,7 @@ use crate::tree::{PackageRecord, RecordText, Tree, TreeNode};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// No file of the seed is above this.
-const MAX: u64 = 64 << 20;
+const MAX_FILE: u64 = 64 << 20;
 
 /// The seed of one target, and what is wanted of it.
 pub struct SeedSource {
@@ -84,7 +84,7 @@ pub enum SeedError {
 struct Gathered {
     release: String,
     nodes: Vec<(String, TreeNode)>,
-    taken: Provided,
+    provided: Provided,
 }
 
 impl PackageSource for SeedSource {
@@ -92,19 +92,20 @@ impl PackageSource for SeedSource {
         "seed"
     }
 
-    fn doing(&self) -> String {
+    fn progress_text(&self) -> String {
         "packages and kernel modules".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
+    fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
         let (qcow2, target, appliance) = (self.qcow2.clone(), self.target, self.appliance.clone());
         let (handled, modules) = (self.handled.clone(), self.modules.clone());
-        let gathered =
-            within(DEADLINE, move || gather(&qcow2, target, &appliance, &handled, &modules))??;
+        let gathered = run_with_timeout(DEADLINE, move || {
+            gather(&qcow2, target, &appliance, &handled, &modules)
+        })??;
         for (path, node) in gathered.nodes {
             tree.put(&path, node)?;
         }
-        Ok(gathered.taken)
+        Ok(gathered.provided)
     }
 }
 
@@ -113,19 +114,19 @@ fn gather(
     target: Target,
     appliance: &ApplianceFile,
     handled: &Handled,
-    named: &[NamedModule],
+    requested: &[NamedModule],
 ) -> Result<Gathered, SeedError> {
     let disk = SeedDisk::open(qcow2)?;
-    let database = disk.text("/lib/apk/db/installed", MAX)?;
+    let database = disk.text("/lib/apk/db/installed", MAX_FILE)?;
     let installed = Installed::parse(&database)?;
     let release = disk.text("/etc/alpine-release", 1 << 10)?.trim().to_owned();
     let mut gathered = Gathered { release, ..Gathered::default() };
     packages::gather(&disk, &installed, appliance, handled, &mut gathered)?;
-    let packages = gathered.taken.components.len();
-    modules::gather(&disk, &installed, target, named, &mut gathered)?;
+    let packages = gathered.provided.components.len();
+    modules::gather(&disk, &installed, target, requested, &mut gathered)?;
     let modules = gathered.nodes.iter().filter(|(path, _)| path.ends_with(".ko")).count();
-    let taken = &mut gathered.taken;
-    taken.records = kept(&database, &installed, &taken.components);
+    let taken = &mut gathered.provided;
+    taken.records = package_records(&database, &installed, &taken.components);
     let loaded: BTreeSet<_> = taken.early.iter().chain(&taken.modules).chain(&taken.disk).collect();
     let loaded = loaded.len();
     taken.summary =
@@ -134,7 +135,11 @@ fn gather(
 }
 
 /// The records of what was taken, in the order of the database.
-fn kept(database: &str, installed: &Installed, taken: &[Component]) -> Vec<PackageRecord> {
+fn package_records(
+    database: &str,
+    installed: &Installed,
+    taken: &[Component],
+) -> Vec<PackageRecord> {
     let taken: BTreeSet<_> = taken.iter().map(|component| component.name.as_str()).collect();
     let kept = records(database).filter(|(name, _)| taken.contains(name));
     kept.filter_map(|(name, text)| {
@@ -145,17 +150,17 @@ fn kept(database: &str, installed: &Installed, taken: &[Component]) -> Vec<Packa
 }
 
 /// The content of a package's file, compared with its checksum.
-fn verified(
+fn read_verified(
     disk: &SeedDisk,
     package: &InstalledPackage,
     entry: &InstalledFile,
 ) -> Result<Vec<u8>, SeedError> {
-    let bytes = disk.read(&entry.path, MAX)?;
-    checksum(package, entry, &bytes)?;
+    let bytes = disk.read(&entry.path, MAX_FILE)?;
+    check_checksum(package, entry, &bytes)?;
     Ok(bytes)
 }
 
-fn checksum(
+fn check_checksum(
     package: &InstalledPackage,
     entry: &InstalledFile,
     bytes: &[u8],

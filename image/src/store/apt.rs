@@ -62,7 +62,7 @@ impl Apt {
     }
 
     /// What is offered of the package `name`.
-    pub fn offer(&self, name: &str) -> Result<AvailableVersions, AptError> {
+    pub fn policy(&self, name: &str) -> Result<AvailableVersions, AptError> {
         let output = self.run("apt-cache", &["policy", name], None)?;
         let offer = AvailableVersions::parse(&String::from_utf8_lossy(&output.stdout));
         if offer.candidate.is_none() {
@@ -73,10 +73,10 @@ impl Apt {
 
     /// Downloads a package into the empty folder `into` and returns its path.
     pub fn download(&self, name: &str, version: &str, into: &Path) -> Result<PathBuf, AptError> {
-        let wanted = format!("{name}={version}");
-        self.run("apt-get", &["--quiet", "download", &wanted], Some(into))?;
+        let package = format!("{name}={version}");
+        self.run("apt-get", &["--quiet", "download", &package], Some(into))?;
         let failed = |reason: String| AptError::Failed {
-            what: format!("apt-get download {wanted}"),
+            what: format!("apt-get download {package}"),
             reason,
         };
         let mut files = fs::read_dir(into)

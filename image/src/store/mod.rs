@@ -17,7 +17,7 @@ use crate::cache;
 use crate::digest::Sha256;
 use crate::lock::{Input, InputSource, Lock};
 use crate::output::file::{self, WriteError};
-use crate::output::locked::Locked;
+use crate::output::file_lock::FileLock;
 use crate::steps::Steps;
 
 use self::apt::AvailableVersions;
@@ -76,7 +76,7 @@ pub enum InputStoreError {
     /// The locked version is not offered any more.
     #[error("input `{name}` {version} is not offered any more, but {offered} is")]
     #[diagnostic(help("`cargo image lock --update {name}` takes the one that is offered"))]
-    Gone {
+    Unavailable {
         name: String,
         version: String,
         /// The one that apt would take.
@@ -115,7 +115,7 @@ impl InputStore {
     }
 
     /// Whether `input` is there, in full length.
-    pub fn has(&self, input: &Input) -> bool {
+    pub fn contains(&self, input: &Input) -> bool {
         fs::metadata(self.path(*input.sha256.get_ref())).is_ok_and(|it| it.len() == input.size)
     }
 
@@ -129,7 +129,7 @@ impl InputStore {
         let path = self.path(*input.sha256.get_ref());
         match fs::metadata(&path) {
             Ok(entry) if entry.len() == input.size => Ok(path),
-            Ok(_) => self.mend(lock, input, "is truncated in the store", steps),
+            Ok(_) => self.repair(lock, input, "is truncated in the store", steps),
             Err(_) => self.fetch(lock, input, "is not in the store", steps),
         }
     }
@@ -144,11 +144,11 @@ impl InputStore {
         let path = self.ensure(lock, input, steps)?;
         match Sha256::of_file(&path) {
             Ok(sha256) if sha256 == *input.sha256.get_ref() => Ok(path),
-            _ => self.mend(lock, input, "is damaged in the store", steps),
+            _ => self.repair(lock, input, "is damaged in the store", steps),
         }
     }
 
-    fn mend(
+    fn repair(
         &self,
         lock: &Lock,
         input: &Input,
@@ -182,7 +182,7 @@ impl InputStore {
         {
             return Ok(path); // another build was faster
         }
-        let part = self.part()?;
+        let part = self.temporary_folder()?;
         let fetched = self.download(input, Some(&input.version), &part)?;
         if (fetched.size, fetched.sha256) != (input.size, *input.sha256.get_ref()) {
             let _ = fs::remove_dir_all(&part);
@@ -196,7 +196,7 @@ impl InputStore {
             );
             return Err(lock.error(input.sha256.span(), message, hint).into());
         }
-        self.keep(&part.join(&fetched.file), &path)?;
+        self.insert(&part.join(&fetched.file), &path)?;
         let _ = fs::remove_dir_all(&part);
         step.done(&format!("{name} {}, {:.1} MB", input.version, input.size as f64 / 1e6));
         Ok(path)
@@ -211,9 +211,9 @@ impl InputStore {
         steps: &Steps,
     ) -> Result<Fetched, InputStoreError> {
         let _one_at_a_time = self.lock(steps)?;
-        let part = self.part()?;
+        let part = self.temporary_folder()?;
         let fetched = self.download(input, version, &part)?;
-        self.keep(&part.join(&fetched.file), &self.path(fetched.sha256))?;
+        self.insert(&part.join(&fetched.file), &self.path(fetched.sha256))?;
         let _ = fs::remove_dir_all(&part);
         Ok(fetched)
     }
@@ -229,7 +229,7 @@ impl InputStore {
         let (file, version) = match (input.source, input.target) {
             (InputSource::Deb, Some(target)) => {
                 let apt = self.archive(target.debian_architecture())?;
-                let version = choose(input, &apt.offer(name)?, version)?;
+                let version = choose_version(input, &apt.policy(name)?, version)?;
                 (apt.download(name, &version, part)?, version)
             }
             _ => {
@@ -252,7 +252,7 @@ impl InputStore {
     }
 
     /// Moves a file that is complete into the store, so that it is there whole or not at all.
-    fn keep(&self, file: &Path, path: &Path) -> Result<(), InputStoreError> {
+    fn insert(&self, file: &Path, path: &Path) -> Result<(), InputStoreError> {
         let keep = || -> io::Result<()> {
             File::open(file)?.sync_all()?;
             fs::rename(file, path)?;
@@ -262,13 +262,13 @@ impl InputStore {
     }
 
     /// Held while something is added, so that two builds do not fetch the same thing twice.
-    fn lock(&self, steps: &Steps) -> Result<Locked, InputStoreError> {
+    fn lock(&self, steps: &Steps) -> Result<FileLock, InputStoreError> {
         Ok(file::lock(&self.root.join(".lock"), steps)?)
     }
 
     /// An empty folder in the store; what an interrupted run left in it is gone. Only with the
     /// lock held.
-    fn part(&self) -> Result<PathBuf, InputStoreError> {
+    fn temporary_folder(&self) -> Result<PathBuf, InputStoreError> {
         let part = self.root.join(".part");
         let make = || -> io::Result<()> {
             if part.exists() {
@@ -282,20 +282,20 @@ impl InputStore {
 }
 
 /// The version of a Debian package to fetch: the wanted one, or what apt would take.
-fn choose(
+fn choose_version(
     input: &Input,
     offer: &AvailableVersions,
-    wanted: Option<&str>,
+    requested: Option<&str>,
 ) -> Result<String, InputStoreError> {
     let name = input.name.get_ref();
     let candidate =
         offer.candidate.as_ref().ok_or_else(|| AptError::Unknown { name: name.clone() })?;
-    match wanted {
+    match requested {
         None => Ok(candidate.clone()),
         Some(wanted) if offer.versions.iter().any(|version| version == wanted) => {
             Ok(wanted.to_owned())
         }
-        Some(wanted) => Err(InputStoreError::Gone {
+        Some(wanted) => Err(InputStoreError::Unavailable {
             name: name.clone(),
             version: wanted.to_owned(),
             offered: candidate.clone(),

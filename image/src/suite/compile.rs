@@ -2,15 +2,16 @@
 
 use std::env;
 use std::fs;
-use std::io::BufReader;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use cargo_metadata::{Artifact, Message};
-use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use cargo_metadata::Artifact;
+use miette::{IntoDiagnostic, WrapErr};
 
 use crate::build::{self, Options};
+use crate::command::bench::PROGRAM as BENCHMARKS;
+use crate::host_cargo;
 use crate::target::Target;
 
 /// Where tests find what was compiled for them, by name; what guests run is in a folder of their target's name.
@@ -27,16 +28,7 @@ const FAULTS: [&str; 4] = ["--bin", "octet-init-with-faults", "--features", "oct
 const FAULTS_OF_NETD: [&str; 6] =
     ["--package", "octet-netd", "--bin", "octet-netd", "--features", "octet-netd/fault"];
 
-/// Beginnings of variables that cargo sets for a package's programs (the Cargo Book, "Environment Variables").
-const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
-
-/// The tests, or what they need, cannot be compiled.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("cargo {0} failed")]
-#[diagnostic(help("mend what the compiler complains about above"))]
-struct Failed(String);
-
-pub struct Made {
+pub struct CompiledTests {
     /// A folder with links to all programs that tests start.
     pub programs: PathBuf,
     /// The programs that are tests.
@@ -52,7 +44,7 @@ pub struct TestProgram {
     pub package: PathBuf,
 }
 
-impl Made {
+impl CompiledTests {
     /// Compiles for the workspace at `root` what runs on this machine; what only the long tier compiles, if `soak`.
     pub fn compile(root: &Path, soak: bool) -> miette::Result<Self> {
         let programs = programs(root);
@@ -61,11 +53,13 @@ impl Made {
             .wrap_err_with(|| format!("cannot make {}", programs.display()))?;
         // By a binary's name cargo chooses the features of all crates, as for the tests: nothing is compiled twice.
         let mut args = vec!["build", "--bin", "octetctl", "--bin", "octet-msg"];
-        // Guests run others of these, made for them; these are made so that whoever wraps the compiler to lint sees them.
-        let guests = of_guests(root)?;
-        args.extend(guests.iter().flat_map(|name| ["--bin", name]));
+        // Guests run others of these, made for them, and no test runs benchmarks; these are made so that whoever wraps the
+        // compiler to lint sees them.
+        let mut unused = guest_programs(root)?;
+        unused.push(BENCHMARKS.to_owned());
+        args.extend(unused.iter().flat_map(|name| ["--bin", name]));
         let made = cargo(root, &args)?;
-        let people = made.iter().filter(|artifact| !guests.contains(&artifact.target.name));
+        let people = made.iter().filter(|artifact| !unused.contains(&artifact.target.name));
         for program in people.filter_map(|artifact| artifact.executable.as_ref()) {
             link(program.as_std_path(), &programs)?;
         }
@@ -82,7 +76,7 @@ impl Made {
 }
 
 /// The programs of `tests/guests`.
-fn of_guests(root: &Path) -> miette::Result<Vec<String>> {
+fn guest_programs(root: &Path) -> miette::Result<Vec<String>> {
     let folder = root.join("tests/guests/src/bin");
     let mut names = vec![];
     for entry in fs::read_dir(&folder).into_diagnostic().wrap_err(folder.display().to_string())? {
@@ -120,20 +114,9 @@ impl TestProgram {
 
 /// Cargo in the workspace at `root`, for this machine if `args` name no other.
 fn command(root: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What `cargo run` says of this program's package is in the way: crates whose build scripts look at it would be
-    // compiled again whenever it is there or not.
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(|it| OF_PACKAGE.iter().any(|prefix| it.starts_with(prefix))) {
-            command.env_remove(name);
-        }
-    }
-    command
-        .current_dir(root)
-        .args(args)
-        .args(["--locked", "--message-format=json-render-diagnostics"])
-        // Tests are of programs for this machine, whatever the builder was compiled for.
-        .env_remove("CARGO_BUILD_TARGET");
+    let mut command = host_cargo::command(root, args);
+    // Tests are of programs for this machine, whatever the builder was compiled for.
+    command.env_remove("CARGO_BUILD_TARGET");
     command
 }
 
@@ -142,27 +125,8 @@ pub fn programs(root: &Path) -> PathBuf {
     root.join(PROGRAMS)
 }
 
-/// Runs cargo, which shows its progress, and gives what it made or found made.
 fn cargo(root: &Path, args: &[&str]) -> miette::Result<Vec<Artifact>> {
-    let mut child = command(root, args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .into_diagnostic()
-        .wrap_err("cargo cannot be run")?;
-    let mut artifacts = vec![];
-    for message in
-        child.stdout.take().into_iter().flat_map(|it| Message::parse_stream(BufReader::new(it)))
-    {
-        if let Message::CompilerArtifact(artifact) = message.into_diagnostic()? {
-            artifacts.push(artifact);
-        }
-    }
-    if child.wait().into_diagnostic()?.success() {
-        Ok(artifacts)
-    } else {
-        Err(Failed(args.join(" ")).into())
-    }
+    host_cargo::build(&mut command(root, args))
 }
 
 /// A link in `folder` to `program`.

@@ -9,7 +9,7 @@ const BEGIN: &str = "<!-- costs: written by `cargo image test --write-costs` -->
 const END: &str = "<!-- end of costs -->";
 
 /// Tests that take less are not listed, in seconds.
-const MIN: u64 = 2;
+const MIN_SECONDS: u64 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
@@ -49,25 +49,26 @@ impl Costs {
     }
 
     /// What the test took when the table was written.
-    pub fn of(&self, name: &str) -> Duration {
+    pub fn get(&self, name: &str) -> Duration {
         Duration::from_secs(self.0.get(name).map_or(0, |(_, seconds)| *seconds))
     }
 
     /// Notes what it took now.
-    pub fn note(&mut self, name: &str, tier: Tier, took: Duration) {
+    pub fn record(&mut self, name: &str, tier: Tier, took: Duration) {
         self.0.insert(name.to_owned(), (tier, took.as_secs()));
     }
 
     /// Gives each test the tier that it has now, and forgets those that are not there any more.
-    pub fn keep(&mut self, now: impl Fn(&str) -> Option<Tier>) {
+    pub fn retain(&mut self, now: impl Fn(&str) -> Option<Tier>) {
         self.0.retain(|name, (tier, _)| now(name).map(|now| *tier = now).is_some());
     }
 
     /// `text` with this table in place of its own; `None` if it has no place for one.
-    pub fn written(&self, text: &str) -> Option<String> {
+    pub fn replace_table(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(BEGIN)?;
         let (_, after) = rest.split_once(END)?;
-        let mut rows: Vec<_> = self.0.iter().filter(|(_, (_, took))| *took >= MIN).collect();
+        let mut rows: Vec<_> =
+            self.0.iter().filter(|(_, (_, took))| *took >= MIN_SECONDS).collect();
         rows.sort_by_key(|(_, (tier, took))| (*tier == Tier::Long, std::cmp::Reverse(*took)));
         let mut table = String::from("| test | tier | seconds |\n|---|---|---:|\n");
         for (name, (tier, took)) in rows {
@@ -95,10 +96,10 @@ mod tests {
             "Before.\n{BEGIN}| test | tier | seconds |\n|---|---|---:|\n| `a` | long | 7 |\n{END}\nAfter.\n"
         );
         let mut costs = Costs::read(&text);
-        assert_eq!(costs.of("a"), Duration::from_secs(7));
-        costs.note("b::c", Tier::Short, Duration::from_millis(9_800));
-        costs.note("quick", Tier::Short, Duration::from_millis(400));
-        let written = costs.written(&text).unwrap();
+        assert_eq!(costs.get("a"), Duration::from_secs(7));
+        costs.record("b::c", Tier::Short, Duration::from_millis(9_800));
+        costs.record("quick", Tier::Short, Duration::from_millis(400));
+        let written = costs.replace_table(&text).unwrap();
         assert!(
             written.starts_with("Before.\n")
                 && written.ends_with("|\n<!-- end of costs -->\nAfter.\n")
@@ -106,16 +107,16 @@ mod tests {
         assert!(written.contains("| `b::c` | short | 9 |\n| `a` | long | 7 |\n"), "{written}");
         assert!(!written.contains("quick"), "{written}");
         let again = Costs::read(&written);
-        assert_eq!(again.written(&written).unwrap(), written);
-        costs.keep(|name| (name == "a").then_some(Tier::Long));
+        assert_eq!(again.replace_table(&written).unwrap(), written);
+        costs.retain(|name| (name == "a").then_some(Tier::Long));
         assert_eq!(costs, Costs::read(&text));
-        costs.keep(|_| Some(Tier::Short));
-        assert!(costs.written(&text).unwrap().contains("| `a` | short | 7 |\n"));
+        costs.retain(|_| Some(Tier::Short));
+        assert!(costs.replace_table(&text).unwrap().contains("| `a` | short | 7 |\n"));
     }
 
     #[test]
     fn a_text_without_a_table_has_none() {
         assert_eq!(Costs::read("| `a` | long | 7 |"), Costs::default());
-        assert_eq!(Costs::default().written("no place"), None);
+        assert_eq!(Costs::default().replace_table("no place"), None);
     }
 }

@@ -25,7 +25,7 @@ const PROPERTIES: &str = "PROPTEST_RNG_SEED";
 const UNPACKED: &str = "OCTET_UNPACKED";
 
 /// So many lines of why a thread panicked are repeated at the end.
-const LINES: usize = 4;
+const PANIC_LINES: usize = 4;
 
 #[derive(Debug, Clone)]
 pub struct TestJob {
@@ -81,7 +81,7 @@ impl TestJob {
     }
 
     /// Whether it boots a router and boards.
-    pub fn is_of_box(&self) -> bool {
+    pub fn needs_cluster(&self) -> bool {
         let boxes = |group: &&str| self.name.starts_with(group);
         self.test.is_some() && ["cluster::", "segments::openwrt::"].iter().any(boxes)
     }
@@ -114,18 +114,18 @@ impl TestJob {
         let began = Instant::now();
         let status = command.status().into_diagnostic().wrap_err_with(|| self.name.clone())?;
         let took = began.elapsed();
-        let mut said = vec![];
-        output.rewind().and_then(|()| output.read_to_end(&mut said)).into_diagnostic()?;
-        let mut said = String::from_utf8_lossy(&said).into_owned();
-        if let Some(why) = ended_otherwise(status) {
-            said += &why;
+        let mut bytes = vec![];
+        output.rewind().and_then(|()| output.read_to_end(&mut bytes)).into_diagnostic()?;
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some(why) = describe_signal(status) {
+            text += &why;
         }
-        Ok(JobOutcome { job: self, took, output: said, passed: status.success() })
+        Ok(JobOutcome { job: self, took, output: text, passed: status.success() })
     }
 }
 
 /// What a process that was killed does not say itself.
-fn ended_otherwise(status: ExitStatus) -> Option<String> {
+fn describe_signal(status: ExitStatus) -> Option<String> {
     use std::os::unix::process::ExitStatusExt;
     Some(format!("ended by signal {}\n", status.signal()?))
 }
@@ -133,7 +133,7 @@ fn ended_otherwise(status: ExitStatus) -> Option<String> {
 impl JobOutcome {
     /// Whether a test of the whole appliance failed by being late and by nothing else. That it says itself: what
     /// is late begins with `late: `, or is the harness's own error of that name.
-    pub fn is_late(&self) -> bool {
+    pub fn is_timeout(&self) -> bool {
         if self.passed || self.job.test.is_none() {
             return false;
         }
@@ -153,7 +153,7 @@ impl JobOutcome {
             if line.starts_with("thread '") && line.contains(" panicked at ") {
                 let why =
                     lines.clone().take_while(|it| !it.is_empty() && !it.starts_with("note: "));
-                panics.push([line].into_iter().chain(why.take(LINES)).collect());
+                panics.push([line].into_iter().chain(why.take(PANIC_LINES)).collect());
             }
         }
         panics
@@ -180,7 +180,7 @@ impl JobOutcome {
             println!("     Running {} ({seconds} s)\n{}", job.name, output.trim());
             return;
         }
-        let word = match (passed, self.is_late()) {
+        let word = match (passed, self.is_timeout()) {
             (true, _) => "ok",
             (false, true) => "late",
             (false, false) => "FAILED",
@@ -225,7 +225,7 @@ mod tests {
             (LATE.to_owned(), false, None, false),
             ("ended by signal 9\n".to_owned(), false, Some("a"), false),
         ] {
-            assert_eq!(outcome(&output, passed, test).is_late(), late, "{output}");
+            assert_eq!(outcome(&output, passed, test).is_timeout(), late, "{output}");
         }
     }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::build::{self, Built, Options};
 use crate::target::Target;
 
-use self::compile::{Made, TestProgram};
+use self::compile::{CompiledTests, TestProgram};
 use self::costs::{Costs, Tier};
 use self::job::{JobOutcome, TestJob};
 
@@ -29,10 +29,10 @@ pub use self::openwrt::{TESTS as OPENWRT, root as openwrt_root};
 const COSTS: &str = "tests/README.md";
 
 /// Characters of a line of why something failed, at the end: what was compared may be long, and stands above.
-const LONGEST_LINE: usize = 300;
+const MAX_LINE: usize = 300;
 
 /// So many tests may be late once; with more of them it is no longer chance.
-const LATE: usize = 2;
+const MAX_TIMEOUT_RETRIES: usize = 2;
 
 /// No test has this in its name.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -73,19 +73,19 @@ struct Suite {
 ///
 /// # Errors
 /// Something cannot be made or started, or no test is called like that.
-pub fn run(options: &Options, wanted: &Selection) -> miette::Result<bool> {
+pub fn run(options: &Options, selection: &Selection) -> miette::Result<bool> {
     let root = build::workspace()?.root().to_owned();
     let file = root.join(COSTS);
     let text = fs::read_to_string(&file).into_diagnostic().wrap_err(COSTS)?;
     let mut costs = Costs::read(&text);
-    let mut suite = Suite::new(wanted)?;
+    let mut suite = Suite::new(selection)?;
     let mut outcomes = vec![];
     // Two compilations side by side: each has times at which it uses one processor.
     let (jobs, left) = thread::scope(|scope| -> miette::Result<_> {
-        let images = scope.spawn(|| images(options, &compile::programs(&root), wanted.soak));
-        let made = Made::compile(&root, wanted.soak)?;
+        let images = scope.spawn(|| images(options, &compile::programs(&root), selection.soak));
+        let made = CompiledTests::compile(&root, selection.soak)?;
         suite.programs = made.programs;
-        let (mut jobs, left) = chosen(made.tests, wanted, &mut costs)?;
+        let (mut jobs, left) = select(made.tests, selection, &mut costs)?;
         // The image's end, the link of its programs, is such a time.
         while !images.is_finished()
             && let Some(at) = jobs.iter().rposition(|job| !job.needs_image())
@@ -101,34 +101,34 @@ pub fn run(options: &Options, wanted: &Selection) -> miette::Result<bool> {
 
     outcomes.extend(suite.run_all(jobs)?);
     for JobOutcome { job, took, .. } in &outcomes {
-        costs.note(&job.name, job.tier, *took);
+        costs.record(&job.name, job.tier, *took);
     }
-    let passed = suite.judge(outcomes, left)?;
-    if wanted.write_costs {
-        let text = costs.written(&text).ok_or(NoTable)?;
+    let passed = suite.report(outcomes, left)?;
+    if selection.write_costs {
+        let text = costs.replace_table(&text).ok_or(NoTable)?;
         fs::write(&file, text).into_diagnostic().wrap_err(COSTS)?;
     }
     Ok(passed)
 }
 
 /// What of `programs` is run, that which takes longest first, and how much is left to the long tier.
-fn chosen(
+fn select(
     programs: Vec<TestProgram>,
-    wanted: &Selection,
+    selection: &Selection,
     costs: &mut Costs,
 ) -> miette::Result<(Vec<TestJob>, usize)> {
     let jobs: Vec<Vec<TestJob>> =
         programs.into_iter().map(TestJob::of).collect::<Result<_, _>>()?;
     let (mut jobs, left): (Vec<TestJob>, Vec<TestJob>) =
-        jobs.into_iter().flatten().partition(|job| wanted.soak || job.tier == Tier::Short);
-    costs.keep(|name| jobs.iter().chain(&left).find(|job| job.name == name).map(|job| job.tier));
-    if let Some(filter) = &wanted.filter {
+        jobs.into_iter().flatten().partition(|job| selection.soak || job.tier == Tier::Short);
+    costs.retain(|name| jobs.iter().chain(&left).find(|job| job.name == name).map(|job| job.tier));
+    if let Some(filter) = &selection.filter {
         jobs.retain(|job| job.name.contains(filter));
         if jobs.is_empty() {
             return Err(NoTest(filter.clone()).into());
         }
     }
-    jobs.sort_by_key(|job| Reverse(costs.of(&job.name)));
+    jobs.sort_by_key(|job| Reverse(costs.get(&job.name)));
     Ok((jobs, left.len()))
 }
 
@@ -146,9 +146,9 @@ fn images(options: &Options, programs: &Path, soak: bool) -> miette::Result<Buil
 
 impl Suite {
     /// One for which nothing is made yet.
-    fn new(wanted: &Selection) -> miette::Result<Self> {
+    fn new(selection: &Selection) -> miette::Result<Self> {
         let shared = tempfile::tempdir().into_diagnostic()?;
-        let (soak, openwrt) = (wanted.soak, wanted.openwrt.clone());
+        let (soak, openwrt) = (selection.soak, selection.openwrt.clone());
         Ok(Self { built: None, programs: PathBuf::new(), shared, soak, openwrt })
     }
 
@@ -158,7 +158,7 @@ impl Suite {
         let workers = thread::available_parallelism().map_or(1, NonZero::get) + 2;
         // Guests that wait for each other are not idle, so two whole boxes side by side take longer than one after the
         // other: the first worker alone runs them.
-        let (boxes, others): (VecDeque<_>, _) = jobs.into_iter().partition(TestJob::is_of_box);
+        let (boxes, others): (VecDeque<_>, _) = jobs.into_iter().partition(TestJob::needs_cluster);
         let (boxes, others) = (Mutex::new(boxes), Mutex::new(others));
         let take = |jobs: &Mutex<VecDeque<TestJob>>| {
             jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
@@ -184,16 +184,16 @@ impl Suite {
     }
 
     /// Runs what was late once more, alone, and says how all ended.
-    fn judge(&self, outcomes: Vec<JobOutcome>, left: usize) -> miette::Result<bool> {
+    fn report(&self, outcomes: Vec<JobOutcome>, left: usize) -> miette::Result<bool> {
         let (late, mut outcomes): (Vec<_>, Vec<_>) =
-            outcomes.into_iter().partition(JobOutcome::is_late);
+            outcomes.into_iter().partition(JobOutcome::is_timeout);
         let mut flaky = vec![];
         for first in late {
             let again = first.job.clone().run(self)?;
             again.print();
             if again.passed {
                 flaky.push(first);
-            } else if again.is_late() {
+            } else if again.is_timeout() {
                 println!(
                     "test {} was late twice ... FAILED\n{}",
                     again.job.name,
@@ -209,8 +209,11 @@ impl Suite {
                 output.trim()
             );
         }
-        if flaky.len() > LATE {
-            println!("{} tests were late at first: more than {LATE} are no chance", flaky.len());
+        if flaky.len() > MAX_TIMEOUT_RETRIES {
+            println!(
+                "{} tests were late at first: more than {MAX_TIMEOUT_RETRIES} are no chance",
+                flaky.len()
+            );
         }
         let mut sum = [0; 3];
         for outcome in &outcomes {
@@ -226,9 +229,9 @@ impl Suite {
         for outcome in outcomes.iter().filter(|outcome| !outcome.passed) {
             println!("failed: {}", outcome.job.name);
             for line in outcome.panics().into_iter().flatten() {
-                println!("  {}", line.chars().take(LONGEST_LINE).collect::<String>());
+                println!("  {}", line.chars().take(MAX_LINE).collect::<String>());
             }
         }
-        Ok(flaky <= LATE && outcomes.iter().all(|outcome| outcome.passed))
+        Ok(flaky <= MAX_TIMEOUT_RETRIES && outcomes.iter().all(|outcome| outcome.passed))
     }
 }

@@ -26,7 +26,7 @@ const MACHINE: std::ops::Range<usize> = 18..20;
 pub enum RootError {
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     #[diagnostic(help("name the file that you have fetched: --openwrt ROOTFS.tar.gz"))]
-    Unread(PathBuf, io::Error),
+    Unreadable(PathBuf, io::Error),
     #[error("{path} is no .tar.gz: {error}", path = .0.display(), error = .1)]
     #[diagnostic(help(
         "take the root file system that OpenWrt publishes for x86/64, openwrt-RELEASE-x86-64-rootfs.tar.gz; an \
@@ -47,7 +47,7 @@ pub enum RootError {
 
 /// The same file by a path that holds everywhere, if it is a root file system that a guest can start.
 pub fn root(path: &Path) -> Result<PathBuf, RootError> {
-    let unread = |error| RootError::Unread(path.to_owned(), error);
+    let unread = |error| RootError::Unreadable(path.to_owned(), error);
     let absolute = path.canonicalize().map_err(unread)?;
     let file = File::open(&absolute).map_err(unread)?;
     let head = init(file).map_err(|error| RootError::NoArchive(path.to_owned(), error))?;

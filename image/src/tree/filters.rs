@@ -22,7 +22,7 @@ use crate::target::Target;
 
 /// Numbers of calls from `setxattrat` on, as all architectures have them: younger than any that a
 /// group names. `clone3` is older, but no filter can see its flags.
-const YOUNG: std::ops::Range<u32> = 463..512;
+const UNIFIED_CALLS: std::ops::Range<u32> = 463..512;
 const CLONE3: u32 = 435;
 
 /// Flags of clone(2) that make namespaces (linux/sched.h): CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC,
@@ -82,7 +82,7 @@ pub fn put<'a>(
 
 /// What is done about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum CallAction {
     Allow,
     /// Allow, if it makes no namespaces.
     Clone,
@@ -96,23 +96,24 @@ fn filter(groups: &[CallGroup], target: Target) -> seccompiler::Result<BpfProgra
         calls.extend(groups.iter().flat_map(|group| group.calls_of_x86_64()));
     }
     let clone = match groups.contains(&CallGroup::Namespaces) {
-        true => Verdict::Allow,
-        false => Verdict::Clone,
+        true => CallAction::Allow,
+        false => CallAction::Clone,
     };
-    let verdict = |call: &str| if call == "clone" { clone } else { Verdict::Allow };
-    let mut verdicts: BTreeMap<u32, Verdict> = numbers(&calls, target)?
+    let verdict = |call: &str| if call == "clone" { clone } else { CallAction::Allow };
+    let mut verdicts: BTreeMap<u32, CallAction> = numbers(&calls, target)?
         .into_iter()
         .map(|(call, number)| (number, verdict(&call)))
         .collect();
-    verdicts.extend(YOUNG.chain([CLONE3]).map(|number| (number, Verdict::Refuse(ENOSYS))));
+    verdicts
+        .extend(UNIFIED_CALLS.chain([CLONE3]).map(|number| (number, CallAction::Refuse(ENOSYS))));
 
-    let otherwise = Verdict::Refuse(EPERM);
+    let otherwise = CallAction::Refuse(EPERM);
     let mut from = BTreeMap::from([(0, otherwise)]);
     for (number, verdict) in verdicts {
         // In their order, so that this is replaced by what the next number has.
         from.extend([(number, verdict), (number + 1, otherwise)]);
     }
-    let mut ranges: Vec<(u32, Verdict)> = from.into_iter().collect();
+    let mut ranges: Vec<(u32, CallAction)> = from.into_iter().collect();
     ranges.dedup_by_key(|(_, verdict)| *verdict);
 
     let mut filter = vec![
@@ -126,12 +127,12 @@ fn filter(groups: &[CallGroup], target: Target) -> seccompiler::Result<BpfProgra
 }
 
 /// Finds the range that a number is in, each given by its first, and does what is done there.
-fn search(ranges: &[(u32, Verdict)]) -> BpfProgram {
+fn search(ranges: &[(u32, CallAction)]) -> BpfProgram {
     let (below, above) = ranges.split_at(ranges.len() / 2);
     match (below, above) {
-        ([], [(_, Verdict::Allow), ..]) => vec![bpf::end(bpf::ALLOW)],
-        ([], [(_, Verdict::Refuse(error)), ..]) => vec![bpf::end(bpf::ERROR | error)],
-        ([], [(_, Verdict::Clone), ..]) => vec![
+        ([], [(_, CallAction::Allow), ..]) => vec![bpf::end(bpf::ALLOW)],
+        ([], [(_, CallAction::Refuse(error)), ..]) => vec![bpf::end(bpf::ERROR | error)],
+        ([], [(_, CallAction::Clone), ..]) => vec![
             bpf::load(bpf::FIRST_ARGUMENT),
             bpf::skip(bpf::IF_ANY_BIT, NEW_NAMESPACES, 1),
             bpf::end(bpf::ALLOW),

@@ -9,7 +9,7 @@ use super::{Because, Clash, NodeOrigin, Tree, TreeNode};
 use crate::target::Target;
 
 /// What an image says of itself.
-pub struct Facts {
+pub struct ImageFacts {
     /// The appliance's name, its host name until it has a better one.
     pub name: String,
     pub version: String,
@@ -19,7 +19,7 @@ pub struct Facts {
 }
 
 /// Adds the generated files to `tree`.
-pub fn generate(tree: &mut Tree, facts: &Facts, because_name: &Because) -> Result<(), Clash> {
+pub fn generate(tree: &mut Tree, facts: &ImageFacts, because_name: &Because) -> Result<(), Clash> {
     let always = Because::always("every image has it");
     let mut put = |path: &str, text: String, because: &Because| {
         tree.put(
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn every_user_is_there_without_a_password() {
         let mut tree = Tree::default();
-        let facts = Facts {
+        let facts = ImageFacts {
             name: "box".into(),
             version: "1.2.3".into(),
             epoch: 7,

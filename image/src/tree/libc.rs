@@ -22,12 +22,12 @@ impl Libc {
             Some(name) if name.starts_with("ld-musl-") => Some(Self::Musl),
             Some(name) if name.starts_with("ld-linux") => Some(Self::Glibc),
             Some(_) => None,
-            None => program.needed.iter().find_map(|name| Self::named(name)),
+            None => program.needed.iter().find_map(|name| Self::from_library(name)),
         }
     }
 
     /// The one whose own library has this name.
-    fn named(library: &str) -> Option<Self> {
+    fn from_library(library: &str) -> Option<Self> {
         if library.starts_with("libc.musl-") {
             return Some(Self::Musl);
         }

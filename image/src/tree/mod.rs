@@ -19,7 +19,7 @@ use crate::digest::{FieldHasher, Sha256};
 pub use closure::check as check_closure;
 #[cfg(test)]
 pub use closure::tests::library;
-pub use generated::{Facts, generate};
+pub use generated::{ImageFacts, generate};
 pub use libc::Libc;
 pub use node::{Because, NodeContent, NodeOrigin, TreeNode};
 pub use overlay::Overlays;
@@ -38,7 +38,7 @@ pub struct Tree {
 pub enum Clash {
     #[error("{path} is there twice: from {first} and from {second}")]
     #[diagnostic(help("leave out one of them, or let an overlay replace a package's file"))]
-    Twice {
+    Duplicate {
         path: String,
         first: Box<NodeOrigin>,
         /// Who came second.
@@ -60,16 +60,16 @@ pub enum Clash {
 impl Tree {
     /// Puts `node` at the absolute `path`. The same folder may come from several packages.
     pub fn put(&mut self, path: &str, node: TreeNode) -> Result<(), Clash> {
-        self.place(path, node, false)
+        self.insert(path, node, false)
     }
 
     /// Puts `node` of an overlay at the absolute `path`, where it may replace what a package has
     /// there, or what an overlay before it has.
-    pub fn lay_over(&mut self, path: &str, node: TreeNode) -> Result<(), Clash> {
-        self.place(path, node, true)
+    pub fn overlay(&mut self, path: &str, node: TreeNode) -> Result<(), Clash> {
+        self.insert(path, node, true)
     }
 
-    fn place(&mut self, path: &str, mut node: TreeNode, over: bool) -> Result<(), Clash> {
+    fn insert(&mut self, path: &str, mut node: TreeNode, over: bool) -> Result<(), Clash> {
         self.imply_parents(path, &node)?;
         if let Some(old) = self.nodes.get(path) {
             let both_folders = matches!(old.content, NodeContent::Folder)
@@ -77,14 +77,14 @@ impl Tree {
             if both_folders {
                 let same = (old.mode, old.uid, old.gid) == (node.mode, node.uid, node.gid);
                 if !over && !old.implied {
-                    return if same { Ok(()) } else { Err(twice(path, old, &node)) };
+                    return if same { Ok(()) } else { Err(duplicate(path, old, &node)) };
                 }
             } else if over
                 && matches!(old.origin, NodeOrigin::Package { .. } | NodeOrigin::Overlay { .. })
             {
                 node.replaced = Some(Box::new(old.origin.clone()));
             } else {
-                return Err(twice(path, old, &node));
+                return Err(duplicate(path, old, &node));
             }
         }
         self.nodes.insert(path.to_owned(), node);
@@ -173,8 +173,8 @@ impl Tree {
     }
 }
 
-fn twice(path: &str, first: &TreeNode, second: &TreeNode) -> Clash {
-    Clash::Twice {
+fn duplicate(path: &str, first: &TreeNode, second: &TreeNode) -> Clash {
+    Clash::Duplicate {
         path: path.to_owned(),
         first: Box::new(first.origin.clone()),
         second: Box::new(second.origin.clone()),
@@ -217,12 +217,12 @@ mod tests {
         assert!(clash.contains("one 1") && clash.contains("two 1"), "{clash}");
         assert!(tree.put("/a/b/c", file(package("two"), "2")).is_err());
         let overlay = || NodeOrigin::Overlay { file: "overlays/common/a/b".into() };
-        tree.lay_over("/a/b", file(overlay(), "3")).unwrap();
+        tree.overlay("/a/b", file(overlay(), "3")).unwrap();
         assert!(
             matches!(&tree.get("/a/b").unwrap().replaced, Some(origin) if **origin == package("one"))
         );
         tree.put("/g", file(NodeOrigin::Generated, "4")).unwrap();
-        assert!(tree.lay_over("/g", file(overlay(), "5")).is_err());
+        assert!(tree.overlay("/g", file(overlay(), "5")).is_err());
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub enum OverlayError {
     /// A name or a kind of file that an image cannot have.
     #[error("{0} cannot be in an image")]
     #[diagnostic(help("overlays are regular files and symbolic links with plain names"))]
-    Unfit(PathBuf),
+    Unsupported(PathBuf),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Wrong(#[from] Box<FileError>),
@@ -153,7 +153,7 @@ impl Overlays {
         for folder in &self.layout.folders {
             let node =
                 TreeNode::folder(folder.mode.0, origin(), Because::always("every image has it"));
-            tree.lay_over(folder.path.as_str(), node)?;
+            tree.overlay(folder.path.as_str(), node)?;
         }
         for link in &self.layout.links {
             let node = TreeNode::link(
@@ -161,10 +161,10 @@ impl Overlays {
                 origin(),
                 Because::always("every image has it"),
             );
-            tree.lay_over(link.path.as_str(), node)?;
+            tree.overlay(link.path.as_str(), node)?;
         }
         for file in &self.files {
-            tree.lay_over(&file.path, file.node.clone())?;
+            tree.overlay(&file.path, file.node.clone())?;
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ fn walk(
             walk(root, layer, &path, files)?;
             continue;
         }
-        let unfit = || OverlayError::Unfit(path.clone());
+        let unfit = || OverlayError::Unsupported(path.clone());
         let inside = path.strip_prefix(layer).ok().and_then(Path::to_str).ok_or_else(unfit)?;
         let inside = ImagePath::try_from(format!("/{inside}")).map_err(|_| unfit())?;
         let file =

@@ -47,7 +47,7 @@ pub fn put(tree: &mut Tree, records: &[PackageRecord], world: &[&str]) -> Result
                 let because = "scanners find here what is of Debian's package";
                 let because = Because::always(format!("{because} {}", record.name));
                 let path = format!("{STATUS}/{}", record.name);
-                let sums = sums(tree, &origin, md5sums);
+                let sums = filter_md5sums(tree, &origin, md5sums);
                 if !sums.is_empty() {
                     files.push((format!("{path}.md5sums"), sums, because.clone()));
                 }
@@ -81,7 +81,7 @@ fn apk(tree: &Tree, origin: &NodeOrigin, text: &str) -> String {
             }
             Some(("M", _)) => has_folder,
             Some(("R", name)) => {
-                has_file = has(tree, origin, &format!("{folder}/{name}"));
+                has_file = owns(tree, origin, &format!("{folder}/{name}"));
                 has_file
             }
             Some(("a" | "Z", _)) => has_file,
@@ -100,14 +100,14 @@ fn is_folder(tree: &Tree, path: &str) -> bool {
 }
 
 /// The lines of `md5sums` (deb-md5sums(5)) for files that have this `origin`.
-fn sums(tree: &Tree, origin: &NodeOrigin, md5sums: &str) -> String {
+fn filter_md5sums(tree: &Tree, origin: &NodeOrigin, md5sums: &str) -> String {
     let is_left =
-        |line: &&str| line.split_once("  ").is_some_and(|(_, path)| has(tree, origin, path));
+        |line: &&str| line.split_once("  ").is_some_and(|(_, path)| owns(tree, origin, path));
     md5sums.lines().filter(is_left).map(|line| format!("{line}\n")).collect()
 }
 
 /// Whether the file at `path` is of the package `origin`, or instead of one of its.
-fn has(tree: &Tree, origin: &NodeOrigin, path: &str) -> bool {
+fn owns(tree: &Tree, origin: &NodeOrigin, path: &str) -> bool {
     let node = tree.get(&format!("/{}", path.trim_start_matches('/')));
     node.is_some_and(|node| {
         let of_it = node.origin == *origin || node.replaced.as_deref() == Some(origin);
@@ -135,7 +135,7 @@ mod tests {
         tree.put("/top", file(package("one"))).unwrap();
         tree.put("/lib/m/other", file(package("two"))).unwrap();
         let overlay = NodeOrigin::Overlay { file: "overlays/common/lib/m/over".into() };
-        tree.lay_over("/lib/m/over", file(overlay)).unwrap();
+        tree.overlay("/lib/m/over", file(overlay)).unwrap();
         tree
     }
 
@@ -182,7 +182,7 @@ mod tests {
         #[test]
         fn never_panics(lines in prop::collection::vec("[PVFRMaZ]:\\PC{0,20}", 0..20)) {
             let _ = apk(&tree(), &package("one"), &lines.join("\n"));
-            let _ = sums(&tree(), &package("one"), &lines.join("  "));
+            let _ = filter_md5sums(&tree(), &package("one"), &lines.join("  "));
         }
     }
 }

@@ -15,10 +15,10 @@ use crate::appliance_file::{ApplianceFile, nearest_hint};
 use crate::target::Target;
 
 /// PID 1's own units, by their files in `init/`.
-const OF_INIT: [&str; 5] = ["data", "first-modules", "modules", PORT, SLOT];
+const INIT_UNITS: [&str; 5] = ["data", "first-modules", "modules", PORT, SLOT];
 
 /// Services whose folders stand beside `services/`.
-const BESIDE: [&str; 1] = ["netd"];
+const TOP_LEVEL_SERVICES: [&str; 1] = ["netd"];
 
 /// The one that ends the counting of tries.
 const SLOT: &str = "slot";
@@ -40,7 +40,7 @@ pub struct ImageUnit {
 #[derive(Debug, Clone)]
 pub struct OwnerProgram {
     /// The file, as `appliance.toml` names it.
-    pub named: String,
+    pub file: String,
     pub bytes: Vec<u8>,
 }
 
@@ -53,13 +53,13 @@ pub struct ImageUnits {
 impl ImageUnits {
     /// Reads the units that `appliance` names and checks that they fit together.
     pub fn load(root: &Path, appliance: &ApplianceFile) -> Result<Self, Box<FileError>> {
-        let mut all = Self::of_init(root)?;
+        let mut all = Self::init_units(root)?;
         for name in &appliance.appliance.image.services {
             let (span, name) = (name.span(), name.get_ref().as_str());
             let folder = folder(name);
             let file = format!("{folder}/unit.toml");
             let text = fs::read_to_string(root.join(&file)).map_err(|_| {
-                let known = known(root);
+                let known = known_services(root);
                 let near = nearest(name, known.iter().map(String::as_str));
                 let hint = nearest_hint(&near, &format!("add {file}, or leave it out"));
                 appliance.error(span.clone(), format!("there is no service `{name}`"), hint)
@@ -87,14 +87,14 @@ impl ImageUnits {
                 .map_err(|error| unreadable(&service.path, error))?;
             let file = service.unit.get_ref().display().to_string();
             let mut source = UnitSource::parse(file, text)?;
-            source.of_owner = true;
+            source.owner_supplied = true;
             let because = appliance.because(&span, "service", source.unit.name.as_str());
-            let named = service.path.get_ref().display().to_string();
-            all.push(ImageUnit { source, because, owner: Some(OwnerProgram { named, bytes }) });
+            let file = service.path.get_ref().display().to_string();
+            all.push(ImageUnit { source, because, owner: Some(OwnerProgram { file, bytes }) });
         }
-        Self::good_once_ready(&mut all, appliance)?;
-        Self::settings_first(&mut all);
-        Self::port_last(&mut all);
+        Self::set_slot_needs(&mut all, appliance)?;
+        Self::start_after_config(&mut all);
+        Self::stop_port_last(&mut all);
         for ImageUnit { source, .. } in &mut all {
             let unit = &mut source.unit;
             // A target has nothing to filter.
@@ -106,15 +106,18 @@ impl ImageUnits {
         let mut slots: Vec<_> = all.into_iter().map(Some).collect();
         let order = start_order(&sources)?;
         let mut all: Vec<_> = order.into_iter().filter_map(|index| slots[index].take()).collect();
-        Self::place(&mut all, appliance)?;
+        Self::apply_placement(&mut all, appliance)?;
         Ok(Self { all })
     }
 
     /// Units that boards name run there, and nowhere else.
-    fn place(all: &mut [ImageUnit], appliance: &ApplianceFile) -> Result<(), Box<FileError>> {
+    fn apply_placement(
+        all: &mut [ImageUnit],
+        appliance: &ApplianceFile,
+    ) -> Result<(), Box<FileError>> {
         let units = all.iter().map(|placed| &placed.source.unit);
-        let said = (appliance.file.as_str(), appliance.text.as_str());
-        let mut placement = placement(&appliance.appliance.board, units, said)?;
+        let source = (appliance.file.as_str(), appliance.text.as_str());
+        let mut placement = placement(&appliance.appliance.board, units, source)?;
         for ImageUnit { source, .. } in all {
             source.unit.boards = placement.remove(&source.unit.name);
         }
@@ -122,14 +125,14 @@ impl ImageUnits {
     }
 
     /// Units that no file of the workspace names, in start order.
-    pub fn of(sources: Vec<UnitSource>) -> Self {
+    pub fn from_sources(sources: Vec<UnitSource>) -> Self {
         let because = Because::always("a benchmark runs it");
         let place = |source| ImageUnit { source, because: because.clone(), owner: None };
         Self { all: sources.into_iter().map(place).collect() }
     }
 
     /// PID 1's own units: they stand beside it and are in every image.
-    fn of_init(root: &Path) -> Result<Vec<ImageUnit>, Box<FileError>> {
+    fn init_units(root: &Path) -> Result<Vec<ImageUnit>, Box<FileError>> {
         let read = |name: &&str| {
             let file = format!("init/{name}.unit.toml");
             let text = fs::read_to_string(root.join(&file)).map_err(|error| {
@@ -139,33 +142,33 @@ impl ImageUnits {
             let source = UnitSource::parse(file, text)?;
             Ok(ImageUnit { source, because: Because::always("PID 1 runs it"), owner: None })
         };
-        OF_INIT.iter().map(read).collect()
+        INIT_UNITS.iter().map(read).collect()
     }
 
     /// Who reads settings starts when it is known which are in force, or that nobody says so.
-    fn settings_first(all: &mut [ImageUnit]) {
+    fn start_after_config(all: &mut [ImageUnit]) {
         let mut units = all.iter().map(|placed| &placed.source.unit.name);
         let Some(config) = units.find(|name| name.as_str() == CONFIG).cloned() else { return };
         for ImageUnit { source, .. } in all {
             let unit = &source.unit;
             if !unit.config.is_empty() && !unit.after.contains(&config) {
-                source.come_after(config.clone());
+                source.add_after(config.clone());
             }
         }
     }
 
     /// All others are stopped before the control port, where somebody may watch that.
-    fn port_last(all: &mut [ImageUnit]) {
+    fn stop_port_last(all: &mut [ImageUnit]) {
         let mut units = all.iter().map(|placed| &placed.source.unit.name);
         let Some(port) = units.find(|name| name.as_str() == PORT).cloned() else { return };
         for ImageUnit { source, .. } in all.iter_mut().filter(|it| it.source.unit.name != port) {
-            source.come_after(port.clone());
+            source.add_after(port.clone());
         }
     }
 
     /// The slot is good once every base unit is ready, and those that `[health]` names: the unit that
     /// says so needs them all.
-    fn good_once_ready(
+    fn set_slot_needs(
         all: &mut [ImageUnit],
         appliance: &ApplianceFile,
     ) -> Result<(), Box<FileError>> {
@@ -189,13 +192,13 @@ impl ImageUnits {
         }
         let slot = all.iter_mut().find(|unit| unit.source.unit.name.as_str() == SLOT);
         if let Some(slot) = slot {
-            needed.into_iter().for_each(|name| slot.source.need(name));
+            needed.into_iter().for_each(|name| slot.source.add_need(name));
         }
         Ok(())
     }
 
     /// Names of Octet's own services among them.
-    pub fn own(&self) -> impl Iterator<Item = &ImageUnit> {
+    pub fn octet_units(&self) -> impl Iterator<Item = &ImageUnit> {
         self.all.iter().filter(|unit| {
             let exec = unit.source.unit.exec.as_ref();
             unit.owner.is_none() && exec.is_none_or(|exec| exec.as_str() != INIT_PROGRAM)
@@ -261,17 +264,17 @@ impl ImageUnits {
 
 /// The folder of the service `name`.
 fn folder(name: &str) -> String {
-    if BESIDE.contains(&name) { name.to_owned() } else { format!("services/{name}") }
+    if TOP_LEVEL_SERVICES.contains(&name) { name.to_owned() } else { format!("services/{name}") }
 }
 
 /// Services that have a unit.
-fn known(root: &Path) -> Vec<String> {
+fn known_services(root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root.join("services")) else { return vec![] };
     let mut names: Vec<_> = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.path().join("unit.toml").is_file())
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .chain(BESIDE.map(str::to_owned))
+        .chain(TOP_LEVEL_SERVICES.map(str::to_owned))
         .collect();
     names.sort();
     names

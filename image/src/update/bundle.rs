@@ -9,7 +9,7 @@ use octet_bundle::{BundleHead, Manifest, SlotFile, SlotName};
 use super::error::UpdateError;
 use super::image::ImageSlot;
 use super::pack::pack;
-use super::{PATCHES, SIGNATURE, SIGNED};
+use super::{PATCHES, SIGNATURE, SIGNED_MANIFEST};
 use crate::output::file;
 
 /// Puts the signed slot `name` of the image in `folder` into the file `to`. Returns its size.
@@ -24,7 +24,7 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
             help: "sign the image first: `cargo image sign --key FILE`",
         })
     };
-    let [signed, signature] = [SIGNED, SIGNATURE].map(|name| folder.join(name));
+    let [signed, signature] = [SIGNED_MANIFEST, SIGNATURE].map(|name| folder.join(name));
     let head = BundleHead { signature: read(&signature)?, manifest: read(&signed)? };
     let slot = ImageSlot::read(disk, name)?;
     let wrong = |problem: String| UpdateError::Image { path: signed.clone(), problem };
@@ -34,11 +34,13 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
         .all(|kind| manifest.files.get(kind).sha256 == slot.manifest.files.get(kind).sha256);
     if manifest.slot != *name || !is_same {
         let (signed, built) = (manifest.slot.to_string(), name.to_string());
-        return Err(UpdateError::OtherImage { path: folder.join(SIGNED), signed, built }.into());
+        return Err(
+            UpdateError::OtherImage { path: folder.join(SIGNED_MANIFEST), signed, built }.into()
+        );
     }
     let bytes = head.render().map_err(|error| wrong(error.to_string()))?;
     let patches = read(&folder.join(PATCHES))?;
-    if head.place(&manifest, SlotFile::Linux) != (bytes.len() + patches.len()) as u64 {
+    if head.file_offset(&manifest, SlotFile::Linux) != (bytes.len() + patches.len()) as u64 {
         return Err(wrong("its patches are not those that were signed".into()).into());
     }
     file::write_with(to, |mut file| {

@@ -30,7 +30,7 @@ pub enum UpdateError {
     /// There is a key already.
     #[error("{} is there already, and is not overwritten", .0.display())]
     #[diagnostic(help("name another file, or move that one away if it is no key in use"))]
-    KeyThere(PathBuf),
+    KeyExists(PathBuf),
     /// Sequence or floor make no sense.
     #[error("{0}")]
     #[diagnostic(help(

@@ -24,7 +24,7 @@ pub fn make_key(path: &Path, password: bool) -> miette::Result<(PathBuf, String)
     let public = public_path(path);
     for file in [path, &public] {
         if file.exists() {
-            return Err(UpdateError::KeyThere(file.to_owned()).into());
+            return Err(UpdateError::KeyExists(file.to_owned()).into());
         }
     }
     let key = |why| UpdateError::Key {
@@ -33,7 +33,10 @@ pub fn make_key(path: &Path, password: bool) -> miette::Result<(PathBuf, String)
         help: "give the same password two times; --no-password makes a key without one",
     };
     if password {
-        terminal(path, "run this in a terminal; or --no-password makes a key without a password")?;
+        check_terminal(
+            path,
+            "run this in a terminal; or --no-password makes a key without a password",
+        )?;
     }
     let pair = match password {
         true => KeyPair::generate_encrypted_keypair(None),
@@ -66,14 +69,17 @@ pub fn secret_key(path: &Path) -> Result<SecretKey, UpdateError> {
     match SecretKey::from_unencrypted_box(parsed()?) {
         Ok(secret) => Ok(secret),
         Err(_) => {
-            terminal(path, "run this in a terminal; a key without a password is asked for none")?;
+            check_terminal(
+                path,
+                "run this in a terminal; a key without a password is asked for none",
+            )?;
             SecretKey::from_box(parsed()?, None).map_err(key)
         }
     }
 }
 
 /// Sees that a password can be asked for: at the terminal itself, whatever standard input is.
-fn terminal(path: &Path, help: &'static str) -> Result<(), UpdateError> {
+fn check_terminal(path: &Path, help: &'static str) -> Result<(), UpdateError> {
     let found = File::options().read(true).write(true).open("/dev/tty").map(drop);
     found.map_err(|_| UpdateError::NoTerminal { path: path.to_owned(), help })
 }

@@ -13,7 +13,7 @@ pub use key::make_key;
 pub use sign::{ReleaseInfo, sign};
 
 /// What is signed, beside the image that it is of.
-pub const SIGNED: &str = "update.json";
+pub const SIGNED_MANIFEST: &str = "update.json";
 
 pub const SIGNATURE: &str = "update.json.minisig";
 
@@ -24,4 +24,4 @@ pub const PATCHES: &str = "update.patches";
 pub const BUNDLE: &str = "octet.update";
 
 /// All that lies beside an image only once somebody has signed it.
-pub const BY_SIGNING: [&str; 4] = [SIGNED, SIGNATURE, PATCHES, BUNDLE];
+pub const SIGNING_OUTPUTS: [&str; 4] = [SIGNED_MANIFEST, SIGNATURE, PATCHES, BUNDLE];

@@ -17,7 +17,7 @@ const LEVEL: i32 = 19;
 ///
 /// # Errors
 /// It cannot be read, or is no update.
-pub fn files_of(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
+pub fn read_update(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
     let help = "name a file that `cargo image bundle` has made";
     let unreadable = |why| UpdateError::Read { path: path.to_owned(), why, help };
     let wrong = |problem: String| unreadable(io::Error::other(problem));
@@ -26,7 +26,7 @@ pub fn files_of(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
     let manifest = Manifest::parse(&head.manifest).map_err(|error| wrong(error.to_string()))?;
     let mut files = vec![];
     for kind in SlotFile::ALL {
-        let start = usize::try_from(head.place(&manifest, kind)).unwrap_or(usize::MAX);
+        let start = usize::try_from(head.file_offset(&manifest, kind)).unwrap_or(usize::MAX);
         let mut rest = bytes.get(start..).unwrap_or_default();
         let mut content = vec![];
         for chunk in &manifest.files.get(kind).chunks {

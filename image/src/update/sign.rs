@@ -11,7 +11,7 @@ use super::error::UpdateError;
 use super::image::ImageSlot;
 use super::key::secret_key;
 use super::pack::pack;
-use super::{PATCHES, SIGNATURE, SIGNED, patch};
+use super::{PATCHES, SIGNATURE, SIGNED_MANIFEST, patch};
 use crate::output::file;
 
 /// What its owner says of a release.
@@ -39,21 +39,21 @@ pub fn sign(
 ) -> miette::Result<(Manifest, [PathBuf; 2])> {
     let secret = secret_key(key)?;
     let slot = ImageSlot::read(disk, name)?;
-    let packed = packed(&slot)?;
+    let packed = packed_manifest(&slot)?;
     let mut patches = vec![];
     for path in &release.from {
         patches.extend(
-            patch::patches(&patch::files_of(path)?, &packed, &slot.files).into_diagnostic()?,
+            patch::patches(&patch::read_update(path)?, &packed, &slot.files).into_diagnostic()?,
         );
     }
     let listed = patches.iter().map(|(patch, _)| *patch).collect();
     let manifest = Manifest { patches: listed, ..packed };
-    let manifest = released(manifest, release, SystemTime::now())?;
+    let manifest = release_manifest(manifest, release, SystemTime::now())?;
     let signed = manifest.render();
     let trusted = format!("octet {} {} sequence {}", manifest.target, name, manifest.sequence);
     let signature = minisign::sign(None, &secret, Cursor::new(&signed), Some(&trusted), None)
         .into_diagnostic()?;
-    let paths = [folder.join(SIGNED), folder.join(SIGNATURE)];
+    let paths = [folder.join(SIGNED_MANIFEST), folder.join(SIGNATURE)];
     // Together they are whole only if the signature is written last.
     file::remove(&paths[1])?;
     let patches: Vec<u8> = patches.into_iter().flat_map(|(_, bytes)| bytes).collect();
@@ -64,7 +64,7 @@ pub fn sign(
 }
 
 /// The manifest with the sizes that chunks have in a bundle.
-fn packed(slot: &ImageSlot) -> miette::Result<Manifest> {
+fn packed_manifest(slot: &ImageSlot) -> miette::Result<Manifest> {
     let mut manifest = slot.manifest.clone();
     let of = [&mut manifest.files.linux, &mut manifest.files.initrd];
     for (file, content) in of.into_iter().zip(&slot.files) {
@@ -78,7 +78,7 @@ fn packed(slot: &ImageSlot) -> miette::Result<Manifest> {
     Ok(manifest)
 }
 
-fn released(
+fn release_manifest(
     image: Manifest,
     release: &ReleaseInfo,
     now: SystemTime,
@@ -93,5 +93,5 @@ fn released(
     }
     let sequence = release.sequence.unwrap_or(now.max(image.sequence + 1));
     let floor = release.floor.unwrap_or(image.floor);
-    Manifest { sequence, floor, ..image }.checked().map_err(wrong)
+    Manifest { sequence, floor, ..image }.validated().map_err(wrong)
 }

@@ -25,7 +25,7 @@ pub enum FileDifference {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Same {
+pub struct ComparedTotals {
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
@@ -39,14 +39,14 @@ pub fn compare(
     first: &Path,
     second: &Path,
     left_out: &[&str],
-) -> io::Result<Result<Same, FileDifference>> {
+) -> io::Result<Result<ComparedTotals, FileDifference>> {
     let files = |folder| {
         let mut files = files(folder)?;
         files.retain(|file| left_out.iter().all(|name| file != Path::new(name)));
         io::Result::Ok(files)
     };
     let (ours, theirs) = (files(first)?, files(second)?);
-    let mut same = Same::default();
+    let mut same = ComparedTotals::default();
     for file in ours.union(&theirs) {
         let file = file.clone();
         if !ours.contains(&file) || !theirs.contains(&file) {
@@ -54,7 +54,7 @@ pub fn compare(
             return Ok(Err(FileDifference::Missing { file, in_first }));
         }
         match first_difference(&first.join(&file), &second.join(&file))? {
-            Ok(bytes) => same = Same { files: same.files + 1, bytes: same.bytes + bytes },
+            Ok(bytes) => same = ComparedTotals { files: same.files + 1, bytes: same.bytes + bytes },
             Err(at) => return Ok(Err(FileDifference::Content { file, at })),
         }
     }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_flipped_byte_is_found() {
         let (_folder, [first, second]) = folders();
-        let same = Same { files: 3, bytes: 700_014 };
+        let same = ComparedTotals { files: 3, bytes: 700_014 };
         assert_eq!(compare(&first, &second, &[]).unwrap(), Ok(same));
         for at in [0, 262_143, 262_144, 699_999] {
             let mut bytes = vec![7; 700_000];
@@ -189,7 +189,7 @@ mod tests {
         fs::write(first.join("update.json"), "signed").unwrap();
         let missing = FileDifference::Missing { file: "update.json".into(), in_first: false };
         assert_eq!(compare(&first, &second, &[]).unwrap(), Err(missing));
-        let same = Same { files: 3, bytes: 700_014 };
+        let same = ComparedTotals { files: 3, bytes: 700_014 };
         assert_eq!(compare(&first, &second, &["update.json"]).unwrap(), Ok(same));
         // One of that name elsewhere is another file.
         fs::write(first.join("boot/update.json"), "").unwrap();

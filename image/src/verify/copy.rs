@@ -10,21 +10,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Permissions that are left when the umask is 077.
-const OWNER: u32 = 0o700;
+const OWNER_BITS: u32 = 0o700;
 
 /// Folders of the workspace that hold only what was built from it.
-const BUILT: [&str; 2] = ["target", "out"];
+const BUILD_FOLDERS: [&str; 2] = ["target", "out"];
 
 /// The files of the workspace at `root`, in order: what git lists, with what is not committed yet
 /// and not ignored; without git all but what was built.
 pub fn files(root: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = match listed(root) {
+    let mut files = match git_files(root) {
         Some(files) => files,
         None => {
             let mut files = vec![];
             for entry in fs::read_dir(root)?.collect::<io::Result<Vec<_>>>()? {
                 let name = entry.file_name();
-                if name != ".git" && BUILT.iter().all(|built| name != *built) {
+                if name != ".git" && BUILD_FOLDERS.iter().all(|built| name != *built) {
                     walk(root, Path::new(&name), &mut files)?;
                 }
             }
@@ -36,7 +36,7 @@ pub fn files(root: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// What git lists, if it knows the workspace. What was deleted and is still listed is left out.
-fn listed(root: &Path) -> Option<Vec<PathBuf>> {
+fn git_files(root: &Path) -> Option<Vec<PathBuf>> {
     let args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let output = Command::new("git")
         .current_dir(root)
@@ -75,7 +75,7 @@ pub fn copy(from: &Path, files: &[PathBuf], to: &Path) -> io::Result<()> {
             symlink(fs::read_link(&source)?, &target)?;
         } else {
             fs::copy(&source, &target)?;
-            let mode = metadata.permissions().mode() & OWNER;
+            let mode = metadata.permissions().mode() & OWNER_BITS;
             fs::set_permissions(&target, Permissions::from_mode(mode))?;
         }
     }
@@ -83,7 +83,7 @@ pub fn copy(from: &Path, files: &[PathBuf], to: &Path) -> io::Result<()> {
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(OWNER).create(folder)
+    fs::DirBuilder::new().recursive(true).mode(OWNER_BITS).create(folder)
 }
 
 /// How many folders with `files` there are, and how many of them list their entries in another

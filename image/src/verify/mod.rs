@@ -9,11 +9,11 @@
 //! library does not have while rustc's allocator (jemalloc) holds its lock, the dynamic linker
 //! allocates for the error, and rustc waits for itself for ever.
 
-mod again;
 mod compare;
 pub mod copy;
 mod other_host;
-mod place;
+mod rebuild;
+mod scratch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,20 +23,20 @@ use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use crate::build::{Built, Options, workspace};
 use crate::steps::Steps;
 use crate::store::InputStore;
-use crate::update::BY_SIGNING;
-use again::SecondBuild;
-use compare::{FileDifference, Same, compare};
+use crate::update::SIGNING_OUTPUTS;
+use compare::{ComparedTotals, FileDifference, compare};
 use other_host::OtherHost;
-use place::ScratchFolders;
+use rebuild::SecondBuild;
+use scratch::ScratchFolders;
 
 /// Of the paths in the image that differ, so many are shown.
-const SHOWN: usize = 12;
+const MAX_SHOWN: usize = 12;
 
 /// The second build is not what it has to be.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum VerifyError {
     /// It gave other bytes.
-    #[error("a second build gives other bytes: {what}{}", listed(paths))]
+    #[error("a second build gives other bytes: {what}{}", format_list(paths))]
     #[diagnostic(help(
         "both builds are kept: {} and {}; something in the build depends on one of:\n{}",
         first.display(), second.display(), varied.join("\n")
@@ -83,9 +83,9 @@ pub enum VerifyExtent {
     Composition,
 }
 
-fn listed(paths: &[String]) -> String {
-    let more = paths.len().saturating_sub(SHOWN);
-    let mut text: String = paths.iter().take(SHOWN).map(|path| format!("\n  {path}")).collect();
+fn format_list(paths: &[String]) -> String {
+    let more = paths.len().saturating_sub(MAX_SHOWN);
+    let mut text: String = paths.iter().take(MAX_SHOWN).map(|path| format!("\n  {path}")).collect();
     if more > 0 {
         text += &format!("\n  and {more} more");
     }
@@ -94,16 +94,16 @@ fn listed(paths: &[String]) -> String {
 
 /// What is said of two builds that give the same bytes.
 pub struct Verified {
-    same: Same,
+    same: ComparedTotals,
     compiled: String,
     varied: Vec<String>,
-    not: Vec<String>,
+    unvaried: Vec<String>,
 }
 
 impl Verified {
     /// For a person: what was the same although something was different.
     pub fn text(&self, built: &Built) -> String {
-        let Same { files, bytes } = self.same;
+        let ComparedTotals { files, bytes } = self.same;
         let mut text = format!(
             "{}: {files} files, {bytes} bytes, the same in a second build ({})\n",
             built.folder.display(),
@@ -112,7 +112,7 @@ impl Verified {
         for line in &self.varied {
             text += &format!("  different there: {line}\n");
         }
-        for line in &self.not {
+        for line in &self.unvaried {
             text += &format!("  the same there: {line}\n");
         }
         text.trim_end().to_owned()
@@ -126,23 +126,24 @@ impl Verified {
 pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette::Result<Verified> {
     let root = workspace()?.root().to_owned();
     let steps = Steps::new();
-    let place = ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
-    let (there, varied, not) = prepare(&root, &place, &steps)?;
+    let scratch =
+        ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
+    let (host, varied, unvaried) = prepare(&root, &scratch, &steps)?;
     if extent == VerifyExtent::Composition {
-        place.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
+        scratch.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
     } else if !options.offline {
-        again::fetch(&place.copy, options.target.triple())?;
+        rebuild::fetch(&scratch.copy, options.target.triple())?;
     }
-    let out = place.rest.path().join("out");
-    let said = match again::run(&there, &place, &out, &root, options, &steps)? {
-        SecondBuild::Well(said) => said,
-        SecondBuild::Badly => {
-            let copy = place.copy.clone();
-            place.keep();
+    let out = scratch.rest.path().join("out");
+    let output = match rebuild::run(&host, &scratch, &out, &root, options, &steps)? {
+        SecondBuild::Succeeded(output) => output,
+        SecondBuild::Failed => {
+            let copy = scratch.copy.clone();
+            scratch.keep();
             return Err(VerifyError::Failed { copy }.into());
         }
     };
-    let compiled = match (extent, again::compiled(&said)) {
+    let compiled = match (extent, rebuild::compile_summary(&output)) {
         (VerifyExtent::All, Some(compiled)) => compiled,
         (VerifyExtent::All, None) => return Err(VerifyError::NothingCompiled.into()),
         (VerifyExtent::Composition, None) => {
@@ -153,44 +154,45 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
     let (first, second) = (built.folder.clone(), out.join(options.target.name()));
     let step = steps.start("compare", "both builds");
     // Whoever has signed the first one did so after it was built.
-    let difference = match compare(&first, &second, &BY_SIGNING).into_diagnostic()? {
+    let difference = match compare(&first, &second, &SIGNING_OUTPUTS).into_diagnostic()? {
         Ok(same) => {
             step.done(&format!("{} files, {} bytes: the same", same.files, same.bytes));
-            return Ok(Verified { same, compiled, varied, not });
+            return Ok(Verified { same, compiled, varied, unvaried });
         }
         Err(difference) => difference,
     };
     let manifest = |folder: &Path| fs::read(folder.join("manifest.json")).unwrap_or_default();
     let paths = compare::paths(&manifest(&first), &manifest(&second));
-    place.keep();
-    Err(VerifyError::Differs { what: what(&difference), paths, first, second, varied }.into())
+    scratch.keep();
+    Err(VerifyError::Differs { what: describe(&difference), paths, first, second, varied }.into())
 }
 
 /// Makes the copy of the workspace at `root` and the other host; tells what is different there,
 /// and what is not.
 fn prepare(
     root: &Path,
-    place: &ScratchFolders,
+    scratch: &ScratchFolders,
     steps: &Steps,
 ) -> miette::Result<(OtherHost, Vec<String>, Vec<String>)> {
     let step = steps.start("copy", "the workspace");
-    let copied = place.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
+    let copied = scratch.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
     let store = InputStore::open(true)?;
-    let there = OtherHost::new(&place.rest.path().join("host"), store.root()).into_diagnostic()?;
-    let (mut varied, mut not) = there
+    let there =
+        OtherHost::new(&scratch.rest.path().join("host"), store.root()).into_diagnostic()?;
+    let (mut varied, mut unvaried) = there
         .differences()
         .into_diagnostic()
         .wrap_err("no program can be run as on another host")?;
-    varied.insert(0, format!("path: {}, not {}", place.copy.display(), root.display()));
-    let (folders, reordered) = copy::reordered(root, &place.copy, &copied);
+    varied.insert(0, format!("path: {}, not {}", scratch.copy.display(), root.display()));
+    let (folders, reordered) = copy::reordered(root, &scratch.copy, &copied);
     let order = format!("order of directory entries: in {reordered} of {folders} folders");
-    let list = if reordered > 0 { &mut varied } else { &mut not };
+    let list = if reordered > 0 { &mut varied } else { &mut unvaried };
     list.push(order);
-    step.done(&format!("{} files to {}", copied.len(), place.copy.display()));
-    Ok((there, varied, not))
+    step.done(&format!("{} files to {}", copied.len(), scratch.copy.display()));
+    Ok((there, varied, unvaried))
 }
 
-fn what(difference: &FileDifference) -> String {
+fn describe(difference: &FileDifference) -> String {
     match difference {
         FileDifference::Missing { file, in_first: true } => {
             format!("only the second one has {}", file.display())
@@ -212,7 +214,7 @@ mod tests {
     fn says_what_differs_and_where_it_is() {
         let content = FileDifference::Content { file: "boot/initrd".into(), at: 17 };
         let error = VerifyError::Differs {
-            what: what(&content),
+            what: describe(&content),
             paths: (0..20).map(|n| format!("root: /bin/{n}: sha256")).collect(),
             first: "/first".into(),
             second: "/second".into(),

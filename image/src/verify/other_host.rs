@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use octet_machine::find_program;
 
 /// How far ahead its clock is, in the words of date(1).
-const LATER: &str = "400 days";
+const CLOCK_OFFSET: &str = "400 days";
 
 const NAME: &str = "another-host";
 
@@ -41,8 +41,10 @@ impl OtherHost {
         fs::create_dir_all(&tools)?;
         for name in COMPILERS {
             if let Some(program) = find_program(name) {
-                let text =
-                    format!("#!/bin/sh\nexec datefudge \"{LATER}\" {} \"$@\"\n", quoted(&program));
+                let text = format!(
+                    "#!/bin/sh\nexec datefudge \"{CLOCK_OFFSET}\" {} \"$@\"\n",
+                    quoted(&program)
+                );
                 fs::write(tools.join(name), text)?;
                 fs::set_permissions(tools.join(name), Permissions::from_mode(0o700))?;
             }
@@ -53,7 +55,7 @@ impl OtherHost {
         let options: [&'static [&'static str]; 2] = [&["--uts"], &["--uts", "--map-root-user"]];
         Ok(Self {
             cpu: first_cpu()?,
-            name: options.into_iter().find(|options| may_rename(options)),
+            name: options.into_iter().find(|options| can_set_hostname(options)),
             environment: vec![
                 ("PATH", path),
                 ("HOME", home.into()),
@@ -80,7 +82,7 @@ impl OtherHost {
             script += &format!("echo {NAME} > /proc/sys/kernel/hostname; ");
         }
         script += "exec datefudge \"$0\" \"$@\"";
-        command.args(["sh", "-c", &script, LATER]).arg(program);
+        command.args(["sh", "-c", &script, CLOCK_OFFSET]).arg(program);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         for name in ["CARGO_TARGET_DIR", "XDG_CACHE_HOME"] {
             command.env_remove(name);
@@ -126,12 +128,12 @@ fn probe(command: &mut Command) -> io::Result<Vec<String>> {
     let output = command.args(["-c", PROBE]).stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    let said = || io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-    if lines.len() == FACTS.len() { Ok(lines) } else { Err(said()) }
+    let stderr = || io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    if lines.len() == FACTS.len() { Ok(lines) } else { Err(stderr()) }
 }
 
 /// Whether unshare(1) with these options lets us rename the host.
-fn may_rename(options: &[&str]) -> bool {
+fn can_set_hostname(options: &[&str]) -> bool {
     let script = format!("echo {NAME} > /proc/sys/kernel/hostname");
     let status = Command::new("unshare")
         .args(options)
@@ -180,7 +182,7 @@ mod tests {
         let path = there.environment[0].1.clone();
         for name in COMPILERS {
             let compiler = folder.path().join("bin").join(name);
-            assert!(fs::read_to_string(compiler).unwrap().contains(LATER));
+            assert!(fs::read_to_string(compiler).unwrap().contains(CLOCK_OFFSET));
         }
         let version = Command::new("rustc")
             .arg("-V")

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::cluster::{Board, Cluster, Lan};
-use crate::document::{parse, place, top_keys};
+use crate::document::{parse, span_of, top_keys};
 use crate::file_error::FileError;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
 use crate::neighbour::{self, Neighbour};
@@ -15,7 +15,7 @@ use crate::objects::ObjectSettings;
 use crate::operator::Operator;
 use crate::path::ImagePath;
 use crate::policy::{Policy, Publish};
-use crate::section::check_of_builds;
+use crate::section::check_build_sections;
 use crate::segments::ClusterSettings;
 use crate::trust::{HealthSection, Trust};
 use crate::vpn::{self, Vpn};
@@ -115,12 +115,12 @@ impl Appliance {
             return Err(FileError::new(file, text, 0..0, message, hint));
         }
         let image = &appliance.image;
-        twice(file, text, &image.packages, ToString::to_string)?;
-        twice(file, text, &image.debian, ToString::to_string)?;
-        twice(file, text, &image.drivers, ModuleName::canonical)?;
-        twice(file, text, &image.modules, ModuleName::canonical)?;
-        twice(file, text, &image.services, ToString::to_string)?;
-        twice(file, text, &appliance.health.units, ToString::to_string)?;
+        check_duplicates(file, text, &image.packages, ToString::to_string)?;
+        check_duplicates(file, text, &image.debian, ToString::to_string)?;
+        check_duplicates(file, text, &image.drivers, ModuleName::canonical)?;
+        check_duplicates(file, text, &image.modules, ModuleName::canonical)?;
+        check_duplicates(file, text, &image.services, ToString::to_string)?;
+        check_duplicates(file, text, &appliance.health.units, ToString::to_string)?;
         appliance.check(file, text)?;
         Ok(appliance)
     }
@@ -137,7 +137,7 @@ impl Appliance {
     ) -> Result<Self, Box<FileError>> {
         let appliance: Self = parse(file, text)?;
         appliance.check(file, text)?;
-        check_of_builds(file, text, shipped)?;
+        check_build_sections(file, text, shipped)?;
         Ok(appliance)
     }
 
@@ -178,12 +178,12 @@ impl Appliance {
         let message =
             format!("`{section}` is about a box with a router, and there is no [cluster]");
         let hint = "add `[cluster]` with `boards = 4`, 8, 16 or 32";
-        Err(FileError::new(file, text, place(text, &[section]), message, hint))
+        Err(FileError::new(file, text, span_of(text, &[section]), message, hint))
     }
 }
 
 /// Rejects a list that names the same thing twice.
-fn twice<T>(
+fn check_duplicates<T>(
     file: &str,
     text: &str,
     list: &[Spanned<T>],

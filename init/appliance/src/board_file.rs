@@ -18,15 +18,15 @@ impl BoardFile {
     pub const PATH: &str = "octet/board.toml";
 
     /// Maximum size in bytes; a reader reads no more.
-    pub const MAX: usize = 4096;
+    pub const MAX_SIZE: usize = 4096;
 
     /// Parses `text`.
     ///
     /// # Errors
     /// The first mistake, with its line and column.
     pub fn parse(text: &str) -> Result<Self, Box<FileError>> {
-        if text.len() > Self::MAX {
-            let message = format!("it has more than {} bytes", Self::MAX);
+        if text.len() > Self::MAX_SIZE {
+            let message = format!("it has more than {} bytes", Self::MAX_SIZE);
             let hint = "say `board = 3`, or `board = \"router\"`, and nothing else";
             return Err(FileError::new(Self::PATH, text, 0..0, message, hint));
         }
@@ -34,7 +34,7 @@ impl BoardFile {
     }
 
     /// The file's text for this node.
-    pub fn text(self) -> String {
+    pub fn render(self) -> String {
         match self.board {
             BoardId::ROUTER => "board = \"router\"\n".to_owned(),
             board => format!("board = {}\n", board.number()),
@@ -67,7 +67,7 @@ mod tests {
             assert!(error.message.contains(words), "{bad}: {error}");
             assert!(!error.hint.is_empty(), "{bad}");
         }
-        let long = format!("board = 3\n#{}", "x".repeat(BoardFile::MAX));
+        let long = format!("board = 3\n#{}", "x".repeat(BoardFile::MAX_SIZE));
         assert!(BoardFile::parse(&long).unwrap_err().message.contains("4096 bytes"));
     }
 
@@ -76,7 +76,7 @@ mod tests {
         fn what_is_written_is_read(number in 0u8..=BoardId::MAX) {
             let board = BoardId::board(number.into()).unwrap_or(BoardId::ROUTER);
             let file = BoardFile { board };
-            prop_assert_eq!(BoardFile::parse(&file.text()).unwrap(), file);
+            prop_assert_eq!(BoardFile::parse(&file.render()).unwrap(), file);
         }
 
         #[test]

@@ -16,10 +16,10 @@ use crate::public_key::PublicKey;
 pub use router::{RouterAddress, RouterContact, RouterKind};
 
 /// The host number of a board in its segment; the router is host 1.
-const BOARD: u8 = 2;
+const BOARD_HOST: u8 = 2;
 
 /// The host number of the router in each segment.
-const ROUTER: u8 = 1;
+const ROUTER_HOST: u8 = 1;
 
 /// The role of the board that is the coordinator if the router is not.
 const MANAGER: &str = "manager";
@@ -162,7 +162,7 @@ impl From<Boards> for u8 {
 
 /// The kernel's name for the Ethernet device `number`.
 fn device(number: usize) -> LinkName {
-    LinkName::numbered(number)
+    LinkName::ethernet(number)
 }
 
 fn uplink() -> LinkName {
@@ -203,12 +203,12 @@ impl Cluster {
 
     /// The addresses of board `number`.
     pub fn addresses(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
-        (self.network.host(number, BOARD), self.network6.host(number, BOARD.into()))
+        (self.network.host(number, BOARD_HOST), self.network6.host(number, BOARD_HOST.into()))
     }
 
     /// The addresses of the router in the segment `number`.
     pub fn gateways(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
-        (self.network.host(number, ROUTER), self.network6.host(number, ROUTER.into()))
+        (self.network.host(number, ROUTER_HOST), self.network6.host(number, ROUTER_HOST.into()))
     }
 
     /// The board of `boards` that is the coordinator; `None` if the router is.
@@ -241,11 +241,11 @@ impl Network4 {
     /// The segment whose board has `address`, that of host 2.
     fn board_at(self, address: Ipv4Addr) -> Option<u8> {
         let [_, _, number, host] = address.octets();
-        (self.has(address) && host == BOARD).then_some(number)
+        (self.contains(address) && host == BOARD_HOST).then_some(number)
     }
 
     /// Whether `address` is in the network.
-    pub fn has(self, address: Ipv4Addr) -> bool {
+    pub fn contains(self, address: Ipv4Addr) -> bool {
         self.0.octets()[..2] == address.octets()[..2]
     }
 }
@@ -260,11 +260,11 @@ impl Network6 {
     /// The segment whose board has `address`, that of host 2.
     fn board_at(self, address: Ipv6Addr) -> Option<u8> {
         let number = u8::try_from(address.segments()[3]).ok()?;
-        (address == self.host(number, BOARD.into())).then_some(number)
+        (address == self.host(number, BOARD_HOST.into())).then_some(number)
     }
 
     /// Whether `address` is in the network.
-    pub fn has(self, address: Ipv6Addr) -> bool {
+    pub fn contains(self, address: Ipv6Addr) -> bool {
         self.0.segments()[..3] == address.segments()[..3]
     }
 }

@@ -80,7 +80,7 @@ impl PeerDescriptor {
             return Err(InvalidPeerDescriptor::Other);
         }
         // With a node's key of small order anybody could sign.
-        if ![descriptor.node(), descriptor.key()].iter().all(keeps_a_secret) {
+        if ![descriptor.node(), descriptor.key()].iter().all(is_strong_key) {
             return Err(InvalidPeerDescriptor::Key);
         }
         let (body, signature) = bytes.split_at(SIGNATURE);
@@ -113,7 +113,7 @@ impl PeerDescriptor {
 
 /// Whether a key is a point of the curve, and not one of small order, for which all secrets give
 /// the same few results.
-fn keeps_a_secret(key: &PublicKey) -> bool {
+fn is_strong_key(key: &PublicKey) -> bool {
     CompressedEdwardsY(*key.as_bytes()).decompress().is_some_and(|point| !point.is_small_order())
 }
 

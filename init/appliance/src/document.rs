@@ -1,6 +1,6 @@
 //! Parses text to a checked type, and gives every mistake a position in the text.
 
-mod fault;
+mod error_span;
 
 use std::ops::Range;
 
@@ -17,26 +17,26 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box<FileE
     toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
         let hint = hint(&message);
-        FileError::new(file, text, fault::place::<T>(text, &error), message, hint)
+        FileError::new(file, text, error_span::locate::<T>(text, &error), message, hint)
     })
 }
 
 /// The position in `text` of the last of `keys`, each of which is in the table, or is an index in
 /// the list, before it: that of its value, or, of a table, of its name. If a part is missing, the
 /// position is that of its parent.
-pub(crate) fn place(text: &str, keys: &[&str]) -> Range<usize> {
+pub(crate) fn span_of(text: &str, keys: &[&str]) -> Range<usize> {
     let Ok(document) = DeTable::parse(text) else { return 0..0 };
-    place_in(document.get_ref(), keys).unwrap_or(0..0)
+    span_in(document.get_ref(), keys).unwrap_or(0..0)
 }
 
-fn place_in(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
+fn span_in(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
     let (wanted, rest) = keys.split_first()?;
     let (key, value) = table.iter().find(|(key, _)| key.get_ref() == wanted)?;
     Some(match value.get_ref() {
-        DeValue::Table(inner) => place_in(inner, rest).unwrap_or(key.span()),
+        DeValue::Table(inner) => span_in(inner, rest).unwrap_or(key.span()),
         DeValue::Array(list) => {
             let item = rest.first().and_then(|index| list.get(index.parse::<usize>().ok()?));
-            let inside = item.and_then(|item| place_in(item.get_ref().as_table()?, &rest[1..]));
+            let inside = item.and_then(|item| span_in(item.get_ref().as_table()?, &rest[1..]));
             inside.or(item.map(toml::Spanned::span)).unwrap_or(value.span())
         }
         _ => value.span(),
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn finds_the_place_of_a_key() {
         let text = "a = 1\nt.b = \"x\"\n[u.v]\nw = [2]\n";
-        let said = |keys: &[&str]| &text[place(text, keys)];
+        let said = |keys: &[&str]| &text[span_of(text, keys)];
         assert_eq!(said(&["a"]), "1");
         assert_eq!(said(&["t", "b"]), "\"x\"");
         assert_eq!(said(&["u", "v", "w"]), "[2]");
@@ -106,14 +106,14 @@ mod tests {
         assert_eq!(said(&["u", "v", "gone"]), "v");
         assert_eq!(said(&["gone", "b"]), "");
         let text = "l = [3, { a = 4 }]\n[[t.m]]\na = 5\n[[t.m]]\na = 6\n";
-        let said = |keys: &[&str]| &text[place(text, keys)];
+        let said = |keys: &[&str]| &text[span_of(text, keys)];
         assert_eq!((said(&["l", "0"]), said(&["l", "1", "a"])), ("3", "4"));
         assert_eq!((said(&["t", "m", "1", "a"]), said(&["t", "m", "0", "a"])), ("6", "5"));
         assert_eq!((said(&["l", "1", "gone"]), said(&["l", "7"])), ("{ a = 4 }", "[3, { a = 4 }]"));
         let text = "a = 1\nt.b = \"x\"\n[u.v]\nw = [2]\n";
         let names: Vec<_> = top_keys(text).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a", "t", "u"]);
-        assert_eq!((place("[", &["a"]), top_keys("[")), (0..0, vec![]));
+        assert_eq!((span_of("[", &["a"]), top_keys("[")), (0..0, vec![]));
     }
 
     #[test]

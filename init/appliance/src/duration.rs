@@ -17,7 +17,7 @@ pub struct TimeSpan(Duration);
 )]
 pub struct InvalidSpan(String);
 
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl TimeSpan {
     pub const fn from_millis(ms: u64) -> Self {
@@ -51,7 +51,7 @@ impl TryFrom<String> for TimeSpan {
             .ok()
             .and_then(|n| n.checked_mul(ms_per_unit))
             .map(Duration::from_millis)
-            .filter(|span| *span <= LONGEST)
+            .filter(|span| *span <= MAX_SPAN)
             .map(Self)
             .ok_or(InvalidSpan(text))
     }

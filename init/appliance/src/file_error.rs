@@ -59,22 +59,19 @@ impl FileError {
         let Some(line) = text.lines().nth(self.line - 1) else { return self.to_string() };
         // Tabs and long lines would misplace the mark.
         let line: String =
-            line.chars().take(LONGEST_LINE).map(|c| if c == '\t' { ' ' } else { c }).collect();
+            line.chars().take(MAX_LINE).map(|c| if c == '\t' { ' ' } else { c }).collect();
         let before = self.column - 1;
         let left = line.chars().count().saturating_sub(before);
         let (start, length) = (self.at.offset(), self.at.len());
         let wide = text[start..start + length].lines().next().map_or(0, |it| it.chars().count());
         let (number, mark) = (self.line, "^".repeat(wide.clamp(1, left.max(1))));
         let margin = " ".repeat(number.to_string().len());
-        format!(
-            "{self}\n{number} | {line}\n{margin} | {}{mark}",
-            " ".repeat(before.min(LONGEST_LINE))
-        )
+        format!("{self}\n{number} | {line}\n{margin} | {}{mark}", " ".repeat(before.min(MAX_LINE)))
     }
 }
 
 /// Maximum number of characters of a line that are shown.
-const LONGEST_LINE: usize = 160;
+const MAX_LINE: usize = 160;
 
 /// Moves both ends of `at` back to character boundaries inside `text`.
 fn clamp(text: &str, at: Range<usize>) -> (usize, usize) {

@@ -1,13 +1,13 @@
 //! Checks across all units of an image, and their start order.
 
 mod addresses;
-mod author;
+mod privileges;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::INIT;
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::{FileError, nearest};
 use crate::name::{ModuleName, UnitName};
 use crate::unit::{ReferenceSpans, Unit, UnitType};
@@ -20,49 +20,49 @@ pub struct UnitSource {
     pub text: String,
     pub unit: Unit,
     /// Whether it is the owner's, who has fewer rights than Octet's own units.
-    pub of_owner: bool,
-    places: ReferenceSpans,
+    pub owner_supplied: bool,
+    spans: ReferenceSpans,
 }
 
 impl UnitSource {
     /// Parses `text`, the content of `file`.
     pub fn parse(file: String, text: String) -> Result<Self, Box<FileError>> {
-        let (unit, places) = Unit::parse(&file, &text)?;
-        Ok(Self { file, text, unit, of_owner: false, places })
+        let (unit, spans) = Unit::parse(&file, &text)?;
+        Ok(Self { file, text, unit, owner_supplied: false, spans })
     }
 
     /// Adds a need to those of the file.
-    pub fn need(&mut self, name: UnitName) {
+    pub fn add_need(&mut self, name: UnitName) {
         // Positions are in the order of `needs`, followed by `after`.
-        self.places.units.insert(self.unit.needs.len(), 0..0);
+        self.spans.units.insert(self.unit.needs.len(), 0..0);
         self.unit.needs.push(name);
     }
 
     /// Adds a unit that this one is ordered after to those of the file.
-    pub fn come_after(&mut self, name: UnitName) {
-        self.places.units.push(0..0);
+    pub fn add_after(&mut self, name: UnitName) {
+        self.spans.units.push(0..0);
         self.unit.after.push(name);
     }
 
     /// Every unit that this one waits for, with its position in the text.
     fn edges(&self) -> impl Iterator<Item = (&UnitName, Range<usize>)> {
-        self.unit.needs.iter().chain(&self.unit.after).zip(self.places.units.iter().cloned())
+        self.unit.needs.iter().chain(&self.unit.after).zip(self.spans.units.iter().cloned())
     }
 
     /// Every kernel module that the unit uses, with its position in the text.
     pub fn modules(&self) -> impl Iterator<Item = (&ModuleName, Range<usize>)> {
-        self.unit.modules.iter().zip(self.places.modules.iter().cloned())
+        self.unit.modules.iter().zip(self.spans.modules.iter().cloned())
     }
 
     /// Every kernel module that the unit uses only on a router, with its position in the text.
     pub fn router_modules(&self) -> impl Iterator<Item = (&ModuleName, Range<usize>)> {
-        let places = self.places.modules.iter().skip(self.unit.modules.len());
-        self.unit.router_modules.iter().zip(places.cloned())
+        let spans = self.spans.modules.iter().skip(self.unit.modules.len());
+        self.unit.router_modules.iter().zip(spans.cloned())
     }
 
     /// A mistake at the value of the last of `keys`, each of which is in the table before it.
     fn error_at(&self, keys: &[&str], message: String, hint: &str) -> Box<FileError> {
-        self.error(place(&self.text, keys), message, hint.into())
+        self.error(span_of(&self.text, keys), message, hint.into())
     }
 
     /// A mistake at the byte range `at` of the unit file.
@@ -81,7 +81,7 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
     let mut by_name = BTreeMap::new();
     let mut by_uid = BTreeMap::new();
     for (index, source) in units.iter().enumerate() {
-        author::check(source)?;
+        privileges::check(source)?;
         let unit = &source.unit;
         if let Some(other) = by_name.insert(unit.name.as_str(), index) {
             return Err(source.error(
@@ -139,7 +139,7 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
         }
     }
     addresses::check(units)?;
-    addresses::reached(units)?;
+    addresses::check_reachable(units)?;
     Walk {
         units,
         by_name: &by_name,
@@ -153,7 +153,7 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     New,
-    OnPath,
+    Visiting,
     Done,
 }
 
@@ -178,14 +178,14 @@ impl Walk<'_> {
         if self.state[index] != State::New {
             return Ok(());
         }
-        self.state[index] = State::OnPath;
+        self.state[index] = State::Visiting;
         self.path.push(index);
         let source = &self.units[index];
         for (edge, place) in source.edges() {
             let Some(&next) = self.by_name.get(edge.as_str()) else {
                 continue; // `after` a unit that is not in the image
             };
-            if self.state[next] == State::OnPath {
+            if self.state[next] == State::Visiting {
                 let start = self.path.iter().position(|&i| i == next).unwrap_or(0);
                 let names: Vec<&str> = self.path[start..]
                     .iter()

@@ -4,6 +4,7 @@
 //! Text is parsed to types that cannot be invalid (newtypes, checked while parsing), and every
 //! mistake is a [`FileError`] with file, line, column and what to do.
 
+mod allow_table;
 mod appliance;
 mod board_file;
 mod board_id;
@@ -33,6 +34,7 @@ mod unit;
 mod user;
 mod vpn;
 
+pub use allow_table::{AllowRule, AllowTable};
 pub use appliance::{Appliance, ApplianceSection, ImageSection, Service};
 pub use board_file::BoardFile;
 pub use board_id::{BoardId, InvalidBoardId};
@@ -56,7 +58,7 @@ pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
 pub use objects::ObjectSettings;
 pub use path::{ImagePath, InvalidPath, TreePath};
-pub use placement::{PlacedUnits, boards_in_words, placement};
+pub use placement::{PlacedUnits, format_boards, placement};
 pub use policy::{
     InvalidPolicy, MPLS_IN_IP, Policy, PolicyTraffic, PolicyZone, PortRange, Publish,
     PublishTarget, ServiceName,
@@ -64,8 +66,7 @@ pub use policy::{
 pub use public_key::{InvalidPublicKey, PublicKey};
 pub use section::SettingsSection;
 pub use segments::{
-    ALL_PORTS, AllowRule, ClusterSettings, FlowKey, MASQUERADE_PORTS, Published, Segments,
-    TrafficKind, Zone,
+    ALL_PORTS, ClusterSettings, FlowKey, MASQUERADE_PORTS, Published, Segments, TrafficKind, Zone,
 };
 pub use trust::{HealthSection, InvalidUpdateKey, TrialTime, Trust, UpdateKey};
 
@@ -115,4 +116,7 @@ pub use unit::{
     Unit, UnitSocket, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
-pub use vpn::{ExitNode, InvalidExit, MAX_PLACES, VPN_TABLE, Vpn, is_place, place, places};
+pub use vpn::{
+    ExitNode, InvalidExit, MAX_EXIT_ADDRESSES, VPN_TABLE, Vpn, exit_address, exit_addresses,
+    is_exit_address,
+};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
 use crate::descriptor::PeerDescriptor;
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::FileError;
 use crate::name::NeighbourName;
 
@@ -15,7 +15,7 @@ use crate::name::NeighbourName;
 pub const LINKS_PORT: u16 = 51820;
 
 /// Maximum number of such links of a node: it cannot announce more.
-const MAX: usize = 32;
+const MAX_LINKS: usize = 32;
 
 /// `[[neighbour]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub enum InvalidEndpoint {
     #[error(
         "nobody outside can be at {0}: name the address of the other box's uplink, and its port"
     )]
-    Nobody(SocketAddrV4),
+    Unusable(SocketAddrV4),
 }
 
 impl Endpoint {
@@ -65,7 +65,7 @@ impl TryFrom<String> for Endpoint {
         // This network, loopback, multicast and reserved addresses (RFC 1112, section 4).
         let is_nobodys = ip.octets()[0] == 0 || ip.is_loopback() || ip.octets()[0] >= 224;
         if is_nobodys || ip.is_link_local() || at.port() == 0 {
-            return Err(InvalidEndpoint::Nobody(at));
+            return Err(InvalidEndpoint::Unusable(at));
         }
         Ok(Self(at))
     }
@@ -92,7 +92,7 @@ pub(crate) fn check(
 ) -> Result<(), Box<FileError>> {
     for (index, one) in neighbours.iter().enumerate() {
         let wrong = |key: &str, message: String, hint: &str| {
-            let at = place(text, &["neighbour", &index.to_string(), key]);
+            let at = span_of(text, &["neighbour", &index.to_string(), key]);
             Err(FileError::new(file, text, at, message, hint))
         };
         for other in &neighbours[..index] {
@@ -131,8 +131,8 @@ pub(crate) fn check(
             }
         }
         let of_one = neighbours[..index].iter().filter(|other| other.board == one.board);
-        if of_one.count() >= MAX {
-            let message = format!("one node has more than {MAX} neighbours in other boxes");
+        if of_one.count() >= MAX_LINKS {
+            let message = format!("one node has more than {MAX_LINKS} neighbours in other boxes");
             return wrong("name", message, "give links to another board with `board = N`");
         }
         match (one.board, cluster) {
@@ -151,7 +151,7 @@ pub(crate) fn check(
             _ => {}
         }
         if let Some((at, cluster)) = one.at.zip(cluster)
-            && cluster.network.has(*at.0.ip())
+            && cluster.network.contains(*at.0.ip())
         {
             let message = format!("{at} is inside of this box ({})", cluster.network);
             return wrong("at", message, "boards of one box are neighbours without a line");

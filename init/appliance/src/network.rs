@@ -71,7 +71,7 @@ pub enum InvalidNetwork {
     #[error("`gateway` goes with a list of addresses: a DHCP server says its own")]
     GatewayOfDhcp,
     #[error("`{0}`: {1} is there twice")]
-    Twice(&'static str, String),
+    Duplicate(&'static str, String),
     /// Not an address of a server.
     #[error("`{0}`: {1} is not an address of a server")]
     Server(&'static str, IpAddr),
@@ -113,11 +113,11 @@ impl TryFrom<Raw> for NetworkSettings {
             RawAddress::Fixed(addresses) => {
                 for (at, cidr) in addresses.iter().enumerate() {
                     if addresses[..at].iter().any(|other| other.address == cidr.address) {
-                        return Err(InvalidNetwork::Twice("address", cidr.to_string()));
+                        return Err(InvalidNetwork::Duplicate("address", cidr.to_string()));
                     }
                 }
                 for gateway in &gateways {
-                    if !addresses.iter().any(|cidr| cidr.reaches(*gateway)) {
+                    if !addresses.iter().any(|cidr| cidr.is_on_link(*gateway)) {
                         return Err(InvalidNetwork::Gateway(*gateway));
                     }
                 }
@@ -160,7 +160,7 @@ fn servers(name: &'static str, servers: OneOrMore<IpAddr>) -> Result<Vec<IpAddr>
     }
     let twice = servers.iter().enumerate().find(|(at, it)| servers[..*at].contains(it));
     match twice {
-        Some((_, server)) => Err(InvalidNetwork::Twice(name, server.to_string())),
+        Some((_, server)) => Err(InvalidNetwork::Duplicate(name, server.to_string())),
         None => Ok(servers),
     }
 }
@@ -215,7 +215,7 @@ impl Cidr {
 
     /// Whether `other` can be reached without a gateway: it is in the same network, or link-local
     /// (IPv6).
-    pub fn reaches(&self, other: IpAddr) -> bool {
+    pub fn is_on_link(&self, other: IpAddr) -> bool {
         match (self.address, other) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
@@ -232,10 +232,10 @@ impl Cidr {
 
     /// Whether `router` can be the default gateway: it is on the link. Providers may assign a /32
     /// address, with a router outside of it: then that is on the link, too.
-    pub fn has_router(&self, router: Ipv4Addr) -> bool {
+    pub fn is_valid_gateway(&self, router: Ipv4Addr) -> bool {
         let is_alone = self.address.is_ipv4() && self.prefix == 32;
         let is_one = Self::new(router.into(), 32).is_ok() && self.address != IpAddr::V4(router);
-        self.reaches(router.into()) || is_alone && is_one
+        self.is_on_link(router.into()) || is_alone && is_one
     }
 
     fn bits(&self) -> u32 {
@@ -269,7 +269,7 @@ impl fmt::Display for Cidr {
 
 impl LinkName {
     /// The kernel's name of the Ethernet device `number`, counted from 0.
-    pub fn numbered(number: usize) -> Self {
+    pub fn ethernet(number: usize) -> Self {
         Self(format!("eth{number}"))
     }
 

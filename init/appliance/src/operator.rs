@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::FileError;
 use crate::name::{OperatorName, UnitName};
 use crate::public_key::PublicKey;
@@ -78,7 +78,7 @@ pub struct InvalidGrant(String);
 impl Grant {
     /// Whether it permits a verb of `unit` that needs `capability`. Only `own` includes others: an
     /// operator who may update the software need not be able to read the log.
-    pub fn lets(&self, capability: Permission, unit: &UnitName) -> bool {
+    pub fn permits(&self, capability: Permission, unit: &UnitName) -> bool {
         let whole = self.capability == Permission::Own || self.capability == capability;
         whole && self.unit.as_ref().is_none_or(|own| own == unit)
     }
@@ -86,8 +86,8 @@ impl Grant {
 
 impl OperatorKey {
     /// Whether the operator may use a verb of `unit` that needs `capability`.
-    pub fn may(&self, capability: Permission, unit: &UnitName) -> bool {
-        self.may.iter().any(|grant| grant.lets(capability, unit))
+    pub fn permits(&self, capability: Permission, unit: &UnitName) -> bool {
+        self.may.iter().any(|grant| grant.permits(capability, unit))
     }
 }
 
@@ -130,7 +130,7 @@ impl Operator {
     /// of `file`.
     pub(crate) fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
         let wrong = |index: usize, key: &str, message: String, hint: &str| {
-            let at = place(text, &["operator", "keys", &index.to_string(), key]);
+            let at = span_of(text, &["operator", "keys", &index.to_string(), key]);
             Err(FileError::new(file, text, at, message, hint))
         };
         for (index, operator) in self.keys.iter().enumerate() {
@@ -211,11 +211,11 @@ mod tests {
         let grant = |text: &str| Grant::try_from(text.to_owned()).unwrap();
         let (cache, logd) = ("cache".parse().unwrap(), "logd".parse().unwrap());
         for capability in Permission::ALL {
-            assert!(grant("own").lets(capability, &cache));
-            assert_eq!(grant("read").lets(capability, &cache), capability == Permission::Read);
+            assert!(grant("own").permits(capability, &cache));
+            assert_eq!(grant("read").permits(capability, &cache), capability == Permission::Read);
             let one = grant("operate:cache");
-            assert_eq!(one.lets(capability, &cache), capability == Permission::Operate);
-            assert!(!one.lets(capability, &logd));
+            assert_eq!(one.permits(capability, &cache), capability == Permission::Operate);
+            assert!(!one.permits(capability, &logd));
         }
     }
 

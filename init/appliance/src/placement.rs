@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::INIT_PROGRAM;
 use crate::cluster::Board;
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::{FileError, nearest};
 use crate::name::UnitName;
 use crate::unit::{Unit, UnitType};
@@ -15,7 +15,7 @@ pub type PlacedUnits = BTreeMap<UnitName, Vec<u8>>;
 
 impl Unit {
     /// Why it cannot run on some boards only, if so.
-    pub fn why_everywhere(&self) -> Option<&'static str> {
+    pub fn unplaceable_reason(&self) -> Option<&'static str> {
         let is_pid_1s = || self.exec.as_ref().is_some_and(|exec| exec.as_str() == INIT_PROGRAM);
         match self.unit_type {
             _ if self.base => Some("is a base unit: no node is ready without it"),
@@ -38,7 +38,7 @@ pub fn placement<'a>(
     (file, text): (&str, &str),
 ) -> Result<PlacedUnits, Box<FileError>> {
     let wrong = |(board, nth): (usize, usize), message: String, hint: String| {
-        let at = place(text, &["board", &board.to_string(), "services", &nth.to_string()]);
+        let at = span_of(text, &["board", &board.to_string(), "services", &nth.to_string()]);
         FileError::new(file, text, at, message, hint)
     };
     let mut placed = PlacedUnits::new();
@@ -48,7 +48,7 @@ pub fn placement<'a>(
         for (nth, name) in board.services.iter().enumerate() {
             let at = (index, nth);
             let Some(unit) = units.clone().find(|unit| unit.name == *name) else {
-                let movable = units.clone().filter(|unit| unit.why_everywhere().is_none());
+                let movable = units.clone().filter(|unit| unit.unplaceable_reason().is_none());
                 let hint = match nearest(name.as_str(), movable.map(|unit| unit.name.as_str()))[..]
                 {
                     [] => "name a unit of this image that is not a base unit".to_owned(),
@@ -56,7 +56,7 @@ pub fn placement<'a>(
                 };
                 return Err(wrong(at, format!("this image has no unit `{name}`"), hint));
             };
-            if let Some(why) = unit.why_everywhere() {
+            if let Some(why) = unit.unplaceable_reason() {
                 let hint = "leave it out: it runs on every node".to_owned();
                 return Err(wrong(at, format!("`{name}` {why}"), hint));
             }
@@ -72,7 +72,7 @@ pub fn placement<'a>(
             let Some(numbers) = placed.get(name) else {
                 let first = places.get(&(need.clone(), there[0])).copied().unwrap_or_default();
                 let message = format!("unit `{name}` needs `{need}`, and runs on every node");
-                let hint = match unit.why_everywhere() {
+                let hint = match unit.unplaceable_reason() {
                     None => format!("name `{name}` beside it, or neither of them"),
                     Some(_) => format!("leave `{need}` out, here or where `{name}` needs it"),
                 };
@@ -90,7 +90,7 @@ pub fn placement<'a>(
 }
 
 /// Boards in words: `board 3`, `boards 3, 4`.
-pub fn boards_in_words(numbers: &[u8]) -> String {
+pub fn format_boards(numbers: &[u8]) -> String {
     let list = numbers.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
     format!("board{} {list}", if numbers.len() == 1 { "" } else { "s" })
 }
@@ -137,8 +137,8 @@ mod tests {
             placed.iter().map(|(name, boards)| (name.as_str(), &boards[..])).collect();
         assert_eq!(said, [("cache", &[3, 4][..]), ("reader", &[3]), ("web", &[3])]);
         assert!(of("", &units()).unwrap().is_empty());
-        assert_eq!(boards_in_words(&[3]), "board 3");
-        assert_eq!(boards_in_words(&[3, 4]), "boards 3, 4");
+        assert_eq!(format_boards(&[3]), "board 3");
+        assert_eq!(format_boards(&[3, 4]), "boards 3, 4");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::name::{RoleName, UnitName};
 use crate::one_or_more::OneOrMore;
 use crate::unit::{Port, Protocol};
 
-use protocol::Named;
+use protocol::ProtocolName;
 
 /// `[[policy]]`: allows new flows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,21 @@ pub struct PortRange {
     pub last: u16,
 }
 
+impl PortRange {
+    /// The range of this port alone.
+    pub const fn one(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && self.last >= other.first
+    }
+}
+
 /// `[[publish]]`: forwards a port of the router's uplink to a board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPublish", into = "RawPublish")]
@@ -102,9 +117,9 @@ pub enum PublishTarget {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
     #[error("unknown zone `{0}`: write board-N, boards, role:NAME, uplink, router, lan or path")]
-    Who(String),
+    Zone(String),
     #[error("`{0}` names nobody")]
-    Nobody(&'static str),
+    EmptyZones(&'static str),
     /// Not the name of a port.
     #[error("`{0}` is not a name of a unit's port, such as `gateway` or `cache.gateway`")]
     Service(String),
@@ -119,7 +134,7 @@ pub enum InvalidPolicy {
     #[error("{0} is a header of IPv6 itself, which no policy can let")]
     Extension(u8),
     #[error("say either `service` or `protocol`")]
-    What,
+    Traffic,
     #[error("`protocol = \"{0}\"` needs `ports`, such as `ports = [80, \"8000-8010\"]`")]
     NoPorts(&'static str),
     /// Invalid ports.
@@ -142,7 +157,7 @@ struct RawPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<ServiceName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    protocol: Option<Named>,
+    protocol: Option<ProtocolName>,
     #[serde(default, skip_serializing_if = "OneOrMore::is_empty")]
     ports: OneOrMore<PortRange>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,29 +191,29 @@ impl TryFrom<RawPolicy> for Policy {
         let RawPolicy { from, to, service, protocol, ports, rate, comment } = raw;
         for (list, key) in [(&from, "from"), (&to, "to")] {
             if list.is_empty() {
-                return Err(InvalidPolicy::Nobody(key));
+                return Err(InvalidPolicy::EmptyZones(key));
             }
         }
         let what = match (service, protocol) {
             (Some(service), None) if ports.is_empty() => PolicyTraffic::Service(service),
             (Some(_), None) => return Err(InvalidPolicy::Ports),
-            (None, Some(protocol)) => PolicyTraffic::of(protocol, ports.0)?,
-            _ => return Err(InvalidPolicy::What),
+            (None, Some(protocol)) => PolicyTraffic::from_protocol(protocol, ports.0)?,
+            _ => return Err(InvalidPolicy::Traffic),
         };
         Ok(Self { from: from.0, to: to.0, what, rate, comment })
     }
 }
 
 impl PolicyTraffic {
-    fn of(protocol: Named, ports: Vec<PortRange>) -> Result<Self, InvalidPolicy> {
+    fn from_protocol(protocol: ProtocolName, ports: Vec<PortRange>) -> Result<Self, InvalidPolicy> {
         match protocol {
-            Named::Transport(protocol) if ports.is_empty() => {
+            ProtocolName::Transport(protocol) if ports.is_empty() => {
                 Err(InvalidPolicy::NoPorts(protocol.as_str()))
             }
-            Named::Transport(protocol) => Ok(Self::Ports(protocol, ports)),
+            ProtocolName::Transport(protocol) => Ok(Self::Ports(protocol, ports)),
             _ if !ports.is_empty() => Err(InvalidPolicy::Ports),
-            Named::Ping => Ok(Self::Ping),
-            Named::Number(number) => Ok(Self::Number(number)),
+            ProtocolName::Ping => Ok(Self::Ping),
+            ProtocolName::Number(number) => Ok(Self::Number(number)),
         }
     }
 }
@@ -209,10 +224,10 @@ impl From<Policy> for RawPolicy {
         let (service, protocol, ports) = match what {
             PolicyTraffic::Service(service) => (Some(service), None, vec![]),
             PolicyTraffic::Ports(protocol, ports) => {
-                (None, Some(Named::Transport(protocol)), ports)
+                (None, Some(ProtocolName::Transport(protocol)), ports)
             }
-            PolicyTraffic::Ping => (None, Some(Named::Ping), vec![]),
-            PolicyTraffic::Number(number) => (None, Some(Named::Number(number)), vec![]),
+            PolicyTraffic::Ping => (None, Some(ProtocolName::Ping), vec![]),
+            PolicyTraffic::Number(number) => (None, Some(ProtocolName::Number(number)), vec![]),
         };
         let (from, to) = (OneOrMore(from), OneOrMore(to));
         RawPolicy { from, to, service, protocol, ports: OneOrMore(ports), rate, comment }
@@ -292,7 +307,7 @@ impl TryFrom<String> for PolicyZone {
                 (None, None) => None,
             },
         };
-        who.ok_or(InvalidPolicy::Who(text))
+        who.ok_or(InvalidPolicy::Zone(text))
     }
 }
 

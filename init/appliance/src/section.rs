@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::FileError;
 
 /// A section that a box can be given anew while it runs.
@@ -74,13 +74,13 @@ impl SettingsSection {
     }
 
     /// The section of this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|section| section.name() == name)
     }
 
     /// Whether it says who may do what, or whom the box believes: only who owns the box may change
     /// that.
-    pub const fn is_owners(self) -> bool {
+    pub const fn requires_own(self) -> bool {
         match self {
             Self::Appliance
             | Self::Network
@@ -104,19 +104,23 @@ impl fmt::Display for SettingsSection {
 }
 
 /// Sections that only a build can use. `[health]` is one: what it says becomes a part of the slot.
-const OF_BUILDS: [&str; 3] = ["image", "service", "health"];
+const BUILD_SECTIONS: [&str; 3] = ["image", "service", "health"];
 
 /// Refuses `text`, the content of `file`, where it says something else than `shipped`, the text that
 /// the image was built from, about what only a build can use. What it does not say stays as it is.
-pub(crate) fn check_of_builds(file: &str, text: &str, shipped: &str) -> Result<(), Box<FileError>> {
-    let sections = |text| toml::from_str::<toml::Table>(text).unwrap_or_default();
-    let (said, built) = (sections(text), sections(shipped));
-    for section in OF_BUILDS {
-        let Some(value) = said.get(section) else { continue };
+pub(crate) fn check_build_sections(
+    file: &str,
+    text: &str,
+    shipped: &str,
+) -> Result<(), Box<FileError>> {
+    let parse = |text| toml::from_str::<toml::Table>(text).unwrap_or_default();
+    let (sections, built) = (parse(text), parse(shipped));
+    for section in BUILD_SECTIONS {
+        let Some(value) = sections.get(section) else { continue };
         if let Some(rest) = difference(value, built.get(section)) {
             let all: Vec<&str> =
                 [section].into_iter().chain(rest.iter().map(String::as_str)).collect();
-            let at: Range<usize> = place(text, &all);
+            let at: Range<usize> = span_of(text, &all);
             let message = format!(
                 "only a build can use `{}`, and this is not what this image was built from",
                 all.join(".")
@@ -165,10 +169,10 @@ mod tests {
         known.sort_unstable();
         assert_eq!(said, known);
         for section in SettingsSection::ALL {
-            assert_eq!(SettingsSection::named(section.name()), Some(section));
+            assert_eq!(SettingsSection::from_name(section.name()), Some(section));
             assert_eq!(serde_json::to_value(section).unwrap(), section.name());
         }
-        assert_eq!(SettingsSection::named("image"), None);
+        assert_eq!(SettingsSection::from_name("image"), None);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Evaluates policies: which flow may begin between two zones, and which policy allows it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::allow_table::AllowTable;
 use crate::cluster::{Board, Cluster, Lan};
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::{FileError, nearest};
 use crate::neighbour::{LINKS_PORT, Neighbour};
 use crate::policy::{
@@ -56,24 +56,15 @@ pub enum TrafficKind {
     Number(u8),
 }
 
-/// Ports of one kind of flow between two zones, and the policy that allows them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AllowRule {
-    /// The ports; all, for protocols without ports.
-    pub ports: PortRange,
-    /// The policy, counted from 0.
-    pub line: usize,
-}
-
 /// Source zone, destination zone and kind of flow.
 pub type FlowKey = (Zone, Zone, TrafficKind);
 
 /// The result of all policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segments {
-    /// The allowed flows, in disjoint ranges ordered by port. Where two policies overlap, the
-    /// earlier one counts.
-    pub lets: BTreeMap<FlowKey, Vec<AllowRule>>,
+    /// The allowed flows, by policy, counted from 0. Where two policies overlap, the earlier one
+    /// counts.
+    pub allowed: AllowTable<usize>,
     /// For each policy, the maximum number of new flows per second.
     pub rates: Vec<Option<NonZeroU32>>,
     /// Published ports of the router, and their destinations.
@@ -108,10 +99,10 @@ struct Mistake {
 }
 
 impl Mistake {
-    fn at(self, file: &str, text: &str) -> Box<FileError> {
+    fn into_file_error(self, file: &str, text: &str) -> Box<FileError> {
         let (index, item) = (self.index.to_string(), self.item.map(|item| item.to_string()));
         let keys = [self.section, &index, self.key].into_iter().chain(item.as_deref());
-        let at = place(text, &keys.collect::<Vec<_>>());
+        let at = span_of(text, &keys.collect::<Vec<_>>());
         // Settings from JSON have no lines: the policy is then identified by its number.
         let message = match text {
             "" => format!("{} {}: {}", self.section, self.index + 1, self.message),
@@ -127,35 +118,30 @@ impl Segments {
     ///
     /// # Errors
     /// The first mistake, with its line.
-    pub fn of(
+    pub fn evaluate(
         settings: &ClusterSettings,
         units: &[Unit],
         (file, text): (&str, &str),
     ) -> Result<(Self, Vec<FileError>), Box<FileError>> {
-        let mut reading = Reading { settings, units, segments: Self::default(), warnings: vec![] };
-        reading.read().map_err(|mistake| mistake.at(file, text))?;
-        let warnings = reading.warnings.into_iter().map(|mistake| *mistake.at(file, text));
-        Ok((reading.segments, warnings.collect()))
-    }
-
-    /// The policy that allows a flow to `port`; for protocols without ports any port will do.
-    pub fn line(&self, way: FlowKey, port: u16) -> Option<usize> {
-        let lets = self.lets.get(&way)?;
-        let found = lets.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
-        found.map(|it| it.line)
+        let mut evaluation =
+            Evaluation { settings, units, segments: Self::default(), warnings: vec![] };
+        evaluation.run().map_err(|mistake| mistake.into_file_error(file, text))?;
+        let warnings =
+            evaluation.warnings.into_iter().map(|mistake| *mistake.into_file_error(file, text));
+        Ok((evaluation.segments, warnings.collect()))
     }
 }
 
-/// The state of [`Segments::of`].
-struct Reading<'a> {
+/// The state of [`Segments::evaluate`].
+struct Evaluation<'a> {
     settings: &'a ClusterSettings,
     units: &'a [Unit],
     segments: Segments,
     warnings: Vec<Mistake>,
 }
 
-impl Reading<'_> {
-    fn read(&mut self) -> Result<(), Mistake> {
+impl Evaluation<'_> {
+    fn run(&mut self) -> Result<(), Mistake> {
         let settings = self.settings;
         for (index, policy) in settings.policies.iter().enumerate() {
             let wrong = |key, (message, hint): (String, String)| Mistake {
@@ -166,11 +152,11 @@ impl Reading<'_> {
                 message,
                 hint,
             };
-            let of_list = |key, (item, said)| Mistake { item: Some(item), ..wrong(key, said) };
+            let of_list = |key, (item, reason)| Mistake { item: Some(item), ..wrong(key, reason) };
             self.segments.rates.push(policy.rate);
-            let from = self.zones(&policy.from).map_err(|said| of_list("from", said))?;
-            let to = self.zones(&policy.to).map_err(|said| of_list("to", said))?;
-            let what = self.what(&policy.what).map_err(|said| wrong("service", said))?;
+            let from = self.zones(&policy.from).map_err(|reason| of_list("from", reason))?;
+            let to = self.zones(&policy.to).map_err(|reason| of_list("to", reason))?;
+            let what = self.traffic(&policy.what).map_err(|reason| wrong("service", reason))?;
             for (list, zones, key) in [(&policy.from, &from, "from"), (&policy.to, &to, "to")] {
                 if zones.is_empty() {
                     let message = format!("no board has the role of {}", join(list));
@@ -195,7 +181,7 @@ impl Reading<'_> {
                 } else {
                     "ports"
                 };
-                masqueraded(&what).map_err(|said| wrong(key, said))?;
+                check_masquerade_ports(&what).map_err(|reason| wrong(key, reason))?;
             }
             let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
             let mut pairs: Vec<_> = pairs.by_ref().filter(|(from, to)| from != to).collect();
@@ -209,8 +195,8 @@ impl Reading<'_> {
             let mut adds = false;
             for (from, to) in &pairs {
                 for (traffic, ports) in &what {
-                    let way = (*from, *to, *traffic);
-                    adds |= self.add(way, *ports, index).map_err(|said| wrong("rate", said))?;
+                    let flow = (*from, *to, *traffic);
+                    adds |= self.allow(flow, *ports, index).map_err(|said| wrong("rate", said))?;
                 }
             }
             if !adds && !pairs.is_empty() {
@@ -245,8 +231,8 @@ impl Reading<'_> {
                 PolicyZone::Router => zones.push(Zone::Router),
                 PolicyZone::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
                 PolicyZone::Lan => {
-                    let said = ("the box has no `lan`".into(), "add a section [lan]".into());
-                    return Err((index, said));
+                    let reason = ("the box has no `lan`".into(), "add a section [lan]".into());
+                    return Err((index, reason));
                 }
                 PolicyZone::Path => zones.push(Zone::Path),
             }
@@ -256,14 +242,14 @@ impl Reading<'_> {
         Ok(zones)
     }
 
-    fn what(
+    fn traffic(
         &self,
         what: &PolicyTraffic,
     ) -> Result<Vec<(TrafficKind, PortRange)>, (String, String)> {
         Ok(match what {
             PolicyTraffic::Service(name) => {
                 let Port { protocol, number } = self.service(name)?;
-                vec![(protocol.into(), PortRange { first: number, last: number })]
+                vec![(protocol.into(), PortRange::one(number))]
             }
             PolicyTraffic::Ports(protocol, ports) => {
                 ports.iter().map(|ports| ((*protocol).into(), *ports)).collect()
@@ -297,36 +283,19 @@ impl Reading<'_> {
     }
 
     /// Allows what is not allowed already. Returns whether there was anything.
-    fn add(
+    fn allow(
         &mut self,
-        way: FlowKey,
+        flow: FlowKey,
         ports: PortRange,
-        line: usize,
+        policy: usize,
     ) -> Result<bool, (String, String)> {
-        let lets = self.segments.lets.entry(way).or_default();
-        let rates = &self.segments.rates;
-        let mut free = vec![];
-        let mut next = Some(ports.first);
-        for other in
-            lets.iter().filter(|it| it.ports.first <= ports.last && it.ports.last >= ports.first)
-        {
-            if rates[other.line] != rates[line] {
-                let message =
-                    format!("policy {} allows part of this at another rate", other.line + 1);
-                return Err((message, "write the same rate in both, or make them disjoint".into()));
-            }
-            if let Some(first) = next.filter(|first| *first < other.ports.first) {
-                free.push(PortRange { first, last: other.ports.first - 1 });
-            }
-            next = other.ports.last.checked_add(1);
+        let Segments { allowed, rates, .. } = &mut self.segments;
+        let others = allowed.rules(flow).iter().filter(|it| it.ports.overlaps(ports));
+        if let Some(other) = { others }.find(|it| rates[it.rule] != rates[policy]) {
+            let message = format!("policy {} allows part of this at another rate", other.rule + 1);
+            return Err((message, "write the same rate in both, or make them disjoint".into()));
         }
-        if let Some(first) = next.filter(|first| *first <= ports.last) {
-            free.push(PortRange { first, last: ports.last });
-        }
-        let adds = !free.is_empty();
-        lets.extend(free.into_iter().map(|ports| AllowRule { ports, line }));
-        lets.sort_unstable_by_key(|it| it.ports);
-        Ok(adds)
+        Ok(allowed.add(flow, ports, policy))
     }
 
     fn publish(&mut self, index: usize) -> Result<(), Mistake> {
@@ -356,16 +325,16 @@ impl Reading<'_> {
             let message = format!("the router's port is {port}, the unit's {target}");
             return Err(wrong("port", message, "use the unit's protocol"));
         }
-        let number = PortRange { first: port.number, last: port.number };
-        masqueraded(&[(port.protocol.into(), number)])
+        let number = PortRange::one(port.number);
+        check_masquerade_ports(&[(port.protocol.into(), number)])
             .map_err(|(message, hint)| wrong("port", message, &hint))?;
         if self.segments.published.iter().any(|other| other.port == port) {
             let message = format!("{port} is published twice");
             return Err(wrong("port", message, "a port can be published once"));
         }
-        let way = (Zone::Uplink, Zone::Router, port.protocol.into());
-        if let Some(line) = self.segments.line(way, port.number) {
-            let message = format!("policy {} opens {port} on the router itself", line + 1);
+        let flow = (Zone::Uplink, Zone::Router, port.protocol.into());
+        if let Some(policy) = self.segments.allowed.rule(flow, port.number) {
+            let message = format!("policy {} opens {port} on the router itself", policy + 1);
             return Err(wrong("port", message, "a port can be published once"));
         }
         self.segments.published.push(Published { port, board: publish.board, target });
@@ -390,9 +359,9 @@ impl Reading<'_> {
             return wrong("name", message, hint);
         };
         let zone = Zone::Board(board);
-        let goes =
-            |port| self.segments.line((zone, Zone::Uplink, TrafficKind::Udp), port).is_some();
-        if at.is_some_and(|at| goes(at.socket().port()))
+        let flow = (zone, Zone::Uplink, TrafficKind::Udp);
+        let is_allowed = |port| self.segments.allowed.rule(flow, port).is_some();
+        if at.is_some_and(|at| is_allowed(at.socket().port()))
             || published.any(|it| it.board == board && it.target == LINKS)
         {
             return Ok(());
@@ -416,7 +385,7 @@ impl Reading<'_> {
 const LINKS: Port = Port { protocol: Protocol::Udp, number: LINKS_PORT };
 
 /// Rejects policies that allow inbound flows to [`MASQUERADE_PORTS`].
-fn masqueraded(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
+fn check_masquerade_ports(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
     let PortRange { first, last } = MASQUERADE_PORTS;
     let is_one = |(traffic, it): &&(TrafficKind, PortRange)| {
         matches!(traffic, TrafficKind::Tcp | TrafficKind::Udp)
@@ -453,7 +422,7 @@ impl std::str::FromStr for Zone {
             PolicyZone::Lan => Ok(Self::Lan),
             PolicyZone::Uplink => Ok(Self::Uplink),
             PolicyZone::Path => Ok(Self::Path),
-            PolicyZone::Boards | PolicyZone::Role(_) => Err(InvalidPolicy::Who(text.to_owned())),
+            PolicyZone::Boards | PolicyZone::Role(_) => Err(InvalidPolicy::Zone(text.to_owned())),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, Lan};
-use crate::document::place as place_of;
+use crate::document::span_of;
 use crate::file_error::{FileError, nearest};
 use crate::name::NeighbourName;
 use crate::neighbour::Neighbour;
@@ -16,11 +16,11 @@ use crate::neighbour::Neighbour;
 pub const VPN_TABLE: u8 = 201;
 
 /// Maximum number of nodes that use one exit.
-pub const MAX_PLACES: u8 = 16;
+pub const MAX_EXIT_ADDRESSES: u8 = 16;
 
 /// The network of the addresses that an exit assigns: the last /24 of the range for carrier-grade
 /// NAT (100.64.0.0/10, RFC 6598).
-const PLACES: [u8; 3] = [100, 127, 255];
+const EXIT_PREFIX: [u8; 3] = [100, 127, 255];
 
 /// `[vpn]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,20 +73,20 @@ impl fmt::Display for ExitNode {
     }
 }
 
-/// The address that an exit assigns with the slot of this number, 1 to [`MAX_PLACES`].
-pub const fn place(number: u8) -> Ipv4Addr {
-    let [a, b, c] = PLACES;
+/// The address that an exit assigns with the slot of this number, 1 to [`MAX_EXIT_ADDRESSES`].
+pub const fn exit_address(number: u8) -> Ipv4Addr {
+    let [a, b, c] = EXIT_PREFIX;
     Ipv4Addr::new(a, b, c, number)
 }
 
 /// All such addresses, in nft's syntax.
-pub fn places() -> String {
-    format!("{}/24", place(0))
+pub fn exit_addresses() -> String {
+    format!("{}/24", exit_address(0))
 }
 
 /// Whether this may be such an address.
-pub fn is_place(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(four) if four.octets().starts_with(&PLACES))
+pub fn is_exit_address(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(four) if four.octets().starts_with(&EXIT_PREFIX))
 }
 
 /// Checks constraints between this section and the box, which were read from `text`, the content of
@@ -97,7 +97,7 @@ pub(crate) fn check(
     (file, text): (&str, &str),
 ) -> Result<(), Box<FileError>> {
     let wrong = |keys: &[&str], message: &str, hint: String| {
-        Err(FileError::new(file, text, place_of(text, keys), message.to_owned(), hint))
+        Err(FileError::new(file, text, span_of(text, keys), message.to_owned(), hint))
     };
     if !cluster.router.is_octet() {
         let message = "the router, which runs OpenWrt, has no paths to an exit";

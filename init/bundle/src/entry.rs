@@ -44,7 +44,7 @@ impl BootEntry<'_> {
 }
 
 /// The text of an entry that is not on trial any more.
-pub fn settled(text: &str) -> String {
+pub fn without_trial(text: &str) -> String {
     let word = format!(" octet.{TRIAL}=");
     let settled = |line: &str| match line.find(&word) {
         Some(at) if line.starts_with("options") => {
@@ -138,8 +138,8 @@ mod tests {
         let tried = good.replace("bf\n", "bf octet.trial=90\n");
         let tried = tried.replacen("bf octet.trial=90\n", "bf\n", 2);
         assert_eq!(entry.render(), tried);
-        assert_eq!(settled(&tried), good);
-        assert_eq!(settled(good), good);
+        assert_eq!(without_trial(&tried), good);
+        assert_eq!(without_trial(good), good);
         assert_eq!(BootEntry { on_trial: false, ..entry }.render(), good);
         let files = vec!["octet/1.2.3-ba7816bf/linux".into(), "octet/old/initrd".into()];
         assert_eq!(ParsedEntry::parse(good), ParsedEntry { sequence: 42, files });
@@ -150,8 +150,8 @@ mod tests {
         fn never_panics(text in "\\PC*", lines in "(options|version|linux)? [a-z.=0-9 \\n]*") {
             ParsedEntry::parse(&text);
             ParsedEntry::parse(&lines);
-            prop_assert!(settled(&lines).lines().count() == lines.lines().count());
-            settled(&text);
+            prop_assert!(without_trial(&lines).lines().count() == lines.lines().count());
+            without_trial(&text);
         }
     }
 }

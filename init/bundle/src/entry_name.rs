@@ -23,18 +23,18 @@ pub enum SlotState {
 pub struct EntryName {
     /// The slot that it boots.
     pub slot: SlotName,
-    pub standing: SlotState,
+    pub state: SlotState,
 }
 
 impl EntryName {
     /// The entry of `slot` without a counter.
     pub fn good(slot: &SlotName) -> Self {
-        Self { slot: slot.clone(), standing: SlotState::Good }
+        Self { slot: slot.clone(), state: SlotState::Good }
     }
 
     /// The entry of `slot` with `left` tries.
-    pub fn tried(slot: &SlotName, left: u32) -> Self {
-        Self { slot: slot.clone(), standing: SlotState::Trying { left, done: 0 } }
+    pub fn with_tries(slot: &SlotName, left: u32) -> Self {
+        Self { slot: slot.clone(), state: SlotState::Trying { left, done: 0 } }
     }
 
     /// Parses the name of a file; `None` if it is not one of ours.
@@ -44,21 +44,21 @@ impl EntryName {
             Some((slot, counter)) => (slot, Some(counter)),
             None => (rest, None),
         };
-        let standing = match counter {
+        let state = match counter {
             None => SlotState::Good,
             Some(counter) => {
                 let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
                 SlotState::Trying { left: number(left)?, done: number(done)? }
             }
         };
-        Some(Self { slot: slot.parse().ok()?, standing })
+        Some(Self { slot: slot.parse().ok()?, state })
     }
 }
 
 impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slot = &self.slot;
-        match self.standing {
+        match self.state {
             SlotState::Good => write!(f, "octet-{slot}.conf"),
             SlotState::Trying { left, done: 0 } => write!(f, "octet-{slot}+{left}.conf"),
             SlotState::Trying { left, done } => write!(f, "octet-{slot}+{left}-{done}.conf"),
@@ -82,7 +82,7 @@ mod tests {
         let of = |name| {
             let name = EntryName::parse(name)?;
             assert_eq!(name.slot, slot);
-            Some(name.standing)
+            Some(name.state)
         };
         assert_eq!(of("octet-0.1.0-1a2b.conf"), Some(SlotState::Good));
         assert_eq!(of("octet-0.1.0-1a2b+3.conf"), Some(SlotState::Trying { left: 3, done: 0 }));
@@ -99,7 +99,7 @@ mod tests {
             assert_eq!(EntryName::parse(other), None, "{other}");
         }
         assert_eq!(EntryName::good(&slot).to_string(), "octet-0.1.0-1a2b.conf");
-        assert_eq!(EntryName::tried(&slot, 3).to_string(), "octet-0.1.0-1a2b+3.conf");
+        assert_eq!(EntryName::with_tries(&slot, 3).to_string(), "octet-0.1.0-1a2b+3.conf");
     }
 
     proptest! {
@@ -107,8 +107,8 @@ mod tests {
         fn any_name_is_read_or_refused(name in "\\PC{0,40}", left: u32, done: u32) {
             let _ = EntryName::parse(&name);
             let _ = EntryName::parse(&format!("octet-{name}.conf"));
-            let standing = SlotState::Trying { left, done };
-            let name = EntryName { slot: "1".parse().unwrap(), standing };
+            let state = SlotState::Trying { left, done };
+            let name = EntryName { slot: "1".parse().unwrap(), state };
             prop_assert_eq!(EntryName::parse(&name.to_string()), Some(name));
         }
     }

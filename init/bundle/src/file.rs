@@ -65,7 +65,7 @@ impl ChunkedFile {
     }
 
     /// Its chunks with their offsets.
-    pub fn places(&self) -> impl Iterator<Item = ChunkPosition> + '_ {
+    pub fn positions(&self) -> impl Iterator<Item = ChunkPosition> + '_ {
         self.chunks.iter().scan((0, 0), |(at, stored_at), chunk| {
             let place = ChunkPosition { at: *at, stored_at: *stored_at, chunk: *chunk };
             *at += u64::from(chunk.size);
@@ -92,12 +92,12 @@ impl TryFrom<String> for FileChunk {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        const FORM: &str = "a chunk is its size, 1 to 65536, where it is compressed the smaller size \
+        const CHUNK_FORMAT: &str = "a chunk is its size, 1 to 65536, where it is compressed the smaller size \
                             that it has then, and its SHA-256";
-        let (sizes, sha256) = text.rsplit_once(' ').ok_or(FORM)?;
+        let (sizes, sha256) = text.rsplit_once(' ').ok_or(CHUNK_FORMAT)?;
         let number = |text: &str| {
             let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-            plain.then(|| text.parse::<u32>().ok()).flatten().ok_or(FORM)
+            plain.then(|| text.parse::<u32>().ok()).flatten().ok_or(CHUNK_FORMAT)
         };
         let (size, stored) = match sizes.split_once(' ') {
             Some((size, stored)) => (number(size)?, number(stored)?),
@@ -105,9 +105,9 @@ impl TryFrom<String> for FileChunk {
         };
         let is_smaller = stored < size || !sizes.contains(' ');
         if !(1..=MAX_CHUNK).contains(&size) || !is_smaller {
-            return Err(FORM);
+            return Err(CHUNK_FORMAT);
         }
-        Ok(Self { size, stored, sha256: sha256.parse().map_err(|_| FORM)? })
+        Ok(Self { size, stored, sha256: sha256.parse().map_err(|_| CHUNK_FORMAT)? })
     }
 }
 

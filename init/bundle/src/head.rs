@@ -21,11 +21,11 @@ const MAGIC: [u8; 8] = *b"OCTUPD1\n";
 pub const LENGTHS: usize = 16;
 
 /// Maximum sizes of the signature and of the manifest, in bytes.
-const SIGNATURE: usize = 4 << 10;
-const MANIFEST: usize = 1 << 20;
+const MAX_SIGNATURE: usize = 4 << 10;
+const MAX_MANIFEST: usize = 1 << 20;
 
 /// Maximum size of the head, in bytes.
-pub const MAX_HEAD: usize = LENGTHS + SIGNATURE + MANIFEST;
+pub const MAX_HEAD: usize = LENGTHS + MAX_SIGNATURE + MAX_MANIFEST;
 
 /// Bytes that are not a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +67,9 @@ impl Lengths {
         let lengths = Self { signature: number(8), manifest: number(12) };
         match lengths {
             Self { signature: 0, .. } => Err(HeadError::Unsigned),
-            Self { signature, manifest } if signature > SIGNATURE || manifest > MANIFEST => {
+            Self { signature, manifest }
+                if signature > MAX_SIGNATURE || manifest > MAX_MANIFEST =>
+            {
                 Err(HeadError::TooLong)
             }
             _ => Ok(lengths),
@@ -112,14 +114,14 @@ impl BundleHead {
     }
 
     /// The offset of the file `kind` of `manifest` in the bundle.
-    pub fn place(&self, manifest: &Manifest, kind: SlotFile) -> u64 {
-        let head = self.patch(manifest, manifest.patches.len());
+    pub fn file_offset(&self, manifest: &Manifest, kind: SlotFile) -> u64 {
+        let head = self.patch_offset(manifest, manifest.patches.len());
         let before = SlotFile::ALL.into_iter().take_while(|other| *other != kind);
         head + before.map(|other| manifest.files.get(other).stored()).sum::<u64>()
     }
 
     /// The offset of patch number `index` of `manifest` in the bundle.
-    pub fn patch(&self, manifest: &Manifest, index: usize) -> u64 {
+    pub fn patch_offset(&self, manifest: &Manifest, index: usize) -> u64 {
         let head = (LENGTHS + self.signature.len() + self.manifest.len()) as u64;
         let before = manifest.patches.iter().take(index);
         head + before.map(|patch| u64::from(patch.stored)).sum::<u64>()
@@ -127,7 +129,7 @@ impl BundleHead {
 
     /// The size of a bundle with this head.
     pub fn size(&self, manifest: &Manifest) -> u64 {
-        self.place(manifest, SlotFile::Initrd) + manifest.files.initrd.stored()
+        self.file_offset(manifest, SlotFile::Initrd) + manifest.files.initrd.stored()
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!(BundleHead::parse(&[0; 100]), Err(HeadError::Magic));
         let unsigned = BundleHead { signature: vec![], ..head.clone() };
         assert_eq!(unsigned.render(), Err(HeadError::Unsigned));
-        let long = BundleHead { manifest: vec![b' '; MANIFEST + 1], ..head };
+        let long = BundleHead { manifest: vec![b' '; MAX_MANIFEST + 1], ..head };
         assert_eq!(long.render(), Err(HeadError::TooLong));
     }
 

@@ -12,7 +12,7 @@ mod manifest;
 mod text;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
-pub use entry::{BootEntry, ParsedEntry, settled};
+pub use entry::{BootEntry, ParsedEntry, without_trial};
 pub use entry_name::{EntryName, SlotState};
 pub use file::{ChunkPosition, ChunkedFile, FileChunk, MAX_CHUNK, MAX_FILE};
 pub use head::{BundleHead, HeadError, LENGTHS, Lengths, MAX_HEAD};

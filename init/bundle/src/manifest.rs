@@ -117,7 +117,7 @@ pub enum ManifestError {
     #[error("the manifest has format {0}, and this version knows {FORMAT} alone")]
     Format(u32),
     #[error("the manifest contradicts itself: {0}")]
-    Contradiction(&'static str),
+    Inconsistent(&'static str),
 }
 
 impl Manifest {
@@ -132,14 +132,14 @@ impl Manifest {
             return Err(ManifestError::Format(format));
         }
         let manifest: Self = serde_json::from_slice(bytes)?;
-        manifest.check().map_err(ManifestError::Contradiction)?;
+        manifest.check().map_err(ManifestError::Inconsistent)?;
         Ok(manifest)
     }
 
     /// Sets the format that this version writes, and checks the manifest.
-    pub fn checked(mut self) -> Result<Self, ManifestError> {
+    pub fn validated(mut self) -> Result<Self, ManifestError> {
         self.format = FORMAT;
-        self.check().map_err(ManifestError::Contradiction)?;
+        self.check().map_err(ManifestError::Inconsistent)?;
         Ok(self)
     }
 
@@ -215,7 +215,7 @@ mod tests {
         let bytes = manifest().render();
         assert_eq!(Manifest::parse(&bytes).unwrap(), manifest());
         let places =
-            manifest().files.linux.places().map(|it| (it.at, it.stored_at)).collect::<Vec<_>>();
+            manifest().files.linux.positions().map(|it| (it.at, it.stored_at)).collect::<Vec<_>>();
         assert_eq!((places, manifest().files.linux.stored()), (vec![(0, 0), (4, 3)], 4));
     }
 

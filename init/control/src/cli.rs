@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::UNITS;
 use crate::client::{CallError, Client};
-use crate::file::{CALLED, FileArg, LocalFile, Source};
-use crate::line::lines;
+use crate::file::{FILE_NAME, FileArg, LocalFile, Source};
+use crate::line::escape_lines;
 use crate::message::FailureCode;
 use crate::render::render;
 use crate::verb::{Arg, ArgKind, Verb};
@@ -32,7 +32,7 @@ pub enum CliError {
     },
     /// A file that is to be signed cannot be read.
     #[error("cannot sign the file: {0}")]
-    Hold(io::Error),
+    ReadFile(io::Error),
     /// The call could not be signed.
     #[error("cannot sign this: {0}")]
     Sign(String),
@@ -52,7 +52,7 @@ impl CliError {
 }
 
 /// Maximum size of a file whose digest is signed, in bytes: it is held in memory.
-const LONGEST_SIGNED: usize = 16 << 20;
+const MAX_SIGNED_FILE: usize = 16 << 20;
 
 /// Signs the calls of verbs that require it, with an operator's key.
 pub trait CallSigner {
@@ -129,21 +129,21 @@ pub fn run_on_box<S: Read + Write>(
     let first = args.get(at).filter(|first| !verbs.iter().any(|verb| verb.name == **first));
     let unit = first.and_then(|first| UnitName::try_from(first.clone()).ok());
     let Some(unit) = unit.filter(|unit| unit.as_str() != "help") else {
-        return run_here(client, &verbs, args, program);
+        return run_verbs(client, &verbs, args, program);
     };
     let name = format!("{} {unit}", program.name);
-    client.speak_to(Some(unit.clone()));
+    client.set_unit(Some(unit.clone()));
     match client.describe() {
         Ok(verbs) => {
             let signer = signer.map(|signer| (signer, unit));
             let args = [&args[..at], &args[at + 1..]].concat();
             let command = command(Program { name: &name, ..program }, &verbs, "");
-            run_one_of(client, &verbs, &args, command, signer)
+            run_verb(client, &verbs, &args, command, signer)
         }
         // Then it was meant as a verb: the usage lists them.
         Err(CallError::Failure(failure)) if failure.code == FailureCode::NotFound => {
-            client.speak_to(None);
-            run_here(client, &verbs, args, program)
+            client.set_unit(None);
+            run_verbs(client, &verbs, args, program)
         }
         Err(error) => Err(error.into()),
     }
@@ -160,12 +160,12 @@ pub fn run<S: Read + Write>(
     program: Program<'_>,
 ) -> Result<(), CliError> {
     let verbs = client.describe()?;
-    run_here(client, &verbs, args, program)
+    run_verbs(client, &verbs, args, program)
 }
 
 /// Runs one of `verbs`, which belong to the unit that `client` calls. If that is PID 1, help also
 /// lists the units.
-fn run_here<S: Read + Write>(
+fn run_verbs<S: Read + Write>(
     client: &mut Client<S>,
     verbs: &[Verb],
     args: &[String],
@@ -178,13 +178,13 @@ fn run_here<S: Read + Write>(
         true => client.call(UNITS, Map::new()).unwrap_or_default(),
         false => Value::Null,
     };
-    let command = command(program, verbs, &list(&units));
-    run_one_of(client, verbs, args, command, None)
+    let command = command(program, verbs, &format_units(&units));
+    run_verb(client, verbs, args, command, None)
 }
 
 /// One line for each of `units`, as PID 1 lists them.
-fn list(units: &Value) -> String {
-    let text = |unit: &Value, key: &str| lines(unit[key].as_str().unwrap_or_default());
+fn format_units(units: &Value) -> String {
+    let text = |unit: &Value, key: &str| escape_lines(unit[key].as_str().unwrap_or_default());
     let units = units.as_array().map(Vec::as_slice).unwrap_or_default();
     let names = || units.iter().map(|unit| text(unit, "name"));
     let width = names().map(|name| name.len()).max().unwrap_or_default();
@@ -192,7 +192,7 @@ fn list(units: &Value) -> String {
     described.map(|(name, is)| format!("  {name:width$}  {is}\n")).collect()
 }
 
-fn run_one_of<S: Read + Write>(
+fn run_verb<S: Read + Write>(
     client: &mut Client<S>,
     verbs: &[Verb],
     args: &[String],
@@ -219,14 +219,16 @@ fn run_one_of<S: Read + Write>(
     if let Some((name, file)) = &file {
         args.insert(name.clone(), serde_json::json!(file.describe()));
         let path = matches.get_one::<String>(name).filter(|path| *path != "-");
-        if let Some(path) = path.filter(|_| verb.args.iter().any(|arg| arg.name == CALLED)) {
-            args.entry(CALLED).or_insert_with(|| path.clone().into());
+        if let Some(path) = path.filter(|_| verb.args.iter().any(|arg| arg.name == FILE_NAME)) {
+            args.entry(FILE_NAME).or_insert_with(|| path.clone().into());
         }
     }
     if let (Some(signed), Some((signer, unit))) = (verb.signed, signer) {
         args.entry("sequence").or_insert_with(|| signed.sequence.into());
         if let Some((name, file)) = &mut file {
-            let sha256 = Some(signer.sha256(file.hold(LONGEST_SIGNED).map_err(CliError::Hold)?));
+            let sha256 = Some(
+                signer.sha256(file.read_into_memory(MAX_SIGNED_FILE).map_err(CliError::ReadFile)?),
+            );
             args.insert(name.clone(), serde_json::json!(FileArg { sha256, ..file.describe() }));
         }
         let command = signer.sign(&unit, &verb.name, &args).map_err(CliError::Sign)?;
@@ -268,19 +270,20 @@ fn command(program: Program<'_>, verbs: &[Verb], units: &str) -> Command {
         )
         // A unit's texts must not contain terminal escapes.
         .subcommands(verbs.iter().map(|verb| {
-            Command::new(lines(&verb.name))
-                .about(lines(&verb.help))
+            Command::new(escape_lines(&verb.name))
+                .about(escape_lines(&verb.help))
                 .hide(verb.internal)
                 .args(verb.args.iter().map(argument))
         }))
 }
 
 fn argument(arg: &Arg) -> clap::Arg {
-    let shown = clap::Arg::new(arg.name.clone()).help(lines(&arg.help)).required(arg.required);
-    let named = shown.clone().long(lines(&arg.name)).short(arg.short);
+    let shown =
+        clap::Arg::new(arg.name.clone()).help(escape_lines(&arg.help)).required(arg.required);
+    let named = shown.clone().long(escape_lines(&arg.name)).short(arg.short);
     match arg.kind {
-        ArgKind::Text => shown.value_name(lines(&arg.name).to_uppercase()),
-        ArgKind::File => shown.value_name(format!("{}|-", lines(&arg.name).to_uppercase())),
+        ArgKind::Text => shown.value_name(escape_lines(&arg.name).to_uppercase()),
+        ArgKind::File => shown.value_name(format!("{}|-", escape_lines(&arg.name).to_uppercase())),
         ArgKind::Option => named.value_name("VALUE"),
         ArgKind::Integer => named.value_name("N").value_parser(clap::value_parser!(u64)),
         ArgKind::Flag => named.action(ArgAction::SetTrue),
@@ -395,7 +398,7 @@ mod tests {
                     let ClientMessage::Request(request) = message else { continue };
                     let apply = Verb::new("apply", Permission::Configure, "")
                         .required("file", ArgKind::File, "")
-                        .optional(CALLED, ArgKind::Option, "")
+                        .optional(FILE_NAME, ArgKind::Option, "")
                         .signed(8);
                     let end = match (request.verb.as_str(), request.unit) {
                         ("describe", None) => json!([]),
@@ -453,7 +456,7 @@ mod tests {
             .arg(clap::Arg::new("board").long("board").value_name("N").help("A board of it"))
             .arg(clap::Arg::new("words").num_args(0..));
         let options = options_of(&own);
-        let units = list(&json!([
+        let units = format_units(&json!([
             {"name": "netd", "description": "The network"},
             {"name": "cache", "description": "Ob\u{1b}jects"},
         ]));

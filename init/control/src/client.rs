@@ -63,7 +63,7 @@ impl<S: Read + Write> Client<S> {
 
     /// Sets the called unit, on a connection that reaches several.
     #[must_use]
-    pub fn to_unit(mut self, unit: Option<UnitName>) -> Self {
+    pub fn with_unit(mut self, unit: Option<UnitName>) -> Self {
         self.unit = unit;
         self
     }
@@ -71,13 +71,13 @@ impl<S: Read + Write> Client<S> {
     /// Sets the operator for whom it calls; only PID 1, and for PID 1 a unit that authenticates
     /// operators, may do that.
     #[must_use]
-    pub fn asks_for(mut self, by: By) -> Self {
+    pub fn on_behalf_of(mut self, by: By) -> Self {
         self.by = Some(by);
         self
     }
 
     /// Changes the called unit.
-    pub fn speak_to(&mut self, unit: Option<UnitName>) {
+    pub fn set_unit(&mut self, unit: Option<UnitName>) {
         self.unit = unit;
     }
 
@@ -125,7 +125,7 @@ impl<S: Read + Write> Client<S> {
     ) -> Result<Value, CallError> {
         self.last_id += 1;
         let (id, unit) = (self.last_id, self.unit.clone());
-        let mut file = file.map(|source| Upload { source, end: None });
+        let mut file = file.map(|source| Upload { source, eof: None });
         self.send(&ClientMessage::Request(Request {
             id,
             unit,
@@ -236,17 +236,17 @@ struct Upload<'a> {
     source: &'a mut dyn Source,
     /// Where the file ended. If it grows meanwhile, the rest is ignored: its end was already
     /// reported to the unit, which may have further wants in flight.
-    end: Option<u64>,
+    eof: Option<u64>,
 }
 
 impl Upload<'_> {
     fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.end.is_some_and(|end| at >= end) {
+        if self.eof.is_some_and(|end| at >= end) {
             return Ok(0);
         }
         let count = self.source.read_at(at, buffer)?;
         if count < buffer.len() {
-            self.end = Some(at + count as u64);
+            self.eof = Some(at + count as u64);
         }
         Ok(count)
     }

@@ -27,7 +27,7 @@ pub fn complete<S: Read + Write>(
     match verb.filter(|first| !verbs.iter().any(|verb| verb.name == **first)) {
         Some(first) => {
             let Ok(unit) = UnitName::try_from(first.clone()) else { return Ok(vec![]) };
-            client.speak_to(Some(unit));
+            client.set_unit(Some(unit));
             verbs = client.describe()?;
             verb = named.next();
         }

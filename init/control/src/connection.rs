@@ -11,7 +11,7 @@ use crate::message::{ClientMessage, Failure, FailureCode, Reply, ReplyBody};
 const MAX_UNREAD: usize = 128 << 10;
 
 /// Buffer size in bytes that is kept for a client that has read everything: most answers are small.
-const KEPT: usize = 16 << 10;
+const RETAINED_CAPACITY: usize = 16 << 10;
 
 /// Maximum size of a message to a server, in bytes. Requests are small; bulk data is sent in
 /// chunks, as requested.
@@ -120,13 +120,13 @@ impl Connection {
     /// Removes the first `count` pending bytes, which were sent.
     pub fn sent(&mut self, count: usize) {
         self.out.drain(..count.min(self.out.len()));
-        if self.out.is_empty() && self.out.capacity() > KEPT {
+        if self.out.is_empty() && self.out.capacity() > RETAINED_CAPACITY {
             self.out = VecDeque::new();
         }
     }
 
     /// Whether a message is incomplete.
-    pub fn is_within(&self) -> bool {
+    pub fn is_mid_message(&self) -> bool {
         !self.decoder.is_empty()
     }
 

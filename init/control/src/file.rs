@@ -34,7 +34,7 @@ pub const MAX_RELAYED: usize = 6 << 20;
 
 /// The argument that carries the file's name, for units that report errors with their position in
 /// the file.
-pub const CALLED: &str = "called";
+pub const FILE_NAME: &str = "called";
 
 /// Describes a file among the arguments of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -115,26 +115,26 @@ pub enum LocalFile {
     /// Standard input, a pipe or a device: read once, sequentially.
     Stream(ForwardOnly),
     /// A file that was read completely before.
-    Held(Vec<u8>),
+    Memory(Vec<u8>),
 }
 
 /// A source that can only be read sequentially.
 #[derive(Debug)]
 pub struct ForwardOnly {
-    from: Forward,
+    reader: SequentialReader,
     position: u64,
     /// It has ended. It is not read again: a terminal would return new input.
     has_ended: bool,
 }
 
 impl ForwardOnly {
-    fn new(from: Forward) -> Self {
-        Self { from, position: 0, has_ended: false }
+    fn new(reader: SequentialReader) -> Self {
+        Self { reader, position: 0, has_ended: false }
     }
 }
 
 #[derive(Debug)]
-enum Forward {
+enum SequentialReader {
     Stdin(Stdin),
     File(File),
 }
@@ -143,7 +143,7 @@ impl LocalFile {
     /// Opens `path`; `-` is standard input.
     pub fn open(path: &str) -> io::Result<Self> {
         if path == "-" {
-            return Ok(Self::Stream(ForwardOnly::new(Forward::Stdin(io::stdin()))));
+            return Ok(Self::Stream(ForwardOnly::new(SequentialReader::Stdin(io::stdin()))));
         }
         let mut file = File::open(Path::new(path))?;
         let metadata = file.metadata()?;
@@ -154,25 +154,25 @@ impl LocalFile {
             let size = file.seek(SeekFrom::End(0))?;
             return Ok(Self::File(file, size));
         }
-        Ok(Self::Stream(ForwardOnly::new(Forward::File(file))))
+        Ok(Self::Stream(ForwardOnly::new(SequentialReader::File(file))))
     }
 
     /// Reads the whole file into memory, so that exactly the content that is signed now is sent
     /// later.
     ///
     /// # Errors
-    /// It cannot be read, or is longer than `longest` bytes.
-    pub fn hold(&mut self, longest: usize) -> io::Result<&[u8]> {
-        let mut bytes = vec![0; longest + 1];
+    /// It cannot be read, or is longer than `max` bytes.
+    pub fn read_into_memory(&mut self, max: usize) -> io::Result<&[u8]> {
+        let mut bytes = vec![0; max + 1];
         let count = self.read_at(0, &mut bytes)?;
-        if count > longest {
-            let message = format!("a file of more than {longest} bytes is not signed");
+        if count > max {
+            let message = format!("a file of more than {max} bytes is not signed");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         bytes.truncate(count);
-        *self = Self::Held(bytes);
+        *self = Self::Memory(bytes);
         match self {
-            Self::Held(bytes) => Ok(bytes),
+            Self::Memory(bytes) => Ok(bytes),
             _ => Ok(&[]), // it was just made so
         }
     }
@@ -182,7 +182,7 @@ impl Source for LocalFile {
     fn describe(&self) -> FileArg {
         let size = match self {
             Self::File(_, size) => Some(*size),
-            Self::Held(bytes) => Some(bytes.len() as u64),
+            Self::Memory(bytes) => Some(bytes.len() as u64),
             Self::Stream(_) => None,
         };
         FileArg { size, sha256: None }
@@ -192,7 +192,7 @@ impl Source for LocalFile {
         match self {
             Self::File(file, _) => fill(buffer, |rest, done| file.read_at(rest, at + done)),
             Self::Stream(stream) => stream.read_at(at, buffer),
-            Self::Held(bytes) => {
+            Self::Memory(bytes) => {
                 let at = usize::try_from(at).unwrap_or(usize::MAX);
                 let rest = bytes.get(at..).unwrap_or_default();
                 let count = rest.len().min(buffer.len());
@@ -226,9 +226,9 @@ impl ForwardOnly {
         if self.has_ended {
             return Ok(0);
         }
-        let count = fill(buffer, |rest, _| match &mut self.from {
-            Forward::Stdin(stdin) => stdin.read(rest),
-            Forward::File(file) => file.read(rest),
+        let count = fill(buffer, |rest, _| match &mut self.reader {
+            SequentialReader::Stdin(stdin) => stdin.read(rest),
+            SequentialReader::File(file) => file.read(rest),
         })?;
         self.position += count as u64;
         self.has_ended = count < buffer.len();
@@ -409,7 +409,7 @@ mod tests {
         std::fs::write(&path, b"0123456789").unwrap();
         let mut file = LocalFile::open(path.to_str().unwrap()).unwrap();
         let mut stream =
-            LocalFile::Stream(ForwardOnly::new(Forward::File(File::open(&path).unwrap())));
+            LocalFile::Stream(ForwardOnly::new(SequentialReader::File(File::open(&path).unwrap())));
         std::fs::remove_file(&path).unwrap();
         assert_eq!((file.describe().size, stream.describe().size), (Some(10), None));
         let read = |source: &mut LocalFile, at| {
@@ -425,12 +425,12 @@ mod tests {
         assert_eq!(read(&mut stream, 0).unwrap_err().kind(), io::ErrorKind::NotSeekable);
         assert!(LocalFile::open("/").is_err());
         // The content in memory is unchanged, and can be read at any offset.
-        assert_eq!(file.hold(10).unwrap(), b"0123456789");
+        assert_eq!(file.read_into_memory(10).unwrap(), b"0123456789");
         assert_eq!(
             (read(&mut file, 7).unwrap(), file.describe().size),
             (b"789".to_vec(), Some(10))
         );
-        assert!(file.hold(9).is_err());
+        assert!(file.read_into_memory(9).is_err());
     }
 
     /// Input after the end belongs to something else.
@@ -438,7 +438,7 @@ mod tests {
     fn a_stream_ends_once() {
         let path = std::env::temp_dir().join(format!("octet-stream-{}", std::process::id()));
         std::fs::write(&path, b"0123").unwrap();
-        let mut stream = ForwardOnly::new(Forward::File(File::open(&path).unwrap()));
+        let mut stream = ForwardOnly::new(SequentialReader::File(File::open(&path).unwrap()));
         let mut buffer = [0; 8];
         assert_eq!(stream.read_at(0, &mut buffer).unwrap(), 4);
         std::fs::write(&path, b"0123456789").unwrap();

@@ -13,7 +13,7 @@ pub const HEADER: usize = 8;
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
 /// Buffer size in bytes that an empty decoder keeps: most frames are small.
-const KEPT: usize = 16 << 10;
+const RETAINED_CAPACITY: usize = 16 << 10;
 
 /// Bytes that are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +98,7 @@ impl Decoder {
         }
         let payload = self.buffer[HEADER..end].to_vec();
         self.buffer.drain(..end);
-        if self.buffer.is_empty() && self.buffer.capacity() > KEPT {
+        if self.buffer.is_empty() && self.buffer.capacity() > RETAINED_CAPACITY {
             self.buffer = Vec::new();
         }
         Ok(Some(payload))

@@ -10,6 +10,7 @@ mod client;
 #[cfg(feature = "cli")]
 mod complete;
 mod connection;
+mod dispatch;
 pub mod file;
 mod frame;
 mod line;
@@ -21,14 +22,14 @@ mod print;
 mod render;
 pub mod settings;
 mod verb;
-mod way;
 
 pub use client::{CallError, Client};
 #[cfg(feature = "cli")]
 pub use complete::complete;
 pub use connection::{Connection, Overflow};
+pub use dispatch::{connect_failure, no_answer};
 pub use frame::{Decoder, FrameError, HEADER, MAX_PAYLOAD, encode};
-pub use line::{lines, one_line};
+pub use line::{escape_lines, one_line};
 pub use logs::{LOGS, logs_verb};
 pub use message::{
     By, ClientMessage, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody, Request,
@@ -38,11 +39,10 @@ pub use octet_appliance::operator::{self, Permission};
 pub use octet_appliance::{CLUSTER, CONFIG, INIT, LOGGER, PublicKey, SETTINGS, SOCKETS, UnitName};
 pub use print::print;
 pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};
-pub use way::{silent, why_not};
 
 /// The wildcard among the verbs that a unit may call: the unit authenticates operators, and calls
 /// on their behalf.
-pub const OF_OPERATORS: &str = "*";
+pub const ANY_VERB: &str = "*";
 
 /// The verb of PID 1 that reports the state of all units.
 pub const STATUS: &str = "status";

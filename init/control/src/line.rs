@@ -26,7 +26,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 
 /// `text` with its lines kept, each escaped as by [`one_line`]: foreign text must not contain
 /// terminal escapes.
-pub fn lines(text: &str) -> String {
+pub fn escape_lines(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(one_line).collect();
     lines.join("\n")
 }
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn what_another_says_commands_no_terminal() {
         let text = "no such unit\n  help: \u{1b}[2J\u{1b}]0;x\u{7}look\r\n";
-        assert_eq!(lines(text), "no such unit\n  help: \\u{1b}[2J\\u{1b}]0;x\\u{7}look");
+        assert_eq!(escape_lines(text), "no such unit\n  help: \\u{1b}[2J\\u{1b}]0;x\\u{7}look");
     }
 
     proptest! {

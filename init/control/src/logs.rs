@@ -24,5 +24,5 @@ pub fn logs_verb() -> Verb {
         .optional("follow", ArgKind::Flag, "Print new lines as they arrive")
         .short('f')
         .optional("fields", ArgKind::Flag, "Print the fields of each line, for programs")
-        .shown(ColumnKind::Lines, &["lines"])
+        .columns(ColumnKind::Lines, &["lines"])
 }

@@ -1,6 +1,6 @@
 //! The payload of frames: requests and replies, as JSON.
 
-use octet_appliance::{PublicKey, UnitName};
+use octet_appliance::{FileError, PublicKey, UnitName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -169,6 +169,13 @@ pub enum FailureCode {
 impl Failure {
     pub fn new(code: FailureCode, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { code, message: message.into(), help: help.into() }
+    }
+}
+
+/// A mistake in the settings; its place in a file is not known.
+impl From<Box<FileError>> for Failure {
+    fn from(mistake: Box<FileError>) -> Self {
+        Self::new(FailureCode::BadArgument, mistake.message, mistake.hint)
     }
 }
 

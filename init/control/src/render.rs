@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn objects_and_tables() {
         let verb = Verb::new("status", Permission::Read, "")
-            .shown(ColumnKind::Bytes, &["memory"])
-            .shown(ColumnKind::Milliseconds, &["since"]);
+            .columns(ColumnKind::Bytes, &["memory"])
+            .columns(ColumnKind::Milliseconds, &["since"]);
         let text = render(
             &verb,
             &json!({"state": "ready", "memory": 3_145_728, "units": [
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_date_is_a_date() {
-        let verb = Verb::new("show", Permission::Read, "").shown(ColumnKind::Date, &["issued"]);
+        let verb = Verb::new("show", Permission::Read, "").columns(ColumnKind::Date, &["issued"]);
         let text = render(&verb, &json!({"keys": [{"issued": 1_800_000_000}, {"issued": null}]}));
         assert_eq!(text, "\nISSUED\n2027-01-15T08:00:00Z\n-\n");
         assert!(render(&verb, &json!({"issued": u64::MAX})).contains("9999-12-31T23:59:59Z"));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn lines_are_shown_as_they_are() {
-        let verb = Verb::new("logs", Permission::Read, "").shown(ColumnKind::Lines, &["lines"]);
+        let verb = Verb::new("logs", Permission::Read, "").columns(ColumnKind::Lines, &["lines"]);
         assert_eq!(render(&verb, &json!({"lines": ["a", "b  c"]})), "a\nb  c\n");
         assert_eq!(render(&verb, &json!("a b\nc\u{1b}d\n")), "a b\nc\u{fffd}d\n");
         let whole = json!({"sequence": 1, "lines": "a\nb  \u{1b}c\n"});

@@ -156,7 +156,7 @@ impl Verb {
 
     /// Sets how fields of the answer are shown.
     #[must_use]
-    pub fn shown(mut self, kind: ColumnKind, fields: &[&str]) -> Self {
+    pub fn columns(mut self, kind: ColumnKind, fields: &[&str]) -> Self {
         self.columns.extend(fields.iter().map(|field| Column { field: (*field).to_owned(), kind }));
         self
     }

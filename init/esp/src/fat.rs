@@ -1,5 +1,5 @@
 //! Repairs a FAT32 volume after a power cut (Microsoft's "FAT32 File System Specification" 1.03;
-//! kernel: fs/fat): what is to be written, and in which order. Only [`tidy`] accesses a device.
+//! kernel: fs/fat): what is to be written, and in which order. Only [`repair`] accesses a device.
 //!
 //! A power cut loses no file that was on the medium before. It leaves lost clusters, entries of
 //! files and folders without their content, a second entry of a file that was being renamed, tables
@@ -116,7 +116,7 @@ pub enum Check {
 }
 
 /// Repairs the volume on `device`, which must not be mounted. Returns what was done, in words.
-pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
+pub fn repair(device: &Path, check: Check) -> Result<Option<String>, String> {
     let at = |error: io::Error| format!("{}: {error}", device.display());
     let problem =
         |problem: FatProblem| format!("{}: {problem}; nothing was changed there", device.display());
@@ -164,8 +164,8 @@ pub fn plan(device: &impl ReadAt) -> Result<RepairPlan, FatProblem> {
     let (first, second) = (first?, second?);
 
     let mut table = FatTable::new(first.clone(), &volume)?;
-    let walked = TreeWalk::through(device, &volume, &table)?;
-    let lost = walked.settle(&mut table);
+    let walked = TreeWalk::run(device, &volume, &table)?;
+    let lost = walked.update_table(&mut table);
     let info_to_be = volume::info(&info, &volume, table.free());
     let mended = table.bytes().to_vec();
     table.mark_clean();

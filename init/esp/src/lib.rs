@@ -3,8 +3,8 @@
 //! ([`fat`]). On a box `update` writes and PID 1 repairs; the builder does both on a disk that it
 //! flashes.
 
+pub mod contents;
 pub mod fat;
 pub mod medium;
 pub mod plan;
-pub mod present;
 pub mod steps;

@@ -22,8 +22,8 @@ pub trait Medium {
     /// The medium refuses, as with all other operations.
     fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>>;
 
-    /// Reads a small file: of a longer one, the first `most` bytes.
-    fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>>;
+    /// Reads a small file: of a longer one, the first `limit` bytes.
+    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>>;
 
     /// Fills `bytes` from the offset `at` of the file on.
     ///

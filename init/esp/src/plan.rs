@@ -2,11 +2,11 @@
 
 use octet_bundle::{Manifest, SlotFile};
 
-use crate::present::{EspContents, PresentSlot};
+use crate::contents::{EspContents, PresentSlot};
 
 /// Bytes that a slot needs besides its files: its manifest and entry, folders, and partly used
 /// clusters.
-const BESIDES: u64 = 256 << 10;
+const OVERHEAD: u64 = 256 << 10;
 
 /// The changes, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,25 +42,25 @@ impl EspPlan {
 
 /// Plans the room for the slot `new`, which is not one of `kept`: everything that is not kept is
 /// removed.
-pub fn place(
+pub fn plan_install(
     present: &EspContents,
     kept: &[&PresentSlot],
     new: &Manifest,
 ) -> Result<EspPlan, NoRoom> {
-    let mut plan = clear(present, kept);
-    let mut needed = BESIDES;
+    let mut plan = plan_cleanup(present, kept);
+    let mut needed = OVERHEAD;
     for kind in SlotFile::ALL {
-        let wanted = new.files.get(kind);
+        let file = new.files.get(kind);
         let same = kept.iter().find_map(|slot| {
             let has = slot.manifest.as_ref()?.files.get(kind);
             let path = slot.path(kind)?;
-            let is_same = has.sha256 == wanted.sha256 && has.size == wanted.size;
-            (is_same && present.files.get(path) == Some(&wanted.size)).then(|| path.clone())
+            let is_same = has.sha256 == file.sha256 && has.size == file.size;
+            (is_same && present.files.get(path) == Some(&file.size)).then(|| path.clone())
         });
         match same {
             Some(path) => plan.shared.push((kind, path)),
             None => {
-                needed += wanted.size;
+                needed += file.size;
                 plan.written.push(kind);
             }
         }
@@ -71,13 +71,14 @@ pub fn place(
 }
 
 /// The removals that leave only `kept`.
-pub fn clear(present: &EspContents, kept: &[&PresentSlot]) -> EspPlan {
-    let gone = present.slots.iter().filter(|slot| kept.iter().all(|kept| kept.name != slot.name));
-    let entries = gone.flat_map(|slot| &slot.entries).chain(&present.unfinished);
+pub fn plan_cleanup(present: &EspContents, kept: &[&PresentSlot]) -> EspPlan {
+    let removed =
+        present.slots.iter().filter(|slot| kept.iter().all(|kept| kept.name != slot.name));
+    let entries = removed.flat_map(|slot| &slot.entries).chain(&present.unfinished);
     EspPlan {
         entries: entries.cloned().collect(),
         files: present.unneeded(kept).map(|(path, _)| path.to_owned()).collect(),
-        folders: present.emptied(kept).map(str::to_owned).collect(),
+        folders: present.emptied_folders(kept).map(str::to_owned).collect(),
         ..EspPlan::default()
     }
 }

@@ -8,17 +8,17 @@ use octet_bundle::{
     BootEntry, Digest, ENTRIES, EntryName, Hasher, MAX_CHUNK, Manifest, SlotFile, TRIES,
 };
 
+use crate::contents::{MAX_ENTRY, PresentSlot};
 use crate::medium::{Medium, staged, write_whole};
 use crate::plan::EspPlan;
-use crate::present::{MAX_ENTRY, PresentSlot};
 
 /// Written data cannot be read back.
 #[derive(Debug, thiserror::Error)]
-pub enum NotThere {
+pub enum ReadBackError {
     #[error("{0}: {1}")]
-    Unread(String, io::Error),
+    Unreadable(String, io::Error),
     #[error("{0} is not what it should be")]
-    Differs(String),
+    Mismatch(String),
 }
 
 /// Removes what is no longer needed. Entries are removed before the files that they name.
@@ -50,21 +50,21 @@ pub fn read_back(
     medium: &impl Medium,
     manifest: &Manifest,
     plan: &EspPlan,
-) -> Result<(), NotThere> {
+) -> Result<(), ReadBackError> {
     let unread = |path: &str| {
         let path = path.to_owned();
-        move |error| NotThere::Unread(path, error)
+        move |error| ReadBackError::Unreadable(path, error)
     };
     for kind in SlotFile::ALL {
         let (path, file) = (plan.path(manifest, kind), manifest.files.get(kind));
         if digest(medium, &path, file.size).map_err(unread(&path))? != file.sha256 {
-            return Err(NotThere::Differs(path));
+            return Err(ReadBackError::Mismatch(path));
         }
     }
     let path = manifest.slot.manifest();
     let bytes = manifest.render();
     let found = medium.read(&path, bytes.len() as u64 + 1).map_err(unread(&path))?;
-    if found == bytes { Ok(()) } else { Err(NotThere::Differs(path)) }
+    if found == bytes { Ok(()) } else { Err(ReadBackError::Mismatch(path)) }
 }
 
 /// The digest of the first `size` bytes of a file.
@@ -92,7 +92,7 @@ pub fn write_entry(
     let path = |kind| format!("/{}", plan.path(manifest, kind));
     let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
     let text = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
-    let name = EntryName::tried(&manifest.slot, TRIES);
+    let name = EntryName::with_tries(&manifest.slot, TRIES);
     let staged = staged(&format!("{ENTRIES}/octet-{}", manifest.slot));
     write_whole(medium, &staged, text.as_bytes())?;
     medium.rename(&staged, &format!("{ENTRIES}/{name}"))?;
@@ -104,7 +104,7 @@ pub fn write_entry(
 /// The new name is on the medium before the old one is removed: a power cut leaves the slot as it
 /// was, or both names, of which the boot loader prefers the better one.
 pub fn set_tries(medium: &mut impl Medium, slot: &PresentSlot, left: u32) -> io::Result<()> {
-    let new = format!("{ENTRIES}/{}", EntryName::tried(&slot.name, left));
+    let new = format!("{ENTRIES}/{}", EntryName::with_tries(&slot.name, left));
     let staged = staged(&format!("{ENTRIES}/octet-{}", slot.name));
     let old: Vec<_> = slot.entries.iter().filter(|path| **path != new).collect();
     let Some(first) = old.first() else { return Ok(()) };

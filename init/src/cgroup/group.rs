@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::settings::io_limit;
 
-/// The sub-folder for processes that start after a kill; see `Group::place`.
-const AGAIN: &str = "again";
+/// The sub-folder for processes that start after a kill; see `Group::process_group`.
+const RESPAWN_GROUP: &str = "again";
 
 /// The control group of one unit. It holds one descriptor; files are opened when needed.
 pub struct Group {
@@ -79,24 +79,29 @@ impl Group {
     ///
     /// # Errors
     /// `EBUSY`: a killed process has not ended yet.
-    pub fn place(&self) -> rustix::io::Result<ProcessGroup<'_>> {
+    pub fn process_group(&self) -> rustix::io::Result<ProcessGroup<'_>> {
         match self.killed.get() {
             Killed::Never => return Ok(ProcessGroup::Own(self.dir())),
             Killed::Before => {}
             Killed::JustNow => {
-                match unlinkat(&self.dir, AGAIN, AtFlags::REMOVEDIR) {
+                match unlinkat(&self.dir, RESPAWN_GROUP, AtFlags::REMOVEDIR) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(error) => return Err(error),
                 }
-                mkdirat(&self.dir, AGAIN, Mode::from_raw_mode(0o755))?;
+                mkdirat(&self.dir, RESPAWN_GROUP, Mode::from_raw_mode(0o755))?;
                 self.killed.set(Killed::Before);
             }
         }
-        Ok(ProcessGroup::Below(openat(&self.dir, AGAIN, super::FOLDER, Mode::empty())?))
+        Ok(ProcessGroup::Below(openat(
+            &self.dir,
+            RESPAWN_GROUP,
+            super::DIRECTORY_FLAGS,
+            Mode::empty(),
+        )?))
     }
 
     /// Kills every process in the group, including those that are just being made. An empty group
-    /// is not killed, so that it can be used again (see `place`): between the two checks only the
+    /// is not killed, so that it can be used again (see `process_group`): between the two checks only the
     /// caller could add a process. Returns whether it was not empty.
     ///
     /// # Errors

@@ -21,14 +21,14 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-const PLACE: &str = "/sys/fs/cgroup";
+const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
 /// The controllers, in the order of `Controllers`.
 const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", IO];
 
 const IO: &str = "io";
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const DIRECTORY_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Controllers {
@@ -40,7 +40,7 @@ struct Controllers {
 
 impl Controllers {
     /// The controllers in the kernel's list.
-    fn listed(list: &str) -> Self {
+    fn parse(list: &str) -> Self {
         let [cpu, memory, pids, io] =
             CONTROLLERS.map(|name| list.split_ascii_whitespace().any(|word| word == name));
         Self { cpu, memory, pids, io }
@@ -74,17 +74,17 @@ impl Cgroups {
     /// The kernel has no cgroup v2, or refuses: there are no groups then.
     pub fn mount() -> Result<Self, String> {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount(c"cgroup2", PLACE, c"cgroup2", flags, c"nsdelegate,memory_recursiveprot")
+        mount(c"cgroup2", MOUNT_POINT, c"cgroup2", flags, c"nsdelegate,memory_recursiveprot")
             .map_err(|error| format!("cgroup2: {error}"))?;
-        Self::set_up().map_err(|error| format!("{PLACE}: {error}"))
+        Self::set_up().map_err(|error| format!("{MOUNT_POINT}: {error}"))
     }
 
     fn set_up() -> rustix::io::Result<Self> {
-        let root = open(PLACE, FOLDER, Mode::empty())?;
+        let root = open(MOUNT_POINT, DIRECTORY_FLAGS, Mode::empty())?;
         let mut space = [0; 512];
         let list = group::read(&root, "cgroup.controllers", &mut space)?;
-        let controllers = Controllers::listed(list);
-        let (units, _) = folder(&root, "units")?;
+        let controllers = Controllers::parse(list);
+        let (units, _) = open_or_create(&root, "units")?;
         let (available, _) = controllers.names();
         let cgroups = Self { root, units, controllers, io: Cell::new(false) };
         cgroups.enable(available.into_iter().filter(|name| *name != IO))?;
@@ -118,10 +118,10 @@ impl Cgroups {
     /// The file that could not be made or written.
     pub fn unit(&self, name: &str, limits: &Limits) -> Result<Group, String> {
         let at = |what: &str| {
-            let place = format!("{PLACE}/units/{name}{what}");
+            let place = format!("{MOUNT_POINT}/units/{name}{what}");
             move |error: Errno| format!("{place}: {error}")
         };
-        let (dir, is_new) = folder(&self.units, name).map_err(at(""))?;
+        let (dir, is_new) = open_or_create(&self.units, name).map_err(at(""))?;
         if limits.io_max.is_some() && self.controllers.io && !self.io.replace(true) {
             self.enable([IO].into_iter()).map_err(at(": io"))?;
         }
@@ -151,13 +151,13 @@ pub fn kill_all(group: Option<&Group>, leader: Pid) -> bool {
 }
 
 /// Opens a folder, and makes it if it does not exist; returns whether it was made.
-fn folder(parent: impl AsFd, name: &str) -> rustix::io::Result<(OwnedFd, bool)> {
+fn open_or_create(parent: impl AsFd, name: &str) -> rustix::io::Result<(OwnedFd, bool)> {
     let is_new = match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
         Ok(()) => true,
         Err(Errno::EXIST) => false,
         Err(error) => return Err(error),
     };
-    Ok((openat(parent, name, FOLDER, Mode::empty())?, is_new))
+    Ok((openat(parent, name, DIRECTORY_FLAGS, Mode::empty())?, is_new))
 }
 
 #[cfg(test)]
@@ -166,11 +166,11 @@ mod tests {
 
     #[test]
     fn what_the_kernel_lacks_is_named() {
-        let all = Controllers::listed("cpuset cpu io memory hugetlb pids rdma\n");
+        let all = Controllers::parse("cpuset cpu io memory hugetlb pids rdma\n");
         assert_eq!(all.names(), (CONTROLLERS.to_vec(), vec![]));
         // `cpuset` is not `cpu`.
-        let some = Controllers::listed("cpuset memory pids");
+        let some = Controllers::parse("cpuset memory pids");
         assert_eq!(some.names(), (vec!["memory", "pids"], vec!["cpu", "io"]));
-        assert_eq!(Controllers::listed(""), Controllers::default());
+        assert_eq!(Controllers::parse(""), Controllers::default());
     }
 }

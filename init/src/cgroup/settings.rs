@@ -5,7 +5,7 @@ use octet_appliance::{Bytes, IoMax, Limits};
 use super::Controllers;
 
 /// The period of `cpu.max` in microseconds; the kernel's default.
-const PERIOD: u64 = 100_000;
+const CPU_PERIOD: u64 = 100_000;
 
 /// A file of a group, and its content.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +47,8 @@ fn bytes(limit: Option<Bytes>) -> String {
 /// The CPU quota per period, from percent of one CPU.
 fn cpu_limit(percent: Option<u16>) -> String {
     match percent {
-        Some(percent) => format!("{} {PERIOD}", u64::from(percent) * PERIOD / 100),
-        None => format!("max {PERIOD}"),
+        Some(percent) => format!("{} {CPU_PERIOD}", u64::from(percent) * CPU_PERIOD / 100),
+        None => format!("max {CPU_PERIOD}"),
     }
 }
 

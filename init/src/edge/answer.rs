@@ -32,9 +32,9 @@ impl Edge {
                 return;
             };
             match answer {
-                Ok(Answer::Now(value)) => client.reply(id, ReplyBody::End(value)),
-                Ok(Answer::Later) => {}
-                Ok(Answer::Then(event)) => {
+                Ok(Answer::Immediate(value)) => client.reply(id, ReplyBody::End(value)),
+                Ok(Answer::Watch) => {}
+                Ok(Answer::Step(event)) => {
                     client.reply(id, ReplyBody::End(Value::Null));
                     self.clients.send(token);
                     self.step(event);
@@ -65,57 +65,57 @@ impl Edge {
         caller: Caller,
     ) -> Result<Answer, Failure> {
         if let Some(unit) = request.take_unit() {
-            return Err(asks_nobody(caller, &unit));
+            return Err(relay_denied(caller, &unit));
         }
         let verbs = verbs::verbs(self.trial.is_some());
         callers::check(caller, &request.verb, &self.unit_files())?;
         let verb = Verb::find(&verbs, &request.verb)?;
         let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
-            "status" => Answer::Now(report::status(self, Detail::Usage)),
-            UNITS => Answer::Now(report::units(self)),
+            "status" => Answer::Immediate(report::status(self, Detail::Usage)),
+            UNITS => Answer::Immediate(report::units(self)),
             "watch" => {
                 if let Some(client) = self.clients.get(token) {
                     client.watch(request.id);
                 }
-                Answer::Later
+                Answer::Watch
             }
-            "boot" if args.flag("plot") => Answer::Now(report::drawing(self)),
-            "boot" => Answer::Now(report::boot(self)),
+            "boot" if args.flag("plot") => Answer::Immediate(report::drawing(self)),
+            "boot" => Answer::Immediate(report::boot(self)),
             "board" => {
-                self.take_number(&args)?;
-                Answer::Now(Value::Null)
+                self.assign_board_number(&args)?;
+                Answer::Immediate(Value::Null)
             }
             "place" => {
                 self.place(&args)?;
-                Answer::Now(Value::Null)
+                Answer::Immediate(Value::Null)
             }
-            "start" => Answer::Then(SupervisorEvent::Start(self.named_here(&args)?)),
-            "stop" => Answer::Then(SupervisorEvent::Stop(self.named(&args)?)),
-            "restart" => Answer::Then(SupervisorEvent::Restart(self.named_here(&args)?)),
+            "start" => Answer::Step(SupervisorEvent::Start(self.placed_unit_argument(&args)?)),
+            "stop" => Answer::Step(SupervisorEvent::Stop(self.unit_argument(&args)?)),
+            "restart" => Answer::Step(SupervisorEvent::Restart(self.placed_unit_argument(&args)?)),
             "reload" => {
                 self.reload(&args)?;
-                Answer::Now(Value::Null)
+                Answer::Immediate(Value::Null)
             }
             "signal" => {
                 self.signal(&args)?;
-                Answer::Now(Value::Null)
+                Answer::Immediate(Value::Null)
             }
-            "poweroff" => Answer::Then(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff)),
-            "reboot" => Answer::Then(SupervisorEvent::Shutdown(ShutdownGoal::Reboot)),
-            _ => Answer::Now(json!(verbs)), // describe: the list above has no other
+            "poweroff" => Answer::Step(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff)),
+            "reboot" => Answer::Step(SupervisorEvent::Shutdown(ShutdownGoal::Reboot)),
+            _ => Answer::Immediate(json!(verbs)), // describe: the list above has no other
         })
     }
 
     /// The unit that the argument `unit` names.
-    fn named(&self, args: &Arguments) -> Result<UnitId, Failure> {
+    fn unit_argument(&self, args: &Arguments) -> Result<UnitId, Failure> {
         self.find(args.text("unit").unwrap_or_default())
     }
 
-    /// As `named`, if the unit is placed on this node.
-    fn named_here(&self, args: &Arguments) -> Result<UnitId, Failure> {
-        let unit = self.named(args)?;
-        self.check_here(unit).map(|()| unit)
+    /// As `unit_argument`, if the unit is placed on this node.
+    fn placed_unit_argument(&self, args: &Arguments) -> Result<UnitId, Failure> {
+        let unit = self.unit_argument(args)?;
+        self.check_placed_here(unit).map(|()| unit)
     }
 
     fn find(&self, name: &str) -> Result<UnitId, Failure> {
@@ -130,7 +130,7 @@ impl Edge {
     }
 
     fn reload(&mut self, args: &Arguments) -> Result<(), Failure> {
-        let unit = self.named(args)?;
+        let unit = self.unit_argument(args)?;
         let Some(signal) = self.units[unit.0].unit.reload else {
             let message =
                 format!("unit `{}` cannot read its settings again", self.units[unit.0].name());
@@ -141,8 +141,8 @@ impl Edge {
     }
 
     fn signal(&mut self, args: &Arguments) -> Result<(), Failure> {
-        let unit = self.named(args)?;
-        let signal = octet_appliance::Signal::named(args.text("signal").unwrap_or_default())
+        let unit = self.unit_argument(args)?;
+        let signal = octet_appliance::Signal::from_name(args.text("signal").unwrap_or_default())
             .ok_or_else(|| {
                 let help = "the signals are TERM, INT, QUIT, HUP and KILL";
                 Failure::new(FailureCode::BadArgument, "there is no such signal", help)
@@ -162,7 +162,7 @@ impl Edge {
 }
 
 /// The error of `caller`'s request to call another `unit`: PID 1 must not block on a unit.
-fn asks_nobody(caller: Caller, unit: &UnitName) -> Failure {
+fn relay_denied(caller: Caller, unit: &UnitName) -> Failure {
     match caller {
         Caller::Port => Failure::new(
             FailureCode::Failed,
@@ -181,9 +181,9 @@ fn asks_nobody(caller: Caller, unit: &UnitName) -> Failure {
 
 /// How a request is answered.
 enum Answer {
-    Now(Value),
+    Immediate(Value),
     /// With an empty reply; then this event follows.
-    Then(SupervisorEvent),
+    Step(SupervisorEvent),
     /// With every later change.
-    Later,
+    Watch,
 }

@@ -6,22 +6,22 @@ use serde_json::Value;
 
 use super::Edge;
 use super::managed::Managed;
-use crate::console::say;
+use crate::console::write_line;
 use crate::facts;
 use crate::phases::board_number::{BoardNumber, NumberSource};
 use crate::supervisor::UnitId;
 
 /// The unit that reads the flash.
-const DATA: &str = "data";
+const DATA_UNIT: &str = "data";
 
 #[derive(Debug, PartialEq, Eq)]
-enum OfFlash {
+enum FlashBoard {
     Nothing,
     Board(BoardId),
     Problem(String),
 }
 
-impl OfFlash {
+impl FlashBoard {
     /// Parses what the unit `data` has recorded.
     fn new(fact: &Value) -> Self {
         if let Some(problem) = fact["problem"].as_str() {
@@ -36,44 +36,44 @@ impl OfFlash {
 }
 
 /// The unit whose end is awaited.
-pub fn unit_of_flash(units: &[Managed]) -> Option<UnitId> {
-    units.iter().position(|unit| unit.name() == DATA).map(UnitId)
+pub fn flash_unit(units: &[Managed]) -> Option<UnitId> {
+    units.iter().position(|unit| unit.name() == DATA_UNIT).map(UnitId)
 }
 
 impl Edge {
     /// Takes over what the flash says once the unit that reads it has ended: units that start later
     /// find the number set.
-    pub(super) fn see_to_flash(&mut self) {
+    pub(super) fn poll_flash(&mut self) {
         let settled = |id: &UnitId| self.status(*id).state.is_settled();
         if !self.flash.as_ref().is_some_and(settled) {
             return;
         }
         self.flash = None;
-        match OfFlash::new(&facts::read(facts::BOARD)) {
-            OfFlash::Nothing => {}
-            OfFlash::Board(board) => self.be(self.boot.board.said_by_flash(board)),
-            OfFlash::Problem(problem) => {
-                say(&problem); // the log has it from the unit
+        match FlashBoard::new(&facts::read(facts::BOARD)) {
+            FlashBoard::Nothing => {}
+            FlashBoard::Board(board) => self.set_board_number(self.boot.board.with_flash(board)),
+            FlashBoard::Problem(problem) => {
+                write_line(&problem); // the log has it from the unit
                 self.problems.push(problem);
             }
         }
     }
 
     /// Takes over the number of the port, if no other number is known.
-    pub(super) fn take_number(&mut self, args: &Arguments) -> Result<(), Failure> {
+    pub(super) fn assign_board_number(&mut self, args: &Arguments) -> Result<(), Failure> {
         let Some(board) = args.integer("number").and_then(BoardId::board) else {
             let message = "there is no such board";
             let help = format!("give a number from 1 to {}", BoardId::MAX);
             return Err(Failure::new(FailureCode::BadArgument, message, help));
         };
-        match self.boot.board.told(board) {
+        match self.boot.board.with_port(board) {
             Ok(known) => {
-                self.be(known);
+                self.set_board_number(known);
                 Ok(())
             }
             Err((said, source)) => {
                 let problem = format!("ALARM: by its port this is {board}, by {source} {said}");
-                self.logs.say(&problem);
+                self.logs.log(&problem);
                 let help = match source {
                     NumberSource::CommandLine => {
                         "plug it into its own port, or remove `octet.board` from the command line"
@@ -85,11 +85,11 @@ impl Edge {
         }
     }
 
-    fn be(&mut self, known: BoardNumber) {
+    fn set_board_number(&mut self, known: BoardNumber) {
         if known != self.boot.board {
             self.boot.board = known;
-            self.clients.changed();
-            self.follow_placement();
+            self.clients.mark_changed();
+            self.reconcile_placement();
         }
     }
 }
@@ -102,14 +102,14 @@ mod tests {
     #[test]
     fn a_fact_says_a_board_or_why_not() {
         for (fact, meant) in [
-            (Value::Null, OfFlash::Nothing),
-            (json!({ "board": 0 }), OfFlash::Board(BoardId::ROUTER)),
-            (json!({ "board": 3 }), OfFlash::Board(BoardId::board(3).unwrap())),
-            (json!({ "board": 33 }), OfFlash::Nothing),
-            (json!({ "board": "3" }), OfFlash::Nothing),
-            (json!({ "problem": "it is odd" }), OfFlash::Problem("it is odd".into())),
+            (Value::Null, FlashBoard::Nothing),
+            (json!({ "board": 0 }), FlashBoard::Board(BoardId::ROUTER)),
+            (json!({ "board": 3 }), FlashBoard::Board(BoardId::board(3).unwrap())),
+            (json!({ "board": 33 }), FlashBoard::Nothing),
+            (json!({ "board": "3" }), FlashBoard::Nothing),
+            (json!({ "problem": "it is odd" }), FlashBoard::Problem("it is odd".into())),
         ] {
-            assert_eq!(OfFlash::new(&fact), meant, "{fact}");
+            assert_eq!(FlashBoard::new(&fact), meant, "{fact}");
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use octet_appliance::{Unit, UnitName};
-use octet_control::settings::{OF_READERS, SECTION};
-use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
+use octet_control::settings::{READER_VERBS, SECTIONS};
+use octet_control::{ANY_VERB, CONFIG, DESCRIBE, Failure, FailureCode, INIT};
 
 /// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Caller {
     /// The control port: may call everything.
     Port,
     /// A unit that authenticates operators: may call everything.
-    Brings,
+    Authenticator,
     /// A process of this user: may call what its unit file allows.
     User(u32),
 }
@@ -26,10 +26,10 @@ impl Caller {
 }
 
 /// Classifies a process of user `uid`.
-pub fn known(uid: u32, operators: &[u32]) -> Caller {
+pub fn classify(uid: u32, operators: &[u32]) -> Caller {
     match uid {
         0 => Caller::Root,
-        uid if operators.contains(&uid) => Caller::Brings,
+        uid if operators.contains(&uid) => Caller::Authenticator,
         uid => Caller::User(uid),
     }
 }
@@ -63,7 +63,7 @@ pub fn check(caller: Caller, verb: &str, units: &[&Unit]) -> Result<(), Failure>
 ///
 /// Units that read settings call the unit that has them, which reports changes to them. Units that
 /// authenticate operators reach every unit with a socket.
-pub fn of_all(units: &[Unit]) -> HashMap<UnitName, String> {
+pub fn permitted_verbs(units: &[Unit]) -> HashMap<UnitName, String> {
     let config = units.iter().find(|unit| unit.name.as_str() == CONFIG);
     let mut all = HashMap::<UnitName, BTreeMap<u32, Vec<String>>>::new();
     let mut allow = |called: &Unit, by: &Unit, verbs: &[&str]| {
@@ -72,13 +72,13 @@ pub fn of_all(units: &[Unit]) -> HashMap<UnitName, String> {
     };
     for reader in units.iter().filter(|unit| !unit.config.is_empty()) {
         if let Some(config) = config {
-            allow(config, reader, &[SECTION]);
-            allow(reader, config, &OF_READERS);
+            allow(config, reader, &[SECTIONS]);
+            allow(reader, config, &READER_VERBS);
         }
     }
     for unit in units.iter().filter(|unit| unit.sockets.values().any(|it| it.path.is_some())) {
         for brings in units.iter().filter(|unit| unit.operators) {
-            allow(unit, brings, &[OF_OPERATORS]);
+            allow(unit, brings, &[ANY_VERB]);
         }
     }
     for unit in units {
@@ -116,10 +116,10 @@ mod tests {
         assert!(!may(Caller::User(5), "watch") && may(Caller::Root, "poweroff"));
         let gate = unit("gate", 3, "operators = true");
         let operators = operators(&[screen.clone(), gate, book.clone()]);
-        let known = |uid| known(uid, &operators);
-        assert_eq!((known(903), known(0)), (Caller::Brings, Caller::Root));
+        let known = |uid| classify(uid, &operators);
+        assert_eq!((known(903), known(0)), (Caller::Authenticator, Caller::Root));
         assert_eq!((known(901), known(904)), (Caller::User(901), Caller::User(904)));
-        let lists = of_all(&[screen.clone(), book.clone()]);
+        let lists = permitted_verbs(&[screen.clone(), book.clone()]);
         assert_eq!(lists.get(&book.name).map(String::as_str), Some("901=read,list"));
         assert_eq!(lists.get(&screen.name), None);
     }
@@ -130,17 +130,17 @@ mod tests {
         let door = unit("door", 1, &format!("config = [\"operator\"]\n{socket}"));
         let screen = unit("screen", 2, "talks.door = [\"show\"]\ntalks.config = [\"show\"]");
         let config = unit("config", 3, "");
-        let lists = of_all(&[door.clone(), screen.clone(), config.clone()]);
+        let lists = permitted_verbs(&[door.clone(), screen.clone(), config.clone()]);
         assert_eq!(lists[&door.name], "902=show;903=config-check,config-apply");
-        assert_eq!(lists[&config.name], "901=section;902=show");
-        let lists = of_all(&[door.clone(), screen]);
+        assert_eq!(lists[&config.name], "901=sections;902=show");
+        let lists = permitted_verbs(&[door.clone(), screen]);
         assert_eq!(lists[&door.name], "902=show");
         // A unit that authenticates operators reaches every socket, including its own.
         let socket = socket.replace("door", "gate");
         let gate = unit("gate", 4, &format!("operators = true\nconfig = [\"operator\"]\n{socket}"));
-        let lists = of_all(&[door.clone(), gate.clone(), config.clone()]);
+        let lists = permitted_verbs(&[door.clone(), gate.clone(), config.clone()]);
         assert_eq!(lists[&door.name], "903=config-check,config-apply;904=*");
         assert_eq!(lists[&gate.name], "903=config-check,config-apply;904=*");
-        assert_eq!(lists[&config.name], "901=section;904=section");
+        assert_eq!(lists[&config.name], "901=sections;904=sections");
     }
 }

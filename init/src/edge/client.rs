@@ -18,17 +18,17 @@ pub struct ControlClient {
     /// The request that is answered with every change, and whether an answer is due.
     watch: Option<(u64, bool)>,
     /// The client does not read its replies: it is disconnected.
-    given_up: bool,
+    overflowed: bool,
     /// The client has closed its sending side: it is disconnected once it has its replies.
-    done_asking: bool,
+    read_closed: bool,
 }
 
 /// The result of reading from a client.
 pub enum Received {
     /// Everything that it has sent was read.
-    All,
-    MayHaveMore,
-    Gone,
+    Drained,
+    MorePending,
+    Disconnected,
 }
 
 /// The connection of a client.
@@ -71,16 +71,16 @@ impl ControlClient {
             connection: Connection::default(),
             caller,
             watch: None,
-            given_up: false,
-            done_asking: false,
+            overflowed: false,
+            read_closed: false,
         }
     }
 
     /// Queues a reply; a client that does not read its replies is disconnected.
     pub fn reply(&mut self, id: u64, body: ReplyBody) {
         if self.connection.reply(&Reply { id, body }).is_err() {
-            self.start_afresh();
-            self.given_up = matches!(self.stream, ClientStream::Socket(_));
+            self.reset();
+            self.overflowed = matches!(self.stream, ClientStream::Socket(_));
         }
     }
 
@@ -90,7 +90,7 @@ impl ControlClient {
     }
 
     /// Something has changed that a watcher is to see.
-    pub fn owe_change(&mut self) {
+    pub fn mark_changed(&mut self) {
         if let Some((_, due)) = &mut self.watch {
             *due = true;
         }
@@ -109,7 +109,7 @@ impl ControlClient {
         Some(*id)
     }
 
-    fn start_afresh(&mut self) {
+    fn reset(&mut self) {
         self.connection = Connection::default();
         self.watch = None;
     }
@@ -122,25 +122,27 @@ impl ControlClient {
             match self.stream.read(&mut buffer) {
                 // A port outlives its users: the next one begins with a clean state.
                 Ok(0) if !closable => {
-                    self.start_afresh();
-                    return Received::All;
+                    self.reset();
+                    return Received::Drained;
                 }
                 Ok(0) => {
-                    self.done_asking = true;
-                    return Received::All;
+                    self.read_closed = true;
+                    return Received::Drained;
                 }
                 Ok(count) => messages.extend(self.connection.received(&buffer[..count], closable)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::All,
-                Err(_) => return Received::Gone,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Received::Drained;
+                }
+                Err(_) => return Received::Disconnected,
             }
         }
-        Received::MayHaveMore
+        Received::MorePending
     }
 
     /// Sends what the client accepts now. Returns whether it is still connected.
     pub fn send(&mut self) -> bool {
-        if self.given_up {
+        if self.overflowed {
             return false;
         }
         while self.connection.has_pending() {
@@ -153,7 +155,7 @@ impl ControlClient {
             }
         }
         let is_owed = || self.watch.is_some() && !self.stream.is_hung_up();
-        !self.connection.finished() && (!self.done_asking || is_owed())
+        !self.connection.finished() && (!self.read_closed || is_owed())
     }
 }
 
@@ -172,11 +174,11 @@ mod tests {
         assert!(client.send());
         // It sends no further requests, and continues to read.
         peer.shutdown(Shutdown::Write).unwrap();
-        assert!(matches!(client.receive(&mut vec![]), Received::All));
+        assert!(matches!(client.receive(&mut vec![]), Received::Drained));
         assert!(client.send());
         assert!(peer.read(&mut [0; 64]).unwrap() > 0);
         drop(peer);
-        assert!(matches!(client.receive(&mut vec![]), Received::All));
+        assert!(matches!(client.receive(&mut vec![]), Received::Drained));
         assert!(!client.send());
     }
 }

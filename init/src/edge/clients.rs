@@ -22,12 +22,12 @@ const MAX_CLIENTS: usize = 64;
 
 /// How many of them are reserved for operators: a service that occupies all the others must not
 /// keep operators out.
-const FOR_OPERATORS: usize = 32;
+const RESERVED_FOR_OPERATORS: usize = 32;
 
 /// How many connections are accepted or refused in one turn: a client that connects without end
 /// must not keep PID 1 from its other work. The poll is level-triggered, so the remaining ones are
 /// reported again.
-const AT_ONCE: usize = 16;
+const MAX_ACCEPTS_PER_TURN: usize = 16;
 
 #[derive(Default)]
 pub struct ControlClients {
@@ -46,13 +46,13 @@ pub struct ControlClients {
 enum Port {
     /// The unit `port` has it, or will have it.
     #[default]
-    Theirs,
+    Delegated,
     /// That unit does not run: PID 1 tries to open the port.
-    LookingUntil {
+    Searching {
         give_up: Moment,
         next: Moment,
     },
-    Ours(u32),
+    Open(u32),
     Missing,
 }
 
@@ -71,30 +71,30 @@ impl ControlClients {
     }
 
     /// When PID 1 tries to open the port next.
-    pub fn next_try(&self) -> Option<Moment> {
+    pub fn next_attempt(&self) -> Option<Moment> {
         match self.port {
-            Port::LookingUntil { next, .. } => Some(next),
-            Port::Theirs | Port::Ours(_) | Port::Missing => None,
+            Port::Searching { next, .. } => Some(next),
+            Port::Delegated | Port::Open(_) | Port::Missing => None,
         }
     }
 
     /// No unit uses the port now: PID 1 answers there itself.
-    pub fn take_port(&mut self) {
-        if let Port::Theirs = self.port {
-            self.port = Port::LookingUntil { give_up: now() + port::TIMEOUT, next: now() };
+    pub fn claim_port(&mut self) {
+        if let Port::Delegated = self.port {
+            self.port = Port::Searching { give_up: now() + port::TIMEOUT, next: now() };
         }
     }
 
     /// The unit `port` is about to open the port, which only one program can have open.
-    pub fn leave_port(&mut self) {
-        if let Port::Ours(token) = std::mem::take(&mut self.port) {
+    pub fn release_port(&mut self) {
+        if let Port::Open(token) = std::mem::take(&mut self.port) {
             self.clients.remove(&token);
         }
     }
 
     /// Opens the port if it is due and exists.
     pub fn open_port(&mut self, poll: &Poll) {
-        let Port::LookingUntil { give_up, .. } = self.port else { return };
+        let Port::Searching { give_up, .. } = self.port else { return };
         let next = now() + port::RETRY_DELAY;
         self.port = match port::open() {
             Some(port) => {
@@ -102,9 +102,9 @@ impl ControlClients {
                 let watched = poll.add_for_changes(&port, EventSource::Client(token));
                 self.clients
                     .insert(token, ControlClient::new(ClientStream::Port(port), Caller::Port));
-                watched.map_or(Port::Missing, |()| Port::Ours(token))
+                watched.map_or(Port::Missing, |()| Port::Open(token))
             }
-            None if now() < give_up => Port::LookingUntil { give_up, next },
+            None if now() < give_up => Port::Searching { give_up, next },
             None => Port::Missing,
         };
     }
@@ -116,9 +116,9 @@ impl ControlClients {
         };
         let mut accepted = Vec::new();
         let mut count = self.clients.len();
-        for (stream, _) in iter::from_fn(|| listener.accept().ok()).take(AT_ONCE) {
+        for (stream, _) in iter::from_fn(|| listener.accept().ok()).take(MAX_ACCEPTS_PER_TURN) {
             let Ok(peer) = socket_peercred(&stream) else { continue };
-            let caller = callers::known(peer.uid.as_raw(), &self.operators);
+            let caller = callers::classify(peer.uid.as_raw(), &self.operators);
             if has_room(count, caller) {
                 count += 1;
                 accepted.push((stream, caller));
@@ -152,9 +152,9 @@ impl ControlClients {
     pub fn receive(&mut self, token: u32) -> Option<Vec<ClientMessage>> {
         let mut messages = Vec::new();
         match self.clients.get_mut(&token)?.receive(&mut messages) {
-            Received::All => {}
-            Received::MayHaveMore => self.unfinished.push(token),
-            Received::Gone => {
+            Received::Drained => {}
+            Received::MorePending => self.unfinished.push(token),
+            Received::Disconnected => {
                 self.clients.remove(&token);
                 return None;
             }
@@ -175,8 +175,8 @@ impl ControlClients {
     }
 
     /// Something has changed that watchers are to see.
-    pub fn changed(&mut self) {
-        self.clients.values_mut().for_each(ControlClient::owe_change);
+    pub fn mark_changed(&mut self) {
+        self.clients.values_mut().for_each(ControlClient::mark_changed);
     }
 
     /// The watchers that the state is sent to now. One that has not yet read the last state is
@@ -195,8 +195,8 @@ impl ControlClients {
 
 /// Whether there is room for `caller` besides `count` others.
 fn has_room(count: usize, caller: Caller) -> bool {
-    let kept = if caller.is_operator() { 0 } else { FOR_OPERATORS };
-    count + kept < MAX_CLIENTS
+    let reserved = if caller.is_operator() { 0 } else { RESERVED_FOR_OPERATORS };
+    count + reserved < MAX_CLIENTS
 }
 
 #[cfg(test)]
@@ -207,7 +207,10 @@ mod tests {
     fn services_keep_no_operator_out() {
         let most = |caller| (0..).find(|&count| !has_room(count, caller)).unwrap();
         let (services, all) = (most(Caller::User(901)), most(Caller::Root));
-        assert_eq!((services, all - services), (MAX_CLIENTS - FOR_OPERATORS, FOR_OPERATORS));
+        assert_eq!(
+            (services, all - services),
+            (MAX_CLIENTS - RESERVED_FOR_OPERATORS, RESERVED_FOR_OPERATORS)
+        );
     }
 
     /// Connections beyond the limit of a turn keep waiting.
@@ -222,8 +225,8 @@ mod tests {
             ..ControlClients::default()
         };
         let _waiting: Vec<_> =
-            (0..AT_ONCE * 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+            (0..MAX_ACCEPTS_PER_TURN * 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
         clients.accept(&Poll::new().unwrap());
-        assert_eq!(iter::from_fn(|| listener.accept().ok()).count(), AT_ONCE);
+        assert_eq!(iter::from_fn(|| listener.accept().ok()).count(), MAX_ACCEPTS_PER_TURN);
     }
 }

@@ -26,8 +26,8 @@ pub struct Logs {
     journal: Option<OwnedFd>,
     /// `logd`, if the image has it.
     logger: Option<UnitId>,
-    emptied_here: bool,
-    lost: BTreeMap<String, u64>,
+    drained_here: bool,
+    dropped: BTreeMap<String, u64>,
 }
 
 impl Logs {
@@ -38,8 +38,8 @@ impl Logs {
             kernel: open("/dev/kmsg", flags, Mode::empty()).ok(),
             journal: memfd_create("journal", MemfdFlags::CLOEXEC).ok(),
             logger,
-            emptied_here: false,
-            lost: BTreeMap::new(),
+            drained_here: false,
+            dropped: BTreeMap::new(),
         })
     }
 
@@ -54,7 +54,7 @@ impl Logs {
     }
 
     /// Writes a message of PID 1. If the pipe is full, the message is dropped and counted.
-    pub fn say(&mut self, text: &str) {
+    pub fn log(&mut self, text: &str) {
         let line = format!("{}\n", octet_control::one_line(text));
         if rustix::io::write(self.own.writer(), line.as_bytes()).is_err() {
             self.count(octet_control::INIT, line.len() as u64);
@@ -62,7 +62,7 @@ impl Logs {
     }
 
     /// The descriptors that `logd` is passed, by name, with the pipes of `units`.
-    pub fn passed<'a>(
+    pub fn descriptors<'a>(
         &'a self,
         units: impl Iterator<Item = (&'a str, &'a Output)>,
     ) -> Vec<(String, BorrowedFd<'a>)> {
@@ -78,51 +78,54 @@ impl Logs {
     }
 
     /// What was dropped since the last call, as `OCTET_LOST` passes it to `logd`.
-    pub fn take_lost(&mut self) -> String {
+    pub fn take_dropped(&mut self) -> String {
         let mut text = String::new();
-        for (unit, bytes) in std::mem::take(&mut self.lost) {
+        for (unit, bytes) in std::mem::take(&mut self.dropped) {
             let _ = write!(text, "{unit}={bytes} ");
         }
         text.trim_end().to_owned()
     }
 
     /// Starts or stops emptying the pipes here, according to the state of `logd`.
-    pub fn follow<'a>(
+    pub fn update_draining<'a>(
         &mut self,
         logger: Option<UnitState>,
         units: impl Iterator<Item = (UnitId, &'a Output)>,
         poll: &Poll,
     ) {
-        let gone =
+        let is_logger_down =
             logger.is_none_or(|state| matches!(state, UnitState::Failed | UnitState::Stopped));
-        if gone == self.emptied_here {
+        if is_logger_down == self.drained_here {
             return;
         }
-        self.emptied_here = gone;
+        self.drained_here = is_logger_down;
         let own = (EventSource::OwnOutput, &self.own);
         let outputs = units.map(|(unit, output)| (EventSource::Output(unit), output));
         for (source, output) in std::iter::once(own).chain(outputs) {
             // If a pipe cannot be polled, only its own unit blocks.
-            let _ =
-                if gone { poll.add(output.reader(), source) } else { poll.remove(output.reader()) };
+            let _ = if is_logger_down {
+                poll.add(output.reader(), source)
+            } else {
+                poll.remove(output.reader())
+            };
         }
     }
 
     /// Drops pending output of `unit`.
-    pub fn empty(&mut self, unit: &str, output: &Output) {
+    pub fn drain(&mut self, unit: &str, output: &Output) {
         let bytes = output.drain();
         self.count(unit, bytes);
     }
 
     /// Drops pending messages of PID 1.
-    pub fn empty_own(&mut self) {
+    pub fn drain_own(&mut self) {
         let bytes = self.own.drain();
         self.count(octet_control::INIT, bytes);
     }
 
     fn count(&mut self, unit: &str, bytes: u64) {
         if bytes > 0 {
-            *self.lost.entry(unit.to_owned()).or_default() += bytes;
+            *self.dropped.entry(unit.to_owned()).or_default() += bytes;
         }
     }
 }

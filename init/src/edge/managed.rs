@@ -19,12 +19,12 @@ pub struct Managed {
     pub output: Output,
     pub sockets: Vec<(String, OwnedFd)>,
     /// Why its sockets could not be opened.
-    pub no_sockets: Option<String>,
+    pub socket_error: Option<String>,
     /// Its control group, once it was started for the first time.
     pub group: Option<Group>,
     pub process: Option<Process>,
     /// Its last status text (`STATUS=`).
-    pub said: Option<String>,
+    pub status_text: Option<String>,
 }
 
 /// The main process of a unit.
@@ -34,21 +34,22 @@ pub struct Process {
     /// Reports whether the program was executed, while that is not known.
     pub verdict: Option<VerdictSocket>,
     /// Why its program was not executed.
-    pub refused: Option<SpawnRefusal>,
+    pub spawn_refusal: Option<SpawnRefusal>,
 }
 
 impl Managed {
     pub fn new(unit: Unit, operators: Option<u32>) -> io::Result<Self> {
         let output = Output::new()?;
-        let (sockets, no_sockets) = (vec![], None);
-        let (group, process, said) = (None, None, None);
-        Ok(Self { unit, operators, output, sockets, no_sockets, group, process, said })
+        let (sockets, socket_error) = (vec![], None);
+        let (group, process, status_text) = (None, None, None);
+        Ok(Self { unit, operators, output, sockets, socket_error, group, process, status_text })
     }
 
     /// Opens its sockets, if they are not open.
     pub fn open_sockets(&mut self) {
         if self.sockets.is_empty() {
-            (self.sockets, self.no_sockets) = match sockets::open_all(&self.unit, self.operators) {
+            (self.sockets, self.socket_error) = match sockets::open_all(&self.unit, self.operators)
+            {
                 Ok(sockets) => (sockets, None),
                 Err(problem) => (vec![], Some(problem)),
             };

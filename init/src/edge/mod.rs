@@ -6,7 +6,6 @@ mod board;
 mod callers;
 mod client;
 mod clients;
-mod ends;
 mod logs;
 mod managed;
 mod notify;
@@ -14,6 +13,7 @@ mod output;
 mod placement;
 mod poll;
 mod power;
+mod reaper;
 mod report;
 mod sockets;
 mod start;
@@ -31,7 +31,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cgroup::Cgroups;
 use crate::clock::now;
-use crate::console::say;
+use crate::console::write_line;
 use crate::phases::{BootFacts, PhaseReport};
 use crate::spawn;
 use crate::supervisor::{
@@ -74,9 +74,9 @@ struct Edge {
     /// Units whose main process has ended, but not yet all others.
     clearing: Vec<UnitId>,
     /// How many notifications came from other processes than a unit's main process.
-    strangers: u64,
+    unknown_senders: u64,
     /// Whether there may be ended processes that were not reaped in their turn.
-    may_have_ended: bool,
+    reap_pending: bool,
     notify: Option<Notify>,
     logs: Logs,
     clients: ControlClients,
@@ -95,8 +95,8 @@ pub fn supervise(boot: BootFacts) -> ! {
     match Edge::new(boot) {
         Ok((edge, signals)) => edge.run(&signals),
         Err(error) => {
-            say(&format!("the supervisor cannot start: {error}; the machine restarts"));
-            power::down(ShutdownGoal::Reboot)
+            write_line(&format!("the supervisor cannot start: {error}; the machine restarts"));
+            power::shut_down(ShutdownGoal::Reboot)
         }
     }
 }
@@ -127,7 +127,7 @@ impl Edge {
             settings.held = placement.held(UnitId(index)).map(str::to_owned);
         }
         let state = State::new(settings, seed());
-        let callers = callers::of_all(&units);
+        let callers = callers::permitted_verbs(&units);
         let operators = callers::operators(&units);
         let group = operators.first().copied();
         let managed = units.into_iter().map(|unit| Managed::new(unit, group));
@@ -137,7 +137,7 @@ impl Edge {
                 unit.open_sockets();
             }
         }
-        let flash = board::unit_of_flash(&units);
+        let flash = board::flash_unit(&units);
         let logger = units.iter().position(|unit| unit.name() == LOGGER).map(UnitId);
         let notify = Notify::bind().map_err(|error| problems.push(format!("notify: {error}"))).ok();
         if let Some(notify) = &notify {
@@ -149,20 +149,20 @@ impl Edge {
         }
         let port = units.iter().position(|unit| unit.name() == PORT_UNIT).map(UnitId);
         if port.is_none() {
-            clients.take_port();
+            clients.claim_port();
         }
         let (prepared, failed) = spawn::prepare();
         problems.extend(failed);
         boot.reports.push(PhaseReport {
             name: "supervise",
             start,
-            took: now() - start,
+            elapsed: now() - start,
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
         });
         let edge = Self {
             cgroups: boot.cgroups.take(),
             prepared,
-            trial: SlotTrial::of_this_boot(&units),
+            trial: SlotTrial::for_current_boot(&units),
             boot,
             problems,
             state,
@@ -171,8 +171,8 @@ impl Edge {
             callers,
             processes: HashMap::new(),
             clearing: vec![],
-            strangers: 0,
-            may_have_ended: false,
+            unknown_senders: 0,
+            reap_pending: false,
             notify,
             logs: Logs::new(logger)?,
             clients,
@@ -186,13 +186,13 @@ impl Edge {
 
     fn run(mut self, signals: &UnixStream) -> ! {
         for problem in &self.problems {
-            say(problem);
+            write_line(problem);
         }
         self.step(SupervisorEvent::Boot);
         loop {
             let unfinished = self.clients.take_unfinished();
             let timeout = self.next_deadline().map(|deadline| deadline.saturating_sub(now()));
-            let more_ended = self.may_have_ended;
+            let more_ended = self.reap_pending;
             let is_behind = more_ended || !unfinished.is_empty();
             let timeout = if is_behind { Some(Duration::ZERO) } else { timeout };
             for source in self.poll.wait(timeout) {
@@ -204,33 +204,33 @@ impl Edge {
             if more_ended {
                 self.reap();
             }
-            if self.clients.next_try().is_some_and(|due| due <= now()) {
+            if self.clients.next_attempt().is_some_and(|due| due <= now()) {
                 self.clients.open_port(&self.poll);
             }
-            self.see_what_is_clear();
+            self.report_emptied();
             self.step(SupervisorEvent::Tick);
-            self.see_to_trial();
-            self.see_to_watchdog();
+            self.update_trial();
+            self.update_watchdog();
             self.push_to_watchers();
         }
     }
 
     /// Opens the control port while the unit that owns it does not run, so that an operator there
     /// can find out why.
-    fn see_to_port(&mut self) {
+    fn update_port(&mut self) {
         use UnitState::{Backoff, Exited, Failed, Stopped};
 
         let state = self.port.map(|port| self.status(port).state);
         if matches!(state, Some(Backoff { .. } | Exited | Failed | Stopped)) {
-            self.clients.take_port();
+            self.clients.claim_port();
         }
     }
 
     /// Feeds the watchdog, and looks for it first: its driver may be loaded by a unit.
-    fn see_to_watchdog(&mut self) {
+    fn update_watchdog(&mut self) {
         let now = now();
-        if let Some(line) = self.watchdog.look(now) {
-            self.logs.say(&line);
+        if let Some(line) = self.watchdog.probe(now) {
+            self.logs.log(&line);
         }
         self.watchdog.feed(now, self.state.next_deadline());
     }
@@ -239,7 +239,7 @@ impl Edge {
     fn next_deadline(&self) -> Option<Moment> {
         let clearing = (!self.clearing.is_empty()).then(|| now() + CLEARING_DELAY);
         let trial = self.trial.as_ref().and_then(SlotTrial::due);
-        let (state, clients) = (self.state.next_deadline(), self.clients.next_try());
+        let (state, clients) = (self.state.next_deadline(), self.clients.next_attempt());
         let all = [state, clients, self.watchdog.next(), trial, clearing];
         all.into_iter().flatten().min()
     }
@@ -249,10 +249,10 @@ impl Edge {
             EventSource::Signals => self.serve_signals(signals),
             EventSource::Output(UnitId(unit)) => {
                 let unit = &self.units[unit];
-                self.logs.empty(unit.name(), &unit.output);
+                self.logs.drain(unit.name(), &unit.output);
             }
-            EventSource::OwnOutput => self.logs.empty_own(),
-            EventSource::Verdict(unit) => self.take_verdict(unit),
+            EventSource::OwnOutput => self.logs.drain_own(),
+            EventSource::Verdict(unit) => self.handle_exec_verdict(unit),
             EventSource::Notify => self.take_notifications(),
             EventSource::Listener => self.clients.accept(&self.poll),
             EventSource::Client(token) => self.serve_client(token),
@@ -267,7 +267,7 @@ impl Edge {
         let mut bytes = [0; 64];
         let _ = signals.read(&mut bytes);
         self.reap();
-        if let Some(goal) = power::asked_by_signal() {
+        if let Some(goal) = power::requested_by_signal() {
             self.step(SupervisorEvent::Shutdown(goal));
         }
     }
@@ -282,22 +282,22 @@ impl Edge {
             crate::fault::at_step();
             for action in self.state.step(event, now()) {
                 changed = true;
-                events.extend(self.act(action));
+                events.extend(self.execute(action));
             }
         }
         if changed {
-            self.see_to_flash();
-            self.close_what_is_held();
-            self.see_to_port();
-            self.clients.changed();
+            self.poll_flash();
+            self.close_held_sockets();
+            self.update_port();
+            self.clients.mark_changed();
             let logger = self.logs.logger().map(|unit| self.status(unit).state);
             let outputs = self.units.iter().enumerate();
             let outputs = outputs.map(|(index, unit)| (UnitId(index), &unit.output));
-            self.logs.follow(logger, outputs, &self.poll);
+            self.logs.update_draining(logger, outputs, &self.poll);
         }
     }
 
-    fn act(&mut self, action: EdgeAction) -> Option<SupervisorEvent> {
+    fn execute(&mut self, action: EdgeAction) -> Option<SupervisorEvent> {
         match action {
             EdgeAction::Start(id) => {
                 return self
@@ -305,8 +305,8 @@ impl Edge {
                     .err()
                     .map(|refusal| SupervisorEvent::SpawnFailed(id, refusal));
             }
-            EdgeAction::Ask(id) => {
-                self.tell_progress(id);
+            EdgeAction::RequestStop(id) => {
+                self.show_shutdown_progress(id);
                 let unit = &self.units[id.0];
                 if let Some(process) = &unit.process {
                     spawn::signal_through(process.pidfd.as_fd(), unit.unit.stop.signal);
@@ -317,9 +317,9 @@ impl Edge {
                 self.clients.flush();
                 let left: Vec<&str> = self.state.running().collect();
                 if !left.is_empty() {
-                    say(&format!("could not be stopped in time: {}", left.join(", ")));
+                    write_line(&format!("could not be stopped in time: {}", left.join(", ")));
                 }
-                power::down(goal);
+                power::shut_down(goal);
             }
         }
         None

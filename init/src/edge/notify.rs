@@ -15,7 +15,7 @@ use rustix::process::Pid;
 pub const PATH: &str = "/run/octet/notify";
 
 /// How many datagrams are read at once; the rest waits for the next turn.
-const AT_ONCE: usize = 64;
+const MAX_DATAGRAMS_PER_TURN: usize = 64;
 
 /// The notification socket.
 pub struct Notify(UnixDatagram);
@@ -37,7 +37,7 @@ impl Notify {
 
     /// The received notifications, each with its sender.
     pub fn receive(&self) -> Vec<(Pid, Notification)> {
-        std::iter::from_fn(|| self.next()).take(AT_ONCE).flatten().collect()
+        std::iter::from_fn(|| self.next()).take(MAX_DATAGRAMS_PER_TURN).flatten().collect()
     }
 
     /// One datagram; `Some(None)` if the kernel did not identify the sender.

@@ -37,8 +37,8 @@ impl Output {
 
     /// Discards pending data, a limited amount at once. Returns the number of bytes.
     pub fn drain(&self) -> u64 {
-        const AT_ONCE: usize = 16 << 10;
-        let mut bytes = [0; AT_ONCE];
+        const DRAIN_LIMIT: usize = 16 << 10;
+        let mut bytes = [0; DRAIN_LIMIT];
         rustix::io::read(&self.reader, &mut bytes).map_or(0, |count| count as u64)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use octet_appliance::{Unit, boards_in_words};
+use octet_appliance::{Unit, format_boards};
 use octet_control::{Arguments, Failure, FailureCode};
 
 use super::Edge;
@@ -11,7 +11,7 @@ use super::sockets;
 use crate::supervisor::{SupervisorEvent, UnitId, UnitState};
 
 /// Why a unit is held that is placed on some boards, while this board's number is unknown.
-const NO_NUMBER: &str = "waits for the board's number";
+const NUMBER_UNKNOWN: &str = "waits for the board's number";
 
 /// Why a unit is held that `place` has placed on other boards.
 const ELSEWHERE: &str = "is for other boards";
@@ -20,7 +20,7 @@ const ELSEWHERE: &str = "is for other boards";
 pub struct BoardPlacement {
     units: Vec<Placed>,
     /// The last `place`, which overrides the list of units until the next boot.
-    told: Option<Told>,
+    assignment: Option<Assignment>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,18 +29,18 @@ struct Placed {
     /// The boards in the list of units; `None` means all nodes.
     boards: Option<Vec<u8>>,
     /// Why it cannot be placed.
-    why_everywhere: Option<&'static str>,
+    unplaceable_reason: Option<&'static str>,
     /// Why it does not run here, as reported to the core.
     held: Option<String>,
 }
 
 /// The arguments of `place`.
 #[derive(Debug, Clone)]
-struct Told {
+struct Assignment {
     /// Units that run on some boards only.
     placed: BTreeSet<UnitId>,
     /// Those of them that run here.
-    here: BTreeSet<UnitId>,
+    local: BTreeSet<UnitId>,
 }
 
 impl BoardPlacement {
@@ -49,11 +49,11 @@ impl BoardPlacement {
         let placed = |unit: &Unit| Placed {
             name: unit.name.to_string(),
             boards: unit.boards.clone(),
-            why_everywhere: unit.why_everywhere(),
+            unplaceable_reason: unit.unplaceable_reason(),
             held: None,
         };
-        let mut placement = Self { units: units.iter().map(placed).collect(), told: None };
-        placement.follow(board);
+        let mut placement = Self { units: units.iter().map(placed).collect(), assignment: None };
+        placement.reconcile(board);
         placement
     }
 
@@ -67,37 +67,37 @@ impl BoardPlacement {
     ///
     /// # Errors
     /// A name is not valid here. Nothing has changed.
-    pub fn tell(&mut self, here: &str, placed: Option<&str>) -> Result<(), Failure> {
+    pub fn assign(&mut self, local: &str, placed: Option<&str>) -> Result<(), Failure> {
         let placed = match placed {
             None => self.ids(|unit| unit.boards.is_some()),
             Some(names) => {
-                let placed = self.named(names)?;
+                let placed = self.parse_units(names)?;
                 let mut wrong = placed.iter().map(|id| &self.units[id.0]);
-                if let Some((unit, why)) = wrong.find_map(|it| Some((it, it.why_everywhere?))) {
+                if let Some((unit, why)) = wrong.find_map(|it| Some((it, it.unplaceable_reason?))) {
                     let message = format!("unit `{}` {why}", unit.name);
-                    return Err(refused(message, "leave it out"));
+                    return Err(bad_argument(message, "leave it out"));
                 }
                 placed
             }
         };
-        let here = self.named(here)?;
-        if let Some(id) = here.iter().find(|id| !placed.contains(id)) {
+        let local = self.parse_units(local)?;
+        if let Some(id) = local.iter().find(|id| !placed.contains(id)) {
             let message = format!("unit `{}` is not one of some boards", self.units[id.0].name);
             let known: Vec<&str> = placed.iter().map(|id| self.units[id.0].name.as_str()).collect();
             let help = match known.is_empty() {
                 true => "no unit is: it runs on every node without a word".to_owned(),
                 false => format!("those are: {}", known.join(", ")),
             };
-            return Err(refused(message, &help));
+            return Err(bad_argument(message, &help));
         }
-        self.told = Some(Told { placed, here });
+        self.assignment = Some(Assignment { placed, local });
         Ok(())
     }
 
     /// The events for the core now that this is `board`: first units to hold, the last in start
     /// order first; then units to release.
-    pub fn follow(&mut self, board: Option<u8>) -> Vec<SupervisorEvent> {
-        let now = self.ids(|_| true).into_iter().map(|id| (id, self.why_held(id, board)));
+    pub fn reconcile(&mut self, board: Option<u8>) -> Vec<SupervisorEvent> {
+        let now = self.ids(|_| true).into_iter().map(|id| (id, self.hold_reason(id, board)));
         let changed: Vec<_> = now.filter(|(id, held)| *held != self.units[id.0].held).collect();
         for (id, held) in &changed {
             self.units[id.0].held.clone_from(held);
@@ -109,20 +109,20 @@ impl BoardPlacement {
         changed.iter().rev().filter_map(held).chain(released).collect()
     }
 
-    fn why_held(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
-        let by_list = self.why_held_by_list(unit, board);
-        let Some(told) = &self.told else { return by_list };
-        let elsewhere = told.placed.contains(&unit) && !told.here.contains(&unit);
+    fn hold_reason(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
+        let by_list = self.listed_hold_reason(unit, board);
+        let Some(assignment) = &self.assignment else { return by_list };
+        let elsewhere = assignment.placed.contains(&unit) && !assignment.local.contains(&unit);
         // Where both give a reason, the one from the list is more precise.
         elsewhere.then(|| by_list.unwrap_or_else(|| ELSEWHERE.to_owned()))
     }
 
-    fn why_held_by_list(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
+    fn listed_hold_reason(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
         let boards = self.units[unit.0].boards.as_ref()?;
         match board {
-            None => Some(NO_NUMBER.to_owned()),
+            None => Some(NUMBER_UNKNOWN.to_owned()),
             Some(board) if boards.contains(&board) => None,
-            Some(_) => Some(format!("is for {}", boards_in_words(boards))),
+            Some(_) => Some(format!("is for {}", format_boards(boards))),
         }
     }
 
@@ -132,34 +132,34 @@ impl BoardPlacement {
     }
 
     /// Parses a comma-separated list of units, which may be empty.
-    fn named(&self, list: &str) -> Result<BTreeSet<UnitId>, Failure> {
+    fn parse_units(&self, list: &str) -> Result<BTreeSet<UnitId>, Failure> {
         let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
         let find = |name: &str| {
             let found = self.units.iter().position(|unit| unit.name == name);
             let message = || format!("there is no unit `{name}`");
             let help = "name units of this image, with commas between them";
-            found.map(UnitId).ok_or_else(|| refused(message(), help))
+            found.map(UnitId).ok_or_else(|| bad_argument(message(), help))
         };
         names.map(find).collect()
     }
 }
 
-fn refused(message: String, help: &str) -> Failure {
+fn bad_argument(message: String, help: &str) -> Failure {
     Failure::new(FailureCode::BadArgument, message, help)
 }
 
 impl Edge {
     /// Handles `place`: which of the placed units run here.
     pub(super) fn place(&mut self, args: &Arguments) -> Result<(), Failure> {
-        let here = args.text("units").unwrap_or_default();
-        self.placement.tell(here, args.text("of"))?;
-        self.follow_placement();
+        let local = args.text("units").unwrap_or_default();
+        self.placement.assign(local, args.text("of"))?;
+        self.reconcile_placement();
         Ok(())
     }
 
     /// Stops units that are not placed on this node, and releases those that are.
-    pub(super) fn follow_placement(&mut self) {
-        for event in self.placement.follow(self.boot.board.get()) {
+    pub(super) fn reconcile_placement(&mut self) {
+        for event in self.placement.reconcile(self.boot.board.get()) {
             let Some(id) = event.unit() else { continue };
             let unit = &mut self.units[id.0];
             let why = match &event {
@@ -169,14 +169,14 @@ impl Edge {
                     "is for this node"
                 }
             };
-            self.logs.say(&format!("unit {}: {why}", unit.name()));
+            self.logs.log(&format!("unit {}: {why}", unit.name()));
             self.step(event);
         }
     }
 
     /// Closes the sockets of units that are not placed on this node, once they are stopped: a
     /// client is then refused instead of waiting for an answer that never comes.
-    pub(super) fn close_what_is_held(&mut self) {
+    pub(super) fn close_held_sockets(&mut self) {
         for (index, unit) in self.units.iter_mut().enumerate() {
             let id = UnitId(index);
             if self.placement.held(id).is_some()
@@ -191,10 +191,12 @@ impl Edge {
     ///
     /// # Errors
     /// It is not, or that is not known yet.
-    pub(super) fn check_here(&self, id: UnitId) -> Result<(), Failure> {
+    pub(super) fn check_placed_here(&self, id: UnitId) -> Result<(), Failure> {
         let Some(reason) = self.placement.held(id) else { return Ok(()) };
         let help = match reason {
-            NO_NUMBER => "it starts once the number is known: by the board's port, or by its flash",
+            NUMBER_UNKNOWN => {
+                "it starts once the number is known: by the board's port, or by its flash"
+            }
             _ => "ask a board that it is for; `services` in [[board]] of appliance.toml says which",
         };
         let message = format!("unit `{}` {reason}", self.units[id.0].name());

@@ -11,21 +11,21 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, reboot};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::console::say;
+use crate::console::write_line;
 use crate::spawn;
 use crate::supervisor::ShutdownGoal;
 
-static OFF: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
-static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static POWEROFF_REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static REBOOT_REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// How often, and at which interval, remaining processes are killed before the machine goes down
 /// anyway.
-const ROUNDS: u32 = 20;
+const KILL_ROUNDS: u32 = 20;
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// How long a disk may take to write pending data: together with the units' stop time half a
 /// minute.
-const UNMOUNT: Duration = Duration::from_secs(10);
+const UNMOUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The signal that the driver `tiny_power_button` sends to PID 1 when the power button is pressed
 /// (drivers/acpi/tiny-power-button.c). It is a build option of the kernel; this is the default, and
@@ -35,7 +35,11 @@ const POWER_BUTTON: i32 = 38;
 /// Writes a byte to `pipe` when a signal requests a shutdown: SIGTERM and the power button mean
 /// power-off, SIGINT (which the kernel sends for ctrl-alt-del) means restart.
 pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
-    for (signal, flag) in [(SIGTERM, &*OFF), (POWER_BUTTON, &*OFF), (SIGINT, &*AGAIN)] {
+    for (signal, flag) in [
+        (SIGTERM, &*POWEROFF_REQUESTED),
+        (POWER_BUTTON, &*POWEROFF_REQUESTED),
+        (SIGINT, &*REBOOT_REQUESTED),
+    ] {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
         signal_hook::low_level::pipe::register(signal, pipe.try_clone()?)?;
     }
@@ -43,10 +47,10 @@ pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
 }
 
 /// What a signal has requested since the last call.
-pub fn asked_by_signal() -> Option<ShutdownGoal> {
-    if OFF.swap(false, Ordering::Relaxed) {
+pub fn requested_by_signal() -> Option<ShutdownGoal> {
+    if POWEROFF_REQUESTED.swap(false, Ordering::Relaxed) {
         Some(ShutdownGoal::PowerOff)
-    } else if AGAIN.swap(false, Ordering::Relaxed) {
+    } else if REBOOT_REQUESTED.swap(false, Ordering::Relaxed) {
         Some(ShutdownGoal::Reboot)
     } else {
         None
@@ -55,14 +59,14 @@ pub fn asked_by_signal() -> Option<ShutdownGoal> {
 
 /// Takes the machine down: kills remaining processes, writes pending data, unmounts, and powers off
 /// or restarts.
-pub fn down(goal: ShutdownGoal) -> ! {
-    for _ in 0..ROUNDS {
+pub fn shut_down(goal: ShutdownGoal) -> ! {
+    for _ in 0..KILL_ROUNDS {
         if !kill_all_processes() {
             break;
         }
         std::thread::sleep(RETRY_DELAY);
         while let Some(ended) = spawn::next_ended() {
-            ended.collect();
+            ended.reap();
         }
     }
     unmount_data();
@@ -70,7 +74,7 @@ pub fn down(goal: ShutdownGoal) -> ! {
         ShutdownGoal::PowerOff => (RebootCommand::PowerOff, "powering off"),
         ShutdownGoal::Reboot => (RebootCommand::Restart, "restarting"),
     };
-    say(words);
+    write_line(words);
     let _ = reboot(command);
     // The kernel refused; when PID 1 ends, the kernel panics and restarts the machine (panic=).
     std::process::exit(1)
@@ -82,7 +86,7 @@ fn unmount_data() {
     let (done, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         rustix::fs::sync();
-        for _ in 0..ROUNDS {
+        for _ in 0..KILL_ROUNDS {
             // Busy: a killed process has not ended yet.
             if unmount("/data", UnmountFlags::empty()) != Err(rustix::io::Errno::BUSY) {
                 break;
@@ -91,8 +95,8 @@ fn unmount_data() {
         }
         let _ = done.send(());
     });
-    if wait.recv_timeout(UNMOUNT).is_err() {
-        say("the disk does not answer; going down without it");
+    if wait.recv_timeout(UNMOUNT_TIMEOUT).is_err() {
+        write_line("the disk does not answer; going down without it");
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Edge;
 use crate::cgroup::Group;
-use crate::clock::{now, used};
+use crate::clock::{cpu_time, now};
 use crate::command_line;
 use crate::facts;
 use crate::supervisor::{BoxState, Moment, UnitId, UnitState};
@@ -33,7 +33,7 @@ pub fn status(edge: &Edge, detail: Detail) -> Value {
     });
     if detail == Detail::Usage {
         answer["memory"] = memory();
-        answer["init_cpu"] = json!(ms(used()));
+        answer["init_cpu"] = json!(ms(cpu_time()));
     }
     answer["units"] = json!(units);
     answer
@@ -58,7 +58,7 @@ fn unit(edge: &Edge, id: UnitId, detail: Detail) -> Value {
         answer["next_try"] = json!(status.state.next_try().map(ms));
         answer["last_exit"] = json!(status.last_exit.map(|exit| exit.to_string()));
     }
-    answer["reason"] = json!(why(edge, id));
+    answer["reason"] = json!(unit_reason(edge, id));
     answer
 }
 
@@ -73,12 +73,12 @@ fn state(edge: &Edge, id: UnitId) -> UnitState {
 }
 
 /// Why a unit is in its state: its own status text says more than its exit status.
-fn why(edge: &Edge, id: UnitId) -> Option<String> {
+fn unit_reason(edge: &Edge, id: UnitId) -> Option<String> {
     let reason = edge.state.reason(id);
-    let said = edge.units[id.0].said.clone();
+    let status_text = edge.units[id.0].status_text.clone();
     match edge.state.status(id).state {
-        UnitState::Failed | UnitState::Backoff { .. } => said.or(reason),
-        _ => reason.or(said),
+        UnitState::Failed | UnitState::Backoff { .. } => status_text.or(reason),
+        _ => reason.or(status_text),
     }
 }
 
@@ -101,7 +101,7 @@ pub fn boot(edge: &Edge) -> Value {
             json!({
                 "name": report.name,
                 "start": ms(report.start),
-                "took": ms(report.took),
+                "took": ms(report.elapsed),
                 "result": report.problem.as_deref().unwrap_or("ok"),
             })
         })
@@ -133,7 +133,7 @@ fn reason(edge: &Edge) -> Option<String> {
                 status.state == UnitState::Failed || stopped
             })
             .map(|(id, settings, status)| {
-                let why = why(edge, id);
+                let why = unit_reason(edge, id);
                 let why = why.as_deref().unwrap_or("it said nothing");
                 format!("unit {} {}: {why}", settings.name, status.state.as_str())
             })
@@ -147,7 +147,7 @@ fn reason(edge: &Edge) -> Option<String> {
 /// The answer to `boot` with `plot`: each phase and each unit, in the order of their starts.
 pub fn drawing(edge: &Edge) -> Value {
     let phases = edge.boot.reports.iter().map(|report| {
-        let (start, ready) = (ms(report.start), ms(report.start + report.took));
+        let (start, ready) = (ms(report.start), ms(report.start + report.elapsed));
         (start, json!({ "name": report.name, "kind": "phase", "start": start, "ready": ready }))
     });
     let units = edge.state.units().filter_map(|(_, settings, status)| {

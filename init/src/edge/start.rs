@@ -18,12 +18,12 @@ impl Edge {
     pub(super) fn start(&mut self, id: UnitId) -> Result<(), SpawnRefusal> {
         self.make_group(id)?;
         if self.port == Some(id) {
-            self.clients.leave_port();
+            self.clients.release_port();
         }
         let unit = &mut self.units[id.0];
-        unit.said = None;
-        if let Some(problem) = &unit.no_sockets {
-            return Err(SpawnRefusal { reason: problem.clone(), may_pass: false });
+        unit.status_text = None;
+        if let Some(problem) = &unit.socket_error {
+            return Err(SpawnRefusal { reason: problem.clone(), transient: false });
         }
         let environment = self.environment(id);
         let unit = &self.units[id.0];
@@ -36,17 +36,17 @@ impl Edge {
             group: unit.group.as_ref(),
             stdout: console.as_ref().map_or_else(|| unit.output.writer(), AsFd::as_fd),
             stderr: unit.output.writer(),
-            passed: self.passed(id),
+            passed: self.passed_descriptors(id),
             empty_network: self.prepared.empty_network.as_ref().map(AsFd::as_fd),
             environment,
             filters: unit.unit.filters.iter().map(|name| format!("{FILTERS}/{name}")).collect(),
         };
         let child = spawn::spawn(&order)?;
         let watched = self.poll.add(&child.verdict, EventSource::Verdict(id));
-        watched.map_err(|error| passing(format!("cannot be watched: {error}")))?;
+        watched.map_err(|error| transient_refusal(format!("cannot be watched: {error}")))?;
         self.processes.insert(child.pid, id);
         let (pid, pidfd, verdict) = (child.pid, child.pidfd, Some(child.verdict));
-        self.units[id.0].process = Some(Process { pid, pidfd, verdict, refused: None });
+        self.units[id.0].process = Some(Process { pid, pidfd, verdict, spawn_refusal: None });
         Ok(())
     }
 
@@ -56,15 +56,18 @@ impl Edge {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
         let unit = &mut self.units[id.0];
         if unit.group.is_none() {
-            unit.group =
-                Some(cgroups.unit(unit.unit.name.as_str(), &unit.unit.limits).map_err(passing)?);
+            unit.group = Some(
+                cgroups
+                    .unit(unit.unit.name.as_str(), &unit.unit.limits)
+                    .map_err(transient_refusal)?,
+            );
         }
         if let (Some(io), Some(group)) = (&unit.unit.limits.io_max, &unit.group)
             && let Some((major, minor)) = facts::data_disk()
         {
             group
                 .limit_io(major, minor, io)
-                .map_err(|error| passing(format!("io.max: {error}")))?;
+                .map_err(|error| transient_refusal(format!("io.max: {error}")))?;
         }
         Ok(())
     }
@@ -89,25 +92,25 @@ impl Edge {
             };
             let rates = self.unit_files().iter().map(rate).collect::<Vec<_>>().join(" ");
             environment.push(("OCTET_LOG_RATES".to_owned(), rates));
-            environment.push(("OCTET_LOST".to_owned(), self.logs.take_lost()));
+            environment.push(("OCTET_LOST".to_owned(), self.logs.take_dropped()));
         }
         environment
     }
 
     /// The descriptors that the unit is passed, by name.
-    fn passed(&self, id: UnitId) -> Vec<(String, BorrowedFd<'_>)> {
+    fn passed_descriptors(&self, id: UnitId) -> Vec<(String, BorrowedFd<'_>)> {
         let sockets = self.units[id.0].sockets.iter();
         let mut passed: Vec<_> =
             sockets.map(|(name, socket)| (name.clone(), socket.as_fd())).collect();
         if self.logs.is_logger(id) {
             let outputs = self.units.iter().map(|unit| (unit.name(), &unit.output));
-            passed.extend(self.logs.passed(outputs));
+            passed.extend(self.logs.descriptors(outputs));
         }
         passed
     }
 
     /// It is known whether the program of `id` was executed.
-    pub(super) fn take_verdict(&mut self, id: UnitId) {
+    pub(super) fn handle_exec_verdict(&mut self, id: UnitId) {
         let Some(process) = &mut self.units[id.0].process else { return };
         let Some(result) = process.verdict.as_ref().and_then(spawn::VerdictSocket::read) else {
             return;
@@ -118,18 +121,18 @@ impl Edge {
         match result {
             Ok(()) => self.step(SupervisorEvent::Spawned(id)),
             // The process is about to end; then the core receives the reason.
-            Err(refusal) => process.refused = Some(refusal),
+            Err(refusal) => process.spawn_refusal = Some(refusal),
         }
     }
 }
 
 /// A refusal that may not occur again.
-fn passing(reason: String) -> SpawnRefusal {
-    SpawnRefusal { reason, may_pass: true }
+fn transient_refusal(reason: String) -> SpawnRefusal {
+    SpawnRefusal { reason, transient: true }
 }
 
 fn console() -> Result<OwnedFd, SpawnRefusal> {
     let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
     open("/dev/console", flags, Mode::empty())
-        .map_err(|error| passing(format!("the console: {error}")))
+        .map_err(|error| transient_refusal(format!("the console: {error}")))
 }

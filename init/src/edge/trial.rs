@@ -9,16 +9,16 @@
 use std::time::Duration;
 
 use super::Edge;
-use super::board::unit_of_flash;
+use super::board::flash_unit;
 use super::managed::Managed;
 use crate::clock::now;
 use crate::command_line;
-use crate::console::say;
+use crate::console::write_line;
 use crate::facts;
 use crate::supervisor::{Moment, ShutdownGoal, SupervisorEvent, UnitId, UnitState};
 
 /// The unit that marks a slot as good.
-const SLOT: &str = "slot";
+const SLOT_UNIT: &str = "slot";
 
 /// The time limit of the slot's trial.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,34 +29,34 @@ pub struct SlotTrial {
     data: Option<UnitId>,
     end: Moment,
     /// Since when the time does not count.
-    held: Option<Moment>,
+    paused_since: Option<Moment>,
 }
 
 impl SlotTrial {
     /// The trial of the booted slot; `None` if it is not on trial.
-    pub fn of_this_boot(units: &[Managed]) -> Option<Self> {
-        let slot = units.iter().position(|unit| unit.name() == SLOT).map(UnitId);
+    pub fn for_current_boot(units: &[Managed]) -> Option<Self> {
+        let slot = units.iter().position(|unit| unit.name() == SLOT_UNIT).map(UnitId);
         let seconds = command_line::value(octet_bundle::TRIAL).ok()??;
-        Self::new(&seconds, slot, unit_of_flash(units))
+        Self::new(&seconds, slot, flash_unit(units))
     }
 
     fn new(seconds: &str, slot: Option<UnitId>, data: Option<UnitId>) -> Option<Self> {
         let end = Duration::from_secs(seconds.parse::<u32>().ok()?.into());
-        Some(Self { slot, data, end, held: None })
+        Some(Self { slot, data, end, paused_since: None })
     }
 
     /// When the machine restarts, if the time counts now.
     pub fn due(&self) -> Option<Moment> {
-        self.held.is_none().then_some(self.end)
+        self.paused_since.is_none().then_some(self.end)
     }
 
     /// Stops or resumes counting the time, from `now` on.
-    fn hold(&mut self, is_held: bool, now: Moment) {
-        match self.held {
-            None if is_held => self.held = Some(now),
-            Some(since) if !is_held => {
+    fn set_paused(&mut self, pause: bool, now: Moment) {
+        match self.paused_since {
+            None if pause => self.paused_since = Some(now),
+            Some(since) if !pause => {
                 self.end += now.saturating_sub(since);
-                self.held = None;
+                self.paused_since = None;
             }
             _ => {}
         }
@@ -65,7 +65,7 @@ impl SlotTrial {
 
 impl Edge {
     /// Ends the trial: successfully once the slot is good, or with a restart.
-    pub(super) fn see_to_trial(&mut self) {
+    pub(super) fn update_trial(&mut self) {
         let Some(mut trial) = self.trial.take() else { return };
         let state = |unit: Option<UnitId>| unit.map(|unit| self.status(unit).state);
         if state(trial.slot) == Some(UnitState::Exited) {
@@ -73,19 +73,21 @@ impl Edge {
         }
         let data = state(trial.data);
         let is_lost = || facts::read(facts::DISK)["problem"].is_string();
-        if trial.held.is_some() && data == Some(UnitState::Failed) && is_lost() {
+        if trial.paused_since.is_some() && data == Some(UnitState::Failed) && is_lost() {
             self.trial = Some(trial);
             return;
         }
-        trial.hold(matches!(data, Some(UnitState::Starting { .. })), now());
+        trial.set_paused(matches!(data, Some(UnitState::Starting { .. })), now());
         if trial.due().is_none_or(|due| due > now()) {
             self.trial = Some(trial);
         } else if data == Some(UnitState::Failed) && is_lost() {
-            say("the new slot cannot become good without its disk; it is not given up for that");
-            trial.hold(true, now());
+            write_line(
+                "the new slot cannot become good without its disk; it is not given up for that",
+            );
+            trial.set_paused(true, now());
             self.trial = Some(trial);
         } else {
-            say("the new slot is not good in time; the machine restarts");
+            write_line("the new slot is not good in time; the machine restarts");
             self.step(SupervisorEvent::Shutdown(ShutdownGoal::Reboot));
         }
     }
@@ -108,13 +110,13 @@ mod tests {
     fn a_check_of_the_disk_does_not_count() {
         let at = Duration::from_secs;
         let mut trial = SlotTrial::new("90", None, None).unwrap();
-        trial.hold(false, at(1));
+        trial.set_paused(false, at(1));
         assert_eq!(trial.due(), Some(at(90)));
-        trial.hold(true, at(10));
-        trial.hold(true, at(3000));
+        trial.set_paused(true, at(10));
+        trial.set_paused(true, at(3000));
         assert_eq!(trial.due(), None);
-        trial.hold(false, at(3610));
-        trial.hold(false, at(3620));
+        trial.set_paused(false, at(3610));
+        trial.set_paused(false, at(3620));
         assert_eq!(trial.due(), Some(at(3690)));
     }
 }

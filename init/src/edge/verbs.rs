@@ -3,14 +3,14 @@
 use octet_control::{ArgKind, ColumnKind, DESCRIBE, Permission, UNITS, Verb, logs_verb};
 
 /// Verbs that can keep a slot on trial from becoming good, and so undo an update.
-const UNDO_A_TRIAL: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
+const TRIAL_ENDING_VERBS: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
 
 /// Every verb; `describe` answers with this list, and nothing else knows it. While the slot is on
 /// trial (`on_trial`), verbs that can undo the update need the same permission as installing it.
 pub fn verbs(on_trial: bool) -> Vec<Verb> {
     let mut verbs = all();
     for verb in &mut verbs {
-        if on_trial && UNDO_A_TRIAL.contains(&verb.name.as_str()) {
+        if on_trial && TRIAL_ENDING_VERBS.contains(&verb.name.as_str()) {
             verb.capability = Permission::Update;
         }
     }
@@ -22,11 +22,11 @@ fn all() -> Vec<Verb> {
 
     let status = |name, help| {
         Verb::new(name, Read, help)
-            .shown(
+            .columns(
                 ColumnKind::Bytes,
                 &["total", "available", "init_rss", "memory", "received", "sent"],
             )
-            .shown(
+            .columns(
                 ColumnKind::Milliseconds,
                 &[
                     "uptime",
@@ -53,9 +53,9 @@ fn all() -> Vec<Verb> {
         status("watch", "Prints the state at every change"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of the current boot")
             .optional("plot", ArgKind::Flag, "Draw the boot as SVG instead")
-            .shown(ColumnKind::Bytes, &["size", "free"])
-            .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
-            .shown(ColumnKind::Drawing, &["drawing"]),
+            .columns(ColumnKind::Bytes, &["size", "free"])
+            .columns(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
+            .columns(ColumnKind::Drawing, &["drawing"]),
         Verb::new(
             "board",
             Own,
@@ -102,12 +102,12 @@ mod tests {
         let needs = |on_trial, name: &str| {
             verbs(on_trial).into_iter().find(|verb| verb.name == name).unwrap().capability
         };
-        for name in UNDO_A_TRIAL {
+        for name in TRIAL_ENDING_VERBS {
             let both = (needs(false, name), needs(true, name));
             assert_eq!(both, (Permission::Operate, Permission::Update), "{name}");
         }
         for verb in verbs(true) {
-            let changed = UNDO_A_TRIAL.contains(&verb.name.as_str());
+            let changed = TRIAL_ENDING_VERBS.contains(&verb.name.as_str());
             assert_eq!(needs(false, &verb.name) != verb.capability, changed, "{}", verb.name);
         }
     }

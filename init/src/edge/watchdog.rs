@@ -14,10 +14,10 @@ const DEVICE: &str = "/dev/watchdog0";
 const TIMEOUT: i32 = 30;
 
 /// The interval of feeding.
-const RETRY_DELAY: Moment = Moment::from_secs(10);
+const FEED_INTERVAL: Moment = Moment::from_secs(10);
 
 /// The minimum interval of looking for it, when PID 1 is awake anyway.
-const LOOK: Moment = Moment::from_secs(1);
+const PROBE_INTERVAL: Moment = Moment::from_secs(1);
 
 /// The watchdog, once it was found.
 #[derive(Default)]
@@ -30,16 +30,16 @@ pub struct Watchdog {
 impl Watchdog {
     /// Starts the watchdog, if it exists and is not started yet. From then on only feeding it keeps
     /// the machine up: it is never disarmed.
-    pub fn look(&mut self, now: Moment) -> Option<String> {
+    pub fn probe(&mut self, now: Moment) -> Option<String> {
         if self.device.is_some() || now < self.next {
             return None;
         }
-        self.next = now + LOOK;
+        self.next = now + PROBE_INTERVAL;
         let mut device = OpenOptions::new().write(true).open(DEVICE).ok()?;
         let timeout = sys::set_watchdog_timeout(&device, TIMEOUT);
         let fed = device.write(b"\0");
         self.device = Some(device);
-        self.next = now + RETRY_DELAY;
+        self.next = now + FEED_INTERVAL;
         Some(match (timeout, fed) {
             (Ok(seconds), Ok(_)) => {
                 format!("the watchdog restarts the machine if PID 1 stands still for {seconds} s")
@@ -56,13 +56,13 @@ impl Watchdog {
     /// Feeds it if that is due. `due` is the core's next deadline: if it lies in the past although
     /// the core has just run, the core makes no progress, and the watchdog is not fed.
     pub fn feed(&mut self, now: Moment, due: Option<Moment>) {
-        let stuck = due.is_some_and(|due| due + RETRY_DELAY < now);
+        let stuck = due.is_some_and(|due| due + FEED_INTERVAL < now);
         if let Some(device) = &mut self.device
             && self.next <= now
             && !stuck
         {
             let _ = device.write(b"\0");
-            self.next = now + RETRY_DELAY;
+            self.next = now + FEED_INTERVAL;
         }
     }
 }

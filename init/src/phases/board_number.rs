@@ -13,9 +13,9 @@ pub enum BoardNumber {
     #[default]
     Unknown,
     /// It is set as long as the box runs.
-    Said(BoardId, NumberSource),
+    Configured(BoardId, NumberSource),
     /// It is the number of the port that the board is plugged into.
-    Told(BoardId),
+    Assigned(BoardId),
 }
 
 /// Who sets the board's number; the first one takes precedence over the second.
@@ -31,16 +31,16 @@ impl BoardNumber {
     pub fn get(self) -> Option<u8> {
         match self {
             Self::Unknown => None,
-            Self::Said(board, _) | Self::Told(board) => Some(board.number()),
+            Self::Configured(board, _) | Self::Assigned(board) => Some(board.number()),
         }
     }
 
     /// The flash sets `board`. Returns the resulting number.
     #[must_use]
-    pub fn said_by_flash(self, board: BoardId) -> Self {
+    pub fn with_flash(self, board: BoardId) -> Self {
         match self {
-            Self::Said(_, NumberSource::CommandLine) => self,
-            _ => Self::Said(board, NumberSource::Flash),
+            Self::Configured(_, NumberSource::CommandLine) => self,
+            _ => Self::Configured(board, NumberSource::Flash),
         }
     }
 
@@ -48,11 +48,11 @@ impl BoardNumber {
     ///
     /// # Errors
     /// Another source has set another number; it is returned with its source.
-    pub fn told(self, board: BoardId) -> Result<Self, (BoardId, NumberSource)> {
+    pub fn with_port(self, board: BoardId) -> Result<Self, (BoardId, NumberSource)> {
         match self {
-            Self::Said(said, source) if said != board => Err((said, source)),
-            Self::Said(..) => Ok(self),
-            Self::Unknown | Self::Told(_) => Ok(Self::Told(board)),
+            Self::Configured(said, source) if said != board => Err((said, source)),
+            Self::Configured(..) => Ok(self),
+            Self::Unknown | Self::Assigned(_) => Ok(Self::Assigned(board)),
         }
     }
 }
@@ -72,7 +72,7 @@ pub fn run(boot: &mut BootFacts) -> Result<(), String> {
     if let Some(text) = command_line::value("board")? {
         let board = text.parse::<BoardId>();
         let board = board.map_err(|error| format!("octet.board on the command line: {error}"))?;
-        boot.board = BoardNumber::Said(board, NumberSource::CommandLine);
+        boot.board = BoardNumber::Configured(board, NumberSource::CommandLine);
     }
     Ok(())
 }
@@ -85,18 +85,22 @@ mod tests {
     fn who_says_it_first_has_the_last_word() {
         let [three, four] = [3, 4].map(|number| BoardId::board(number).unwrap());
         let unknown = BoardNumber::default();
-        let told = unknown.told(three).unwrap();
+        let told = unknown.with_port(three).unwrap();
         assert_eq!((unknown.get(), told.get()), (None, Some(3)));
-        assert_eq!(told.told(four), Ok(BoardNumber::Told(four)), "it was plugged in elsewhere");
-        let flash = BoardNumber::Said(BoardId::ROUTER, NumberSource::Flash);
-        for before in [unknown, told, flash] {
-            assert_eq!(before.said_by_flash(BoardId::ROUTER), flash);
-        }
-        assert_eq!(flash.told(three), Err((BoardId::ROUTER, NumberSource::Flash)));
-        let line = BoardNumber::Said(three, NumberSource::CommandLine);
-        assert_eq!(line.said_by_flash(four), line);
         assert_eq!(
-            (line.told(three), line.told(four)),
+            told.with_port(four),
+            Ok(BoardNumber::Assigned(four)),
+            "it was plugged in elsewhere"
+        );
+        let flash = BoardNumber::Configured(BoardId::ROUTER, NumberSource::Flash);
+        for before in [unknown, told, flash] {
+            assert_eq!(before.with_flash(BoardId::ROUTER), flash);
+        }
+        assert_eq!(flash.with_port(three), Err((BoardId::ROUTER, NumberSource::Flash)));
+        let line = BoardNumber::Configured(three, NumberSource::CommandLine);
+        assert_eq!(line.with_flash(four), line);
+        assert_eq!(
+            (line.with_port(three), line.with_port(four)),
             (Ok(line), Err((three, NumberSource::CommandLine)))
         );
     }

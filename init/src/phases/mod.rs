@@ -14,39 +14,39 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::cgroup::Cgroups;
 use crate::clock::now;
-use crate::console::say;
+use crate::console::write_line;
 use crate::supervisor::Moment;
 use board_number::BoardNumber;
 
 struct Phase {
     name: &'static str,
     run: fn(&mut BootFacts) -> Result<(), String>,
-    if_it_fails: IfItFails,
+    on_failure: OnFailure,
 }
 
 /// What happens if a phase fails.
 #[derive(Clone, Copy)]
-enum IfItFails {
+enum OnFailure {
     /// The boot continues, and the box reports what is missing.
     Degraded,
     /// Nothing can run: the machine restarts, which uses up a try of this slot.
     Restart,
 }
 
-use IfItFails::{Degraded, Restart};
+use OnFailure::{Degraded, Restart};
 
 /// Every phase, in order. `supervise` follows and never ends.
 const PHASES: &[Phase] = &[
-    Phase { name: "mount-api", run: mount_api::run, if_it_fails: Restart },
-    Phase { name: "control-groups", run: control_groups::run, if_it_fails: Degraded },
-    Phase { name: "load-modules", run: load_modules::run, if_it_fails: Degraded },
-    Phase { name: "board-number", run: board_number::run, if_it_fails: Degraded },
-    Phase { name: "mount-root", run: mount_root::run, if_it_fails: Restart },
-    Phase { name: "mount-data", run: mount_data::run, if_it_fails: Degraded },
+    Phase { name: "mount-api", run: mount_api::run, on_failure: Restart },
+    Phase { name: "control-groups", run: control_groups::run, on_failure: Degraded },
+    Phase { name: "load-modules", run: load_modules::run, on_failure: Degraded },
+    Phase { name: "board-number", run: board_number::run, on_failure: Degraded },
+    Phase { name: "mount-root", run: mount_root::run, on_failure: Restart },
+    Phase { name: "mount-data", run: mount_data::run, on_failure: Degraded },
 ];
 
 /// How long the error stays on the screen before the machine restarts.
-const TIME_TO_READ: Duration = Duration::from_secs(3);
+const ERROR_DISPLAY_TIME: Duration = Duration::from_secs(3);
 
 /// The results of the phases.
 #[derive(Default)]
@@ -61,7 +61,7 @@ pub struct BootFacts {
 pub struct PhaseReport {
     pub name: &'static str,
     pub start: Moment,
-    pub took: Duration,
+    pub elapsed: Duration,
     pub problem: Option<String>,
 }
 
@@ -73,14 +73,14 @@ pub fn run() -> BootFacts {
         boot.reports.push(PhaseReport {
             name: phase.name,
             start,
-            took: now() - start,
+            elapsed: now() - start,
             problem: problem.clone(),
         });
         let Some(problem) = problem else { continue };
-        say(&format!("{} failed: {problem}", phase.name));
-        if matches!(phase.if_it_fails, Restart) {
-            say("nothing can run without it; the machine restarts");
-            std::thread::sleep(TIME_TO_READ);
+        write_line(&format!("{} failed: {problem}", phase.name));
+        if matches!(phase.on_failure, Restart) {
+            write_line("nothing can run without it; the machine restarts");
+            std::thread::sleep(ERROR_DISPLAY_TIME);
             rustix::fs::sync();
             // If even this fails, PID 1 ends, and the kernel restarts the machine (panic=).
             let _ = reboot(RebootCommand::Restart);

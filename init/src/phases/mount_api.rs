@@ -4,13 +4,14 @@ use rustix::mount::{MountFlags, mount};
 
 use super::BootFacts;
 
-const NOTHING: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+const RESTRICTED: MountFlags =
+    MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Mounts /proc, /sys and /dev.
 pub fn run(_: &mut BootFacts) -> Result<(), String> {
     for (kind, target, flags, options) in [
-        (c"proc", c"/proc", NOTHING, c"hidepid=invisible"),
-        (c"sysfs", c"/sys", NOTHING, c""),
+        (c"proc", c"/proc", RESTRICTED, c"hidepid=invisible"),
+        (c"sysfs", c"/sys", RESTRICTED, c""),
         (c"devtmpfs", c"/dev", MountFlags::NOSUID | MountFlags::NOEXEC, c"mode=0755"),
     ] {
         mount(kind, target, kind, flags, options)

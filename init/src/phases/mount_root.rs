@@ -12,7 +12,7 @@ use crate::sys::loop_device;
 /// Where the root is mounted before it becomes `/`.
 const NEW_ROOT: &str = "/root";
 
-const MEMORY: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+const TMPFS_FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Mounts the root, frees the initramfs, and switches to the root. PID 1 continues to run: its
 /// program is the only file of the initramfs that stays in memory.
@@ -33,8 +33,8 @@ pub fn run(_: &mut BootFacts) -> Result<(), String> {
     free_initramfs();
     switch().map_err(|error| format!("switch root: {error}"))?;
     for (target, flags, options) in [
-        ("/run", MEMORY | MountFlags::NOEXEC, c"mode=0755,size=16m"),
-        ("/tmp", MEMORY | MountFlags::NOEXEC, c"mode=1777,size=16m"),
+        ("/run", TMPFS_FLAGS | MountFlags::NOEXEC, c"mode=0755,size=16m"),
+        ("/tmp", TMPFS_FLAGS | MountFlags::NOEXEC, c"mode=1777,size=16m"),
     ] {
         mount("tmpfs", target, c"tmpfs", flags, options)
             .map_err(|error| format!("{target}: {error}"))?;

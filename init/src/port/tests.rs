@@ -31,7 +31,7 @@ impl Between {
     }
 
     fn send(&self, message: &ClientMessage) {
-        (&self.operator).write_all(&framed(serde_json::to_vec(message))).unwrap();
+        (&self.operator).write_all(&to_frame(serde_json::to_vec(message))).unwrap();
     }
 
     fn ask(&self, id: u64, unit: &str, verb: &str) {
@@ -66,7 +66,7 @@ impl Unit {
     }
 
     fn say(&self, id: u64, body: ReplyBody) {
-        (&self.0).write_all(&framed(serde_json::to_vec(&Reply { id, body }))).unwrap();
+        (&self.0).write_all(&to_frame(serde_json::to_vec(&Reply { id, body }))).unwrap();
     }
 }
 
@@ -191,7 +191,7 @@ fn what_a_unit_does_not_answer_is_answered() {
 fn the_oldest_gives_way() {
     let mut between = Between::new();
     let mut units: Vec<Unit> = vec![];
-    for id in 0..MAX_OPEN as u64 + 2 {
+    for id in 0..MAX_PENDING as u64 + 2 {
         between.ask(id, "update", "follow");
         let mut unit = between.unit();
         assert_eq!(unit.next().unwrap()["id"], id);

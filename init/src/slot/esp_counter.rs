@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use octet_bundle::{ENTRIES, EntryName, ParsedEntry, SlotState, settled};
+use octet_bundle::{ENTRIES, EntryName, ParsedEntry, SlotState, without_trial};
 
 use super::BootCounter;
 use crate::storage::disk::at;
@@ -34,7 +34,7 @@ impl<'a> EspCounter<'a> {
             let Some(name) = name else { continue };
             let text = fs::read(&path).map_err(at(&path))?;
             let is_empty = ParsedEntry::parse(&String::from_utf8_lossy(&text)).is_empty();
-            found.push(Found { path, standing: name.standing, is_empty });
+            found.push(Found { path, state: name.state, is_empty });
         }
         Ok(found)
     }
@@ -43,22 +43,22 @@ impl<'a> EspCounter<'a> {
 /// An entry of the slot.
 struct Found {
     path: PathBuf,
-    standing: SlotState,
+    state: SlotState,
     /// The boot loader skips it: it says nothing about the slot's state, and must never replace an
     /// entry that does.
     is_empty: bool,
 }
 
 impl BootCounter for EspCounter<'_> {
-    fn standing(&self) -> Result<Option<SlotState>, String> {
+    fn state(&self) -> Result<Option<SlotState>, String> {
         let entries = self.entries()?;
-        let standings = || entries.iter().filter(|it| !it.is_empty).map(|it| it.standing);
-        Ok(standings().find(|it| *it != SlotState::Good).or_else(|| standings().next()))
+        let states = || entries.iter().filter(|it| !it.is_empty).map(|it| it.state);
+        Ok(states().find(|it| *it != SlotState::Good).or_else(|| states().next()))
     }
 
-    fn is_settled(&self) -> Result<bool, String> {
+    fn is_marked_good(&self) -> Result<bool, String> {
         let entries = self.entries()?;
-        Ok(entries.iter().all(|it| it.standing == SlotState::Good && !it.is_empty))
+        Ok(entries.iter().all(|it| it.state == SlotState::Good && !it.is_empty))
     }
 
     /// FAT writes the two halves of a rename in any order, and a power cut between them could leave
@@ -66,13 +66,13 @@ impl BootCounter for EspCounter<'_> {
     /// medium the old one is removed.
     fn mark_good(&self) -> Result<(), String> {
         let entries = self.entries()?;
-        let counted = || entries.iter().filter(|it| it.standing != SlotState::Good);
+        let counted = || entries.iter().filter(|it| it.state != SlotState::Good);
         if let Some(Found { path: old, .. }) = counted().find(|it| !it.is_empty) {
             let slot = self.version.parse();
             let slot = slot.map_err(|error: octet_bundle::InvalidText| error.to_string())?;
             let new = self.esp.path(ENTRIES).join(EntryName::good(&slot).to_string());
             // A slot that was good once is not on trial at any later start.
-            let text = settled(&fs::read_to_string(old).map_err(at(old))?);
+            let text = without_trial(&fs::read_to_string(old).map_err(at(old))?);
             // The name that the boot loader uses appears when its content is on the medium. Until
             // then a power cut can leave a file whose clusters are marked as free, although it
             // reads well: the unit `data` has emptied such files before this runs.

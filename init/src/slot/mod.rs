@@ -20,10 +20,10 @@ use esp_counter::EspCounter;
 /// loader on boards whose firmware cannot rename files.
 pub trait BootCounter {
     /// The state of the slot; `None` if the boot loader does not know it.
-    fn standing(&self) -> Result<Option<SlotState>, String>;
+    fn state(&self) -> Result<Option<SlotState>, String>;
 
     /// Whether [`mark_good`](Self::mark_good) has nothing left to do.
-    fn is_settled(&self) -> Result<bool, String>;
+    fn is_marked_good(&self) -> Result<bool, String>;
 
     /// Marks the slot good and ends the counting. Idempotent.
     fn mark_good(&self) -> Result<(), String>;
@@ -32,8 +32,8 @@ pub trait BootCounter {
 /// Records the state of the booted slot for the verb `boot`.
 pub fn record(esp: &MountedEsp) -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
-    let standing = EspCounter::new(esp, &version).standing()?;
-    facts::write(facts::SLOT, &describe(&version, standing));
+    let state = EspCounter::new(esp, &version).state()?;
+    facts::write(facts::SLOT, &describe(&version, state));
     Ok(())
 }
 
@@ -43,20 +43,20 @@ pub fn run() -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let disk = Disk::find()?;
     // The partition is mounted for writing only if there is something to write.
-    if !EspCounter::new(&MountedEsp::read(&disk.esp)?, &version).is_settled()? {
-        let esp = MountedEsp::change(&disk.esp)?;
+    if !EspCounter::new(&MountedEsp::mount_read_only(&disk.esp)?, &version).is_marked_good()? {
+        let esp = MountedEsp::mount_writable(&disk.esp)?;
         EspCounter::new(&esp, &version).mark_good()?;
     }
     facts::write(facts::SLOT, &describe(&version, Some(SlotState::Good)));
     // The slot is good even if this fails.
-    if let Err(error) = node_name::keep(&disk) {
+    if let Err(error) = node_name::store(&disk) {
         eprintln!("the node's name is not on the EFI system partition: {error}");
     }
     Ok(())
 }
 
-fn describe(version: &str, standing: Option<SlotState>) -> Value {
-    let (left, done, verdict) = match standing {
+fn describe(version: &str, state: Option<SlotState>) -> Value {
+    let (left, done, verdict) = match state {
         Some(SlotState::Good) => (None, None, "good"),
         Some(SlotState::Trying { left: 0, done }) => (Some(0), Some(done), "no tries left"),
         Some(SlotState::Trying { left, done }) => (Some(left), Some(done), "trying"),

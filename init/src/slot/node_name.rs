@@ -18,15 +18,15 @@ const FILE: &str = "octet/node.pub";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes the current name that `identity` reports, unless the file has it already.
-pub fn keep(disk: &Disk) -> Result<(), String> {
-    let Some(node) = ask(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
+pub fn store(disk: &Disk) -> Result<(), String> {
+    let Some(node) = query(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
     let text = format!("{node}\n");
-    let esp = MountedEsp::read(&disk.esp)?;
+    let esp = MountedEsp::mount_read_only(&disk.esp)?;
     if fs::read_to_string(esp.path(FILE)).is_ok_and(|there| there == text) {
         return Ok(());
     }
     drop(esp);
-    let esp = MountedEsp::change(&disk.esp)?;
+    let esp = MountedEsp::mount_writable(&disk.esp)?;
     let file = esp.path(FILE);
     // The file gets its name when its content is on the medium; if a power cut prevents that, the
     // next start writes it.
@@ -38,7 +38,7 @@ pub fn keep(disk: &Disk) -> Result<(), String> {
 }
 
 /// The node's name; `None` in an image without `identity`, or while its key is damaged.
-fn ask(socket: &Path) -> Result<Option<PublicKey>, String> {
+fn query(socket: &Path) -> Result<Option<PublicKey>, String> {
     let mut client = match Client::connect(socket) {
         Err(CallError::Connect { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(None);

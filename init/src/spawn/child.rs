@@ -54,7 +54,7 @@ const STEPS: &[Step] = &[
     privileges::become_user,
     privileges::grant,
     no_new_privileges,
-    surroundings,
+    working_directory,
     program::add_filters,
 ];
 
@@ -68,23 +68,23 @@ pub fn run(order: &SpawnOrder<'_>, program: &str, pipe: BorrowedFd<'_>) -> ! {
         Ok(pipe) => {
             end_on_panic(pipe);
             let failed = STEPS.iter().find_map(|step| step(&mut start).err());
-            tell(pipe, &failed.unwrap_or_else(|| program::execute(&start)));
+            send_failure(pipe, &failed.unwrap_or_else(|| program::execute(&start)));
             exit_now(127)
         }
         Err(failure) => failure,
     };
-    tell(pipe, &failure);
+    send_failure(pipe, &failure);
     exit_now(127)
 }
 
-fn tell(pipe: BorrowedFd<'_>, failure: &SpawnFailure) {
+fn send_failure(pipe: BorrowedFd<'_>, failure: &SpawnFailure) {
     let _ = rustix::io::write(pipe, &failure.to_bytes());
 }
 
 /// Replaces PID 1's panic handler, which restarts the machine.
 fn end_on_panic(pipe: BorrowedFd<'static>) {
     std::panic::set_hook(Box::new(move |panic| {
-        tell(
+        send_failure(
             pipe,
             &SpawnFailure::new("prepare the start", std::io::Error::other(panic.to_string())),
         );
@@ -93,33 +93,34 @@ fn end_on_panic(pipe: BorrowedFd<'static>) {
 }
 
 fn signals(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
-    reset_signals().map_err(SpawnFailure::to("reset signals"))
+    reset_signals().map_err(SpawnFailure::context("reset signals"))
 }
 
 fn session(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
-    setsid().map(drop).map_err(SpawnFailure::to("begin a session"))
+    setsid().map(drop).map_err(SpawnFailure::context("begin a session"))
 }
 
 /// Gives the unit its own System V and POSIX queues and shared memory, which end with it.
 fn ipc(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
-    unshare(UnshareFlags::NEWIPC).map_err(SpawnFailure::to("enter an IPC namespace of its own"))
+    unshare(UnshareFlags::NEWIPC)
+        .map_err(SpawnFailure::context("enter an IPC namespace of its own"))
 }
 
 /// Comes after the last step that opens files of its own: the limit may be small.
 fn open_files(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let files = Some(u64::from(start.order.unit.limits.nofile));
     setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })
-        .map_err(SpawnFailure::to("limit its open files (limits.nofile)"))
+        .map_err(SpawnFailure::context("limit its open files (limits.nofile)"))
 }
 
 fn no_new_privileges(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     if start.order.unit.sandbox.no_new_privs {
-        set_no_new_privs(true).map_err(SpawnFailure::to("give up new privileges"))?;
+        set_no_new_privs(true).map_err(SpawnFailure::context("give up new privileges"))?;
     }
     Ok(())
 }
 
-fn surroundings(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
+fn working_directory(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     umask(Mode::WGRP | Mode::WOTH);
-    chdir("/").map_err(SpawnFailure::to("enter /"))
+    chdir("/").map_err(SpawnFailure::context("enter /"))
 }

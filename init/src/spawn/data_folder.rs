@@ -15,7 +15,7 @@ pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         return Ok(());
     }
     let path = format!("/data/{}", unit.name);
-    match own(&path, unit.user.user().uid) {
+    match make_owned(&path, unit.user.user().uid) {
         Ok(()) => {
             start.environment.push(("STATE_DIRECTORY".into(), path.clone()));
             start.folders.push(path);
@@ -26,7 +26,7 @@ pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     }
 }
 
-fn own(path: &str, uid: u32) -> rustix::io::Result<()> {
+fn make_owned(path: &str, uid: u32) -> rustix::io::Result<()> {
     match mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),

@@ -20,7 +20,8 @@ pub fn arrange(
     start: &mut ChildState<'_>,
     pipe: BorrowedFd<'_>,
 ) -> Result<BorrowedFd<'static>, SpawnFailure> {
-    let pipe = place(start, pipe).map_err(SpawnFailure::to("arrange its descriptors"))?;
+    let pipe =
+        assign_numbers(start, pipe).map_err(SpawnFailure::context("arrange its descriptors"))?;
     let passed = &start.order.passed;
     if !passed.is_empty() {
         let names: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();
@@ -33,7 +34,7 @@ pub fn arrange(
     Ok(pipe)
 }
 
-fn place(start: &ChildState<'_>, pipe: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
+fn assign_numbers(start: &ChildState<'_>, pipe: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
     let order = start.order;
     // First move them above all target numbers, so that none is overwritten before it was copied.
     let above = FIRST + RawFd::try_from(order.passed.len()).map_err(|_| Errno::MFILE)?;

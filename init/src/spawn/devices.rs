@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 
 /// The /dev of units with `private_dev`: bind-mounted at their start, and read-only for all.
-pub const PLACE: &str = "/run/octet-dev";
+pub const FOLDER: &str = "/run/octet-dev";
 
 /// Name and minor number of each device; the major number is 1 (Linux, admin-guide/devices.txt).
 const DEVICES: [(&str, u32); 5] =
@@ -27,25 +27,25 @@ const LINKS: [(&str, &str); 4] = [
 pub fn prepare() -> Result<(), String> {
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
         .map_err(|error| format!("share the mounts: {error}"))?;
-    fill().map_err(|error| format!("{PLACE}: {error}"))
+    fill().map_err(|error| format!("{FOLDER}: {error}"))
 }
 
 fn fill() -> rustix::io::Result<()> {
-    match mkdir(PLACE, Mode::from_raw_mode(0o755)) {
+    match mkdir(FOLDER, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount(c"tmpfs", PLACE, c"tmpfs", flags, c"mode=0755,size=64k,nr_inodes=16")?;
+    mount(c"tmpfs", FOLDER, c"tmpfs", flags, c"mode=0755,size=64k,nr_inodes=16")?;
     let everyone = Mode::from_raw_mode(0o666);
     for (name, minor) in DEVICES {
-        let path = format!("{PLACE}/{name}");
+        let path = format!("{FOLDER}/{name}");
         mknodat(CWD, &path, FileType::CharacterDevice, everyone, makedev(1, minor))?;
         // mknod's mode is reduced by PID 1's umask.
         chmod(&path, everyone)?;
     }
     for (name, target) in LINKS {
-        symlink(target, format!("{PLACE}/{name}"))?;
+        symlink(target, format!("{FOLDER}/{name}"))?;
     }
-    mount_remount(PLACE, flags | MountFlags::RDONLY, c"mode=0755")
+    mount_remount(FOLDER, flags | MountFlags::RDONLY, c"mode=0755")
 }

@@ -28,7 +28,7 @@ pub struct Orphan {
 /// The next ended process. It must be reaped, or it stays the next one.
 pub fn next_ended() -> Option<EndedProcess> {
     let waited = wait_for_any()?;
-    let exit = if waited.by_itself {
+    let exit = if waited.exited {
         ProcessExit::Status(waited.status)
     } else {
         ProcessExit::Signal(waited.status)
@@ -38,7 +38,7 @@ pub fn next_ended() -> Option<EndedProcess> {
 
 impl EndedProcess {
     /// Reaps the process.
-    pub fn collect(self) {
+    pub fn reap(self) {
         let _ = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 

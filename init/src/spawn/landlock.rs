@@ -51,7 +51,7 @@ pub fn restrict(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for (path, access) in rules {
         let why = if path == start.program { "execute" } else { "allow it the path" };
         let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(SpawnFailure::to(format_args!("{why} {path}")))?;
+            .map_err(SpawnFailure::context(format_args!("{why} {path}")))?;
         opened.push(PathBeneath::new(file, access));
     }
     let alone = sandbox.network == NetworkAccess::Own;

@@ -11,7 +11,7 @@ use super::child::ChildState;
 use super::failure::SpawnFailure;
 
 /// The parent of all these folders.
-const PLACE: &str = "/run/octet/memory";
+const PARENT: &str = "/run/octet/memory";
 
 /// Makes the folder, unless it exists, and names it in `$RUNTIME_DIRECTORY`.
 pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
@@ -19,16 +19,16 @@ pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     if !unit.runtime {
         return Ok(());
     }
-    let path = format!("{PLACE}/{}", unit.name);
-    own(&path, unit.user.user().uid)
-        .map_err(SpawnFailure::to(format_args!("make its folder in memory {path}")))?;
+    let path = format!("{PARENT}/{}", unit.name);
+    mount_tmpfs(&path, unit.user.user().uid)
+        .map_err(SpawnFailure::context(format_args!("make its folder in memory {path}")))?;
     start.environment.push(("RUNTIME_DIRECTORY".into(), path.clone()));
     start.folders.push(path);
     Ok(())
 }
 
-fn own(path: &str, uid: u32) -> io::Result<()> {
-    for (folder, mode) in [(PLACE, 0o755), (path, 0o700)] {
+fn mount_tmpfs(path: &str, uid: u32) -> io::Result<()> {
+    for (folder, mode) in [(PARENT, 0o755), (path, 0o700)] {
         match mkdir(folder, Mode::from_raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
@@ -38,7 +38,7 @@ fn own(path: &str, uid: u32) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok::<_, Errno>(fstat(open(path, flags, Mode::empty())?)?.st_dev)
     };
-    if device(path)? != device(PLACE)? {
+    if device(path)? != device(PARENT)? {
         return Ok(());
     }
     // A file system of its own limits its size. It is mounted before the unit has a mount namespace

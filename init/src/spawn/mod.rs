@@ -85,14 +85,14 @@ pub struct Child {
 /// There is no program, or the kernel cannot create the process.
 pub fn spawn(order: &SpawnOrder<'_>) -> Result<Child, SpawnRefusal> {
     let Some(program) = &order.unit.exec else {
-        return Err(SpawnRefusal { reason: "has no program".into(), may_pass: false });
+        return Err(SpawnRefusal { reason: "has no program".into(), transient: false });
     };
     // Only the flags of PID 1's end matter: the child writes once, into an empty pipe.
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         .map_err(|error| SpawnFailure::new("make a pipe", error).refusal())?;
     let place = order
         .group
-        .map(Group::place)
+        .map(Group::process_group)
         .transpose()
         .map_err(|error| SpawnFailure::new("enter its control group", error).refusal())?;
     match clone_process(place.as_ref().map(AsFd::as_fd)) {

@@ -21,29 +21,30 @@ pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     if !sandbox.private_tmp && !sandbox.private_dev && sandbox.read_only.is_empty() {
         return Ok(());
     }
-    unshare(UnshareFlags::NEWNS).map_err(SpawnFailure::to("enter mounts of its own"))?;
+    unshare(UnshareFlags::NEWNS).map_err(SpawnFailure::context("enter mounts of its own"))?;
     // Mounts of the unit do not propagate to PID 1's namespace, but later mounts there (/data)
     // propagate to the unit.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(SpawnFailure::to("keep its mounts to itself"))?;
+        .map_err(SpawnFailure::context("keep its mounts to itself"))?;
     for path in &sandbox.read_only {
-        read_only(path).map_err(SpawnFailure::to(format_args!(
+        read_only(path).map_err(SpawnFailure::context(format_args!(
             "make {} read-only (sandbox.read_only)",
             path.as_str()
         )))?;
     }
     for folder in &start.folders {
         if sandbox.read_only.iter().any(|tree| covers(tree, folder)) {
-            writable(folder).map_err(SpawnFailure::to("keep its own folder writable"))?;
+            writable(folder).map_err(SpawnFailure::context("keep its own folder writable"))?;
         }
     }
     if sandbox.private_tmp {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount(c"tmpfs", c"/tmp", c"tmpfs", flags, c"mode=1777,size=16m")
-            .map_err(SpawnFailure::to("mount a /tmp of its own"))?;
+            .map_err(SpawnFailure::context("mount a /tmp of its own"))?;
     }
     if sandbox.private_dev {
-        mount_bind(devices::PLACE, c"/dev").map_err(SpawnFailure::to("mount a /dev of its own"))?;
+        mount_bind(devices::FOLDER, c"/dev")
+            .map_err(SpawnFailure::context("mount a /dev of its own"))?;
     }
     Ok(())
 }

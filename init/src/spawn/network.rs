@@ -18,7 +18,7 @@ use super::failure::SpawnFailure;
 use crate::sys::unshare;
 
 /// The network namespace of this process.
-const OF_THIS_PROCESS: &str = "/proc/self/ns/net";
+const OWN_NAMESPACE: &str = "/proc/self/ns/net";
 
 /// Makes an empty network namespace. This process enters it meanwhile, and returns to its own.
 ///
@@ -26,7 +26,7 @@ const OF_THIS_PROCESS: &str = "/proc/self/ns/net";
 /// It cannot be made. The process is in its own namespace, unless the kernel does not let it
 /// return.
 pub fn make_empty() -> io::Result<OwnedFd> {
-    let this = || open(OF_THIS_PROCESS, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let this = || open(OWN_NAMESPACE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let own = this()?;
     unshare(UnshareFlags::NEWNET)?;
     let empty = this();
@@ -48,7 +48,7 @@ pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         Some(empty) if start.scoped && !changes_it => enter(empty),
         _ => unshare(UnshareFlags::NEWNET),
     };
-    entered.map_err(SpawnFailure::to("enter a network of its own"))
+    entered.map_err(SpawnFailure::context("enter a network of its own"))
 }
 
 fn enter(network: BorrowedFd<'_>) -> io::Result<()> {

@@ -50,7 +50,7 @@ pub fn become_user(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         .and_then(|()| set_thread_res_gid(gid, gid, gid))
         .and_then(|()| set_keep_capabilities(true))
         .and_then(|()| set_thread_res_uid(uid, uid, uid))
-        .map_err(SpawnFailure::to(format_args!("become user {number}")))
+        .map_err(SpawnFailure::context(format_args!("become user {number}")))
 }
 
 /// Grants the program the unit's capabilities. For root the bounding set does that; another user
@@ -59,7 +59,7 @@ pub fn become_user(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
 /// The process keeps its own permitted capabilities for the steps that follow.
 pub fn grant(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let own = &start.order.unit.sandbox.capabilities;
-    let failed = || SpawnFailure::to("set its capabilities");
+    let failed = || SpawnFailure::context("set its capabilities");
     let permitted = capabilities(None).map_err(failed())?.permitted;
     let sets = CapabilitySets { effective: permitted, permitted, inheritable: set(own) };
     set_capabilities(None, sets).map_err(failed())?;
@@ -67,8 +67,9 @@ pub fn grant(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         return Ok(());
     }
     for capability in own {
-        configure_capability_in_ambient_set(bit(*capability), true)
-            .map_err(SpawnFailure::to(format_args!("give it the capability {capability:?}")))?;
+        configure_capability_in_ambient_set(bit(*capability), true).map_err(
+            SpawnFailure::context(format_args!("give it the capability {capability:?}")),
+        )?;
     }
     Ok(())
 }

@@ -11,7 +11,8 @@ use crate::sys;
 /// Reads the filters while the whole file system is visible.
 pub fn read_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for path in &start.order.filters {
-        let filter = std::fs::read(path).map_err(SpawnFailure::to(format_args!("read {path}")))?;
+        let filter =
+            std::fs::read(path).map_err(SpawnFailure::context(format_args!("read {path}")))?;
         start.filters.push(filter);
     }
     Ok(())
@@ -21,7 +22,7 @@ pub fn read_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
 pub fn add_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for (path, filter) in start.order.filters.iter().zip(&start.filters) {
         sys::add_system_call_filter(filter)
-            .map_err(SpawnFailure::to(format_args!("load the filter {path}")))?;
+            .map_err(SpawnFailure::context(format_args!("load the filter {path}")))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::failure::{LONGEST, SpawnFailure};
+use super::failure::{MAX_MESSAGE, SpawnFailure};
 use crate::supervisor::SpawnRefusal;
 
 /// PID 1's end of the pipe.
@@ -20,7 +20,7 @@ impl VerdictSocket {
     /// `None`: not known yet. A child that was killed before its execve counts as started; its end
     /// is reported like that of any process.
     pub fn read(&self) -> Option<Result<(), SpawnRefusal>> {
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; MAX_MESSAGE];
         match rustix::io::read(&self.0, &mut bytes) {
             Ok(0) => Some(Ok(())),
             Ok(length) => Some(Err(SpawnFailure::from_bytes(&bytes[..length]).refusal())),

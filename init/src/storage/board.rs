@@ -15,8 +15,8 @@ use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
 
 /// The modules that the unit `first-modules` loads, and those that a router needs besides.
-const FIRST: &str = "/usr/lib/octet/modules.first";
-const OF_ROUTER: &str = "/usr/lib/octet/modules.router";
+const FIRST_MODULES: &str = "/usr/lib/octet/modules.first";
+const ROUTER_MODULES: &str = "/usr/lib/octet/modules.router";
 
 /// Records the content of the file for PID 1. An invalid file is logged, and otherwise treated like
 /// a missing one: a board that does not know its number still starts.
@@ -39,7 +39,7 @@ pub fn record(esp: &MountedEsp) {
 /// error.
 fn become_router(board: BoardId) {
     if board == BoardId::ROUTER && matches!(command_line::value("board"), Ok(None)) {
-        for list in [FIRST, OF_ROUTER] {
+        for list in [FIRST_MODULES, ROUTER_MODULES] {
             for failure in load_list(list.as_ref(), Afterwards::Forget) {
                 eprintln!("{failure}");
             }
@@ -54,7 +54,7 @@ fn read(path: &Path) -> Result<Option<BoardId>, String> {
         other => other.map_err(at(path))?,
     };
     let mut text = vec![];
-    file.take(BoardFile::MAX as u64 + 1).read_to_end(&mut text).map_err(at(path))?;
+    file.take(BoardFile::MAX_SIZE as u64 + 1).read_to_end(&mut text).map_err(at(path))?;
     let text = String::from_utf8(text).map_err(|_| {
         format!("{} is no text; write it anew, for instance `board = 3`", BoardFile::PATH)
     })?;

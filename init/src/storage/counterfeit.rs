@@ -35,7 +35,7 @@ pub enum MediumProblem {
 
 /// Tests whether the medium keeps what is written between `first`, where the data partition begins,
 /// and `end`. The reads must bypass the page cache.
-pub fn look(
+pub fn test(
     (first, end): (u64, u64),
     seed: u8,
     mut write: impl FnMut(u64, &[u8]) -> io::Result<()>,
@@ -47,14 +47,14 @@ pub fn look(
         let mut there = vec![0; content.len()];
         read(at, &mut there).map(|()| there == content)
     };
-    write(first, &noise(seed, first))?;
+    write(first, &test_pattern(seed, first))?;
     let mut has = first;
-    for at in places(first, end) {
-        write(at, &noise(seed, at))?;
-        let kept = is_there(at, &noise(seed, at))?
-            && is_there(first, &noise(seed, first))?
+    for at in test_offsets(first, end) {
+        write(at, &test_pattern(seed, at))?;
+        let is_kept = is_there(at, &test_pattern(seed, at))?
+            && is_there(first, &test_pattern(seed, first))?
             && is_there(0, &head)?;
-        if !kept {
+        if !is_kept {
             return Err(MediumProblem::Counterfeit { says: end, has, lost: at });
         }
         has = at + PAGE as u64;
@@ -65,7 +65,7 @@ pub fn look(
 /// The test positions, the nearest first. Those that are a power of two away are farther than
 /// `first` is from the beginning: so whichever power of two the real capacity is, the first
 /// position to be overwritten is `first`.
-fn places(first: u64, end: u64) -> Vec<u64> {
+fn test_offsets(first: u64, end: u64) -> Vec<u64> {
     let page = PAGE as u64;
     let powers = (0..63).map(|power| 1 << power).skip_while(|away| *away <= first);
     let places = powers.map_while(|away| first.checked_add(away));
@@ -80,7 +80,7 @@ fn places(first: u64, end: u64) -> Vec<u64> {
 }
 
 /// A page with content that is unique to its position.
-fn noise(seed: u8, at: u64) -> Vec<u8> {
+fn test_pattern(seed: u8, at: u64) -> Vec<u8> {
     let mut state = at | 1;
     let bytes = std::iter::repeat_with(|| {
         // Xorshift (Marsaglia, 2003).
@@ -122,7 +122,7 @@ mod tests {
             }
             Ok(())
         };
-        let looked = look((FIRST, says * MIB), 7, write, read);
+        let looked = test((FIRST, says * MIB), 7, write, read);
         let before_data = bytes.borrow()[..FIRST as usize].to_vec();
         (looked, before_data)
     }

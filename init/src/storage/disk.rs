@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::counterfeit;
 use super::gpt::{self, HEAD, SECTOR, TAIL};
-use super::started;
+use super::loader_variable;
 use crate::facts;
 use crate::sys::{PartitionChange, change_partition, read_partitions};
 
@@ -28,12 +28,12 @@ const ATTEMPTS: u32 = 100;
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Number of attempts after which the kernel is asked to read partition tables again.
-const LOOK_AGAIN: u32 = 20;
+const RESCAN_AFTER: u32 = 20;
 
 /// The disk with its two partitions, by their names under `/dev`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    pub whole: String,
+    pub disk: String,
     pub esp: String,
     pub data: String,
 }
@@ -42,26 +42,26 @@ impl Disk {
     /// Finds the disk that this boot is from, and waits for it up to five seconds. Once found, it
     /// stays the same until the machine restarts.
     pub fn find() -> Result<Self, String> {
-        let started = started::partition();
+        let started = loader_variable::partition();
         let mut found = vec![];
         for turn in 0..ATTEMPTS {
             found = Self::all(Path::new(BLOCK))?;
-            let before = Self::said(&facts::read(facts::DISK));
+            let before = Self::from_fact(&facts::read(facts::DISK));
             let chosen = before.filter(|disk| found.iter().any(|(it, _)| it == disk));
             if let Some(disk) = chosen.or_else(|| choose(&found, started.as_deref())) {
-                facts::write(facts::DISK, &disk.fact());
+                facts::write(facts::DISK, &disk.to_fact());
                 return Ok(disk);
             }
             // Nothing that appears later can decide which one it is.
             if found.len() > 1 && started.is_none() {
                 break;
             }
-            if turn % LOOK_AGAIN == 0 {
-                look_again(Path::new(BLOCK));
+            if turn % RESCAN_AFTER == 0 {
+                rescan_partitions(Path::new(BLOCK));
             }
             std::thread::sleep(RETRY_DELAY);
         }
-        Err(unclear(&found, started.as_deref(), Path::new(BLOCK)))
+        Err(describe_ambiguity(&found, started.as_deref(), Path::new(BLOCK)))
     }
 
     /// All disks with both partitions, and the unique GUID of the EFI system partition of each.
@@ -72,29 +72,29 @@ impl Disk {
         partitions.sort();
         let named = |name: &'static str| partitions.iter().filter(move |it| it.label == name);
         let found = named(DATA).filter_map(|data| {
-            let esp = named(ESP).find(|esp| esp.whole == data.whole)?;
+            let esp = named(ESP).find(|esp| esp.disk == data.disk)?;
             let name = |partition: &Partition| partition.name.clone();
-            let disk = Self { whole: data.whole.clone(), esp: name(esp), data: name(data) };
+            let disk = Self { disk: data.disk.clone(), esp: name(esp), data: name(data) };
             Some((disk, esp.guid.clone()))
         });
         Ok(found.collect())
     }
 
-    fn fact(&self) -> Value {
-        json!({ "whole": self.whole, "esp": self.esp, "data": self.data })
+    fn to_fact(&self) -> Value {
+        json!({ "whole": self.disk, "esp": self.esp, "data": self.data })
     }
 
-    fn said(fact: &Value) -> Option<Self> {
+    fn from_fact(fact: &Value) -> Option<Self> {
         let name = |key: &str| fact[key].as_str().map(str::to_owned);
-        Some(Self { whole: name("whole")?, esp: name("esp")?, data: name("data")? })
+        Some(Self { disk: name("whole")?, esp: name("esp")?, data: name("data")? })
     }
 
     /// Grows the data partition to the end of the disk, in the table and in the kernel. The first
     /// boot also gives the EFI system partition a unique GUID, which distinguishes two disks.
     /// Returns whether anything was written.
     pub fn grow(&self, first_boot: bool) -> Result<bool, String> {
-        let path = device(&self.whole);
-        let size = number(&Path::new(BLOCK).join(&self.whole).join("queue/logical_block_size"));
+        let path = device(&self.disk);
+        let size = number(&Path::new(BLOCK).join(&self.disk).join("queue/logical_block_size"));
         if size.is_some_and(|size| size != SECTOR as u64) {
             return Err(format!(
                 "{}: its sectors have {} bytes; the image is made for sectors of {SECTOR}",
@@ -102,19 +102,19 @@ impl Disk {
                 size.unwrap_or_default()
             ));
         }
-        let sectors = sectors(&self.whole)?;
+        let sectors = sectors(&self.disk)?;
         let disk = File::options().read(true).write(true).open(&path).map_err(at(&path))?;
         let mut head = vec![0; HEAD as usize * SECTOR];
         let mut tail = vec![0; TAIL as usize * SECTOR];
         disk.read_exact_at(&mut head, 0).map_err(at(&path))?;
         let tail_at = sectors.saturating_sub(TAIL) * SECTOR as u64;
         disk.read_exact_at(&mut tail, tail_at).map_err(at(&path))?;
-        let own = if first_boot { Some(draw()?) } else { None };
+        let own = if first_boot { Some(random_guid()?) } else { None };
         let plan = gpt::plan(&head, &tail, sectors, DATA, own.as_ref())
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
         if first_boot && !plan.writes.is_empty() {
             let ends = (plan.data.first, plan.data.first + plan.data.sectors);
-            match genuine(&disk, ends) {
+            match check_genuine(&disk, ends) {
                 Err(problem @ counterfeit::MediumProblem::Counterfeit { .. }) => {
                     return Err(format!("{}: {problem}", path.display()));
                 }
@@ -142,7 +142,7 @@ impl Disk {
 
 /// Checks that `disk` keeps what is written between these sectors, of which the first is the data
 /// partition's.
-fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::MediumProblem> {
+fn check_genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::MediumProblem> {
     let mut seed = [0];
     getrandom(&mut seed, GetRandomFlags::empty()).map_err(io::Error::from)?;
     let write = |at, bytes: &[u8]| disk.write_all_at(bytes, at).and_then(|()| disk.sync_all());
@@ -152,7 +152,7 @@ fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::Med
         disk.read_exact_at(into, at)
     };
     let bytes = |sector: u64| sector * SECTOR as u64;
-    counterfeit::look((bytes(first), bytes(end)), seed[0], write, read)
+    counterfeit::test((bytes(first), bytes(end)), seed[0], write, read)
 }
 
 /// Chooses the disk with the partition that the firmware has `started` from; the only one, if the
@@ -163,14 +163,14 @@ fn choose(found: &[(Disk, String)], started: Option<&str>) -> Option<Disk> {
     Some(only.0.clone())
 }
 
-fn unclear(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> String {
-    let names: Vec<_> = found.iter().map(|(disk, _)| disk.whole.as_str()).collect();
+fn describe_ambiguity(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> String {
+    let names: Vec<_> = found.iter().map(|(disk, _)| disk.disk.as_str()).collect();
     let (names, count) = (names.join(" and "), names.len());
     let named = found.iter().filter(|(_, guid)| Some(guid.as_str()) == started).count();
     match started {
         _ if count == 0 => format!(
             "no disk has the partitions {ESP} and {DATA}: flash one with `cargo image flash` ({})",
-            seen(block)
+            describe_disks(block)
         ),
         None => format!(
             "{names} each carry an Octet image, and the firmware does not say which of them it has started from: take \
@@ -188,7 +188,7 @@ fn unclear(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> Str
 }
 
 /// A random GUID (RFC 9562, version 4).
-fn draw() -> Result<[u8; 16], String> {
+fn random_guid() -> Result<[u8; 16], String> {
     let mut guid = [0; 16];
     getrandom(&mut guid, GetRandomFlags::empty()).map_err(|error| format!("getrandom: {error}"))?;
     // In a partition table the first three fields are little-endian, so the version is in the
@@ -213,7 +213,7 @@ fn sectors(name: &str) -> Result<u64, String> {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Partition {
     /// The disk that it is on.
-    whole: String,
+    disk: String,
     /// Its name in the partition table.
     label: String,
     /// Its GUID in lower case.
@@ -230,13 +230,13 @@ impl Partition {
         let guid = value("PARTUUID").unwrap_or_default().to_ascii_lowercase();
         let real = fs::canonicalize(folder).ok()?;
         let text = |part: &Path| part.file_name()?.to_str().map(str::to_owned);
-        Some(Self { whole: text(real.parent()?)?, label, guid, name: text(&real)? })
+        Some(Self { disk: text(real.parent()?)?, label, guid, name: text(&real)? })
     }
 }
 
 /// Makes the kernel read all partition tables again. It reads them while a driver is loaded, in the
 /// process that loads it, and gives up permanently if that process is killed.
-fn look_again(block: &Path) {
+fn rescan_partitions(block: &Path) {
     for disk in disks(block) {
         // A disk whose partitions are in use need not be read again; that error is ignored.
         let _ = File::open(device(&disk)).and_then(|disk| read_partitions(&disk));
@@ -244,7 +244,7 @@ fn look_again(block: &Path) {
 }
 
 /// The present disks, in words.
-fn seen(block: &Path) -> String {
+fn describe_disks(block: &Path) -> String {
     let sectors = |disk: &String| number(&block.join(disk).join("size")).unwrap_or_default();
     let words = |disk: &String| format!("{disk}, {} MiB", sectors(disk) >> 11);
     let disks: Vec<String> = disks(block).iter().map(words).collect();
@@ -298,12 +298,12 @@ mod tests {
         add(folder.path(), "vda", "vda1", "octet-esp");
         add(folder.path(), "vdb", "vdb2", "octet-data");
         assert_eq!(Disk::all(&block), Ok(vec![]));
-        assert!(unclear(&[], None, &block).contains("flash one"));
+        assert!(describe_ambiguity(&[], None, &block).contains("flash one"));
         add(folder.path(), "vdb", "vdb1", "octet-esp");
         let found = Disk::all(&block).unwrap();
         let one = choose(&found, None).unwrap();
-        assert_eq!((&*one.whole, &*one.esp, &*one.data), ("vdb", "vdb1", "vdb2"));
-        assert_eq!(Disk::said(&one.fact()), Some(one));
+        assert_eq!((&*one.disk, &*one.esp, &*one.data), ("vdb", "vdb1", "vdb2"));
+        assert_eq!(Disk::from_fact(&one.to_fact()), Some(one));
     }
 
     /// On a box with Octet on its flash and on a card, the disk that the firmware has started from
@@ -320,9 +320,9 @@ mod tests {
         };
         let [copied, drawn] = GUIDS.map(str::to_lowercase);
         let (copied, drawn) = (Some(copied.as_str()), Some(drawn.as_str()));
-        let whole = |found: &[_], started| choose(found, started).map(|disk| disk.whole);
+        let whole = |found: &[_], started| choose(found, started).map(|disk| disk.disk);
         let says = |found: &[_], started, words: &[&str]| {
-            let text = unclear(found, started, &block);
+            let text = describe_ambiguity(found, started, &block);
             assert!(words.iter().all(|word| text.contains(word)), "{text}");
         };
 

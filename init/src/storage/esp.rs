@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use super::disk::{at, device};
 
 /// The temporary mount point.
-const POINT: &str = "/efi";
+const MOUNT_POINT: &str = "/efi";
 
 /// How often, and at which interval, a mount is tried while another unit has the partition mounted.
 const ATTEMPTS: u32 = 250;
@@ -27,19 +27,19 @@ pub struct MountedEsp {
 
 impl MountedEsp {
     /// Mounts the partition `name` read-only.
-    pub fn read(name: &str) -> Result<Self, String> {
+    pub fn mount_read_only(name: &str) -> Result<Self, String> {
         Self::mount(name, MountFlags::RDONLY)
     }
 
     /// Mounts the partition `name` for writing.
-    pub fn change(name: &str) -> Result<Self, String> {
+    pub fn mount_writable(name: &str) -> Result<Self, String> {
         Self::mount(name, MountFlags::empty())
     }
 
     /// Repairs what a power cut has left on the partition `name`. Returns what was done, in words.
-    pub fn tidy(name: &str, check: Check) -> Result<Option<String>, String> {
+    pub fn repair(name: &str, check: Check) -> Result<Option<String>, String> {
         unmount_leftovers();
-        fat::tidy(&device(name), check)
+        fat::repair(&device(name), check)
     }
 
     fn mount(name: &str, flags: MountFlags) -> Result<Self, String> {
@@ -50,7 +50,7 @@ impl MountedEsp {
         // the whole file system read-only.
         let options = c"umask=0077,shortname=mixed,utf8,errors=continue";
         for turn in 0.. {
-            match mount(&device, POINT, c"vfat", flags | safe, options) {
+            match mount(&device, MOUNT_POINT, c"vfat", flags | safe, options) {
                 // The unit `update` has it mounted with other options.
                 Err(Errno::BUSY) if turn < ATTEMPTS => std::thread::sleep(RETRY_DELAY),
                 mounted => {
@@ -64,24 +64,24 @@ impl MountedEsp {
 
     /// The path of one of its files or folders.
     pub fn path(&self, below: &str) -> PathBuf {
-        Path::new(POINT).join(below)
+        Path::new(MOUNT_POINT).join(below)
     }
 
     /// Returns once everything written is on the medium: `syncfs` makes FAT write it, and only the
     /// device's own `fsync` flushes the device's cache.
     pub fn sync(&self) -> io::Result<()> {
-        rustix::fs::syncfs(File::open(POINT)?)?;
+        rustix::fs::syncfs(File::open(MOUNT_POINT)?)?;
         File::open(&self.device)?.sync_all()
     }
 }
 
 /// Unmounts what a killed process has left mounted.
 fn unmount_leftovers() {
-    while unmount(POINT, UnmountFlags::empty()).is_ok() {}
+    while unmount(MOUNT_POINT, UnmountFlags::empty()).is_ok() {}
 }
 
 impl Drop for MountedEsp {
     fn drop(&mut self) {
-        let _ = unmount(POINT, UnmountFlags::empty());
+        let _ = unmount(MOUNT_POINT, UnmountFlags::empty());
     }
 }

@@ -16,7 +16,7 @@ pub const DATA: &str = "/data";
 /// Makes the file system. `verity` seals finished objects; the kernel initialises inode tables
 /// later. The partition is discarded first if the medium supports it: it may hold data of a
 /// previous owner, who has reset the box.
-pub fn make(device: &Path) -> Result<(), String> {
+pub fn format(device: &Path) -> Result<(), String> {
     let options = ["-q", "-F", "-t", "ext4", "-L", "octet-data", "-m", "0", "-O", "verity"];
     let mut command = Command::new("/sbin/mke2fs");
     command.args(options).args(["-E", "lazy_itable_init=1,discard"]).arg(device);
@@ -68,16 +68,16 @@ fn read_state(device: &Path) -> Result<FilesystemState, String> {
 
 /// Flags in the exit status of `e2fsck(8)`.
 const CORRECTED: i32 = 1 | 2;
-const LEFT: i32 = 4;
-const OPERATION: i32 = 8;
+const ERRORS_LEFT: i32 = 4;
+const OPERATIONAL_ERROR: i32 = 8;
 
 /// Replays the journal and makes repairs that lose no data.
 fn check(device: &Path) -> Result<String, String> {
     match e2fsck(device, &["-p"])? {
         0 => Ok("checked: it was not unmounted".into()),
         status if status & !CORRECTED == 0 => Ok("checked and corrected".into()),
-        status if status & !(CORRECTED | LEFT) == 0 => repair(device),
-        status => Err(failed(status)),
+        status if status & !(CORRECTED | ERRORS_LEFT) == 0 => repair(device),
+        status => Err(describe_status(status)),
     }
 }
 
@@ -88,12 +88,12 @@ fn repair(device: &Path) -> Result<String, String> {
         status if status & !CORRECTED == 0 => {
             Ok("repaired: files may be missing or in /data/lost+found".into())
         }
-        status => Err(failed(status)),
+        status => Err(describe_status(status)),
     }
 }
 
-fn failed(status: i32) -> String {
-    match status & OPERATION {
+fn describe_status(status: i32) -> String {
+    match status & OPERATIONAL_ERROR {
         0 => format!("e2fsck ended with status {status}: the file system cannot be mended"),
         _ => format!(
             "e2fsck ended with status {status}: the disk cannot be read or written, or there is no \

@@ -85,13 +85,13 @@ struct Table<'a> {
 
 /// Plans for a disk of `sectors` sectors, of which `head` are the first [`HEAD`] and `tail` the
 /// last [`TAIL`]; the partition named `name` grows. A partition that still has the builder's GUID
-/// gets `own`.
+/// gets `new_guid`.
 pub fn plan(
     head: &[u8],
     tail: &[u8],
     sectors: u64,
     name: &str,
-    own: Option<&[u8; 16]>,
+    new_guid: Option<&[u8; 16]>,
 ) -> Result<GrowthPlan, TableProblem> {
     if sectors < HEAD + TAIL {
         return Err(TableProblem::NoTable);
@@ -117,14 +117,14 @@ pub fn plan(
 
     let mut entries = source.entries.to_vec();
     entries[index * ENTRY + 40..index * ENTRY + 48].copy_from_slice(&(end - 1).to_le_bytes());
-    if let Some(own) = own {
+    if let Some(own) = new_guid {
         let mut guids = entries.chunks_exact_mut(ENTRY).map(|entry| &mut entry[GUID]);
         if let Some(common) = guids.find(|guid| **guid == COMMON) {
             common.copy_from_slice(own);
         }
     }
-    let new_primary = header(source.header, &entries, sectors, Place::Primary);
-    let new_backup = header(source.header, &entries, sectors, Place::Backup);
+    let new_primary = header(source.header, &entries, sectors, TableCopy::Primary);
+    let new_backup = header(source.header, &entries, sectors, TableCopy::Backup);
     let mut new_head = head.to_vec();
     let covered = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
     new_head[MBR_SECTORS..MBR_SECTORS + 4].copy_from_slice(&covered.to_le_bytes());
@@ -152,16 +152,16 @@ pub fn plan(
 
 fn primary(head: &[u8]) -> Option<Table<'_>> {
     let (header, entries) = (&head[SECTOR..2 * SECTOR], &head[2 * SECTOR..]);
-    whole(header, entries, 1, 2).then_some(Table { header, entries })
+    is_valid(header, entries, 1, 2).then_some(Table { header, entries })
 }
 
 fn backup(tail: &[u8], sectors: u64) -> Option<Table<'_>> {
     let (entries, header) = tail.split_at(ENTRIES * ENTRY);
-    whole(header, entries, sectors - 1, sectors - TAIL).then_some(Table { header, entries })
+    is_valid(header, entries, sectors - 1, sectors - TAIL).then_some(Table { header, entries })
 }
 
 /// Whether a header and its entries are valid at this position, and as the image needs them.
-fn whole(header: &[u8], entries: &[u8], at: u64, entries_at: u64) -> bool {
+fn is_valid(header: &[u8], entries: &[u8], at: u64, entries_at: u64) -> bool {
     let mut summed = header[..HEADER].to_vec();
     summed[16..20].fill(0);
     header.starts_with(b"EFI PART")
@@ -175,16 +175,16 @@ fn whole(header: &[u8], entries: &[u8], at: u64, entries_at: u64) -> bool {
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum TableCopy {
     Primary,
     Backup,
 }
 
 /// The header for this position, derived from a valid one.
-fn header(source: &[u8], entries: &[u8], sectors: u64, place: Place) -> [u8; HEADER] {
+fn header(source: &[u8], entries: &[u8], sectors: u64, place: TableCopy) -> [u8; HEADER] {
     let (at, other, entries_at) = match place {
-        Place::Primary => (1, sectors - 1, 2),
-        Place::Backup => (sectors - 1, 1, sectors - TAIL),
+        TableCopy::Primary => (1, sectors - 1, 2),
+        TableCopy::Backup => (sectors - 1, 1, sectors - TAIL),
     };
     let mut header = [0; HEADER];
     header.copy_from_slice(&source[..HEADER]);

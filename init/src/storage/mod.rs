@@ -14,8 +14,8 @@ pub mod disk;
 pub mod esp;
 mod ext4;
 mod gpt;
+mod loader_variable;
 mod reset;
-mod started;
 mod superblock;
 
 use std::fs::{self, File};
@@ -40,10 +40,10 @@ const MODULES: &str = "/usr/lib/octet/modules.disk";
 const FIRST_BOOT: &str = "octet/first-boot";
 
 /// The character in the names of boot entries with a counter.
-const COUNTED: char = '+';
+const COUNTER_MARK: char = '+';
 
 /// Names the data: its format, and an id that is unique to this box.
-const NAME: &str = "/data/octet.json";
+const MARKER: &str = "/data/octet.json";
 
 /// Written and removed at every start, to test whether writes work.
 const PROBE: &str = "/data/.octet-probe";
@@ -63,20 +63,20 @@ pub fn run() -> Result<(), String> {
             false
         })
     };
-    let first_boot = keep(look(&disk));
+    let first_boot = keep(read_esp(&disk));
     if keep(disk.grow(first_boot)) {
-        println!("{} now reaches the end of {}", disk.data, disk.whole);
+        println!("{} now reaches the end of {}", disk.data, disk.disk);
     }
     let note = if first_boot {
-        first(&disk, problems.first())?
+        format_on_first_boot(&disk, problems.first())?
     } else {
-        let note = mount_again(&disk)?;
-        if reset::is_asked()? {
+        let note = mount_existing(&disk)?;
+        if reset::is_requested()? {
             println!("{}: everything is erased, as its owner has asked", disk.data);
             reset::begin(&disk)?;
-            first(&disk, problems.first())?
+            format_on_first_boot(&disk, problems.first())?
         } else {
-            check_or_write_name(note)?
+            check_or_write_marker(note)?
         }
     };
     if let Err(problem) = probe() {
@@ -88,16 +88,16 @@ pub fn run() -> Result<(), String> {
 
 /// Reads from the EFI system partition which board this is, how many tries the slot has left, and
 /// whether this is the first boot.
-fn look(disk: &Disk) -> Result<bool, String> {
-    tidy(disk, Check::IfDirty);
-    let mut esp = MountedEsp::read(&disk.esp)?;
+fn read_esp(disk: &Disk) -> Result<bool, String> {
+    repair_esp(disk, Check::IfDirty);
+    let mut esp = MountedEsp::mount_read_only(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     let first_boot = fs::exists(&marker).map_err(at(&marker))?;
     // Firmware renames a counted entry at each start without marking the file system dirty.
-    if first_boot || has_counted_entry(&esp) {
+    if first_boot || has_boot_counter(&esp) {
         drop(esp);
-        tidy(disk, Check::Always);
-        esp = MountedEsp::read(&disk.esp)?;
+        repair_esp(disk, Check::Always);
+        esp = MountedEsp::mount_read_only(&disk.esp)?;
     }
     board::record(&esp);
     slot::record(&esp)?;
@@ -106,8 +106,8 @@ fn look(disk: &Disk) -> Result<bool, String> {
 
 /// Repairs the EFI system partition after a power cut. Firmware has already read what it needs, so
 /// an error here does not prevent the start.
-fn tidy(disk: &Disk, check: Check) {
-    match MountedEsp::tidy(&disk.esp, check) {
+fn repair_esp(disk: &Disk, check: Check) {
+    match MountedEsp::repair(&disk.esp, check) {
         Ok(None) => {}
         Ok(Some(done)) => println!("{} after a power cut: {done}", disk.esp),
         Err(problem) => eprintln!("{problem}"),
@@ -115,34 +115,34 @@ fn tidy(disk: &Disk, check: Check) {
 }
 
 /// Whether firmware counts tries; assumed if it cannot be read.
-fn has_counted_entry(esp: &MountedEsp) -> bool {
-    let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTED);
+fn has_boot_counter(esp: &MountedEsp) -> bool {
+    let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTER_MARK);
     fs::read_dir(esp.path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
 }
 
 /// Makes the file system on a first boot. A `problem` prevents it: the file system would not reach
 /// the end of the disk.
-fn first(disk: &Disk, problem: Option<&String>) -> Result<Option<String>, String> {
+fn format_on_first_boot(disk: &Disk, problem: Option<&String>) -> Result<Option<String>, String> {
     if let Some(problem) = problem {
         return Err(problem.clone());
     }
     let path = device(&disk.data);
     // Already mounted: by a process of this unit that was killed before it removed the marker.
     if !is_mounted() {
-        ext4::make(&path)?;
+        ext4::format(&path)?;
         ext4::mount_data(&path)?;
     }
-    write_name()?;
+    write_marker()?;
     let folder = File::open(ext4::DATA).map_err(at(ext4::DATA.as_ref()))?;
     rustix::fs::syncfs(&folder).map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let esp = MountedEsp::change(&disk.esp)?;
+    let esp = MountedEsp::mount_writable(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     fs::remove_file(&marker).and_then(|()| esp.sync()).map_err(at(&marker))?;
     Ok(Some("made by this boot".into()))
 }
 
 /// Mounts an existing file system. Returns what was repaired, in words.
-fn mount_again(disk: &Disk) -> Result<Option<String>, String> {
+fn mount_existing(disk: &Disk) -> Result<Option<String>, String> {
     match is_mounted() {
         true => Ok(None),
         false => ext4::mount_checked(&device(&disk.data)),
@@ -150,32 +150,32 @@ fn mount_again(disk: &Disk) -> Result<Option<String>, String> {
 }
 
 /// Checks that this version supports the format of the data.
-fn check_or_write_name(note: Option<String>) -> Result<Option<String>, String> {
-    match fs::read(NAME) {
-        Ok(text) => check_name(&text).map(|()| note),
+fn check_or_write_marker(note: Option<String>) -> Result<Option<String>, String> {
+    match fs::read(MARKER) {
+        Ok(text) => check_marker(&text).map(|()| note),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            write_name()?;
-            Ok(Some(format!("{NAME} was missing; {}", note.unwrap_or_default())))
+            write_marker()?;
+            Ok(Some(format!("{MARKER} was missing; {}", note.unwrap_or_default())))
         }
-        Err(error) => Err(at(NAME.as_ref())(error)),
+        Err(error) => Err(at(MARKER.as_ref())(error)),
     }
 }
 
-fn write_name() -> Result<(), String> {
+fn write_marker() -> Result<(), String> {
     let mut id = [0; 16];
     getrandom(&mut id, GetRandomFlags::empty()).map_err(|error| format!("randomness: {error}"))?;
     let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
     let text = format!("{}\n", json!({ "format": FORMATS.writes, "id": id }));
-    ext4::write_whole(NAME.as_ref(), text.as_bytes()).map_err(at(NAME.as_ref()))
+    ext4::write_whole(MARKER.as_ref(), text.as_bytes()).map_err(at(MARKER.as_ref()))
 }
 
-fn check_name(text: &[u8]) -> Result<(), String> {
-    let name: Value = serde_json::from_slice(text).map_err(|error| format!("{NAME}: {error}"))?;
+fn check_marker(text: &[u8]) -> Result<(), String> {
+    let name: Value = serde_json::from_slice(text).map_err(|error| format!("{MARKER}: {error}"))?;
     let (low, high) = FORMATS.reads;
     match name["format"].as_u64() {
         Some(format) if (low.into()..=high.into()).contains(&format) => Ok(()),
         _ => Err(format!(
-            "{NAME}: format {} is none of {low} to {high}, which this version knows: boot the \
+            "{MARKER}: format {} is none of {low} to {high}, which this version knows: boot the \
              version that wrote it",
             name["format"]
         )),

@@ -16,7 +16,7 @@ use super::esp::MountedEsp;
 use super::{FIRST_BOOT, ext4};
 
 /// Whether the mounted data is to be erased.
-pub fn is_asked() -> Result<bool, String> {
+pub fn is_requested() -> Result<bool, String> {
     fs::exists(RESET).map_err(at(RESET.as_ref()))
 }
 
@@ -26,7 +26,7 @@ pub fn begin(disk: &Disk) -> Result<(), String> {
     // first boot.
     unmount(ext4::DATA, UnmountFlags::empty())
         .map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let esp = MountedEsp::change(&disk.esp)?;
+    let esp = MountedEsp::mount_writable(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     mark(&marker).and_then(|()| esp.sync()).map_err(at(&marker))
 }

@@ -12,7 +12,7 @@ pub enum EdgeAction {
     /// [`SupervisorEvent::SpawnFailed`]: super::SupervisorEvent::SpawnFailed
     Start(UnitId),
     /// Send the unit's process the stop signal of its unit file.
-    Ask(UnitId),
+    RequestStop(UnitId),
     /// Kill all of the unit's processes.
     Kill(UnitId),
     /// Every unit is stopped, or cannot be stopped: power the machine off or restart it.

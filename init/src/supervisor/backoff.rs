@@ -9,16 +9,16 @@ use super::{Moment, Settings};
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     /// Failures since the unit was last ready for at least `max_delay`.
-    in_a_row: u32,
+    consecutive: u32,
     /// Times of restarts within the budget's window.
     granted: VecDeque<Moment>,
 }
 
 impl Backoff {
     /// The unit was ready for this long: a run of `max_delay` or more resets the delay.
-    pub fn was_ready_for(&mut self, time: Duration, settings: &Settings) {
+    pub fn record_ready(&mut self, time: Duration, settings: &Settings) {
         if time >= settings.max_delay {
-            self.in_a_row = 0;
+            self.consecutive = 0;
         }
     }
 
@@ -27,7 +27,12 @@ impl Backoff {
     ///
     /// The delay is `delay`, doubled with every consecutive failure, at most `max_delay`; `chance`
     /// scales it to between 3/4 and 5/4, again at most `max_delay`.
-    pub fn failed(&mut self, settings: &Settings, chance: u64, now: Moment) -> Option<Duration> {
+    pub fn next_delay(
+        &mut self,
+        settings: &Settings,
+        chance: u64,
+        now: Moment,
+    ) -> Option<Duration> {
         while self.granted.front().is_some_and(|&then| then.saturating_add(settings.window) < now) {
             self.granted.pop_front();
         }
@@ -35,8 +40,8 @@ impl Backoff {
             return None;
         }
         self.granted.push_back(now);
-        let factor = 1u32.checked_shl(self.in_a_row).unwrap_or(u32::MAX);
-        self.in_a_row = self.in_a_row.saturating_add(1);
+        let factor = 1u32.checked_shl(self.consecutive).unwrap_or(u32::MAX);
+        self.consecutive = self.consecutive.saturating_add(1);
         let pause = settings.delay.saturating_mul(factor).min(settings.max_delay);
         // In steps of 1/1024: 768 to 1280.
         let share = 768 + u32::try_from(chance % 513).unwrap_or(0);

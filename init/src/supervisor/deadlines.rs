@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reason::UnitReason;
-use super::{EdgeAction, Moment, State, Then, UnitId, UnitState};
+use super::{EdgeAction, Moment, Outcome, State, UnitId, UnitState};
 
 /// At most one deadline per unit, the earliest first.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +14,7 @@ impl State {
     /// event occurs before.
     pub fn next_deadline(&self) -> Option<Moment> {
         let unit = self.deadlines.0.first().map(|&(due, _)| due);
-        let end = self.going_down.and_then(|down| down.due());
+        let end = self.shutdown.and_then(|down| down.due());
         unit.into_iter().chain(end).min()
     }
 
@@ -46,13 +46,20 @@ impl State {
             }
             // A unit that is to be stopped need not become ready; it keeps its turn in the stop
             // order.
-            UnitState::Starting { .. } if slot.leaving.is_none() => {
-                self.ask_to_stop(unit, Then::Fail, Some(UnitReason::NotReady), now, actions);
+            UnitState::Starting { .. } if slot.stop_pending.is_none() => {
+                self.request_stop(
+                    unit,
+                    Outcome::Fail,
+                    Some(UnitReason::StartTimeout),
+                    now,
+                    actions,
+                );
             }
             // The process hangs, so it would not handle a signal either.
             UnitState::Ready => {
-                let (then, why) =
-                    slot.planned().unwrap_or((Then::Fail, Some(UnitReason::NotAlive)));
+                let (then, why) = slot
+                    .intended_outcome()
+                    .unwrap_or((Outcome::Fail, Some(UnitReason::WatchdogTimeout)));
                 self.enter(unit, UnitState::Stopping { kill_at: None, then }, why, now);
                 actions.push(EdgeAction::Kill(unit));
             }

@@ -68,7 +68,7 @@ impl SupervisorEvent {
 pub struct SpawnRefusal {
     pub reason: String,
     /// Whether a retry may help: memory may become available, a missing program does not.
-    pub may_pass: bool,
+    pub transient: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

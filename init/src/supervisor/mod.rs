@@ -19,7 +19,7 @@ mod action;
 mod backoff;
 mod deadlines;
 mod event;
-mod held;
+mod hold;
 mod jitter;
 mod operator;
 mod order;
@@ -37,7 +37,7 @@ use std::time::Duration;
 pub use action::{EdgeAction, ShutdownGoal};
 pub use event::{ProcessExit, SpawnRefusal, SupervisorEvent};
 pub use settings::Settings;
-pub use state::{Then, UnitState, UnitStatus};
+pub use state::{Outcome, UnitState, UnitStatus};
 pub use view::BoxState;
 
 use backoff::Backoff;
@@ -45,7 +45,7 @@ use deadlines::Deadlines;
 use jitter::Jitter;
 use order::Worklist;
 use reason::UnitReason;
-use shutdown::GoingDown;
+use shutdown::Shutdown;
 use view::UnitCounts;
 
 /// Time since the kernel started.
@@ -62,9 +62,9 @@ pub struct State {
     worklist: Worklist,
     counts: UnitCounts,
     jitter: Jitter,
-    going_down: Option<GoingDown>,
+    shutdown: Option<Shutdown>,
     /// The unit that stops after all others.
-    last: Option<UnitId>,
+    stops_last: Option<UnitId>,
     ready_at: Option<Moment>,
 }
 
@@ -77,14 +77,14 @@ struct Slot {
     /// Units that are only ordered after this one: they are stopped before it if both are stopped.
     followed_by: Vec<UnitId>,
     status: UnitStatus,
-    why: Option<UnitReason>,
+    reason: Option<UnitReason>,
     backoff: Backoff,
     /// The unit must not run on this node, and cannot be started.
     held: bool,
     /// The unit is to be stopped as soon as all units that stop before it have stopped; then this
     /// follows. A unit that ends before its turn keeps it: those after it in the order still wait
     /// for those before it.
-    leaving: Option<Then>,
+    stop_pending: Option<Outcome>,
     /// The unit's entry among the deadlines.
     due: Option<Moment>,
 }
@@ -110,19 +110,19 @@ impl State {
                 slots[before].followed_by.push(UnitId(index));
             }
         }
-        let last = slots.iter().position(|slot| slot.settings.stops_last).map(UnitId);
-        if let Some(last) = last {
+        let stops_last = slots.iter().position(|slot| slot.settings.stops_last).map(UnitId);
+        if let Some(last) = stops_last {
             let before = order::not_waited_for(&slots, last);
             slots[last.0].followed_by.extend(before);
         }
         Self {
-            last,
+            stops_last,
             units: slots,
             deadlines: Deadlines::default(),
             worklist: Worklist::default(),
             counts,
             jitter: Jitter::new(seed),
-            going_down: None,
+            shutdown: None,
             ready_at: None,
         }
     }
@@ -135,10 +135,10 @@ impl State {
         }
         let known = event.unit().is_none_or(|unit| unit.0 < self.units.len());
         if known {
-            self.take(event, now, &mut actions);
+            self.handle(event, now, &mut actions);
         }
         self.pass_deadlines(now, &mut actions);
-        self.work(now, &mut actions);
+        self.run_worklist(now, &mut actions);
         self.finish(now, &mut actions);
         if self.ready_at.is_none() && self.box_state() == BoxState::Ready {
             self.ready_at = Some(now);
@@ -146,9 +146,9 @@ impl State {
         actions
     }
 
-    fn take(&mut self, event: SupervisorEvent, now: Moment, actions: &mut Vec<EdgeAction>) {
+    fn handle(&mut self, event: SupervisorEvent, now: Moment, actions: &mut Vec<EdgeAction>) {
         match event {
-            SupervisorEvent::Boot => self.look_at_all(),
+            SupervisorEvent::Boot => self.enqueue_all(),
             SupervisorEvent::Spawned(unit) => self.spawned(unit, now, actions),
             SupervisorEvent::SpawnFailed(unit, refusal) => self.spawn_failed(unit, refusal, now),
             SupervisorEvent::Ready(unit) => self.ready(unit, now),
@@ -157,14 +157,14 @@ impl State {
             SupervisorEvent::Exited(unit, exit) => self.exited(unit, exit, now, actions),
             SupervisorEvent::Emptied(unit) => self.emptied(unit, now),
             SupervisorEvent::Tick => {}
-            SupervisorEvent::Shutdown(goal) => self.go_down(goal, now),
+            SupervisorEvent::Shutdown(goal) => self.begin_shutdown(goal, now),
             // Start and stop commands are ignored during a shutdown.
             SupervisorEvent::Start(_)
             | SupervisorEvent::Stop(_)
             | SupervisorEvent::Restart(_)
             | SupervisorEvent::Hold(..)
             | SupervisorEvent::Release(_)
-                if self.going_down.is_some() => {}
+                if self.shutdown.is_some() => {}
             SupervisorEvent::Hold(unit, reason) => self.hold(unit, reason, now),
             SupervisorEvent::Release(unit) => self.release(unit, now),
             // An operator cannot start a held unit, and it does not run, so it cannot be stopped.
@@ -184,11 +184,11 @@ impl State {
         let slot = &mut self.units[unit.0];
         let before = slot.status.state;
         if before == UnitState::Ready {
-            slot.backoff.was_ready_for(now.saturating_sub(slot.status.since), &slot.settings);
+            slot.backoff.record_ready(now.saturating_sub(slot.status.since), &slot.settings);
         }
         slot.status.enter(state, now);
-        slot.why = why;
-        self.counts.moved(slot.settings.base, before, state);
+        slot.reason = why;
+        self.counts.record_transition(slot.settings.base, before, state);
         let due = match state {
             UnitState::Starting { deadline } => Some(deadline),
             UnitState::Ready => slot.settings.watchdog.map(|limit| now.saturating_add(limit)),
@@ -197,23 +197,23 @@ impl State {
             _ => None,
         };
         self.set_due(unit, due);
-        self.look_around(unit);
+        self.enqueue_neighbours(unit);
     }
 }
 
 impl Slot {
     fn new(mut settings: Settings) -> Self {
-        let why = settings.held.take().map(UnitReason::Held);
-        let state = if why.is_some() { UnitState::Stopped } else { UnitState::Waiting };
+        let reason = settings.held.take().map(UnitReason::Held);
+        let state = if reason.is_some() { UnitState::Stopped } else { UnitState::Waiting };
         Self {
             settings,
             needed_by: vec![],
             followed_by: vec![],
             status: UnitStatus::new(state),
-            held: why.is_some(),
-            why,
+            held: reason.is_some(),
+            reason,
             backoff: Backoff::default(),
-            leaving: None,
+            stop_pending: None,
             due: None,
         }
     }

@@ -5,23 +5,25 @@ use std::time::Duration;
 use octet_appliance::{Readiness, RestartPolicy, UnitType};
 
 use super::reason::UnitReason;
-use super::{EdgeAction, Moment, ProcessExit, Slot, SpawnRefusal, State, Then, UnitId, UnitState};
+use super::{
+    EdgeAction, Moment, Outcome, ProcessExit, Slot, SpawnRefusal, State, UnitId, UnitState,
+};
 
 /// Maximum start time of a unit that keeps asking for more, in multiples of its `start.timeout`:
 /// for a timeout of three minutes that is an hour.
-const EXTENDED: u32 = 20;
+const MAX_EXTENSION: u32 = 20;
 
 impl State {
     pub(super) fn spawned(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<EdgeAction>) {
         let slot = &mut self.units[unit.0];
         match (slot.state(), slot.settings.readiness) {
             (UnitState::Starting { .. }, Readiness::Exec | Readiness::Socket) => {
-                let why = slot.why.take();
+                let why = slot.reason.take();
                 self.enter(unit, UnitState::Ready, why, now);
             }
             // The signal may have arrived before the program was executed: send it again.
             (UnitState::Stopping { kill_at: Some(_), .. }, _) => {
-                actions.push(EdgeAction::Ask(unit));
+                actions.push(EdgeAction::RequestStop(unit));
             }
             (UnitState::Stopping { kill_at: None, .. }, _) => actions.push(EdgeAction::Kill(unit)),
             _ => {}
@@ -33,11 +35,11 @@ impl State {
         if !slot.has_main() {
             return;
         }
-        let refused = Some(UnitReason::Refused(refusal.reason));
-        match slot.planned() {
-            None | Some((Then::Fail, _)) if refusal.may_pass => self.failed(unit, refused, now),
-            None | Some((Then::Fail, _)) => self.enter(unit, UnitState::Failed, refused, now),
-            Some((then, why)) => self.at_rest(unit, then, why, now),
+        let refused = Some(UnitReason::SpawnFailed(refusal.reason));
+        match slot.intended_outcome() {
+            None | Some((Outcome::Fail, _)) if refusal.transient => self.failed(unit, refused, now),
+            None | Some((Outcome::Fail, _)) => self.enter(unit, UnitState::Failed, refused, now),
+            Some((then, why)) => self.apply_outcome(unit, then, why, now),
         }
     }
 
@@ -46,7 +48,7 @@ impl State {
         if matches!(slot.state(), UnitState::Starting { .. })
             && slot.settings.readiness == Readiness::Notify
         {
-            let why = slot.why.take();
+            let why = slot.reason.take();
             self.enter(unit, UnitState::Ready, why, now);
         } else {
             // A repeated `READY=1` counts as a sign of life.
@@ -66,7 +68,7 @@ impl State {
     pub(super) fn extended(&mut self, unit: UnitId, by: Duration, now: Moment) {
         let slot = &mut self.units[unit.0];
         let UnitState::Starting { deadline } = slot.state() else { return };
-        let longest = slot.settings.start_timeout.saturating_mul(EXTENDED);
+        let longest = slot.settings.start_timeout.saturating_mul(MAX_EXTENSION);
         let latest = slot.status.since.saturating_add(longest);
         let deadline = deadline.max(now.saturating_add(by).min(latest));
         slot.status.state = UnitState::Starting { deadline };
@@ -85,7 +87,7 @@ impl State {
             return;
         }
         slot.status.last_exit = Some(exit);
-        let (then, why) = slot.planned().unwrap_or_else(|| slot.verdict(exit));
+        let (then, why) = slot.intended_outcome().unwrap_or_else(|| slot.exit_outcome(exit));
         self.enter(unit, UnitState::Clearing { then }, why, now);
         // Remaining processes are killed: two instances of a unit never run side by side.
         actions.push(EdgeAction::Kill(unit));
@@ -94,18 +96,18 @@ impl State {
     pub(super) fn emptied(&mut self, unit: UnitId, now: Moment) {
         let slot = &mut self.units[unit.0];
         if let UnitState::Clearing { then } = slot.state() {
-            let why = slot.why.take();
-            self.at_rest(unit, then, why, now);
+            let why = slot.reason.take();
+            self.apply_outcome(unit, then, why, now);
         }
     }
 
     /// No process of the unit runs any more.
-    fn at_rest(&mut self, unit: UnitId, then: Then, why: Option<UnitReason>, now: Moment) {
+    fn apply_outcome(&mut self, unit: UnitId, then: Outcome, why: Option<UnitReason>, now: Moment) {
         match then {
-            Then::Done => self.enter(unit, UnitState::Exited, why, now),
-            Then::Fail => self.failed(unit, why, now),
-            Then::Stop => self.enter(unit, UnitState::Stopped, why, now),
-            Then::Wait => self.enter(unit, UnitState::Waiting, why, now),
+            Outcome::Done => self.enter(unit, UnitState::Exited, why, now),
+            Outcome::Fail => self.failed(unit, why, now),
+            Outcome::Stop => self.enter(unit, UnitState::Stopped, why, now),
+            Outcome::Wait => self.enter(unit, UnitState::Waiting, why, now),
         }
     }
 
@@ -116,7 +118,7 @@ impl State {
             self.enter(unit, UnitState::Failed, why, now);
             return;
         }
-        match slot.backoff.failed(&slot.settings, self.jitter.draw(), now) {
+        match slot.backoff.next_delay(&slot.settings, self.jitter.draw(), now) {
             Some(pause) => {
                 let until = now.saturating_add(pause);
                 self.enter(unit, UnitState::Backoff { until }, why, now);
@@ -136,23 +138,23 @@ impl Slot {
     }
 
     /// What was to follow its end, if the end was intended.
-    pub(super) fn planned(&mut self) -> Option<(Then, Option<UnitReason>)> {
+    pub(super) fn intended_outcome(&mut self) -> Option<(Outcome, Option<UnitReason>)> {
         let then = match self.state() {
             UnitState::Stopping { then, .. } => then,
-            _ => self.leaving?,
+            _ => self.stop_pending?,
         };
-        Some((then, self.why.take()))
+        Some((then, self.reason.take()))
     }
 
     /// What follows when the process ended by itself, according to the unit's restart policy.
-    fn verdict(&self, exit: ProcessExit) -> (Then, Option<UnitReason>) {
+    fn exit_outcome(&self, exit: ProcessExit) -> (Outcome, Option<UnitReason>) {
         let one_shot = self.settings.unit_type == UnitType::OneShot;
         if exit.success() && one_shot {
-            return (Then::Done, None);
+            return (Outcome::Done, None);
         }
         let early = !one_shot && self.state() != UnitState::Ready;
-        let why = if early { UnitReason::EndedEarly(exit) } else { UnitReason::Ended(exit) };
-        let wanted = exit.success() && self.settings.policy != RestartPolicy::Always;
-        (if wanted { Then::Stop } else { Then::Fail }, Some(why))
+        let why = if early { UnitReason::ExitedEarly(exit) } else { UnitReason::Exited(exit) };
+        let expected = exit.success() && self.settings.policy != RestartPolicy::Always;
+        (if expected { Outcome::Stop } else { Outcome::Fail }, Some(why))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EdgeAction, Moment, ShutdownGoal, State, Then, UnitId, UnitState};
+use super::{EdgeAction, Moment, Outcome, ShutdownGoal, State, UnitId, UnitState};
 
 /// How long a shutdown may take before everything that is left is killed.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
@@ -12,45 +12,45 @@ pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
 pub const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
-pub struct GoingDown {
+pub struct Shutdown {
     goal: ShutdownGoal,
     /// Number of units that ran when the shutdown began.
     total: usize,
-    patience: Patience,
+    stage: ShutdownStage,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Patience {
+enum ShutdownStage {
     /// Units are stopped in order, until this time.
-    AskUntil(Moment),
+    StoppingUntil(Moment),
     /// Everything was killed; their ends are awaited until this time.
     KilledUntil(Moment),
     Over,
 }
 
-impl GoingDown {
+impl Shutdown {
     pub fn due(&self) -> Option<Moment> {
-        match self.patience {
-            Patience::AskUntil(until) | Patience::KilledUntil(until) => Some(until),
-            Patience::Over => None,
+        match self.stage {
+            ShutdownStage::StoppingUntil(until) | ShutdownStage::KilledUntil(until) => Some(until),
+            ShutdownStage::Over => None,
         }
     }
 }
 
 impl State {
     pub(super) fn is_finished(&self) -> bool {
-        self.going_down.is_some_and(|down| matches!(down.patience, Patience::Over))
+        self.shutdown.is_some_and(|down| matches!(down.stage, ShutdownStage::Over))
     }
 
-    pub(super) fn go_down(&mut self, goal: ShutdownGoal, now: Moment) {
-        if self.going_down.is_some() {
+    pub(super) fn begin_shutdown(&mut self, goal: ShutdownGoal, now: Moment) {
+        if self.shutdown.is_some() {
             return;
         }
-        let patience = Patience::AskUntil(now.saturating_add(SHUTDOWN_LIMIT));
-        self.going_down = Some(GoingDown { goal, total: self.counts.running, patience });
+        let stage = ShutdownStage::StoppingUntil(now.saturating_add(SHUTDOWN_LIMIT));
+        self.shutdown = Some(Shutdown { goal, total: self.counts.running, stage });
         for index in 0..self.units.len() {
             let slot = &mut self.units[index];
-            let then = Then::Stop;
+            let then = Outcome::Stop;
             match slot.state() {
                 UnitState::Stopping { kill_at, .. } => {
                     slot.status.state = UnitState::Stopping { kill_at, then };
@@ -58,34 +58,34 @@ impl State {
                 UnitState::Clearing { .. } => slot.status.state = UnitState::Clearing { then },
                 _ => {}
             }
-            slot.leaving = Some(then);
-            self.look_around(UnitId(index));
+            slot.stop_pending = Some(then);
+            self.enqueue_neighbours(UnitId(index));
         }
     }
 
     /// Ends the shutdown once nothing runs, or the time limit is exceeded.
     pub(super) fn finish(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
-        let Some(mut down) = self.going_down else { return };
-        if let Patience::AskUntil(until) = down.patience
+        let Some(mut down) = self.shutdown else { return };
+        if let ShutdownStage::StoppingUntil(until) = down.stage
             && until <= now
         {
             self.kill_all(now, actions);
-            down.patience = Patience::KilledUntil(now.saturating_add(KILL_LIMIT));
+            down.stage = ShutdownStage::KilledUntil(now.saturating_add(KILL_LIMIT));
         }
-        let given_up = matches!(down.patience, Patience::KilledUntil(until) if until <= now);
-        if self.counts.running == 0 || given_up {
-            down.patience = Patience::Over;
+        let timed_out = matches!(down.stage, ShutdownStage::KilledUntil(until) if until <= now);
+        if self.counts.running == 0 || timed_out {
+            down.stage = ShutdownStage::Over;
             actions.push(EdgeAction::Finish(down.goal));
         }
-        self.going_down = Some(down);
+        self.shutdown = Some(down);
     }
 
     fn kill_all(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         for unit in (0..self.units.len()).rev().map(UnitId) {
             let slot = &mut self.units[unit.0];
             let state = slot.state();
-            slot.leaving = None;
-            let then = Then::Stop;
+            slot.stop_pending = None;
+            let then = Outcome::Stop;
             if state.is_running() {
                 actions.push(EdgeAction::Kill(unit));
             }
@@ -101,7 +101,7 @@ impl State {
 
     /// During a shutdown: how many of the units that ran have stopped, and how many those are.
     pub fn shutdown_progress(&self) -> Option<(usize, usize)> {
-        self.going_down.map(|down| (down.total - self.counts.running, down.total))
+        self.shutdown.map(|down| (down.total - self.counts.running, down.total))
     }
 
     /// The names of the units that still run, in start order.

@@ -27,12 +27,12 @@ pub enum UnitState {
     Stopping {
         kill_at: Option<Moment>,
         /// What follows once it has ended.
-        then: Then,
+        then: Outcome,
     },
     /// Its main process has ended and the remaining ones were killed, but are not all gone yet.
     Clearing {
         /// What follows once they are gone.
-        then: Then,
+        then: Outcome,
     },
     /// It does not run and is not meant to.
     Stopped,
@@ -41,7 +41,7 @@ pub enum UnitState {
 /// What follows once no process of a unit runs any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(test, derive(strum::EnumIter))]
-pub enum Then {
+pub enum Outcome {
     /// It has exited successfully.
     Done,
     /// It failed: it is restarted if its budget allows it.

@@ -45,7 +45,7 @@ impl UnitCounts {
     }
 
     /// Updates the counts when a unit changes its state.
-    pub fn moved(&mut self, base: bool, before: UnitState, after: UnitState) {
+    pub fn record_transition(&mut self, base: bool, before: UnitState, after: UnitState) {
         let count = |counter: &mut usize, is: fn(UnitState) -> bool| {
             *counter = *counter + usize::from(is(after)) - usize::from(is(before));
         };
@@ -77,7 +77,7 @@ impl State {
 
     /// The state of the box.
     pub fn box_state(&self) -> BoxState {
-        if self.going_down.is_some() {
+        if self.shutdown.is_some() {
             BoxState::Stopping
         } else if self.counts.base == 0 || self.counts.base_lost > 0 {
             // An image has base units; without any known base unit the box is degraded.

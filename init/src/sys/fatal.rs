@@ -19,7 +19,7 @@ const FATAL: [(c_int, &str); 6] = [
 /// Stack size of the handler, in bytes: the normal stack itself may be the fault.
 const STACK: usize = 16 << 10;
 
-/// Calls [`crate::console::last_words`] if this program dies of any of these signals.
+/// Calls [`crate::console::report_fatal_signal`] if this program dies of any of these signals.
 pub fn on_fatal_signal() -> io::Result<()> {
     let stack = Box::leak(vec![0u8; STACK].into_boxed_slice());
     let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: STACK };
@@ -44,7 +44,7 @@ pub fn on_fatal_signal() -> io::Result<()> {
 /// Uses only system calls: the process's state is undefined here.
 extern "C" fn handler(signal: c_int) {
     let name = FATAL.iter().find(|(number, _)| *number == signal).map_or("?", |(_, name)| name);
-    crate::console::last_words(name);
+    crate::console::report_fatal_signal(name);
 }
 
 #[cfg(feature = "fault")]

@@ -128,7 +128,7 @@ pub fn exit_now(status: c_int) -> ! {
 pub struct Waited {
     pub pid: Pid,
     /// Whether `status` is an exit status, or else the number of the signal that ended it.
-    pub by_itself: bool,
+    pub exited: bool,
     /// See `by_itself`.
     pub status: i32,
 }
@@ -145,6 +145,6 @@ pub fn wait_for_any() -> Option<Waited> {
         }
         let info = info.assume_init();
         let pid = Pid::from_raw(info.si_pid())?;
-        Some(Waited { pid, by_itself: info.si_code == libc::CLD_EXITED, status: info.si_status() })
+        Some(Waited { pid, exited: info.si_code == libc::CLD_EXITED, status: info.si_status() })
     }
 }

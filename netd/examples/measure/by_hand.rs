@@ -12,7 +12,7 @@ use octet_netd::kernel::NetKernel;
 use octet_netd::observed::PROTOCOL;
 use octet_netd::plan::PlanStep;
 use octet_netd::router::firewall::{self, TABLE};
-use octet_netd::router::plan::{Allow, RouterPlan, RuleSource};
+use octet_netd::router::plan::{PlannedPolicy, RouterPlan, RuleSource};
 
 use crate::Failed;
 use crate::kernel::changes;
@@ -47,7 +47,7 @@ pub async fn apply(
 ) -> Result<Duration, Failed> {
     let rules = match before {
         Some(before) => difference(&before.plan, &site.plan)?,
-        None => site.rules().whole(&kernel.there().await),
+        None => site.rules().whole(&kernel.loaded_chains().await),
     };
     fs::write(NFT_FILE, rules)?;
     let names = names(kernel).await?;
@@ -103,7 +103,7 @@ async fn names(kernel: &NetKernel) -> Result<Vec<(u32, String)>, Failed> {
 
 /// The difference between two boxes whose policies are about single ports between boards.
 fn difference(before: &RouterPlan, after: &RouterPlan) -> Result<String, Failed> {
-    let ids = |plan: &RouterPlan| plan.lines.iter().map(|line| line.id).collect::<BTreeSet<_>>();
+    let ids = |plan: &RouterPlan| plan.policies.iter().map(|line| line.id).collect::<BTreeSet<_>>();
     let (old, new) = (ids(before), ids(after));
     let mut text = String::new();
     for (index, line) in lines(after).filter(|(_, line)| !old.contains(&line.id)) {
@@ -126,23 +126,21 @@ fn difference(before: &RouterPlan, after: &RouterPlan) -> Result<String, Failed>
     Ok(text)
 }
 
-fn lines(plan: &RouterPlan) -> impl Iterator<Item = (usize, &Allow)> {
-    plan.lines.iter().enumerate()
+fn lines(plan: &RouterPlan) -> impl Iterator<Item = (usize, &PlannedPolicy)> {
+    plan.policies.iter().enumerate()
 }
 
 /// The one element of a policy.
 fn element(plan: &RouterPlan, index: usize) -> Result<String, Failed> {
     let by = RuleSource::Policy(index);
-    let found = plan.lets.iter().find_map(|(way, lets)| {
-        let ports = lets.iter().find(|it| it.by == by)?.ports;
-        Some((way, ports.first))
-    });
+    let found = { plan.allowed.entries() }.find(|(_, it)| it.rule == by);
+    let found = found.map(|(flow, it)| (flow, it.ports.first));
     let ((from, to, traffic @ (TrafficKind::Tcp | TrafficKind::Udp)), port) =
         found.ok_or("no element")?
     else {
         return Err("a line without ports".into());
     };
-    let (Some(from), Some(to)) = (plan.device(*from), plan.device(*to)) else {
+    let (Some(from), Some(to)) = (plan.device(from), plan.device(to)) else {
         return Err("a line that is not about boards".into());
     };
     let verdict = format!("goto {}", firewall::ChainName::of(plan, by));

@@ -7,8 +7,8 @@ use octet_netd::backend::Backend;
 use octet_netd::kernel::NetKernel;
 use octet_netd::observed::{LinkKind, Observed};
 use octet_netd::plan::{AdvertisementState, KernelPlan, UplinkLeaseState};
-use octet_netd::plugged::PortBindings;
-use octet_netd::router::flows::still_lets;
+use octet_netd::port_bindings::PortBindings;
+use octet_netd::router::flows::is_still_allowed;
 use octet_netd::rules::NodeTables;
 use rtnetlink::new_connection;
 use rustix::mount::{MountFlags, mount};
@@ -64,7 +64,7 @@ pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed>
     // Measured separately, because only netd does this.
     let began = Instant::now();
     let own = kernel.observe().await?.addresses.iter().map(|it| it.address).collect();
-    kernel.end_flows(|flow| !still_lets(&other.plan, flow, &own))?;
+    kernel.end_flows(|flow| !is_still_allowed(&other.plan, flow, &own))?;
     let ended = began.elapsed().as_nanos() as u64;
     Ok(json!({ "first": times[0], "change": times[1], "flows": ended }))
 }

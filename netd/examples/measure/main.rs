@@ -20,9 +20,9 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use octet_appliance::{Appliance, Segments, Unit, UnitSource};
-use octet_netd::plugged::PortBindings;
-use octet_netd::router::firewall::There;
+use octet_appliance::{Appliance, Unit, UnitSource};
+use octet_netd::port_bindings::PortBindings;
+use octet_netd::router::firewall::LoadedChains;
 use octet_netd::router::plan::RouterPlan;
 use octet_netd::rules::NodeTables;
 use serde_json::{Value, json};
@@ -69,11 +69,10 @@ fn plan(file: &str, text: &str, units: &[Unit]) -> Result<Value, Failed> {
     let began = Instant::now();
     let settings = Appliance::parse(file, text)?.cluster_settings().ok_or(site::NO_CLUSTER)?;
     let parsed = Instant::now();
-    let (segments, _) = Segments::of(&settings, units, (file, text))?;
-    let plan = RouterPlan::new(&settings, &segments, units);
+    let plan = RouterPlan::new(&settings, units)?;
     let planned = Instant::now();
     let rules = NodeTables::router(&plan, units, &PortBindings::default(), false);
-    let rules = rules.whole(&There::default());
+    let rules = rules.whole(&LoadedChains::default());
     let written = Instant::now();
     let bytes = black_box(rules).len();
     let ns = |from: Instant, to: Instant| (to - from).as_nanos() as u64;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use octet_appliance::{Appliance, LinkName, NetworkSettings, Segments, Unit};
-use octet_netd::plugged::PortBindings;
+use octet_appliance::{Appliance, LinkName, NetworkSettings, Unit};
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::plan::RouterPlan;
 use octet_netd::rules::NodeTables;
 
@@ -23,8 +23,7 @@ impl Site {
         let text = fs::read_to_string(file)?;
         let appliance = Appliance::parse(file, &text)?;
         let settings = appliance.cluster_settings().ok_or(NO_CLUSTER)?;
-        let (segments, _) = Segments::of(&settings, units, (file, &text))?;
-        let plan = RouterPlan::new(&settings, &segments, units);
+        let plan = RouterPlan::new(&settings, units)?;
         Ok(Self { network: appliance.network, plan, units: units.to_vec() })
     }
 

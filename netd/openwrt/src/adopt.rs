@@ -34,7 +34,7 @@ pub fn look(address: &str) -> Result<UnknownRouter, UbusError> {
     let objects = answer["result"].as_array();
     let objects =
         objects.ok_or_else(|| UbusError::NoRpc(format!("it lists no objects (HTTP {status})")))?;
-    let fingerprint = https.seen();
+    let fingerprint = https.presented();
     let fingerprint =
         fingerprint.ok_or_else(|| HttpsError::Own("the certificate was not seen".to_owned()))?;
     let is_there = |name: &str| objects.iter().any(|it| it == name);

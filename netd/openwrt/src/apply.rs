@@ -19,10 +19,10 @@ use octet_router::openwrt::router::{RouterError, is_ours};
 use octet_router::openwrt::uci::{UciSection, Value};
 use serde_json::{Map, json};
 
-use crate::lacks::lacks;
+use crate::desired::DesiredConfig;
+use crate::missing::missing;
 use crate::state::{LiveState, RouterState, get, probe, sections_of, sorted, waits};
 use crate::ubus::{CallResult, ROLLBACK, Ubus, UbusCall, UbusError};
-use crate::wanted::DesiredConfig;
 
 /// Delays before each look at the network after a change, in seconds: a minute in all, since a slow
 /// router needs half of it for its firewall.
@@ -234,7 +234,7 @@ impl Job<'_, '_> {
 
     /// Confirms the change, or rolls it back. It must not log in again: a new session may get
     /// another change of the same login, which must not be touched.
-    fn end(&mut self, method: &'static str) -> Result<(), UbusError> {
+    fn finish(&mut self, method: &'static str) -> Result<(), UbusError> {
         if self.session.is_none() || self.session != self.ubus.session() {
             return Err(UbusError::Session);
         }
@@ -272,7 +272,7 @@ impl Job<'_, '_> {
                 }
             }
         }
-        Ok(self.lacks(&live?).map_or(Look::Done, Look::NotYet))
+        Ok(self.missing(&live?).map_or(Look::Done, Look::NotYet))
     }
 
     /// What a file lacks of what was staged for it.
@@ -308,8 +308,8 @@ impl Job<'_, '_> {
     }
 
     /// The first difference from the desired state.
-    fn lacks(&self, live: &LiveState) -> Option<String> {
-        let first = lacks(&self.sections, live).into_iter().next();
+    fn missing(&self, live: &LiveState) -> Option<String> {
+        let first = missing(&self.sections, live).into_iter().next();
         let is_same =
             self.change.configs().contains(&"firewall") && live.rules == self.before.live.rules;
         first.or_else(|| is_same.then(|| "the firewall has the rules of before".to_owned()))
@@ -318,7 +318,7 @@ impl Job<'_, '_> {
     fn confirm(&mut self) -> Result<(), String> {
         let mut why = String::new();
         for _ in 0..TRIES {
-            match self.end("confirm") {
+            match self.finish("confirm") {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_pass() => {
                     why = error.to_string();
@@ -332,7 +332,7 @@ impl Job<'_, '_> {
 
     /// Rolls the change back if the router answers; otherwise the router does so by itself.
     fn undo(&mut self, why: String) -> Result<ApplyOutcome, ApplyError> {
-        let _ = self.end("rollback");
+        let _ = self.finish("rollback");
         self.settle(why)
     }
 
@@ -345,7 +345,7 @@ impl Job<'_, '_> {
             }
             self.ubus.end_connection();
             match RouterState::read(self.ubus) {
-                Ok(state) => return self.tell(why, state),
+                Ok(state) => return self.report(why, state),
                 Err(error) => last = Some(error),
             }
         }
@@ -353,7 +353,7 @@ impl Job<'_, '_> {
     }
 
     /// Determines the outcome when no change waits to be confirmed.
-    fn tell(&mut self, why: String, state: RouterState) -> Result<ApplyOutcome, ApplyError> {
+    fn report(&mut self, why: String, state: RouterState) -> Result<ApplyOutcome, ApplyError> {
         let Ok((sections, change)) = self.wanted.change(&state) else {
             return Err(ApplyError::Neither(why));
         };

@@ -49,11 +49,11 @@ pub enum HttpsError {
     #[error("{0} does not speak TLS: it {1}")]
     NoTls(String, &'static str),
     /// It is another router, or a machine in the middle; no request was sent.
-    #[error("the certificate at {address} is {found}, not {wanted}")]
+    #[error("the certificate at {address} is {found}, not {expected}")]
     OtherCertificate {
         address: String,
         /// The expected fingerprint.
-        wanted: Fingerprint,
+        expected: Fingerprint,
         /// The fingerprint of the server.
         found: Fingerprint,
     },
@@ -76,7 +76,7 @@ struct To {
     wanted: Option<Fingerprint>,
     pinned: Arc<Pinned>,
     tls: Arc<ClientConfig>,
-    kept: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Https {
@@ -104,25 +104,25 @@ impl Https {
             Err(_) if has_port => address.to_owned(),
             Err(_) => format!("{address}:443"),
         };
-        let to = To { address, wanted, pinned, tls: Arc::new(tls), kept: None };
+        let to = To { address, wanted, pinned, tls: Arc::new(tls), connection: None };
         Ok(Self { runtime, to })
     }
 
     /// The fingerprint of the certificate that was seen last.
-    pub fn seen(&self) -> Option<Fingerprint> {
+    pub fn presented(&self) -> Option<Fingerprint> {
         self.to.pinned.seen()
     }
 
     /// Makes the next request use a new connection.
     pub fn end_connection(&mut self) {
-        self.to.kept = None;
+        self.to.connection = None;
     }
 
     /// Sends `body` to `path`, and returns status and body of the answer.
     pub fn post(&mut self, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), HttpsError> {
         let outcome = self.runtime.block_on(self.to.exchange(path, Bytes::from(body)));
         if outcome.is_err() {
-            self.to.kept = None;
+            self.to.connection = None;
         }
         outcome
     }
@@ -131,13 +131,13 @@ impl Https {
 impl To {
     async fn exchange(&mut self, path: &str, body: Bytes) -> Result<(u16, Vec<u8>), HttpsError> {
         // The router closes idle connections.
-        if self.kept.as_ref().is_none_or(SendRequest::is_closed) {
-            self.kept = Some(self.connect().await?);
+        if self.connection.as_ref().is_none_or(SendRequest::is_closed) {
+            self.connection = Some(self.connect().await?);
         }
         let address = self.address.clone();
         let lost =
             |error: &dyn std::fmt::Display| HttpsError::Lost(address.clone(), error.to_string());
-        let Some(sender) = &mut self.kept else { return Err(lost(&"there is none")) };
+        let Some(sender) = &mut self.connection else { return Err(lost(&"there is none")) };
         let request = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -176,9 +176,11 @@ impl To {
             false => no_tls("does not answer a handshake"),
         })?;
         let tls = tls.map_err(|error| match (self.wanted, self.pinned.seen()) {
-            (Some(wanted), Some(found)) if wanted != found => {
-                HttpsError::OtherCertificate { address: self.address.clone(), wanted, found }
-            }
+            (Some(wanted), Some(found)) if wanted != found => HttpsError::OtherCertificate {
+                address: self.address.clone(),
+                expected: wanted,
+                found,
+            },
             (_, None) if is_no_tls(&error) => no_tls("answers a handshake with something else"),
             _ => unreachable(&error),
         })?;

@@ -8,11 +8,11 @@
 
 pub mod adopt;
 pub mod apply;
+pub mod desired;
 pub mod diff;
 pub mod https;
-pub mod kept;
-pub mod lacks;
+pub mod missing;
+pub mod saved;
 pub mod state;
 pub mod ubus;
 pub mod verify;
-pub mod wanted;

@@ -5,10 +5,10 @@ use octet_router::openwrt::sections::PREFIX;
 use serde_json::json;
 
 use crate::apply::ApplyError;
-use crate::lacks::lacks;
+use crate::desired::DesiredConfig;
+use crate::missing::missing;
 use crate::state::RouterState;
 use crate::ubus::{Ubus, UbusCall};
-use crate::wanted::DesiredConfig;
 
 /// The differences from the desired state, one a line.
 ///
@@ -32,7 +32,7 @@ pub fn verify(ubus: &mut Ubus, wanted: &DesiredConfig<'_>) -> Result<Vec<String>
     found.extend(ours.map(|it| format!("the firewall warns: {}", it.trim_start_matches("[!] "))));
     // Sections that are not configured cannot run.
     if change.lines.is_empty() {
-        found.extend(lacks(&sections, &state.live));
+        found.extend(missing(&sections, &state.live));
     }
     Ok(found)
 }

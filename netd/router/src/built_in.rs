@@ -118,7 +118,7 @@ impl BuiltIn {
 }
 
 fn one(port: u16) -> PortRange {
-    PortRange { first: port, last: port }
+    PortRange::one(port)
 }
 
 impl fmt::Display for BuiltIn {

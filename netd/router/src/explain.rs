@@ -1,62 +1,22 @@
-//! Explains which rule decides about a kind of traffic.
+//! Explains a decision: which rule allows a flow, or which policy would.
 
-use octet_appliance::{MASQUERADE_PORTS, MPLS_IN_IP, Policy, PortRange, TrafficKind, Zone};
+use octet_appliance::{MASQUERADE_PORTS, MPLS_IN_IP, Policy, TrafficKind, Zone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::kind::FlowKind;
-use crate::plan::{RouterPlan, RuleSource};
-
-/// What happens to a new flow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Explanation {
-    Let {
-        by: RuleSource,
-        /// The policy, or its description in the documentation.
-        text: String,
-    },
-    /// A link to another box.
-    Neighbour {
-        /// The neighbour, counted from 0 among the router's.
-        index: usize,
-        /// The description of the neighbour's rule.
-        text: String,
-    },
-    /// A port of the uplink is forwarded to a board.
-    Published {
-        board: u8,
-        port: u16,
-    },
-    Denied,
-}
+use crate::plan::{Decision, RouterPlan, RuleSource};
 
 impl RouterPlan {
-    /// Decides a new flow of `traffic` to `port` from one zone to another.
-    pub fn explain(&self, from: Zone, to: Zone, traffic: TrafficKind, port: u16) -> Explanation {
-        let published = self.published.iter().find(|it| {
-            let at_router = (from, to) == (Zone::Uplink, Zone::Router);
-            at_router && TrafficKind::from(it.port.protocol) == traffic && it.port.number == port
-        });
-        if let Some(published) = published {
-            return Explanation::Published {
-                board: published.board,
-                port: published.target.number,
-            };
-        }
-        let lets = self.lets.get(&(from, to, traffic)).into_iter().flatten();
-        let has = |ports: PortRange| (ports.first..=ports.last).contains(&port);
-        if let Some(found) = { lets }.find(|it| has(it.ports)) {
-            let text = match found.by {
-                RuleSource::Policy(index) => self.lines[index].text.clone(),
-                RuleSource::BuiltIn(_) => "docs/segments.md lists it".to_owned(),
-            };
-            return Explanation::Let { by: found.by, text };
-        }
-        match self.neighbour((from, to, traffic), port, None) {
-            Some(index) => {
-                Explanation::Neighbour { index, text: self.neighbours[index].to_string() }
+    /// The text of the rule that allows a flow: the policy, or where the rule is described.
+    pub fn rule_text(&self, decision: Decision) -> Option<String> {
+        match decision {
+            Decision::Allowed(RuleSource::Policy(index)) => Some(self.policies[index].text.clone()),
+            Decision::Allowed(RuleSource::BuiltIn(_)) => {
+                Some("docs/segments.md lists it".to_owned())
             }
-            None => Explanation::Denied,
+            Decision::Neighbour(index) => Some(self.neighbours[index].to_string()),
+            Decision::Published { .. } | Decision::Denied => None,
         }
     }
 
@@ -75,10 +35,9 @@ impl RouterPlan {
             TrafficKind::Ping => ("icmp".into(), false),
             TrafficKind::Number(number) => (number.into(), false),
         };
-        let PortRange { first, last } = MASQUERADE_PORTS;
         let is_kept = (from, to) == (Zone::Uplink, Zone::Router)
             && has_ports
-            && (first..=last).contains(&kind.port);
+            && MASQUERADE_PORTS.contains(kind.port);
         if from == to || is_kept || !is_there(from) || !is_there(to) {
             return None;
         }

@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use octet_appliance::{Mac, TrafficKind, Zone};
+use octet_appliance::{AllowRule, Mac, PortRange, TrafficKind, Zone};
 use serde::{Deserialize, Serialize};
 
-use crate::explain::Explanation;
 use crate::kind::FlowKind;
-use crate::plan::RouterPlan;
+use crate::plan::{Decision, RouterPlan};
 
 /// The verb of a board's netd that starts the recording.
 pub const WATCH: &str = "watch";
@@ -62,11 +61,11 @@ pub struct SentProbe {
 #[derive(Debug)]
 pub struct Matrix<'a> {
     plan: &'a RouterPlan,
-    seats: BTreeMap<u8, BoardEnd>,
+    boards: BTreeMap<u8, BoardEnd>,
     /// Received flows, by the board that received them.
-    came: BTreeMap<u8, ReceivedProbes>,
+    received: BTreeMap<u8, ReceivedProbes>,
     /// The router's answers, by the board that received them.
-    answered: BTreeMap<u8, ReceivedProbes>,
+    answers: BTreeMap<u8, ReceivedProbes>,
 }
 
 /// One packet, and its result.
@@ -74,34 +73,34 @@ pub struct Matrix<'a> {
 struct Probe {
     kind: FlowKind,
     is_ipv4: bool,
-    answer: Explanation,
-    has_come: bool,
+    decision: Decision,
+    is_received: bool,
 }
 
 impl Probe {
-    fn is_let(&self) -> bool {
-        self.answer != Explanation::Denied
+    fn is_allowed(&self) -> bool {
+        self.decision != Decision::Denied
     }
 
     fn is_right(&self) -> bool {
-        self.is_let() == self.has_come
+        self.is_allowed() == self.is_received
     }
 }
 
 impl<'a> Matrix<'a> {
     /// A matrix of these boards, without results yet.
     pub fn new(plan: &'a RouterPlan, seats: impl IntoIterator<Item = BoardEnd>) -> Self {
-        let seats = seats.into_iter().map(|seat| (seat.number, seat)).collect();
-        Self { plan, seats, came: BTreeMap::new(), answered: BTreeMap::new() }
+        let boards = seats.into_iter().map(|seat| (seat.number, seat)).collect();
+        Self { plan, boards, received: BTreeMap::new(), answers: BTreeMap::new() }
     }
 
-    pub fn seats(&self) -> impl Iterator<Item = &BoardEnd> {
-        self.seats.values()
+    pub fn boards(&self) -> impl Iterator<Item = &BoardEnd> {
+        self.boards.values()
     }
 
     /// The destinations of a board's probes: the other boards, and the router.
     pub fn targets(&self, from: u8) -> impl Iterator<Item = Zone> {
-        let others = self.seats.keys().filter(move |number| **number != from);
+        let others = self.boards.keys().filter(move |number| **number != from);
         others.map(|number| Zone::Board(*number)).chain([Zone::Router])
     }
 
@@ -110,13 +109,10 @@ impl<'a> Matrix<'a> {
     /// allowed probe proves nothing.
     pub fn kinds(&self, from: u8, to: Zone) -> Vec<FlowKind> {
         let mut kinds = BTreeSet::from(ALWAYS);
-        let there = self.plan.lets.iter().filter(|((_, zone, _), _)| *zone == to);
-        for ((_, _, traffic), lets) in there {
-            let edges = lets.iter().flat_map(|it| {
-                let (first, last) = (it.ports.first, it.ports.last);
-                [first.saturating_sub(1), first, last, last.saturating_add(1)]
-            });
-            let edges = edges.filter(|port| *port != 0);
+        let there = self.plan.allowed.entries().filter(|((_, zone, _), _)| *zone == to);
+        for ((_, _, traffic), AllowRule { ports: PortRange { first, last }, .. }) in there {
+            let edges = [first.saturating_sub(1), first, last, last.saturating_add(1)];
+            let edges = edges.into_iter().filter(|port| *port != 0);
             match traffic {
                 TrafficKind::Tcp => kinds.extend(edges.map(FlowKind::tcp)),
                 TrafficKind::Udp => kinds.extend(edges.map(FlowKind::udp)),
@@ -124,7 +120,7 @@ impl<'a> Matrix<'a> {
             }
         }
         let is_told = |kind: &FlowKind| match (to, kind.traffic) {
-            (Zone::Router, TrafficKind::Tcp) => !self.lets(from, to, *kind),
+            (Zone::Router, TrafficKind::Tcp) => self.decide(from, to, *kind) == Decision::Denied,
             (Zone::Router, traffic) => traffic == TrafficKind::Ping,
             _ => true,
         };
@@ -133,27 +129,28 @@ impl<'a> Matrix<'a> {
 
     /// What the plan allows `from` to send to `to`, and was not received.
     pub fn missing(&self, from: u8, to: Zone) -> Vec<FlowKind> {
-        let missing = self.probes(from, to).into_iter().filter(|it| it.is_let() && !it.has_come);
+        let missing =
+            self.probes(from, to).into_iter().filter(|it| it.is_allowed() && !it.is_received);
         missing.map(|it| it.kind).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Adds what board `at` has received.
-    pub fn take(&mut self, at: u8, came: ReceivedProbes) {
-        add(self.came.entry(at).or_default(), came);
+    pub fn add_received(&mut self, at: u8, came: ReceivedProbes) {
+        add(self.received.entry(at).or_default(), came);
     }
 
     /// Adds what the router has answered board `from`, by destination address.
-    pub fn take_answers(&mut self, from: u8, answers: ReceivedProbes) {
-        add(self.answered.entry(from).or_default(), answers);
+    pub fn add_answers(&mut self, from: u8, answers: ReceivedProbes) {
+        add(self.answers.entry(from).or_default(), answers);
     }
 
     /// How many of each board's probes were received, one line per board.
     pub fn table(&self) -> Vec<String> {
-        let names = self.seats.keys().map(|number| Zone::Board(*number).to_string());
+        let names = self.boards.keys().map(|number| Zone::Board(*number).to_string());
         let names: Vec<_> = names.chain([Zone::Router.to_string()]).collect();
         let mut lines = vec![row("", names.iter().map(String::as_str))];
-        for number in self.seats.keys() {
-            let cells = self.seats.keys().map(|to| Zone::Board(*to)).chain([Zone::Router]);
+        for number in self.boards.keys() {
+            let cells = self.boards.keys().map(|to| Zone::Board(*to)).chain([Zone::Router]);
             let cells: Vec<_> = cells.map(|to| self.cell(*number, to)).collect();
             let name = Zone::Board(*number).to_string();
             lines.push(row(&name, cells.iter().map(String::as_str)));
@@ -166,16 +163,16 @@ impl<'a> Matrix<'a> {
             return "-".to_owned();
         }
         let probes = self.probes(from, to);
-        let came = probes.iter().filter(|it| it.has_come).count();
-        let is_right = probes.iter().all(Probe::is_right) && !self.passes_by(from, to);
+        let came = probes.iter().filter(|it| it.is_received).count();
+        let is_right = probes.iter().all(Probe::is_right) && !self.bypasses_router(from, to);
         format!("{came}/{}{}", probes.len(), if is_right { " " } else { "!" })
     }
 
     /// The differences from the plan, one a line; traffic that bypasses all rules comes first.
-    pub fn found(&self) -> Vec<String> {
-        let pairs = || self.seats.keys().flat_map(|it| self.targets(*it).map(|to| (*it, to)));
+    pub fn differences(&self) -> Vec<String> {
+        let pairs = || self.boards.keys().flat_map(|it| self.targets(*it).map(|to| (*it, to)));
         let by: Vec<_> = pairs()
-            .filter(|(from, to)| self.passes_by(*from, *to))
+            .filter(|(from, to)| self.bypasses_router(*from, *to))
             .map(|(from, to)| format!("{} to {to}", Zone::Board(from)))
             .collect();
         let mut found = vec![];
@@ -186,7 +183,7 @@ impl<'a> Matrix<'a> {
                 by.join(", ")
             ));
         }
-        found.extend(pairs().flat_map(|(from, to)| self.wrong(from, to)));
+        found.extend(pairs().flat_map(|(from, to)| self.differences_between(from, to)));
         found
     }
 
@@ -195,7 +192,7 @@ impl<'a> Matrix<'a> {
         let boards = self.plan.boards.iter().filter_map(|it| Some((it.zone, it.board?)));
         let lines = boards.filter_map(|(zone, (ip4, ip6))| {
             let Zone::Board(number) = zone else { return None };
-            let seat = self.seats.get(&number)?;
+            let seat = self.boards.get(&number)?;
             let has = |address: IpAddr| seat.addresses.contains(&address);
             match (has(ip4.into()), has(ip6.into())) {
                 (true, true) => None,
@@ -215,19 +212,19 @@ impl<'a> Matrix<'a> {
 
     /// The differences between these two: a line for received packets, and one for missing ones, by
     /// the rule of the plan that allows them.
-    fn wrong(&self, from: u8, to: Zone) -> Vec<String> {
+    fn differences_between(&self, from: u8, to: Zone) -> Vec<String> {
         let mut holes = BTreeSet::new();
         let mut lost = BTreeMap::<String, BTreeSet<String>>::new();
         for probe in self.probes(from, to).iter().filter(|it| !it.is_right()) {
             let what = format!("{} ({})", probe.kind, if probe.is_ipv4 { "IPv4" } else { "IPv6" });
-            let by = match &probe.answer {
-                Explanation::Denied => {
+            let by = match probe.decision {
+                Decision::Denied => {
                     holes.insert(what);
                     continue;
                 }
-                Explanation::Let { by, .. } => by.to_string(),
-                Explanation::Neighbour { text, .. } => text.clone(),
-                Explanation::Published { .. } => "what is published".to_owned(),
+                Decision::Allowed(rule) => rule.to_string(),
+                Decision::Neighbour(index) => self.plan.neighbours[index].to_string(),
+                Decision::Published { .. } => "what is published".to_owned(),
             };
             lost.entry(by).or_default().insert(what);
         }
@@ -246,35 +243,37 @@ impl<'a> Matrix<'a> {
 
     /// Whether frames of `from` reach `to` without being forwarded by a router: link-local
     /// addresses are valid on one link only (RFC 4291, 2.5.6).
-    fn passes_by(&self, from: u8, to: Zone) -> bool {
-        let (Some(seat), Zone::Board(to)) = (self.seats.get(&from), to) else { return false };
+    fn bypasses_router(&self, from: u8, to: Zone) -> bool {
+        let (Some(seat), Zone::Board(to)) = (self.boards.get(&from), to) else { return false };
         let is_of_link = |address: &IpAddr| match address {
             IpAddr::V4(address) => address.is_link_local(),
             IpAddr::V6(address) => address.is_unicast_link_local(),
         };
         let own = seat.mac.link_local();
-        let came = self.came.get(&to).into_iter().flat_map(BTreeMap::keys);
+        let came = self.received.get(&to).into_iter().flat_map(BTreeMap::keys);
         { came }.any(|it| is_of_link(it) && (*it == own || seat.addresses.contains(it)))
     }
 
-    fn lets(&self, from: u8, to: Zone, kind: FlowKind) -> bool {
-        self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port) != Explanation::Denied
+    fn decide(&self, from: u8, to: Zone, kind: FlowKind) -> Decision {
+        self.plan.decide((Zone::Board(from), to, kind.traffic), kind.port, None)
     }
 
     /// All probes from `from` to `to`, for each IP version in which both have an address.
     fn probes(&self, from: u8, to: Zone) -> Vec<Probe> {
         let mut probes = vec![];
-        for (source, target) in self.ends(from, to) {
+        for (source, target) in self.addresses(from, to) {
             for kind in self.kinds(from, to) {
                 let (came, by) = match to {
-                    Zone::Board(number) => (self.came.get(&number), source),
-                    _ => (self.answered.get(&from), target),
+                    Zone::Board(number) => (self.received.get(&number), source),
+                    _ => (self.answers.get(&from), target),
                 };
                 probes.push(Probe {
                     kind,
                     is_ipv4: source.is_ipv4(),
-                    answer: self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port),
-                    has_come: came.and_then(|it| it.get(&by)).is_some_and(|it| it.contains(&kind)),
+                    decision: self.decide(from, to, kind),
+                    is_received: came
+                        .and_then(|it| it.get(&by))
+                        .is_some_and(|it| it.contains(&kind)),
                 });
             }
         }
@@ -282,11 +281,11 @@ impl<'a> Matrix<'a> {
     }
 
     /// The address pairs of both, for each IP version in which both have one.
-    fn ends(&self, from: u8, to: Zone) -> Vec<(IpAddr, IpAddr)> {
+    fn addresses(&self, from: u8, to: Zone) -> Vec<(IpAddr, IpAddr)> {
         let of = |number: u8| {
             let segment = self.plan.boards.iter().find(|it| it.zone == Zone::Board(number))?;
             let (ip4, ip6) = segment.board?;
-            let seat = self.seats.get(&number)?;
+            let seat = self.boards.get(&number)?;
             let has = |it: IpAddr| seat.addresses.contains(&it).then_some(it);
             Some(([has(ip4.into()), has(ip6.into())], segment.router))
         };

@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::num::NonZeroU32;
 
 use octet_appliance::{
-    Board, Cluster, ClusterSettings, Endpoint, FlowKey, LINKS_PORT, Lan, LinkName, Mac, Network4,
-    Network6, Policy, PortRange, Protocol, Published, Segments, TrafficKind, Unit, Zone,
+    AllowRule, AllowTable, Board, Cluster, ClusterSettings, Endpoint, FileError, FlowKey,
+    LINKS_PORT, Lan, LinkName, Mac, Network4, Network6, Policy, PortRange, Protocol, Published,
+    Segments, TrafficKind, Unit, Zone,
 };
 use sha2::{Digest, Sha256};
 
@@ -27,7 +28,7 @@ const ROUTER: &str = "router";
 const LAN: u8 = 250;
 
 /// The port of DNS servers.
-const NAMES: u16 = 53;
+const DNS: PortRange = PortRange::one(53);
 
 /// The UDP port on which a DHCP client receives (RFC 2131, 4.1).
 const DHCP_CLIENT: u16 = 68;
@@ -46,10 +47,10 @@ pub struct RouterPlan {
     pub network: Network4,
     /// The IPv6 network of the whole box.
     pub network6: Network6,
-    /// What may begin, in disjoint ranges ordered by port.
-    pub lets: BTreeMap<FlowKey, Vec<PlannedAllow>>,
+    /// The flows that may begin.
+    pub allowed: AllowTable<RuleSource>,
     /// The policies of the configuration.
-    pub lines: Vec<Allow>,
+    pub policies: Vec<PlannedPolicy>,
     pub published: Vec<Published>,
     /// Nodes of other boxes to which the router itself has links.
     pub neighbours: Vec<RouterNeighbour>,
@@ -81,13 +82,6 @@ pub struct RouterSegment {
     pub board: Option<(Ipv4Addr, Ipv6Addr)>,
 }
 
-/// A range of ports, and the rule that allows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlannedAllow {
-    pub ports: PortRange,
-    pub by: RuleSource,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleSource {
     /// A policy, counted from 0.
@@ -98,7 +92,7 @@ pub enum RuleSource {
 
 /// What the plan needs of a policy besides its zones and ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allow {
+pub struct PlannedPolicy {
     /// Derived from the policy's text: equal for the same text anywhere in the file and after each
     /// boot, different for other texts.
     pub id: u32,
@@ -108,15 +102,45 @@ pub struct Allow {
     pub text: String,
 }
 
+/// What happens to a new flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    Allowed(RuleSource),
+    /// A link to the router's neighbour with this index.
+    Neighbour(usize),
+    /// A port of the uplink is forwarded to a board.
+    Published {
+        board: u8,
+        port: u16,
+    },
+    Denied,
+}
+
 impl RouterPlan {
-    /// The plan from `settings`, whose policies result in `segments`, for an image with `units`.
-    pub fn new(settings: &ClusterSettings, segments: &Segments, units: &[Unit]) -> Self {
+    /// Evaluates `settings` for an image with `units`.
+    ///
+    /// # Errors
+    /// The first mistake in the policies. Settings that `config` has accepted have none.
+    pub fn new(settings: &ClusterSettings, units: &[Unit]) -> Result<Self, Box<FileError>> {
+        Self::of_file(settings, units, ("appliance.toml", ""))
+    }
+
+    /// As [`new`](Self::new), for settings that were read from a file with this name and text.
+    ///
+    /// # Errors
+    /// The first mistake in the policies, with its line.
+    pub fn of_file(
+        settings: &ClusterSettings,
+        units: &[Unit],
+        file: (&str, &str),
+    ) -> Result<Self, Box<FileError>> {
+        let (segments, _) = Segments::evaluate(settings, units, file)?;
         let ClusterSettings { cluster, boards, lan, policies, neighbours, vpn, .. } = settings;
         let forwards = units.iter().any(|unit| unit.name.as_str() == FORWARD);
-        let own = neighbours.iter().filter(|line| forwards && line.board.is_none());
-        let neighbours = own.map(|line| RouterNeighbour {
-            name: line.name.to_string(),
-            at: line.at.map(Endpoint::socket),
+        let own = neighbours.iter().filter(|it| forwards && it.board.is_none());
+        let neighbours = own.map(|it| RouterNeighbour {
+            name: it.name.to_string(),
+            at: it.at.map(Endpoint::socket),
         });
         let gate = units.iter().find(|unit| unit.name.as_str() == GATE);
         let gate: Vec<_> = gate.into_iter().flat_map(|unit| unit.ports.values().copied()).collect();
@@ -134,54 +158,64 @@ impl RouterPlan {
             lan,
             network: cluster.network,
             network6: cluster.network6,
-            lets: BTreeMap::new(),
-            lines: lines(policies),
-            published: segments.published.clone(),
+            allowed: AllowTable::default(),
+            policies: planned(policies),
+            published: segments.published,
             neighbours: neighbours.collect(),
             vpn: vpn.is_some(),
         };
-        for (way, lets) in &segments.lets {
-            let lets = lets
-                .iter()
-                .map(|it| PlannedAllow { ports: it.ports, by: RuleSource::Policy(it.line) });
+        for (flow, AllowRule { ports, rule }) in segments.allowed.entries() {
             // By the VPN nobody outside can begin a flow.
-            if !(plan.vpn && (way.0, way.1) == (Zone::Uplink, Zone::Lan)) {
-                plan.lets.insert(*way, lets.collect());
+            if !(plan.vpn && (flow.0, flow.1) == (Zone::Uplink, Zone::Lan)) {
+                plan.allowed.add(flow, ports, RuleSource::Policy(rule));
             }
         }
-        plan.let_names();
+        plan.allow_dns();
         let zones: Vec<_> = plan.segments().map(|it| it.zone).chain([Zone::Uplink]).collect();
-        for (line, way, ports) in BuiltIn::all(&zones, &gate, manager, web) {
-            plan.build_in(way, ports, line);
+        // A built-in rule comes before policies, so that no rate limit affects DHCP.
+        for (rule, flow, ports) in BuiltIn::all(&zones, &gate, manager, web) {
+            plan.allowed.replace(flow, ports, RuleSource::BuiltIn(rule));
         }
         if plan.vpn {
             // The exit resolves names of the outside; it is asked by a path.
-            let names = PortRange { first: NAMES, last: NAMES };
             for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
-                plan.build_in((Zone::Router, Zone::Path, traffic), names, BuiltIn::Ask);
+                let flow = (Zone::Router, Zone::Path, traffic);
+                plan.allowed.replace(flow, DNS, RuleSource::BuiltIn(BuiltIn::Ask));
             }
         }
-        plan
+        Ok(plan)
     }
 
     /// A zone that may ask DNS servers outside by a path may also ask the router, which asks them.
-    fn let_names(&mut self) {
+    fn allow_dns(&mut self) {
         for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
-            let names = |it: &&PlannedAllow| (it.ports.first..=it.ports.last).contains(&NAMES);
-            let at = |to| self.lets.get(&(Zone::Path, to, traffic)).into_iter().flatten();
-            let Some(outside) = at(Zone::Uplink).find(names).copied() else { continue };
-            if at(Zone::Router).any(|it| names(&it)) {
-                continue;
+            let outside = (Zone::Path, Zone::Uplink, traffic);
+            if let Some(rule) = self.allowed.rule(outside, DNS.first) {
+                self.allowed.add((Zone::Path, Zone::Router, traffic), DNS, rule);
             }
-            let lets = self.lets.entry((Zone::Path, Zone::Router, traffic)).or_default();
-            lets.push(PlannedAllow { ports: PortRange { first: NAMES, last: NAMES }, ..outside });
-            lets.sort_unstable_by_key(|it| it.ports);
         }
+    }
+
+    /// Decides a new flow to `port`. `outside` is its address at the uplink, where it has one that
+    /// is known.
+    pub fn decide(&self, flow: FlowKey, port: u16, outside: Option<IpAddr>) -> Decision {
+        let (from, to, traffic) = flow;
+        let published = self.published.iter().find(|it| {
+            let at_router = (from, to) == (Zone::Uplink, Zone::Router);
+            at_router && TrafficKind::from(it.port.protocol) == traffic && it.port.number == port
+        });
+        if let Some(it) = published {
+            return Decision::Published { board: it.board, port: it.target.number };
+        }
+        if let Some(rule) = self.allowed.rule(flow, port) {
+            return Decision::Allowed(rule);
+        }
+        self.neighbour(flow, port, outside).map_or(Decision::Denied, Decision::Neighbour)
     }
 
     /// Whether policies allow other nodes to use this router as exit.
     pub fn is_exit(&self) -> bool {
-        self.lets.keys().any(|(from, to, _)| (*from, *to) == (Zone::Path, Zone::Uplink))
+        self.allowed.entries().any(|((from, to, _), _)| (from, to) == (Zone::Path, Zone::Uplink))
     }
 
     /// All segments: the boards', then that of the owner's devices.
@@ -201,7 +235,7 @@ impl RouterPlan {
     }
 
     /// The device by which packets from `from` to `to` leave.
-    pub fn way_out(&self, from: Zone, to: Zone) -> Option<&str> {
+    pub fn outgoing_device(&self, from: Zone, to: Zone) -> Option<&str> {
         if self.vpn && (from, to) == (Zone::Lan, Zone::Uplink) {
             return Some(VPN);
         }
@@ -216,18 +250,18 @@ impl RouterPlan {
     /// Protocols without ports that some rule allows: in IPv6 they follow directly after the fixed
     /// header.
     pub fn numbers(&self) -> BTreeSet<u8> {
-        let number = |(_, _, traffic): &FlowKey| match traffic {
-            TrafficKind::Number(number) => Some(*number),
+        let number = |((_, _, traffic), _)| match traffic {
+            TrafficKind::Number(number) => Some(number),
             _ => None,
         };
-        self.lets.keys().filter_map(number).collect()
+        self.allowed.entries().filter_map(number).collect()
     }
 
     /// The router's neighbour that may begin a flow from `outside` to the router, or the router to
     /// it, matched by its address if that is known. `None` stands for any address outside.
-    pub fn neighbour(&self, way: FlowKey, port: u16, outside: Option<IpAddr>) -> Option<usize> {
+    fn neighbour(&self, flow: FlowKey, port: u16, outside: Option<IpAddr>) -> Option<usize> {
         let is_at = |at: SocketAddrV4| outside.is_none_or(|outside| outside == *at.ip());
-        let is_it = |it: &RouterNeighbour| match way {
+        let is_it = |it: &RouterNeighbour| match flow {
             (Zone::Uplink, Zone::Router, TrafficKind::Udp) => {
                 port == LINKS_PORT && it.at.is_none_or(is_at)
             }
@@ -243,9 +277,8 @@ impl RouterPlan {
     /// on which a policy allows access to the router, that of the router's links, and that of the
     /// DHCP client.
     pub fn reserved(&self, protocol: Protocol) -> Vec<PortRange> {
-        let one = |number| PortRange { first: number, last: number };
-        let opened = self.lets.get(&(Zone::Uplink, Zone::Router, protocol.into()));
-        let mut ranges: Vec<_> = opened.into_iter().flatten().map(|it| it.ports).collect();
+        let opened = self.allowed.rules((Zone::Uplink, Zone::Router, protocol.into()));
+        let mut ranges: Vec<_> = opened.iter().map(|it| it.ports).collect();
         let published = self.published.iter().filter(|it| it.port.protocol == protocol);
         let mut others: Vec<_> = published.map(|it| it.port.number).collect();
         if protocol == Protocol::Udp {
@@ -253,30 +286,12 @@ impl RouterPlan {
             others.extend((!self.neighbours.is_empty()).then_some(LINKS_PORT));
         }
         for port in others {
-            if !ranges.iter().any(|it| (it.first..=it.last).contains(&port)) {
-                ranges.push(one(port));
+            if !ranges.iter().any(|it| it.contains(port)) {
+                ranges.push(PortRange::one(port));
             }
         }
         ranges.sort_unstable();
         ranges
-    }
-
-    /// Adds a built-in rule. It comes before policies, so that no rate limit affects DHCP.
-    fn build_in(&mut self, way: FlowKey, ports: PortRange, line: BuiltIn) {
-        let lets = self.lets.entry(way).or_default();
-        let mut apart = vec![PlannedAllow { ports, by: RuleSource::BuiltIn(line) }];
-        for it in lets.drain(..) {
-            if it.ports.first < ports.first {
-                let last = it.ports.last.min(ports.first - 1);
-                apart.push(PlannedAllow { ports: PortRange { first: it.ports.first, last }, ..it });
-            }
-            if it.ports.last > ports.last {
-                let first = it.ports.first.max(ports.last + 1);
-                apart.push(PlannedAllow { ports: PortRange { first, last: it.ports.last }, ..it });
-            }
-        }
-        apart.sort_unstable_by_key(|it| it.ports);
-        *lets = apart;
     }
 }
 
@@ -324,16 +339,16 @@ impl RouterSegment {
     }
 }
 
-fn lines(policies: &[Policy]) -> Vec<Allow> {
+fn planned(policies: &[Policy]) -> Vec<PlannedPolicy> {
     let text = |policy: &Policy| Policy { comment: None, ..policy.clone() }.to_string();
     let texts: Vec<_> = policies.iter().map(text).collect();
     let ids = ids(texts.iter().map(|text| (digest(text), text.as_str())).collect());
-    let line = |(policy, text): (&Policy, &String)| Allow {
+    let planned = |(policy, text): (&Policy, &String)| PlannedPolicy {
         id: ids[text.as_str()],
         rate: policy.rate,
         text: text.clone(),
     };
-    policies.iter().zip(&texts).map(line).collect()
+    policies.iter().zip(&texts).map(planned).collect()
 }
 
 /// The first 32 bits of the digest: among a thousand rules two collide in one of ten thousand

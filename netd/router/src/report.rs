@@ -11,11 +11,11 @@ use crate::plan::{RouterNeighbour, RouterPlan, RouterSegment, RuleSource, VPN};
 impl RouterPlan {
     /// One line for each port, each policy, each published port, each neighbour of the router, and
     /// each built-in rule.
-    pub fn lines_of_text(&self) -> Vec<String> {
+    pub fn report(&self) -> Vec<String> {
         let mut lines = vec![format!("{:12} {}", "uplink", self.uplink)];
         lines.extend(self.segments().map(port));
-        for (index, line) in self.lines.iter().enumerate() {
-            lines.push(format!("{:12} {}", format!("policy {}", index + 1), line.text));
+        for (index, policy) in self.policies.iter().enumerate() {
+            lines.push(format!("{:12} {}", format!("policy {}", index + 1), policy.text));
         }
         for (index, it) in self.published.iter().enumerate() {
             let name = format!("publish {}", index + 1);
@@ -28,20 +28,18 @@ impl RouterPlan {
             lines.push(format!("{:12} lan to uplink: by {VPN} alone, IPv4 alone", "vpn"));
         }
         let mut built_in = BTreeMap::<(BuiltIn, String), Vec<String>>::new();
-        for (way, lets) in &self.lets {
-            for it in lets {
-                let RuleSource::BuiltIn(line) = it.by else { continue };
-                let what = match it.ports == ALL_PORTS {
-                    true => way.2.to_string(),
-                    false => format!("{} {}", way.2, it.ports),
-                };
-                built_in.entry((line, pair(line, *way))).or_default().push(what);
-            }
+        for (flow, it) in self.allowed.entries() {
+            let RuleSource::BuiltIn(rule) = it.rule else { continue };
+            let what = match it.ports == ALL_PORTS {
+                true => flow.2.to_string(),
+                false => format!("{} {}", flow.2, it.ports),
+            };
+            built_in.entry((rule, pair(rule, flow))).or_default().push(what);
         }
-        for ((line, pair), mut what) in built_in {
+        for ((rule, pair), mut what) in built_in {
             what.sort();
             what.dedup();
-            lines.push(format!("{:12} {pair}: {}", line.name(), what.join(", ")));
+            lines.push(format!("{:12} {pair}: {}", rule.name(), what.join(", ")));
         }
         lines
     }
@@ -69,12 +67,12 @@ fn port(segment: &RouterSegment) -> String {
 }
 
 /// Built-in rules are the same for all boards, except for the coordinator.
-fn pair(line: BuiltIn, (from, to, _): FlowKey) -> String {
+fn pair(rule: BuiltIn, (from, to, _): FlowKey) -> String {
     let name = |zone| match zone {
         Zone::Board(_) => "boards".to_owned(),
         zone => zone.to_string(),
     };
-    match line {
+    match rule {
         BuiltIn::ManagerEnrolment | BuiltIn::ManagerGate => format!("{} to {to}", name(from)),
         BuiltIn::ManagerRelay | BuiltIn::ManagerRouter => format!("{from} to {}", name(to)),
         _ => format!("{} to {}", name(from), name(to)),

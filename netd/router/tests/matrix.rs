@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use octet_appliance::{Appliance, Mac, Segments, TrafficKind, Unit, UnitSource, Zone};
+use octet_appliance::{Appliance, Mac, TrafficKind, Unit, UnitSource, Zone};
 use octet_evaluator as evaluator;
 use octet_router::kind::FlowKind;
 use octet_router::matrix::{BoardEnd, Matrix, ReceivedProbes};
@@ -62,8 +62,7 @@ fn gate() -> Unit {
 fn plan() -> RouterPlan {
     let appliance = Appliance::parse("a.toml", BOX).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[gate()], ("a.toml", BOX)).unwrap();
-    RouterPlan::new(&settings, &segments, &[gate()])
+    RouterPlan::new(&settings, &[gate()]).unwrap()
 }
 
 fn world() -> &'static evaluator::World {
@@ -105,7 +104,7 @@ fn is_let((from, to, kind, version): Sent) -> bool {
 /// Everything that these boards should send.
 fn all(matrix: &Matrix<'_>) -> Vec<Sent> {
     let mut all = vec![];
-    for from in matrix.seats().map(|it| it.number) {
+    for from in matrix.boards().map(|it| it.number) {
         for to in matrix.targets(from) {
             for kind in matrix.kinds(from, to) {
                 all.extend(evaluator::Version::BOTH.map(|version| (from, to, kind, version)));
@@ -119,10 +118,10 @@ fn all(matrix: &Matrix<'_>) -> Vec<Sent> {
 fn come(matrix: &mut Matrix<'_>, (from, to, kind, version): Sent) {
     let one = |address| ReceivedProbes::from([(address, BTreeSet::from([kind]))]);
     match to {
-        Zone::Board(to) => matrix.take(to, one(address(from, version))),
+        Zone::Board(to) => matrix.add_received(to, one(address(from, version))),
         _ => {
             let router = world().router_in(evaluator::Zone::Board(from), version).unwrap();
-            matrix.take_answers(from, one(router));
+            matrix.add_answers(from, one(router));
         }
     }
 }
@@ -143,7 +142,7 @@ fn a_router_that_obeys_is_as_the_plan_says() {
     let plan = plan();
     let boards = [1, 2, 3, 4];
     let matrix = but_for(&plan, &boards, &[]);
-    assert_eq!((matrix.found(), matrix.unsent()), (vec![], vec![]));
+    assert_eq!((matrix.differences(), matrix.unsent()), (vec![], vec![]));
     let sent = all(&matrix);
     // Both kinds are sent, in each direction.
     for from in boards {
@@ -176,7 +175,7 @@ fn a_router_that_obeys_is_as_the_plan_says() {
 fn nothing_has_come() {
     let plan = plan();
     let matrix = Matrix::new(&plan, [1, 2, 3].map(seat));
-    let found = matrix.found();
+    let found = matrix.differences();
     for expected in [
         "board-1 does not reach board-2 by tcp/4040 (IPv4), tcp/4040 (IPv6), which built-in manager-relay lets",
         "board-3 does not reach board-1 by udp/53 (IPv4), udp/53 (IPv6), which policy 2 lets",
@@ -200,7 +199,7 @@ fn a_version_that_one_of_them_has_not() {
             come(&mut matrix, sent);
         }
     }
-    assert_eq!(matrix.found(), Vec::<String>::new());
+    assert_eq!(matrix.differences(), Vec::<String>::new());
     let unsent = matrix.unsent();
     assert_eq!(unsent.len(), 1);
     assert!(unsent[0].starts_with("board-2 does not have fd"), "{unsent:?}");
@@ -214,12 +213,12 @@ fn frames_that_go_past_the_router() {
     let past = |number| {
         ReceivedProbes::from([(mac(number).link_local(), BTreeSet::from([FlowKind::udp(9)]))])
     };
-    matrix.take(2, past(1));
-    matrix.take(4, past(1));
+    matrix.add_received(2, past(1));
+    matrix.add_received(4, past(1));
     // Its own packets, and the router's.
-    matrix.take(3, past(3));
-    matrix.take(3, past(99));
-    let found = matrix.found();
+    matrix.add_received(3, past(3));
+    matrix.add_received(3, past(99));
+    let found = matrix.differences();
     assert_eq!(found.len(), 1, "{found:?}");
     let shout = "THE SWITCH DOES NOT KEEP BOARDS APART, whatever is configured: ";
     assert!(found[0].starts_with(shout), "{found:?}");
@@ -242,7 +241,7 @@ proptest! {
         let (from, to, kind, version) = wrong;
         let version = if version == evaluator::Version::V4 { "IPv4" } else { "IPv6" };
         let how = if is_let(wrong) { "does not reach" } else { "reaches" };
-        let found = matrix.found();
+        let found = matrix.differences();
         prop_assert_eq!(found.len(), 1, "{:?}", found);
         let begins = format!("board-{from} {how} {to} by {kind} ({version}), which ");
         prop_assert!(found[0].starts_with(&begins), "{:?}", found);

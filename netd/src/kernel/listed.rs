@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::backend::Drops;
-use crate::plugged::{BoundNode, PortBindings};
-use crate::router::firewall::{TABLE, There};
+use crate::port_bindings::{BoundNode, PortBindings};
+use crate::router::firewall::{LoadedChains, TABLE};
 use crate::watch::{FLOWS, PINGS};
 
 #[derive(Deserialize)]
@@ -93,14 +93,16 @@ struct Asked {
 }
 
 /// How many new flows each rule has allowed, by the name of its chain.
-pub fn lines(listed: &Value) -> BTreeMap<String, u64> {
+pub fn rule_counters(listed: &Value) -> BTreeMap<String, u64> {
     objects::<Counter>(listed, "counter").map(|it| (it.name, it.packets)).collect()
 }
 
 /// The chains of a router's table.
-pub fn there(listed: &Value) -> There {
+pub fn loaded_chains(listed: &Value) -> LoadedChains {
     let is_ours = |chain: &Chain| chain.family == "inet" && chain.table == TABLE;
-    There(objects::<Chain>(listed, "chain").filter(is_ours).map(|chain| chain.name).collect())
+    LoadedChains(
+        objects::<Chain>(listed, "chain").filter(is_ours).map(|chain| chain.name).collect(),
+    )
 }
 
 /// The bindings that the guard of the previous netd process has in its set of bound addresses.
@@ -127,7 +129,7 @@ pub fn drops(listed: &Value, table: &str, drops: &mut Drops) {
 }
 
 /// What was received, from the sets of [`crate::watch`].
-pub fn came(listed: &Value) -> ReceivedProbes {
+pub fn received(listed: &Value) -> ReceivedProbes {
     let mut came = ReceivedProbes::new();
     for set in objects::<Set>(listed, "set") {
         if PINGS.contains(&set.name.as_str()) {
@@ -191,12 +193,12 @@ mod tests {
     /// No object of the kernel's is skipped because its shape is unknown.
     #[test]
     fn all_chains_and_counters_are_read() {
-        let There(chains) = there(&read(CHAINS));
+        let LoadedChains(chains) = loaded_chains(&read(CHAINS));
         assert_eq!(chains.len(), CHAINS.matches("\"table\": \"octet_fw\"").count());
         assert!(chains.contains("policy_98624ffa") && chains.contains("input"));
         assert!(!chains.contains("policy_00000001"), "it is of another table");
-        assert_eq!(there(&json!({})), There::default());
-        let lines = lines(&read(COUNTERS));
+        assert_eq!(loaded_chains(&json!({})), LoadedChains::default());
+        let lines = rule_counters(&read(COUNTERS));
         assert_eq!(lines.len(), COUNTERS.matches("\"counter\":").count());
         assert_eq!(lines["policy_98624ffa"], 0);
     }
@@ -243,9 +245,9 @@ mod tests {
         ];
         // With names of protocols, and with numbers as in the image.
         let text = include_str!("testdata/watch.json");
-        assert_eq!(came(&read(text)), ReceivedProbes::from(expected.clone()));
+        assert_eq!(received(&read(text)), ReceivedProbes::from(expected.clone()));
         let text = text.replace("\"tcp\", ", "6, ").replace("\"udp\", ", "17, ");
-        assert_eq!(came(&read(&text)), ReceivedProbes::from(expected));
-        assert_eq!(came(&read(FIREWALL_SETS)), ReceivedProbes::new());
+        assert_eq!(received(&read(&text)), ReceivedProbes::from(expected));
+        assert_eq!(received(&read(FIREWALL_SETS)), ReceivedProbes::new());
     }
 }

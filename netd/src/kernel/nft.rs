@@ -74,22 +74,22 @@ pub enum NftError {
 /// nft or the kernel refuses, or nft times out and is killed. In each case the kernel has applied
 /// all commands or none.
 pub async fn run(commands: &str) -> Result<String, NftError> {
-    said(&[commands]).await
+    message(&[commands]).await
 }
 
 /// The JSON output of the list command `command` (libnftables-json(5)).
 pub async fn json(command: &str) -> Result<Value, NftError> {
-    serde_json::from_str(&said(&["-j", command]).await?).map_err(NftError::NoJson)
+    serde_json::from_str(&message(&["-j", command]).await?).map_err(NftError::NoJson)
 }
 
 /// As `run`, for a text of any length: an argument of a program has 128 KiB at most (execve(2)).
 /// The text is passed in a file, because the unit has no /dev/stdin.
 pub async fn load(text: &str) -> Result<(), NftError> {
     std::fs::write(FILE, text).map_err(NftError::NoFile)?;
-    said(&["-f", FILE]).await.map(drop)
+    message(&["-f", FILE]).await.map(drop)
 }
 
-async fn said(arguments: &[&str]) -> Result<String, NftError> {
+async fn message(arguments: &[&str]) -> Result<String, NftError> {
     let mut nft = Command::new(NFT);
     nft.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     nft.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -5,16 +5,19 @@ mod memory;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use octet_appliance::{Appliance, Segments};
+use octet_appliance::{Appliance, Zone};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::channel;
 
 use super::*;
 use crate::conntrack::{FlowEnds, TrackedFlow};
 use crate::paths::PathAllows;
-use crate::plugged::BoundNode;
+use crate::port_bindings::BoundNode;
+use crate::router::kind::FlowKind;
 use crate::serve::ServeState;
-use memory::{Memory, Step};
+use crate::serve::explain::explain;
+use crate::serve::show::show;
+use memory::{Listing, Memory, Step};
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = [\"192.0.2.7/24\"]\ngateway = [\"192.0.2.1\"]\n[cluster]\nboards = 4\n";
 
@@ -26,22 +29,30 @@ const WEB: &str =
 const MAC: &str = "02:00:00:00:00:03";
 
 /// A router's configuration with these policies.
-fn told(lines: &str) -> NetworkConfig {
+fn config(lines: &str) -> NetworkConfig {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
-    let router = Some(crate::router::plan::RouterPlan::new(&settings, &segments, &[]));
-    let (network, lines) = (appliance.network, PathAllows::default());
-    NetworkConfig { network, router, is_board: false, manager: None, lines }
+    let router = Some(crate::router::plan::RouterPlan::new(&settings, &[]).unwrap());
+    NetworkConfig {
+        network: appliance.network,
+        cluster: Some(settings.cluster),
+        router,
+        openwrt: None,
+        is_board: false,
+        manager: None,
+        policies: PathAllows::default(),
+    }
 }
 
 /// The network of a router with `memory`, before `begin`.
-fn network(memory: &Memory, told: NetworkConfig) -> Network<Memory> {
+fn network(memory: &Memory, config: NetworkConfig) -> Network<Memory> {
     let node = Arc::new(NodeFacts { units: vec![], number: Some(0) });
     let (sender, _) = channel(1);
-    let shared = Rc::new(ServeState::new(memory.clone(), Arc::clone(&node), sender));
-    Network::new(told, node, memory.clone(), shared)
+    let config = Arc::new(config);
+    let shared = ServeState::new(memory.clone(), Arc::clone(&node), Arc::clone(&config), sender);
+    let shared = Rc::new(shared);
+    Network::new(config, node, memory.clone(), shared)
 }
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -49,8 +60,8 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A network after `begin`, without recorded steps.
-async fn begun(memory: &Memory, told: NetworkConfig) -> Network<Memory> {
-    let mut network = network(memory, told);
+async fn begun(memory: &Memory, config: NetworkConfig) -> Network<Memory> {
+    let mut network = network(memory, config);
     network.begin().await.unwrap();
     memory.take_steps();
     network
@@ -84,7 +95,7 @@ fn rules_stand_before_a_link_is_up() {
     run(async {
         let memory = Memory::with_ports(5);
         memory.change(|state| state.flows = vec![flow(80), flow(81)]);
-        let mut network = network(&memory, told(WEB));
+        let mut network = network(&memory, config(WEB));
         network.begin().await.unwrap();
         let steps = memory.take_steps();
         let [rules, changes, flows] = positions(&steps);
@@ -109,18 +120,18 @@ fn nobody_answers() {
     run(async {
         let memory = Memory::with_ports(5);
         memory.change(|state| state.is_mute = true);
-        let failed = network(&memory, told(WEB)).begin().await;
+        let failed = network(&memory, config(WEB)).begin().await;
         assert!(matches!(failed, Err(NetdError::Kernel(_))), "{failed:?}");
 
         memory.change(|state| state.is_mute = false);
         memory.refuse(0);
-        let failed = network(&memory, told(WEB)).begin().await;
+        let failed = network(&memory, config(WEB)).begin().await;
         assert!(matches!(failed, Err(NetdError::Rules(_))), "{failed:?}");
         let state = memory.state();
         assert!(state.rules.is_none() && state.observed.links.iter().all(|link| !link.up));
 
         // The next netd process finds the state unchanged, and succeeds.
-        network(&memory, told(WEB)).begin().await.unwrap();
+        network(&memory, config(WEB)).begin().await.unwrap();
         let state = memory.state();
         assert!(state.rules.is_some() && state.observed.links.iter().all(|link| link.up));
     });
@@ -130,9 +141,9 @@ fn nobody_answers() {
 fn flows_end_when_rules_and_links_are_as_they_are_told() {
     run(async {
         let memory = Memory::with_ports(5);
-        let mut network = begun(&memory, told(WEB)).await;
+        let mut network = begun(&memory, config(WEB)).await;
         memory.change(|state| state.flows = vec![flow(80), flow(443)]);
-        let mut other = told(&WEB.replace("80", "443"));
+        let mut other = config(&WEB.replace("80", "443"));
         other.network = told_network("192.0.2.8");
         network.change(other).await.unwrap().unwrap();
         let steps = memory.take_steps();
@@ -154,12 +165,12 @@ fn told_network(address: &str) -> octet_appliance::NetworkSettings {
 fn a_refused_step_takes_all_of_it_back() {
     run(async {
         let lines = format!("{WEB}[[board]]\nnumber = 3\nmac = \"{MAC}\"\n");
-        let mut wanted = told(&lines.replace("80", "443"));
+        let mut wanted = config(&lines.replace("80", "443"));
         wanted.network = told_network("192.0.2.8");
         let mut count = 0;
         for refused in 0.. {
             let memory = Memory::with_ports(5);
-            let mut network = begun(&memory, told(WEB)).await;
+            let mut network = begun(&memory, config(WEB)).await;
             memory.change(|state| state.flows = vec![flow(80)]);
             let before = memory.state();
             memory.refuse(refused);
@@ -167,12 +178,15 @@ fn a_refused_step_takes_all_of_it_back() {
             let (after, step) = (memory.state(), memory.refused());
             let Some(step) = step else {
                 assert_eq!(done, Ok(()));
+                assert_eq!(*network.shared.applied(), wanted);
                 assert!(after.rules != before.rules && after.observed != before.observed);
                 assert_eq!(after.flows, []);
                 break;
             };
             count += 1;
             assert!(done.is_err(), "{step:?}");
+            // Queries answer from what the kernel has.
+            assert_eq!(*network.shared.applied(), config(WEB), "{step:?}");
             assert_eq!(after.kept(), before.kept(), "{step:?}");
             // A later change succeeds.
             network.change(wanted.clone()).await.unwrap().unwrap();
@@ -183,11 +197,44 @@ fn a_refused_step_takes_all_of_it_back() {
     });
 }
 
+/// While nft lists the rules, other queries are answered and changes are applied.
+#[test]
+fn nothing_waits_for_nft() {
+    run(async {
+        let memory = Memory::with_ports(5);
+        let mut network = begun(&memory, config(WEB)).await;
+        let shared = Rc::clone(&network.shared);
+        let wanted = config(&WEB.replace("80", "443"));
+        for hanging in [Listing::Rules, Listing::Drops] {
+            memory.change(|state| state.hangs = Some(hanging));
+            let explained = |port| {
+                let (from, to) = (Zone::Board(1), Zone::Board(2));
+                explain(&shared, from, to, FlowKind::tcp(port)).unwrap()["answer"].clone()
+            };
+            let others = async {
+                assert_eq!((explained(80), explained(443)), ("allowed".into(), "denied".into()));
+                network.change(wanted.clone()).await.unwrap().unwrap();
+                assert_eq!((explained(80), explained(443)), ("denied".into(), "allowed".into()));
+                network.change(config(WEB)).await.unwrap().unwrap();
+            };
+            // The first poll starts nft.
+            tokio::select! {
+                biased;
+                shown = show(&shared, false) => panic!("nft hangs: {shown:?}"),
+                () = others => {}
+                () = tokio::time::sleep(Duration::from_secs(180)) => panic!("late: {hanging:?}"),
+            }
+        }
+        memory.change(|state| state.hangs = None);
+        assert!(show(&shared, false).await.is_ok());
+    });
+}
+
 #[test]
 fn rules_that_somebody_has_changed_are_put_right() {
     run(async {
         let memory = Memory::with_ports(5);
-        let mut network = begun(&memory, told(WEB)).await;
+        let mut network = begun(&memory, config(WEB)).await;
         let rules = memory.state().rules;
         // It ignores notifications of its own changes.
         network.rules_changed(&memory.author()).await;
@@ -218,17 +265,17 @@ fn rules_that_somebody_has_changed_are_put_right() {
 fn a_report_that_is_refused_leaves_all_as_it_was() {
     run(async {
         let memory = Memory::with_ports(5);
-        let mut network = begun(&memory, told(WEB)).await;
+        let mut network = begun(&memory, config(WEB)).await;
         let before = memory.state();
         // There is no such port; and the kernel refuses the rules.
-        let report = network.plug("eth0", MAC).await.unwrap();
+        let report = network.bind_port("eth0", MAC).await.unwrap();
         assert!(matches!(report, Err(PlugError::Refused(InvalidReport::NoPort(_)))), "{report:?}");
         memory.refuse(0);
-        let report = network.plug("eth3", MAC).await.unwrap();
+        let report = network.bind_port("eth3", MAC).await.unwrap();
         assert!(matches!(report, Err(PlugError::Rules(_))), "{report:?}");
         assert_eq!(memory.state().kept(), before.kept());
         // The refused node is not bound: another one may be there.
-        network.plug("eth3", "02:00:00:00:00:09").await.unwrap().unwrap();
+        network.bind_port("eth3", "02:00:00:00:00:09").await.unwrap().unwrap();
         let after = memory.state();
         assert_ne!(after.rules, before.rules);
         assert_eq!(after.observed.neighbours.len(), 3);
@@ -251,7 +298,7 @@ fn a_netd_that_is_started_again_knows_who_is_there() {
                 state.plugged = held.into_iter().collect();
                 state.observed.links.iter_mut().for_each(|link| link.carrier_downs = downs);
             });
-            begun(&memory, told(WEB)).await;
+            begun(&memory, config(WEB)).await;
             assert_eq!(memory.state().observed.neighbours.len(), neighbours, "{downs}");
         }
     });
@@ -262,7 +309,7 @@ fn a_netd_that_is_started_again_knows_who_is_there() {
 fn what_somebody_has_taken_away_is_put_back() {
     run(async {
         let memory = Memory::with_ports(5);
-        let mut network = begun(&memory, told(WEB)).await;
+        let mut network = begun(&memory, config(WEB)).await;
         let before = memory.state();
         memory.change(|state| {
             state.observed.addresses.clear();

@@ -252,10 +252,8 @@ fn the_lan_has_routes_of_its_own() {
     let text = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
     let appliance = octet_appliance::Appliance::parse("appliance.toml", text).unwrap();
     let settings = appliance.cluster_settings().unwrap();
-    let router = |vpn| {
-        let segments = octet_appliance::Segments::default();
-        router::plan::RouterPlan { vpn, ..router::plan::RouterPlan::new(&settings, &segments, &[]) }
-    };
+    let plan = router::plan::RouterPlan::new(&settings, &[]).unwrap();
+    let router = |vpn| router::plan::RouterPlan { vpn, ..plan.clone() };
     let plugged = PortBindings::default();
     let changes = |vpn, observed: &Observed| {
         let (router, network) = (router(vpn), NetworkSettings::default());

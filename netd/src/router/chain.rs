@@ -97,6 +97,14 @@ impl Declared {
             Self::Counter(_) | Self::Set(..) => None,
         }
     }
+
+    /// The set's name, if this declares a set.
+    pub fn set(&self) -> Option<&'static str> {
+        match self {
+            Self::Set(name, _) => Some(name),
+            Self::Counter(_) | Self::Chain(_) | Self::Base(..) => None,
+        }
+    }
 }
 
 impl fmt::Display for NftRule {

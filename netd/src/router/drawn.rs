@@ -5,11 +5,11 @@ use octet_appliance::Zone;
 use super::plan::RouterPlan;
 use crate::backend::Drops;
 use crate::observed::Observed;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 
 /// One line for the router, and one for each of its ports: `●` if the port has a carrier, `○` if
 /// not, and `×` if the router has no such device.
-pub fn drawn(
+pub fn draw(
     plan: &RouterPlan,
     observed: &Observed,
     plugged: &PortBindings,

@@ -1,10 +1,10 @@
 //! The table `octet_fw` of a router: which flows may begin.
 
-mod forwarded;
-mod leaving;
-mod line;
-mod source;
-mod standing;
+mod exit;
+mod fixed;
+mod nat_source;
+mod rule_chain;
+mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use crate::paths::{self, PathDevices};
 use super::plan::{RouterPlan, RuleSource};
 use super::table::{NftTable, Set};
 use super::text::quoted;
-pub use line::ChainName;
-use standing::FRAME;
-pub use standing::{ERRORS, LONGEST_ERROR, NOBODY};
+use fixed::FRAME;
+pub use fixed::{ERRORS, LONGEST_ERROR, NOBODY};
+pub use rule_chain::ChainName;
 
 pub const TABLE: &str = "octet_fw";
 
@@ -28,12 +28,12 @@ const COUNTED: [&str; 3] = ["denied", "too_many", "icmp_error"];
 /// The chains that the kernel has in the table now. Each rule has a chain and a counter of the same
 /// name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct There(pub BTreeSet<String>);
+pub struct LoadedChains(pub BTreeSet<String>);
 
-impl There {
+impl LoadedChains {
     /// Chains of rules that do not exist any more.
-    pub fn gone<'a>(&'a self, table: &'a NftTable) -> impl Iterator<Item = &'a String> {
-        self.0.iter().filter(|name| ChainName::is_one(name) && !table.chains.contains_key(*name))
+    pub fn removed<'a>(&'a self, table: &'a NftTable) -> impl Iterator<Item = &'a String> {
+        self.0.iter().filter(|name| ChainName::is_one(name) && table.chain(name).is_none())
     }
 }
 
@@ -74,21 +74,23 @@ pub fn table(
     let mut sets: Vec<_> =
         COUNTED.map(|name| set(name, "type ifname; counter", true, devices.clone())).into();
     sets.extend(members(plan).map(|(name, kind, who)| set(name, kind, false, who)));
-    sets.push(set(on_board::SET, on_board::KIND, false, on_board.elements()));
+    sets.push(on_board.set());
     sets.extend(maps(plan));
 
-    let mut chains = standing::chains(plan, forward, leased);
+    let mut chains = fixed::chains(plan, forward, leased);
     chains.push(on_board::chain());
-    chains.extend(forward.map(|it| forwarded::chains(plan, it)).into_iter().flatten());
+    chains.extend(forward.map(|it| tunnels::chains(plan, it)).into_iter().flatten());
     let mut chains: BTreeMap<_, _> =
         chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
     // Policies with the same text are one rule.
-    let lines: BTreeSet<RuleSource> = plan.lets.values().flatten().map(|it| it.by).collect();
-    let lines =
-        lines.into_iter().map(|by| (ChainName::of(plan, by).to_string(), line::chain(plan, by)));
+    let lines: BTreeSet<RuleSource> = plan.allowed.entries().map(|(_, it)| it.rule).collect();
+    let lines = lines
+        .into_iter()
+        .map(|by| (ChainName::of(plan, by).to_string(), rule_chain::chain(plan, by)));
     let lines: BTreeMap<_, _> = lines.collect();
     let counters = lines.keys().cloned().collect();
     chains.extend(lines);
+    let chains = chains.into_iter().collect();
 
     let of_paths = forward.map(|_| paths::FRAME).into_iter().flatten();
     let frame = FRAME.into_iter().chain(on_board::FRAME).chain(of_paths).collect();
@@ -120,38 +122,36 @@ fn maps(plan: &RouterPlan) -> Vec<Set> {
     .into_iter()
     .flat_map(|(direction, devices)| maps_of(direction, devices))
     .collect();
-    for ((from, to, traffic), lets) in &plan.lets {
+    for ((from, to, traffic), it) in plan.allowed.entries() {
         let (direction, key) = match (from, to) {
             // Paths have their own rules, because their devices are created and removed at run
             // time.
             (Zone::Path, _) | (_, Zone::Path) => continue,
-            (Zone::Router, to) => match plan.device(*to) {
+            (Zone::Router, to) => match plan.device(to) {
                 Some(to) => (Direction::Output, quoted(to)),
                 None => continue,
             },
-            (from, Zone::Router) => match plan.device(*from) {
+            (from, Zone::Router) => match plan.device(from) {
                 Some(from) => (Direction::Input, quoted(from)),
                 None => continue,
             },
-            (from, to) => match (plan.device(*from), plan.way_out(*from, *to)) {
+            (from, to) => match (plan.device(from), plan.outgoing_device(from, to)) {
                 (Some(from), Some(to)) => (Direction::Forward, format!("\"{from}\" . \"{to}\"")),
                 _ => continue,
             },
         };
-        for it in lets {
-            let (compared, port) = match traffic {
-                TrafficKind::Ping => (Compared::Ping, String::new()),
-                TrafficKind::Number(number) => (Compared::Number, format!(" . {number}")),
-                TrafficKind::Tcp | TrafficKind::Udp if it.ports.first == it.ports.last => {
-                    (Compared::Port, format!(" . {traffic} . {}", it.ports.first))
-                }
-                TrafficKind::Tcp | TrafficKind::Udp => {
-                    (Compared::Range, format!(" . {traffic} . {}", it.ports))
-                }
-            };
-            let map = &mut maps[direction as usize * COMPARED + compared as usize];
-            map.elements.push(format!("{key}{port} : goto {}", ChainName::of(plan, it.by)));
-        }
+        let (compared, port) = match traffic {
+            TrafficKind::Ping => (Compared::Ping, String::new()),
+            TrafficKind::Number(number) => (Compared::Number, format!(" . {number}")),
+            TrafficKind::Tcp | TrafficKind::Udp if it.ports.first == it.ports.last => {
+                (Compared::Port, format!(" . {traffic} . {}", it.ports.first))
+            }
+            TrafficKind::Tcp | TrafficKind::Udp => {
+                (Compared::Range, format!(" . {traffic} . {}", it.ports))
+            }
+        };
+        let map = &mut maps[direction as usize * COMPARED + compared as usize];
+        map.elements.push(format!("{key}{port} : goto {}", ChainName::of(plan, it.rule)));
     }
     maps
 }

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_place};
+use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_exit_address};
 
-use super::plan::{RouterPlan, RouterSegment};
+use super::plan::{Decision, RouterPlan, RouterSegment};
 use crate::conntrack::{FlowEnds, TrackedFlow};
 
 /// Whether some rule allows `flow` to begin now, on a router with the addresses `own`. An address
 /// that is neither inside nor the router's own may be outside or on a path: then both zones are
 /// checked. With a VPN, flows of the owner's devices to the outside must have an address that the
 /// exit has assigned; otherwise they do not use the exit, and are not allowed.
-pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
+pub fn is_still_allowed(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
     let TrackedFlow { protocol, original, reply, .. } = flow;
     let (from, to) = (zones_of(plan, original.from, own), zones_of(plan, reply.from, own));
     // The router does not filter within one zone, nor its traffic with itself.
@@ -20,14 +20,14 @@ pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>)
         return true;
     }
     // Link-local traffic of the router is no forwarded flow.
-    if from == [Zone::Router] && is_of_link(original.to) {
+    if from == [Zone::Router] && is_link_scoped(original.to) {
         return true;
     }
     // The flow's destination was translated.
     if original.to != reply.from {
         return is_published(plan, original, reply);
     }
-    if takes_port(plan, flow, own) {
+    if uses_reserved_port(plan, flow, own) {
         return false;
     }
     let traffic = match protocol {
@@ -39,20 +39,19 @@ pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>)
     let port = original.port.unwrap_or(0);
     let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
     pairs.any(|(from, to)| {
-        let way = (from, to, traffic);
-        let line = plan.lets.get(&way).into_iter().flatten();
         let outside = if to == Zone::Router { original.from } else { original.to };
-        if plan.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_place(reply.to) {
+        if plan.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_exit_address(reply.to) {
             return false;
         }
-        { line }.any(|it| (it.ports.first..=it.ports.last).contains(&port))
-            || plan.neighbour(way, port, Some(outside)).is_some()
+        let decision = plan.decide((from, to, traffic), port, Some(outside));
+        // The destination of a published flow is translated, and this one's is not.
+        matches!(decision, Decision::Allowed(_) | Decision::Neighbour(_))
     })
 }
 
 /// Whether a flow was masqueraded to a port of the uplink that is reserved for somebody else by
 /// now.
-fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
+fn uses_reserved_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
     let TrackedFlow { protocol, original, reply, .. } = flow;
     let protocol = match protocol {
         6 => Protocol::Tcp,
@@ -61,7 +60,7 @@ fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> 
     };
     // Nobody outside can begin a flow by the VPN, so addresses of the exit have no reserved ports.
     let is_masqueraded = original.from != reply.to && own.contains(&reply.to);
-    let Some(port) = reply.port.filter(|_| is_masqueraded && !is_place(reply.to)) else {
+    let Some(port) = reply.port.filter(|_| is_masqueraded && !is_exit_address(reply.to)) else {
         return false;
     };
     let mut published =
@@ -70,7 +69,7 @@ fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> 
         let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
         board.is_some_and(|board| has(board, original.from))
     });
-    !is_own && plan.reserved(protocol).iter().any(|it| (it.first..=it.last).contains(&port))
+    !is_own && plan.reserved(protocol).iter().any(|it| it.contains(port))
 }
 
 fn is_published(plan: &RouterPlan, original: &FlowEnds, reply: &FlowEnds) -> bool {
@@ -90,12 +89,12 @@ fn zones_of(plan: &RouterPlan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Z
         return vec![segment.zone];
     }
     let is_inside = match address {
-        IpAddr::V4(address) => plan.network.has(address),
-        IpAddr::V6(address) => plan.network6.has(address),
+        IpAddr::V4(address) => plan.network.contains(address),
+        IpAddr::V6(address) => plan.network6.contains(address),
     };
     if is_inside {
         vec![]
-    } else if is_place(address) || is_node(address) {
+    } else if is_exit_address(address) || is_node(address) {
         // Nodes, and those that use this router as exit, are reached only by paths.
         vec![Zone::Path]
     } else {
@@ -117,7 +116,7 @@ fn has(segment: &RouterSegment, address: IpAddr) -> bool {
 }
 
 /// Whether `address` is never forwarded: broadcast, multicast or link-local.
-fn is_of_link(address: IpAddr) -> bool {
+fn is_link_scoped(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             address.is_broadcast() || address.is_multicast() || address.is_link_local()
@@ -130,7 +129,7 @@ fn is_of_link(address: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::router::plan::RouterNeighbour;
-    use octet_appliance::{Appliance, Segments};
+    use octet_appliance::Appliance;
 
     const LINES: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = \"dhcp\"\n[cluster]\nboards = 4\n\
         [[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"tcp\"\nports = [80]\n\
@@ -151,10 +150,9 @@ mod tests {
     fn links_to_neighbours_go_on() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let own = ["192.0.2.7"].map(|text| text.parse().unwrap()).into();
         let lets = |at: &[Option<&str>]| {
-            let mut plan = RouterPlan::new(&settings, &segments, &[]);
+            let mut plan = RouterPlan::new(&settings, &[]).unwrap();
             plan.neighbours = at
                 .iter()
                 .map(|at| RouterNeighbour {
@@ -172,7 +170,7 @@ mod tests {
                 ("10.20.1.2", "203.0.113.9", 4500),
                 ("203.0.113.9", "10.20.1.2", 51820),
             ]
-            .map(|way| still_lets(&plan, &flow(17, way, way.1), &own))
+            .map(|way| is_still_allowed(&plan, &flow(17, way, way.1), &own))
         };
         let none = [false; 8];
         assert_eq!(lets(&[]), none);
@@ -187,10 +185,9 @@ mod tests {
     fn what_the_router_says_at_a_link_goes_on() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let plan = RouterPlan::new(&settings, &segments, &[]);
+        let plan = RouterPlan::new(&settings, &[]).unwrap();
         let own = ["10.20.1.1", "fe80::1"].map(|text| text.parse().unwrap()).into();
-        let lets = |way: (&str, &str, u16)| still_lets(&plan, &flow(17, way, way.1), &own);
+        let lets = |way: (&str, &str, u16)| is_still_allowed(&plan, &flow(17, way, way.1), &own);
         for way in [
             ("10.20.1.1", "255.255.255.255", 68),
             ("fe80::1", "fe80::2", 546),
@@ -208,13 +205,12 @@ mod tests {
         let lines = LINES.replace("[443]", "[443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = \"tcp\"\nports = [443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = 47\n");
         let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
-        let plan = RouterPlan::new(&settings, &segments, &[]);
+        let plan = RouterPlan::new(&settings, &[]).unwrap();
         let own = ["192.0.2.7", "10.20.1.1"].map(|text| text.parse().unwrap()).into();
         let left_by = |protocol, from: &str, seen: &str, port| {
             let mut flow = flow(protocol, (from, "203.0.113.9", 443), "203.0.113.9");
             (flow.reply.to, flow.reply.port) = (seen.parse().unwrap(), port);
-            still_lets(&plan, &flow, &own)
+            is_still_allowed(&plan, &flow, &own)
         };
         for (goes_on, board, seen, port) in [
             (true, 1, "192.0.2.7", 8442),
@@ -238,11 +234,10 @@ mod tests {
             let lines = LINES.replace("to = \"uplink\"", &format!("to = \"{to}\""));
             let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
-            let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
-            let plan = RouterPlan::new(&settings, &segments, &[]);
+            let plan = RouterPlan::new(&settings, &[]).unwrap();
             ["fc00::9", "fd00::9"].map(|other| {
                 let ends = ("fd6f:6374:6574:1::2", other, 443);
-                still_lets(&plan, &flow(6, ends, other), &BTreeSet::new())
+                is_still_allowed(&plan, &flow(6, ends, other), &BTreeSet::new())
             })
         };
         assert_eq!(lets("uplink"), [false, true]);
@@ -263,12 +258,11 @@ mod tests {
         let lets = |lines: &str, vpn| {
             let appliance = Appliance::parse("appliance.toml", lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
-            let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", lines)).unwrap();
-            let plan = RouterPlan { vpn, ..RouterPlan::new(&settings, &segments, &[]) };
+            let plan = RouterPlan { vpn, ..RouterPlan::new(&settings, &[]).unwrap() };
             let left_as = |from: &str, to: &str, port, seen: &str| {
                 let mut flow = flow(6, (from, to, port), to);
                 flow.reply.to = seen.parse().unwrap();
-                still_lets(&plan, &flow, &own)
+                is_still_allowed(&plan, &flow, &own)
             };
             let (lan, outside) = ("10.20.250.5", "203.0.113.9");
             [
@@ -289,8 +283,7 @@ mod tests {
     fn a_flow_goes_on_as_long_as_a_line_lets_it() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let plan = RouterPlan::new(&settings, &segments, &[]);
+        let plan = RouterPlan::new(&settings, &[]).unwrap();
         let own = ["192.0.2.7", "10.20.1.1", "fd6f:6374:6574:1::1"];
         let own: BTreeSet<IpAddr> = own.iter().map(|text| text.parse().unwrap()).collect();
         let straight = |protocol, from, to, port| flow(protocol, (from, to, port), to);
@@ -314,7 +307,7 @@ mod tests {
             (false, flow(6, ("203.0.113.9", "192.0.2.7", 8444), "10.20.3.2")),
             (false, flow(6, ("203.0.113.9", "192.0.2.7", 8443), "10.20.2.2")),
         ] {
-            assert_eq!(still_lets(&plan, &flow, &own), lets, "{flow:?}");
+            assert_eq!(is_still_allowed(&plan, &flow, &own), lets, "{flow:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::plan::{RouterPlan, RouterSegment};
 use super::table::{NftTable, Set};
 use super::text::{list, over, quoted};
 use crate::paths::NODES;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 
 pub const TABLE: &str = "octet_guard";
 
@@ -85,6 +85,7 @@ pub fn table(plan: &RouterPlan, plugged: &PortBindings, leased: bool) -> NftTabl
         Declared::Set("questions", "type ifname . ether_type; size 64; flags dynamic"),
         Declared::Base("ingress", ingress),
     ];
+    let chains = chains.into_iter().collect();
     NftTable { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
 }
 

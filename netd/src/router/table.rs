@@ -22,7 +22,8 @@ pub struct NftTable {
     pub frame: Vec<Declared>,
     pub counters: BTreeSet<String>,
     pub sets: Vec<Set>,
-    pub chains: BTreeMap<String, NftChain>,
+    /// The chains by name, in the order in which they are listed.
+    pub chains: Vec<(String, NftChain)>,
 }
 
 /// A set or a map.
@@ -38,12 +39,19 @@ pub struct Set {
 }
 
 impl NftTable {
+    /// The chain of this name.
+    pub fn chain(&self, name: &str) -> Option<&NftChain> {
+        self.chains.iter().find(|(it, _)| it == name).map(|(_, chain)| chain)
+    }
+
     /// Loads the table, whatever is there before, and removes the chains and counters named `gone`.
     pub fn whole<'a>(&self, gone: impl Iterator<Item = &'a String>) -> String {
         let (family, name) = self.name;
         let mut text = format!("table {family} {name} {{\n");
-        self.declare(&mut text, &self.counters, self.chains.keys());
-        for Set { name, keyword, kind, .. } in &self.sets {
+        self.declare(&mut text, &self.counters, self.chains.iter().map(|(name, _)| name));
+        let framed: BTreeSet<_> = self.frame.iter().filter_map(Declared::set).collect();
+        let sets = self.sets.iter().filter(|set| !framed.contains(set.name.as_str()));
+        for Set { name, keyword, kind, .. } in sets {
             let _ = writeln!(text, "  {keyword} {name} {{ {kind}; }}");
         }
         self.push_frame(&mut text);
@@ -84,15 +92,13 @@ impl NftTable {
         }
         let (family, name) = self.name;
         let added = self.counters.difference(&before.counters).cloned().collect();
-        let changed: Vec<_> = self
-            .chains
-            .iter()
-            .filter(|(name, rules)| before.chains.get(*name) != Some(rules))
-            .collect();
-        let new = changed.iter().map(|(name, _)| *name);
+        let old: BTreeMap<_, _> = before.chains.iter().map(|(name, chain)| (name, chain)).collect();
+        let is_changed = |(name, chain): &&(String, NftChain)| old.get(name) != Some(&chain);
+        let changed: Vec<_> = self.chains.iter().filter(is_changed).collect();
+        let new = changed.iter().map(|(name, _)| name).filter(|name| !old.contains_key(name));
 
         let mut declared = String::new();
-        self.declare(&mut declared, &added, new.filter(|name| !before.chains.contains_key(*name)));
+        self.declare(&mut declared, &added, new);
         let mut text = String::new();
         if self.frame != before.frame {
             self.push_frame(&mut declared);
@@ -100,7 +106,7 @@ impl NftTable {
         if !declared.is_empty() {
             let _ = write!(text, "table {family} {name} {{\n{declared}}}\n");
         }
-        for (chain, _) in changed.iter().filter(|(name, _)| before.chains.contains_key(*name)) {
+        for (chain, _) in changed.iter().filter(|(name, _)| old.contains_key(name)) {
             let _ = writeln!(text, "flush chain {family} {name} {chain}");
         }
         for (set, was) in sets().filter(|(set, was)| set.elements != was.elements) {
@@ -122,7 +128,8 @@ impl NftTable {
             changed.into_iter().for_each(|chain| push(&mut text, chain));
             text += "}\n";
         }
-        for chain in before.chains.keys().filter(|chain| !self.chains.contains_key(*chain)) {
+        let kept: BTreeSet<_> = self.chains.iter().map(|(name, _)| name).collect();
+        for chain in old.into_keys().filter(|name| !kept.contains(name)) {
             let _ = writeln!(text, "delete chain {family} {name} {chain}");
         }
         for counter in before.counters.difference(&self.counters) {
@@ -153,7 +160,7 @@ impl NftTable {
     }
 }
 
-fn push(text: &mut String, (name, rules): (&String, &NftChain)) {
+fn push(text: &mut String, (name, rules): &(String, NftChain)) {
     let _ = write!(text, "  chain {name} {{\n{rules}  }}\n");
 }
 
@@ -188,7 +195,11 @@ mod tests {
                     elements: ports.iter().map(element).collect(),
                 },
             ],
-            chains: ports.iter().map(rules).chain(all.map(|all| ("input".into(), all))).collect(),
+            chains: all
+                .map(|all| ("input".into(), all))
+                .into_iter()
+                .chain(ports.iter().map(rules))
+                .collect(),
         }
     }
 

@@ -5,30 +5,32 @@ use octet_node::control::Failure;
 use serde_json::{Value, json};
 
 use super::{ServeState, plan};
-use crate::router::explain::Explanation;
 use crate::router::kind::FlowKind;
+use crate::router::plan::Decision;
 
 /// Reports what happens to a new flow, and why.
-pub async fn explain<B>(
+pub fn explain<B>(
     shared: &ServeState<B>,
     from: Zone,
     to: Zone,
     kind: FlowKind,
 ) -> Result<Value, Failure> {
-    let plan = plan(shared).await?;
-    let answer = plan.explain(from, to, kind.traffic, kind.port);
-    let note = not_served(&shared.node.units, &answer, to, kind);
-    let mut told = match answer {
-        Explanation::Let { by, text } => {
-            json!({ "answer": "allowed", "by": by.to_string(), "rule": text })
+    let config = shared.applied();
+    let plan = plan(&config)?;
+    let decision = plan.decide((from, to, kind.traffic), kind.port, None);
+    let rule = plan.rule_text(decision);
+    let note = not_served(&shared.node.units, decision, to, kind);
+    let mut answer = match decision {
+        Decision::Allowed(by) => {
+            json!({ "answer": "allowed", "by": by.to_string(), "rule": rule })
         }
-        Explanation::Neighbour { index, text } => {
-            json!({ "answer": "allowed", "by": format!("neighbour {}", index + 1), "rule": text })
+        Decision::Neighbour(index) => {
+            json!({ "answer": "allowed", "by": format!("neighbour {}", index + 1), "rule": rule })
         }
-        Explanation::Published { board, port } => {
+        Decision::Published { board, port } => {
             json!({ "answer": "published", "board": board, "port": port })
         }
-        Explanation::Denied => match plan.policy(from, to, kind) {
+        Decision::Denied => match plan.policy(from, to, kind) {
             Some(policy) => json!({
                 "answer": "denied",
                 "rule": "no rule allows it; this in appliance.toml would:",
@@ -38,17 +40,17 @@ pub async fn explain<B>(
         },
     };
     if let Some(note) = note {
-        told["note"] = note.into();
+        answer["note"] = note.into();
     }
-    Ok(told)
+    Ok(answer)
 }
 
 /// Notes that the board drops what the router forwards to it: a board accepts only ports of the
 /// `units` of its image.
-fn not_served(units: &[Unit], answer: &Explanation, to: Zone, kind: FlowKind) -> Option<String> {
-    let (board, number) = match (answer, to) {
-        (Explanation::Let { .. }, Zone::Board(board)) => (board, kind.port),
-        (Explanation::Published { board, port }, _) => (*board, *port),
+fn not_served(units: &[Unit], decision: Decision, to: Zone, kind: FlowKind) -> Option<String> {
+    let (board, number) = match (decision, to) {
+        (Decision::Allowed(_), Zone::Board(board)) => (board, kind.port),
+        (Decision::Published { board, port }, _) => (board, port),
         _ => return None,
     };
     let mut ports = units.iter().flat_map(|unit| unit.ports.values());
@@ -74,21 +76,21 @@ mod tests {
         let unit = "name = \"web\"\nexec = \"/a\"\nuser = \"extra-1\"\nports.http = \"tcp/80\"\n\
                     sandbox.network = \"host\"\n";
         let units = [UnitSource::parse("unit.toml".into(), unit.to_owned()).unwrap().unit];
-        let note = |answer: &Explanation, to, kind| not_served(&units, answer, to, kind);
-        let by_line = Explanation::Let { by: RuleSource::Policy(0), text: String::new() };
+        let note = |decision, to, kind| not_served(&units, decision, to, kind);
+        let allowed = Decision::Allowed(RuleSource::Policy(0));
         let board = Zone::Board(3);
-        assert_eq!(note(&by_line, board, FlowKind::tcp(80)), None);
-        let told = note(&by_line, board, FlowKind::udp(80)).unwrap();
+        assert_eq!(note(allowed, board, FlowKind::tcp(80)), None);
+        let told = note(allowed, board, FlowKind::udp(80)).unwrap();
         assert_eq!(told, "board-3 drops it: no unit of this image has the port udp/80");
         // Zones that are not boards decide for themselves, and protocols without ports cannot be
         // checked.
-        assert_eq!(note(&by_line, Zone::Uplink, FlowKind::udp(80)), None);
-        assert_eq!(note(&by_line, board, FlowKind::PING), None);
-        assert_eq!(note(&Explanation::Denied, board, FlowKind::udp(80)), None);
+        assert_eq!(note(allowed, Zone::Uplink, FlowKind::udp(80)), None);
+        assert_eq!(note(allowed, board, FlowKind::PING), None);
+        assert_eq!(note(Decision::Denied, board, FlowKind::udp(80)), None);
         // A published port is checked like any other.
-        let published = |port| Explanation::Published { board: 2, port };
-        assert_eq!(note(&published(80), Zone::Router, FlowKind::tcp(8080)), None);
-        let told = note(&published(81), Zone::Router, FlowKind::tcp(80)).unwrap();
+        let published = |port| Decision::Published { board: 2, port };
+        assert_eq!(note(published(80), Zone::Router, FlowKind::tcp(8080)), None);
+        let told = note(published(81), Zone::Router, FlowKind::tcp(80)).unwrap();
         assert!(told.starts_with("board-2 drops it") && told.ends_with("tcp/81"), "{told}");
     }
 }

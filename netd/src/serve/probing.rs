@@ -6,13 +6,12 @@ use octet_node::say;
 use octet_router::kind::FlowKind;
 use octet_router::matrix::SentProbe;
 use serde_json::{Value, json};
-use tokio::task::{spawn_blocking, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::{ServeState, failed, kind};
 use crate::backend::Backend;
 use crate::probe::{MAX, OwnPort, ProbeTarget};
-use crate::told;
 use crate::watch::LASTS;
 
 /// Parses a list of traffic kinds.
@@ -55,8 +54,8 @@ pub(super) async fn watch<B: Backend + Clone + 'static>(
     Ok(json!(own.seat))
 }
 
-pub(super) async fn came<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
-    let came = shared.backend.came().await.map_err(|error| {
+pub(super) async fn received<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
+    let came = shared.backend.received().await.map_err(|error| {
         Failure::new(FailureCode::Failed, error.to_string(), "ask `watch` first")
     })?;
     Ok(json!(came))
@@ -90,9 +89,9 @@ pub(super) async fn probe<B: Backend>(
     }
     let sent = own.send(&cluster, to, kinds).await;
     let sent = sent.map_err(|error| failed(error.to_string()))?;
-    let mut told = json!(sent);
-    told["notes"] = json!(notes(&sent, kinds));
-    Ok(told)
+    let mut answer = json!(sent);
+    answer["notes"] = json!(notes(&sent, kinds));
+    Ok(answer)
 }
 
 /// Possible reasons why a probe was not answered, one a line.
@@ -131,11 +130,13 @@ fn notes(sent: &SentProbe, kinds: &[FlowKind]) -> Vec<String> {
 
 /// The box, and this board's port.
 async fn board<B: Backend>(shared: &ServeState<B>) -> Result<(Cluster, OwnPort), Failure> {
-    let cluster =
-        spawn_blocking(told::cluster).await.map_err(|error| failed(error.to_string()))??;
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
-    let found = cluster.and_then(|cluster| Some((OwnPort::find(&cluster, &observed)?, cluster)));
-    found.map(|(own, cluster)| (cluster, own)).ok_or_else(|| {
+    let cluster = shared.applied().cluster.clone();
+    let found = cluster.and_then(|cluster| {
+        let own = OwnPort::find(&cluster, &observed)?;
+        Some((cluster, own))
+    });
+    found.ok_or_else(|| {
         let message = "this node has no address of a board";
         Failure::new(FailureCode::NotFound, message, "ask a board that is plugged in")
     })
@@ -157,14 +158,14 @@ mod tests {
         let (web, names) = (FlowKind::tcp(80), FlowKind::udp(53));
         let none: &[String] = &[];
         assert_eq!(notes(&sent(&[web], true), &[web]), none);
-        let told = notes(&sent(&[web], false), &[web, FlowKind::PING, names]);
-        assert_eq!(told.len(), 3, "{told:?}");
+        let found = notes(&sent(&[web], false), &[web, FlowKind::PING, names]);
+        assert_eq!(found.len(), 3, "{found:?}");
         assert!(
-            told[0].starts_with("10.20.5.2 did not answer icmp: no policy allows it"),
-            "{told:?}"
+            found[0].starts_with("10.20.5.2 did not answer icmp: no policy allows it"),
+            "{found:?}"
         );
-        assert!(told[1].starts_with("an answer to udp/53 is not waited for"), "{told:?}");
-        assert!(told[2].starts_with("the router did not answer"), "{told:?}");
+        assert!(found[1].starts_with("an answer to udp/53 is not waited for"), "{found:?}");
+        assert!(found[2].starts_with("the router did not answer"), "{found:?}");
         let nowhere = SentProbe { answers: BTreeMap::new(), echoed: true };
         assert_eq!(notes(&nowhere, &[web, names]).len(), 1);
     }

@@ -17,7 +17,7 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> impl Fn(Option<String>) -> Result<Option<T>, Failure> {
     move |text| {
         let read = text.as_deref().map(serde_json::from_str).transpose();
-        read.map_err(|error| not_taken(format!("`{name}` is none: {error}")))
+        read.map_err(|error| invalid(format!("`{name}` is none: {error}")))
     }
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn leased<B>(
     link: String,
     lease: Option<LinkLease>,
 ) -> Result<Value, Failure> {
-    hand_on(shared, |done| NetdCommand::Leased { link, lease, done }).await
+    send(shared, |done| NetdCommand::SetLease { link, lease, done }).await
 }
 
 /// The unit `lan` has received a router advertisement, or the last one has expired.
@@ -36,21 +36,21 @@ pub(super) async fn advertised<B>(
     link: String,
     advert: Option<RouterAdvertised>,
 ) -> Result<Value, Failure> {
-    hand_on(shared, |done| NetdCommand::Advertised { link, advert, done }).await
+    send(shared, |done| NetdCommand::SetAdvertisement { link, advert, done }).await
 }
 
-async fn hand_on<B>(
+async fn send<B>(
     shared: &ServeState<B>,
-    wish: impl FnOnce(oneshot::Sender<Result<(), lease::InvalidLease>>) -> NetdCommand,
+    command: impl FnOnce(oneshot::Sender<Result<(), lease::InvalidLease>>) -> NetdCommand,
 ) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    shared.wishes.send(wish(done)).await.map_err(|_| gone(()))?;
-    is_done.await.map_err(|_| gone(()))?.map_err(|error| not_taken(error.to_string()))?;
+    shared.commands.send(command(done)).await.map_err(|_| gone(()))?;
+    is_done.await.map_err(|_| gone(()))?.map_err(|error| invalid(error.to_string()))?;
     Ok(Value::Null)
 }
 
-fn not_taken(message: String) -> Failure {
+fn invalid(message: String) -> Failure {
     let help = "report what was given at the link that leads out";
     Failure::new(FailureCode::BadArgument, message, help)
 }
@@ -63,8 +63,8 @@ pub(super) async fn plugged<B>(
 ) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    let wish = NetdCommand::Plugged { device, mac, done };
-    shared.wishes.send(wish).await.map_err(|_| gone(()))?;
+    let command = NetdCommand::BindPort { device, mac, done };
+    shared.commands.send(command).await.map_err(|_| gone(()))?;
     is_done.await.map_err(|_| gone(()))?.map_err(|error| match error {
         PlugError::Rules(error) => failed(error.to_string()),
         error => {

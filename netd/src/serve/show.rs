@@ -5,27 +5,24 @@ use std::collections::BTreeMap;
 use octet_node::control::Failure;
 use serde_json::{Value, json};
 
-use super::{ServeState, failed, plan};
+use super::{ServeState, failed};
 use crate::backend::Backend;
 use crate::links;
 use crate::observed::{LinkKind, Observed};
-use crate::router::drawn::drawn;
+use crate::router::drawn::draw;
 
 /// Shows everything, or only what is known without running nft.
-pub(super) async fn show<B: Backend>(
-    shared: &ServeState<B>,
-    only_links: bool,
-) -> Result<Value, Failure> {
+pub async fn show<B: Backend>(shared: &ServeState<B>, only_links: bool) -> Result<Value, Failure> {
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
     if only_links {
         return Ok(report(&observed));
     }
-    let _one_at_a_time = shared.listing.lock().await;
+    let _one_at_a_time = shared.listing.acquire().await.map_err(|it| failed(it.to_string()))?;
     // Without rules the rest can still be shown.
     let rules = shared.backend.rules().await.unwrap_or_else(|error| error.to_string());
     let mut answer = report(&observed);
     answer["rules"] = rules.lines().collect();
-    let noted = shared.noted.lock().await;
+    let (config, noted) = (shared.applied(), shared.noted.borrow().clone());
     answer["dhcp"] = json!(noted.dhcp);
     answer["alarms"] = json!({
         "count": noted.alarms,
@@ -33,10 +30,10 @@ pub(super) async fn show<B: Backend>(
     });
     if shared.node.is_router() {
         let drops = shared.backend.drops().await.map_err(|error| failed(error.to_string()))?;
-        answer["lines"] = json!(shared.backend.lines().await.unwrap_or_default());
+        answer["lines"] = json!(shared.backend.rule_counters().await.unwrap_or_default());
         answer["forwards"] = json!(observed.forwards);
-        if let Ok(plan) = plan(shared).await {
-            answer["box"] = json!(drawn(&plan, &observed, &noted.plugged, &drops));
+        if let Some(plan) = config.plan() {
+            answer["box"] = json!(draw(plan, &observed, &noted.plugged, &drops));
         }
         answer["drops"] = json!(drops);
     }

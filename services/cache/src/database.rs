@@ -1,7 +1,7 @@
 //! A database that can be closed while others hold references to it.
 //!
-//! redb marks a file as clean when its `Database` is dropped; otherwise the next start has to scan the whole
-//! file. Server threads never drop their references, so the database is taken from them.
+//! redb marks a file as clean when its `Database` is dropped; otherwise the next start has to scan
+//! the whole file. Server threads never drop their references, so the database is taken from them.
 
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};

@@ -30,8 +30,8 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The maximum number of concurrent requests per connection.
 const STREAMS: u32 = 16;
 
-/// The send and the receive window of one connection, in bytes: those of all connections fit into the unit's
-/// memory.
+/// The send and the receive window of one connection, in bytes: those of all connections fit into
+/// the unit's memory.
 const WINDOW: u32 = 1 << 20;
 
 /// The pause before binding an address is retried.
@@ -46,8 +46,8 @@ pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, Endpo
     quic::open(key.seed(), at, config).await
 }
 
-/// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key makes a new
-/// endpoint. It runs forever.
+/// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key
+/// makes a new endpoint. It runs forever.
 pub async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,

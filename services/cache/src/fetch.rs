@@ -1,5 +1,5 @@
-//! Fetches missing objects from other nodes of the box, large ones from several at once, and verifies them
-//! while they arrive. Concurrent requests for one object share a fetch.
+//! Fetches missing objects from other nodes of the box, large ones from several at once, and
+//! verifies them while they arrive. Concurrent requests for one object share a fetch.
 
 mod flight;
 mod piece;
@@ -35,7 +35,8 @@ use flight::{FetchProgress, Flight};
 use piece::PeerFault;
 use plan::{FetchPlan, lacking};
 
-/// The maximum number of nodes per fetch: the buffers of all fetches have to fit into the unit's memory.
+/// The maximum number of nodes per fetch: the buffers of all fetches have to fit into the unit's
+/// memory.
 const NODES: usize = 3;
 
 /// Why an object is unavailable.
@@ -95,7 +96,8 @@ impl Fetcher {
         all.into_iter().filter(|peer| own != Some(peer.key)).collect()
     }
 
-    /// Waits until the object is on this node. After a timeout the fetch continues in the background.
+    /// Waits until the object is on this node. After a timeout the fetch continues in the
+    /// background.
     ///
     /// # Errors
     /// The object is unavailable, or not complete yet.
@@ -105,8 +107,8 @@ impl Fetcher {
         landed.outcome.unwrap_or(Err(Missing::OnItsWay))
     }
 
-    /// Waits until the object is on this node, or until the size of a large one is known, which can then be
-    /// read while it arrives; with a timeout. The fetch counts for the address `client`.
+    /// Waits until the object is on this node, or until the size of a large one is known, which can
+    /// then be read while it arrives; with a timeout. The fetch counts for the address `client`.
     ///
     /// # Errors
     /// The object is unavailable, or not readable yet.
@@ -242,8 +244,8 @@ impl Fetcher {
         outcome
     }
 
-    /// Asks nodes one after the other for the size, and then several at once for the missing pieces; a node
-    /// that fails is replaced by another one.
+    /// Asks nodes one after the other for the size, and then several at once for the missing
+    /// pieces; a node that fails is replaced by another one.
     async fn ask_all(
         &self,
         endpoint: &Endpoint,
@@ -329,8 +331,8 @@ impl Fetcher {
         tokio::try_join!(one_by_one(), one_by_one()).map(drop)
     }
 
-    /// Makes room for the requested pieces only: objects are evicted for received bytes, not for a claimed
-    /// size.
+    /// Makes room for the requested pieces only: objects are evicted for received bytes, not for a
+    /// claimed size.
     async fn make_room(
         &self,
         flight: &Flight,

@@ -1,8 +1,9 @@
 //! `cache` stores immutable objects under the hash of their content (docs/cache.md).
 //!
-//! [`objects`] stores them with iroh-blobs, [`policy`] decides which to evict, [`endpoint`] serves them to
-//! other nodes, [`fetch`] gets them from other nodes, [`names`] refer to them, [`http`] serves them to clients
-//! and accepts uploads with a [token](tokens), and [`verbs`] are the operators' interface.
+//! [`objects`] stores them with iroh-blobs, [`policy`] decides which to evict, [`endpoint`] serves
+//! them to other nodes, [`fetch`] gets them from other nodes, [`names`] refer to them, [`http`]
+//! serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
+//! operators' interface.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
@@ -77,7 +78,8 @@ pub struct CacheConfig {
     pub callers: Callers,
 }
 
-/// Serves until SIGTERM, and then closes its databases. `ready` is called once the socket accepts calls.
+/// Serves until SIGTERM, and then closes its databases. `ready` is called once the socket accepts
+/// calls.
 ///
 /// # Errors
 /// It cannot start, or its socket failed.

@@ -1,5 +1,5 @@
-//! Prometheus metrics (`docs/cache.md`). They contain no hash, name, node or address, so that the collector
-//! does not learn who has which object.
+//! Prometheus metrics (`docs/cache.md`). They contain no hash, name, node or address, so that the
+//! collector does not learn who has which object.
 
 use std::fmt::{self, Display};
 

@@ -1,5 +1,5 @@
-//! Mutable names: a node's key and a path refer to an object, by the latest record that the node's `cache` has
-//! signed.
+//! Mutable names: a node's key and a path refer to an object, by the latest record that the node's
+//! `cache` has signed.
 
 mod ask;
 mod kept;
@@ -31,8 +31,8 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The maximum number of cached resolutions.
 const MAX_FRESH: usize = 1024;
 
-/// The maximum number of concurrent resolutions at other nodes, and of those for HTTP clients. The rest is
-/// reserved for operators.
+/// The maximum number of concurrent resolutions at other nodes, and of those for HTTP clients. The
+/// rest is reserved for operators.
 const AT_ONCE: usize = 16;
 const AT_ONCE_FOR_CLIENTS: usize = 12;
 
@@ -87,8 +87,8 @@ pub struct NameCache {
 }
 
 impl NameCache {
-    /// Opens the names in `file`. This node publishes with the `certified` key, and asks `peers`, which may
-    /// include itself, through `endpoint`.
+    /// Opens the names in `file`. This node publishes with the `certified` key, and asks `peers`,
+    /// which may include itself, through `endpoint`.
     ///
     /// # Errors
     /// The file cannot be opened.

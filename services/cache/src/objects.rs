@@ -144,8 +144,8 @@ impl Objects {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder)?;
         let mut paths = Options::new(&folder);
-        // redb's page cache cannot be limited here (1 GiB by default), so its file must stay small: each object
-        // has a file of its own, however small it is.
+        // redb's page cache cannot be limited here (1 GiB by default), so its file must stay small:
+        // each object has a file of its own, however small it is.
         paths.inline = InlineOptions::NO_INLINE;
         let (sweeper, turns) = Sweeper::new();
         paths.gc = Some(turns);
@@ -179,8 +179,8 @@ impl Objects {
         Ok(objects)
     }
 
-    /// Closes store and policy cleanly, so that the next start need not scan them. The store is unusable
-    /// afterwards.
+    /// Closes store and policy cleanly, so that the next start need not scan them. The store is
+    /// unusable afterwards.
     pub async fn close(&self) {
         if let Err(error) = self.store.shutdown().await {
             say!("the store is not closed, and the next start goes through all of it: {error}");
@@ -198,8 +198,8 @@ impl Objects {
         &self.policy
     }
 
-    /// Sets the quota in bytes; by default three quarters of the file system. Loose objects above it are
-    /// evicted.
+    /// Sets the quota in bytes; by default three quarters of the file system. Loose objects above
+    /// it are evicted.
     ///
     /// # Errors
     /// Writing fails.

@@ -58,8 +58,8 @@ pub fn of(map: &Map) -> Vec<PeerNode> {
     members.collect()
 }
 
-/// The order in which nodes are asked for the object whose hash begins with `first`: rotated per object, to
-/// spread the load.
+/// The order in which nodes are asked for the object whose hash begins with `first`: rotated per
+/// object, to spread the load.
 pub fn turn(mut peers: Vec<PeerNode>, first: u8) -> Vec<PeerNode> {
     if !peers.is_empty() {
         let at = usize::from(first) % peers.len();

@@ -1,5 +1,5 @@
-//! The eviction policy: which objects are pinned, which are evicted next, and which were removed by an
-//! operator. It is stored in redb before it is acted on; the store follows.
+//! The eviction policy: which objects are pinned, which are evicted next, and which were removed by
+//! an operator. It is stored in redb before it is acted on; the store follows.
 
 mod given;
 mod queues;
@@ -33,7 +33,8 @@ const MAX_PUBLIC: usize = 4096;
 /// The disk overhead of an object in bytes: rows, and the rounding of file sizes.
 const ENTRY: u64 = 4096;
 
-/// The accounted size of an object of `size` bytes: with its hash tree (64 bytes per 16 KiB) and its rows.
+/// The accounted size of an object of `size` bytes: with its hash tree (64 bytes per 16 KiB) and
+/// its rows.
 pub fn cost(size: u64) -> u64 {
     size.saturating_add(size / 256).saturating_add(ENTRY)
 }
@@ -45,8 +46,8 @@ pub enum ObjectKind {
     Pinned,
     /// It is evicted when room is needed.
     Loose,
-    /// Like [`Loose`](Self::Loose), but uploaded by a client: it cannot restore an object that an operator has
-    /// removed.
+    /// Like [`Loose`](Self::Loose), but uploaded by a client: it cannot restore an object that an
+    /// operator has removed.
     Put,
 }
 
@@ -183,10 +184,11 @@ impl CachePolicy {
         self.state().public.contains(hash)
     }
 
-    /// From now on web pages of others may read it, or may not. Whether it is here; if not, they may not, either.
+    /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this
+    /// node; an object that is not is never public.
     ///
     /// # Errors
-    /// So many are public already, or the disk does not take it.
+    /// The maximum number of public objects is reached, or writing fails.
     pub fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, ObjectError> {
         let is_here = self.size(&hash).is_some();
         let mut state = self.state();
@@ -217,17 +219,19 @@ impl CachePolicy {
         leaves.map(|(hash, _)| *hash).collect()
     }
 
-    /// All that is to be here.
+    /// All objects, without those that are being evicted.
     pub fn all(&self) -> Vec<Hash> {
         let state = self.state();
         let here = state.objects.iter().filter(|(_, row)| row.stand != Stand::Leaving);
         here.map(|(hash, _)| *hash).collect()
     }
 
-    /// It is here now. What is pinned stays so; what was removed by hand is not any more, if an operator wants it.
+    /// Records that an object is on this node. A pinned object stays pinned; the removal of an
+    /// object is forgotten, unless a client has uploaded it.
     ///
     /// # Errors
-    /// It was removed by hand and is [put](ObjectKind::Put), or the disk does not take it.
+    /// An operator has removed the object and a client has [uploaded](ObjectKind::Put) it, or
+    /// writing fails.
     pub fn keep(&self, hash: Hash, size: u64, kind: ObjectKind) -> Result<(), ObjectError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).map(|row| row.stand);
@@ -266,10 +270,10 @@ impl CachePolicy {
         Ok(())
     }
 
-    /// Lets it go when it is its turn. Whether it is here.
+    /// Makes an object evictable. Returns whether it is on this node.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     pub fn unpin(&self, hash: Hash) -> Result<bool, ObjectError> {
         let mut state = self.state();
         let Some(ObjectRow { size, stand }) = state.objects.get(&hash).copied() else {
@@ -288,10 +292,11 @@ impl CachePolicy {
         Ok(true)
     }
 
-    /// It leaves, and that it was removed by hand is known; it is public no more. Whether it was here.
+    /// Marks an object as leaving and as private, and remembers the removal. Returns whether it was
+    /// on this node.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     pub fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).copied();
@@ -320,10 +325,10 @@ impl CachePolicy {
         Ok(true)
     }
 
-    /// The store has let go of `these`.
+    /// Records that the store has deleted `these`.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     pub fn gone(&self, these: &[Hash]) -> Result<(), ObjectError> {
         let mut state = self.state();
         let is_leaving =
@@ -339,10 +344,10 @@ impl CachePolicy {
         Ok(())
     }
 
-    /// Nothing is known of `hash` any more, whatever was said.
+    /// Forgets the row of `hash`, whatever its state.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     pub fn forget(&self, hash: Hash) -> Result<(), ObjectError> {
         let mut state = self.state();
         self.rows.change(&[RowChange::Forget(hash)]).map_err(broken)?;
@@ -356,10 +361,10 @@ impl CachePolicy {
         Ok(())
     }
 
-    /// Chooses who leaves so that `lacks` bytes are free.
+    /// Selects the objects to evict so that `lacks` bytes become free.
     ///
     /// # Errors
-    /// The disk does not take it; then nothing leaves.
+    /// Writing fails; nothing is evicted then.
     pub fn choose(&self, lacks: u64) -> Result<Vec<Hash>, ObjectError> {
         let mut state = self.state();
         let chosen = state.queues.choose(lacks);
@@ -390,16 +395,16 @@ impl CachePolicy {
         Ok(chosen.gone)
     }
 
-    /// Notes that `bytes` of an object were given to the one of this key.
+    /// Records that `bytes` of an object were sent to the node with the key `to`.
     pub fn give(&self, to: [u8; 32], hash: Hash, bytes: u64) {
         self.given.add(bytes);
         self.state().given.add(to, hash, bytes);
     }
 
-    /// Keeps what was noted of what was given.
+    /// Writes the recorded transfers to disk.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     pub fn keep_given(&self) -> Result<(), ObjectError> {
         let mut state = self.state();
         let changes = state.given.changes();
@@ -411,7 +416,8 @@ impl CachePolicy {
         Ok(())
     }
 
-    /// Bytes that were given to the one of this key, and of how many objects that is known.
+    /// The bytes that were sent to the node with the key `to`, and the number of objects with a
+    /// record.
     pub fn given_to(&self, to: &[u8; 32]) -> (u64, usize) {
         self.state().given.to(to)
     }

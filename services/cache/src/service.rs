@@ -1,4 +1,4 @@
-//! The service: where its facts come from, and what becomes of its end.
+//! The service's start: it reads its environment and its settings.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +14,7 @@ use crate::limits::CacheLimits;
 use crate::peers::PORT;
 use crate::{CacheConfig, run, settings};
 
-/// Serves until PID 1 ends it.
+/// Serves until PID 1 stops the process.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }

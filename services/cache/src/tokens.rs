@@ -1,4 +1,4 @@
-//! Who may put objects here over HTTP: whoever has a token that this node has made.
+//! Tokens, which authorize uploads over HTTP. They are valid at the node that has made them only.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,16 +14,16 @@ use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 /// The file of the key, in the service's data folder.
 const FILE: &str = "token-key";
 
-/// Its length in bytes.
+/// The length of the key in bytes.
 const KEY: usize = 32;
 
 /// The version of a token, its first byte.
 const VERSION: u8 = 1;
 
-/// What a tag is about: the same key is used for nothing else.
+/// The domain of the MAC, which separates this use of the key from any other.
 const ABOUT: &[u8] = b"octet token 1\0";
 
-/// Why a token is good for nothing.
+/// Why a token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidToken {
     /// This node has not made it, or has revoked it.
@@ -33,11 +33,11 @@ pub enum InvalidToken {
     Expired,
 }
 
-/// Makes tokens, and knows them again.
+/// Makes and checks tokens.
 ///
-/// A token is, as base64 for URLs without padding (numbers are big-endian): version (1 byte, 1), how many bytes an
-/// object may have (8), when it expires in seconds since 1970 (8), and HMAC-SHA256 (32) over `octet token 1`, a NUL, and
-/// all before it.
+/// A token is encoded as base64 for URLs without padding (numbers are big-endian): version (1 byte,
+/// 1), the maximum size of an object in bytes (8), its expiry in seconds since 1970 (8), and
+/// HMAC-SHA256 (32) over `octet token 1`, a NUL, and all preceding bytes.
 #[derive(Debug)]
 pub struct Tokens {
     folder: PathBuf,
@@ -45,10 +45,10 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Those that are made with the key in `folder`; it is made if it is not there, or damaged.
+    /// Loads the key from `folder`; creates it if it is missing or damaged.
     ///
     /// # Errors
-    /// The disk does not give or take it.
+    /// Reading or writing fails.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         let kept = durable::read(&folder.join(FILE), KEY as u64)?.filter(|it| it.len() == KEY);
         let tokens = Self { folder, key: Key::new(HMAC_SHA256, &kept.unwrap_or_default()).into() };
@@ -58,10 +58,10 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// From now on no token that was made before holds.
+    /// Replaces the key: all earlier tokens become invalid.
     ///
     /// # Errors
-    /// The disk does not take it; then all hold as they did.
+    /// Writing fails; all tokens stay valid then.
     pub fn revoke(&self) -> io::Result<()> {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         let next: [u8; KEY] = random().map_err(io::Error::other)?;
@@ -70,7 +70,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// A token for objects of at most so many bytes, until so many seconds since 1970.
+    /// A token for objects of at most `bytes` bytes, valid until `expires`, in seconds since 1970.
     pub fn make(&self, bytes: u64, expires: u64) -> String {
         let head = [&[VERSION][..], &bytes.to_be_bytes(), &expires.to_be_bytes()].concat();
         let key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,13 +78,14 @@ impl Tokens {
         URL_SAFE_NO_PAD.encode([&head, tag.as_ref()].concat())
     }
 
-    /// How many bytes an object may have that is put with `token`, at the time `now` in seconds since 1970.
+    /// The maximum size of an object that is uploaded with `token`, at the time `now` in seconds
+    /// since 1970.
     pub fn check(&self, token: &str, now: u64) -> Result<u64, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken::Unknown)?;
         let mut fields = Fields(&bytes);
         let (head, tag) = (fields.take(17).ok_or(InvalidToken::Unknown)?, fields.0);
         let key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        // It takes as long for every tag.
+        // The comparison takes constant time.
         verify(&key, &[ABOUT, head].concat(), tag).map_err(|_| InvalidToken::Unknown)?;
         let mut fields = Fields(head);
         let (version, bytes, expires) = (fields.u8(), fields.u64(), fields.u64());
@@ -121,7 +122,7 @@ mod tests {
         for length in 0..token.len() {
             assert_eq!(tokens.check(&token[..length], 0), Err(InvalidToken::Unknown));
         }
-        // Also after a restart; another node has another key.
+        // They stay valid after a restart; another node has another key.
         let other = TempDir::new().unwrap();
         assert_eq!(open().check(&token, 0), Ok(1000));
         let other = Tokens::open(other.path().to_owned()).unwrap();

@@ -1,4 +1,4 @@
-//! What this unit can be asked.
+//! The verbs of this unit.
 
 mod named;
 mod token;
@@ -30,27 +30,28 @@ use crate::objects::{ListedObject, ObjectError};
 use crate::policy::ObjectKind;
 use crate::settings;
 
-/// How many clients there may be, how many of them are kept for operators, and how many one user may be.
+/// The maximum number of connections, those reserved for operators, and the maximum per user.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
 
-/// How many lines `ls` gives at once.
+/// The maximum number of lines per answer of `ls`.
 const LINES: u64 = 500;
 
-/// How many parts of a file wait for the disk.
+/// The number of parts of a file that are queued for the disk.
 const UNWRITTEN: usize = 4;
 
-/// How many parts of a file are asked for before the first of them is there, besides that one.
+/// The number of parts that are requested ahead, in addition to the next one.
 const AHEAD: usize = MAX_WANTS - 1;
 
-/// The same of all files together: the gate holds what does not go to the disk yet, and has memory for two such.
+/// The maximum of such parts of all files together: the gate buffers what is not written to disk
+/// yet, and its memory is sufficient for two such files.
 pub const AHEAD_OF_ALL: usize = 2 * AHEAD;
 
 pub fn verbs() -> Verbs<CacheVerbs> {
     use Permission::{Operate, Read};
 
     let object = || text("hash", "The object's hash: 64 hexadecimal digits").parse(hash);
-    let bytes = |verb: Verb, fields: &[&str]| verb.shown(ColumnKind::Bytes, fields);
-    let expires = |verb: Verb| verb.shown(ColumnKind::Date, &["expires"]);
+    let bytes = |verb: Verb, fields: &[&str]| verb.columns(ColumnKind::Bytes, fields);
+    let expires = |verb: Verb| verb.columns(ColumnKind::Date, &["expires"]);
     Verbs::default()
         .with(
             bytes(Verb::new("add", Operate, "Stores a file as an object and prints its hash"), &["size"]),
@@ -177,17 +178,17 @@ pub fn verbs() -> Verbs<CacheVerbs> {
 
 pub struct CacheVerbs {
     pub gateway: Gateway,
-    /// By what other nodes are served.
+    /// The endpoint that serves other nodes.
     pub endpoint: watch::Receiver<Option<Endpoint>>,
-    /// Where what waits for the disk and for others is done.
+    /// The runtime of the disk and network operations.
     pub runtime: Handle,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// Parts of files that may still be asked for ahead.
+    /// Permits for parts that are requested ahead.
     pub ahead: Semaphore,
 }
 
-/// Serves the `callers` that connect to `listener`, for good.
+/// Serves the `callers` that connect to `listener`, forever.
 pub fn keep(
     listener: &UnixListener,
     callers: &Callers,
@@ -204,7 +205,7 @@ impl CacheVerbs {
         })
     }
 
-    /// Has the settings in force count. Without a disk there is nothing that they could be about.
+    /// Applies the settings in force. Without a disk they have no effect.
     fn apply(&self) -> Result<(), Failure> {
         let quota = settings::quota(&self.sockets, Which::InForce)?;
         let Some(here) = &self.gateway.here else { return Ok(()) };
@@ -218,7 +219,7 @@ impl CacheVerbs {
         Ok(found.into_iter().map(|it| show_with_marks(here, it)).collect())
     }
 
-    /// Takes a file of `size` bytes, if that is known.
+    /// Receives a file of `size` bytes, if the size is known.
     fn add(
         &self,
         call: &mut Call<'_>,
@@ -230,9 +231,9 @@ impl CacheVerbs {
         let objects = Arc::clone(&here.objects);
         let came = poll_fn(move |context| came.poll_recv(context));
         let adding = self.runtime.spawn(async move { objects.add(size, came, kind).await });
-        // Whoever finds no room for more goes on with one part for each round trip.
+        // Without a permit, one part is requested per round trip.
         let more: Vec<_> = iter::from_fn(|| self.ahead.try_acquire().ok()).take(AHEAD).collect();
-        // The store takes no more where nothing is received: why is what it answers.
+        // If the store has closed the channel, its answer has the reason.
         let into_store = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
         let read = call.peer.read_parts(call.id, size, 1 + more.len(), into_store);
         if let Err(failure) = read {
@@ -294,7 +295,7 @@ fn not_here() -> Failure {
     Failure::new(FailureCode::NotFound, "it is not on this node", help)
 }
 
-/// A line of `ls`, with whether it stays, and whether web pages of others may read it.
+/// A row of `ls`, with the pinned and the public mark.
 fn show_with_marks(here: &Here, listed: ListedObject) -> Value {
     let mut line = show(listed);
     if let Value::Object(line) = &mut line {

@@ -33,8 +33,8 @@ impl TimeBounds {
         self.build.max(self.of_map().unwrap_or_default())
     }
 
-    /// The time of certification of the coordinator's keys in the membership map, if the coordinator is another
-    /// node: maps have no timestamp.
+    /// The time of certification of the coordinator's keys in the membership map, if the
+    /// coordinator is another node: maps have no timestamp.
     fn of_map(&self) -> Option<Time> {
         let mut client = Client::connect(&self.sockets.join("cluster.sock")).ok()?;
         client.stream().set_read_timeout(Some(TIMEOUT)).ok()?;

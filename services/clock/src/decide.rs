@@ -5,7 +5,8 @@ use std::time::Duration;
 /// A time since 1970 (UTC).
 pub type Time = Duration;
 
-/// A system clock further ahead than this of all other sources is implausible: no box is off for that long.
+/// A system clock further ahead than this of all other sources is implausible: no box is off for
+/// that long.
 const FAR: Duration = Duration::from_secs(10 * 31_557_600);
 
 /// A clock that an owner has set back once is not trusted if it is further ahead than this.
@@ -26,14 +27,14 @@ pub struct TimeDecision {
     /// The chosen time.
     pub time: Time,
     pub source: TimeSource,
-    /// Whether the system clock is more than ten years ahead of all other sources. This is only logged: an
-    /// operator must judge it, and setting the clock back could revive what has expired.
+    /// Whether the system clock is more than ten years ahead of all other sources. This is only
+    /// logged: an operator must judge it, and setting the clock back could revive what has expired.
     pub far_ahead: bool,
 }
 
-/// The latest of the three times; among equal ones, the one that needs the least change. If the system clock is
-/// `doubted` (an owner has set it back once, and the hardware clock may still be wrong), it does not count if
-/// it is far ahead of the others.
+/// The latest of the three times; among equal ones, the one that needs the least change. If the
+/// system clock is `doubted` (an owner has set it back once, and the hardware clock may still be
+/// wrong), it does not count if it is far ahead of the others.
 pub fn decide(system: Time, build: Time, kept: Option<Time>, doubted: bool) -> TimeDecision {
     let kept = kept.unwrap_or_default();
     let known = build.max(kept);
@@ -91,8 +92,8 @@ mod tests {
     }
 
     proptest! {
-        /// The result is never before any of the three or after all, the clock is not set without need, and the
-        /// decision is idempotent.
+        /// The result is never before any of the three or after all, the clock is not set without
+        /// need, and the decision is idempotent.
         #[test]
         fn never_back(system: u32, build: u32, kept: Option<u32>) {
             let time = |seconds: u32| Duration::from_secs(seconds.into());

@@ -1,7 +1,7 @@
 //! Decides how to correct the clock by offsets from time servers. Pure: it reads no clock.
 //!
-//! The clock never goes back: if it is ahead, it is slowed down. Steps forward are bounded, because a time
-//! server may lie, and a clock that was set too far ahead stays there.
+//! The clock never goes back: if it is ahead, it is slowed down. Steps forward are bounded, because
+//! a time server may lie, and a clock that was set too far ahead stays there.
 
 use std::time::Duration;
 
@@ -65,8 +65,8 @@ impl Discipline {
             Off::Behind(by) => {
                 self.steps.retain(|(at, _)| *at + DAY > uptime);
                 let all: Duration = self.steps.iter().map(|(_, by)| *by).sum();
-                // The long step is kept for later: the first server may itself follow a node that had no
-                // correct time yet.
+                // The long step is kept for later: the first server may itself follow a node that
+                // had no correct time yet.
                 if by <= STEP && all + by <= IN_A_DAY {
                     self.steps.push((uptime, by));
                     return Adjustment::Step(by);
@@ -132,8 +132,8 @@ mod tests {
     }
 
     proptest! {
-        /// With any offsets for a month, the clock never goes back, and gains at most a year, and ten minutes
-        /// per started day, on an uncorrected clock.
+        /// With any offsets for a month, the clock never goes back, and gains at most a year, and
+        /// ten minutes per started day, on an uncorrected clock.
         #[test]
         fn bounded(words in prop::collection::vec((any::<bool>(), 0u64..100_000_000, 0u64..40_000), 1..200)) {
             let mut discipline = Discipline::new(false);

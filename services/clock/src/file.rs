@@ -28,21 +28,22 @@ pub fn is_doubted(folder: &Path) -> bool {
     folder.join(DOUBTED).exists()
 }
 
-/// An owner sets the clock back: from now on `record` counts, and the machine's own clock is not believed. After a cut
-/// in between it is not believed where it is ahead of what is kept, which is what was kept before.
+/// Records that an owner sets the clock back: `record` replaces the stored one, and the hardware
+/// clock is no longer trusted. After a power cut in between, the hardware clock is not trusted if
+/// it is ahead of the stored time, which is still the earlier record.
 ///
 /// # Errors
-/// The disk does not take it.
+/// Writing fails.
 pub fn set_back(folder: &Path, record: ClockRecord) -> io::Result<()> {
     durable::replace(&folder.join(DOUBTED), b"1\n")?;
     write(folder, record, |_| Ok(()))
 }
 
-/// Puts `record` into `folder`. What returns has survived a cut. `before` is called before each
-/// step, and can forbid it.
+/// Writes `record` to `folder`; it is on disk when this returns. `before` is called before each
+/// step, and can abort it.
 ///
 /// # Errors
-/// The disk does not take it; the old file is there, or the new one.
+/// Writing fails; the folder has the old file or the new one then.
 pub fn write(
     folder: &Path,
     record: ClockRecord,

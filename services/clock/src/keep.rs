@@ -1,7 +1,7 @@
-//! What is to be written, and when. No clock and no disk in here.
+//! Decides when to write which reservation. Pure: it has no clock and no disk.
 //!
-//! The clock may be set by others at any time. It then tells only where it is now, not what it has
-//! shown before; but as it runs as the uptime does, that follows from how far apart the two were.
+//! Other programs may set the clock at any time. The clock then no longer tells which times it has
+//! shown; that follows from the uptime, because both advance at the same rate.
 
 use std::time::Duration;
 
@@ -10,47 +10,49 @@ use crate::decide::Time;
 /// How far ahead of the clock a reservation is.
 pub const AHEAD: Duration = Duration::from_secs(120);
 
-/// It is renewed when no more than this is left of it. Writing may take that long.
+/// A reservation is renewed when this much of it is left. Writing may take that long.
 const EARLY: Duration = Duration::from_secs(60);
 
-/// The pause before a disk that failed is tried again.
+/// The pause before a failed write is retried.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BothClocks {
     pub wall: Time,
-    /// How long the kernel has been running.
+    /// The time since the kernel started.
     pub uptime: Duration,
 }
 
-/// What the disk has, and what it must get.
+/// The state of the reservations.
 #[derive(Debug, Clone)]
 pub struct Keeping {
     /// The latest time that the clock has shown.
     shown: Time,
-    /// The clocks, when they were last looked at.
+    /// The clocks at the last call of [`see`](Self::see).
     last: BothClocks,
     kept: Option<Time>,
-    /// What was kept by the clock before this one in the same boot: it may have shown that much.
+    /// The reservation of an earlier process in the same boot: the clock may have shown any time up
+    /// to it.
     floor: Time,
-    /// The disk is being asked to keep something.
+    /// Whether a write is in progress.
     asked: bool,
-    /// The disk failed; it is not asked again before this uptime.
+    /// After a failed write: the uptime of the next attempt.
     retry: Option<Duration>,
 }
 
 impl Keeping {
-    /// Begins at `now`. `kept` is on disk, and if `same_boot`, it was put there in this boot.
+    /// Starts at `now`. `kept` is the stored reservation; `same_boot` is true if it was written in
+    /// this boot.
     pub fn new(now: BothClocks, kept: Option<Time>, same_boot: bool) -> Self {
         let floor = kept.filter(|_| same_boot).unwrap_or_default();
         Self { shown: now.wall, last: now, kept, floor, asked: false, retry: None }
     }
 
-    /// The clocks are at `now`.
+    /// Updates the state with the clocks at `now`.
     pub fn see(&mut self, now: BothClocks) {
         let passed = now.uptime.saturating_sub(self.last.uptime);
-        // Up to now it may have run on as it was, and have been set just before.
+        // The clock may have run undisturbed until just before `now`, and then have been set.
         self.shown = self.shown.max(self.last.wall + passed).max(now.wall);
         self.last = now;
     }
@@ -60,7 +62,7 @@ impl Keeping {
         self.shown.max(self.floor)
     }
 
-    /// What is to be kept now, if anything; it counts as asked for.
+    /// The reservation to write now, if any. The caller has to write it.
     pub fn ask(&mut self) -> Option<Time> {
         let enough = self.kept.is_some_and(|kept| kept > self.shown + EARLY);
         let later = self.retry.is_some_and(|retry| self.last.uptime < retry);
@@ -71,23 +73,22 @@ impl Keeping {
         Some(self.floor.max(self.shown + AHEAD))
     }
 
-    /// Whether the disk has been asked and has not answered.
     pub fn is_asked(&self) -> bool {
         self.asked
     }
 
-    /// The disk has taken `until`.
+    /// Records that the reservation `until` was written.
     pub fn taken(&mut self, until: Time) {
         (self.asked, self.retry, self.kept) = (false, None, Some(until));
     }
 
-    /// The disk has not taken what it was asked for.
+    /// Records that a write has failed.
     pub fn failed(&mut self) {
         (self.asked, self.retry) = (false, Some(self.last.uptime + RETRY));
     }
 
-    /// The time on the clock at which there is something to do; `None` if the disk has to answer
-    /// before. A clock that is set is to be looked at at once.
+    /// The wall time at which to call again; `None` while a write is in progress. After the clock
+    /// was set, the caller has to call at once.
     pub fn due(&self) -> Option<Time> {
         if self.asked {
             return None;
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!((keeping.ask(), keeping.exact()), (Some(seconds(1240)), seconds(1120)));
     }
 
-    /// The clock is put back: what it has shown still counts.
+    /// If the clock is set back, the times that it has shown still count.
     #[test]
     fn set_back() {
         let mut keeping = Keeping::new(at(1000, 5), None, false);
@@ -137,7 +138,8 @@ mod tests {
         assert_eq!(keeping.due(), Some(seconds(1060)));
     }
 
-    /// The clock before this one may have shown anything up to what it kept, but did not by itself.
+    /// The clock may have shown any time up to the reservation of the earlier process, but this
+    /// process has not seen it.
     #[test]
     fn started_again_in_the_same_boot() {
         let mut keeping = Keeping::new(at(1000, 5), Some(seconds(1090)), true);
@@ -147,8 +149,9 @@ mod tests {
     }
 
     proptest! {
-        /// However the clock is set and whenever the disk fails: what is asked of the disk is later
-        /// than all that was shown, and while nothing is due and the disk works, so is what it has.
+        /// However the clock is set and whenever writing fails, each requested reservation is later
+        /// than all shown times. The stored reservation is, too, as long as nothing is due and
+        /// writing works.
         #[test]
         fn always_ahead(steps in prop::collection::vec((0u8..4, 0u64..500, any::<bool>()), 1..60)) {
             let (mut now, mut shown) = (at(10_000, 0), seconds(10_000));
@@ -161,7 +164,8 @@ mod tests {
                     _ => if let Some(due) = keeping.due() {
                         let passed = due.saturating_sub(now.wall).min(seconds(amount));
                         now = BothClocks { wall: now.wall + passed, uptime: now.uptime + passed };
-                        // Nothing was set, and the disk had worked: so far was known before.
+                        // The clock was not set and writing worked, so the reservation covers this
+                        // time.
                         shown = shown.max(now.wall);
                         prop_assert!(kept.is_none_or(|kept| kept > shown));
                     },

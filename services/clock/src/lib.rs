@@ -1,17 +1,17 @@
-//! clock sees to it that the time is never before the build of the image, and never before a time
-//! that the box has shown already, in this boot or in one before.
+//! clock ensures that the time is never before the build of the image, and never before a time that
+//! the box has shown already, in this boot or an earlier one.
 //!
-//! Boards have no clock that runs while they are off. What is kept is a *reservation*: a time that
-//! is later than any the clock has shown, written ahead and renewed before it is reached. So a cut
-//! at any moment leaves a time on disk to start from that is not in the past.
+//! Boards have no clock that runs while they are off. The stored time is a *reservation*: a time
+//! that is later than any time shown so far, written in advance and renewed before it is reached.
+//! Therefore a power cut at any moment leaves a start time on disk that is not in the past.
 //!
-//! While it runs, others may say that it is off (the unit `lan`, which asks them):
-//! [`discipline`](discipline::Discipline) holds that within bounds.
+//! While it runs, other units may report offsets of the clock (the unit `lan`, which queries time
+//! servers): [`discipline`](discipline::Discipline) bounds the corrections.
 //!
-//! [`decide`](decide::decide) says what time it is at the start, [`keep`] what is to be written and
-//! when, and the [loop](mod@run) carries it out on a [`Machine`](run::Machine).
+//! [`decide`](decide::decide) chooses the initial time, [`keep`] decides when to write which
+//! reservation, and the [loop](mod@run) carries it out on a [`ClockMachine`](run::ClockMachine).
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod bounds;

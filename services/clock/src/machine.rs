@@ -1,4 +1,4 @@
-//! The machine as it is: the kernel's clocks, one timer, a signal, a disk.
+//! The real machine: the kernel's clocks, a timer, a signal, and a disk.
 
 use octet_node::say;
 use std::io;
@@ -23,7 +23,7 @@ use crate::keep::BothClocks;
 use crate::record::ClockRecord;
 use crate::run::{ClockEvent, ClockMachine, SetBack, Until};
 
-/// A moment that no clock shows: in the year 2200.
+/// A time that no clock reaches: in the year 2200.
 const NEVER: Time = Duration::from_secs(7_258_118_400);
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct SystemClock {
     asked: Receiver<SetBack>,
 }
 
-/// How it is said that the clock is to be set back.
+/// Passes requests to set the clock back to the loop.
 #[derive(Debug)]
 pub struct Asking {
     asked: Sender<SetBack>,
@@ -43,7 +43,7 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// Has the clock be set back to `to`, and waits for it.
+    /// Requests to set the clock back to `to`, and waits for the result.
     pub fn set_back(&self, to: Time) -> Result<(), String> {
         let ended = "the clock is not kept any more";
         let (done, outcome) = channel();
@@ -54,15 +54,15 @@ impl Asking {
 }
 
 fn ring(wake: &OwnedFd) {
-    // It fails only when it has been rung too often to count: then it rings.
+    // It fails only if the counter would overflow; the loop is woken then, too.
     let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
 }
 
 impl SystemClock {
-    /// With the file in `folder`, if there is one; and how others ask.
+    /// Creates the machine with the file in `folder`, if given, and the handle for requests.
     ///
     /// # Errors
-    /// There are no descriptors or threads to be had.
+    /// No descriptor or thread can be created.
     pub fn new(folder: Option<PathBuf>) -> io::Result<(Self, Asking)> {
         let (signal, sender) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
@@ -77,10 +77,10 @@ impl SystemClock {
         Ok((Self { timer, signal, wake, disk, asked }, asking))
     }
 
-    /// Arms the timer for the moment at which the clock shows `time`, or is set by somebody.
+    /// Arms the timer: it fires when the clock reaches `time`, or is set.
     fn arm(&self, time: Time) -> Result<(), Errno> {
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-        // A moment of zero would disarm it.
+        // A time of zero would disarm the timer.
         let at = Itimerspec {
             it_interval: timespec(Time::ZERO),
             it_value: timespec(time.max(Duration::from_nanos(1))),
@@ -91,7 +91,7 @@ impl SystemClock {
     fn disarm(&self) {
         let never = timespec(Time::ZERO);
         let never = Itimerspec { it_interval: never, it_value: never };
-        // Nothing waits for it now.
+        // No event is missed: the timer is not in use now.
         let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &never);
     }
 }
@@ -114,8 +114,9 @@ impl ClockMachine for SystemClock {
         };
         let timeout = match (until, shown.map(|time| self.arm(time))) {
             (Until::Passed(time), _) => Some(timespec(time)),
-            (_, Some(Err(Errno::CANCELED))) => return ClockEvent::Due, // the clock has just been set
-            // Without a timer it is waited for, though not for somebody who sets the clock.
+            (_, Some(Err(Errno::CANCELED))) => return ClockEvent::Due, // the clock was set
+            // Without a timer, the loop sleeps for the time left, and does not notice if the clock
+            // is set.
             (Until::Shown(time), Some(Err(_))) => {
                 Some(timespec(time.saturating_sub(self.now().wall)))
             }
@@ -145,7 +146,8 @@ impl ClockMachine for SystemClock {
                 let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
             }
             if timer {
-                // Reading it tells how often it has expired, or that the clock was set.
+                // The value is the number of expirations, or an error if the clock was set; neither
+                // is needed.
                 let _ = rustix::io::read(&self.timer, &mut [0; 8]);
             }
             if timer || count == Ok(0) {
@@ -194,7 +196,7 @@ mod tests {
     use octet_node::durable::StoredFile;
     use tempfile::TempDir;
 
-    /// All but setting the clock, which is this machine's.
+    /// Everything but setting the clock, which would affect this machine.
     #[test]
     fn waits_for_what_comes_first() {
         let folder = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! clock, as a program of its own.
+//! The program of the service `clock`.
 
 use std::process::ExitCode;
 

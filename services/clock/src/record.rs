@@ -1,8 +1,8 @@
-//! What is kept, as one line: `1800000120.000000 BOOT CRC`.
+//! The stored record: one line, `1800000120.000000 BOOT CRC`.
 //!
-//! The time in seconds and microseconds, the boot that wrote it
-//! (`/proc/sys/kernel/random/boot_id` without its dashes), and the CRC-32 (hexadecimal) of the line
-//! up to there.
+//! It has the time in seconds and microseconds, the boot that wrote it
+//! (`/proc/sys/kernel/random/boot_id` without dashes), and the CRC-32 (hexadecimal) of the
+//! preceding part of the line.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use octet_node::boot::BootId;
 
 use crate::decide::Time;
 
-/// The kernel takes no later time (`TIME_SETTOD_SEC_MAX`: in the year 2232), in seconds.
+/// The kernel accepts no later time (`TIME_SETTOD_SEC_MAX`: in the year 2232), in seconds.
 const LATEST: u64 = 8_277_292_036;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockRecord {
-    /// The clock has shown nothing later.
+    /// The reservation: the clock has shown no later time.
     pub until: Time,
-    /// The boot in which that was said.
+    /// The boot that wrote the record.
     pub boot: BootId,
 }
 
 impl ClockRecord {
-    /// The line that says it. Parts of a microsecond are rounded up.
+    /// Encodes the record. Fractions of a microsecond are rounded up.
     pub fn to_line(self) -> String {
         let micros = self.until.as_nanos().div_ceil(1000);
         let line = format!("{}.{:06} {:032x} ", micros / 1_000_000, micros % 1_000_000, self.boot);
         format!("{line}{:08x}\n", crc32fast::hash(line.as_bytes()))
     }
 
-    /// What `line` says; `None` if it is damaged.
+    /// Parses `line`; `None` if it is damaged.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
         let (time, rest) = line.split_once(' ')?;
@@ -39,7 +39,7 @@ impl ClockRecord {
         let micros = Duration::from_micros(micros.parse().ok()?);
         let boot = BootId::from_str_radix(boot, 16).ok()?;
         let record = Self { until: Duration::from_secs(seconds).checked_add(micros)?, boot };
-        // There is one way to write it; the checksum is in it.
+        // The encoding is canonical; comparing it checks the checksum as well.
         (record.to_line() == line).then_some(record)
     }
 }
@@ -71,7 +71,7 @@ mod tests {
             }
         }
 
-        /// A byte that went bad, or an end that is not there, is seen.
+        /// A changed byte or a missing end is detected.
         #[test]
         fn damage_is_seen(seconds in 0..LATEST, boot: u128, at in any::<prop::sample::Index>(), byte: u8) {
             let line = ClockRecord { until: Duration::from_secs(seconds), boot }.to_line().into_bytes();

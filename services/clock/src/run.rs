@@ -1,5 +1,5 @@
-//! The loop: from the build, then from what was kept, then ready; from then on it sleeps until a
-//! reservation is to be renewed.
+//! The loop: sets the clock from the build time, then from the stored time, and reports readiness;
+//! then it sleeps until the reservation has to be renewed.
 
 use std::io;
 use std::sync::mpsc::Sender;
@@ -11,76 +11,77 @@ use crate::record::ClockRecord;
 use octet_node::boot::BootId;
 use octet_node::durable::StoredFile;
 
-/// How long the disk may take to say what was kept before the boot goes on without it.
+/// The timeout to read the stored time; after it the boot continues without the stored time.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the disk may take for the last time that is kept.
+/// The timeout of the last write.
 const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub enum ClockEvent {
-    /// What was waited for is over; or the clock was set, and is to be looked at.
+    /// The wait is over, or the clock was set.
     Due,
-    /// The disk says what was kept, and whether an owner has set the clock back once.
+    /// The result of reading the file, and whether an owner has set the clock back once.
     Read(io::Result<StoredFile<ClockRecord>>, bool),
     /// An owner sets the clock back.
     SetBack(SetBack),
-    /// The disk has kept this, or not.
+    /// The result of writing this reservation.
     Written(Time, io::Result<()>),
-    /// This process is to end.
+    /// The process has to stop.
     Stop,
 }
 
-/// An owner says that the clock is ahead.
+/// A request of an owner to set the clock back.
 #[derive(Debug)]
 pub struct SetBack {
-    /// The time that it is.
+    /// The current time, as the owner states it.
     pub to: Time,
-    /// Whoever waits for what becomes of it.
+    /// Receives the result.
     pub done: Sender<Result<(), String>>,
 }
 
-/// How long to wait for something to happen.
+/// How long to wait for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     Passed(Duration),
-    /// Until the clock shows this, or somebody sets it.
+    /// Until the clock shows this time, or is set.
     Shown(Time),
-    /// Until somebody sets the clock.
+    /// Until the clock is set.
     Set,
 }
 
-/// The machine that this runs on.
+/// The interface to the machine.
 pub trait ClockMachine {
     fn now(&self) -> BothClocks;
 
     /// Sets the clock.
     ///
     /// # Errors
-    /// The kernel does not let it.
+    /// The kernel refuses.
     fn set(&mut self, time: Time) -> io::Result<()>;
 
     fn wait(&mut self, until: Until) -> ClockEvent;
 
-    /// Has the disk asked what was kept. Returns whether there is a disk at all.
+    /// Starts reading the file. Returns whether there is a disk.
     fn read(&mut self) -> bool;
 
-    /// Has the disk asked to keep `record`.
+    /// Starts writing `record`.
     fn write(&mut self, record: ClockRecord);
 
-    /// The same, though what was kept is later; from now on the machine's own clock is doubted.
+    /// Starts writing `record`, although the stored one is later; from then on the hardware clock
+    /// is not trusted.
     fn write_back(&mut self, record: ClockRecord);
 
     fn ready(&mut self);
 
-    /// Puts something into the log.
+    /// Writes a log message.
     fn say(&mut self, text: &str);
 }
 
-/// Runs until it is told to stop.
+/// Runs until it has to stop.
 ///
 /// # Errors
-/// The clock cannot be set though it must be.
+/// The clock cannot be set although it is necessary.
 pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Result<()> {
     settle(machine, build, None, false)?;
     let mut keeping: Option<Keeping> = None;
@@ -135,7 +136,7 @@ pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Re
             ready = true;
         }
         until = match &mut keeping {
-            // What is written now would be later again.
+            // A regular write would store the later time again.
             _ if back.is_some() => Until::Passed(TIMEOUT),
             Some(keeping) => go_on(machine, keeping, boot),
             None => Until::Set,
@@ -143,16 +144,17 @@ pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Re
     }
 }
 
-/// What an owner has said, until it is on disk.
+/// A request of an owner while its record is being written.
 struct Back {
-    /// What the disk is to keep.
+    /// The reservation to write.
     until: Time,
-    /// The time that it was at this uptime.
+    /// The clock and the uptime at the request.
     at: BothClocks,
     done: Sender<Result<(), String>>,
 }
 
-/// Has the disk keep the earlier time, and then sets the clock; without a disk it is set at once.
+/// Starts writing the earlier time; the clock is set once that is done. Without a disk it is set at
+/// once.
 fn begin_back(
     machine: &mut impl ClockMachine,
     boot: BootId,
@@ -169,7 +171,8 @@ fn begin_back(
     Some(back)
 }
 
-/// The disk has kept the earlier time, or not. What is kept from now on, if it has.
+/// Handles the result of writing the earlier time. Returns the new state of the reservations if it
+/// succeeded.
 fn end_back(machine: &mut impl ClockMachine, back: Back, kept: io::Result<()>) -> Option<Keeping> {
     let Back { until, at, done } = back;
     let passed = machine.now().uptime.saturating_sub(at.uptime);
@@ -178,12 +181,13 @@ fn end_back(machine: &mut impl ClockMachine, back: Back, kept: io::Result<()>) -
         machine.say("set the clock back, as an owner has said");
     }
     let keeping = set.is_ok().then(|| Keeping::new(machine.now(), Some(until), false));
-    // Whoever has asked may have gone.
+    // The requester may have disconnected.
     let _ = done.send(set.map_err(|error| error.to_string()));
     keeping
 }
 
-/// Sets the clock if it is behind what is known, or ahead and doubted. Returns whether it is strangely far ahead.
+/// Sets the clock if it is behind the known times, or ahead and not trusted. Returns whether it is
+/// implausibly far ahead.
 fn settle(
     machine: &mut impl ClockMachine,
     build: Time,
@@ -209,7 +213,7 @@ fn settle(
     Ok(false)
 }
 
-/// Takes over what the disk has.
+/// Uses the stored record.
 fn take_over(
     machine: &mut impl ClockMachine,
     build: Time,
@@ -231,7 +235,7 @@ fn take_over(
             None
         }
     };
-    // In the same boot the clock has been running since; what was reserved was not shown.
+    // In the same boot, the clock has run on since, so the reservation itself was not shown.
     let same_boot = boot != 0 && record.is_some_and(|record| record.boot == boot);
     let kept = record.map(|record| record.until);
     let doubted = doubted && !same_boot;
@@ -241,7 +245,7 @@ fn take_over(
     Ok(Keeping::new(machine.now(), kept, same_boot))
 }
 
-/// Has kept what must be, and says how long there is nothing to do then.
+/// Starts a write if it is due. Returns how long to wait.
 fn go_on(machine: &mut impl ClockMachine, keeping: &mut Keeping, boot: BootId) -> Until {
     keeping.see(machine.now());
     if let Some(until) = keeping.ask() {
@@ -250,7 +254,7 @@ fn go_on(machine: &mut impl ClockMachine, keeping: &mut Keeping, boot: BootId) -
     keeping.due().map_or(Until::Set, Until::Shown)
 }
 
-/// Says what is wrong with the disk, once, and that it is right again.
+/// Logs a problem with the disk once, and the end of the problem.
 fn tell(machine: &mut impl ClockMachine, trouble: &Option<String>, told: &mut Option<String>) {
     if trouble == told {
         return;
@@ -262,9 +266,9 @@ fn tell(machine: &mut impl ClockMachine, trouble: &Option<String>, told: &mut Op
     told.clone_from(trouble);
 }
 
-/// Replaces the reservation by the time that it is, so that the next boot does not start ahead.
+/// Replaces the reservation by the current time, so that the next boot does not start ahead of it.
 fn stop(machine: &mut impl ClockMachine, mut keeping: Keeping, boot: BootId) {
-    // A disk that hangs is not waited for, and is asked nothing further.
+    // A hanging disk is not waited for, and nothing more is written.
     if keeping.is_asked() && !is_written(machine) {
         return;
     }

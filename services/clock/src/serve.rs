@@ -1,4 +1,4 @@
-//! clock's own verbs, on its socket.
+//! The verbs of clock.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -20,10 +20,10 @@ use crate::machine::Asking;
 use crate::stepped::Stepped;
 use crate::sys;
 
-/// Almost all that ask are operators.
+/// Nearly all callers are operators.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
-/// What is known beside the kernel's clock.
+/// The state besides the kernel's clock.
 #[derive(Debug)]
 struct Known {
     discipline: Discipline,
@@ -33,10 +33,10 @@ struct Known {
     last: Option<Last>,
 }
 
-/// What became of somebody's word.
+/// The last reported offset, and the result.
 #[derive(Debug)]
 struct Last {
-    /// How far behind the clock was, in nanoseconds.
+    /// The reported offset in nanoseconds; positive if the clock is behind.
     off: i64,
     by: String,
     done: String,
@@ -84,7 +84,7 @@ fn nanoseconds(text: String) -> Result<i64, Failure> {
     })
 }
 
-/// Since 1970.
+/// Parses a time since 1970.
 fn time(text: String) -> Result<Duration, Failure> {
     let time = humantime::parse_rfc3339(&text).ok();
     time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).ok_or_else(|| {
@@ -93,7 +93,7 @@ fn time(text: String) -> Result<Duration, Failure> {
     })
 }
 
-/// Serves whoever connects, for ever.
+/// Serves the connections to `listener`, forever.
 pub fn serve(
     listener: &UnixListener,
     callers: &Callers,
@@ -118,7 +118,7 @@ fn show(known: &Known) -> Value {
     })
 }
 
-/// `by` says that the clock is `nanos` nanoseconds behind.
+/// Handles the report of `by` that the clock is `nanos` nanoseconds behind.
 fn off(known: &mut Known, nanos: i64, by: &str) -> Result<Value, Failure> {
     let far = Duration::from_nanos(nanos.unsigned_abs());
     let off = if nanos < 0 { Off::Ahead(far) } else { Off::Behind(far) };
@@ -145,7 +145,7 @@ fn set(known: &mut Known, time: Duration) -> Result<Value, Failure> {
     }
 }
 
-/// An owner has found that the clock is ahead.
+/// Handles the request of an owner who states that the clock is ahead.
 fn set_back(known: &mut Known, time: Duration, boot: &str) -> Result<Value, Failure> {
     let denied = |message: String, help: &str| Failure::new(FailureCode::Denied, message, help);
     if boot != known.bounds.boot() {
@@ -163,7 +163,7 @@ fn set_back(known: &mut Known, time: Duration, boot: &str) -> Result<Value, Fail
         );
         return Err(denied(message, "state the time that it is now"));
     }
-    // Nobody else sets it far ahead in this boot.
+    // Time servers may no longer step it far ahead in this boot.
     known.stepped.note();
     known.discipline = Discipline::new(true);
     let failed = |why| {
@@ -175,7 +175,7 @@ fn set_back(known: &mut Known, time: Duration, boot: &str) -> Result<Value, Fail
     Ok(json!({ "done": "set back", "next": next }))
 }
 
-/// Does it, and says so.
+/// Carries out the decision. Returns a description.
 fn carry_out(known: &mut Known, decision: Adjustment) -> io::Result<String> {
     match decision {
         Adjustment::Step(by) => {
@@ -217,7 +217,8 @@ mod tests {
     use crate::run::{ClockEvent, ClockMachine, Until};
     use std::thread::spawn;
 
-    /// Who asks, and a clock that is set back as often as it is asked: for `boot`, of an image that was built at `build`.
+    /// The state, with a clock that accepts every request to be set back: for `boot`, of an image
+    /// that was built at `build`.
     fn known(boot: u128, build: Duration) -> Known {
         let (mut system, asking) = SystemClock::new(None).unwrap();
         spawn(move || {
@@ -246,7 +247,7 @@ mod tests {
         refused(build - hour, &this, "of the coordinator's, is of then");
         let done = set_back(&mut known, now() - hour, &this).unwrap();
         assert_eq!(done["done"], "set back");
-        // After that nobody else sets it far ahead in this boot.
+        // After that, time servers may no longer step it far ahead in this boot.
         let far = Off::Behind(Duration::from_secs(30 * 86_400));
         assert!(matches!(known.discipline.decide(far, uptime()), Adjustment::Refuse(_)));
     }

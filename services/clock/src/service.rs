@@ -1,4 +1,4 @@
-//! The service: where its facts come from, and what becomes of its end.
+//! The service's start: it reads its environment.
 
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use octet_appliance::{SOCKETS, UNITS};
 use octet_node::boot::{BootId, boot_id};
 use octet_node::{UnitEnvironment, say};
 
-/// Sets the clock and keeps its time until PID 1 asks for the end.
+/// Sets the clock and stores its time until PID 1 stops the process.
 pub fn main() -> ExitCode {
     octet_node::run(|mut given: UnitEnvironment| {
         let folder = given.state.take();
@@ -37,8 +37,8 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// When the image was built, as far as that may be known: the builder gives every file the time of
-/// `appliance.lock`.
+/// The build time of the image, if it is known: the builder gives every file the modification time
+/// of `appliance.lock`.
 fn build() -> Time {
     let modified = std::fs::metadata(UNITS).and_then(|units| units.modified());
     modified

@@ -1,4 +1,4 @@
-//! Whether the clock was set in this boot already, also for the program that is started after this one.
+//! Records whether the clock was stepped far in this boot; a restarted process reads it.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use octet_node::boot::BootId;
 use octet_node::durable;
 use octet_node::say;
 
-/// The file, which holds the boot's number.
+/// The name of the file, which has the boot id.
 const NAME: &str = "stepped";
 
-/// More than it takes, in bytes.
+/// The maximum size of the file, in bytes.
 const LONGEST: u64 = 64;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Stepped {
 }
 
 impl Stepped {
-    /// What the file in `folder` says of `boot`; it may have to wait for the disk.
+    /// Reads the file in `folder` for `boot`; this may block on the disk.
     pub fn open(folder: Option<PathBuf>, boot: BootId) -> Self {
         let file = folder.map(|folder| folder.join(NAME));
         let kept = file.as_deref().and_then(|file| durable::read(file, LONGEST).ok()?);
@@ -32,7 +32,7 @@ impl Stepped {
         self.was
     }
 
-    /// It is about to be.
+    /// Records that the clock is about to be stepped.
     pub fn note(&mut self) {
         if !std::mem::replace(&mut self.was, true)
             && let Some(file) = &self.file

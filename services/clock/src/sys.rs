@@ -3,10 +3,10 @@
 
 use std::io;
 
-/// Has the kernel's clock run faster (slower if negative) until it has made up for this many
-/// microseconds: by at most 500 in a second (`ADJ_OFFSET_SINGLESHOT`, adjtime(3)).
+/// Slews the kernel's clock by this many microseconds (back if negative), at 500 microseconds per
+/// second (`ADJ_OFFSET_SINGLESHOT`, adjtime(3)).
 pub fn slew(microseconds: i64) -> io::Result<()> {
-    // SAFETY: a `timex` of zeros is one: it has integers only.
+    // SAFETY: `timex` has integers only, so all zeros are a valid value.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     timex.modes = libc::ADJ_OFFSET_SINGLESHOT;
     timex.offset = microseconds;

@@ -1,6 +1,6 @@
-//! A day of a box whose time servers jump: what the clock shows never goes back, and goes no further astray
-//! than the bounds let it. The kernel's clock is modelled: it steps when it is told to, and slews by 500
-//! microseconds in a second (adjtime(3)).
+//! A day of a box whose time servers jump: the clock never goes back, and its error stays within
+//! the bounds. The kernel's clock is modelled: it can be stepped, and slews by 500 microseconds per
+//! second (adjtime(3)).
 
 #![cfg(test)]
 
@@ -12,15 +12,15 @@ use proptest::prelude::*;
 /// A day, in seconds.
 const DAY: u64 = 86_400;
 
-/// Nanoseconds by which the kernel has a clock run faster or slower in a second.
+/// The slew rate of the kernel, in nanoseconds per second.
 const SLEW: i64 = 500_000;
 
 const SECOND: i64 = 1_000_000_000;
 
-/// What may come of steps in a day at most, in nanoseconds.
+/// The maximum error by steps in a day, in nanoseconds.
 const ASTRAY: i64 = 600 * SECOND;
 
-/// The clock, in nanoseconds after the day's beginning.
+/// The clock, in nanoseconds after the start of the day.
 struct Clock {
     shows: i64,
     to_slew: i64,
@@ -28,7 +28,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Somebody says that it is `time`.
+    /// Handles the report of a server that it is `time`.
     fn told(&mut self, time: i64, uptime: u64) {
         let off = time - self.shows;
         let by = Duration::from_nanos(off.unsigned_abs());
@@ -49,7 +49,7 @@ impl Clock {
     }
 }
 
-/// By how much the servers are off, in nanoseconds, from when on.
+/// The errors of the servers in nanoseconds, each with its start.
 type Jumps = Vec<(u64, i64)>;
 
 fn day(jumps: &Jumps, pauses: &[u64]) -> Result<i64, TestCaseError> {
@@ -84,7 +84,7 @@ proptest! {
     }
 }
 
-/// Where nobody jumps, a clock that is a little off is right at the end.
+/// With correct servers, a small error of the clock is corrected by the end of the day.
 #[test]
 fn who_is_told_the_truth_shows_it() {
     let off = day(&vec![(0, 100_000_000)], &[64]).unwrap();

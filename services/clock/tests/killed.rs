@@ -1,5 +1,5 @@
-//! Real processes: killed before each step of writing, and the program as PID 1 runs it. The clock of
-//! this machine is not set: it is later than all that the program is told.
+//! Real processes: a writer that is killed before each step, and the program as PID 1 runs it. The
+//! clock of this machine is not changed, because it is later than all times in the tests.
 
 #![cfg(test)]
 
@@ -17,13 +17,13 @@ use octet_node::durable::{StoredFile, WriteStep};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use tempfile::TempDir;
 
-/// Nothing here takes that long; then a test fails instead of hanging.
+/// A timeout that is never reached: a test fails instead of hanging.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// What an interrupted write leaves beside the file.
+/// The staged file that an interrupted write leaves.
 const STAGED: &str = "last.new";
 
-/// What the child below is told: the folder, and before which step it is to die.
+/// The variables of the child process: the folder, and the step before which it is killed.
 const FOLDER: &str = "CLOCK_TEST_FOLDER";
 const STEP: &str = "CLOCK_TEST_STEP";
 
@@ -34,7 +34,7 @@ fn record(seconds: u64) -> ClockRecord {
 #[test]
 #[ignore = "`kill_before` runs it, as a process of its own that it may kill"]
 fn writes_and_dies() {
-    // The long tests are run with all that is ignored.
+    // Without the variable, this is not the child process: the long tests run all ignored tests.
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let last: usize = std::env::var(STEP).unwrap().parse().unwrap();
     let die_before = WriteStep::ALL.get(last).copied();
@@ -48,7 +48,7 @@ fn writes_and_dies() {
     kill_process(getpid(), Signal::KILL).unwrap();
 }
 
-/// A writer that is killed with -9 before step `last`, or after all.
+/// Runs a writer that is killed by SIGKILL before step `last`, or after all steps.
 fn kill_before(folder: &Path, last: usize) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "writes_and_dies", "--ignored", "--nocapture"]);
@@ -64,7 +64,7 @@ fn killed_at_every_step() {
             let folder = TempDir::new().unwrap();
             write(folder.path(), record(100), |_| Ok(())).unwrap();
             if stale {
-                // What an earlier death has left.
+                // A remain of an earlier interruption.
                 fs::write(folder.path().join(STAGED), [b'9'; 500]).unwrap();
             }
             kill_before(folder.path(), last);
@@ -74,18 +74,18 @@ fn killed_at_every_step() {
                 panic!("killed before step {last}: neither old nor new");
             };
             list.push(found.until.as_secs());
-            // And the next one writes as if nothing had been.
+            // The next write works as usual.
             write(folder.path(), record(300), |_| Ok(())).unwrap();
             assert_eq!(read(folder.path()).unwrap(), StoredFile::Value(record(300)));
             assert!(!folder.path().join(STAGED).exists());
         }
-        // Stage, write, sync, rename: the old one; then the new one.
+        // Before stage, write, sync and rename the old record is read; after that, the new one.
         assert_eq!(list, [100, 100, 100, 100, 200, 200]);
     }
 }
 
-/// Starts the program with the state in `folder`, waits until it is ready and until it has kept a
-/// time, ends it by `signal`, and returns the times it had kept before and after.
+/// Starts the program with the state in `folder`, waits until it is ready and has written a
+/// reservation, and ends it by `signal`. Returns the stored records before and after.
 fn live(folder: &Path, signal: Signal) -> (ClockRecord, ClockRecord) {
     let state = folder.join("state");
     fs::create_dir_all(&state).unwrap();
@@ -119,7 +119,7 @@ fn live(folder: &Path, signal: Signal) -> (ClockRecord, ClockRecord) {
 
 #[test]
 fn keeps_the_time_ahead_and_at_its_end_exactly() {
-    // At its end it waits for a slow disk only so long.
+    // On SIGTERM it waits for a slow disk for a limited time only.
     let folder = TempDir::new_in("/dev/shm").unwrap();
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let began = now();
@@ -127,7 +127,7 @@ fn keeps_the_time_ahead_and_at_its_end_exactly() {
     assert!(ahead.until >= began + Duration::from_secs(120), "{ahead:?}");
     assert!(exact.until >= began && exact.until <= now() + Duration::from_micros(1), "{exact:?}");
     assert!(exact.boot == ahead.boot && exact.boot != 0);
-    // Killed, it leaves the reservation.
+    // On SIGKILL it leaves the reservation.
     let (ahead, after) = live(folder.path(), Signal::KILL);
     assert_eq!(ahead, after);
     assert!(after.until > now() + Duration::from_secs(60));

@@ -1,5 +1,5 @@
-//! The loop on a machine that is made up: boots one after the other, with clocks that are set,
-//! disks that fail or hang, and power that goes at any moment.
+//! The loop on a simulated machine: a series of boots, with clocks that are set, disks that fail or
+//! hang, and power cuts at any moment.
 
 #![cfg(test)]
 
@@ -17,35 +17,35 @@ use proptest::prelude::*;
 
 const BUILD: Time = Duration::from_secs(1_700_000_000);
 
-/// What happens while the loop waits.
+/// An event while the loop waits.
 #[derive(Debug, Clone, Copy)]
 enum Incident {
-    /// Nothing, until what it waits for.
+    /// The wait ends without an event.
     Sleep,
     Answer,
-    /// The disk says that it cannot.
+    /// Writing fails.
     Fail,
-    /// Somebody sets the clock ahead by this many seconds.
+    /// The clock is set ahead by this many seconds.
     Ahead(u64),
-    /// Somebody sets the clock back.
+    /// The clock is set back by this many seconds.
     Back(u64),
-    /// An owner sets it back to that many seconds after the build.
+    /// An owner sets it back to this many seconds after the build.
     Owner(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// SIGTERM, and the disk works.
+    /// SIGTERM, with a working disk.
     Ordered,
     Cut,
-    /// This process is killed, and started again in the same boot.
+    /// The process is killed, and restarted in the same boot.
     Killed,
 }
 
 #[derive(Debug, Default)]
 struct World {
     now: BothClocks,
-    /// The latest time that the clock has shown since it was ready first.
+    /// The latest time that the clock has shown since it was ready for the first time.
     shown: Time,
     disk: Option<ClockRecord>,
     damaged: bool,
@@ -61,7 +61,7 @@ struct World {
     said: Vec<String>,
     waits: usize,
     doubted: bool,
-    /// What an owner waits for.
+    /// The channel for the result of the owner's request.
     owner: Option<Receiver<Result<(), String>>>,
 }
 
@@ -70,7 +70,7 @@ impl World {
         Self { may_set: true, has_disk: true, ..Self::default() }
     }
 
-    /// A boot: `rtc` is what the clock shows, unless it goes on as it was.
+    /// A boot: `rtc` is the time of the clock; with `None` it runs on.
     fn boot(
         &mut self,
         number: u128,
@@ -151,7 +151,7 @@ impl ClockMachine for World {
             );
         }
         if self.ended {
-            // Stopping: the last words of the disk.
+            // The process stops, and the last write completes.
             return self.answer(self.end == Some(End::Ordered)).unwrap_or(ClockEvent::Due);
         }
         while let Some(incident) = self.incidents.pop_front() {
@@ -162,7 +162,7 @@ impl ClockMachine for World {
                     }
                 }
                 (Incident::Sleep, Until::Set) => {}
-                // Before it has begun, nobody has been shown anything.
+                // Before the process is ready, no program relies on the clock.
                 (Incident::Ahead(_) | Incident::Back(_), Until::Passed(_)) => {}
                 (Incident::Sleep, Until::Passed(time)) => {
                     self.pass(time);
@@ -191,7 +191,7 @@ impl ClockMachine for World {
         }
         self.ended = true;
         if self.end != Some(End::Ordered) {
-            // What is killed asks for nothing any more.
+            // A killed process writes nothing more.
             self.writing = None;
         }
         ClockEvent::Stop
@@ -234,7 +234,7 @@ fn a_board_without_a_clock() {
     assert_eq!(world.now.wall, BUILD + Duration::from_secs(120));
     assert_eq!(world.disk.unwrap().until, BUILD + Duration::from_secs(180));
     assert!(world.said[0].starts_with("set the clock 53years"), "{:?}", world.said);
-    // After a cut it starts where nothing can have been shown; after an end, where it ended.
+    // After a power cut it starts after all shown times; after a clean stop, where it ended.
     world.boot(2, ZERO, &[Answer, Answer, Sleep, Answer], End::Ordered).unwrap();
     assert_eq!(world.now.wall, BUILD + Duration::from_secs(240));
     assert_eq!(world.disk.unwrap().until, world.now.wall);
@@ -251,12 +251,12 @@ fn a_restart_in_the_same_boot_sets_nothing() {
     let before = world.now.wall;
     world.boot(1, None, &[Answer], End::Killed).unwrap();
     assert_eq!((world.now.wall, world.said.len()), (before, 0));
-    // The same file in another boot does set it.
+    // The same file sets the clock in another boot.
     world.boot(2, ZERO, &[Answer], End::Killed).unwrap();
     assert!(world.now.wall > before);
 }
 
-/// A machine whose own clock is in the year 2040, and stays there: an owner sets the clock back once.
+/// A machine whose hardware clock stays in the year 2040: an owner sets the clock back once.
 #[test]
 fn an_owner_sets_it_back() {
     use Incident::{Answer, Fail, Owner, Sleep};
@@ -265,14 +265,14 @@ fn an_owner_sets_it_back() {
     let far = Some(future);
     let outcome = |world: &World| world.owner.as_ref().unwrap().try_recv();
     let mut world = World::new();
-    // As long as the disk has not answered nothing is set back, and what it does not take is not.
+    // The clock is not set back before the record is written, or if writing fails.
     world.boot(1, far, &[Sleep, Owner(900), Answer, Answer], End::Cut).unwrap();
     assert!(outcome(&world).unwrap().unwrap_err().contains("the disk is waited for"));
     assert!(world.now.wall > future);
     world.boot(1, None, &[Answer, Owner(900), Fail], End::Killed).unwrap();
     assert_eq!(outcome(&world).unwrap().unwrap_err(), "broken");
     assert!(world.now.wall > future);
-    // Killed before it is on disk, it has never been said.
+    // If the process is killed before the record is written, the request has no effect.
     world.boot(1, None, &[Answer, Owner(900)], End::Killed).unwrap();
     assert!(outcome(&world).is_err() && world.now.wall > future);
 
@@ -283,19 +283,19 @@ fn an_owner_sets_it_back() {
         (world.now.wall, world.disk.unwrap().until),
         (back + Duration::from_secs(60), back + Duration::from_secs(180))
     );
-    // In the same boot it goes on from there, and so it does in the next, whatever the machine's own clock shows.
+    // It continues from there in this boot and in the next, whatever the hardware clock shows.
     world.boot(1, None, &[Answer], End::Ordered).unwrap();
     let kept = world.disk.unwrap().until;
     assert_eq!(kept, back + Duration::from_secs(180));
     world.boot(2, far, &[Answer, Answer], End::Cut).unwrap();
     assert_eq!(world.now.wall, kept);
     assert!(world.said[0].contains("back, to the last time that was kept"), "{:?}", world.said);
-    // One that is right counts.
+    // A plausible hardware clock is used.
     let right = kept + Duration::from_secs(3600);
     world.boot(3, Some(right), &[Answer], End::Cut).unwrap();
     assert_eq!(world.now.wall, right);
 
-    // Without a disk it holds for this boot.
+    // Without a disk the change is valid for this boot only.
     let mut world = World { has_disk: false, doubted: true, ..World::new() };
     world.boot(1, far, &[Owner(900)], End::Ordered).unwrap();
     assert_eq!((outcome(&world).unwrap(), world.now.wall), (Ok(()), back));
@@ -310,7 +310,7 @@ fn a_dead_disk_keeps_nobody_waiting() {
     world.boot(2, ZERO, &[Sleep], End::Cut).unwrap();
     assert!(world.ready && world.now.uptime == Duration::from_secs(5));
     assert!(world.said[1].contains("does not say"), "{:?}", world.said);
-    // Late, it still counts, and nothing was written over it before.
+    // A late answer is still used, and nothing was written over the record before.
     world.boot(3, ZERO, &[Sleep, Answer], End::Cut).unwrap();
     assert_eq!(world.now.wall, BUILD + Duration::from_secs(500));
     assert_eq!(world.disk.unwrap().until, BUILD + Duration::from_secs(500));
@@ -325,7 +325,7 @@ fn what_is_wrong_is_said() {
     world.boot(1, ZERO, &[Answer, Fail, Sleep, Fail, Sleep, Answer], End::Cut).unwrap();
     assert_eq!(said(&world, "is damaged"), 1);
     assert_eq!((said(&world, "cannot be kept: broken"), said(&world, "is kept again")), (1, 1));
-    world.shown = Time::ZERO; // nobody can know it any more
+    world.shown = Time::ZERO; // no record of it is left
     world.boot(2, ZERO, &[Fail, Answer], End::Cut).unwrap();
     assert_eq!(said(&world, "cannot be read: broken"), 1);
 
@@ -361,8 +361,8 @@ fn end() -> impl Strategy<Value = End> {
 }
 
 proptest! {
-    /// Boot after boot: what a boot begins with is not before anything that was shown, unless the
-    /// disk had not taken it; and never before the build.
+    /// Over a series of boots, the initial time is not before any time shown earlier, unless
+    /// writing had failed, and never before the build.
     #[test]
     fn never_back(boots in prop::collection::vec((incidents(), end(), 0u64..2_000_000_000), 1..8)) {
         let mut world = World::new();
@@ -373,18 +373,18 @@ proptest! {
             let kept = world.disk.map(|record| record.until);
             let covered = kept.is_some_and(|kept| kept >= world.shown);
             if !covered {
-                world.shown = Time::ZERO; // nobody can know it any more
+                world.shown = Time::ZERO; // no record of it is left
             }
             let (shown, before) = (world.shown, world.now.wall);
             incidents.insert(0, Incident::Answer);
             let rtc = (!goes_on).then(|| Duration::from_secs(rtc));
             let from = rtc.unwrap_or(before);
-            // Only up to ready first, then all of it.
+            // First until it is ready, then the whole boot.
             let result = world.boot(number, rtc, &incidents[..1], End::Killed);
             prop_assert!(result.is_ok() && world.ready);
             prop_assert!(world.now.wall >= BUILD.max(from));
             if goes_on && world.disk.is_some_and(|record| record.boot == number) {
-                // What somebody has set stays set.
+                // A clock that was set keeps its time.
                 prop_assert!(world.now.wall == before.max(BUILD));
             } else {
                 prop_assert!(kept.is_none_or(|kept| world.now.wall >= kept));

@@ -1,5 +1,5 @@
-//! The coordinator's registry of boards. Pure: it has no clock, socket or disk; operations take the time and
-//! return a new registry, which the caller persists before announcing it.
+//! The coordinator's registry of boards. Pure: it has no clock, socket or disk; operations take the
+//! time and return a new registry, which the caller persists before announcing it.
 
 mod by_hand;
 mod join;
@@ -31,8 +31,8 @@ pub const FIRST_EPOCH: u64 = 1;
 #[serde(deny_unknown_fields)]
 pub struct NumberRegistry {
     pub coordinator: PublicKey,
-    /// The coordinator's own number: 0 if it is the router, otherwise that of its board, which has no entry for
-    /// a key.
+    /// The coordinator's own number: 0 if it is the router, otherwise that of its board, which has
+    /// no entry for a key.
     pub number: u8,
     /// The version of the last map.
     pub version: MapVersion,

@@ -41,7 +41,8 @@ pub struct Coordinator {
     changing: Mutex<()>,
     /// The connected, waiting and refused nodes.
     present: RefCell<ConnectedNodes>,
-    /// The rate limit of map changes per board: each change is signed, and written and synced on all nodes.
+    /// The rate limit of map changes per board: each change is signed, and written and synced on
+    /// all nodes.
     changes: RefCell<RateLimiter<u8>>,
     /// The origin of the rate limit's clock.
     start: Instant,
@@ -107,8 +108,8 @@ impl Unchanged {
 }
 
 impl Coordinator {
-    /// Starts the coordinator on node `number` with the key `certified`. It loads the registry, or makes a new
-    /// one at the first start.
+    /// Starts the coordinator on node `number` with the key `certified`. It loads the registry, or
+    /// makes a new one at the first start.
     ///
     /// # Errors
     /// The registry is damaged or another node's: without it, boards cannot be told from impostors.
@@ -124,7 +125,8 @@ impl Coordinator {
                 book
             }
             Ok(Some(book)) => return Err(format!("the book here is that of {}", book.coordinator)),
-            // A lost registry can be mostly recovered from the map; without either, nothing is known.
+            // A lost registry can be mostly recovered from the map; without either, nothing is
+            // known.
             Ok(None) if node.trouble.is_some() => {
                 return Err(node.trouble.clone().unwrap_or_default());
             }
@@ -165,8 +167,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Handles `candidate` at the port of board `number`. If the rate limit delays its new keys, the time for
-    /// them is returned, too.
+    /// Handles `candidate` at the port of board `number`. If the rate limit delays its new keys,
+    /// the time for them is returned, too.
     ///
     /// # Errors
     /// The candidate is refused, or the registry cannot be stored.
@@ -194,7 +196,8 @@ impl Coordinator {
         .await
     }
 
-    /// Checks the rate limit of board `number`. Returns the next permitted time, if that is not now.
+    /// Checks the rate limit of board `number`. Returns the next permitted time, if that is not
+    /// now.
     fn too_soon(&self, number: u8) -> Option<Instant> {
         let mut changes = self.changes.borrow_mut();
         let answer = changes.check(number, self.start.elapsed());
@@ -307,8 +310,8 @@ impl Coordinator {
         .await
     }
 
-    /// Checks that this node may make maps of `book`. If it trusts another coordinator, that one's map stays
-    /// until an owner has appointed this node.
+    /// Checks that this node may make maps of `book`. If it trusts another coordinator, that one's
+    /// map stays until an owner has appointed this node.
     fn may_hold(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), Unchanged> {
         rules.check_coordinator(book.number, &book.coordinator)?;
         match self.node.kept.borrow().pin {
@@ -319,8 +322,8 @@ impl Coordinator {
         }
     }
 
-    /// Changes the registry: it is stored, with a new map if that changes, before the change is announced. On
-    /// failure nothing changes.
+    /// Changes the registry: it is stored, with a new map if that changes, before the change is
+    /// announced. On failure nothing changes.
     async fn change<T>(
         &self,
         change: impl FnOnce(&mut NumberRegistry, Hand<'_>) -> Result<T, Unchanged>,

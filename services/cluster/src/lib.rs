@@ -1,8 +1,8 @@
-//! `cluster` manages the membership of the box. The coordinator enrols the node at each switch port and signs
-//! the membership map, which every node stores (docs/cluster.md).
+//! `cluster` manages the membership of the box. The coordinator enrols the node at each switch port
+//! and signs the membership map, which every node stores (docs/cluster.md).
 //!
-//! One thread does all of the work. Four others block: two on PID 1, and two on `identity`; and temporarily one
-//! on the disk or on another unit.
+//! One thread does all of the work. Four others block: two on PID 1, and two on `identity`; and
+//! temporarily one on the disk or on another unit.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]

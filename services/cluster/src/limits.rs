@@ -6,8 +6,8 @@ use std::time::Duration;
 pub struct ClusterLimits {
     /// The timeout to connect, complete the handshake, and send the hello.
     pub handshake_time: Duration,
-    /// The number of boards that may present a long map at once; each number may present a short one at any
-    /// time.
+    /// The number of boards that may present a long map at once; each number may present a short
+    /// one at any time.
     pub long_joins: usize,
     /// The timeout for a silent peer.
     pub silence: Duration,
@@ -19,8 +19,8 @@ pub struct ClusterLimits {
     pub burst: u32,
     /// The interval at which another connection is allowed.
     pub interval: Duration,
-    /// The burst of map changes per number, by new keys of its services or by presented maps: at its first
-    /// start a board's services start one after another.
+    /// The burst of map changes per number, by new keys of its services or by presented maps: at
+    /// its first start a board's services start one after another.
     pub changes: u32,
     /// The interval at which another change is allowed.
     pub change_interval: Duration,

@@ -27,7 +27,8 @@ const THERMAL: &str = "/sys/class/thermal";
 /// The maximum number of zones.
 const MAX_ZONES: usize = 32;
 
-/// Passes this node's health to `report` at the interval `every`; PID 1's socket is in the folder `sockets`.
+/// Passes this node's health to `report` at the interval `every`; PID 1's socket is in the folder
+/// `sockets`.
 ///
 /// # Errors
 /// No thread can be started.

@@ -111,7 +111,8 @@ impl MemberConnection {
                     self.say(&mut link.to, &FromBoard::Certificates(all)).await?;
                 }
                 Ok(()) = own.changed() => {
-                    // Another key needs another connection; a new certificate of the same key does not.
+                    // Another key needs another connection; a new certificate of the same key does
+                    // not.
                     let other = own.borrow_and_update().as_ref().map(|it| it.key.public());
                     if other != Some(certified.key.public()) {
                         return Err("this node shows another key".to_owned());
@@ -190,8 +191,8 @@ impl MemberConnection {
             .map
             .as_ref()
             .map(|it| Have { coordinator: it.map().coordinator, version: it.map().version });
-        // The map is sent if the coordinator may lack it; even one with the same number may differ after a
-        // restore.
+        // The map is sent if the coordinator may lack it; even one with the same number may differ
+        // after a restore.
         let digest = kept.map.as_ref().map(|it| sha256(it.text().as_bytes()));
         let unknown =
             have.is_some_and(|have| have.coordinator != coordinator) || digest != hello.digest;

@@ -72,8 +72,9 @@ impl ClusterNode {
         Ok(())
     }
 
-    /// The same with a coordinator's registry, which is stored before the map. A coordinator trusts itself: if
-    /// the settings appoint another one, that one needs an owner's appointment here, too.
+    /// The same with a coordinator's registry, which is stored before the map. A coordinator trusts
+    /// itself: if the settings appoint another one, that one needs an owner's appointment here,
+    /// too.
     pub async fn keep_book(
         &self,
         book: &NumberRegistry,

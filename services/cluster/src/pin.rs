@@ -1,5 +1,5 @@
-//! The trusted coordinator: a board pins the first one that it meets, until an owner appoints another. Pure: it
-//! has no clock, socket or disk.
+//! The trusted coordinator: a board pins the first one that it meets, until an owner appoints
+//! another. Pure: it has no clock, socket or disk.
 
 use octet_node::control::PublicKey;
 use octet_node::map::{MapVersion, SignedMap};
@@ -116,8 +116,8 @@ impl PersistedPin {
         self.map.as_ref().map(|signed| signed.map().version)
     }
 
-    /// Checks that `shown` is the coordinator; `owners` are the box's owners. Returns the new pin, which
-    /// applies once it has sent a map.
+    /// Checks that `shown` is the coordinator; `owners` are the box's owners. Returns the new pin,
+    /// which applies once it has sent a map.
     pub fn judge(
         &self,
         shown: &CoordinatorProof,

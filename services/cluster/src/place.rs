@@ -1,4 +1,5 @@
-//! The position of this node: its number, and the coordinator. A thread follows the number from PID 1.
+//! The position of this node: its number, and the coordinator. A thread follows the number from PID
+//! 1.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -34,8 +35,8 @@ pub enum NodePosition {
 /// Maps an address to the board with it.
 pub type NumberOf = dyn Fn(&Cluster, IpAddr) -> Option<u8>;
 
-/// The coordinator's address for a board (the last argument): of the manager, if there is one, or of the
-/// router.
+/// The coordinator's address for a board (the last argument): of the manager, if there is one, or
+/// of the router.
 pub type CoordinatorOf = dyn Fn(&Cluster, Option<u8>, u8) -> SocketAddr;
 
 /// The source address of a board; `None` lets the kernel choose.

@@ -1,5 +1,5 @@
-//! Starts the scheduled services of this board through PID 1: those that the settings place here, or none while
-//! the map drains the board.
+//! Starts the scheduled services of this board through PID 1: those that the settings place here,
+//! or none while the map drains the board.
 
 use std::io;
 use std::path::PathBuf;
@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(of(Some(3), &map(false)).unwrap(), "cache,messenger");
         assert_eq!(of(Some(3), &map(true)).unwrap(), "");
         assert_eq!(of(Some(2), &map(true)).unwrap(), "web");
-        // A board without an entry runs nothing; the router and a node of unknown number are left alone.
+        // A board without an entry runs nothing; the router and a node of unknown number are left
+        // alone.
         assert_eq!(of(Some(4), &none).unwrap(), "");
         assert_eq!((of(Some(0), &none), of(None, &none)), (None, None));
     }

@@ -60,8 +60,8 @@ impl EnrolmentRules {
         }
     }
 
-    /// Checks that the coordinator `node` may also be board `number`. Its key is not enrolled, so it need not
-    /// be named; 0 is not a board.
+    /// Checks that the coordinator `node` may also be board `number`. Its key is not enrolled, so
+    /// it need not be named; 0 is not a board.
     ///
     /// # Errors
     /// The settings name another for this board, or this one for another.

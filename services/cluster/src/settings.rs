@@ -6,9 +6,7 @@ use octet_appliance::operator::{Operator, Permission};
 use octet_appliance::{Board, Cluster};
 use octet_node::SettingsError;
 use octet_node::control::{PublicKey, UnitName};
-use octet_node::settings::{Which, section_in};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use octet_node::settings::{self, Which};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
@@ -25,10 +23,11 @@ impl Settings {
     /// # Errors
     /// `config` does not answer, or a value is invalid.
     pub fn read(sockets: &Path, which: Which) -> Result<Self, SettingsError> {
-        let operator: Operator = section(sockets, "operator", which)?.unwrap_or_default();
+        let settings = settings::Settings::read(sockets, which)?;
+        let operator: Operator = settings.section("operator")?;
         Ok(Self {
-            cluster: section(sockets, "cluster", which)?,
-            boards: section(sockets, "board", which)?.unwrap_or_default(),
+            cluster: settings.cluster()?,
+            boards: settings.list("board")?,
             owners: owners(&operator),
         })
     }
@@ -37,25 +36,8 @@ impl Settings {
 /// The owners: `own` is granted for the whole box, so it is the same for each unit.
 fn owners(operator: &Operator) -> Vec<PublicKey> {
     let Ok(unit) = UnitName::try_from(octet_node::map::CLUSTER.to_owned()) else { return vec![] };
-    let own = operator.keys.iter().filter(|key| key.may(Permission::Own, &unit));
+    let own = operator.keys.iter().filter(|key| key.permits(Permission::Own, &unit));
     own.map(|operator| operator.key).collect()
-}
-
-/// An optional section.
-fn section<T: DeserializeOwned>(
-    sockets: &Path,
-    name: &str,
-    which: Which,
-) -> Result<Option<T>, SettingsError> {
-    let value: Value = section_in(sockets, name, which)?;
-    match value {
-        Value::Null => Ok(None),
-        // An image without `config` answers with an empty section for one that is missing.
-        Value::Object(empty) if empty.is_empty() => Ok(None),
-        value => serde_json::from_value(value)
-            .map(Some)
-            .map_err(|source| SettingsError::Wrong { section: name.to_owned(), source }),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Durable files: the coordinator's registry, and every node's map with the trusted coordinator. Each is a line
-//! of JSON and a line with its SHA-256.
+//! Durable files: the coordinator's registry, and every node's map with the trusted coordinator.
+//! Each is a line of JSON and a line with its SHA-256.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -39,8 +39,8 @@ pub fn verbs() -> Verbs<ClusterNode> {
                 Read,
                 "Shows state, load and update of each node; for people `status --box`",
             )
-            .shown(ColumnKind::Bytes, &["received", "sent", "memory", "total"])
-            .shown(ColumnKind::Milliseconds, &["uptime"]),
+            .columns(ColumnKind::Bytes, &["received", "sent", "memory", "total"])
+            .columns(ColumnKind::Milliseconds, &["uptime"]),
             nothing(),
             async |node, _, ()| status(node).await,
         )
@@ -261,7 +261,8 @@ async fn apply(node: &ClusterNode) -> Result<(), Failure> {
     node.settings.send_replace(settings);
     let role = node.role.borrow().clone();
     match role {
-        // Answers once the settings are active. A missing appointment is not an error of the settings.
+        // Answers once the settings are active. A missing appointment is not an error of the
+        // settings.
         NodeRole::Coordinator(coordinator)
             if matches!(node.place(), Some(NodePosition::Coordinator(_))) =>
         {

@@ -1,7 +1,7 @@
 //! A stored configuration: the operator's text, and the validated settings.
 //!
-//! One file: a line `octet-config-1 SHA256`, then JSON, whose digest is in that line. The settings stand beside
-//! the text, so that starting a box needs no TOML parser.
+//! One file: a line `octet-config-1 SHA256`, then JSON, whose digest is in that line. The settings
+//! stand beside the text, so that starting a box needs no TOML parser.
 
 use octet_node::control::By;
 use octet_node::digest::sha256;
@@ -14,8 +14,8 @@ const VERSION: &str = "octet-config-1";
 /// The maximum size of a text, in bytes.
 pub const MAX_TEXT: u64 = 128 << 10;
 
-/// The maximum size of a copy in bytes: JSON may escape each byte of the text as six, and the settings are
-/// hardly larger.
+/// The maximum size of a copy in bytes: JSON may escape each byte of the text as six, and the
+/// settings are hardly larger.
 pub const MAX_COPY: u64 = 16 * MAX_TEXT;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,8 +26,8 @@ pub struct StoredCopy {
     /// The time of acceptance in seconds since 1970, by the box's clock; informational.
     pub taken: u64,
     pub by: By,
-    /// The operator's signed command (`octet_node::command`) as text; `None` if it arrived over a local channel
-    /// that needs no signature.
+    /// The operator's signed command (`octet_node::command`) as text; `None` if it arrived over a
+    /// local channel that needs no signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<String>,
     /// The copy whose text it repeats; 0 is the image's configuration.

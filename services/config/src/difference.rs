@@ -33,13 +33,13 @@ pub fn changed(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Settin
     SettingsSection::ALL.into_iter().filter(differs).collect()
 }
 
-/// The changed sections in which a value differs that only an owner may change: operators' capabilities,
-/// trusted keys, boards' keys, and the coordinator.
+/// The changed sections in which a value differs that only an owner may change: operators'
+/// capabilities, trusted keys, boards' keys, and the coordinator.
 pub fn changed_of_owners(
     old: &Map<String, Value>,
     new: &Map<String, Value>,
 ) -> Vec<SettingsSection> {
-    let whole = |section: &SettingsSection| section.is_owners();
+    let whole = |section: &SettingsSection| section.requires_own();
     let part = |section: &SettingsSection| match section {
         SettingsSection::Cluster => enrol(old) != enrol(new) || router(old) != router(new),
         SettingsSection::Board => keys(old) != keys(new) || manager(old) != manager(new),

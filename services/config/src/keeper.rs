@@ -22,17 +22,17 @@ use crate::start::ChosenConfig;
 use crate::store::{ConfigStore, Folder};
 
 pub trait Readers: Send + Sync {
-    /// Asks those that read one of `sections` whether they accept what is to come. Returns those that
-    /// do not run, and so were not asked.
+    /// Asks the units that read one of `sections` whether they accept the next configuration.
+    /// Returns the units that do not run, and were not asked.
     ///
     /// # Errors
-    /// One refuses, or does not answer.
+    /// A unit refuses, or does not answer.
     fn check(&self, sections: &[SettingsSection]) -> Result<Vec<String>, Failure>;
 
-    /// Has those that read one of `sections` read what is in force.
+    /// Makes the units that read one of `sections` apply the active configuration.
     ///
     /// # Errors
-    /// One cannot live with it, or does not answer.
+    /// A unit cannot apply it, or does not answer.
     fn apply(&self, sections: &[SettingsSection]) -> Result<(), Failure>;
 }
 
@@ -164,17 +164,18 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// Makes every unit apply the active configuration: running units may have applied one that is undone now.
+    /// Makes every unit apply the active configuration: running units may have applied one that is
+    /// undone now.
     pub fn begin(&self) {
         if let Err(failure) = self.readers.apply(&SettingsSection::ALL) {
             self.change(|view| view.notes.push(failure.message));
         }
     }
 
-    /// Tries `wish`, if whoever wants it may.
+    /// Tries `wish`, if its author is authorized.
     ///
     /// # Errors
-    /// It was refused, or could not be kept or applied; then what was in force is in force.
+    /// It is refused, or cannot be stored or applied; the active configuration stays active then.
     pub fn apply(&self, wish: ConfigCommand, now: Instant) -> Result<CommandOutcome, Failure> {
         let _turn = self.turn()?;
         let View { in_force, trial: others, .. } = self.view();
@@ -239,8 +240,9 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// Whether an owner's number `wanted` is outdated only because others have tried changes since, none of
-    /// which was confirmed: operators who may only configure cannot lock out an owner by using up numbers.
+    /// Whether an owner's number `wanted` is outdated only because others have tried changes since,
+    /// none of which was confirmed: operators who may only configure cannot lock out an owner by
+    /// using up numbers.
     fn only_others_since(&self, wanted: u64, operators: &Operator) -> bool {
         let store = self.store();
         let confirmed = store.confirmed();
@@ -252,10 +254,10 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         wanted < store.next() && (wanted..store.next()).all(is_others)
     }
 
-    /// Keeps what is being tried for good. Returns its number.
+    /// Makes the pending configuration permanent. Returns its number.
     ///
     /// # Errors
-    /// Nothing is being tried, or it cannot be kept; then it is still being tried.
+    /// Nothing is pending, or writing fails; the configuration stays pending then.
     pub fn confirm(&self, by: Option<By>) -> Result<u64, Failure> {
         let _turn = self.turn()?;
         let Some(trial) = self.view().trial else {
@@ -270,11 +272,11 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         Ok(trial.sequence)
     }
 
-    /// Takes back what is being tried, if whoever asks may change what would be other then. Returns its number; `None` if
-    /// nothing is being tried.
+    /// Undoes the pending configuration, if the caller is authorized to change the sections that
+    /// would change. Returns its number; `None` if nothing is pending.
     ///
     /// # Errors
-    /// They may not, or somebody changes something at the moment.
+    /// The caller is not authorized, or another change is in progress.
     pub fn take_back(
         &self,
         by: Option<By>,
@@ -289,15 +291,15 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         Ok(Some(trial.sequence))
     }
 
-    /// Undoes the pending change if its time is over at `now`. Returns when to call again. It does not lock
-    /// unless there is something to undo.
+    /// Undoes the pending change if its time is over at `now`. Returns when to call again. It does
+    /// not lock unless there is something to undo.
     pub fn tick(&self, now: Instant) -> Option<Instant> {
         let until = self.view().trial?.until;
         if now < until {
             return Some(until);
         }
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // It may have been confirmed meanwhile, and another one be pending.
+        // It may have been confirmed in the meantime, and another one may be pending.
         let trial = self.view().trial?;
         if now < trial.until {
             return Some(trial.until);

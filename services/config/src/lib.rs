@@ -1,12 +1,14 @@
-//! config says which settings are in force: what the image was built with, or a copy that an operator
-//! has given the box since. A change is checked by those that read it, tried, and undone by itself
-//! unless somebody confirms it, so that nobody locks himself out for good.
+//! config manages the settings in force: those of the image, or a copy that an operator has
+//! uploaded since. The units that read a change validate it. It is applied on trial, and undone
+//! automatically unless an operator confirms it, so that a mistake cannot lock operators out
+//! permanently.
 //!
-//! A [copy](copy) is a file whose [name](name) says how it stands; [what a start begins with](start)
-//! follows from the names alone. The [keeper] makes changes in an order in which any cut leaves the old
-//! one or the new one. [Who may](permit) is decided from who has signed.
+//! A [copy](copy) is a file whose [name](name) has its state; the [configuration at the
+//! start](start) follows from the names alone. The [keeper] orders the steps of a change so that a
+//! power cut at any moment leaves the old or the new configuration. The [authorization](permit)
+//! depends on the signer.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod copy;

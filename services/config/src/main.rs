@@ -1,5 +1,5 @@
-//! The program. For tests, `--root FOLDER` makes it use and listen in that folder, and treat its own user as
-//! PID 1's.
+//! The program. For tests, `--root FOLDER` makes it use and listen in that folder, and treat its
+//! own user as PID 1's.
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         (Some(option), Some(root)) if option == "--root" => {
             let root = PathBuf::from(root);
             let socket = root.join("config.sock");
-            // A leftover of an earlier process, if any.
+            // Removes the socket of an earlier process, if any.
             let _ = std::fs::remove_file(&socket);
             let (text, settings) = (root.join("appliance.toml"), root.join("settings.json"));
             let places = ConfigPaths {

@@ -49,8 +49,9 @@ impl From<Denied> for Failure {
     }
 }
 
-/// Checks that `by` may bring about a configuration in which something is other that only an owner may
-/// change, in the sections `owned`. `signer` has signed it, if anybody has; `now` are the operators that are in force, `next` those after it.
+/// Checks that `by` may cause a change of values that only an owner may change, in the sections
+/// `owned`. `signer` is the signer of the change, if it is signed; `now` are the operators in
+/// force, and `next` those after the change.
 pub fn permit(
     by: Option<By>,
     signer: Option<PublicKey>,
@@ -62,13 +63,13 @@ pub fn permit(
         (Some(By::Operator(by)), Some(signer)) if by != signer => {
             return Err(Denied::OfAnother { signer, by });
         }
-        // The signer counts, whoever delivers the command.
+        // The signer's permissions count, whoever delivers the command.
         (_, Some(signer)) => {
             check(&signer, now, owned)?;
             By::Operator(signer)
         }
         (Some(By::Port), None) => By::Port,
-        // Without operators nobody could sign yet.
+        // Without operators, no signature is possible yet.
         (Some(By::Root), None) if now.keys.is_empty() => By::Root,
         (Some(By::Root | By::Operator(_)), None) => return Err(Denied::Unsigned),
         (None, None) => return Err(Denied::Nobody),
@@ -80,9 +81,9 @@ pub fn permit(
     Ok(by)
 }
 
-/// Checks that `by` may take back a configuration that is being tried, after which something is other in the sections
-/// `owned` that only an owner may change. Nothing is kept then, so whoever is known to ask need not sign it; `now` are
-/// the operators who were confirmed.
+/// Checks that `by` may undo a pending configuration, which would change values that only an owner
+/// may change, in the sections `owned`. Undoing stores nothing, so an authenticated caller needs no
+/// signature; `now` are the confirmed operators.
 pub fn permit_undoing(
     by: Option<By>,
     signer: Option<PublicKey>,
@@ -115,7 +116,7 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Resul
     let operator = operator.ok_or(Denied::Unknown(*signer))?;
     let name = || operator.name.to_string();
     let config = UnitName::try_from(octet_appliance::CONFIG.to_owned());
-    if !config.is_ok_and(|config| operator.may(Permission::Configure, &config)) {
+    if !config.is_ok_and(|config| operator.permits(Permission::Configure, &config)) {
         return Err(Denied::MayNot(name()));
     }
     match owned.first() {
@@ -124,10 +125,11 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Resul
     }
 }
 
-/// Whether the operator is an owner. `own` is granted for the whole box, so it is the same for each unit.
+/// Whether the operator is an owner. `own` is granted for the whole box, so it is the same for each
+/// unit.
 fn owns(operator: &OperatorKey) -> bool {
     let init = UnitName::try_from(octet_appliance::INIT.to_owned());
-    init.is_ok_and(|init| operator.may(Permission::Own, &init))
+    init.is_ok_and(|init| operator.permits(Permission::Own, &init))
 }
 
 #[cfg(test)]
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    // Not every number is a valid key.
+    // Not every number encodes a valid key.
     const ANNA: PublicKey = PublicKey::new([1; 32]);
     const BEN: PublicKey = PublicKey::new([3; 32]);
     const CARL: PublicKey = PublicKey::new([6; 32]);

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::keeper::Readers;
 
-/// The timeout of a unit to accept settings. It only detects a hang: on a board under full forwarding load, a
-/// unit gets little CPU time.
+/// The timeout of a unit to accept settings. It only detects a hang: on a board under full
+/// forwarding load, a unit gets little CPU time.
 const TO_CHECK: Duration = Duration::from_secs(60);
 
 /// The timeout of a unit to apply settings: netd runs programs with a timeout of a minute each.
@@ -33,10 +33,10 @@ pub struct SectionReader {
 }
 
 impl SectionReader {
-    /// Those among the units of an image, whose list is `json`.
+    /// The readers among the units of an image; `json` is the list of the units.
     ///
     /// # Errors
-    /// It is no list of units.
+    /// `json` is not a list of units.
     pub fn all(json: &[u8]) -> serde_json::Result<Vec<Self>> {
         let mut units: Vec<Self> = serde_json::from_slice(json)?;
         units.retain(|unit| !unit.config.is_empty());
@@ -52,7 +52,7 @@ impl SectionReader {
     }
 }
 
-/// The units at their sockets.
+/// Calls the units through their sockets.
 #[derive(Debug)]
 pub struct AtSockets {
     readers: Vec<SectionReader>,
@@ -60,13 +60,13 @@ pub struct AtSockets {
 }
 
 impl AtSockets {
-    /// `readers`, whose sockets are in `folder`, like that of PID 1.
+    /// Calls `readers`, whose sockets are in `folder`, like that of PID 1.
     pub fn new(readers: Vec<SectionReader>, folder: PathBuf) -> Self {
         Self { readers, folder }
     }
 
-    /// Calls `verb` of each running unit that reads one of `sections`. Returns the units that do not run, and
-    /// the failures of others.
+    /// Calls `verb` of each running unit that reads one of `sections`. Returns the units that do
+    /// not run, and the failures of others.
     fn call_all(
         &self,
         sections: &[SettingsSection],
@@ -143,8 +143,8 @@ pub fn socket(folder: &Path, unit: &str) -> PathBuf {
     folder.join(format!("{unit}.sock"))
 }
 
-/// Whether the unit can be called, by PID 1's `status`. A starting unit counts: it may have read the settings
-/// already.
+/// Whether the unit can be called, by PID 1's `status`. A starting unit counts: it may have read
+/// the settings already.
 fn runs(status: &Value, name: &str) -> bool {
     let units = status["units"].as_array().map_or(&[][..], Vec::as_slice);
     let state =

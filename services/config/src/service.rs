@@ -1,4 +1,4 @@
-//! The service: from what is kept to what is in force, and then whoever asks.
+//! The service: loads the stored configuration, and then answers requests.
 
 use std::convert::Infallible;
 use std::os::unix::net::UnixListener;
@@ -20,7 +20,7 @@ use crate::serve::{Config, serve};
 use crate::start::choose;
 use crate::store::{ConfigStore, Folder, InMemory, OnDisk};
 
-/// Says which settings are in force, and changes them, until PID 1 asks for the end.
+/// Serves and changes the settings in force, until PID 1 stops the process.
 pub fn main() -> ExitCode {
     octet_node::run(|mut given: UnitEnvironment| {
         let control = given.socket("control").map_err(|error| error.to_string())?;
@@ -28,10 +28,10 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The same with things in other places, for whoever connects to `listener`.
+/// Runs the service with the given paths, and serves the connections to `listener`.
 ///
 /// # Errors
-/// It cannot go on, in words.
+/// The service cannot continue; the error is for people.
 pub fn run(places: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, String> {
     let units = std::fs::read(&places.units).map_err(|error| error.to_string())?;
     let readers = SectionReader::all(&units).map_err(|error| error.to_string())?;
@@ -62,7 +62,7 @@ pub fn run(places: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, 
         .stack_size(256 << 10)
         .spawn(move || keep_time(&timer))
         .map_err(|error| error.to_string())?;
-    // Who fails to hear this hears it from PID 1's time limit.
+    // If this fails, PID 1's start timeout reports it.
     let _ = notify_ready();
     let callers = Callers::from_environment().with_pid_1(pid_1);
     serve(listener, &config, &callers).map_err(|error| error.to_string())
@@ -70,7 +70,7 @@ pub fn run(places: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, 
 
 type Copies = ConfigStore<Box<dyn Folder + Send>>;
 
-/// The copies, what there is to say of them, and whether they outlive this process.
+/// The copies, the problems found with them, and whether they are stored on disk.
 fn open(places: &ConfigPaths) -> Result<(Copies, Vec<String>, bool), String> {
     let in_memory = |note: Option<String>| {
         let folder: Box<dyn Folder + Send> = Box::new(InMemory::default());
@@ -86,7 +86,7 @@ fn open(places: &ConfigPaths) -> Result<(Copies, Vec<String>, bool), String> {
     }
 }
 
-/// Undoes what nobody confirms, for ever.
+/// Undoes unconfirmed changes, forever.
 fn keep_time<F: Folder, R: Readers>(config: &Config<F, R>) {
     config.keeper.begin();
     let (tried, wake) = &config.tried;
@@ -104,7 +104,7 @@ fn keep_time<F: Folder, R: Readers>(config: &Config<F, R>) {
     }
 }
 
-/// What identity shows of this box.
+/// The answer of identity's `show`, as far as it is needed here.
 #[derive(Deserialize)]
 struct Shown {
     node: PublicKey,

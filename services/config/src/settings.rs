@@ -1,4 +1,4 @@
-//! What a configuration says, checked.
+//! Validated settings.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,22 @@ use serde_json::{Map, Value};
 
 use crate::copy::StoredCopy;
 
-/// The name under which mistakes in a configuration are shown whose text came without one.
+/// The file name in error messages about a configuration that was received without a name.
 pub const FILE: &str = "appliance.toml";
 
-/// A configuration that a box can be run with.
+/// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// As an operator wrote it.
+    /// The text as the operator wrote it.
     pub text: String,
     pub appliance: Appliance,
-    /// The same as JSON, by section, with all that is not said.
+    /// The settings as JSON, by section, with all defaults.
     pub sections: Map<String, Value>,
 }
 
 impl Settings {
-    /// Parses and checks `text`, the content of `file`, for a box whose image was built from `shipped`.
+    /// Parses and validates `text`, the content of `file`, for a box whose image was built from
+    /// `shipped`.
     ///
     /// # Errors
     /// The first mistake, with its line and column.
@@ -30,18 +31,19 @@ impl Settings {
         Ok(Self { sections: sections(&appliance), text, appliance })
     }
 
-    /// Lines between segments of which nothing comes, in an image with `units`; they are of `file`.
+    /// The rules between segments without effect, in an image with `units`; error positions refer
+    /// to `file`.
     ///
     /// # Errors
-    /// The first mistake of policies together, with its line and column.
+    /// The first conflict of policies, with its line and column.
     pub fn useless(&self, file: &str, units: &[Unit]) -> Result<Vec<String>, Box<FileError>> {
         let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
-        let (_, lines) = Segments::of(&settings, units, (file, &self.text))?;
+        let (_, lines) = Segments::evaluate(&settings, units, (file, &self.text))?;
         Ok(lines.iter().map(|line| format!("{line}; {}", line.hint)).collect())
     }
 
-    /// What was checked when it was taken, or when the image was built, as `json`; checked once more:
-    /// another version of Octet may have done it.
+    /// Loads settings from `json`, which were validated when they were accepted or when the image
+    /// was built. They are validated again, because another version of Octet may have done that.
     pub fn from_checked(text: String, json: Value) -> Result<Self, String> {
         let appliance: Appliance =
             serde_json::from_value(json).map_err(|error| error.to_string())?;
@@ -49,8 +51,8 @@ impl Settings {
         Ok(Self { sections: sections(&appliance), text, appliance })
     }
 
-    /// Those of `copy`: as they were checked, or by its text, if this version has other words for
-    /// them.
+    /// Loads the settings of `copy`: from its JSON, or from its text if this version has renamed
+    /// keys of the JSON.
     pub fn of(copy: StoredCopy, shipped: impl FnOnce() -> String) -> Result<Self, String> {
         let StoredCopy { text, settings, .. } = copy;
         Self::from_checked(text.clone(), settings).or_else(|problem| {
@@ -58,7 +60,7 @@ impl Settings {
         })
     }
 
-    /// The keys that it names of operators and of boards, each with whose it is.
+    /// The configured keys of operators and of boards, each with its owner.
     pub fn keys(&self) -> BTreeSet<String> {
         let Appliance { operator, board, .. } = &self.appliance;
         let operators = operator.keys.iter().map(|it| format!("operator {}: {}", it.name, it.key));
@@ -67,7 +69,7 @@ impl Settings {
         operators.chain(boards).collect()
     }
 
-    /// What it says in `section`.
+    /// The value of `section`.
     pub fn section(&self, section: SettingsSection) -> Value {
         self.sections.get(section.name()).cloned().unwrap_or_default()
     }

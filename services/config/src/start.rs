@@ -1,20 +1,20 @@
-//! Which configuration a start begins with.
+//! Chooses the configuration at the start.
 
 use crate::settings::Settings;
 use crate::store::{ConfigStore, Folder};
 
-/// What is in force, and what was passed over.
+/// The chosen configuration, and the skipped ones.
 #[derive(Debug)]
 pub struct ChosenConfig {
-    /// The copy that is in force; 0 is what the image was built with.
+    /// The number of the active copy; 0 is the image's configuration.
     pub sequence: u64,
     pub settings: Settings,
-    /// Newer copies that cannot be used, and why.
+    /// Newer copies that cannot be used, with the reasons.
     pub skipped: Vec<String>,
 }
 
-/// The newest confirmed copy of `store` that this version can be run with; what the image was built
-/// with if there is none. `shipped` is the text of that.
+/// The newest confirmed copy of `store` that this version can use; otherwise the image's
+/// configuration, whose text `shipped` returns.
 pub fn choose<F: Folder>(
     store: &ConfigStore<F>,
     image: impl FnOnce() -> Result<Settings, String>,

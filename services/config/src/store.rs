@@ -1,4 +1,4 @@
-//! Where copies are kept: a folder, one file for each, which is staged, synced and given its name.
+//! The storage of copies: a folder with one file per copy, which is staged, synced and renamed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,39 +10,39 @@ use octet_node::durable::{self, ExistingFile};
 use crate::copy::{MAX_COPY, StoredCopy};
 use crate::name::{CopyName, CopyState};
 
-/// How many confirmed copies are kept, and how many others.
+/// The maximum number of confirmed copies, and of others.
 const MAX: usize = 16;
 
-/// What copies are kept in. What returns without an error has survived a cut.
+/// A folder for copies. Once a call returns without an error, its effect survives a power cut.
 pub trait Folder {
-    /// The names in it.
+    /// The names of the files.
     ///
     /// # Errors
-    /// The disk does not give them.
+    /// Reading fails.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// The content of the file `name`.
     ///
     /// # Errors
-    /// The disk does not give it.
+    /// Reading fails.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
-    /// Makes the file `name` with this content; at a cut it is there whole, or not.
+    /// Creates the file `name` with this content. After a power cut it is complete or absent.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     fn write(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Gives the file `from` another name; at a cut it has one of the two.
+    /// Renames the file `from`. After a power cut it has one of the two names.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Removes the file `name`, sooner or later.
+    /// Removes the file `name`; the removal need not be synced.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Writing fails.
     fn remove(&mut self, name: &str) -> io::Result<()>;
 }
 
@@ -74,7 +74,7 @@ impl Folder for OnDisk {
     }
 }
 
-/// A folder that is gone with the process, for a box without a data partition.
+/// A folder in memory, for a box without a data partition.
 #[derive(Debug, Default)]
 pub struct InMemory(BTreeMap<String, Vec<u8>>);
 
@@ -132,11 +132,11 @@ pub struct ConfigStore<F> {
 }
 
 impl<F: Folder> ConfigStore<F> {
-    /// What is in `folder`. A copy that was being tried is undone: nobody has confirmed it, and
-    /// whoever could may have been cut off by it.
+    /// Opens `folder`. A pending copy is undone: no operator has confirmed it, perhaps because it
+    /// has cut operators off.
     ///
     /// # Errors
-    /// The disk does not tell what is there.
+    /// Reading fails.
     pub fn open(folder: F) -> io::Result<(Self, Vec<String>)> {
         let (mut store, mut notes) = (Self { folder, copies: BTreeMap::new() }, vec![]);
         for name in store.folder.list()? {
@@ -152,14 +152,14 @@ impl<F: Folder> ConfigStore<F> {
         for sequence in store.with(CopyState::Trying) {
             notes.push(format!("configuration {sequence} was not confirmed, so it is undone"));
             if let Err(error) = store.undo(sequence) {
-                // It is not in force; the next start tries again.
+                // It is not active; the next start tries again.
                 notes.push(format!("configuration {sequence}: {error}"));
             }
         }
         Ok((store, notes))
     }
 
-    /// The number that the next copy has.
+    /// The number of the next copy.
     pub fn next(&self) -> u64 {
         self.copies.last_key_value().map_or(0, |(sequence, _)| *sequence).saturating_add(1)
     }
@@ -187,14 +187,14 @@ impl<F: Folder> ConfigStore<F> {
         let name = CopyName { sequence, standing }.to_string();
         let bytes = self.folder.read(&name).map_err(|error| error.to_string())?;
         let copy = StoredCopy::from_bytes(&bytes).map_err(|error| error.to_string())?;
-        // A copy that was put in another's place is a replayed one.
+        // A copy under another number is replayed or swapped.
         if copy.sequence == sequence { Ok(copy) } else { Err("it has another's name".into()) }
     }
 
-    /// Keeps `copy` as one that is being tried.
+    /// Stores `copy` as pending.
     ///
     /// # Errors
-    /// Its number is not the next, or the disk does not take it; then nothing has changed.
+    /// Its number is not the next one, or writing fails; nothing has changed then.
     pub fn keep(&mut self, copy: &StoredCopy) -> io::Result<()> {
         let (sequence, standing) = (copy.sequence, CopyState::Trying);
         if sequence != self.next() {
@@ -207,10 +207,10 @@ impl<F: Folder> ConfigStore<F> {
         Ok(())
     }
 
-    /// Keeps the copy that is being tried for good.
+    /// Makes the pending copy permanent.
     ///
     /// # Errors
-    /// The disk does not take it; then it is still being tried.
+    /// Writing fails; the copy stays pending then.
     pub fn confirm(&mut self, sequence: u64) -> io::Result<()> {
         self.move_to(sequence, CopyState::Confirmed)?;
         self.copies.insert(sequence, CopyState::Confirmed);
@@ -218,10 +218,10 @@ impl<F: Folder> ConfigStore<F> {
         Ok(())
     }
 
-    /// Gives up the copy that is being tried.
+    /// Undoes the pending copy.
     ///
     /// # Errors
-    /// The disk does not take it; then the next start does that.
+    /// Writing fails; the next start undoes it then.
     pub fn undo(&mut self, sequence: u64) -> io::Result<()> {
         let moved = self.move_to(sequence, CopyState::Undone);
         if moved.is_ok() {
@@ -236,8 +236,8 @@ impl<F: Folder> ConfigStore<F> {
         self.folder.rename(&from.to_string(), &CopyName { sequence, standing }.to_string())
     }
 
-    /// Removes what is too old to go back to. The newest stays always: its number must not come
-    /// again. What cannot be removed is removed another time.
+    /// Removes copies that are too old for a rollback. The newest copy always stays, so that its
+    /// number is not reused. A failed removal is retried later.
     fn prune(&mut self) {
         let highest = self.next() - 1;
         for standing in [CopyState::Confirmed, CopyState::Undone] {
@@ -251,7 +251,7 @@ impl<F: Folder> ConfigStore<F> {
     }
 }
 
-/// Whether `name` is what a cut has left of a copy.
+/// Whether `name` is a staged copy that a power cut has left.
 fn is_staged(name: &str) -> bool {
     name.strip_suffix(".new").is_some_and(|name| CopyName::parse(name).is_some())
 }

@@ -1,19 +1,20 @@
-//! What an operator has signed: that this box is to have this configuration, as this number.
+//! Signed configuration changes: an operator signs that this box gets this configuration, with this
+//! number.
 
 use octet_node::command::{Command, CommandBody};
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::{Map, Value};
 
-/// The argument in which a signed call carries its command.
+/// The argument of a call that contains the signed command.
 pub const SIGNED: &str = "signed";
 
-/// Checks that `text` is a command for the box `node` which says what was asked: the verb `verb` of
-/// this unit, with `args` and nothing else. Returns who has signed it.
+/// Checks that `text` is a command for the box `node` that authorizes exactly this call: the verb
+/// `verb` of this unit with `args`. Returns the signer.
 ///
-/// When it expires does not matter: it has a number that is used once, in order.
+/// The expiry is ignored, because the command contains a sequence number that is used once.
 ///
 /// # Errors
-/// It is no command, a forged one, or one for something else.
+/// The command is malformed, forged, or for another call.
 pub fn check(
     text: &str,
     node: &PublicKey,

@@ -1,5 +1,4 @@
-//! The status screen: what a person sees who connects a display or a serial line. It only shows;
-//! there is no way in through it.
+//! The status screen on a display or serial line. It only shows the status, and accepts no input.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,13 +7,13 @@ mod screen;
 
 use screen::Screen;
 
-/// Shows the state of the box until PID 1 ends the watch.
+/// Shows the status until PID 1 ends the connection.
 pub fn main() -> ExitCode {
     let mut shown: Option<Screen> = None;
     let result = octet_node::watch_status(|status| {
         let screen = Screen::new(status);
         let update = screen.update(shown.as_ref());
-        // A terminal that takes nothing keeps nobody from the box; PID 1 hears of it in the log.
+        // A terminal that fails must not stop the service; the error is logged.
         if let Err(error) =
             io::stdout().write_all(update.as_bytes()).and_then(|()| io::stdout().flush())
         {
@@ -31,6 +30,6 @@ pub fn main() -> ExitCode {
     if let Err(error) = result {
         eprintln!("{error}");
     }
-    // PID 1 never ends the watch; without it the screen would lie.
+    // PID 1 never ends this call. Without it the screen would be outdated, so the service fails.
     ExitCode::FAILURE
 }

@@ -1,19 +1,19 @@
-//! The screen as text, and what a terminal must be sent to show it.
+//! Formats the status as a screen, and computes terminal updates.
 
 use std::fmt::Write;
 
 use octet_node::control::is_control_or_format;
 use serde_json::Value;
 
-/// Cells a name may take.
+/// The width of a name, in cells.
 const NAME: usize = 16;
 
-/// What a terminal shows, line by line.
+/// The lines of the screen.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Screen(Vec<String>);
 
 impl Screen {
-    /// The whole screen for `status`, as PID 1 reports it.
+    /// The screen for `status`, as PID 1 reports it.
     pub fn new(status: &Value) -> Self {
         let board = match status["board"].as_u64() {
             Some(0) => "router".into(),
@@ -42,9 +42,9 @@ impl Screen {
         Self(lines.iter().map(|line| line.trim_end().to_owned()).collect())
     }
 
-    /// What turns a terminal that shows `before` into one that shows this screen; nothing, if it
-    /// does already. Without `before` the terminal is cleared first. Serial lines are slow, so only
-    /// lines that differ are sent (ECMA-48: CUP, ED, EL).
+    /// The output that changes a terminal from `before` to this screen; empty if they are equal.
+    /// Without `before` the terminal is cleared first. Only lines that differ are sent, because
+    /// serial lines are slow (ECMA-48: CUP, ED, EL).
     pub fn update(&self, before: Option<&Self>) -> String {
         let mut out = String::new();
         if before.is_none() {
@@ -54,7 +54,7 @@ impl Screen {
         for (number, line) in self.0.iter().enumerate() {
             let there = shown.get(number).map_or("", String::as_str);
             if line != there {
-                // The line end is for those who keep what a serial line says.
+                // The newline is for logs of the serial line.
                 let _ = writeln!(out, "\x1b[{};1H{line}\x1b[K", number + 1);
             }
         }
@@ -62,7 +62,7 @@ impl Screen {
             let _ = write!(out, "\x1b[{};1H\x1b[J", self.0.len() + 1);
         }
         if !out.is_empty() {
-            // What PID 1 or the kernel may say goes below.
+            // The cursor is moved below, for messages of PID 1 and the kernel.
             let _ = write!(out, "\x1b[{};1H", self.0.len() + 1);
         }
         out
@@ -73,7 +73,7 @@ fn word(value: &Value) -> String {
     clean(value.as_str().unwrap_or("?"))
 }
 
-/// Text of other programs never moves the cursor.
+/// Removes control characters, so that text of other programs cannot move the cursor.
 fn clean(text: &str) -> String {
     text.chars().filter(|c| !is_control_or_format(*c)).collect()
 }
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// A terminal that knows just what the screen uses.
+    /// A terminal that implements what the screen uses.
     fn show(terminal: &mut Vec<String>, text: &str) {
         if let Some(rest) = text.strip_prefix("\x1b[H\x1b[2J") {
             terminal.clear();

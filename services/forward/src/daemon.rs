@@ -1,26 +1,28 @@
 //! The daemon: connects sockets, timers and the kernel to the pure engine.
 
+mod accounting;
 mod act;
 mod announce;
 mod answer;
+mod exit;
 mod inner;
 mod leaving;
 mod links;
 mod metrics;
 mod mtu;
+mod neighbour_links;
+mod path_ends;
 mod places;
 mod rates;
-mod records;
 mod requests;
+mod routes;
 mod wanted;
 mod ways;
 
 pub use metrics::MetricsClient;
 pub use rates::rate;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use octet_node::control::{Failure, PublicKey};
@@ -34,28 +36,24 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::capacity::Trains;
-use crate::control::{LONGEST_PROBE, LinkMessage, PORT, is_of_forward};
-use crate::desired::Desired;
-use crate::engine::{Engine, LinkNumber, PathNumber};
+use crate::control::{LONGEST_PROBE, LinkMessage};
+use crate::engine::Engine;
 use crate::introduction;
 use crate::kernel::ForwardKernel;
-use crate::kernel::meter::MeterCounts;
 use crate::kernel::wanted::DesiredState;
 use crate::memory::StateFolder;
-use crate::mtu::{Discovery, NARROW};
-use crate::neighbour::LinkNeighbour;
 use crate::onion::OnionSecret;
-use crate::places::NumberPool;
-use crate::probe::{FIRST, Probes};
-use crate::records::Records;
+use crate::probe::FIRST;
 use crate::settings::Settings;
-use crate::stamped::{Stamped, StampedDatagram};
-use crate::topology::Topology;
+use crate::stamped::StampedDatagram;
 use crate::verbs::PendingRequest;
-use leaving::Leaving;
-use metrics::Metrics;
+use accounting::Accounting;
+use announce::Announcements;
+use exit::Exit;
+use neighbour_links::{LinkBeat, NeighbourLinks};
 use octet_node::address::NodeAddress;
+use path_ends::PathEnds;
+use routes::Routes;
 
 /// The interval of link probes and of timers.
 const BEAT: Duration = Duration::from_secs(1);
@@ -77,21 +75,6 @@ pub enum DaemonEvent {
     Collected(oneshot::Sender<Option<String>>),
 }
 
-/// The state of a link.
-struct Open {
-    neighbour: LinkNeighbour,
-    probes: Probes,
-    trains: Trains,
-    /// The MTU discovery; on a plain link the MTU is known.
-    mtu: Discovery,
-    /// The MTU that is configured in the kernel.
-    reach: u16,
-    /// Whether the link was up at the last check.
-    is_up: bool,
-    /// When all known announcements were last sent to the neighbour.
-    told: Option<Instant>,
-}
-
 /// A request that waits for an answer from another node.
 struct Waiting {
     answer: oneshot::Sender<Result<Value, Failure>>,
@@ -109,56 +92,19 @@ pub struct Daemon {
     kernel: ForwardKernel,
     /// Reports the destinations of packets without a route.
     wanted: DesiredState,
-    neighbours: Stamped,
-    ends: UdpSocket,
     heard: UnboundedReceiver<DaemonEvent>,
     own: Option<Certified>,
     map: Option<Map>,
     settings: Settings,
     onion: OnionSecret,
     engine: Engine,
-    /// The known network, once this node's own key is known.
-    topology: Option<Topology>,
-    /// How many announcements were repeated in turn.
-    turns: usize,
-    open: BTreeMap<LinkNumber, Open>,
-    /// The keys of this node and of its `forward` that the links were made with.
-    linked_as: Option<(PublicKey, PublicKey)>,
-    /// Why the links could not be configured.
-    unlinked: Option<String>,
+    links: NeighbourLinks,
+    announcements: Announcements,
     memory: StateFolder,
-    /// The counters and links of the previous daemon, until its paths are taken over.
-    counts: MeterCounts,
-    linked_before: BTreeMap<LinkNumber, Vec<u8>>,
-    /// The accounting records of ended paths.
-    records: Records,
-    metrics: Metrics,
-    /// The interface indices of path ends.
-    devices: BTreeMap<PathNumber, u32>,
-    /// Path ends whose peer uses an outdated introduction. The warning is logged once.
-    outdated: BTreeSet<PathNumber>,
-    /// The pings in flight, by their tokens.
-    pings: HashMap<u64, Pinged>,
-    /// The routes, and the requests that wait for one.
-    desired: Desired<Waiting>,
-    /// When the use of routes was last checked.
-    looked: Option<Instant>,
-    /// The path MTUs, by the local ends.
-    mtus: BTreeMap<PathNumber, Discovery>,
-    /// The path that packets to each node take.
-    uses: BTreeMap<Ipv6Addr, PathNumber>,
-    /// The probes of the paths that begin here.
-    watched: BTreeMap<PathNumber, Probes>,
-    /// When these paths were requested.
-    begun: BTreeMap<PathNumber, Instant>,
-    /// Relays of failed paths, with the time of the last failure.
-    failed: BTreeMap<NodeAddress, Instant>,
-    /// When this node last announced its links, which ones, and whether their capacity was known.
-    told: Option<(u64, Vec<(LinkNumber, bool)>)>,
-    /// The exit of this node's LAN.
-    leaving: Leaving,
-    /// The clients of this exit node, by their slots.
-    places: NumberPool,
+    accounting: Accounting,
+    ends: PathEnds,
+    routes: Routes,
+    exit: Exit,
 }
 
 impl Daemon {
@@ -178,8 +124,6 @@ impl Daemon {
         Ok(Self {
             kernel,
             wanted,
-            neighbours: Stamped::new(neighbours)?,
-            ends,
             heard,
             own: None,
             map: None,
@@ -187,29 +131,13 @@ impl Daemon {
             onion: OnionSecret::new(&random().map_err(io::Error::other)?)
                 .ok_or_else(|| io::Error::other("no onion key can be made"))?,
             engine: Engine::default(),
-            topology: None,
-            turns: 0,
-            open: BTreeMap::new(),
-            linked_as: None,
-            unlinked: None,
-            records: records::kept(&memory),
-            metrics: Metrics::kept(&memory),
+            links: NeighbourLinks::new(neighbours)?,
+            announcements: Announcements::default(),
+            accounting: Accounting::kept(&memory),
             memory,
-            counts: MeterCounts::new(),
-            linked_before: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            outdated: BTreeSet::new(),
-            pings: HashMap::new(),
-            desired: Desired::default(),
-            looked: None,
-            mtus: BTreeMap::new(),
-            uses: BTreeMap::new(),
-            watched: BTreeMap::new(),
-            begun: BTreeMap::new(),
-            failed: BTreeMap::new(),
-            told: None,
-            leaving: Leaving::default(),
-            places: NumberPool::default(),
+            ends: PathEnds::new(ends),
+            routes: Routes::default(),
+            exit: Exit::default(),
         })
     }
 
@@ -229,15 +157,15 @@ impl Daemon {
                     let gone = || io::Error::other("no other unit is listened to any more");
                     self.learn(news.ok_or_else(gone)?).await;
                 }
-                Ok(came) = self.neighbours.receive(&mut outer) => {
+                Ok(came) = self.links.receive(&mut outer) => {
                     self.outer(&came, &outer[..came.length]).await;
                 }
-                Ok((length, from)) = self.ends.recv_from(&mut inner) => {
+                Ok((length, from)) = self.ends.receive(&mut inner) => {
                     self.inner(from, &inner[..length]).await;
                 }
                 told = self.wanted.next() => self.want(told),
                 _ = beat.tick() => self.beat().await,
-                _ = watch.tick(), if !self.desired.ways.is_empty() => self.watch().await,
+                _ = watch.tick(), if !self.routes.desired.ways.is_empty() => self.watch().await,
             }
         }
     }
@@ -277,11 +205,11 @@ impl Daemon {
         let linked = self.relink().await;
         let why = linked.err().map(|error| error.to_string());
         if let Some(why) = &why
-            && self.unlinked.as_ref() != Some(why)
+            && self.links.failure.as_ref() != Some(why)
         {
             say!("links are not as they are to be: {why}");
         }
-        self.unlinked = why;
+        self.links.failure = why;
     }
 
     /// The key of this node.
@@ -291,41 +219,41 @@ impl Daemon {
 
     /// Handles a control message of a neighbour.
     async fn outer(&mut self, came: &StampedDatagram, bytes: &[u8]) {
-        let is_it = |open: &Open| is_of_forward(open.neighbour.ends.1, came.from);
-        let found = self.open.iter().find(|(_, open)| is_it(open));
-        let Some((link, message)) =
-            found.map(|(link, _)| *link).zip(LinkMessage::from_bytes(bytes))
-        else {
+        let Some((link, message)) = self.links.of(came).zip(LinkMessage::from_bytes(bytes)) else {
             return;
         };
         match message {
             LinkMessage::Probe(number) => {
-                self.say(link, &LinkMessage::Probed(number)).await;
+                self.links.say(link, &LinkMessage::Probed(number)).await;
                 if number == FIRST {
-                    self.tell_all(link).await;
+                    self.announcements.tell_all(link, &mut self.links).await;
                 }
             }
             LinkMessage::Probed(number) => {
-                if let Some(open) = self.open.get_mut(&link) {
+                if let Some(open) = self.links.open.get_mut(&link) {
                     open.probes.answered(number, Instant::now());
                 }
             }
-            LinkMessage::Announcement(bytes) => self.announced(link, &bytes).await,
+            LinkMessage::Announcement(bytes) => {
+                self.announcements.announced(link, &bytes, &self.links).await;
+            }
             LinkMessage::Train { number, place } => {
-                let open = self.open.get_mut(&link).zip(came.at);
+                let open = self.links.open.get_mut(&link).zip(came.at);
                 let fast = open.and_then(|(open, at)| open.trains.came(number, place, at));
                 if let Some(kilobits) = fast {
-                    self.say(link, &LinkMessage::Trained { number, kilobits }).await;
+                    self.links.say(link, &LinkMessage::Trained { number, kilobits }).await;
                 }
             }
-            LinkMessage::MtuProbe(size) => self.say(link, &LinkMessage::MtuProbed(size)).await,
+            LinkMessage::MtuProbe(size) => {
+                self.links.say(link, &LinkMessage::MtuProbed(size)).await;
+            }
             LinkMessage::MtuProbed(size) => {
-                if let Some(open) = self.open.get_mut(&link) {
+                if let Some(open) = self.links.open.get_mut(&link) {
                     open.mtu.answered(size);
                 }
             }
             LinkMessage::Trained { number, kilobits } => {
-                if let Some(open) = self.open.get_mut(&link) {
+                if let Some(open) = self.links.open.get_mut(&link) {
                     open.trains.answered(number, kilobits);
                 }
             }
@@ -337,59 +265,31 @@ impl Daemon {
         }
     }
 
-    async fn say(&self, link: LinkNumber, message: &LinkMessage) {
-        let Some(open) = self.open.get(&link) else { return };
-        let to = SocketAddr::from((open.neighbour.ends.1, PORT));
-        // Lost messages are repeated, or the receiver times out.
-        let _ = self.neighbours.send(&message.to_bytes(), to).await;
-    }
-
     async fn beat(&mut self) {
         let (now, at) = (Instant::now(), seconds());
-        if self.unlinked.is_some() {
+        if self.links.failure.is_some() {
             self.try_link().await;
         }
-        let (mut risen, mut trains, mut sizes) = (vec![], vec![], vec![]);
-        let probes: Vec<_> = self
-            .open
-            .iter_mut()
-            .map(|(link, open)| {
-                let answers = open.probes.quality().is_up;
-                if answers && open.neighbour.plain.is_none() {
-                    let was_narrow = open.mtu.is_narrow();
-                    sizes.push((*link, open.mtu.next(now)));
-                    if open.mtu.is_narrow() && !was_narrow {
-                        say!("{} carries no paths: {NARROW}", link.device());
-                    }
-                }
-                let is_up = answers && !open.mtu.is_narrow();
-                if is_up && !open.is_up {
-                    risen.push(*link);
-                }
-                open.is_up = is_up;
-                if is_up {
-                    trains.push((*link, open.trains.next(now)));
-                }
-                (*link, open.probes.next(now))
-            })
-            .collect();
+        let LinkBeat { probes, sizes, trains, risen } = self.links.beat(now);
         for (link, number) in probes {
-            self.say(link, &LinkMessage::Probe(number)).await;
+            self.links.say(link, &LinkMessage::Probe(number)).await;
         }
         for (link, sizes) in sizes {
             self.discover_link(link, sizes).await;
         }
         for (link, train) in trains {
             for message in train {
-                self.say(link, &message).await;
+                self.links.say(link, &message).await;
             }
         }
         // A neighbour whose link comes up has missed earlier announcements.
         for link in risen {
-            self.tell_all(link).await;
+            self.announcements.tell_all(link, &mut self.links).await;
         }
-        self.announce(at).await;
-        self.tell_in_turn(at).await;
+        if let Some(own) = &self.own {
+            self.announcements.announce(own, &self.onion, at, &self.links).await;
+        }
+        self.announcements.tell_in_turn(at, &self.links).await;
         let actions = self.engine.pass(at);
         self.act(actions).await;
         self.introduce_all().await;

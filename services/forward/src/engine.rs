@@ -4,6 +4,7 @@
 mod action;
 mod carried;
 mod end;
+mod installed;
 mod kept;
 mod labels;
 mod limits;
@@ -11,11 +12,11 @@ mod rate;
 mod refusals;
 mod relay;
 mod source;
-mod standing;
 
 pub use action::{EngineAction, LinkNumber};
 pub use carried::{CounterSide, PathCounters};
 pub use end::{PathEnd, PathNumber};
+pub use installed::{KernelEntry, install};
 pub use kept::LAST_NUMBER;
 pub use rate::HIGHEST as HIGHEST_RATE;
 pub use refusals::SetupRefusal;
@@ -29,6 +30,7 @@ use crate::onion::{OnionSecret, Reason};
 use octet_node::address::NodeAddress;
 
 use end::EndNumbers;
+use installed::difference;
 use labels::Labels;
 use limits::{NeighbourRates, Replays};
 use refusals::Refusals;
@@ -140,19 +142,19 @@ impl Engine {
     /// Handles the authentication of a path's other end.
     pub fn introduced(&mut self, number: PathNumber, node: NodeAddress) -> Vec<EngineAction> {
         if let Some(path) = self.paths.get_mut(&number) {
+            let before = path.installed(number);
             path.stretch.node = Some(node.ip());
-            return vec![
-                source::keep(number, path),
-                EngineAction::End(number, path.stretch.clone()),
-            ];
+            let changed = difference(before, path.installed(number));
+            return [source::keep(number, path)].into_iter().chain(changed).collect();
         }
         let is_it = |segment: &Transit| segment.end_here().is_some_and(|(it, _)| it == number);
         let found = self.segments.iter_mut().find(|(_, segment)| is_it(segment));
         let Some((key, segment)) = found else { return vec![] };
+        let before = segment.installed(*key);
         let Some(stretch) = segment.end() else { return vec![] };
         stretch.node = Some(node.ip());
-        let end = EngineAction::End(number, stretch.clone());
-        vec![EngineAction::Keep(kept::segment_name(*key), kept::segment(segment)), end]
+        let kept = EngineAction::Keep(kept::segment_name(*key), kept::segment(segment));
+        [kept].into_iter().chain(difference(before, segment.installed(*key))).collect()
     }
 
     /// Ends all paths to a revoked node, and all paths from it that end here.

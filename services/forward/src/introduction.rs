@@ -11,7 +11,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use octet_appliance::is_place;
+use octet_appliance::is_exit_address;
 use octet_node::address::NodeAddress;
 use octet_node::certificate::Certificate;
 use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
@@ -193,7 +193,8 @@ impl Inner {
             6 => rest.is_empty().then_some(Self::Leave),
             7 => {
                 let address = Ipv4Addr::from(<[u8; 4]>::try_from(rest).ok()?);
-                let is_one = is_place(address.into()) && !matches!(address.octets()[3], 0 | 255);
+                let is_one =
+                    is_exit_address(address.into()) && !matches!(address.octets()[3], 0 | 255);
                 is_one.then_some(Self::Place(address))
             }
             8 => {

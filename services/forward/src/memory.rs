@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use crate::kernel::KernelError;
+
 /// The suffix of an incomplete file.
 const PART: &str = ".part";
 
@@ -20,6 +22,16 @@ impl StateFolder {
         let part = self.0.join(format!("{name}{PART}"));
         fs::write(&part, bytes)?;
         fs::rename(part, self.0.join(name))
+    }
+
+    /// Persists bytes for the next daemon.
+    pub fn remember(&self, name: &str, bytes: &[u8]) -> Result<(), KernelError> {
+        self.put(name, bytes).map_err(KernelError::to(format!("keep {name}")))
+    }
+
+    /// Deletes what the next daemon is not to find.
+    pub fn unlearn(&self, name: &str) -> Result<(), KernelError> {
+        self.forget(name).map_err(KernelError::to(format!("forget {name}")))
     }
 
     /// The bytes that are persisted under `name`.

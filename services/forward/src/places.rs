@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use octet_appliance::{MAX_PLACES, place};
+use octet_appliance::{MAX_EXIT_ADDRESSES, exit_address};
 use octet_node::address::NodeAddress;
 
 /// How long a slot is kept after its client's last request.
@@ -24,8 +24,9 @@ impl NumberPool {
         is_taken: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<(u8, bool)> {
         let known = self.of(client);
-        let is_free = |number: &u8| !self.0.contains_key(number) && !is_taken(place(*number));
-        let number = known.or_else(|| (1..=MAX_PLACES).find(is_free))?;
+        let is_free =
+            |number: &u8| !self.0.contains_key(number) && !is_taken(exit_address(*number));
+        let number = known.or_else(|| (1..=MAX_EXIT_ADDRESSES).find(is_free))?;
         self.0.insert(number, (client, now));
         Some((number, known.is_none()))
     }
@@ -37,7 +38,7 @@ impl NumberPool {
 
     /// Restores a slot of a previous daemon. Returns whether the number is valid.
     pub fn keep(&mut self, number: u8, client: NodeAddress, now: Instant) -> bool {
-        let is_one = (1..=MAX_PLACES).contains(&number) && self.of(client).is_none();
+        let is_one = (1..=MAX_EXIT_ADDRESSES).contains(&number) && self.of(client).is_none();
         if is_one {
             self.0.insert(number, (client, now));
         }
@@ -83,7 +84,7 @@ mod tests {
         places.end(2);
         assert_eq!((places.of(node(2)), places.over(at(280))), (None, vec![1]));
         // A slot whose address is taken is skipped, and a client keeps its slot after a restart.
-        assert_eq!(places.ask(node(3), at(281), |it| it == place(2)), Some((3, true)));
+        assert_eq!(places.ask(node(3), at(281), |it| it == exit_address(2)), Some((3, true)));
         assert!(places.keep(2, node(2), at(281)) && !places.keep(4, node(2), at(281)));
         assert!(!places.keep(0, node(4), at(281)) && !places.keep(17, node(4), at(281)));
         assert_eq!(places.numbers().collect::<Vec<_>>(), [1, 2, 3]);
@@ -103,13 +104,13 @@ mod tests {
                     places.end(number);
                 }
                 known.retain(|_, (_, at)| seconds - *at < STAYS.as_secs());
-                match places.ask(node(who), now, |it| it == place(taken)) {
+                match places.ask(node(who), now, |it| it == exit_address(taken)) {
                     Some((number, is_new)) => {
-                        prop_assert!((1..=MAX_PLACES).contains(&number) && number != taken);
+                        prop_assert!((1..=MAX_EXIT_ADDRESSES).contains(&number) && number != taken);
                         let before = known.insert(node(who), (number, seconds));
                         prop_assert_eq!(before.map(|(number, _)| number), (!is_new).then_some(number));
                     }
-                    None => prop_assert_eq!(known.len(), usize::from(MAX_PLACES) - 1),
+                    None => prop_assert_eq!(known.len(), usize::from(MAX_EXIT_ADDRESSES) - 1),
                 }
                 if ends {
                     places.end(places.of(node(who)).unwrap_or(0));

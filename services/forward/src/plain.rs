@@ -31,8 +31,8 @@ impl Plain {
             neighbours,
             vpn: None,
         };
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", ""))?;
-        let lines = segments.lets.into_keys().filter_map(|way| match way {
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", ""))?;
+        let lines = segments.allowed.entries().filter_map(|(flow, _)| match flow {
             (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
                 Some((from, to))
             }

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use octet_appliance::{Board, Cluster, FileError, Neighbour, Policy, PolicyZone, Vpn};
+use octet_appliance::{FileError, Policy, PolicyZone, Vpn};
 use octet_node::address::{self, NodeAddress};
-use octet_node::control::{Failure, FailureCode};
-use octet_node::settings::{SettingsError, Which, section_in};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, from_value};
+use octet_node::control::Failure;
+use octet_node::settings::{self, SettingsError, Which};
 
 use crate::lines::NeighbourSections;
 use crate::plain::Plain;
@@ -39,9 +37,7 @@ impl From<UnknownSettings> for Failure {
     fn from(error: UnknownSettings) -> Self {
         match error {
             UnknownSettings::Settings(error) => error.into(),
-            UnknownSettings::Lines(mistake) => {
-                Self::new(FailureCode::BadArgument, mistake.message, mistake.hint)
-            }
+            UnknownSettings::Lines(mistake) => mistake.into(),
         }
     }
 }
@@ -52,36 +48,20 @@ impl Settings {
     /// # Errors
     /// `config` does not answer, or a value is invalid.
     pub fn read(sockets: &Path, which: Which) -> Result<Self, UnknownSettings> {
-        let neighbours: Option<Vec<Neighbour>> = section(sockets, "neighbour", which)?;
-        let neighbours = neighbours.unwrap_or_default();
-        let vpn: Option<Vpn> = section(sockets, "vpn", which)?;
+        let settings = settings::Settings::read(sockets, which)?;
+        let neighbours = settings.list("neighbour")?;
+        let vpn: Option<Vpn> = settings.optional("vpn")?;
         let exit = vpn.and_then(|vpn| address::exit(&vpn, &neighbours));
         let lines = NeighbourSections::new(neighbours);
-        let Some(cluster) = section::<Cluster>(sockets, "cluster", which)? else {
+        let Some(cluster) = settings.cluster()? else {
             return Ok(Self { lines, ..Self::default() });
         };
-        let boards: Option<Vec<Board>> = section(sockets, "board", which)?;
-        let policies: Option<Vec<Policy>> = section(sockets, "policy", which)?;
-        let policies = policies.unwrap_or_default();
+        let policies: Vec<Policy> = settings.list("policy")?;
         let leads_out = |it: &Policy| {
             it.from.contains(&PolicyZone::Path) && it.to.contains(&PolicyZone::Uplink)
         };
         let is_exit = policies.iter().any(leads_out);
-        let plain = Plain::of(cluster, boards.unwrap_or_default(), policies)?;
+        let plain = Plain::of(cluster, settings.list("board")?, policies)?;
         Ok(Self { has_boards: true, plain, lines, exit, is_exit })
     }
-}
-
-/// An optional section.
-fn section<T: DeserializeOwned>(
-    sockets: &Path,
-    name: &str,
-    which: Which,
-) -> Result<Option<T>, SettingsError> {
-    let value: Value = section_in(sockets, name, which)?;
-    // An image without `config` answers with an empty section for one that is missing.
-    if value.as_object().is_some_and(Map::is_empty) {
-        return Ok(None);
-    }
-    from_value(value).map_err(|source| SettingsError::Wrong { section: name.to_owned(), source })
 }

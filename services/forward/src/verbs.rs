@@ -105,14 +105,14 @@ pub fn verbs() -> Verbs<Desk> {
                 Read,
                 "Shows packets and bytes for each label of each link",
             )
-            .shown(ColumnKind::Bytes, &["bytes"]),
+            .columns(ColumnKind::Bytes, &["bytes"]),
             nothing(),
             show(DaemonRequest::Labels),
         )
         .with(
             Verb::new("records", Read, "Shows the accounting records of the paths through this node")
-                .shown(ColumnKind::Bytes, &["bytes"])
-                .shown(ColumnKind::Date, &["since", "until"]),
+                .columns(ColumnKind::Bytes, &["bytes"])
+                .columns(ColumnKind::Date, &["since", "until"]),
             optional_integer("after", "Only records of ended paths after this number"),
             |desk, _, after| ask(desk, DaemonRequest::Records { after: after.unwrap_or_default() }),
         )

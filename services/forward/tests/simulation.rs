@@ -1,5 +1,5 @@
-//! A network of some hundred nodes, in virtual time: what the example `simulation` does with thousands
-//! (docs/forwarding.md, "How it grows").
+//! A network of several hundred nodes in virtual time: the example `simulation` does the same with
+//! thousands (docs/forwarding.md, "How it grows").
 
 #![cfg(test)]
 
@@ -30,8 +30,8 @@ fn number(of: &Value) -> u64 {
     of.as_u64().unwrap()
 }
 
-/// Everybody knows everybody, each finds a path to each, and each path stands after as long as there and back
-/// over it takes.
+/// Every node learns all nodes and finds a path to each of them, and each path comes up within one
+/// round trip.
 #[test]
 fn all_know_all_and_find_each_other() {
     let told = run(&whole(Graph::Boxes)).unwrap();
@@ -45,13 +45,14 @@ fn all_know_all_and_find_each_other() {
     for set_up in set_ups {
         assert_eq!(set_up["round_trips"]["most"], 1.0, "{set_up}");
     }
-    // No link is told anything more than once in each direction.
+    // Each link carries an announcement at most once per direction.
     let most = told["link_bytes"]["most"].as_f64().unwrap();
     let all = told["announcement_bytes"].as_f64().unwrap() * NODES as f64;
     assert!(most <= 2.0 * all, "{most} of {all}");
 }
 
-/// Without room for all each knows as many as there is room for; what is lost is unknown, and the rest is not.
+/// With a limited table each node knows as many nodes as fit; with losses only the lost
+/// announcements are unknown.
 #[test]
 fn without_room_or_with_losses_there_is_less() {
     let of = |graph| Asked { nodes: 120, announce: 120, room: 120, ..whole(graph) };

@@ -1,5 +1,5 @@
-//! The gates of the boards behind this node, from the membership map. A thread follows the map, so that no
-//! other task waits for it.
+//! The gates of the boards behind this node, from the membership map. A thread follows the map, so
+//! that no other task waits for it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,8 +39,8 @@ impl BoardGates {
         Ok(Self { map, port })
     }
 
-    /// The gate of board `number`, if this node, `own`, is the coordinator: other nodes reach only themselves.
-    /// A coordinator that is a board is reached by its number, too.
+    /// The gate of board `number`, if this node, `own`, is the coordinator: other nodes reach only
+    /// themselves. A coordinator that is a board is reached by its number, too.
     ///
     /// # Errors
     /// This node is not the coordinator, or there is no such board.

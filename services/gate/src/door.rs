@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use octet_node::limits::client;
 
-/// The maximum number of remembered addresses. Above it, the address that has recovered most is forgotten.
+/// The maximum number of remembered addresses. Above it, the address that has recovered most is
+/// forgotten.
 pub const MAX_ADDRESSES: usize = 1024;
 
-/// The unit of rate limiting: an IPv4 address, or the /64 of an IPv6 address, the smallest network of one
-/// customer; link-local addresses count individually.
+/// The unit of rate limiting: an IPv4 address, or the /64 of an IPv6 address, the smallest network
+/// of one customer; link-local addresses count individually.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(IpAddr);
 
@@ -21,8 +22,8 @@ impl From<IpAddr> for ClientNetwork {
     }
 }
 
-/// The connection to drop if there is no room: the oldest of the address with the most. `under_way` is in order
-/// of arrival.
+/// The connection to drop if there is no room: the oldest of the address with the most. `under_way`
+/// is in order of arrival.
 pub fn to_go(under_way: &[ClientNetwork]) -> Option<usize> {
     let count = |origin: &ClientNetwork| under_way.iter().filter(|other| *other == origin).count();
     let most = under_way.iter().map(count).max()?;

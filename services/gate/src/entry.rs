@@ -1,4 +1,5 @@
-//! From a TCP connection to an operator: the TLS handshake, the operator's key, and the connection limit.
+//! From a TCP connection to an operator: the TLS handshake, the operator's key, and the connection
+//! limit.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -69,8 +69,8 @@ impl Gate {
         self.operators.borrow().keys.iter().find(|operator| operator.key == *key).cloned()
     }
 
-    /// Replaces the list of operators. Connected operators whose rights have changed are disconnected, because
-    /// their running commands were authorized by the old rights.
+    /// Replaces the list of operators. Connected operators whose rights have changed are
+    /// disconnected, because their running commands were authorized by the old rights.
     pub fn let_in(&self, operators: Operator) {
         if operators == *self.operators.borrow() {
             return;
@@ -102,7 +102,7 @@ impl Gate {
             return Ok(());
         }
         let verb = self.units.verb(unit, verb).await?;
-        if operator.may(verb.capability, unit) {
+        if operator.permits(verb.capability, unit) {
             return Ok(());
         }
         let needed = verb.capability.name();

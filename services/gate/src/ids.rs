@@ -1,10 +1,11 @@
 //! The executed signed commands: each runs at most once, even after a crash.
 //!
-//! The file is replaced atomically, and contains the new id before its command runs. If the file is damaged,
-//! all commands are refused, because any of them could have run already.
+//! The file is replaced atomically, and contains the new id before its command runs. If the file is
+//! damaged, all commands are refused, because any of them could have run already.
 //!
-//! The signers are stored in a separate file, which only the per-key limits need: without it commands still run
-//! at most once, and the previous release, which does not know it, can read the main file.
+//! The signers are stored in a separate file, which only the per-key limits need: without it
+//! commands still run at most once, and the previous release, which does not know it, can read the
+//! main file.
 
 use std::collections::HashMap;
 use std::io;
@@ -35,12 +36,12 @@ const VERSION: &str = "octet-ids-1";
 /// The first word of the file of signers.
 const SIGNERS: &str = "octet-signers-1";
 
-/// The maximum size of the file, in bytes: for each id 32 digits, a number and two separators, with room to
-/// spare.
+/// The maximum size of the file, in bytes: for each id 32 digits, a number and two separators, with
+/// room to spare.
 const LONGEST: u64 = 64 << 10;
 
-/// The maximum size of the file of signers: for each id 32 digits, a key and two separators, with room to
-/// spare.
+/// The maximum size of the file of signers: for each id 32 digits, a key and two separators, with
+/// room to spare.
 const LONGEST_SIGNERS: u64 = 128 << 10;
 
 /// The signer of a command.
@@ -99,8 +100,8 @@ pub enum RefusedCommand {
 }
 
 impl Ids {
-    /// Opens the file in `folder`. Without a folder no command ever runs, because it would run again after a
-    /// reboot.
+    /// Opens the file in `folder`. Without a folder no command ever runs, because it would run
+    /// again after a reboot.
     pub fn open(folder: Option<&Path>) -> Self {
         let Some(path) = folder.map(|folder| folder.join("ids")) else {
             return Self { path: None, known: Err("there is no data partition".into()) };
@@ -145,9 +146,9 @@ impl Ids {
         known.in_time(expires, now)
     }
 
-    /// Records that command `id` of `by`, which expires at `expires`, runs at `now` (seconds since 1970). When
-    /// this returns without an error, the record is on disk. `before` is called before each step of writing,
-    /// and can abort it.
+    /// Records that command `id` of `by`, which expires at `expires`, runs at `now` (seconds since
+    /// 1970). When this returns without an error, the record is on disk. `before` is called before
+    /// each step of writing, and can abort it.
     ///
     /// # Errors
     /// The command must not run.
@@ -292,7 +293,8 @@ mod tests {
         ids.run(owner(1), id(number), expires, now, |_| Ok(()))
     }
 
-    /// Adds commands of `by`, numbered from `from`, until one is refused. Returns their number, and the reason.
+    /// Adds commands of `by`, numbered from `from`, until one is refused. Returns their number, and
+    /// the reason.
     fn fill(known: &mut Known, by: CommandSigner, from: u16) -> (usize, RefusedCommand) {
         for count in 0.. {
             match known.with(by, id(from + count), NOW + 60, NOW) {
@@ -359,8 +361,8 @@ mod tests {
         assert!((encode_signers(&full).len() as u64) < LONGEST_SIGNERS);
     }
 
-    /// Without the file of signers (left by the previous release, or damaged) no command runs twice, and new
-    /// commands count.
+    /// Without the file of signers (left by the previous release, or damaged) no command runs
+    /// twice, and new commands count.
     #[test]
     fn without_signers() {
         for left in [None, Some(&b"damaged"[..])] {
@@ -384,8 +386,8 @@ mod tests {
         }
     }
 
-    /// If the power fails before any step, an accepted command is remembered, and a refused one can still run
-    /// or is remembered.
+    /// If the power fails before any step, an accepted command is remembered, and a refused one can
+    /// still run or is remembered.
     #[test]
     fn cut_at_every_step() {
         for cut in WriteStep::ALL {
@@ -432,8 +434,8 @@ mod tests {
     }
 
     proptest! {
-        /// For any sequence of commands and times, no command runs twice, even if the file is read anew each
-        /// time.
+        /// For any sequence of commands and times, no command runs twice, even if the file is read
+        /// anew each time.
         #[test]
         fn at_most_once(steps in prop::collection::vec((0u16..8, 0u64..200, 0u64..200), 1..40)) {
             let folder = TempDir::new().unwrap();

@@ -1,8 +1,9 @@
-//! The gate: the entry point for remote operators. It accepts TLS 1.3 with raw public keys on both sides,
-//! speaks the control protocol, and authorizes each call of a unit's verb by the operator's capabilities.
+//! The gate: the entry point for remote operators. It accepts TLS 1.3 with raw public keys on both
+//! sides, speaks the control protocol, and authorizes each call of a unit's verb by the operator's
+//! capabilities.
 //!
-//! One thread serves all connections. Three others do what blocks: following `identity`, following `cluster`,
-//! and writing to disk.
+//! One thread serves all connections. Three others do what blocks: following `identity`, following
+//! `cluster`, and writing to disk.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]

@@ -6,8 +6,8 @@ use crate::places::SessionLimits;
 
 #[derive(Debug, Clone, Copy)]
 pub struct GateLimits {
-    /// The maximum number of concurrent handshakes. Above it, the oldest of the address with the most is
-    /// dropped.
+    /// The maximum number of concurrent handshakes. Above it, the oldest of the address with the
+    /// most is dropped.
     pub handshakes: usize,
     /// The timeout of the handshake.
     pub handshake_time: Duration,
@@ -27,7 +27,8 @@ pub struct GateLimits {
     pub open: usize,
     /// The maximum number of relayed connections to boards.
     pub relays: SessionLimits,
-    /// The idle timeout of a relayed connection. The board's own gate has a shorter one for idle operators.
+    /// The idle timeout of a relayed connection. The board's own gate has a shorter one for idle
+    /// operators.
     pub relay_idle: Duration,
 }
 

@@ -14,8 +14,8 @@ use crate::run::RUN;
 pub const VERBS: &str = "verbs";
 
 impl Gate {
-    /// A line for each verb that `operator` may use, or for all verbs; with `signed` only those that a signed
-    /// command can call. Verbs of a unit that does not answer are omitted.
+    /// A line for each verb that `operator` may use, or for all verbs; with `signed` only those
+    /// that a signed command can call. Verbs of a unit that does not answer are omitted.
     ///
     /// # Errors
     /// PID 1 does not list the units.
@@ -30,7 +30,7 @@ impl Gate {
             let may = |verb: &&Verb| {
                 // At the gate, every operator may list the verbs.
                 let is_open = unit.as_str() == GATE && verb.name == VERBS;
-                is_open || operator.is_none_or(|operator| operator.may(verb.capability, &unit))
+                is_open || operator.is_none_or(|operator| operator.permits(verb.capability, &unit))
             };
             let verbs =
                 verbs.iter().filter(|verb| verb.name != DESCRIBE && !verb.internal).filter(may);
@@ -39,12 +39,13 @@ impl Gate {
                 let _ = writeln!(lines, "{unit} {}: {}", with_args(verb), verb.help);
             }
         }
-        lines.pop(); // the last line break
+        lines.pop(); // the last newline
         Ok(lines)
     }
 }
 
-/// Whether a signed command can call `verb`: it cannot carry a file, a connection or another command.
+/// Whether a signed command can call `verb`: it cannot carry a file, a connection or another
+/// command.
 fn can_be_signed(unit: &UnitName, verb: &Verb) -> bool {
     let is_way = unit.as_str() == GATE && [RUN, RELAY].contains(&verb.name.as_str());
     !is_way && verb.args.iter().all(|arg| arg.kind != ArgKind::File)

@@ -10,7 +10,7 @@ use octet_node::control::{By, Failure, FailureCode, Permission, PublicKey, Reply
 use octet_node::say;
 use octet_node::serve::tasks::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{flag, integer, nothing, text};
-use octet_node::settings::{Which, section_in};
+use octet_node::settings::{Settings, Which};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
@@ -44,8 +44,8 @@ pub fn verbs() -> Verbs<Gate> {
             async |gate, call, command| run(gate, call, &command).await,
         )
         .with(
-            // Services that relay commands check a key before they spend resources on it; `show` lists all
-            // keys.
+            // Services that relay commands check a key before they spend resources on it; `show`
+            // lists all keys.
             Verb::new("check-key", Read, "Shows whether a key is an operator's"),
             text("key", "The key: did:key:z6Mk…").parse(key),
             async |gate, _, key| Ok(check_key(gate, &key)),
@@ -97,7 +97,7 @@ async fn run(gate: &Gate, call: &mut Call<'_>, command: &str) -> Result<Value, F
         match running.next().await {
             ReplyBody::End(value) => return Ok(value),
             ReplyBody::Error(failure) => return Err(failure),
-            ReplyBody::Want(_) => {} // no command with a file is begun
+            ReplyBody::Want(_) => {} // signed commands carry no files
             ReplyBody::Item(item) => {
                 // The caller may have disconnected.
                 if call.peer.item(call.id, item).await.is_err() {
@@ -134,7 +134,7 @@ async fn offer(gate: &Gate, by: Option<By>, signed: bool) -> Result<Value, Failu
 /// The operators in `config`. A thread waits for them, so that no other task does.
 async fn operators(gate: &Gate, which: Which) -> Result<Operator, Failure> {
     let sockets = gate.sockets.clone();
-    let read = spawn_blocking(move || section_in(&sockets, "operator", which));
+    let read = spawn_blocking(move || Settings::read(&sockets, which)?.section("operator"));
     match read.await {
         Ok(operators) => operators.map_err(Failure::from),
         Err(error) => {

@@ -1,5 +1,5 @@
-//! Relays an operator's connection to a board's gate. TLS is end to end between the operator's machine and the
-//! board.
+//! Relays an operator's connection to a board's gate. TLS is end to end between the operator's
+//! machine and the board.
 
 use std::cell::Cell;
 use std::io;

@@ -25,8 +25,8 @@ pub struct RunningCommand {
 }
 
 impl Gate {
-    /// Checks that the command `text`, delivered by `from`, is signed, for this box, authorized, in time and
-    /// new; records it durably; and starts it.
+    /// Checks that the command `text`, delivered by `from`, is signed, for this box, authorized, in
+    /// time and new; records it durably; and starts it.
     ///
     /// # Errors
     /// A check failed; nothing was done.
@@ -82,8 +82,8 @@ impl Gate {
         })
     }
 
-    /// Records on disk that this command of `operator` runs, if it is in time and new. `describe` changes
-    /// nothing and may run repeatedly, so it is not recorded.
+    /// Records on disk that this command of `operator` runs, if it is in time and new. `describe`
+    /// changes nothing and may run repeatedly, so it is not recorded.
     async fn remember(&self, operator: &OperatorKey, order: &CommandBody) -> Result<(), Failure> {
         let Some(now) = self.trusted.borrow().now() else {
             let help = "an owner states it: `octetctl gate trust-time TIME`";

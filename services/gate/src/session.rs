@@ -1,4 +1,5 @@
-//! One operator's connection: requests are authorized and forwarded to units, and answers are returned.
+//! One operator's connection: requests are authorized and forwarded to units, and answers are
+//! returned.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,8 +31,8 @@ struct Asked {
     unit: UnitName,
     verb: String,
     args: String,
-    /// The channel for file pieces to the unit, and the task that returns its answers; `None` until the request
-    /// is sent.
+    /// The channel for file pieces to the unit, and the task that returns its answers; `None` until
+    /// the request is sent.
     under_way: Option<(Rc<Pieces>, AbortHandle)>,
 }
 
@@ -98,8 +99,8 @@ impl<S> Clone for Client<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
-    /// Processes the operator's requests one after the other. File data that a unit has asked for waits in
-    /// [`Pieces`]; everything else in flight is in socket buffers.
+    /// Processes the operator's requests one after the other. File data that a unit has asked for
+    /// waits in [`Pieces`]; everything else in flight is in socket buffers.
     async fn hand_on(
         &self,
         requests: &mut Frames<ReadHalf<S>>,
@@ -286,8 +287,8 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 }
 
-/// Passes a piece of a file to the unit that has asked for it. Pieces for an ended request are ignored: they
-/// may have crossed the answer.
+/// Passes a piece of a file to the unit that has asked for it. Pieces for an ended request are
+/// ignored: they may have crossed the answer.
 ///
 /// # Errors
 /// The unit cannot receive it; its further answers are ignored.

@@ -1,5 +1,5 @@
-//! The time as an owner has stated it. The expiry of commands must not depend on the box's clock: setting it
-//! back would make expired commands valid again.
+//! The time as an owner has stated it. The expiry of commands must not depend on the box's clock:
+//! setting it back would make expired commands valid again.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Connections to the units, PID 1 included. The gate calls each unit at its own socket and may impersonate
-//! operators.
+//! Connections to the units, PID 1 included. The gate calls each unit at its own socket and may
+//! impersonate operators.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use octet_node::control::file::Relayed;
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
     By, ClientMessage, DESCRIBE, Failure, FailureCode, FilePiece, INIT, MAX_PAYLOAD, PublicKey,
-    Reply, ReplyBody, Request, STATUS, UnitName, Verb, encode, silent, why_not,
+    Reply, ReplyBody, Request, STATUS, UnitName, Verb, connect_failure, encode, no_answer,
 };
 use octet_node::frames::{FOR_EVER, Frames, reply};
 use octet_node::limits::{Permit, Permits};
@@ -70,8 +70,9 @@ pub struct UnitRequest {
     pub answers: Answers,
 }
 
-/// The buffered pieces of a request's file. Data that the unit has asked for but does not read yet waits here,
-/// because the operator's connection carries other requests, too, and must not block on one unit.
+/// The buffered pieces of a request's file. Data that the unit has asked for but does not read yet
+/// waits here, because the operator's connection carries other requests, too, and must not block on
+/// one unit.
 pub struct Pieces {
     unit: UnitName,
     to: OwnedWriteHalf,
@@ -96,7 +97,8 @@ impl UnitVerbs {
         Ok(Self { init, sockets, verbs, places, held })
     }
 
-    /// Calls a unit on behalf of `operator`. Each request has its own connection, so that none blocks another.
+    /// Calls a unit on behalf of `operator`. Each request has its own connection, so that none
+    /// blocks another.
     ///
     /// # Errors
     /// The limit is reached, there is no such unit, or it does not accept the request.
@@ -126,11 +128,11 @@ impl UnitVerbs {
         let stream = match connect(&self.sockets.join(format!("{unit}.sock"))).await {
             Ok(stream) => stream,
             Err(error) if unit.as_str() == INIT => {
-                return Err(silent(unit.as_str(), &error.to_string()));
+                return Err(no_answer(unit.as_str(), &error.to_string()));
             }
             Err(error) => {
                 let status = Box::pin(self.ask(&self.init, STATUS)).await?;
-                return Err(why_not(unit.as_str(), &status, &error.to_string()));
+                return Err(connect_failure(unit.as_str(), &status, &error.to_string()));
             }
         };
         let (from, to) = stream.into_split();
@@ -142,14 +144,14 @@ impl UnitVerbs {
         // A new connection that is writable has room for a whole frame.
         let ready = timeout(TIMEOUT, pieces.to.writable()).await;
         if !matches!(ready, Ok(Ok(()))) {
-            return Err(silent(pieces.unit.as_str(), "it does not take a request"));
+            return Err(no_answer(pieces.unit.as_str(), "it does not take a request"));
         }
         pieces.write(request)?;
         Ok(UnitRequest { pieces, answers })
     }
 
-    /// The verb `name` of `unit`, by the unit's description. Descriptions do not change while the box runs, so
-    /// they are cached.
+    /// The verb `name` of `unit`, by the unit's description. Descriptions do not change while the
+    /// box runs, so they are cached.
     ///
     /// # Errors
     /// The unit does not exist, or does not answer, or has no such verb.
@@ -186,12 +188,12 @@ impl UnitVerbs {
             match asked.answers.next().await {
                 ReplyBody::Error(failure) => Err(failure),
                 ReplyBody::End(end) => serde_json::from_value(end)
-                    .map_err(|error| silent(unit.as_str(), &error.to_string())),
-                _ => Err(silent(unit.as_str(), "it answers in pieces")),
+                    .map_err(|error| no_answer(unit.as_str(), &error.to_string())),
+                _ => Err(no_answer(unit.as_str(), "it answers in pieces")),
             }
         };
         let answered = timeout(TIMEOUT, asked).await;
-        answered.unwrap_or_else(|_| Err(silent(unit.as_str(), "it takes too long")))
+        answered.unwrap_or_else(|_| Err(no_answer(unit.as_str(), "it takes too long")))
     }
 }
 
@@ -204,11 +206,11 @@ impl Pieces {
         let mut frame = Vec::new();
         let json = serde_json::to_vec(&ClientMessage::Request(request)).ok();
         if json.is_none_or(|json| encode(&json, &mut frame).is_err()) {
-            return Err(silent(self.unit.as_str(), "the request does not fit a frame"));
+            return Err(no_answer(self.unit.as_str(), "the request does not fit a frame"));
         }
         match self.to.try_write(&frame) {
             Ok(count) if count == frame.len() => Ok(()),
-            _ => Err(silent(self.unit.as_str(), "it does not read its requests")),
+            _ => Err(no_answer(self.unit.as_str(), "it does not read its requests")),
         }
     }
 
@@ -222,8 +224,8 @@ impl Pieces {
         Ok(())
     }
 
-    /// Forwards pieces as long as it is polled. A unit that stops reading is detected by the reader of its
-    /// answers.
+    /// Forwards pieces as long as it is polled. A unit that stops reading is detected by the reader
+    /// of its answers.
     pub async fn forward(&self) {
         while self.to.writable().await.is_ok() {
             match self.send() {
@@ -268,7 +270,7 @@ impl Answers {
                 Ok(None) => "it closed the connection".to_owned(),
                 Err(error) => error.to_string(),
             };
-            return ReplyBody::Error(silent(self.unit.as_str(), &why));
+            return ReplyBody::Error(no_answer(self.unit.as_str(), &why));
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The registry of service keys: the current key of each service, and all former ones. Pure: it has no disk and
-//! no clock.
+//! The registry of service keys: the current key of each service, and all former ones. Pure: it has
+//! no disk and no clock.
 
 use std::collections::BTreeMap;
 
 use octet_node::control::{PublicKey, UnitName};
 use serde::{Deserialize, Serialize};
 
-/// The maximum number of remembered former keys per service. They are never forgotten: when it is reached, no
-/// new key is accepted.
+/// The maximum number of remembered former keys per service. They are never forgotten: when it is
+/// reached, no new key is accepted.
 const MAX_GONE: usize = 1024;
 
-/// The part of these reserved for [`RevocationReason::Revoked`]: operators that rotate keys, or a service that
-/// keeps making new ones, cannot prevent an owner from revoking one.
+/// The part of these reserved for [`RevocationReason::Revoked`]: operators that rotate keys, or a
+/// service that keeps making new ones, cannot prevent an owner from revoking one.
 const FOR_REVOKED: usize = 64;
 
 /// The state of all services.
@@ -25,7 +25,8 @@ pub struct KeyRegistry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceEntry {
-    /// The number of keys that the service has had; without a current key, the next one is included.
+    /// The number of keys that the service has had; without a current key, the next one is
+    /// included.
     pub epoch: u64,
     pub key: Option<Current>,
     pub replaced: Vec<PublicKey>,
@@ -95,7 +96,8 @@ impl KeyRegistry {
         }
     }
 
-    /// Makes `key` the current key of `unit` at `now`, in seconds since 1970, and retires the previous one.
+    /// Makes `key` the current key of `unit` at `now`, in seconds since 1970, and retires the
+    /// previous one.
     pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), Full> {
         self.end(unit, RevocationReason::Replaced)?;
         let entry = self.units.entry(unit.clone()).or_default();
@@ -188,8 +190,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any sequence of events, at most one key is current, no former key returns, and epochs never
-        /// decrease or repeat.
+        /// In any sequence of events, at most one key is current, no former key returns, and epochs
+        /// never decrease or repeat.
         #[test]
         fn no_key_comes_back(steps in prop::collection::vec((0u8..3, 0u16..6), 1..60)) {
             let (mut book, gate) = (KeyRegistry::default(), unit("gate"));

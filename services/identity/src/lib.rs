@@ -1,5 +1,5 @@
-//! `identity` holds the node's Ed25519 key, and certifies one key of each service. It signs nothing else, and
-//! never has another private key.
+//! `identity` holds the node's Ed25519 key, and certifies one key of each service. It signs nothing
+//! else, and never has another private key.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]

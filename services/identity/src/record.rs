@@ -1,5 +1,5 @@
-//! The persisted registry: a line of JSON, and a line with the node's signature, so that damage and the
-//! registries of other nodes are detected.
+//! The persisted registry: a line of JSON, and a line with the node's signature, so that damage and
+//! the registries of other nodes are detected.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -20,8 +20,8 @@ use crate::store::{IdentityStore, IdentityStoreError};
 /// Each service may stay connected for its key, and for all certificates.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 64, for_operators: 16, of_one: 4 };
 
-/// The maximum number of followers of certificates; operators count as one of them, so that they block no
-/// service.
+/// The maximum number of followers of certificates; operators count as one of them, so that they
+/// block no service.
 const FOLLOWING: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 0, of_one: 4 };
 
 /// The state of the verbs.
@@ -46,7 +46,7 @@ pub fn verbs() -> Verbs<IdentityService> {
                 Read,
                 "Shows the node's public key (a did:key) and the keys of its services",
             )
-            .shown(ColumnKind::Date, &["issued"]),
+            .columns(ColumnKind::Date, &["issued"]),
             nothing(),
             async |identity: &IdentityService, _, ()| Ok(identity.show()),
         )
@@ -90,8 +90,8 @@ pub fn verbs() -> Verbs<IdentityService> {
 }
 
 impl IdentityService {
-    /// With a damaged store, the service still answers and reports the damage: otherwise it could not be
-    /// diagnosed.
+    /// With a damaged store, the service still answers and reports the damage: otherwise it could
+    /// not be diagnosed.
     pub fn new(
         store: Result<IdentityStore, IdentityStoreError>,
         unit_of: fn(u32) -> Option<UnitName>,

@@ -56,12 +56,12 @@ pub struct IdentityStore {
 }
 
 impl IdentityStore {
-    /// Loads key and registry from `folder`, or makes them at the first boot. Without a folder both are in
-    /// memory only. `before` is called before each step of writing, and can abort it.
+    /// Loads key and registry from `folder`, or makes them at the first boot. Without a folder both
+    /// are in memory only. `before` is called before each step of writing, and can abort it.
     ///
-    /// A key is made only if there never was one, because a new key makes another box for its owner. So the
-    /// registry is written before the key, and either without the other is an error, except an empty registry,
-    /// which a power cut at the first boot leaves.
+    /// A key is made only if there never was one, because a new key makes another box for its
+    /// owner. So the registry is written before the key, and either without the other is an error,
+    /// except an empty registry, which a power cut at the first boot leaves.
     ///
     /// # Errors
     /// Reading or writing fails, or a file is damaged or missing.
@@ -137,8 +137,8 @@ impl IdentityStore {
         &self.book
     }
 
-    /// Certifies `key` for `unit`; `None` if it is a former key. A new key replaces the previous one, and is on
-    /// disk when this returns.
+    /// Certifies `key` for `unit`; `None` if it is a former key. A new key replaces the previous
+    /// one, and is on disk when this returns.
     ///
     /// # Errors
     /// It failed; nothing has changed.
@@ -220,7 +220,8 @@ mod tests {
         IdentityStore::open(Some(folder.path().to_owned()), |_| Ok(()))
     }
 
-    /// If the power fails at any step of the first boot, the next boot makes the key, which then stays.
+    /// If the power fails at any step of the first boot, the next boot makes the key, which then
+    /// stays.
     #[test]
     fn a_cut_first_boot_begins_again() {
         let steps = 2 * WriteStep::ALL.len();

@@ -58,8 +58,8 @@ pub struct Advertising {
     board: Option<u8>,
 }
 
-/// The accumulated state of a router: each item has its own lifetime, whether or not later advertisements
-/// repeat it (RFC 4861, 6.2.3 and 6.3.4).
+/// The accumulated state of a router: each item has its own lifetime, whether or not later
+/// advertisements repeat it (RFC 4861, 6.2.3 and 6.3.4).
 #[derive(Debug)]
 struct Heard {
     from: Ipv6Addr,
@@ -97,7 +97,8 @@ impl Heard {
     }
 }
 
-/// Adds new items before known ones. Items with the same `key` are merged, and expired ones removed.
+/// Adds new items before known ones. Items with the same `key` are merged, and expired ones
+/// removed.
 fn add<T, K: PartialEq>(
     said: &mut Vec<(T, Option<Instant>)>,
     anew: Vec<(T, Option<Instant>)>,
@@ -230,8 +231,8 @@ impl Advertising {
         }
         let Ok(mut advert) = RouterAdvertisement::parse(bytes) else { return };
         let now = Instant::now();
-        // A board reaches the rest of the box through its router. On other uplinks, routes other than the
-        // default are not needed.
+        // A board reaches the rest of the box through its router. On other uplinks, routes other
+        // than the default are not needed.
         advert.routes.retain(|route| self.links.is_board && is_of_box(route));
         if !self.hears(came.from, now) {
             return;
@@ -243,8 +244,8 @@ impl Advertising {
         self.report().await;
     }
 
-    /// Whether a router is accepted: a default router, or the box's own. Another one is accepted once the
-    /// current one has withdrawn or expired.
+    /// Whether a router is accepted: a default router, or the box's own. Another one is accepted
+    /// once the current one has withdrawn or expired.
     fn hears(&self, from: Ipv6Addr, now: Instant) -> bool {
         self.heard.as_ref().is_none_or(|heard| heard.from == from || !heard.leads(now))
     }
@@ -309,8 +310,8 @@ impl Advertising {
     }
 }
 
-/// Whether the router has an IPv6 uplink: a gateway and a global address. A unique local address (RFC 4193)
-/// does not count.
+/// Whether the router has an IPv6 uplink: a gateway and a global address. A unique local address
+/// (RFC 4193) does not count.
 fn leads_out(links: &Links) -> bool {
     let is_outside = |it: &Cidr| matches!(it.address(), IpAddr::V6(own) if !own.is_unique_local());
     links.links.iter().any(|link| match &link.leads_to {
@@ -321,15 +322,15 @@ fn leads_out(links: &Links) -> bool {
     })
 }
 
-/// Whether a route can lead to a box's networks: a /48 within `fd00::/8` (RFC 4193). Nodes, in the other half,
-/// are reached over paths.
+/// Whether a route can lead to a box's networks: a /48 within `fd00::/8` (RFC 4193). Nodes, in the
+/// other half, are reached over paths.
 fn is_of_box(route: &RouteInformation) -> bool {
     route.length == BOX_BITS && route.network.octets()[0] == 0xfd
 }
 
-/// The advertisement of a segment. Boards do not use autoconfiguration: their addresses follow from their port.
-/// A router without an uplink is no default router (RFC 7084, G-4), but always advertises routes to the rest of
-/// the box (L-3), and to nodes over paths.
+/// The advertisement of a segment. Boards do not use autoconfiguration: their addresses follow from
+/// their port. A router without an uplink is no default router (RFC 7084, G-4), but always
+/// advertises routes to the rest of the box (L-3), and to nodes over paths.
 fn advert(segment: &PlannedSegment, autonomous: bool, leads_out: bool) -> RouterAdvertisement {
     let router = segment.router.1;
     let whole = u128::MAX << (128 - u32::from(BOX_BITS));
@@ -386,7 +387,7 @@ mod tests {
     /// A board with this link, after this number of carrier losses.
     fn board(downs: u32) -> Links {
         let leads_to = LeadsTo::Out { asks: true, addresses: vec![], gateways: vec![] };
-        let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::numbered(0));
+        let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::ethernet(0));
         let link = Link { index: 2, name, mac, carrier: true, downs, leads_to };
         Links { is_board: true, links: vec![link] }
     }
@@ -433,7 +434,8 @@ mod tests {
         let (prefix, server) = (whole.prefixes[0], whole.names[0].0);
         let mut heard = Heard::new("fe80::1".parse().unwrap(), now);
         heard.take(whole.clone(), now);
-        // An advertisement without prefixes and servers keeps them, and extends the router's lifetime.
+        // An advertisement without prefixes and servers keeps them, and extends the router's
+        // lifetime.
         heard.take(bare.clone(), at(200));
         assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
         assert_eq!(heard.names, [(server, Some(at(300)))]);
@@ -460,17 +462,17 @@ mod tests {
         assert_eq!((heard.until, heard.prefixes.len()), (at(700), MAX));
     }
 
-    /// RFC 7084, G-4 and L-3: clients of a router without an uplink would wait for timeouts, where IPv4 fails
-    /// at once.
+    /// RFC 7084, G-4 and L-3: clients of a router without an uplink would wait for timeouts, where
+    /// IPv4 fails at once.
     #[tokio::test]
     async fn a_router_without_a_way_out_is_a_route_to_its_box() {
         let out = |addresses: &[&str], gateways: &[&str]| {
             let addresses = addresses.iter().map(|it| Cidr::try_from((*it).to_owned()).unwrap());
             let gateways = gateways.iter().map(|it| it.parse().unwrap()).collect();
             let leads_to = LeadsTo::Out { asks: true, addresses: addresses.collect(), gateways };
-            let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::numbered(0));
+            let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::ethernet(0));
             let out = Link { index: 2, name, mac, carrier: true, downs: 0, leads_to };
-            let name = LinkName::numbered(1);
+            let name = LinkName::ethernet(1);
             let leads_to = LeadsTo::Board(segment());
             let board = Link { index: 3, name, leads_to, ..out.clone() };
             Links { is_board: false, links: vec![out, board] }

@@ -58,8 +58,8 @@ pub struct LanConfig {
     pub silent: Option<Cluster>,
     /// The networks of the box, if it is one.
     pub whole: Vec<IpPrefix>,
-    /// The addresses of the exit node, if the owner's devices use one. If the list is empty, external names are
-    /// not resolved for them.
+    /// The addresses of the exit node, if the owner's devices use one. If the list is empty,
+    /// external names are not resolved for them.
     pub exit: Option<Vec<IpAddr>>,
 }
 
@@ -163,7 +163,8 @@ async fn serve(parts: DaemonConfig) -> io::Result<()> {
     }
 }
 
-/// This node's time servers: for a board its router, otherwise the configured ones, or those of the uplink.
+/// This node's time servers: for a board its router, otherwise the configured ones, or those of the
+/// uplink.
 fn time_servers(told: &LanConfig, leasing: &Leasing) -> Vec<IpAddr> {
     let named = &told.network.ntp;
     if !named.is_empty() && !leasing.links().is_board {
@@ -184,7 +185,8 @@ fn name_servers(told: &LanConfig, leasing: &Leasing, advertising: &Advertising) 
     leased.chain(advertising.names().map(IpAddr::V6)).collect()
 }
 
-/// The domain of the box's names, which is reserved for private use (ICANN's resolution 2024.07.29.06).
+/// The domain of the box's names, which is reserved for private use (ICANN's resolution
+/// 2024.07.29.06).
 fn domain(identity: &ApplianceSection) -> String {
     format!("{}.internal", identity.name)
 }

@@ -1,4 +1,4 @@
-//! A socket of ICMPv6 that knows by which link each message comes and goes, and over how many routers.
+//! An ICMPv6 socket that knows the link of each message, and whether a router has forwarded it.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddrV6};
@@ -12,10 +12,11 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// The hop limit of what comes from the link itself (RFC 4861, 6.1).
+/// The hop limit of a packet that no router has forwarded (RFC 4861, 6.1).
 const FROM_LINK: i32 = 255;
 
-/// The socket. Only its name is UDP's: tokio has none for it, and waits for any in the same way.
+/// The socket. It is wrapped in a `UdpSocket` only because tokio has no type for ICMP; waiting is
+/// the same.
 #[derive(Debug)]
 pub struct Icmp(UdpSocket);
 
@@ -23,21 +24,21 @@ pub struct Icmp(UdpSocket);
 pub struct IcmpMessage {
     pub length: usize,
     pub from: Ipv6Addr,
-    /// The link by which it came, as the kernel numbers it.
+    /// The interface index of the link that received it.
     pub link: u32,
-    /// Whether nobody has handed it on.
+    /// Whether it was sent on the link itself, and not forwarded by a router.
     pub is_of_link: bool,
 }
 
 impl Icmp {
-    /// Around `socket`, which PID 1 has made.
+    /// Wraps `socket`, which PID 1 has opened.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         setsockopt(&socket.as_fd(), Ipv6RecvPacketInfo, &true)?;
         setsockopt(&socket.as_fd(), Ipv6RecvHopLimit, &true)?;
         let socket = std::net::UdpSocket::from(socket);
         socket.set_nonblocking(true)?;
-        // What goes to all nodes would come back by the link, as if somebody there had said it: the guard would count
-        // it as a rogue's.
+        // Without this the node would receive its own multicasts, and the guard would count them as
+        // a rogue router's.
         socket.set_multicast_loop_v6(false)?;
         UdpSocket::from_std(socket).map(Self)
     }
@@ -51,16 +52,16 @@ impl Icmp {
         }
     }
 
-    /// Sends `bytes` by the link `link`.
+    /// Sends `bytes` on the link `link`.
     ///
     /// # Errors
-    /// The link is gone, or leads nowhere.
+    /// The link does not exist, or has no route.
     pub async fn send(&self, bytes: &[u8], to: Ipv6Addr, link: u32) -> io::Result<()> {
         self.0.async_io(Interest::WRITABLE, || send(&self.0, bytes, to, link)).await
     }
 }
 
-/// A message, if the kernel says all about it.
+/// Receives a message; `None` if the kernel has not passed its link and hop limit.
 fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<IcmpMessage>> {
     let mut room = nix::cmsg_space!(in6_pktinfo, i32);
     let mut buffers = [IoSliceMut::new(buffer)];

@@ -1,4 +1,4 @@
-//! Addresses of the links: those that this node asks for, and those that it gives.
+//! DHCP on all links: the client on the uplink, and the servers on the segments.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,14 +19,14 @@ use crate::netd::Netd;
 use crate::numbering::number;
 use crate::udp::{Udp, UdpMessage};
 
-/// Where clients are, and where servers are.
+/// The ports of DHCP clients and servers.
 const CLIENT: u16 = 68;
 const SERVER: u16 = 67;
 
-/// More of a message is not read, in bytes: the largest that is asked for.
+/// The maximum size of a message, in bytes, as advertised to servers.
 pub const LARGEST: usize = 1472;
 
-/// The sockets of both sides.
+/// The sockets of the client and the server.
 #[derive(Debug)]
 pub struct Sockets {
     pub server: Udp,
@@ -34,32 +34,32 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Those that PID 1 has passed.
+    /// Wraps the sockets that PID 1 has passed.
     pub fn new(server: UdpSocket, client: UdpSocket) -> io::Result<Self> {
         Ok(Self { server: Udp::new(server)?, client: Udp::new(client)? })
     }
 }
 
-/// What is asked for, and what is given.
+/// The state of the client and the servers.
 #[derive(Debug)]
 pub struct Leasing {
     netd: Netd,
     began: Instant,
-    /// What names of the box end in.
+    /// The domain of the box's names.
     domain: String,
-    /// The box, if its router is none of ours, which tells no board its number.
+    /// The box, if its router runs OpenWrt, which assigns no board numbers.
     silent: Option<Cluster>,
     links: Links,
     asking: Option<Asking>,
     pool: Pool,
-    /// Who is at a board's port, as netd has agreed, and how often the link had been down then.
+    /// The device at each board's port that netd has accepted, and the carrier losses until then.
     plugged: BTreeMap<LinkName, (Mac, u32)>,
-    /// What was refused last at each port, so that it is told once.
+    /// The last refused device at each port, so that it is logged once.
     refused: BTreeMap<LinkName, String>,
     questions: Questions,
 }
 
-/// A client at work on a link.
+/// The client on the uplink.
 #[derive(Debug)]
 struct Asking {
     link: Link,
@@ -67,7 +67,8 @@ struct Asking {
 }
 
 impl Leasing {
-    /// Nothing yet, in a box whose names end in `domain`; `silent` is the box if its router is none of ours.
+    /// Creates the state without leases. The box's names are in `domain`; `silent` is the box if
+    /// its router runs OpenWrt.
     pub fn new(netd: Netd, domain: String, silent: Option<Cluster>) -> Self {
         Self {
             netd,
@@ -83,17 +84,17 @@ impl Leasing {
         }
     }
 
-    /// What names of the box end in.
+    /// The domain of the box's names.
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// Names of the box end in `domain` from now on.
+    /// Changes the domain of the box's names.
     pub fn rename(&mut self, domain: String) {
         self.domain = domain;
     }
 
-    /// From the next lease on the router of the box is none of ours, if `silent` is the box.
+    /// Changes `silent`, which applies from the next lease.
     pub fn behind(&mut self, silent: Option<Cluster>) {
         self.silent = silent;
     }
@@ -102,7 +103,7 @@ impl Leasing {
         self.began.elapsed()
     }
 
-    /// The links are `links` now.
+    /// Handles a change of the links.
     pub async fn follow(&mut self, links: Links) {
         self.links = links;
         let Self { plugged, links, .. } = self;
@@ -124,7 +125,7 @@ impl Leasing {
         match &mut self.asking {
             Some(asking) if (asking.link.index, asking.link.mac) == (link.index, link.mac) => {
                 let other = asking.link.downs != link.downs;
-                // A board may be plugged in elsewhere, where nobody hears whom another port has.
+                // A board's cable may be at another port now, where its address is not valid.
                 if is_board && asking.link.carrier && (other || !link.carrier) {
                     gone = Some(asking.client.link_is_gone(now));
                 } else if link.carrier && (other || !asking.link.carrier) {
@@ -141,7 +142,7 @@ impl Leasing {
                 self.asking = Some(Asking { link, client });
             }
         }
-        // A netd that was started anew does not know the lease.
+        // A restarted netd does not know the lease.
         let lease = self.lease().cloned();
         match (gone, lease) {
             (Some(ClientOutput { leased: Some(_), .. }), _) => self.report(None).await,
@@ -152,17 +153,15 @@ impl Leasing {
         }
     }
 
-    /// The lease that there is.
     pub fn lease(&self) -> Option<&Lease> {
         self.asking.as_ref()?.client.lease()
     }
 
-    /// The links that there are.
     pub fn links(&self) -> &Links {
         &self.links
     }
 
-    /// When the client has something to do: nothing is sent over a link that is not there.
+    /// When the client's next action is due; `None` without a carrier.
     pub fn due(&self) -> Option<Instant> {
         let asking = self.asking.as_ref().filter(|asking| asking.link.carrier)?;
         asking.client.due().map(|due| self.began + due)
@@ -213,7 +212,7 @@ impl Leasing {
         }
     }
 
-    /// Somebody asks for an address.
+    /// Handles a client's message.
     pub async fn asked(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
         let now = self.now();
         let Some(link) = self.links.links.iter().find(|link| link.index == came.link) else {
@@ -243,7 +242,7 @@ impl Leasing {
         }
     }
 
-    /// Whether it is `mac` who is at the port: only he gets the port's address.
+    /// Whether netd accepts `mac` as the device at the port, which has only one address.
     async fn is_plugged(
         &mut self,
         name: &LinkName,
@@ -275,7 +274,7 @@ impl Leasing {
         }
     }
 
-    /// How it stands, for people.
+    /// The state for display.
     pub fn show(&self) -> Value {
         let now = self.now();
         let lease = self.asking.as_ref().map(|asking| {
@@ -308,11 +307,11 @@ fn address(to: Destination) -> Ipv4Addr {
     }
 }
 
-/// A number that nobody on the network can guess, so that nobody else can answer.
+/// A random transaction ID, so that answers cannot be forged by guessing it.
 fn random() -> u32 {
     let mut bytes = [0; 4];
-    // The kernel has randomness long before there are links; without it the number is as good as
-    // any: an answer has to be for this Ethernet address, too.
+    // The kernel's random generator is ready before there are links. If it fails, the answer still
+    // has to match the MAC address.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     u32::from_be_bytes(bytes) ^ std::process::id()
 }

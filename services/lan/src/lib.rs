@@ -1,6 +1,7 @@
-//! What a box says to those who are plugged in, and asks of its uplink: addresses, names, time.
+//! The unit `lan`: DHCP, router advertisements, DNS and NTP, for the segments of the box and on its
+//! uplink.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Logs go through `octet_node::say`, which escapes untrusted text to one line.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod advertising;

@@ -1,4 +1,4 @@
-//! A question for a name to this node's own resolver, by the way that its programs take.
+//! A query to this node's own resolver, as its programs send it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -10,13 +10,13 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 const RESOLVER: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 53);
 
-/// How long it may take: it may have to ask others, and those again.
+/// The timeout; the resolver may have to ask several upstreams.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The addresses of `name`.
+/// Looks up the addresses of `name`.
 ///
 /// # Errors
-/// It is no name, or nobody answers.
+/// The name is invalid, or the resolver does not answer.
 pub fn ask(name: &str) -> io::Result<Vec<IpAddr>> {
     let name = Name::from_str(name).map_err(io::Error::other)?;
     let mut addresses = vec![];

@@ -1,4 +1,4 @@
-//! lan, as a program of its own.
+//! The program of the unit `lan`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Names, as the links have it: whom this node answers, what the box's hosts are called, and who is asked.
+//! Configures the resolver from the links: client networks, names of hosts, and upstreams.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
@@ -17,37 +17,37 @@ use crate::dns::prefix::IpPrefix;
 use crate::dns::way::UpstreamPath;
 use crate::dns::{Dns, Settings};
 
-/// The port of every server.
+/// The DNS port.
 const PORT: u16 = 53;
 
-/// What the router is called.
+/// The host name of the router.
 const ROUTER: &str = "router";
 
-/// The resolver, once it is known what this node is.
+/// The resolver, which starts once the kind of this node is known.
 #[derive(Debug)]
 pub struct Naming {
     sockets: Option<(UdpSocket, TcpListener)>,
     dns: Option<(Rc<Dns>, bool)>,
-    /// What was refused last, so that it is told once.
+    /// The last refused upstreams, so that they are logged once.
     refused: Vec<String>,
 }
 
-/// This node is another kind of node than it was: a resolver cannot become that.
+/// The node has changed between board and router, which requires a restart of the resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this node has become a board, or is none any more: lan starts anew")]
 pub struct Changed;
 
 impl Naming {
-    /// Nobody is answered yet; what comes to these sockets waits.
+    /// Keeps the sockets until the links are known; queries wait in them.
     pub fn new(udp: UdpSocket, tcp: TcpListener) -> Self {
         Self { sockets: Some((udp, tcp)), dns: None, refused: vec![] }
     }
 
-    /// The links are `links` now, in a box whose names end in `domain`; `upstreams` answer for names
-    /// outside, and where there is an exit, by which the owner's devices leave, it does for these.
+    /// Applies the links. The box's names are in `domain`; `upstreams` resolve outside names,
+    /// except for the owner's devices if there is an exit node, which resolves theirs.
     ///
     /// # Errors
-    /// This node is another kind of node than it was.
+    /// The node has changed between board and router.
     pub fn follow(
         &mut self,
         links: &Links,
@@ -107,12 +107,12 @@ impl Naming {
         self.refused = refused;
     }
 
-    /// The resolver; none before the links are known.
+    /// The resolver; `None` until the links are known.
     pub fn dns(&self) -> Option<&Dns> {
         self.dns.as_ref().map(|(dns, _)| &**dns)
     }
 
-    /// How it stands, for people.
+    /// The state for display.
     pub fn show(&self) -> Value {
         let Some((dns, _)) = &self.dns else { return Value::Null };
         json!({
@@ -125,7 +125,7 @@ impl Naming {
     }
 }
 
-/// Where a server is asked. One with an address of a link alone is on the link that leads `out` (RFC 4007, 6).
+/// The socket address of a server. A link-local one is on the uplink `out` (RFC 4007, 6).
 fn server(address: IpAddr, out: u32) -> SocketAddr {
     match address {
         IpAddr::V6(six) if six.is_unicast_link_local() => {
@@ -146,8 +146,9 @@ fn addresses((four, six): (std::net::Ipv4Addr, std::net::Ipv6Addr)) -> Vec<IpAdd
     vec![four.into(), six.into()]
 }
 
-/// Every segment's devices may ask, and this node has an address in each. With a VPN those of the owner's leave by
-/// another node. Who asks a router by a path leaves by it: netd lets nobody else ask.
+/// The client networks: those of all segments, in each of which this node has an address. With a
+/// VPN, the owner's devices use the exit node. Clients that reach the router over a path use it as
+/// their exit; netd admits no others.
 fn inside(links: &Links, has_vpn: bool) -> Inside {
     let of = |segment: &PlannedSegment| {
         let (four, six) = segment.router;
@@ -164,7 +165,7 @@ fn inside(links: &Links, has_vpn: bool) -> Inside {
         LeadsTo::Out { addresses, .. } => addresses.clone(),
         LeadsTo::Board(_) | LeadsTo::Lan(_) => vec![],
     });
-    // A board's network is the box's, too.
+    // The network of a board's uplink belongs to the box.
     let around = out.clone().filter(|_| links.is_board);
     let networks = networks.chain(around.map(|it| IpPrefix::new(it.address(), it.prefix())));
     let own = segments(links).flat_map(|segment| addresses(segment.router));
@@ -178,8 +179,8 @@ fn inside(links: &Links, has_vpn: bool) -> Inside {
     }
 }
 
-/// The networks outside of the box in which this node is. What is around a board is the box; what is around that the
-/// box's router knows, which has looked at all that it says, if it is one of ours and not `silent`.
+/// The networks outside of the box that surround this node. For a board, everything around the box
+/// is up to the router, which has filtered all answers, unless it runs OpenWrt (`silent`).
 fn around(links: &Links, silent: bool) -> Vec<IpPrefix> {
     if links.is_board {
         return if silent { vec![] } else { vec![IpPrefix::EVERYTHING] };
@@ -191,7 +192,8 @@ fn around(links: &Links, silent: bool) -> Vec<IpPrefix> {
     out.filter_map(|it| IpPrefix::new(it.address(), it.prefix())).collect()
 }
 
-/// What hosts are called. The router has an address in every segment, and everybody reaches it by any.
+/// The names of hosts. The router has an address in every segment; one of them suffices, because
+/// all are reachable from everywhere.
 fn hosts(links: &Links) -> BTreeMap<String, Vec<IpAddr>> {
     let boards = segments(links).filter_map(|segment| {
         Some((format!("board-{}", segment.number), addresses(segment.board?)))

@@ -1,4 +1,4 @@
-//! What `netd` says of the links, and what it is told.
+//! The connection to `netd`: it reports the links, and receives leases and advertisements.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
 
-/// How long `netd` may take for what it is told: it may have to wait for nft and a processor.
+/// The timeout of a call: `netd` may have to wait for nft and the CPU.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The way to `netd`.
+/// A client of `netd`.
 #[derive(Debug, Clone)]
 pub struct Netd(Arc<PathBuf>);
 
 impl Netd {
-    /// Whose socket is in the folder `sockets`.
+    /// A client of the `netd` whose socket is in the folder `sockets`.
     pub fn new(sockets: &Path) -> Self {
         Self(Arc::new(sockets.join("netd.sock")))
     }
 
-    /// The links, whenever they change, and anew from each `netd` that is started.
+    /// Subscribes to the links. They are sent again after each restart of `netd`.
     ///
     /// # Errors
     /// No thread can be started.
@@ -38,7 +38,7 @@ impl Netd {
         Ok(receiver)
     }
 
-    /// Tells that a server has given `lease` at `link`, or that there is none any more.
+    /// Reports that a server has assigned `lease` at `link`, or that the lease has ended.
     pub async fn leased(&self, link: &LinkName, lease: Option<LinkLease>) -> Result<(), CallError> {
         let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
         if let Some(lease) = lease {
@@ -47,7 +47,7 @@ impl Netd {
         self.tell(LEASED, args).await
     }
 
-    /// Tells that a router has advertised `advert` at `link`, or that there is none any more.
+    /// Reports that a router has advertised `advert` at `link`, or that it has expired.
     pub async fn advertised(
         &self,
         link: &LinkName,
@@ -60,7 +60,7 @@ impl Netd {
         self.tell(ADVERTISED, args).await
     }
 
-    /// Tells that `mac` has asked for an address at `link`.
+    /// Reports that `mac` has requested an address at `link`.
     pub async fn plugged(&self, link: &LinkName, mac: Mac) -> Result<(), CallError> {
         let args = [("port".to_owned(), json!(link)), ("mac".to_owned(), json!(mac))];
         self.tell(PLUGGED, Map::from_iter(args)).await

@@ -1,14 +1,15 @@
-//! Which board of the box this is.
+//! The board number of this node.
 
 use octet_appliance::Cluster;
 
 use crate::dhcp::ServerMessage;
 
-/// The number of the board that `answer` is for: as the router says, or by the address that it gives, if it is none of
-/// ours (`silent` is the box then). `None` if that address is no board's.
+/// The board number in the lease `answer`: the one that the router has assigned, or, if it runs
+/// OpenWrt (`silent` is the box then), the one that follows from the address. `None` if the address
+/// is no board's.
 ///
-/// The address is as good as the router's word: a port gets that of its own board and no other, and what is sent to
-/// another one does not come to it.
+/// The address is as trustworthy as an assigned number: the router serves each port the address of
+/// its own board only, and packets to other addresses do not arrive.
 pub fn number(answer: &ServerMessage, silent: Option<&Cluster>) -> Option<u8> {
     match silent {
         Some(cluster) => cluster.board_at(answer.address.into()),
@@ -24,7 +25,7 @@ mod tests {
     use super::*;
     use crate::dhcp::{Ask, ClientRequest, ReplyType, ServerReply};
 
-    /// What a client is told that gets `address`, with the number that a router of ours says.
+    /// A lease of `address`, with the board number that the router has assigned.
     fn answer(address: [u8; 4], board: Option<u8>) -> ServerMessage {
         let mac = Mac::new([2, 0, 0, 0, 0, 7]).unwrap();
         let question = ClientRequest::parse(&Ask::Discover(None).bytes(1, mac)).unwrap();
@@ -51,7 +52,8 @@ mod tests {
         for board in 1..=4 {
             assert_eq!(by_address([10, 20, board, 2]), Some(board));
         }
-        // Another host, a board that the box has not, the owner's devices, and somebody else's network.
+        // Another host, a board outside of the box's range, the owner's devices, and another
+        // network.
         for address in [[10, 20, 3, 3], [10, 20, 5, 2], [10, 20, 250, 2], [192, 168, 3, 2]] {
             assert_eq!(by_address(address), None, "{address:?}");
         }

@@ -1,17 +1,17 @@
-//! Whether those who lead out, and boards, are there: they are asked for an echo (RFC 792, RFC 4443) every ten seconds.
-//! No socket in here.
+//! Probes gateways and boards by ICMP echo (RFC 792, RFC 4443) every ten seconds. Pure: it has no
+//! socket.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The pause between two questions.
+/// The interval of probes.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// How many questions in a row without an answer mean that nobody is there.
+/// The number of missing replies after which a peer counts as down.
 const MISSED: u32 = 3;
 
-/// Types of messages: questions and answers of each version.
+/// The types of echo requests and replies, for each IP version.
 const ASK4: u8 = 8;
 const ANSWER4: u8 = 0;
 const ASK6: u8 = 128;
@@ -20,7 +20,7 @@ const ANSWER6: u8 = 129;
 #[derive(Debug, Default)]
 pub struct AddressProbe {
     peers: BTreeMap<IpAddr, Asked>,
-    /// The number in all questions, by which answers to others are told from ours.
+    /// The identifier of all requests, which distinguishes replies to others.
     id: u16,
     due: Duration,
 }
@@ -28,13 +28,13 @@ pub struct AddressProbe {
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
     sequence: u16,
-    /// Questions since the last answer.
+    /// The requests since the last reply.
     missed: u32,
     answers: Option<bool>,
 }
 
 impl AddressProbe {
-    /// Nobody yet; `id` is random.
+    /// A probe without peers; `id` is random.
     pub fn new(id: u16) -> Self {
         Self { id, ..Self::default() }
     }
@@ -54,12 +54,12 @@ impl AddressProbe {
         }
     }
 
-    /// When [`tick`](Self::tick) is to be called.
+    /// When [`tick`](Self::tick) must be called.
     pub fn due(&self) -> Option<Duration> {
         (!self.peers.is_empty()).then_some(self.due)
     }
 
-    /// What is to be sent, and who has just turned out not to be there.
+    /// The requests to send, and the peers that have just gone down.
     pub fn tick(&mut self, now: Duration) -> (Vec<(IpAddr, Vec<u8>)>, Vec<IpAddr>) {
         if now < self.due {
             return (vec![], vec![]);
@@ -77,7 +77,7 @@ impl AddressProbe {
         (questions, gone)
     }
 
-    /// A message of ICMP has come from `from`. Returns whether somebody is there who was not.
+    /// Handles an ICMP message from `from`. Returns whether that peer was down and is up again.
     pub fn received(&mut self, from: IpAddr, message: &[u8]) -> bool {
         let Some(asked) = self.peers.get_mut(&from) else { return false };
         let kind = if from.is_ipv4() { ANSWER4 } else { ANSWER6 };
@@ -95,13 +95,13 @@ impl AddressProbe {
         asked.answers.replace(true) != Some(true)
     }
 
-    /// Everybody, and whether they answer; nothing until that is known.
+    /// All peers with their state; `None` if it is not known yet.
     pub fn all(&self) -> impl Iterator<Item = (IpAddr, Option<bool>)> {
         self.peers.iter().map(|(peer, asked)| (*peer, asked.answers))
     }
 }
 
-/// The question. In IPv6 the kernel fills in the checksum.
+/// An echo request. For IPv6 the kernel fills in the checksum.
 fn question(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
     let kind = if to.is_ipv4() { ASK4 } else { ASK6 };
     let mut message = vec![kind, 0, 0, 0];
@@ -114,7 +114,7 @@ fn question(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
     message
 }
 
-/// The checksum of the internet (RFC 1071).
+/// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes
         .chunks(2)
@@ -137,7 +137,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// As whoever is asked says it.
+    /// The echo reply of a peer.
     fn answer(to: IpAddr, question: &[u8]) -> Vec<u8> {
         let mut message = question.to_vec();
         message[0] = if to.is_ipv4() { ANSWER4 } else { ANSWER6 };
@@ -160,7 +160,7 @@ mod tests {
         for step in 1..9 {
             let (questions, lost) = probe.tick(seconds(5 + 10 * step));
             gone.extend(lost);
-            // One goes on answering.
+            // One of the peers keeps replying.
             probe.received(six, &answer(six, &questions[1].1));
         }
         assert_eq!(gone, [FOUR]);

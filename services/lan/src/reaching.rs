@@ -1,4 +1,4 @@
-//! Whether the way out and boards are there, and that their loss and return are told.
+//! Probes gateways and boards, and logs when one goes down or is up again.
 
 use std::io;
 use std::net::{IpAddr, SocketAddrV4};
@@ -13,13 +13,13 @@ use tokio::net::UdpSocket;
 use crate::icmp::{Icmp, IcmpMessage};
 use crate::probe::AddressProbe;
 
-/// More of a message is not read, in bytes.
+/// The maximum size of a message that is read, in bytes.
 pub const LARGEST: usize = 256;
 
-/// The probe with its socket for IPv4; that for IPv6 is also for router advertisements.
+/// The probe and its IPv4 socket; the IPv6 socket is shared with router advertisements.
 #[derive(Debug)]
 pub struct Reaching {
-    /// Only its name is UDP's: tokio has none for ICMP, and waits for any in the same way.
+    /// It is wrapped in a `UdpSocket` only because tokio has no type for ICMP; waiting is the same.
     socket: UdpSocket,
     probe: AddressProbe,
     began: Instant,
@@ -27,7 +27,7 @@ pub struct Reaching {
 }
 
 impl Reaching {
-    /// With the socket of ICMP that PID 1 has made.
+    /// Uses the ICMP socket that PID 1 has opened.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::net::UdpSocket::from(socket);
         socket.set_nonblocking(true)?;
@@ -41,13 +41,14 @@ impl Reaching {
         self.began.elapsed()
     }
 
-    /// The links are `links` now.
+    /// Handles a change of the links.
     pub fn follow(&mut self, links: &Links) {
         let mut peers = vec![];
         self.link = None;
         for link in &links.links {
             match &link.leads_to {
-                // Who is behind a link that is down does not answer; a board that is not there is none.
+                // A board's link without carrier is not probed: no board is plugged in, or it is
+                // off.
                 LeadsTo::Board(_) if !link.carrier => {}
                 LeadsTo::Out { gateways, .. } => {
                     self.link = Some(link.index);
@@ -62,7 +63,7 @@ impl Reaching {
         self.probe.set(&peers, self.now());
     }
 
-    /// When there is something to do.
+    /// When the next action is due.
     pub fn due(&self) -> Option<Instant> {
         self.probe.due().map(|due| self.began + due)
     }
@@ -73,7 +74,7 @@ impl Reaching {
             say!("{peer} does not answer");
         }
         for (to, question) in questions {
-            // What cannot be sent is not answered either.
+            // A request that cannot be sent counts as not answered.
             let _ = match (to, self.link) {
                 (IpAddr::V4(to), _) => {
                     self.socket.send_to(&question, SocketAddrV4::new(to, 0)).await.map(drop)
@@ -84,17 +85,17 @@ impl Reaching {
         }
     }
 
-    /// Waits for a message of ICMP, and takes it.
+    /// Receives an ICMP message and handles it.
     pub async fn receive(&mut self) -> io::Result<()> {
         let mut buffer = [0; LARGEST];
         let (length, from) = self.socket.recv_from(&mut buffer).await?;
-        // A raw socket of IPv4 gives the header, too: its length is in words of 32 bits.
+        // A raw IPv4 socket delivers the IP header, too; the header's length is in 32-bit words.
         let head = usize::from(buffer[0] & 15) * 4;
         self.answered(from.ip(), buffer[..length].get(head..).unwrap_or_default());
         Ok(())
     }
 
-    /// A message of ICMPv6 has come.
+    /// Handles an ICMPv6 message.
     pub fn came(&mut self, bytes: &[u8], came: IcmpMessage) {
         if self.link == Some(came.link) {
             self.answered(came.from.into(), bytes);
@@ -107,7 +108,7 @@ impl Reaching {
         }
     }
 
-    /// How it stands, for people.
+    /// The state for display.
     pub fn show(&self) -> Value {
         let all = self.probe.all();
         all.map(|(address, answers)| json!({ "address": address, "answers": answers })).collect()

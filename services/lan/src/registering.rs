@@ -1,4 +1,5 @@
-//! Names of services: each tells those of its own unit, and they count for as long as its connection stands.
+//! Names of services: each service registers names below its own, for as long as its connection is
+//! open.
 
 use std::collections::BTreeMap;
 
@@ -12,35 +13,33 @@ use tokio::sync::oneshot;
 use crate::dns::Dns;
 use crate::dns::zones::RegisterError;
 
-/// What the loop, which has the names, is asked.
+/// A request to the loop, which owns the resolver.
 #[derive(Debug)]
 pub enum NameRequest {
-    /// `unit` has these names from now on, on the connection `by`.
     Take {
-        /// The unit, as the kernel has it.
+        /// The unit, identified by the kernel's peer credentials.
         unit: UnitName,
         names: ServiceNames,
-        /// A number that no other connection has.
+        /// A unique number of the connection.
         by: u64,
-        /// Told whether it may have them.
+        /// Receives whether the names are accepted.
         answer: oneshot::Sender<Result<(), Failure>>,
     },
-    /// The connection `by` of `unit` has ended.
+    /// The connection `by` of `unit` has ended; its names are removed.
     Leave { unit: UnitName, by: u64 },
 }
 
-/// Which connection the names of each unit hang on: the last that was given some.
+/// The connection that each unit's names belong to: the last one that has registered.
 #[derive(Debug, Default)]
 pub struct Registering(BTreeMap<UnitName, u64>);
 
 impl Registering {
-    /// Does what is asked with the names that `dns` tells; it is not there before netd has said which links
-    /// this node has.
+    /// Handles a request. `dns` is `None` until netd has reported the links.
     pub fn take(&mut self, asked: NameRequest, dns: Option<&Dns>) {
         match asked {
             NameRequest::Take { unit, names, by, answer } => {
                 let given = self.give(unit.clone(), names, by, dns);
-                // Who has left in the meantime has none.
+                // The connection has ended in the meantime.
                 if answer.send(given).is_err() {
                     self.leave(&unit, by, dns);
                 }
@@ -67,7 +66,7 @@ impl Registering {
     }
 
     fn leave(&mut self, unit: &UnitName, by: u64, dns: Option<&Dns>) {
-        // What a later connection was given stays.
+        // Names that a later connection has registered are kept.
         if self.0.get(unit) == Some(&by) {
             self.0.remove(unit);
             if let Some(dns) = dns {
@@ -85,8 +84,8 @@ fn refused(error: &RegisterError) -> Failure {
     Failure::new(code, error.to_string(), help)
 }
 
-/// Has the loop, which listens to `asks`, take the names that `unit` asks for, and waits until the
-/// connection of `peer` ends, which is number `by`.
+/// Registers the names of `unit` through the loop at `asks`, and waits until the connection of
+/// `peer` with number `by` ends.
 pub fn hold(
     peer: &mut Peer,
     id: u64,
@@ -99,7 +98,7 @@ pub fn hold(
     let count = names.len();
     let (answer, answered) = oneshot::channel();
     let take = NameRequest::Take { unit: unit.clone(), names, by, answer };
-    // Without the loop nobody is told anything any more.
+    // This fails only if the loop has ended.
     let sent = asks.blocking_send(take).is_ok();
     let given = answered.blocking_recv().ok().filter(|_| sent);
     given.ok_or_else(|| Failure::new(FailureCode::Failed, "lan ends", "ask the next one"))??;

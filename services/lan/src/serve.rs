@@ -1,4 +1,4 @@
-//! lan's own verbs, on its socket.
+//! The verbs of lan's control socket.
 
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +20,13 @@ use crate::lookup::ask;
 use crate::registering::{NameRequest, hold};
 use crate::service::told;
 
-/// Each service may stay for the sake of its names; there are fewer users than that.
+/// Every service can keep a connection open for its names; there are fewer services than that.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 8, of_one: 2 };
 
-/// What is handed on to the loop.
+/// Channels to the loop.
 #[derive(Debug, Clone)]
 pub struct Loop {
-    /// What is in force from now on, and who waits until it is.
+    /// Changed configurations, each with a channel that reports when it is in force.
     pub changes: Sender<(LanConfig, oneshot::Sender<()>)>,
     pub names: Sender<NameRequest>,
 }
@@ -34,9 +34,9 @@ pub struct Loop {
 struct Desk {
     shown: SharedStatus,
     to: Loop,
-    /// Tells the unit that a user runs.
+    /// Returns the unit that runs as a user.
     unit_of: fn(u32) -> Option<UnitName>,
-    /// How many connections have registered names.
+    /// The number of connections that have registered names, to number them.
     registered: AtomicU64,
 }
 
@@ -72,7 +72,7 @@ fn verbs() -> Verbs<Desk> {
             .internal(),
             text("names", "A JSON object: for each name a list of addresses"),
             |desk, call, names| {
-                // PID 1 asks for operators, whose names these are not.
+                // Operators' calls come from PID 1, which has no names.
                 let unit = (desk.unit_of)(call.uid).ok_or_else(|| no_service(call.uid))?;
                 let by = desk.registered.fetch_add(1, Ordering::Relaxed);
                 hold(call.peer, call.id, &unit, &names, by, &desk.to.names)
@@ -82,7 +82,8 @@ fn verbs() -> Verbs<Desk> {
             |_| Ok(told(Which::Next).map(drop)?),
             |desk| {
                 let (done, is_done) = oneshot::channel();
-                // Without the loop there is nobody to be told, and nobody who says that it is done.
+                // The sends fail only if the loop has ended, and then there is nothing to
+                // configure.
                 let _ = desk.to.changes.blocking_send((told(Which::InForce)?, done));
                 let _ = is_done.blocking_recv();
                 Ok(())
@@ -90,7 +91,7 @@ fn verbs() -> Verbs<Desk> {
         )
 }
 
-/// Serves whoever connects, for ever. `unit_of` tells the unit that a user runs.
+/// Serves connections, for ever. `unit_of` returns the unit that runs as a user.
 pub fn serve(
     listener: &UnixListener,
     callers: &Callers,
@@ -108,7 +109,7 @@ fn no_service(uid: u32) -> Failure {
     Failure::new(FailureCode::Denied, message, "a service asks this for itself")
 }
 
-/// What this node's resolver says of `name`, as any of its programs hears it.
+/// Looks up `name` with this node's resolver, as its programs do.
 fn lookup(shown: &SharedStatus, name: &str) -> Result<Value, Failure> {
     let domain = shown.lock().unwrap_or_else(PoisonError::into_inner)["domain"].clone();
     let name = match domain.as_str() {

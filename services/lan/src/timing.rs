@@ -1,4 +1,4 @@
-//! The time: the clock of this node is held against others', and others are told it.
+//! Synchronises this node's clock by SNTP, and serves the time.
 
 use std::cell::Cell;
 use std::io;
@@ -19,22 +19,22 @@ use tokio::time::timeout;
 use crate::time::client::{self, NtpSample, Todo};
 use crate::time::server::{SetBy, answer, sent};
 
-/// The port of every server (RFC 5905, 7.2).
+/// The NTP port (RFC 5905, 7.2).
 const PORT: u16 = 123;
 
-/// How long an answer is waited for.
+/// The timeout of an answer.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// How long the unit `clock` may take.
+/// The timeout of a call to the unit `clock`.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More than a packet without extensions is not read, in bytes.
+/// The maximum size of a packet that is read, in bytes: extensions are not.
 const LARGEST: usize = 128;
 
-/// Answers that have come and were not looked at yet.
+/// The size of the queue of received answers.
 const WAITING: usize = 16;
 
-/// An answer, and when it came by the clock that always runs on.
+/// An answer, and when it was received by the monotonic clock.
 type Answered = (IpAddr, Vec<u8>, Instant);
 
 #[derive(Debug)]
@@ -44,13 +44,13 @@ pub struct Timing {
     client: client::NtpClient,
     answers: (Sender<Answered>, Receiver<Answered>),
     set_by: Rc<Cell<Option<SetBy>>>,
-    /// What was told last, so that it is told once.
+    /// The last logged problem, so that it is logged once.
     told: Option<&'static str>,
     last: Option<NtpSample>,
 }
 
 impl Timing {
-    /// Asks nobody yet; the unit `clock` has its socket in the folder `sockets`.
+    /// A client without servers; the socket of the unit `clock` is in the folder `sockets`.
     pub fn new(sockets: &Path) -> Self {
         Self {
             clock: Arc::new(sockets.join("clock.sock")),
@@ -67,14 +67,14 @@ impl Timing {
         at.saturating_duration_since(self.began)
     }
 
-    /// Has whoever asks at `socket` be told the time, for good.
+    /// Serves the time at `socket`, for ever.
     pub fn serve(&self, socket: UdpSocket) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, set_by) = (net::UdpSocket::from_std(socket)?, Rc::clone(&self.set_by));
         spawn_local(async move {
             let mut buffer = [0; LARGEST];
             loop {
-                // An error is about somebody who has gone.
+                // The error belongs to an earlier answer, whose client is gone.
                 let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
                 if let Some(told) = answer(&buffer[..length], set_by.get(), shown()) {
                     let _ = socket.send_to(&sent(told, shown()), from).await;
@@ -84,12 +84,12 @@ impl Timing {
         Ok(())
     }
 
-    /// These are to be asked from now on.
+    /// Replaces the servers.
     pub fn set_servers(&mut self, servers: &[IpAddr]) {
         self.client.set_servers(servers, self.since(Instant::now()));
     }
 
-    /// When there is something to do.
+    /// When the next action is due.
     pub fn due(&self) -> Option<Instant> {
         self.client.due().map(|due| self.began + due)
     }
@@ -123,7 +123,7 @@ impl Timing {
         let Ok(socket) = connected(server).await else { return };
         let question = self.client.ask(server, random, self.since(Instant::now()), shown());
         let Some(question) = question else { return };
-        // No way to it: as if nobody had answered.
+        // A server without a route counts as one that does not answer.
         if socket.send(&question.bytes()).await.is_err() {
             return;
         }
@@ -147,7 +147,7 @@ impl Timing {
         }
     }
 
-    /// How it stands, for people.
+    /// The state for display.
     pub fn show(&self) -> Value {
         let last = self.last.map(
             |last| json!({ "by": last.server, "offset_ns": last.behind, "stratum": last.stratum }),
@@ -162,7 +162,7 @@ async fn connected(server: IpAddr) -> io::Result<net::UdpSocket> {
         IpAddr::V6(_) => ([0u16; 8], 0).into(),
     };
     let socket = net::UdpSocket::bind(any).await?;
-    // Nobody else is heard.
+    // A connected socket receives only that server's packets.
     socket.connect((server, PORT)).await?;
     Ok(socket)
 }

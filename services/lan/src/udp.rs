@@ -1,5 +1,5 @@
-//! A UDP socket of IPv4 that knows by which link each message comes and goes: those at the other end have
-//! no address yet, or the same as somebody elsewhere.
+//! An IPv4 UDP socket that knows the link of each message: DHCP clients have no address yet, or one
+//! that is also in use on another link.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddrV4, UdpSocket};
@@ -20,12 +20,12 @@ pub struct Udp(net::UdpSocket);
 pub struct UdpMessage {
     pub length: usize,
     pub from: SocketAddrV4,
-    /// The link by which it came, as the kernel numbers it.
+    /// The interface index of the link that received it.
     pub link: u32,
 }
 
 impl Udp {
-    /// Around `socket`, which PID 1 has bound.
+    /// Wraps `socket`, which PID 1 has bound.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_broadcast(true)?;
@@ -33,15 +33,15 @@ impl Udp {
         net::UdpSocket::from_std(socket).map(Self)
     }
 
-    /// Waits for a message, of which as much is read as `buffer` takes.
+    /// Receives a message; what exceeds `buffer` is cut off.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<UdpMessage> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }
 
-    /// Sends `bytes` by the link `link`.
+    /// Sends `bytes` on the link `link`.
     ///
     /// # Errors
-    /// The link is gone, or leads nowhere.
+    /// The link does not exist, or has no route.
     pub async fn send(&self, bytes: &[u8], to: SocketAddrV4, link: u32) -> io::Result<()> {
         self.0.async_io(Interest::WRITABLE, || send(&self.0, bytes, to, link)).await
     }
@@ -82,7 +82,7 @@ mod tests {
         let (one, other) = (socket(), socket());
         let std::net::SocketAddr::V4(to) = other.local_addr().unwrap() else { panic!("IPv4") };
         let (one, other) = (Udp::new(one).unwrap(), Udp::new(other).unwrap());
-        // The kernel numbers loopback 1.
+        // Loopback has interface index 1.
         one.send(b"hello", to, 1).await.unwrap();
         let mut buffer = [0; 9];
         let came = other.receive(&mut buffer).await.unwrap();

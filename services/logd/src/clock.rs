@@ -1,4 +1,4 @@
-//! The two clocks of a log: what time it is, and how long the kernel has been running.
+//! The two clocks of the log: wall-clock time, and the time since the kernel started.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,13 +18,12 @@ impl BothClocks {
         Self { wall: micros(wall), uptime: micros(uptime()) }
     }
 
-    /// The moment at which the kernel had run for `uptime` microseconds.
+    /// The time at which the kernel had run for `uptime` microseconds.
     #[must_use]
     pub fn at_uptime(self, uptime: u64) -> Self {
         Self { wall: self.wall.saturating_sub(self.uptime.saturating_sub(uptime)), uptime }
     }
 
-    /// The time since the kernel started.
     pub fn since_start(self) -> Duration {
         Duration::from_micros(self.uptime)
     }

@@ -1,4 +1,4 @@
-//! The event loop: pipes first, then whoever asks.
+//! The event loop. Pipes have priority over clients.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,7 +19,7 @@ use octet_node::boot::boot_id;
 use crate::inputs::InheritedFds;
 use crate::start;
 
-/// How often each pipe is read at most when logd ends: more than a pipe holds.
+/// The maximum number of reads from each pipe at the end; they hold more than a pipe does.
 const LAST_READS: usize = 128;
 
 struct Daemon {
@@ -34,7 +34,7 @@ struct Daemon {
 /// Runs until SIGTERM.
 ///
 /// # Errors
-/// There are no descriptors or threads to be had, or no socket. Everything else is lived with.
+/// No descriptor, thread or socket is available. All other errors are handled.
 pub fn run(settings: &Settings, inherited: Vec<(String, OwnedFd)>) -> io::Result<()> {
     let (signal, sender) = UnixStream::pair()?;
     signal.set_nonblocking(true)?;
@@ -98,10 +98,10 @@ impl Daemon {
         }
     }
 
-    /// How long nothing may happen before something is to be told.
+    /// The timeout of the next wait: until dropped lines must be reported.
     fn timeout(&self) -> Option<Duration> {
         let due = self.intake.due()?;
-        // A little later rather than a little too early, and then again.
+        // A millisecond is added, because an early wake-up would only repeat the wait.
         Some(due.saturating_sub(BothClocks::read().since_start()) + Duration::from_millis(1))
     }
 
@@ -128,7 +128,7 @@ impl Daemon {
         self.intake.tell_no_room(now);
     }
 
-    /// Takes what is still in the pipes, and has all of it written.
+    /// Reads the rest of the pipes, and writes everything to disk.
     fn end(mut self, keeper: Option<JoinHandle<()>>) {
         for index in 0..self.intake.pipes().count() {
             for _ in 0..LAST_READS {

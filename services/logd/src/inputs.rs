@@ -1,5 +1,5 @@
-//! What PID 1 passes, by its names: `output/UNIT` is the end of a pipe that a unit writes to (`init`
-//! for PID 1's own words), the others are below.
+//! The descriptors that PID 1 passes, by name: `output/UNIT` is the read end of a unit's pipe
+//! (`init` for PID 1 itself); the other names are below.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,32 +7,31 @@ use std::os::unix::net::UnixListener;
 
 use octet_node::control::UnitName;
 
-/// What the name of a unit's pipe starts with.
+/// The prefix of the names of units' pipes.
 const OUTPUT: &str = "output/";
 
-/// The kernel's log: `/dev/kmsg`, opened for reading without waiting.
+/// The kernel's log: `/dev/kmsg`, opened for non-blocking reads.
 const KMSG: &str = "kmsg";
 
-/// Memory that outlives this process.
+/// The journal: memory that outlives this process.
 const JOURNAL: &str = "journal";
 
-/// The socket that is listened on.
+/// The control socket.
 const CONTROL: &str = "control";
 
-/// What came with this process.
+/// The inherited descriptors.
 #[derive(Debug, Default)]
 pub struct InheritedFds {
     pub pipes: Vec<(String, OwnedFd)>,
     pub kmsg: Option<OwnedFd>,
-    /// Memory that outlives this process.
     pub journal: Option<OwnedFd>,
-    /// Names that mean nothing here.
+    /// Unknown names.
     pub unknown: Vec<String>,
     control: Option<OwnedFd>,
 }
 
 impl InheritedFds {
-    /// Sorts what was `inherited`.
+    /// Sorts the `inherited` descriptors by name.
     pub fn new(inherited: Vec<(String, OwnedFd)>) -> Self {
         let mut inputs = Self::default();
         for (name, file) in inherited {
@@ -47,10 +46,10 @@ impl InheritedFds {
         inputs
     }
 
-    /// The socket to listen on.
+    /// Takes the control socket.
     ///
     /// # Errors
-    /// PID 1 has passed none: nobody could ever ask for the log.
+    /// PID 1 has passed none, so that the log could never be read.
     pub fn listener(&mut self) -> io::Result<UnixListener> {
         let missing = || io::Error::other("PID 1 has passed no socket by the name `control`");
         let listener = UnixListener::from(self.control.take().ok_or_else(missing)?);
@@ -59,14 +58,14 @@ impl InheritedFds {
     }
 }
 
-/// The unit whose pipe is called `name`.
+/// The unit of the pipe `name`.
 fn unit_of(name: &str) -> Option<String> {
     let unit = name.strip_prefix(OUTPUT)?.to_owned();
     UnitName::try_from(unit.clone()).is_ok().then_some(unit)
 }
 
-/// What the units wrote while nobody read it and PID 1 had to drop: `OCTET_LOST`, `unit=bytes`
-/// with spaces between.
+/// The number of bytes that PID 1 had to drop per unit, because logd did not read: the variable
+/// `OCTET_LOST`, with items `unit=bytes` separated by spaces.
 pub fn lost() -> Vec<(String, u64)> {
     parse_lost(&std::env::var("OCTET_LOST").unwrap_or_default())
 }

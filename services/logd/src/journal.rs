@@ -1,15 +1,15 @@
-//! What was read from the pipes and is not on disk yet, where the end of this process does not
-//! reach it: a `memfd_create(2)` that PID 1 holds, as it holds the pipes.
+//! The journal: what was read from the pipes and is not on disk yet. It is a `memfd_create(2)` that
+//! PID 1 holds, as it holds the pipes, so that it outlives this process.
 //!
-//! Bytes go from a pipe into the journal by one `splice(2)`: a logd that is killed at any moment
-//! leaves each of them either in the pipe or in the journal. The next one reads the journal first,
-//! and the store tells it up to which position everything is kept ([`Marks`](crate::store::Marks)).
+//! Bytes move from a pipe to the journal by one `splice(2)`: if logd is killed at any moment, each
+//! byte is either in the pipe or in the journal. The next logd replays the journal first; the store
+//! has the position up to which everything is stored ([`Marks`](crate::store::Marks)).
 //!
-//! The first page holds `OCTETJNL`, the journal's number and where its records begin (8 bytes
-//! each). A record is a header of 64 bytes (`OCTJ`, length of the data, time, uptime, the unit's
-//! name) and its data. The length is filled in once the data is there; until then it is all ones,
-//! and the data goes on to the end of the file. A record that starts with `OCTR` restates a line
-//! that is not ended, so that the records before it can be forgotten.
+//! The first page holds `OCTETJNL`, the journal's ID, and the position of the first record (8 bytes
+//! each). A record has a header of 64 bytes (`OCTJ`, length of the data, time, uptime, the unit's
+//! name) and its data. The length is filled in once the data has arrived; until then all its bits
+//! are ones, and the data extends to the end of the file. A record that starts with `OCTR` restates
+//! a pending line, so that the records before it can be removed.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -30,17 +30,17 @@ const HEADER: usize = 64;
 const NAME: usize = 40;
 const NOT_KNOWN: u32 = u32::MAX;
 
-/// The most that one record holds, in bytes; more is damage.
+/// The maximum length of a record, in bytes; a longer one is damaged.
 const LONGEST: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub struct Journal {
     file: File,
     id: u64,
-    /// Nobody has used it before.
+    /// Whether it was empty.
     new: bool,
     end: u64,
-    /// Where the records begin and end that are still there.
+    /// The start and end of each remaining record.
     records: VecDeque<(u64, u64)>,
 }
 
@@ -49,17 +49,16 @@ pub struct PipeChunk {
     pub unit: String,
     pub now: BothClocks,
     pub at: u64,
-    /// The bytes.
     pub bytes: Vec<u8>,
-    /// They are all there is of the line that the unit has not ended, again.
+    /// Whether they repeat the unit's pending line, and replace its earlier parts.
     pub restates: bool,
 }
 
 impl Journal {
-    /// Takes over `file`, and returns it with all that is in it.
+    /// Opens `file`, and returns the journal with its content.
     ///
     /// # Errors
-    /// It cannot be read or written. What is in it but makes no sense is dropped.
+    /// It cannot be read or written. Invalid content is removed.
     pub fn open(file: OwnedFd) -> io::Result<(Self, Vec<PipeChunk>)> {
         let file = File::from(file);
         let length = file.metadata()?.len();
@@ -78,7 +77,7 @@ impl Journal {
         while let Some(chunk) = journal.read_record(length)? {
             chunks.push(chunk);
         }
-        // A record goes on to the end of the file until its length is known: nothing may be there.
+        // A record without a length extends to the end of the file, so the file must end here.
         journal.file.set_len(journal.end)?;
         Ok((journal, chunks))
     }
@@ -90,7 +89,7 @@ impl Journal {
         self.file.write_all_at(&page, 0)
     }
 
-    /// The record at the end of those that are known.
+    /// Reads the next record.
     fn read_record(&mut self, length: u64) -> io::Result<Option<PipeChunk>> {
         let data = self.end + HEADER as u64;
         let mut header = [0; HEADER];
@@ -117,31 +116,31 @@ impl Journal {
         Ok(Some(PipeChunk { unit, now, at: data, bytes, restates }))
     }
 
-    /// Its number, not 0.
+    /// The journal's ID, which is never 0.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Whether no logd has used it before: this is the first one of this boot.
+    /// Whether it was empty: this is the first logd since boot.
     pub fn is_new(&self) -> bool {
         self.new
     }
 
-    /// The position after all that is in it.
+    /// The position of the end.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// How much it holds, in bytes.
+    /// The size of the records, in bytes.
     pub fn size(&self) -> u64 {
         self.records.front().map_or(0, |(begin, _)| self.end - begin)
     }
 
-    /// Moves at most `most` bytes of `unit` from `pipe` here. `None` if there are none now; an
-    /// empty chunk if there will never be.
+    /// Moves at most `most` bytes of `unit` from `pipe`. `None` if the pipe is empty now; an empty
+    /// chunk at its end of file.
     ///
     /// # Errors
-    /// The journal takes no more; the bytes are still in the pipe.
+    /// The journal is unusable; the bytes are still in the pipe.
     pub fn take(
         &mut self,
         pipe: impl AsFd,
@@ -170,8 +169,8 @@ impl Journal {
         Ok(Some(PipeChunk { unit, now, at: data, bytes, restates: false }))
     }
 
-    /// Adds what `unit` has said of a line that is not ended, and returns its position: what was
-    /// here of it before is not needed any more.
+    /// Appends the pending line of `unit`, and returns its position; its earlier parts are not
+    /// needed any more.
     pub fn restate(&mut self, unit: &str, now: BothClocks, line: &[u8]) -> io::Result<u64> {
         let length = u32::try_from(line.len()).map_err(io::Error::other)?;
         let record = [&header(RESTATED, length, unit, now)[..], line].concat();
@@ -183,10 +182,10 @@ impl Journal {
         Ok(data)
     }
 
-    /// Nothing before `position` is needed any more.
+    /// Removes everything before `position`.
     ///
     /// # Errors
-    /// The kernel does not give the memory back.
+    /// The kernel has not released the memory.
     pub fn forget(&mut self, position: u64) -> io::Result<()> {
         let gone = self.records.partition_point(|(_, end)| *end <= position);
         self.records.drain(..gone);
@@ -213,11 +212,11 @@ fn header(kind: [u8; 4], length: u32, unit: &str, now: BothClocks) -> [u8; HEADE
     header
 }
 
-/// A number that no other journal has.
+/// A random ID.
 fn random() -> u64 {
     let mut bytes = [0; 8];
-    // Without randomness the time will do: it only tells journals of one boot apart.
-    // The kernel's may not be ready so early, and the boot waits.
+    // The time suffices instead, because the ID only distinguishes journals of one boot. `INSECURE`
+    // does not block before the kernel's generator is ready, which would delay the boot.
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::INSECURE).is_err() {
         bytes = BothClocks::read().uptime.to_le_bytes();
     }

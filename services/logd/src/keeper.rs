@@ -1,4 +1,4 @@
-//! The thread that writes to disk. It alone waits for it.
+//! The thread that writes to disk. No other thread waits for it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,22 +10,19 @@ use octet_node::boot::BootId;
 use crate::store::{Context, LogStore, Marks, Recovered, StoreLimits};
 use crate::tail::{RingItem, Tail};
 
-/// How many blocks share one sync, at most.
+/// The maximum number of blocks per sync.
 const BLOCKS_PER_SYNC: u64 = 8;
 
-/// What the keeper needs to know.
 pub struct Settings {
-    /// The folder of the store.
     pub folder: PathBuf,
     pub limits: StoreLimits,
     pub boot: BootId,
-    /// The pause before a disk that failed is tried again.
+    /// The pause before a failed disk is tried again.
     pub retry: Duration,
 }
 
-/// Writes what waits in `tail` until it is told to stop. What was found when the store was first
-/// opened is sent to `opened`: how far everything had been taken, in this boot; `None` if the
-/// store cannot be used now.
+/// Writes waiting entries of `tail` to disk until it is stopped. After the store was first opened,
+/// its marks of this boot are sent to `opened`; `None` if the store is not usable yet.
 pub fn keep(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>>) {
     let mut opened_before = false;
     let mut told = None;
@@ -58,7 +55,7 @@ pub fn keep(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>
     }
 }
 
-/// Says what is to be known of a store that was opened.
+/// Logs the state in which a store was found.
 fn tell(tail: &Tail, recovered: &Recovered, after_trouble: bool) {
     {
         let stats = &mut tail.lock().stats;
@@ -76,7 +73,7 @@ fn tell(tail: &Tail, recovered: &Recovered, after_trouble: bool) {
     }
 }
 
-/// Writes to `store` until the end, or until the disk does not take it.
+/// Writes to `store` until the keeper is stopped, or the disk fails.
 fn write(settings: &Settings, tail: &Tail, mut store: LogStore) -> std::io::Result<()> {
     while tail.wait_for_block() {
         let result = write_some(settings, tail, &mut store);

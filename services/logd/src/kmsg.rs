@@ -1,4 +1,4 @@
-//! The kernel's log: records of `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg).
+//! The kernel's log: the records of `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,22 +7,22 @@ use rustix::io::Errno;
 
 use crate::entry::{LONGEST, whole_characters};
 
-/// More than the longest record; the kernel refuses to give one to a shorter buffer.
+/// More than the longest record; the kernel refuses reads to a shorter buffer.
 const BUFFER: usize = 16 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelRecord<'a> {
-    /// 0 emergency to 7 debug.
+    /// The level: 0 emergency to 7 debug.
     pub level: u8,
-    /// Counts the records of this boot.
+    /// The sequence number since boot.
     pub sequence: u64,
     /// Microseconds since the kernel started.
     pub uptime: u64,
-    /// What it says, without the properties that may follow it.
+    /// The text, without properties.
     pub text: &'a [u8],
 }
 
-/// The record that `bytes` is: `priority,sequence,uptime,flags[,…];text`, a line end, properties.
+/// Parses a record: `priority,sequence,uptime,flags[,…];text`, a newline, and properties.
 pub fn parse(bytes: &[u8]) -> Option<KernelRecord<'_>> {
     let semicolon = bytes.iter().position(|&byte| byte == b';')?;
     let (prefix, text) = (&bytes[..semicolon], &bytes[semicolon + 1..]);
@@ -35,7 +35,7 @@ pub fn parse(bytes: &[u8]) -> Option<KernelRecord<'_>> {
     Some(KernelRecord { level: (priority & 7) as u8, sequence, uptime, text })
 }
 
-/// The kernel's log, from the first record that is not kept yet.
+/// A reader of the kernel's log.
 pub struct KernelLog {
     file: OwnedFd,
     next: u64,
@@ -43,24 +43,24 @@ pub struct KernelLog {
 }
 
 pub enum ReadResult<'a> {
-    /// A record, and how many before it the kernel has overwritten before they were read.
+    /// A record, and the number of unread records before it that the kernel has overwritten.
     Record(KernelRecord<'a>, u64),
-    /// Something else, or a record that is kept already.
+    /// An invalid record, or one that is stored already.
     Other,
     Nothing,
 }
 
 impl KernelLog {
-    /// Reads `file` from its oldest record on, and takes records from number `next` on.
+    /// Reads `file` from its oldest record; skips those before number `next`.
     pub fn new(file: OwnedFd, next: u64) -> io::Result<Self> {
-        // Whoever had the descriptor before may have read some. What cannot seek has no past.
+        // A previous reader may have moved the position. Files that cannot seek have no earlier
+        // records.
         let _ = rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0));
         let flags = rustix::fs::fcntl_getfl(&file)?;
         rustix::fs::fcntl_setfl(&file, flags | rustix::fs::OFlags::NONBLOCK)?;
         Ok(Self { file, next, buffer: vec![0; BUFFER] })
     }
 
-    /// The number of the record that comes next.
     pub fn next(&self) -> u64 {
         self.next
     }
@@ -68,13 +68,13 @@ impl KernelLog {
     /// Reads one record.
     ///
     /// # Errors
-    /// The log cannot be read any more.
+    /// The log is not readable any more.
     pub fn read(&mut self) -> io::Result<ReadResult<'_>> {
         let count = match rustix::io::read(&self.file, &mut self.buffer[..]) {
             Ok(0) | Err(Errno::AGAIN) => return Ok(ReadResult::Nothing),
             Ok(count) => count,
-            // Records were overwritten; the next read goes on with the oldest that is left, and its
-            // number says how many are gone.
+            // Records were overwritten; the next read returns the oldest remaining one, whose
+            // number shows how many are missing.
             Err(Errno::PIPE | Errno::INTR) => return Ok(ReadResult::Other),
             Err(error) => return Err(error.into()),
         };
@@ -104,9 +104,9 @@ mod tests {
         let record = parse(bytes).unwrap();
         assert_eq!((record.level, record.sequence, record.uptime), (6, 339, 5_140_900));
         assert_eq!(record.text, b"NET: Registered; protocol 10");
-        // User space writes with a facility.
+        // Records of user space have a facility.
         assert_eq!(parse(b"30,1,2,-;x").unwrap().level, 6);
-        // What is too long is not cut inside a character.
+        // A text that is too long is cut between characters.
         let long = format!("6,1,2,-;{}ä\n", "x".repeat(LONGEST - 1));
         assert_eq!(parse(long.as_bytes()).unwrap().text, "x".repeat(LONGEST - 1).as_bytes());
         for bad in [&b""[..], b"6,1;x", b"6,1,2", b"a,1,2,-;x", b"6,-1,2,-;x", b"\xff,1,2,-;x"] {

@@ -1,9 +1,9 @@
-//! logd keeps what every unit and the kernel say.
+//! The unit `logd`: stores what all units and the kernel log.
 //!
-//! Bytes come from pipes whose read ends PID 1 holds too, and are moved into a [journal] that
-//! outlives this process. They become [lines], are [limited](limit) by unit, and wait in the
-//! [tail], from where the [keeper] takes them to the [store] on disk. Whoever asks is answered by
-//! the [server](serve), which has a [reader](read) look in tail and store.
+//! Bytes are moved from pipes, whose read ends PID 1 holds, too, into a [journal] that outlives
+//! this process. They are split into [lines], [limited](limit) per unit, and wait in the [tail],
+//! from which the [keeper] writes them to the [store] on disk. The [server](serve) answers clients
+//! by means of a [reader](read) of tail and store.
 
 pub mod clock;
 mod daemon;

@@ -1,28 +1,28 @@
-//! How much of one unit is kept: a rate with a burst, for bytes and for lines. What is over it is
-//! counted, and told once a second.
+//! Rate limits per unit, for bytes and for lines, each with a burst. Dropped lines are counted, and
+//! reported once a second.
 //!
-//! Each bound is the generic cell rate algorithm (ITU-T I.371): one number, the time at which all
-//! that was let through would have come at the exact rate. It may run ahead of now by the burst.
+//! Each limit is the generic cell rate algorithm (ITU-T I.371): it has one number, the theoretical
+//! arrival time of what it has admitted, which may be ahead of the current time by the burst.
 
 use std::time::Duration;
 
-/// How often a unit's drops are told.
+/// The minimum interval of reports about a unit's dropped lines.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What a unit may write for as long as it likes, and at once.
+/// The sustained rates of a unit, and its bursts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogRate {
-    /// Bytes a second.
+    /// Bytes per second.
     pub bytes: u64,
     pub byte_burst: u64,
-    /// Lines a second.
+    /// Lines per second.
     pub lines: u64,
     pub line_burst: u64,
 }
 
 impl Default for LogRate {
     fn default() -> Self {
-        // The burst of a unit fits into memory even while the disk takes nothing.
+        // A unit's burst fits into memory even while the disk fails.
         Self { bytes: 1 << 20, byte_burst: 1 << 20, lines: 10_000, line_burst: 10_000 }
     }
 }
@@ -30,22 +30,21 @@ impl Default for LogRate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
     pub lines: u64,
-    /// Their bytes, line ends included.
+    /// Bytes, including newlines.
     pub bytes: u64,
 }
 
-/// The limit of one unit. Moments are times since any fixed point, and never go back.
+/// The limits of one unit. Times have an arbitrary, fixed origin, and never decrease.
 #[derive(Debug, Clone)]
 pub struct Limiter {
     bytes: Cell,
     lines: Cell,
     dropped: Dropped,
-    /// When the first of `dropped` was.
+    /// When the first of `dropped` was dropped.
     since: Duration,
 }
 
 impl Limiter {
-    /// Lets `rate` through.
     pub fn new(rate: LogRate) -> Self {
         Self {
             bytes: Cell::new(rate.bytes, rate.byte_burst),
@@ -55,7 +54,7 @@ impl Limiter {
         }
     }
 
-    /// Whether a line of `length` bytes that comes now is kept; if not, it is counted.
+    /// Whether a line of `length` bytes is admitted at `now`; otherwise it is counted as dropped.
     pub fn admit(&mut self, length: usize, now: Duration) -> bool {
         let length = length as u64 + 1;
         if self.bytes.has_room(length, now) && self.lines.has_room(1, now) {
@@ -71,19 +70,19 @@ impl Limiter {
         false
     }
 
-    /// When what was dropped is to be told; `None` if nothing was.
+    /// When dropped lines must be reported; `None` if there are none.
     pub fn due(&self) -> Option<Duration> {
         (self.dropped.lines > 0).then(|| self.since + PERIOD)
     }
 
-    /// What was dropped and not told yet.
+    /// Takes the count of dropped lines that were not reported yet.
     pub fn take_dropped(&mut self) -> Option<Dropped> {
         let dropped = std::mem::take(&mut self.dropped);
         (dropped.lines > 0).then_some(dropped)
     }
 }
 
-/// One bound; all in nanoseconds.
+/// One limit; all values are in nanoseconds.
 #[derive(Debug, Clone)]
 struct Cell {
     rate: u64,
@@ -110,7 +109,7 @@ impl Cell {
     }
 }
 
-/// How long `amount` takes at `rate` a second.
+/// The time that `amount` takes at `rate` per second.
 fn cost(amount: u64, rate: u64) -> u128 {
     (u128::from(amount) * 1_000_000_000).div_ceil(u128::from(rate))
 }
@@ -142,8 +141,8 @@ mod tests {
     }
 
     proptest! {
-        /// In no stretch of time comes more through than burst and rate allow; all is kept or
-        /// counted; and a unit that stays below the rate loses nothing.
+        /// In no interval more is admitted than burst and rate permit; each line is kept or
+        /// counted; and a unit below the rate loses nothing.
         #[test]
         fn bounded(lines in prop::collection::vec((0u64..200, 0usize..1500), 1..200)) {
             let mut limiter = Limiter::new(RATE);

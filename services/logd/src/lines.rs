@@ -1,36 +1,36 @@
-//! Bytes become lines.
+//! Splits bytes into lines.
 
 use crate::entry::{LONGEST, whole_characters};
 
-/// What a pipe has said so far and has not ended.
+/// The pending line of a pipe: what was written after the last newline.
 #[derive(Debug, Default)]
 pub struct Splitter {
     partial: Vec<u8>,
     start: u64,
 }
 
-/// A line, and the positions of its first byte and after its last in what comes in.
+/// A line, with its positions in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Position of the first byte.
     pub start: u64,
-    /// Position after the last byte, the line's end included.
+    /// Position after the last byte, including the newline.
     pub end: u64,
-    /// The bytes, without the line's end.
+    /// The line without the newline.
     pub text: Box<[u8]>,
 }
 
 impl Splitter {
-    /// Takes `bytes`, the first of which has the position `at`, and hands out every line that they
-    /// complete. A line of more than [`LONGEST`] bytes becomes several.
+    /// Adds `bytes`, which start at position `at`, and calls `line` for each complete line. A line
+    /// of more than [`LONGEST`] bytes is split.
     pub fn push(&mut self, at: u64, bytes: &[u8], mut line: impl FnMut(Line)) {
         let mut done = 0;
         while done < bytes.len() {
             let rest = &bytes[done..];
             let room = LONGEST - self.partial.len();
             if room == 0 && rest[0] != b'\n' {
-                // The line goes on, so this much of it is an entry; a character of which only the beginning has come
-                // begins the next one.
+                // The line is longer than an entry and is split here; a character that is
+                // incomplete so far starts the next entry.
                 let begun = [&self.partial[..], &rest[..rest.len().min(3)]].concat();
                 let cut = whole_characters(&begun, LONGEST);
                 let next = self.partial.split_off(cut);
@@ -46,19 +46,19 @@ impl Splitter {
             let taken = newline.unwrap_or(rest.len().min(room));
             self.partial.extend_from_slice(&rest[..taken]);
             done += taken + usize::from(newline.is_some());
-            // A line of just the longest length may still be followed by its end.
+            // A line of exactly the maximum length may still be followed by its newline.
             if newline.is_some() {
                 line(self.take(at + done as u64));
             }
         }
     }
 
-    /// The line that is not ended, as one that ends at `end`.
+    /// Takes the pending line as one that ends at `end`.
     pub fn finish(&mut self, end: u64) -> Option<Line> {
         (!self.partial.is_empty()).then(|| self.take(end))
     }
 
-    /// Position of the first byte of the line that is not ended, if there is one.
+    /// The position of the pending line.
     pub fn pending_from(&self) -> Option<u64> {
         (!self.partial.is_empty()).then_some(self.start)
     }
@@ -67,12 +67,12 @@ impl Splitter {
         &self.partial
     }
 
-    /// What is not ended has been moved, its first byte to position `at`.
+    /// Records that the pending line was moved to position `at`.
     pub fn moved_to(&mut self, at: u64) {
         self.start = at;
     }
 
-    /// Drops what is not ended.
+    /// Drops the pending line.
     pub fn clear(&mut self) {
         self.partial.clear();
     }
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// A line that is too long for one entry becomes several, and no character of it becomes two halves.
+    /// A line that is too long for one entry is split, but never within a character.
     #[test]
     fn a_line_is_not_cut_inside_a_character() {
         for character in ["ä", "€", "𝄞"] {
@@ -131,7 +131,7 @@ mod tests {
                 }
             }
         }
-        // Bytes that are no text are cut where they have to be.
+        // Bytes that are not UTF-8 are split at the limit.
         for byte in [0x80, 0xc3, 0xff] {
             let lines = split(&vec![byte; 2 * LONGEST], 100);
             assert!(lines.len() <= 3 && lines[0].text.len() >= LONGEST - 3, "{}", lines.len());
@@ -139,8 +139,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes arrive, the lines are the same, none is too long, and together they
-        /// are the bytes.
+        /// The lines do not depend on how the bytes are divided; none is too long, and together
+        /// they are the input.
         #[test]
         fn pieces_do_not_matter(
             bytes in prop::collection::vec(

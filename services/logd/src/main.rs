@@ -1,4 +1,4 @@
-//! logd, as a program of its own.
+//! The program of the unit `logd`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What the event loop waits for.
+//! The event sources of the loop.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-/// Where something can be waiting.
+/// An event source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventSource {
-    /// A unit's output: its place among all.
+    /// A unit's pipe, by its index.
     Pipe(u32),
     Kernel,
     Signal,
@@ -50,11 +50,11 @@ impl EventSource {
 #[derive(Debug, Clone, Copy)]
 pub struct Ready {
     pub source: EventSource,
-    /// Nobody is at the other end any more.
+    /// Whether the peer has closed the connection.
     pub hung_up: bool,
 }
 
-/// One epoll instance. It reports what is ready for as long as it is, each in its turn.
+/// An epoll instance, level-triggered.
 pub struct Poll(OwnedFd);
 
 impl Poll {
@@ -62,15 +62,15 @@ impl Poll {
         Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
     }
 
-    /// Reports `source` while `file` can be read.
+    /// Reports `source` while `file` is readable.
     ///
     /// # Errors
-    /// `file` is nothing that can be waited for.
+    /// `file` does not support epoll.
     pub fn add(&self, file: impl AsFd, source: EventSource) -> io::Result<()> {
         Ok(epoll::add(&self.0, file, source.to_data(), EventFlags::IN)?)
     }
 
-    /// Reports `source` while `file` can be read or written, as it is asked for.
+    /// Reports `source` while `file` is readable or writable, as selected.
     pub fn change(
         &self,
         file: impl AsFd,
@@ -84,12 +84,12 @@ impl Poll {
         Ok(epoll::modify(&self.0, file, source.to_data(), flags)?)
     }
 
-    /// Reports nothing of `file` any more.
+    /// Stops reporting `file`.
     pub fn remove(&self, file: impl AsFd) {
         let _ = epoll::delete(&self.0, file);
     }
 
-    /// Waits until something is there or `timeout` is over.
+    /// Waits for an event, or until `timeout` has expired.
     pub fn wait(&self, timeout: Option<Duration>) -> Vec<Ready> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),

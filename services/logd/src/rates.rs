@@ -1,4 +1,4 @@
-//! What each unit may write, as its unit file says.
+//! The log rates of units, from their unit files.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ pub struct UnitRates {
 }
 
 impl UnitRates {
-    /// From `list`, which PID 1 makes of the unit files (`OCTET_LOG_RATES`): `UNIT=BYTES,BURST`
-    /// with spaces between, bytes a second and bytes at once. What it does not say is as in
-    /// `others`; a word that makes no sense says nothing.
+    /// Parses `list`, which PID 1 composes from unit files (`OCTET_LOG_RATES`): `UNIT=BYTES,BURST`,
+    /// separated by spaces, in bytes per second and bytes. All other values are those of `others`;
+    /// invalid items are ignored.
     pub fn new(list: &str, others: LogRate) -> Self {
         let parse = |word: &str| {
             let (unit, bytes) = word.split_once('=')?;
@@ -25,7 +25,7 @@ impl UnitRates {
         Self { others, units: list.split_whitespace().filter_map(parse).collect() }
     }
 
-    /// That of `unit`.
+    /// The rates of `unit`.
     pub fn of(&self, unit: &str) -> LogRate {
         self.units.get(unit).copied().unwrap_or(self.others)
     }

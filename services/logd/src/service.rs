@@ -1,4 +1,4 @@
-//! The service: what PID 1 gives it, and what becomes of its end.
+//! The service: it takes descriptors from PID 1, and runs the loop.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use octet_node::UnitEnvironment;
 use crate::daemon;
 use crate::settings::Settings;
 
-/// Keeps the log until PID 1 asks for the end.
+/// Runs until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given: UnitEnvironment| {
         let settings = Settings::parse(std::env::args().skip(1), given.state)

@@ -1,4 +1,4 @@
-//! How logd runs: its command line, and the folder that PID 1 gives it.
+//! The settings of logd: its command line, and the folder that PID 1 has assigned.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,27 +8,24 @@ use crate::store::StoreLimits;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The folder of the store; without one the log is kept in memory.
+    /// The folder of the store; without one the log is in memory only.
     pub state: Option<PathBuf>,
     pub limits: StoreLimits,
-    /// What each unit may write.
+    /// The default rate limit of a unit.
     pub rate: LogRate,
-    /// How much is held in memory, in bytes.
+    /// The size of the tail in memory, in bytes.
     pub memory: usize,
-    /// The pause before a disk that failed is tried again.
+    /// The pause before a failed disk is tried again.
     pub retry: Duration,
 }
 
-/// A command line that makes no sense.
+/// Why a command line is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogSettingsError {
-    /// There is no such option.
     #[error("there is no option `{0}`; the options are {OPTIONS}")]
     Unknown(String),
-    /// The option has no value.
     #[error("`{0}` needs a value")]
     NoValue(String),
-    /// The value is no number.
     #[error("`{0}` needs a whole number, not `{1}`")]
     NoNumber(String, String),
 }
@@ -49,10 +46,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What `args` (without the program's name) say, with the store in `state`.
+    /// Parses `args` (without the program's name); the store is in `state`.
     ///
     /// # Errors
-    /// An option is unknown, or its value is no number.
+    /// An option is unknown, or its value is not a number.
     pub fn parse(
         mut args: impl Iterator<Item = String>,
         state: Option<PathBuf>,

@@ -1,7 +1,7 @@
-//! Starting: the threads, and what is there already.
+//! Startup: the threads, and the state that exists already.
 //!
-//! The boot waits for logd, so it must not wait for the disk. The store is opened by the keeper's
-//! thread. How far it had come matters only to a logd that follows another one in the same boot.
+//! The boot waits for logd, which must therefore not wait for the disk: the keeper's thread opens
+//! the store. Its marks only matter to a logd that is restarted within the same boot.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -24,17 +24,17 @@ use octet_node::Callers;
 
 use crate::inputs::{InheritedFds, lost};
 
-/// How long the store may take to open before a logd that follows another goes on without. What is
-/// on disk and in the journal is then kept twice.
+/// How long a restarted logd waits for the store. After that it continues without the marks, and
+/// lines that are both on disk and in the journal are stored twice.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Room for a thread's stack, in bytes. Both keep on the heap what is large.
+/// The stack size of a thread, in bytes. Both threads keep large data on the heap.
 const STACK: usize = 256 << 10;
 
-/// What tells how far the store had come when it was opened.
+/// Receives the store's marks once it was opened.
 pub type StoreOpened = Receiver<Option<Marks>>;
 
-/// Starts the thread that writes to disk, if there is a folder to write to.
+/// Starts the thread that writes to disk, if there is a folder.
 pub fn keeper(
     settings: &Settings,
     tail: &Arc<Tail>,
@@ -52,7 +52,7 @@ pub fn keeper(
     Ok(Some((thread, opened)))
 }
 
-/// Starts the thread that reads for clients, and serves those who connect to `listener`.
+/// Starts the thread that reads for clients, and serves connections to `listener`.
 pub fn clients(
     settings: &Settings,
     tail: &Arc<Tail>,
@@ -60,7 +60,7 @@ pub fn clients(
     listener: UnixListener,
 ) -> io::Result<LogClients> {
     let ((jobs, to_do), (sender, done)) = (channel(), channel());
-    // Without a folder there are no segments, and nothing is looked for in it.
+    // Without a folder there are no segments, and the path is never used.
     let folder = settings.state.clone().unwrap_or_default();
     let reader = LogReader { tail: tail.clone(), folder };
     let wake = wake.clone();
@@ -69,7 +69,7 @@ pub fn clients(
     Ok(LogClients::new(tail.clone(), listener, Callers::from_environment(), jobs, done))
 }
 
-/// Takes over the pipes, the kernel's log, and what the logd before has left in the journal.
+/// Takes over the pipes, the kernel's log, and the journal of the previous logd.
 pub fn intake(
     settings: &Settings,
     tail: &Arc<Tail>,

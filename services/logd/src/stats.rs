@@ -1,4 +1,4 @@
-//! Counts since this logd started.
+//! Counters since the start of this logd.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use crate::limit::Dropped;
 use crate::store::Segment;
 
-/// More damaged places than this are not told apart.
+/// The maximum number of damaged places that are counted.
 const MAX_DAMAGED: usize = 4096;
 
 #[derive(Debug, Default)]
 pub struct Stats {
     units: BTreeMap<Arc<str>, UnitStats>,
     pub blocks: u64,
-    /// Bytes that were cut off the store's end when it was opened.
+    /// The bytes that were cut off the end of the store when it was opened.
     pub torn: u64,
-    /// Stretches of the store that are damaged: those found when it was opened.
+    /// The number of damaged places that were found when the store was opened.
     pub damaged: u64,
-    /// Those found by readers: segment and offset.
+    /// The damaged places that readers have found: segment and offset.
     damaged_at: HashSet<(u32, u64)>,
 }
 
@@ -34,12 +34,12 @@ pub struct UnitStats {
 }
 
 impl Stats {
-    /// Those of `unit`.
+    /// The counters of `unit`.
     pub fn unit(&mut self, unit: &Arc<str>) -> &mut UnitStats {
         self.units.entry(unit.clone()).or_default()
     }
 
-    /// Whether there is a unit of that name.
+    /// Whether the log has lines of the unit.
     pub fn knows(&self, unit: &str) -> bool {
         self.units.contains_key(unit)
     }
@@ -48,14 +48,14 @@ impl Stats {
         self.units.keys().map(|name| &**name)
     }
 
-    /// A reader came across a damaged stretch.
+    /// Counts a damaged place that a reader has found.
     pub fn damaged_at(&mut self, segment: u32, offset: u64) {
         if self.damaged_at.len() < MAX_DAMAGED {
             self.damaged_at.insert((segment, offset));
         }
     }
 
-    /// What there was no room for and nobody has been told yet, by unit.
+    /// Takes the counts of lines that were removed for lack of room and not reported yet, by unit.
     pub fn take_not_told(&mut self) -> Vec<(Arc<str>, Dropped)> {
         let all = self.units.iter_mut().map(|(n, u)| (n.clone(), std::mem::take(&mut u.not_told)));
         all.filter(|(_, dropped)| dropped.lines > 0).collect()
@@ -86,13 +86,13 @@ impl UnitStats {
         self.bytes += length as u64;
     }
 
-    /// Lines were over the unit's rate.
+    /// Counts lines above the unit's rate limit.
     pub fn over_rate(&mut self, dropped: Dropped) {
         self.over_rate.lines += dropped.lines;
         self.over_rate.bytes += dropped.bytes;
     }
 
-    /// A line had to go before the disk had taken it.
+    /// Counts a line that was removed before it was on disk.
     pub fn no_room(&mut self, length: usize) {
         for dropped in [&mut self.no_room, &mut self.not_told] {
             dropped.lines += 1;
@@ -100,7 +100,7 @@ impl UnitStats {
         }
     }
 
-    /// PID 1 could not keep this much for us.
+    /// Counts bytes that PID 1 had to drop while logd was not running.
     pub fn lost(&mut self, bytes: u64) {
         self.lost_bytes += bytes;
     }

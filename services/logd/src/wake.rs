@@ -1,4 +1,4 @@
-//! Waking the event loop from another thread.
+//! Wakes the event loop from another thread.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ impl Wake {
     }
 
     pub fn ring(&self) {
-        // It fails only when it has been rung too often to count: then it rings.
+        // The write only fails if the counter is at its maximum, and then the loop is woken anyway.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 

@@ -1,4 +1,4 @@
-//! The journal: what a killed logd leaves behind.
+//! The journal that a killed logd has left.
 
 #![cfg(test)]
 
@@ -48,7 +48,7 @@ fn moves_bytes_and_gives_them_again() {
     assert!(end.bytes.is_empty());
 }
 
-/// A logd that is killed right after the bytes have moved: the length is not filled in.
+/// If logd is killed right after the bytes have moved, the record has no length yet.
 #[test]
 fn the_last_record_may_lack_its_length() {
     let memory = memory();
@@ -65,7 +65,7 @@ fn the_last_record_may_lack_its_length() {
     assert_eq!(Journal::open(memory).unwrap().1, [chunk, next]);
 }
 
-/// A line that is not ended is stated again at the end, and then no longer needed where it began.
+/// A pending line is restated at the end, so that its first record can be removed.
 #[test]
 fn restates_a_line() {
     let memory = memory();
@@ -77,7 +77,7 @@ fn restates_a_line() {
     assert!(chunks[0].restates);
 }
 
-/// What is forgotten costs no memory.
+/// Removed records release their memory.
 #[test]
 fn gives_memory_back() {
     let memory = memory();
@@ -94,7 +94,7 @@ fn gives_memory_back() {
 }
 
 proptest! {
-    /// Any bytes in its place: no panic, and it works.
+    /// With arbitrary content there is no panic, and the journal is usable.
     #[test]
     fn survives_anything(
         begin in 4090u64..4200, whole in any::<bool>(),

@@ -1,4 +1,4 @@
-//! The store, whatever is done to its files.
+//! The store, with all kinds of damage to its files.
 
 #![cfg(test)]
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const BOOT: u128 = 7;
 
-/// A text that does not compress, the same for the same number.
+/// An incompressible text that is determined by its seed.
 fn text(seed: u64, length: usize) -> Box<[u8]> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -39,7 +39,7 @@ fn context(block: u64) -> Context {
     Context { boot: BOOT, marks: Marks { kernel: block, journal: 1, input: block * 2 } }
 }
 
-/// Writes a block of each of `blocks` and returns where each ends in the first segment.
+/// Writes each of `blocks`, and returns the end of each in the first segment.
 fn write(folder: &Path, blocks: &[Vec<Entry>]) -> Vec<u64> {
     let (mut store, _) = LogStore::open(folder, StoreLimits::default()).unwrap();
     let mut ends = vec![];
@@ -51,7 +51,7 @@ fn write(folder: &Path, blocks: &[Vec<Entry>]) -> Vec<u64> {
     ends
 }
 
-/// Every entry that can be read, and how many damaged places are between them.
+/// All readable entries, and the number of damaged parts between them.
 fn read(folder: &Path) -> (Vec<Entry>, usize) {
     let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     names.sort();
@@ -74,7 +74,7 @@ fn read(folder: &Path) -> (Vec<Entry>, usize) {
     (entries, damaged)
 }
 
-/// Blocks of entries with rising sequence numbers.
+/// Blocks of entries with ascending sequence numbers.
 fn blocks() -> impl Strategy<Value = Vec<Vec<Entry>>> {
     prop::collection::vec(prop::collection::vec(0usize..300, 1..6), 1..12).prop_map(|lengths| {
         let mut sequence = 0;
@@ -94,7 +94,7 @@ fn first_segment(folder: &Path) -> std::path::PathBuf {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// What was written is read, in order, by a later logd too.
+    /// Written entries can be read in order, also after reopening.
     #[test]
     fn comes_back(blocks in blocks()) {
         let folder = TempDir::new().unwrap();
@@ -107,8 +107,8 @@ proptest! {
         prop_assert_eq!((recovered.torn, recovered.damaged), (0, 0));
     }
 
-    /// Cut at any byte: all blocks before the cut are there, the torn one is cut off, and the
-    /// store goes on.
+    /// After a cut at any byte, all blocks before it are readable, the incomplete one is removed,
+    /// and the store can be written.
     #[test]
     fn survives_a_cut(blocks in blocks(), at in 0.0f64..1.0) {
         let folder = TempDir::new().unwrap();
@@ -130,7 +130,7 @@ proptest! {
         prop_assert_eq!((recovered.torn, recovered.last.unwrap().last), (0, 1_000_000));
     }
 
-    /// Zeros at the end, as a file system leaves them after a cut.
+    /// Zeros at the end, as some file systems leave them after a power failure.
     #[test]
     fn survives_zeros(blocks in blocks(), zeros in 1u64..5000) {
         let folder = TempDir::new().unwrap();
@@ -143,13 +143,13 @@ proptest! {
         prop_assert_eq!(read(folder.path()), (blocks.concat(), 0));
     }
 
-    /// A byte flipped anywhere costs the block it is in, and no other.
+    /// A flipped bit destroys only the block that contains it.
     #[test]
     fn survives_a_flipped_byte(blocks in blocks(), at in 0.0f64..1.0, bit in 0u8..8) {
         let folder = TempDir::new().unwrap();
         let ends = write(folder.path(), &blocks);
         let mut bytes = fs::read(first_segment(folder.path())).unwrap();
-        // A header of the segment that names another version is a case of its own.
+        // A header with another version is a separate test.
         let place = 16 + ((bytes.len() - 17) as f64 * at) as usize;
         bytes[place] ^= 1 << bit;
         fs::write(first_segment(folder.path()), &bytes).unwrap();
@@ -165,7 +165,7 @@ proptest! {
         prop_assert_eq!(read(folder.path()).0, left.concat());
     }
 
-    /// Files of any content: no panic, and the store works.
+    /// With arbitrary files there is no panic, and the store is usable.
     #[test]
     fn survives_anything(
         files in prop::collection::vec(
@@ -188,14 +188,14 @@ proptest! {
     }
 }
 
-/// The bound holds after every block, the oldest goes first, and what is left has no hole.
+/// The size limit holds after each block, the oldest segment is removed first, and no gap results.
 #[test]
 fn the_bound_holds() {
     let folder = TempDir::new().unwrap();
     let limits = StoreLimits { segment: 200 << 10, total: 1 << 20 };
     let mut sequence = 0;
     for _ in 0..3 {
-        // Opened anew, as after a restart.
+        // The store is reopened, as after a restart.
         let (mut store, _) = LogStore::open(folder.path(), limits).unwrap();
         for _ in 0..40 {
             let entries: Vec<Entry> = (0..14).map(|i| entry(sequence + i, 4096)).collect();
@@ -217,7 +217,7 @@ fn the_bound_holds() {
     assert!(entries.iter().map(|entry| entry.sequence).eq(first..sequence));
 }
 
-/// The bytes of a block that a unit writes as its line are never taken for a block.
+/// The bytes of a block that a unit logs as its line never count as a block.
 #[test]
 fn a_forged_block_is_none() {
     let forger = TempDir::new().unwrap();
@@ -230,15 +230,15 @@ fn a_forged_block_is_none() {
     let at = 200;
     bytes[at..at + forged.len()].copy_from_slice(&forged);
     fs::write(first_segment(folder.path()), &bytes).unwrap();
-    // It damages the block it stands in; the header of that is whole, so its length is known.
+    // The damaged block has a valid header, so its length is known.
     assert_eq!(read(folder.path()), (vec![entry(2, 10)], 1));
-    // And without that header it is looked for byte by byte.
+    // Without a valid header, the next block is searched byte by byte.
     bytes[20] ^= 1;
     fs::write(first_segment(folder.path()), &bytes).unwrap();
     assert_eq!(read(folder.path()), (vec![entry(2, 10)], 1));
 }
 
-/// A segment of a later version is left as it is.
+/// A segment of a later version is not changed.
 #[test]
 fn a_later_version_is_left_alone() {
     let folder = TempDir::new().unwrap();

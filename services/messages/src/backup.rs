@@ -1,5 +1,5 @@
-//! The backup of a person, against the loss of their folder: identity and contacts. Sessions and prekeys are
-//! not included, because resuming an old session would reuse keys.
+//! The backup of a person, against the loss of their folder: identity and contacts. Sessions and
+//! prekeys are not included, because resuming an old session would reuse keys.
 
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
@@ -13,9 +13,9 @@ const VERSION: u8 = 1;
 
 /// The backup of a person.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), the seed of the name (32), the secret that
-/// opens envelopes (32), epoch (8), the [mailboxes](MailboxAddress), the number of contacts (2), and each,
-/// sorted by name.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), the seed of the name (32), the
+/// secret that opens envelopes (32), epoch (8), the [mailboxes](MailboxAddress), the number of
+/// contacts (2), and each, sorted by name.
 pub struct Backup {
     /// The seed of the name key.
     pub name: [u8; 32],
@@ -29,10 +29,11 @@ pub struct Backup {
 
 /// A contact.
 ///
-/// The encoding: name (32), alias (2 bytes of length, then UTF-8), whether they were added or written to (1: 0
-/// or 1), the [mailboxes](MailboxAddress) of an invite, the card (2 bytes of length, 0 if there is none, then
-/// the card), the last seen epoch (8), the number of texts received in it (8), and the epoch and number of the
-/// last shown text of an earlier epoch (8 each).
+/// The encoding: name (32), alias (2 bytes of length, then UTF-8), whether they were added or
+/// written to (1: 0 or 1), the [mailboxes](MailboxAddress) of an invite, the card (2 bytes of
+/// length, 0 if there is none, then the card), the last seen epoch (8), the number of texts
+/// received in it (8), and the epoch and number of the last shown text of an earlier epoch (8
+/// each).
 pub struct ContactBackup {
     pub name: PublicKey,
     /// The local alias; empty for a contact that has written first.

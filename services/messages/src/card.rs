@@ -26,9 +26,10 @@ pub struct Details {
 
 /// A contact card, signed by the person's certified key.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), the certificate (2 bytes of length, then the
-/// certificate), identity (32), seal (32), serial (8), the [mailboxes](MailboxAddress), and the signature (64)
-/// of the certified key over all before it, in the domain `octet card 1`.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), the certificate (2 bytes of
+/// length, then the certificate), identity (32), seal (32), serial (8), the
+/// [mailboxes](MailboxAddress), and the signature (64) of the certified key over all before it, in
+/// the domain `octet card 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContactCard {
     certificate: Certificate,
@@ -96,7 +97,8 @@ impl ContactCard {
         bytes
     }
 
-    /// Decodes the card and verifies both signatures. The caller must check that it is the expected person's.
+    /// Decodes the card and verifies both signatures. The caller must check that it is the expected
+    /// person's.
     ///
     /// # Errors
     /// The bytes are malformed, or a signature is invalid.

@@ -1,5 +1,5 @@
-//! The courier: carries out a person's actions. It persists the result of each step before it contacts
-//! mailboxes.
+//! The courier: carries out a person's actions. It persists the result of each step before it
+//! contacts mailboxes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -167,12 +167,12 @@ impl<W: Wire> Courier<W> {
         self.ask(place, &SignedRequest::Owner(Owned { name, asked, signature }))
     }
 
-    /// Carries out all pending actions. Returns the errors of mailboxes; the actions are retried at the next
-    /// call.
+    /// Carries out all pending actions. Returns the errors of mailboxes; the actions are retried at
+    /// the next call.
     pub fn deliver(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
         let mut left = vec![];
-        // Contacts on hold at a mailbox in this turn, because later messages must not overtake a failed one;
-        // and mailboxes that do not answer.
+        // Contacts on hold at a mailbox in this turn, because later messages must not overtake a
+        // failed one; and mailboxes that do not answer.
         let (mut held, mut silent) = (vec![], vec![]);
         let mut spent: BTreeMap<PublicKey, Duration> = BTreeMap::new();
         // A claimed key makes new messages, which must be deposited: there is no third round.
@@ -238,8 +238,9 @@ impl<W: Wire> Courier<W> {
         }
     }
 
-    /// Fetches the messages in the person's own mailboxes, and deletes them there once they are stored here.
-    /// Returns the errors of single mailboxes, also if one has more messages or is slow.
+    /// Fetches the messages in the person's own mailboxes, and deletes them there once they are
+    /// stored here. Returns the errors of single mailboxes, also if one has more messages or is
+    /// slow.
     ///
     /// # Errors
     /// No mailbox answers, or storing fails.
@@ -247,7 +248,8 @@ impl<W: Wire> Courier<W> {
         let places: Vec<MailboxAddress> = self.person.mailboxes().cloned().collect();
         let (mut left, mut answer) = (vec![], false);
         for place in &places {
-            // The owner is known to the mailbox; a depositor must not be, and uses another connection.
+            // The owner is known to the mailbox; a depositor must not be, and uses another
+            // connection.
             self.wire.part(place);
             let fetched = self.fetch_all(place, now);
             self.wire.part(place);
@@ -266,8 +268,8 @@ impl<W: Wire> Courier<W> {
         Err(left.into_iter().next().unwrap_or(CourierError::Homeless))
     }
 
-    /// Fetches until the mailbox is empty, or a limit of rounds or time is reached: a malicious mailbox never
-    /// runs out of messages, and answers just in time.
+    /// Fetches until the mailbox is empty, or a limit of rounds or time is reached: a malicious
+    /// mailbox never runs out of messages, and answers just in time.
     fn fetch_all(&mut self, place: &MailboxAddress, now: u64) -> Result<(), CourierError> {
         let began = (self.clock)();
         for _ in 0..ROUNDS {
@@ -396,7 +398,8 @@ mod tests {
         // The mailbox has answered, and the messages are stored.
         assert!(matches!(fetched.unwrap()[..], [CourierError::Slow]));
         assert!(rounds > 1 && took <= Duration::from_secs(5 * 60), "{rounds}: {took:?}");
-        // The same holds for deposits: keys of a hundred contacts are requested, and none is returned.
+        // The same holds for deposits: keys of a hundred contacts are requested, and none is
+        // returned.
         let (mut courier, now, _folder) = courier(0, pause);
         let place = MailboxAddress { mailbox: PublicKey::new([9; 32]), addresses: vec![] };
         for _ in 0..100 {

@@ -1,6 +1,6 @@
-//! Envelopes, the encrypted form of messages in a mailbox: HPKE (RFC 9180) in base mode, with DHKEM(X25519,
-//! HKDF-SHA256), HKDF-SHA256 and ChaCha20-Poly1305. The receiver follows from the mailbox that holds an
-//! envelope; the sender is hidden.
+//! Envelopes, the encrypted form of messages in a mailbox: HPKE (RFC 9180) in base mode, with
+//! DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20-Poly1305. The receiver follows from the
+//! mailbox that holds an envelope; the sender is hidden.
 
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
 use octet_node::control::PublicKey;
@@ -70,7 +70,8 @@ impl std::fmt::Debug for Seal {
     }
 }
 
-/// Seals `letter` for `name`, whose card has `seal`; `None` if it is too long, or the key is invalid.
+/// Seals `letter` for `name`, whose card has `seal`; `None` if it is too long, or the key is
+/// invalid.
 pub fn seal(letter: &[u8], name: &PublicKey, seal: &[u8; 32]) -> Option<Vec<u8>> {
     let padded = pad(letter)?;
     let public = <Kem as hpke::Kem>::PublicKey::from_bytes(seal).ok()?;

@@ -18,12 +18,13 @@ const CHECK: usize = 4;
 
 const LONGEST: usize = 512;
 
-/// A person's name key and mailboxes. It is neither secret nor signed: another name refers to another person,
-/// and other mailboxes can only fail, because the card that is found there is signed.
+/// A person's name key and mailboxes. It is neither secret nor signed: another name refers to
+/// another person, and other mailboxes can only fail, because the card that is found there is
+/// signed.
 ///
-/// Its encoding: version (1 byte, 1), the name (32), the [mailboxes](MailboxAddress), and the first 4 bytes of
-/// the SHA-256 of all that. As text it is `OCTET-MSG:` and base32 without padding: a QR code's alphanumeric
-/// mode, in any case.
+/// Its encoding: version (1 byte, 1), the name (32), the [mailboxes](MailboxAddress), and the first
+/// 4 bytes of the SHA-256 of all that. As text it is `OCTET-MSG:` and base32 without padding: a QR
+/// code's alphanumeric mode, in any case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
     pub name: PublicKey,

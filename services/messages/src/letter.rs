@@ -8,17 +8,18 @@ use crate::card::ContactCard;
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// The content of an envelope. Anybody can include a known card; the session authenticates the sender.
+/// The content of an envelope. Anybody can include a known card; the session authenticates the
+/// sender.
 ///
-/// Its encoding (numbers are big-endian): version (1 byte, 1), the card (2 bytes of length, then the card), the
-/// number of the text (8), the kind of message (1: 0 starts a session, 1 continues one), and the message, as
-/// Olm encodes it.
+/// Its encoding (numbers are big-endian): version (1 byte, 1), the card (2 bytes of length, then
+/// the card), the number of the text (8), the kind of message (1: 0 starts a session, 1 continues
+/// one), and the message, as Olm encodes it.
 #[derive(Debug, Clone)]
 pub struct Letter {
     /// The claimed sender, with the mailboxes for answers.
     pub card: ContactCard,
-    /// The claimed number of the text, 0 for none: a receiver that cannot decrypt the message needs it. The
-    /// number in the record counts.
+    /// The claimed number of the text, 0 for none: a receiver that cannot decrypt the message needs
+    /// it. The number in the record counts.
     pub number: u64,
     /// The session's message.
     pub message: OlmMessage,

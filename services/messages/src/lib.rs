@@ -1,8 +1,9 @@
-//! Messages between people and boxes, addressed by public key: end-to-end encrypted, and stored in mailboxes
-//! until they are fetched (`docs/messenger.md`).
+//! Messages between people and boxes, addressed by public key: end-to-end encrypted, and stored in
+//! mailboxes until they are fetched (`docs/messenger.md`).
 //!
-//! This is the client: a pure state machine ([`person`]), its storage ([`store`]), the executor of its actions
-//! ([`courier`]), and the transport to mailboxes ([`quic`]). The mailbox server is the unit `messenger`.
+//! This is the client: a pure state machine ([`person`]), its storage ([`store`]), the executor of
+//! its actions ([`courier`]), and the transport to mailboxes ([`quic`]). The mailbox server is the
+//! unit `messenger`.
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 

@@ -30,9 +30,9 @@ pub const BATCH: usize = 256 << 10;
 /// The maximum number of rounds of one fetch: more than a full mailbox of 8 MiB needs.
 pub const ROUNDS: usize = 64;
 
-/// The time after which one fetch or delivery starts no further round with a mailbox. A round takes four
-/// answers at most, so a fetch or a delivery ends within five minutes per mailbox, however slow the answers
-/// are.
+/// The time after which one fetch or delivery starts no further round with a mailbox. A round takes
+/// four answers at most, so a fetch or a delivery ends within five minutes per mailbox, however
+/// slow the answers are.
 pub const MAILBOX_TIME: Duration = Duration::from_secs(4 * 60);
 
 /// The maximum number of contacts.

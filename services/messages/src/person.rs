@@ -1,7 +1,7 @@
-//! A person's state machine: identity, contacts and pending actions. It has no clock, file or socket:
-//! [`Person::step`] takes an event and returns the rows to store; once they are stored, [`Person::todo`]
-//! returns the requests to send. After a crash these are the same, because they are derived from the stored
-//! rows.
+//! A person's state machine: identity, contacts and pending actions. It has no clock, file or
+//! socket: [`Person::step`] takes an event and returns the rows to store; once they are stored,
+//! [`Person::todo`] returns the requests to send. After a crash these are the same, because they
+//! are derived from the stored rows.
 
 mod own;
 mod peer;
@@ -38,15 +38,15 @@ pub enum PersonEvent {
     Claimed(PublicKey, Vec<u8>, Vec<u8>),
     /// Content for the first (a contact) was stored by the second (a mailbox).
     Deposited(PublicKey, PublicKey, EnvelopeContent),
-    /// The person's own mailbox with this key has returned these envelopes, and has this number of one-time
-    /// keys left.
+    /// The person's own mailbox with this key has returned these envelopes, and has this number of
+    /// one-time keys left.
     Fetched(PublicKey, Vec<Vec<u8>>, u32),
     /// The person's own mailbox with this key has stored the published bundle.
     Published(PublicKey),
     /// The history was shown up to this number, exclusive.
     Shown(u64),
-    /// The first unshown line of the history, by a contact, was answered or needs no answer. Neither it nor the
-    /// answer is stored: answers are stored by the receiver.
+    /// The first unshown line of the history, by a contact, was answered or needs no answer.
+    /// Neither it nor the answer is stored: answers are stored by the receiver.
     Answered(PublicKey, Option<String>),
     /// Write a text to a contact without keeping it.
     Told(PublicKey, String),
@@ -69,7 +69,8 @@ pub enum EventError {
     /// The text is empty or too long.
     #[error("a message has 1 to 32768 bytes: write less, or several")]
     Length,
-    /// There are too many unacknowledged texts to the contact or, for a node's answers, too many bytes.
+    /// There are too many unacknowledged texts to the contact or, for a node's answers, too many
+    /// bytes.
     #[error("1000 messages to them are not delivered yet: wait until they are")]
     OutboxFull,
     /// The returned keys are not signed by the expected person.
@@ -123,8 +124,8 @@ impl Person {
         Some(Self { own: own?, account: account?, peers, touched: BTreeSet::new(), lines: vec![] })
     }
 
-    /// Applies an event at `now`, in seconds since 1970. The returned rows must be stored atomically before
-    /// anything else happens; if that fails, the person must be reloaded.
+    /// Applies an event at `now`, in seconds since 1970. The returned rows must be stored
+    /// atomically before anything else happens; if that fails, the person must be reloaded.
     ///
     /// # Errors
     /// The event is refused; nothing has changed then.
@@ -247,7 +248,8 @@ impl Person {
         Ok(self.peers.entry(name).or_default())
     }
 
-    /// Forgets the contact with the fewest texts among those that were neither added nor written to.
+    /// Forgets the contact with the fewest texts among those that were neither added nor written
+    /// to.
     fn forget_stranger(&mut self) -> Result<(), EventError> {
         let strangers = self.peers.iter().filter(|(_, peer)| !peer.is_known);
         let stranger = strangers.min_by_key(|(_, peer)| peer.received).map(|(name, _)| *name);

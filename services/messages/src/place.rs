@@ -9,8 +9,8 @@ use crate::limits::{ADDRESSES, PLACES};
 
 /// A mailbox's key and network addresses.
 ///
-/// Its encoding: the key of its endpoint (32 bytes), the number of addresses (1), and each: 4 or 6 (1), the
-/// address (4 or 16), the port (2).
+/// Its encoding: the key of its endpoint (32 bytes), the number of addresses (1), and each: 4 or 6
+/// (1), the address (4 or 16), the port (2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxAddress {
     /// The key of its endpoint.

@@ -1,5 +1,5 @@
-//! Prekeys for first messages: each is used once, except the fallback key, which is used when the others are
-//! exhausted.
+//! Prekeys for first messages: each is used once, except the fallback key, which is used when the
+//! others are exhausted.
 
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
@@ -25,9 +25,9 @@ pub enum PrekeyUse {
 
 /// A key that starts a session, signed by its owner.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), use (1: 1 one-time, 2 fallback), number (8),
-/// the identity key that it belongs to (32), the key (32), and the signature (64) over all before it, in the
-/// domain `octet prekey 1`.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), use (1: 1 one-time, 2 fallback),
+/// number (8), the identity key that it belongs to (32), the key (32), and the signature (64) over
+/// all before it, in the domain `octet prekey 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prekey {
     pub usage: PrekeyUse,
@@ -91,8 +91,8 @@ impl Prekey {
 
 /// What a person publishes at a mailbox: a card, and prekeys.
 ///
-/// Its encoding: version (1 byte, 1), the card (2 bytes of length, then the card), the number of prekeys (1),
-/// and each.
+/// Its encoding: version (1 byte, 1), the card (2 bytes of length, then the card), the number of
+/// prekeys (1), and each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     pub card: ContactCard,

@@ -1,10 +1,12 @@
-//! The client of mailboxes: QUIC (RFC 9000) with raw ed25519 keys, as `octet_node::tls` has them.
+//! The client of mailboxes: QUIC (RFC 9000) with raw Ed25519 public keys, as `octet_node::tls`
+//! defines them.
 //!
-//! The mailbox proves that it holds the key that people know. A person has a new key for each connection: whoever
-//! leaves a message is anonymous, and whoever fetches messages proves it with a signature.
+//! A mailbox proves that it holds the key in its address. A client uses a new key for each
+//! connection: the sender of a message is anonymous, and a client that fetches messages
+//! authenticates with a signature.
 //!
-//! The mailbox itself is served by iroh, in the unit `messenger`. Iroh's QUIC is noq, which is used here without
-//! iroh's relays, lookups and watching of networks: a client that is told addresses needs none of them.
+//! The server is in the unit `messenger` and uses iroh. Iroh's QUIC implementation is noq. It is
+//! used here without iroh's relays, address lookup and network monitoring: all addresses are given.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,28 +32,28 @@ use crate::request::{MailboxReply, SignedRequest};
 /// The UDP port of a mailbox.
 pub const PORT: u16 = 4434;
 
-/// After how long of silence a connection ends; four times in it, each end says that it is still there.
+/// The idle timeout of a connection; keepalives are sent four times within it.
 pub const IDLE: Duration = Duration::from_secs(5);
 
-/// How many bytes of one connection are received and not yet read.
+/// The receive window of one connection, in bytes.
 pub const WINDOW: u32 = 256 << 10;
 
-/// How long a mailbox may take to be reached.
+/// The timeout to connect to a mailbox.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one that was not reached is not tried again.
+/// The time during which an unreachable mailbox is not tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// How long it may take to answer.
+/// The timeout of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the end of a connection may take to be delivered.
+/// The timeout to deliver the end of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub struct MailboxClient {
     runtime: Runtime,
     open: BTreeMap<PublicKey, Reached>,
-    /// When those were tried that were not reached.
+    /// The last failed attempt to connect to each unreachable mailbox.
     unreached: BTreeMap<PublicKey, Instant>,
 }
 
@@ -82,7 +84,7 @@ impl Wire for MailboxClient {
                 if tried.is_some_and(|tried| tried.elapsed() < RETRY_DELAY) {
                     return Err(unreached());
                 }
-                // With a key that nobody has seen before.
+                // A new key makes the client anonymous.
                 let key = PrivateKey::generate().ok();
                 let reached = key.and_then(|key| self.runtime.block_on(reach(&key, place)));
                 let Some(reached) = reached else {
@@ -116,8 +118,8 @@ impl Drop for MailboxClient {
     }
 }
 
-/// Asks the mailbox at `place` one thing, as the one who holds `key`, and returns what it answers within
-/// `answer_timeout` of being reached.
+/// Sends one request to the mailbox at `place`, with the client key `key`. Returns the answer if it
+/// arrives within `answer_timeout` after connecting.
 pub fn ask(
     key: &PrivateKey,
     place: &MailboxAddress,
@@ -141,7 +143,7 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_io().enable_time().build()
 }
 
-/// A mailbox that has proved its key.
+/// A connection to a mailbox that has proved its key.
 struct Reached {
     endpoint: Endpoint,
     connection: Connection,
@@ -164,8 +166,8 @@ impl Reached {
     }
 }
 
-/// Connects to the mailbox at `place` as the one who holds `key`: to all its addresses at once, and the first that
-/// proves the mailbox's key counts.
+/// Connects to the mailbox at `place` with the client key `key`: to all its addresses concurrently.
+/// The first connection that proves the mailbox's key is used.
 async fn reach(key: &PrivateKey, place: &MailboxAddress) -> Option<Reached> {
     let config = config(key)?;
     let mut tried = JoinSet::new();

@@ -8,13 +8,14 @@ use crate::limits::TEXT;
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 2;
 
-/// The plaintext of a message. It contains both names, because a card could be combined with another person's
-/// keys.
+/// The plaintext of a message. It contains both names, because a card could be combined with
+/// another person's keys.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 2), sender (32), receiver (32), epoch (8),
-/// number (8; 0 if there is no text), first (8), the receiver's epoch that the next field refers to (8), the
-/// number of the receiver's texts that were received in order (8), whether the others are requested again (1: 0
-/// or 1, and 0 if there is a text), the time of writing, in seconds since 1970 (8), and the text, in UTF-8.
+/// Its one encoding (numbers are big-endian): version (1 byte, 2), sender (32), receiver (32),
+/// epoch (8), number (8; 0 if there is no text), first (8), the receiver's epoch that the next
+/// field refers to (8), the number of the receiver's texts that were received in order (8), whether
+/// the others are requested again (1: 0 or 1, and 0 if there is a text), the time of writing, in
+/// seconds since 1970 (8), and the text, in UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonRecord {
     pub from: PublicKey,

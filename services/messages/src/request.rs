@@ -1,4 +1,4 @@
-//! What is asked of a mailbox, and what it answers: postcard, one of each in a stream of QUIC.
+//! Requests to a mailbox, and its answers: encoded with postcard, one of each per QUIC stream.
 
 use octet_node::control::PublicKey;
 use serde::{Deserialize, Serialize};
@@ -8,16 +8,16 @@ use crate::rows::{decode, encode};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignedRequest {
-    /// A number that is used once, to sign the next thing that an owner asks on this connection.
+    /// Requests a nonce, with which the owner signs the next request on this connection.
     Nonce,
-    /// What sessions with somebody begin with.
+    /// Requests the keys that start a session with the person of this name.
     Claim([u8; 32]),
-    /// To keep an envelope for somebody.
+    /// Stores an envelope for the person of this name.
     Deposit([u8; 32], Vec<u8>),
-    /// Something that only the mailbox's owner may.
+    /// A request that only the mailbox's owner may make.
     Owner(Owned),
-    /// To have the node's gate run a command that an operator has signed: from the messenger of another board of
-    /// the box.
+    /// Makes the node's gate run a command that an operator has signed; sent by the messenger of
+    /// another board of the box.
     Run(String),
 }
 
@@ -29,20 +29,20 @@ pub struct Owned {
     pub signature: Vec<u8>,
 }
 
-/// The same, without a signature.
+/// The requests of an owner, without the signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailboxRequest {
-    /// To tell others how one is reached: the encoding of a bundle.
+    /// Publishes the owner's keys and mailboxes: the encoding of a bundle.
     Publish(Vec<u8>),
     Fetch,
-    /// To delete letters up to this one, of those that were given with this generation.
+    /// Deletes messages up to this number, if they were fetched with this generation.
     Acknowledge([u8; 16], u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailboxReply {
     Nonce([u8; 32]),
-    /// It is done, and on disk.
+    /// The request succeeded, and its effect is on disk.
     Done,
     /// The encodings of a card and a prekey.
     Claimed(Vec<u8>, Vec<u8>),
@@ -51,55 +51,55 @@ pub enum MailboxReply {
     Said(String),
 }
 
-/// Letters that lie in a mailbox.
+/// The messages in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letters {
-    /// With which disk their numbers began.
+    /// The generation of the numbers: a new disk starts a new one.
     pub generation: [u8; 16],
-    /// Each with its number, the oldest first.
+    /// The messages with their numbers, the oldest first.
     pub letters: Vec<(u64, Vec<u8>)>,
-    /// How many one-time keys are left.
+    /// The number of one-time keys left.
     pub left: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum MailboxRefusal {
-    /// There is no such mailbox.
+    /// There is no mailbox for this name.
     #[error(
         "there is no such mailbox: its box's owner makes one, `octetctl messenger admit did:key:…`"
     )]
     NoMailbox,
-    /// They have not said how they are reached.
+    /// The person has not published keys yet.
     #[error("they have not been at their mailbox yet: it has no keys of theirs")]
     NoKeys,
     #[error("their mailbox is full: try again later")]
     Full,
     #[error("that was too often: try again later")]
     Busy,
-    /// It is not as it must be.
+    /// The request is malformed.
     #[error("the mailbox does not understand that: it may be of another version")]
     Malformed,
-    /// The signature is not the owner's, or was for something else.
+    /// The signature is not the owner's, or covers another request.
     #[error(
         "that is not signed by whom the mailbox knows as its owner: who was restored by a back-up is let in from there \
          alone, and only if the clock was right"
     )]
     Forged,
-    /// The letters are numbered anew.
+    /// The messages were numbered anew.
     #[error("the mailbox has lost its disk since: fetch again")]
     OtherGeneration,
-    /// The mailbox is at fault.
+    /// The mailbox has an internal error.
     #[error("the mailbox cannot do that now: its log says why")]
     Broken,
-    /// It comes from somebody else.
+    /// The sender is not a board of this box.
     #[error("only another board of the same box brings commands here")]
     NoBoard,
-    /// Whoever has signed the command is no operator there.
+    /// The signer of the command is not an operator of this box.
     #[error("it is signed by nobody whom that board has as an operator")]
     NoOperator,
 }
 
-/// What is signed: the mailbox, the number that it gave, whose mailbox it is, and what is asked.
+/// The signed bytes: the mailbox's key, its nonce, the owner's name, and the request.
 pub fn to_sign(
     mailbox: &PublicKey,
     nonce: &[u8; 32],

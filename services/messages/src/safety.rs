@@ -1,13 +1,13 @@
-//! Safety numbers: what two people read to each other, to see that nobody stands between them.
+//! Safety numbers: two people compare them to exclude a man in the middle.
 
 use octet_node::control::PublicKey;
 use sha2::{Digest, Sha256};
 
-/// What stands before the names.
+/// The prefix of the hash input.
 const DOMAIN: &[u8] = b"octet safety number 1\0";
 
-/// The number of two names, the same for both: 60 digits in groups of five. It is of their names alone: all other keys
-/// are signed by these.
+/// The safety number of two names, equal for both: 60 digits in groups of five. It covers the name
+/// keys only, because these sign all other keys.
 pub fn number(one: &PublicKey, other: &PublicKey) -> String {
     let (first, second) = if one < other { (one, other) } else { (other, one) };
     let groups = (0u8..12).map(|group| {

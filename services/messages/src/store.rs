@@ -1,7 +1,7 @@
-//! Where a person is kept: rows in a file of redb, each sealed with XChaCha20-Poly1305.
+//! The storage of a person: rows in a redb file, each encrypted with XChaCha20-Poly1305.
 //!
-//! What a step changes is one transaction, and on disk when [`Store::keep`] returns. A row's name is a digest, so
-//! that the file does not tell with whom somebody speaks.
+//! The changes of a step are one transaction, which is on disk when [`PersonStore::keep`] returns.
+//! The key of a row is a digest, so that the file does not reveal the person's contacts.
 
 mod ring;
 
@@ -18,28 +18,28 @@ use ring::KeyRing;
 
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 
-/// The file of the rows.
+/// The name of the file.
 const FILE: &str = "rows";
 
-/// The memory that redb may use for what it has read, in bytes.
+/// The size of redb's cache, in bytes.
 const CACHE: usize = 4 << 20;
 
-/// Why nothing is read or kept.
+/// Why the store cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum PersonStoreError {
-    /// The disk does not give or take it.
+    /// The operating system reports an error.
     #[error("{0}: see that the folder can be read and written by you, and is not full")]
     Disk(#[from] io::Error),
-    /// The rows are not to be had.
+    /// redb reports an error.
     #[error("the file of messages: {0}")]
     Rows(Box<redb::Error>),
-    /// Somebody else has it open.
+    /// Another process has opened it.
     #[error("another `octet-msg` has the folder open: wait until it has ended")]
     Busy,
-    /// The key of the keys is another.
+    /// The key that encrypts the key ring is wrong, or the key ring is damaged.
     #[error("the passphrase is wrong, or the file of keys damaged")]
     WrongKey,
-    /// A row is not what was kept.
+    /// A row was changed or is missing.
     #[error("the file of messages is damaged: nothing is done with it")]
     Damaged,
     #[error("there is nobody in {}: `octet-msg init` first", .0.display())]
@@ -54,7 +54,7 @@ impl From<redb::Error> for PersonStoreError {
     }
 }
 
-/// What is kept of a person.
+/// The storage of a person.
 #[derive(Debug)]
 pub struct PersonStore {
     folder: PathBuf,
@@ -64,19 +64,19 @@ pub struct PersonStore {
 }
 
 impl PersonStore {
-    /// A new one in `folder`, whose keys are sealed with `key`.
+    /// Creates a store in `folder`, whose key ring is encrypted with `key`.
     ///
     /// # Errors
-    /// There is one already, or the disk does not take it.
+    /// A store exists already, or writing fails.
     pub fn create(folder: &Path, key: [u8; 32]) -> Result<Self, PersonStoreError> {
         KeyRing::new()?.save(folder, &key, true)?;
         Self::open(folder, key)
     }
 
-    /// The one in `folder`. What a rotation of keys has left half done is done.
+    /// Opens the store in `folder`, and completes an interrupted rotation of keys.
     ///
     /// # Errors
-    /// There is none, the key is another, or the disk does not give it.
+    /// There is no store, the key is wrong, or reading fails.
     pub fn open(folder: &Path, key: [u8; 32]) -> Result<Self, PersonStoreError> {
         let ring = KeyRing::load(folder, &key)?;
         let rows = Database::builder().set_cache_size(CACHE).create(folder.join(FILE));
@@ -101,10 +101,10 @@ impl PersonStore {
         Ok(make()?)
     }
 
-    /// The person that is kept.
+    /// Loads the person.
     ///
     /// # Errors
-    /// There is none, or something is damaged.
+    /// There is none, or a row is damaged.
     pub fn load(&self) -> Result<Person, PersonStoreError> {
         let mut rows = vec![];
         self.each(|row, value| rows.push((row, value)))?;
@@ -114,7 +114,7 @@ impl PersonStore {
         Person::load(rows).ok_or(PersonStoreError::Damaged)
     }
 
-    /// Hands every row that is not a history to `take`.
+    /// Calls `take` for every row that is not a line of the history.
     fn each(&self, mut take: impl FnMut(RowName, Vec<u8>)) -> Result<(), PersonStoreError> {
         let mut is_whole = true;
         let mut read = || -> Result<(), redb::Error> {
@@ -135,10 +135,10 @@ impl PersonStore {
         is_whole.then_some(()).ok_or(PersonStoreError::Damaged)
     }
 
-    /// Keeps `changes`, all of them or none. When it returns they have survived a cut.
+    /// Writes `changes` atomically. They are on disk when it returns.
     ///
     /// # Errors
-    /// They are not kept; then what is in memory is to be dropped.
+    /// Writing fails; the person in memory must be dropped then.
     pub fn keep(&self, changes: &[ChangedRow]) -> Result<(), PersonStoreError> {
         let mut sealed = vec![];
         for change in changes {
@@ -150,7 +150,7 @@ impl PersonStore {
             sealed.push((name, value));
         }
         let write = || -> Result<(), redb::Error> {
-            // It is synced, which is what redb does unless it is told otherwise.
+            // redb syncs each transaction by default.
             let transaction = self.rows.begin_write()?;
             {
                 let mut table = transaction.open_table(ROWS)?;
@@ -166,7 +166,7 @@ impl PersonStore {
         Ok(write()?)
     }
 
-    /// The lines of the history from `from` to before `to`.
+    /// The lines of the history from `from` up to but excluding `to`.
     pub fn history(&self, from: u64, to: u64) -> Result<Vec<HistoryEntry>, PersonStoreError> {
         let mut values = vec![];
         let mut read = || -> Result<(), redb::Error> {
@@ -186,11 +186,11 @@ impl PersonStore {
         values.into_iter().map(|pair| entry(pair).ok_or(PersonStoreError::Damaged)).collect()
     }
 
-    /// Seals all but the history with a new key, and forgets the old one: what the file still has of older states can
-    /// then be read by nobody.
+    /// Encrypts all rows but the history with a new key, and deletes the old key: remains of
+    /// earlier states in the file become unreadable.
     ///
     /// # Errors
-    /// The disk does not take it; the next [`open`](Self::open) goes on with it.
+    /// Writing fails; the next [`open`](Self::open) resumes the rotation.
     pub fn rotate(&mut self) -> Result<(), PersonStoreError> {
         self.ring.begin_turn()?;
         self.ring.save(&self.folder, &self.key, false)?;

@@ -94,8 +94,8 @@ impl Alerts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows the failures from PID 1, whose socket is in the folder `sockets`, and wakes the bot at each
-    /// change.
+    /// Follows the failures from PID 1, whose socket is in the folder `sockets`, and wakes the bot
+    /// at each change.
     ///
     /// # Errors
     /// No thread can be started.

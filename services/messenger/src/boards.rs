@@ -1,4 +1,5 @@
-//! The nodes of this box, from the membership map: signed commands are relayed to them, and from them.
+//! The nodes of this box, from the membership map: signed commands are relayed to them, and from
+//! them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +32,8 @@ const MAX: usize = 64;
 pub struct MapBoards(Arc<Mutex<Vec<(PublicKey, MailboxAddress)>>>);
 
 impl MapBoards {
-    /// Follows the map of `cluster`, whose socket is in the folder `sockets`; the messengers listen at `port`.
+    /// Follows the map of `cluster`, whose socket is in the folder `sockets`; the messengers listen
+    /// at `port`.
     ///
     /// # Errors
     /// No thread can be started.

@@ -1,5 +1,5 @@
-//! The node as a person: it receives signed commands, passes each to the gate, and replies with the gate's
-//! answer. The gate alone authorizes commands.
+//! The node as a person: it receives signed commands, passes each to the gate, and replies with the
+//! gate's answer. The gate alone authorizes commands.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -88,8 +88,8 @@ struct Bot {
     answers: RateLimiter<PublicKey>,
 }
 
-/// Starts the bot's thread. Returns its event channel, and a receiver that is disconnected when the thread
-/// ends. Its files are in `folder`, and the gate's socket is in `sockets`.
+/// Starts the bot's thread. Returns its event channel, and a receiver that is disconnected when the
+/// thread ends. Its files are in `folder`, and the gate's socket is in `sockets`.
 ///
 /// # Errors
 /// No thread can be started.
@@ -258,8 +258,8 @@ impl Bot {
             }
             let lines = courier.store().history(next, next + 1)?;
             let Some(line) = lines.into_iter().next() else { break };
-            // Unknown senders, and those above the rate limit, get no answer: their messages cost little, and
-            // do not make them contacts.
+            // Unknown senders, and those above the rate limit, get no answer: their messages cost
+            // little, and do not make them contacts.
             let mut command = Command::try_from(line.text.trim().to_owned()).ok();
             if let Some(signed) = &command {
                 match gate::is_operator(&self.gate, &signed.order().operator) {
@@ -284,7 +284,8 @@ impl Bot {
                 }
             });
             match courier.tell(PersonEvent::Answered(line.peer, answer), now()) {
-                // The person has a thousand unfetched answers, or was displaced as an unknown sender.
+                // The person has a thousand unfetched answers, or was displaced as an unknown
+                // sender.
                 Err(CourierError::Refused(EventError::OutboxFull | EventError::Unknown)) => {
                     courier.tell(PersonEvent::Answered(line.peer, None), now())?;
                 }

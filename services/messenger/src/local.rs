@@ -1,4 +1,4 @@
-//! The transport of a person on the node of a mailbox, which is called directly.
+//! The transport of a person on the node of a mailbox: it calls the local mailbox directly.
 
 use std::io;
 use std::net::Ipv4Addr;

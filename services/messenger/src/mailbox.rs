@@ -1,5 +1,5 @@
-//! The mailbox server's state: it stores messages until their receivers fetch them. It knows the receivers, but
-//! not the senders.
+//! The mailbox server's state: it stores messages until their receivers fetch them. It knows the
+//! receivers, but not the senders.
 //!
 //! Every request that changes something is one transaction, and on disk before it is answered.
 //! [`Mailbox::handle`] takes the time and a request; sockets are elsewhere.
@@ -152,8 +152,8 @@ impl Mailbox {
         Ok(mailbox)
     }
 
-    /// Closes the file cleanly, so that the next start need not scan it. The caller must block further
-    /// requests: their changes would be lost.
+    /// Closes the file cleanly, so that the next start need not scan it. The caller must block
+    /// further requests: their changes would be lost.
     ///
     /// # Errors
     /// There is no memory for an empty replacement.

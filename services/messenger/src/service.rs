@@ -88,7 +88,8 @@ fn parts(mut given: UnitEnvironment) -> io::Result<MessengerConfig> {
     })
 }
 
-/// Serves until SIGTERM, and then closes its files. `ready` is called once the socket accepts calls.
+/// Serves until SIGTERM, and then closes its files. `ready` is called once the socket accepts
+/// calls.
 ///
 /// # Errors
 /// It cannot start, or the thread that keeps its key has ended.
@@ -165,7 +166,8 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
     }
 }
 
-/// Closes the files of the bot and of the mailbox cleanly, so that the next start need not scan them.
+/// Closes the files of the bot and of the mailbox cleanly, so that the next start need not scan
+/// them.
 fn close(bot: &SyncSender<BotEvent>, ended: &Receiver<()>, mailbox: &Mutex<Mailbox>) {
     // While the bot waits for a gate, its file stays open.
     let _ = bot.try_send(BotEvent::Stop);
@@ -194,7 +196,8 @@ async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
     }
 }
 
-/// Serves with the current key; a new key makes a new endpoint. It ends when no further key can arrive.
+/// Serves with the current key; a new key makes a new endpoint. It ends when no further key can
+/// arrive.
 async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,

@@ -39,7 +39,7 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
         )
         .with(
             Verb::new("mailboxes", Read, "Lists the mailboxes here, and what is stored in each")
-                .shown(ColumnKind::Bytes, &["bytes"]),
+                .columns(ColumnKind::Bytes, &["bytes"]),
             nothing(),
             |desk, _, ()| mailboxes(&*desk.mailbox()?),
         )
@@ -211,10 +211,11 @@ fn asked<T>(
     })
 }
 
-/// Serves the `callers` that connect to `listener`, with threads. Without what is `known` there is nothing but `status`.
+/// Serves the `callers` that connect to `listener`, in threads. Without `known` there is only
+/// `status`.
 ///
 /// # Errors
-/// There are no threads to be had.
+/// No thread can be started.
 pub fn keep(
     listener: UnixListener,
     callers: Callers,

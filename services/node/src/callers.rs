@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use octet_appliance::USERS;
-use octet_control::{By, DESCRIBE, Failure, FailureCode, OF_OPERATORS, UnitName};
+use octet_control::{ANY_VERB, By, DESCRIBE, Failure, FailureCode, UnitName};
 
 /// The user of PID 1, which calls for itself and for operators.
 pub const PID_1: u32 = 0;
@@ -66,7 +66,7 @@ impl Callers {
 
     /// Whether user `uid` may impersonate operators.
     pub fn brings(&self, uid: u32) -> bool {
-        self.verbs.get(&uid).is_some_and(|verbs| verbs.contains(OF_OPERATORS))
+        self.verbs.get(&uid).is_some_and(|verbs| verbs.contains(ANY_VERB))
     }
 
     /// Whether user `uid` may use `verb`. Every listed user may also list the verbs.
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn who_brings_operators_has_rights_of_its_own() {
-        let callers = Callers::parse("107=section,*;110=logs").unwrap();
+        let callers = Callers::parse("107=sections,*;110=logs").unwrap();
         let key = Some(By::Operator(octet_control::PublicKey::new([7; 32])));
         for (uid, said, asker) in [
             (107, key, (PID_1, key)),
@@ -139,7 +139,7 @@ mod tests {
         ] {
             assert_eq!(callers.asker(uid, said), asker, "{uid} {said:?}");
         }
-        assert!(callers.may(107, "section") && !callers.may(107, "logs"));
+        assert!(callers.may(107, "sections") && !callers.may(107, "logs"));
     }
 
     #[test]

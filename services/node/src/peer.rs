@@ -50,7 +50,7 @@ impl Peer {
                     return Ok(Some(request));
                 }
             }
-            let begun = !self.has_asked || self.connection.is_within();
+            let begun = !self.has_asked || self.connection.is_mid_message();
             due = begun.then(|| due.unwrap_or_else(|| Instant::now() + self.patience));
             // An expired deadline is an error as well.
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));

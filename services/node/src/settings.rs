@@ -1,13 +1,13 @@
-//! A service's section of `appliance.toml`, read at the start and when `config` requests it
+//! The sections of `appliance.toml` that a service reads, at the start and when `config` requests it
 //! ([`settings`](octet_control::settings) describes the protocol).
 
-pub mod cluster;
+mod cluster;
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use octet_control::settings::{APPLY, CHECK, SECTION};
+use octet_control::settings::{APPLY, CHECK, SECTIONS};
 use octet_control::{
     CONFIG, CallError, Client, Failure, FailureCode, Permission, SETTINGS, SOCKETS, Verb,
 };
@@ -17,15 +17,17 @@ use serde_json::{Map, Value, json};
 /// The timeout of `config`: it answers from memory, but may have to wait for a CPU.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a section cannot be read.
+/// Why the settings cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The image's file is missing.
     #[error("{SETTINGS} cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// `config` does not return the section.
-    #[error("`{CONFIG}` does not give section `{section}`: {source}")]
-    NotGiven { section: String, source: CallError },
+    /// `config` does not answer with the settings.
+    #[error("`{CONFIG}` does not give the settings: {0}")]
+    NotGiven(CallError),
+    #[error("section `{0}` is not in `config` of the unit file")]
+    NotNamed(String),
     /// The section has unexpected content.
     #[error("section `{section}`: {source}")]
     Wrong { section: String, source: serde_json::Error },
@@ -38,41 +40,98 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// The section `name` of the active settings; a missing section is empty.
-///
-/// # Errors
-/// `config` does not answer, or the service may not read it. An image without `config` is damaged.
-pub fn section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
-    section_in(Path::new(SOCKETS), name, Which::InForce)
-}
-
-/// The section `name` of the pending settings, for a service that must accept or refuse them ([`verbs`]).
-pub fn next_section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
-    section_in(Path::new(SOCKETS), name, Which::Next)
-}
-
-/// The settings that a section is read from.
+/// The settings to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     /// The active settings.
     InForce,
-    /// The pending settings.
+    /// The pending settings, which the service must accept or refuse ([`verbs`]).
     Next,
 }
 
-/// Like [`section`] or [`next_section`], from the socket of `config` in the folder `sockets`.
-pub fn section_in<T: DeserializeOwned>(
-    sockets: &Path,
-    name: &str,
-    which: Which,
-) -> Result<T, SettingsError> {
-    let socket = sockets.join(format!("{CONFIG}.sock"));
-    read(&socket, Path::new(SETTINGS), name, which == Which::Next)
+/// All sections that the service may read, of one version of the settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    sections: Map<String, Value>,
+    /// Whether the sections are from the image's file, which has no key for a missing section.
+    from_image: bool,
 }
 
-/// The verbs of a service with settings, for its `describe`. The first is answered after [`next_section`],
-/// where an error refuses the pending settings; the second after [`section`], where an error means that the
-/// service cannot use the active settings.
+impl Settings {
+    /// Reads the settings from the socket of `config` in the folder `sockets`.
+    ///
+    /// # Errors
+    /// `config` does not answer. An image without `config` is damaged.
+    pub fn read(sockets: &Path, which: Which) -> Result<Self, SettingsError> {
+        let socket = sockets.join(format!("{CONFIG}.sock"));
+        Self::read_from(&socket, Path::new(SETTINGS), which)
+    }
+
+    fn read_from(socket: &Path, image: &Path, which: Which) -> Result<Self, SettingsError> {
+        match ask(socket, which) {
+            // An image without the unit `config` has a fixed configuration.
+            Err(CallError::Connect { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                let wrong = |source| io::Error::new(io::ErrorKind::InvalidData, source);
+                let sections = serde_json::from_slice(&std::fs::read(image)?).map_err(wrong)?;
+                Ok(Self { sections, from_image: true })
+            }
+            Err(error) => Err(SettingsError::NotGiven(error)),
+            Ok(sections) => Ok(Self { sections, from_image: false }),
+        }
+    }
+
+    /// The section `name`; a missing section is empty.
+    ///
+    /// # Errors
+    /// The unit file does not name the section, or a value is invalid.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, SettingsError> {
+        let value = self.value(name)?.cloned().unwrap_or_else(|| json!({}));
+        read(name, value)
+    }
+
+    /// The section `name`, which the settings may lack. Of a `[[list]]` this is the whole list.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section).
+    pub fn optional<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SettingsError> {
+        self.value(name)?.cloned().map(|value| read(name, value)).transpose()
+    }
+
+    /// The `[[name]]` sections.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section).
+    pub fn list<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, SettingsError> {
+        Ok(self.optional(name)?.unwrap_or_default())
+    }
+
+    fn value(&self, name: &str) -> Result<Option<&Value>, SettingsError> {
+        match self.sections.get(name) {
+            None if !self.from_image => Err(SettingsError::NotNamed(name.to_owned())),
+            value => Ok(value.filter(|value| !value.is_null())),
+        }
+    }
+}
+
+/// The section `name` of the active settings; a missing section is empty.
+///
+/// # Errors
+/// As [`Settings::read`] and [`Settings::section`].
+pub fn section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
+    Settings::read(Path::new(SOCKETS), Which::InForce)?.section(name)
+}
+
+/// The section `name` of the pending settings.
+///
+/// # Errors
+/// As [`Settings::read`] and [`Settings::section`].
+pub fn next_section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
+    Settings::read(Path::new(SOCKETS), Which::Next)?.section(name)
+}
+
+/// The verbs of a service with settings, for its `describe`. The first is answered after the pending
+/// settings are read, where an error refuses them; the second after the active ones are read, where an
+/// error means that the service cannot use them.
 pub fn verbs() -> [Verb; 2] {
     [
         Verb::new(CHECK, Permission::Configure, "Checks the candidate settings").internal(),
@@ -80,35 +139,19 @@ pub fn verbs() -> [Verb; 2] {
     ]
 }
 
-fn read<T: DeserializeOwned>(
-    socket: &Path,
-    image: &Path,
-    name: &str,
-    next: bool,
-) -> Result<T, SettingsError> {
-    let value = match ask(socket, name, next) {
-        // An image without the unit `config` has a fixed configuration.
-        Err(CallError::Connect { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            let wrong = |source| SettingsError::Wrong { section: name.to_owned(), source };
-            let mut all: Map<_, _> =
-                serde_json::from_slice(&std::fs::read(image)?).map_err(wrong)?;
-            all.remove(name).unwrap_or_else(|| json!({}))
-        }
-        Err(source) => return Err(SettingsError::NotGiven { section: name.to_owned(), source }),
-        Ok(value) => value,
-    };
+fn read<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, SettingsError> {
     serde_json::from_value(value)
         .map_err(|source| SettingsError::Wrong { section: name.to_owned(), source })
 }
 
-fn ask(socket: &Path, name: &str, next: bool) -> Result<Value, CallError> {
+fn ask(socket: &Path, which: Which) -> Result<Map<String, Value>, CallError> {
     let mut client = Client::connect(socket)?;
     client.stream().set_read_timeout(Some(TIMEOUT))?;
-    let mut args = Map::from_iter([("section".to_owned(), Value::from(name))]);
-    if next {
-        args.insert("next".to_owned(), true.into());
+    let next = (which == Which::Next).then(|| ("next".to_owned(), true.into()));
+    match client.call(SECTIONS, next.into_iter().collect())? {
+        Value::Object(sections) => Ok(sections),
+        _ => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
     }
-    client.call(SECTION, args)
 }
 
 #[cfg(test)]
@@ -143,27 +186,42 @@ mod tests {
     fn config_is_asked_and_only_without_one_the_image() {
         let folder = tempfile::tempdir().unwrap();
         let (socket, image) = (folder.path().join("config.sock"), folder.path().join("image"));
-        std::fs::write(&image, r#"{"a":{"n":1}}"#).unwrap();
-        let section = |name, next| read::<Map<String, Value>>(&socket, &image, name, next);
-        assert_eq!(section("a", false).unwrap()["n"], 1);
-        assert!(section("b", false).unwrap().is_empty());
-        assert!(read::<u8>(&socket, &image, "a", false).is_err());
+        std::fs::write(&image, r#"{"a":{"n":1},"c":null}"#).unwrap();
+        let read = |which| Settings::read_from(&socket, &image, which);
+        let fixed = read(Which::InForce).unwrap();
+        assert_eq!(fixed.section::<Value>("a").unwrap()["n"], 1);
+        for missing in ["b", "c"] {
+            assert_eq!(fixed.section::<Value>(missing).unwrap(), json!({}));
+            assert_eq!(fixed.optional::<Value>(missing).unwrap(), None);
+            assert!(fixed.list::<Value>(missing).unwrap().is_empty());
+        }
+        assert!(fixed.section::<u8>("a").is_err() && fixed.optional::<u8>("a").is_err());
 
         let listener = UnixListener::bind(&socket).unwrap();
         let failure = Failure::new(FailureCode::Denied, "no", "");
         let config = std::thread::spawn(move || {
-            let first = answer(&listener, ReplyBody::End(json!({ "n": 2 })));
-            let second = answer(&listener, ReplyBody::End(json!({ "n": 3 })));
+            let some = json!({ "a": { "n": 2 }, "b": null, "list": [1, 2], "lan": {} });
+            let first = answer(&listener, ReplyBody::End(some));
+            let second = answer(&listener, ReplyBody::End(json!({ "a": { "n": 3 } })));
             answer(&listener, ReplyBody::Error(failure));
+            answer(&listener, ReplyBody::End(json!([])));
             (first, second)
         });
-        assert_eq!(section("a", false).unwrap()["n"], 2);
-        assert_eq!(section("a", true).unwrap()["n"], 3);
-        assert!(section("a", false).unwrap_err().to_string().contains("no"));
+        let active = read(Which::InForce).unwrap();
+        assert_eq!(active.section::<Value>("a").unwrap()["n"], 2);
+        assert_eq!(active.section::<Value>("b").unwrap(), json!({}));
+        assert_eq!(active.optional::<Value>("b").unwrap(), None);
+        assert_eq!(active.list::<u8>("list").unwrap(), [1, 2]);
+        // A section may be there and have no key.
+        assert_eq!(active.optional::<Value>("lan").unwrap(), Some(json!({})));
+        let error = active.section::<Value>("operator").unwrap_err().to_string();
+        assert_eq!(error, "section `operator` is not in `config` of the unit file");
+        assert_eq!(read(Which::Next).unwrap().section::<Value>("a").unwrap()["n"], 3);
+        assert!(read(Which::InForce).unwrap_err().to_string().contains("no"));
+        assert!(read(Which::InForce).is_err());
         let (first, second) = config.join().unwrap();
-        assert_eq!(json!(first), json!({ "section": "a" }));
-        assert_eq!(json!(second), json!({ "section": "a", "next": true }));
+        assert_eq!((json!(first), json!(second)), (json!({}), json!({ "next": true })));
         // A `config` that existed and is gone is an error; nothing is guessed.
-        assert!(section("a", false).is_err());
+        assert!(read(Which::InForce).is_err());
     }
 }

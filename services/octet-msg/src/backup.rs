@@ -1,4 +1,4 @@
-//! The file of a back-up: what a key is made of, and what is sealed with that key.
+//! Backup files: the parameters of the key derivation, and the content encrypted with that key.
 
 use std::io;
 use std::path::Path;
@@ -11,13 +11,13 @@ use octet_node::key::NoRandomness;
 use crate::command::CommandFailure;
 use crate::derivation::{Cost, Derivation, LENGTH};
 
-/// More than a back-up takes, in bytes: with 512 people it has 600 000 at most.
+/// The maximum size of a backup, in bytes; one with 512 contacts has at most 600 000.
 const LONGEST: u64 = 1 << 20;
 
-/// Puts `backup` into a new file at `path`, sealed with `passphrase`.
+/// Writes `backup` to a new file at `path`, encrypted with `passphrase`.
 ///
 /// # Errors
-/// There is a file, or the disk does not take it.
+/// The file exists, or writing fails.
 pub fn write(path: &Path, backup: &Backup, passphrase: &[u8]) -> Result<(), CommandFailure> {
     let derivation = Derivation::new(Cost::usual())?;
     let key = derivation.key(passphrase).ok_or(CommandFailure::Keys)?;
@@ -29,10 +29,10 @@ pub fn write(path: &Path, backup: &Backup, passphrase: &[u8]) -> Result<(), Comm
     })
 }
 
-/// What is in the file at `path`.
+/// Reads the backup at `path`.
 ///
 /// # Errors
-/// It is no back-up, was altered, or sealed with another passphrase.
+/// The file is not a backup, was altered, or is encrypted with another passphrase.
 pub fn read(path: &Path, passphrase: &[u8]) -> Result<Backup, CommandFailure> {
     let disk = |error| CommandFailure::Disk(path.to_owned(), error);
     let bytes = durable::read(path, LONGEST).map_err(disk)?;
@@ -43,7 +43,8 @@ pub fn read(path: &Path, passphrase: &[u8]) -> Result<Backup, CommandFailure> {
     open(&key, &bytes).ok_or_else(|| CommandFailure::Sealed(path.to_owned()))
 }
 
-/// The file: the derivation of the key (29 bytes), and the encoding of `backup` sealed with the key, about the former.
+/// Encodes a backup: the key derivation (29 bytes), then `backup` encrypted with the key; the
+/// former is authenticated, too.
 fn seal(derivation: Derivation, key: &[u8; 32], backup: &Backup) -> Result<Vec<u8>, NoRandomness> {
     let head = derivation.to_bytes();
     let sealed = sealed::seal(key, &backup.to_bytes(), &head)?;

@@ -1,4 +1,4 @@
-//! What each command does.
+//! Runs the commands.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ use octet_node::words::WordsError;
 use crate::line::{CommandAction, CommandLine};
 use crate::{backup, home, order, qr, show};
 
-/// Why a command comes to nothing.
+/// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandFailure {
     #[error(
@@ -27,30 +27,29 @@ pub enum CommandFailure {
     Homeless,
     #[error("there is somebody in {} already, or something else: name another folder with --folder", .0.display())]
     Existing(PathBuf),
-    /// Somebody was not made to the end.
+    /// An interrupted `init` or `restore` has left this folder.
     #[error("{} is left of an `init` or `restore` that was cut: nobody is in it, take it away", .0.display())]
     Cut(PathBuf),
     #[error("there is a file {} already: name another", .0.display())]
     ExistingFile(PathBuf),
-    /// The file is no back-up.
+    /// The file is not a backup.
     #[error("{}: this is not a back-up of version 1, or not all of it: take another copy", .0.display())]
     NoBackup(PathBuf),
-    /// The back-up does not open.
+    /// Decryption of the backup has failed.
     #[error(
         "{}: the passphrase is not the one that your messages had when this back-up was made, or the file was altered: \
          try another", .0.display()
     )]
     Sealed(PathBuf),
-    /// The disk does not give or take it.
     #[error("{path}: {error}: see that it can be read and written by you", path = .0.display(), error = .1)]
     Disk(PathBuf, io::Error),
-    /// There are too many mailboxes, or one is named twice.
+    /// There are too many mailboxes, or duplicates.
     #[error("you can have three mailboxes at most: name each once with --mailbox")]
     Mailboxes,
-    /// No keys can be made.
+    /// Generating keys has failed.
     #[error("no keys could be made: try again")]
     Keys,
-    /// The file beside the keys is none.
+    /// The file with the key derivation is damaged or missing.
     #[error(
         "the file `passphrase` beside your messages is damaged or missing: put it back from a copy"
     )]
@@ -73,26 +72,25 @@ pub enum CommandFailure {
     Taken(String),
     #[error("a name has 1 to 64 letters, digits, `-` and `_`: `{0}` is none")]
     Name(String),
-    /// There is no key of an operator.
+    /// The operator's key is missing or damaged.
     #[error("{}: there is no key of an operator in it: name another file with --key", .0.display())]
     NoKey(PathBuf),
-    /// There is no such unit anywhere.
+    /// The name of the unit is invalid.
     #[error("`{0}` is the name of no unit: write `status`, `boards`, or UNIT VERB NAME=VALUE…")]
     NoUnit(String),
-    /// The command cannot be said.
+    /// The command is invalid.
     #[error("{0}: {help}", help = .0.help())]
     Words(#[from] WordsError),
-    /// Nobody takes what is printed.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
-    /// The letters are not to be had.
+    /// The message store has failed.
     #[error(transparent)]
     Store(#[from] PersonStoreError),
     #[error(transparent)]
     Courier(#[from] CourierError),
 }
 
-/// Does what `line` says.
+/// Runs `line`.
 pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
     let (mut courier, passphrase) = match &line.command {
         CommandAction::Init { mailbox } => home::make(&line, mailbox.clone())?,
@@ -114,7 +112,7 @@ pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
         CommandAction::Restore { .. } => restored(&mut courier)?,
         CommandAction::People => people(courier.person())?,
     }
-    // What this file had before can be read by nobody from now on.
+    // The previous content of this file becomes undecryptable.
     Ok(courier.store().rotate()?)
 }
 
@@ -201,7 +199,8 @@ fn read_input() -> Result<String, CommandFailure> {
 }
 
 fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
-    // The mailboxes must know whose they are. What is left undone is tried again below, and said there.
+    // Mailboxes must know their owner before messages can be fetched. What fails here is tried
+    // again below, and reported there.
     courier.deliver(now())?;
     let fetched = courier.fetch(now());
     if let Err(CourierError::Store(error)) = fetched {
@@ -210,11 +209,11 @@ fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     let (end, shown) = courier.person().history();
     let lines = courier.store().history(shown, end)?;
     for line in lines.iter().filter(|line| line.received) {
-        // Not `print`: what nobody has read is shown once more.
+        // `print` would ignore a closed pipe; unread messages must be shown again.
         let text = format!("{}\n", show::entry(line, &call(courier.person(), &line.peer)));
         io::stdout().lock().write_all(text.as_bytes())?;
     }
-    // After a cut at this very moment they are shown once more.
+    // If the process ends before this, the messages are shown again.
     courier.tell(PersonEvent::Shown(end), now())?;
     let mut left = courier.deliver(now())?;
     let fetched = fetched.map(|others| left.extend(others));
@@ -242,20 +241,20 @@ fn people(person: &Person) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-/// Does what is to be done, and says what could not be.
+/// Sends what is pending, and warns about failures.
 fn deliver(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     warn(&courier.deliver(now())?);
     Ok(())
 }
 
-/// Says of each trouble once that there is it.
+/// Prints each distinct warning once.
 fn warn(left: &[CourierError]) {
     for warning in left.iter().map(ToString::to_string).collect::<BTreeSet<_>>() {
         eprintln!("warning: {warning}");
     }
 }
 
-/// Whom this person calls `name`, or who is that.
+/// The contact with this alias or public key.
 pub fn find(person: &Person, name: &str) -> Result<PublicKey, CommandFailure> {
     let is_called = |(who, alias): &(&PublicKey, &str)| {
         (!alias.is_empty() && *alias == name) || who.to_string() == name
@@ -264,7 +263,7 @@ pub fn find(person: &Person, name: &str) -> Result<PublicKey, CommandFailure> {
     found.ok_or_else(|| CommandFailure::Nobody(name.to_owned()))
 }
 
-/// What this person calls somebody: who has written by themselves has only their key.
+/// The alias of a contact; the public key of one without an alias, who has written uninvited.
 fn call(person: &Person, peer: &PublicKey) -> String {
     let alias = person.peers().find(|(name, _)| *name == peer).map(|(_, alias)| alias);
     match alias {

@@ -1,4 +1,4 @@
-//! A key that is made of a passphrase: Argon2id (RFC 9106).
+//! Derives a key from a passphrase by Argon2id (RFC 9106).
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use octet_node::bytes::Fields;
@@ -7,10 +7,10 @@ use octet_node::key::{NoRandomness, random};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// The bytes of the encoding.
+/// The length of the encoding, in bytes.
 pub const LENGTH: usize = 1 + 3 * 4 + 16;
 
-/// What a try costs. It is kept, so that it can be more for those who come later.
+/// The cost of a derivation. It is stored with the salt, so that later versions can raise it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     memory: u32,
@@ -19,7 +19,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// What RFC 9106 (section 4) names for where there is little memory: 64 MiB, three times.
+    /// The second recommended option of RFC 9106 (section 4), for limited memory: 64 MiB, three
+    /// passes.
     pub fn usual() -> Self {
         Self { memory: 64 << 10, passes: 3, lanes: 4 }
     }
@@ -27,15 +28,16 @@ impl Cost {
     #[cfg(test)]
     pub const CHEAP: Self = Self { memory: 64, passes: 1, lanes: 1 };
 
-    /// Whether it is one that this machine should pay: the file may be anybody's.
+    /// Whether the cost is acceptable: the file is untrusted.
     fn is_sensible(self) -> bool {
         self.memory <= 1 << 20 && (1..=16).contains(&self.passes) && (1..=16).contains(&self.lanes)
     }
 }
 
-/// What a key is made of beside the passphrase.
+/// The parameters of a derivation.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), memory in KiB (4), passes (4), lanes (4), salt (16).
+/// The encoding is unique (numbers are big-endian): version (1 byte, 1), memory in KiB (4), passes
+/// (4), lanes (4), salt (16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Derivation {
     cost: Cost,
@@ -43,7 +45,7 @@ pub struct Derivation {
 }
 
 impl Derivation {
-    /// One with a new salt.
+    /// Parameters with a new salt.
     pub fn new(cost: Cost) -> Result<Self, NoRandomness> {
         Ok(Self { cost, salt: random()? })
     }
@@ -66,7 +68,7 @@ impl Derivation {
         whole.then_some(Self { cost, salt })
     }
 
-    /// The key; `None` if there is none of such a cost.
+    /// The key; `None` if the cost is invalid.
     pub fn key(self, passphrase: &[u8]) -> Option<[u8; 32]> {
         let Cost { memory, passes, lanes } = self.cost;
         let params = Params::new(memory, passes, lanes, Some(32)).ok()?;

@@ -1,4 +1,4 @@
-//! The folder in which a person is kept, and who opens it.
+//! The folder of a user: creating, restoring and opening it.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
@@ -21,7 +21,7 @@ use crate::derivation::Cost;
 use crate::line::CommandLine;
 use crate::{backup, passphrase};
 
-/// Where this person's settings are (XDG Base Directory Specification).
+/// The user's configuration folder (XDG Base Directory Specification).
 pub fn settings() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let home = || Some(PathBuf::from(variable("HOME")?).join(".config"));
@@ -29,16 +29,16 @@ pub fn settings() -> Option<PathBuf> {
     Some(folder?.join("octet"))
 }
 
-/// Where a person is kept who names no folder.
+/// The folder of the user: the given one, or the default.
 fn folder(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
     let usual = || Some(settings()?.join("messages"));
     line.folder.clone().or_else(usual).ok_or(CommandFailure::Homeless)
 }
 
-/// The letters of a person, and the passphrase that they are opened with.
+/// The user's message store, and the passphrase that opens it.
 pub type OpenedHome = (Courier<MailboxClient>, Vec<u8>);
 
-/// Makes a new person whose mailboxes are `places`.
+/// Creates a new identity whose mailboxes are `places`.
 pub fn make(line: &CommandLine, places: Vec<MailboxAddress>) -> Result<OpenedHome, CommandFailure> {
     let folder = vacant(line)?;
     let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
@@ -51,7 +51,7 @@ pub fn make(line: &CommandLine, places: Vec<MailboxAddress>) -> Result<OpenedHom
     Ok((move_in(&folder, &secret, &rows)?, secret))
 }
 
-/// Makes the person again of whom `file` is a back-up.
+/// Restores the identity from the backup `file`.
 pub fn restore(line: &CommandLine, file: &Path) -> Result<OpenedHome, CommandFailure> {
     let folder = vacant(line)?;
     let secret = passphrase::ask(line.passphrase_file.as_deref())?;
@@ -70,7 +70,7 @@ pub fn open(line: &CommandLine) -> Result<OpenedHome, CommandFailure> {
     Ok((courier(&folder, key)?, secret))
 }
 
-/// The folder of somebody who is not there yet.
+/// The folder for a new identity, which must be missing or empty.
 fn vacant(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
     let folder = folder(line)?;
     match std::fs::read_dir(&folder).map(|mut files| files.next().is_some()) {
@@ -82,7 +82,7 @@ fn vacant(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
     }
 }
 
-/// Keeps a person in `folder`, with all of `rows` or not at all: they are made beside their place.
+/// Creates `folder` with all of `rows`, or not at all: it is renamed from a staging folder.
 fn move_in(
     folder: &Path,
     secret: &[u8],
@@ -96,7 +96,7 @@ fn move_in(
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(disk)?;
-    // What is there may be anything: it is for its owner to take away.
+    // An existing staging folder is not removed, because it may contain anything.
     DirBuilder::new().mode(0o700).create(&staged).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => CommandFailure::Cut(staged.clone()),
         _ => disk(error),
@@ -108,13 +108,13 @@ fn move_in(
         Ok(key)
     });
     if kept.is_err() {
-        // It was made here. If it is in its place already, it is not there.
+        // This fails if the staging folder was renamed already.
         let _ = std::fs::remove_dir_all(&staged);
     }
     courier(folder, kept?)
 }
 
-/// Keeps `rows` in `folder`, and returns by which key they are opened.
+/// Writes `rows` to `folder`, and returns the encryption key.
 fn fill(folder: &Path, secret: &[u8], rows: &[ChangedRow]) -> Result<[u8; 32], CommandFailure> {
     let key = passphrase::keep(folder, secret, Cost::usual())?;
     PersonStore::create(folder, key)?.keep(rows)?;

@@ -1,4 +1,5 @@
-//! octet-msg: letters to people and boxes, by public key (`docs/messenger.md`).
+//! octet-msg: end-to-end encrypted messages to people and boxes, by public key
+//! (`docs/messenger.md`).
 
 mod backup;
 mod command;
@@ -15,11 +16,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Does what the command line says.
+/// Runs the command line.
 pub fn main() -> ExitCode {
     match command::run(line::CommandLine::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // `| head` is not a failure.
+        // A closed pipe, as in `| head`, is not an error.
         Err(command::CommandFailure::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }

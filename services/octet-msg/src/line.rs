@@ -29,7 +29,8 @@ pub struct CommandLine {
 pub enum CommandAction {
     /// Generate your keys and set your mailboxes
     Init {
-        /// A mailbox, up to three: the public key that `octetctl messenger status` shows there, and its address
+        /// A mailbox, up to three: the public key that `octetctl messenger status` shows there, and
+        /// its address
         #[arg(long, value_name = "did:key:…@ADDRESS:PORT", required = true)]
         mailbox: Vec<MailboxAddress>,
     },
@@ -63,7 +64,8 @@ pub enum CommandAction {
         /// With this contact only
         name: Option<String>,
     },
-    /// Write your keys and contacts to a file, encrypted with your passphrase; messages are not in it
+    /// Write your keys and contacts to a file, encrypted with your passphrase; messages are not in
+    /// it
     Backup {
         /// A new file; keep it on another disk than the folder
         file: PathBuf,
@@ -91,7 +93,8 @@ pub struct BoxCommand {
     pub board: Option<PublicKey>,
     /// The box's contact name
     pub name: String,
-    /// `help`, `status`, `boards`, `subscribe alerts` or `unsubscribe alerts`, or UNIT VERB NAME=VALUE…; `init` is PID 1
+    /// `help`, `status`, `boards`, `subscribe alerts` or `unsubscribe alerts`, or UNIT VERB
+    /// NAME=VALUE…; `init` is PID 1
     #[arg(required = true, value_name = "WORD")]
     pub words: Vec<String>,
 }

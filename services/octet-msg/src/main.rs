@@ -1,4 +1,4 @@
-//! The person's command, as a program.
+//! The program `octet-msg`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Commands to boxes, signed with the operator's key: the file that `octetctl keygen` has made.
+//! Commands to boxes, signed with the operator's key file, which `octetctl keygen` has generated.
 
 use octet_messages::person::Person;
 use octet_node::control::{DESCRIBE, INIT, PublicKey};
@@ -12,15 +12,15 @@ use crate::command::{CommandFailure, find};
 use crate::home;
 use crate::line::BoxCommand;
 
-/// The unit that writes when something is wrong.
+/// The unit that sends alerts.
 const MESSENGER: &str = "messenger";
 
-/// The text of a letter to the box that `order` names.
+/// The text of a message with the command `order`.
 ///
 /// # Errors
-/// There is no key, or it cannot be said.
+/// The operator's key is missing, or the command is invalid.
 pub fn sign(person: &Person, order: &BoxCommand) -> Result<String, CommandFailure> {
-    // The box is known, whoever of it is to do it.
+    // Without `--board` the box itself runs the command.
     let target = order.board.map_or_else(|| find(person, &order.name), Ok)?;
     let usual = || Some(home::settings()?.join("key"));
     let path = order.key.clone().or_else(usual).ok_or(CommandFailure::Homeless)?;
@@ -34,7 +34,8 @@ pub fn sign(person: &Person, order: &BoxCommand) -> Result<String, CommandFailur
     Ok(Words { target, unit: &unit, verb, args: &args, good_for: order.good_for }.sign(&key)?)
 }
 
-/// Unit, verb and arguments. A word alone is one of those that every box knows.
+/// Splits `words` into unit, verb and arguments. A single word is one of the commands that every
+/// box accepts.
 fn split<'a>(words: &'a [String], own: &PublicKey) -> (&'a str, &'a str, Vec<String>) {
     match words {
         [verb, what]

@@ -1,4 +1,4 @@
-//! The passphrase, and the key that opens a person's folder by it.
+//! The passphrase, and the encryption key that is derived from it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,16 +10,16 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use crate::command::CommandFailure;
 use crate::derivation::{self, Cost, Derivation};
 
-/// The file of the [derivation](Derivation) of the key, in the folder of a person.
+/// The file of the key [derivation](Derivation), in the user's folder.
 pub const FILE: &str = "passphrase";
 
-/// The longest passphrase, in bytes.
+/// The maximum length of a passphrase, in bytes.
 const PASSPHRASE: u64 = 1024;
 
-/// Makes a key of a new passphrase, and keeps in `folder` what else it is made of.
+/// Derives a key from a new passphrase, and stores the parameters in `folder`.
 ///
 /// # Errors
-/// The disk does not take it, or there is one already.
+/// Writing fails, or the file exists.
 pub fn keep(folder: &Path, passphrase: &[u8], cost: Cost) -> Result<[u8; 32], CommandFailure> {
     let derivation = Derivation::new(cost)?;
     let path = folder.join(FILE);
@@ -28,10 +28,10 @@ pub fn keep(folder: &Path, passphrase: &[u8], cost: Cost) -> Result<[u8; 32], Co
     derivation.key(passphrase).ok_or(CommandFailure::Damaged)
 }
 
-/// Makes the key again.
+/// Derives the key again.
 ///
 /// # Errors
-/// The file is not there, or damaged.
+/// The file is missing or damaged.
 pub fn read(folder: &Path, passphrase: &[u8]) -> Result<[u8; 32], CommandFailure> {
     let path = folder.join(FILE);
     let bytes = durable::read(&path, derivation::LENGTH as u64);
@@ -40,7 +40,7 @@ pub fn read(folder: &Path, passphrase: &[u8]) -> Result<[u8; 32], CommandFailure
     derivation.and_then(|derivation| derivation.key(passphrase)).ok_or(CommandFailure::Damaged)
 }
 
-/// The passphrase: the first line of `file`, or what is typed.
+/// The passphrase: the first line of `file`, or input from the terminal.
 pub fn ask(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
     let Some(path) = file else { return type_in("Passphrase: ") };
     let read = || -> io::Result<Vec<u8>> {
@@ -52,10 +52,10 @@ pub fn ask(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
     check(line)
 }
 
-/// A new passphrase: what is typed is typed twice.
+/// A new passphrase; at the terminal it must be typed twice.
 ///
 /// # Errors
-/// There is none, or the two are not the same.
+/// There is no input, or the two differ.
 pub fn ask_new(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
     if file.is_some() {
         return ask(file);
@@ -72,14 +72,15 @@ fn check(mut line: Vec<u8>) -> Result<Vec<u8>, CommandFailure> {
     (!line.is_empty()).then_some(line).ok_or(CommandFailure::NoPassphrase)
 }
 
-/// A line of the terminal, which does not show it.
+/// Reads a line from the terminal without echo.
 fn type_in(prompt: &str) -> Result<Vec<u8>, CommandFailure> {
     let read = || -> io::Result<Vec<u8>> {
         let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
         let before = tcgetattr(&terminal)?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
-        // What is typed as soon as it asks is neither shown nor lost.
+        // `Flush` discards earlier input; it is set before the prompt, so that an early answer is
+        // not lost.
         tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
         let mut line = vec![];
         let asked = write!(terminal, "{prompt}");

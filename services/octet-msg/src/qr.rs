@@ -1,14 +1,16 @@
-//! An invite as a QR code in the terminal.
+//! Draws an invitation as a QR code in the terminal.
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 
-/// What has a terminal draw black on white (ECMA-48, SGR, with the bright colours that terminals have added).
+/// Black on white, whatever the terminal's colours are (ECMA-48 SGR, with the common extension of
+/// bright colours).
 const BLACK_ON_WHITE: &str = "\x1b[30;107m";
 
 const AS_BEFORE: &str = "\x1b[0m";
 
-/// The code of `line`, two dots in each letter; `None` if it is too long. Black on white, whatever the terminal has.
+/// The QR code of `line` in black on white, with two modules per character; `None` if `line` is too
+/// long.
 pub fn of(line: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(line, EcLevel::L).ok()?;
     let drawn =
@@ -22,7 +24,7 @@ mod tests {
     use super::*;
     use rqrr::PreparedImage;
 
-    /// Two lines of dots of each line of letters: whether they are black.
+    /// Two rows of modules per line of characters: whether they are black.
     fn dots(drawn: &str) -> Vec<Vec<bool>> {
         let rows = drawn.lines().flat_map(|line| {
             let line = line.strip_prefix(BLACK_ON_WHITE).unwrap().strip_suffix(AS_BEFORE).unwrap();
@@ -47,7 +49,7 @@ mod tests {
 
     #[test]
     fn fits_a_terminal() {
-        // One mailbox with one address of IPv4.
+        // An invitation with one mailbox and one IPv4 address.
         let drawn = of(&format!("OCTET-MSG:{}", "A".repeat(126))).unwrap();
         let lines: Vec<&str> = drawn.lines().collect();
         assert!(lines.len() <= 24, "{}", lines.len());

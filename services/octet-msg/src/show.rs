@@ -1,11 +1,11 @@
-//! What is shown of letters: nothing of it commands the terminal.
+//! Formats messages for the terminal, without control characters.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use octet_messages::history::HistoryEntry;
 use octet_node::control::is_control_or_format;
 
-/// A line of the history, between this person and whom they call `name`.
+/// A line of the history with the contact `name`.
 pub fn entry(entry: &HistoryEntry, name: &str) -> String {
     let written = UNIX_EPOCH.checked_add(Duration::from_secs(entry.written.min(253_402_300_799)));
     let written = humantime::format_rfc3339_seconds(written.unwrap_or(UNIX_EPOCH));
@@ -13,12 +13,12 @@ pub fn entry(entry: &HistoryEntry, name: &str) -> String {
     format!("{written} {who} {}", plain(&entry.text))
 }
 
-/// `text` without what a terminal would obey, and with further lines set in.
+/// `text` without terminal controls, and with further lines indented.
 pub fn plain(text: &str) -> String {
     let plain = |letter: char| match letter {
         '\n' => "\n    ".to_owned(),
         '\t' => " ".to_owned(),
-        // Also what hides text, or turns the direction of writing.
+        // This includes characters that hide text or change the writing direction.
         letter if is_control_or_format(letter) => char::REPLACEMENT_CHARACTER.to_string(),
         letter => letter.to_string(),
     };

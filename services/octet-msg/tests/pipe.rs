@@ -1,4 +1,4 @@
-//! `octet-msg … | head`: a reader that has gone is no failure.
+//! `octet-msg … | head`: a closed pipe is not an error.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ fn a_reader_may_go() {
     let folder = tempfile::tempdir().unwrap();
     let passphrase = folder.path().join("passphrase");
     std::fs::write(&passphrase, "of a test\n").unwrap();
-    // Nobody is there.
+    // No mailbox listens at this address.
     let mailbox = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK@127.0.0.1:9";
     let octet_msg = |command: &str, out: Stdio| {
         let mut it = Command::new(env!("CARGO_BIN_EXE_octet-msg"));

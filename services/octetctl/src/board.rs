@@ -1,5 +1,5 @@
-//! A board of a box, through the gate of its router. TLS with the board's own gate stands inside the
-//! connection to the router's, which can read nothing of it and answer nothing in its place.
+//! Connections to a board through the gate of its router. TLS is end to end with the board's own
+//! gate, so that the router can neither read nor forge anything.
 
 use std::fmt;
 
@@ -18,15 +18,14 @@ use crate::remote::{
 
 pub type Through = StreamOwned<ClientConnection, RemoteStream>;
 
-/// A board, as a person names it: `N` or `N=KEY`.
+/// A board on the command line: `N` or `N=KEY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoardArgument {
     pub number: u8,
-    /// Its node, if it is said.
+    /// The board's node, if given.
     pub key: Option<PublicKey>,
 }
 
-/// Text that names no board.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` names no board: write its number, or NUMBER=did:key:…")]
 pub struct InvalidBoard(String);
@@ -52,12 +51,12 @@ impl fmt::Display for BoardArgument {
     }
 }
 
-/// Has the box `of`, which `client` is connected to, hand the connection on to `board`, and sees that the
-/// board is there that is meant: the one that is named, or that an owner has vouched for, or that it was
-/// before, or that a person at the terminal knows. Beside the connection comes its key.
+/// Asks the box `of`, which `client` is connected to, to relay the connection to `board`, and
+/// verifies the board's key: it must be the one in `board`, or vouched for by an owner, or the same
+/// as before, or confirmed by the user. Returns the connection and the key.
 ///
 /// # Errors
-/// It is not, or cannot be reached. Nothing was asked of it.
+/// Verification fails, or the board is unreachable. No request was sent to it.
 pub fn connect(
     mut client: Client<RemoteStream>,
     of: PublicKey,
@@ -68,7 +67,7 @@ pub fn connect(
     let number = board.number;
     let mut args = Map::new();
     args.insert("board".to_owned(), number.into());
-    client.speak_to(GATE.parse().ok());
+    client.set_unit(GATE.parse().ok());
     let entry = client.call("relay", args)?;
     let no_gate = |problem: String| RemoteError::NoGate(format!("board {number}"), problem);
     let stream = client.into_stream().ok_or_else(|| no_gate("it spoke too soon".into()))?;
@@ -96,13 +95,13 @@ pub fn connect(
     };
     let epoch = hello.check(peer, node, boxes.seen(node)).map_err(other)?;
     boxes.remember_board(of, number, node, Some(epoch))?;
-    // From here on an answer may take its time.
+    // Verification is over; the time of an answer is not limited.
     set_patience(&stream.sock.sock, None).map_err(broken)?;
     Ok((Client::new(stream), node))
 }
 
-/// The node of board `number` of the box `of`, if one of `owners` has said so in what the map says about
-/// it, `entry`. What the map says without an owner is the coordinator's word, which is not taken here.
+/// The node of board `number` of the box `of`, if its `entry` in the map has a record signed by one
+/// of `owners`. An entry without a record is only the coordinator's claim, which is not accepted.
 fn vouched(entry: &Value, of: PublicKey, number: u8, owners: &[PublicKey]) -> Option<PublicKey> {
     let record = SeatRecord::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
     let seat = record.seat();

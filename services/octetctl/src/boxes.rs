@@ -1,5 +1,5 @@
-//! The boxes that this operator knows: which node was at which address, which number its gate's key
-//! had, and which are in others' hands. Kept in `boxes.toml`, which a person may read and edit.
+//! The known boxes: addresses, nodes, epochs of gates' keys, and revocations. They are stored in
+//! `boxes.toml`, which users may edit.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::target::GateAddress;
 
-/// More than the file takes, in bytes.
+/// The maximum size of the file, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// The file, and what it says.
+/// The file and its content.
 #[derive(Debug)]
 pub struct Boxes {
     path: PathBuf,
@@ -25,22 +25,21 @@ pub struct Boxes {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Known {
-    /// Nodes that are not spoken to any more.
+    /// Nodes that octetctl must not connect to.
     revoked: Vec<PublicKey>,
-    /// The node that was at an address.
+    /// The last node at each address.
     at: BTreeMap<String, PublicKey>,
-    /// The highest number of a node's gate that was seen.
+    /// The highest known epoch of each node's gate key.
     gate: BTreeMap<String, u64>,
-    /// The node that each board of a box was, by the box's node.
+    /// The node of each board, by the box's node.
     boards: BTreeMap<String, BTreeMap<String, PublicKey>>,
-    /// Other owners of a box, by its node: which node a board is, is believed from these, too.
+    /// Additional owners of a box, by its node: their records about boards are accepted, too.
     owners: BTreeMap<String, Vec<PublicKey>>,
 }
 
-/// The file cannot be used.
+/// Why the file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum BoxesError {
-    /// The disk does not give or take it.
     #[error("{}: {source}", path.display())]
     Disk { path: PathBuf, source: io::Error },
     #[error("{}: {problem}", path.display())]
@@ -48,20 +47,19 @@ pub enum BoxesError {
 }
 
 impl Boxes {
-    /// What is remembered in `path`; a file that is not there remembers nothing.
+    /// Reads the file at `path`; a missing file is empty.
     ///
     /// # Errors
-    /// It is there, and cannot be read.
+    /// The file exists, but cannot be read or parsed.
     pub fn open(path: &Path) -> Result<Self, BoxesError> {
         Ok(Self { path: path.to_owned(), known: read(path)? })
     }
 
-    /// Whether `node` was revoked.
     pub fn is_revoked(&self, node: PublicKey) -> bool {
         self.known.revoked.contains(&node)
     }
 
-    /// `node` is in others' hands: it is not spoken to any more.
+    /// Revokes `node`: octetctl never connects to it again.
     pub fn revoke(&mut self, node: PublicKey) -> Result<(), BoxesError> {
         self.change(|known| {
             if !known.revoked.contains(&node) {
@@ -70,7 +68,7 @@ impl Boxes {
         })
     }
 
-    /// One line for each box: its name, where it was, and whether it was revoked.
+    /// One line per node: its key, whether it is revoked, and its last addresses.
     pub fn lines(&self) -> Vec<String> {
         let at = |node: &PublicKey| {
             let here = self.known.at.iter().filter(|(_, known)| *known == node);
@@ -95,8 +93,8 @@ impl Boxes {
         nodes.iter().map(line).collect()
     }
 
-    /// Changes what the file says now, which another `octetctl` may have changed meanwhile: a node
-    /// that it has revoked stays so.
+    /// Changes the file's current content, because another `octetctl` may have changed it since: a
+    /// revocation by it is kept.
     fn change(&mut self, change: impl FnOnce(&mut Known)) -> Result<(), BoxesError> {
         let disk = |source| BoxesError::Disk { path: self.path.clone(), source };
         let lock = File::create(self.path.with_extension("lock")).map_err(disk)?;
@@ -112,27 +110,28 @@ impl Boxes {
         Ok(())
     }
 
-    /// The node that was at `address`.
+    /// The last node at `address`.
     pub fn at(&self, address: &GateAddress) -> Option<PublicKey> {
         self.known.at.get(&address.to_string()).copied()
     }
 
-    /// The highest number that the key of `node`'s gate was seen to have; 0 if it was not seen.
+    /// The highest known epoch of the gate key of `node`; 0 if there is none.
     pub fn seen(&self, node: PublicKey) -> u64 {
         self.known.gate.get(&node.to_string()).copied().unwrap_or(0)
     }
 
-    /// The node that board `number` of the box `of` was.
+    /// The last node of board `number` of the box `of`.
     pub fn board(&self, of: PublicKey, number: u8) -> Option<PublicKey> {
         self.known.boards.get(&of.to_string())?.get(&number.to_string()).copied()
     }
 
-    /// The other owners of the box `of`.
+    /// The additional owners of the box `of`.
     pub fn owners(&self, of: PublicKey) -> &[PublicKey] {
         self.known.owners.get(&of.to_string()).map_or(&[], Vec::as_slice)
     }
 
-    /// Board `number` of the box `of` is `node`, with its gate's key number `epoch`, if that was seen.
+    /// Records that board `number` of the box `of` is `node`, with the `epoch` of its gate key, if
+    /// known.
     pub fn remember_board(
         &mut self,
         of: PublicKey,
@@ -149,7 +148,7 @@ impl Boxes {
         })
     }
 
-    /// `node` is at `address`, with its gate's key number `epoch`.
+    /// Records that `node` is at `address`, with the `epoch` of its gate key.
     pub fn remember(
         &mut self,
         address: &GateAddress,
@@ -217,7 +216,7 @@ mod tests {
         let path = folder.path().join("boxes.toml");
         let (lost, other) = (PublicKey::new([3; 32]), PublicKey::new([6; 32]));
         let address = "192.0.2.1".parse().unwrap();
-        // Opened before another has revoked the box, and written after that.
+        // The file is opened before another process revokes the box, and written after that.
         let mut early = Boxes::open(&path).unwrap();
         early.remember(&address, lost, 1).unwrap();
         assert_eq!(early.lines(), [format!("{lost} 192.0.2.1:4040")]);

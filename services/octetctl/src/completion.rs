@@ -1,15 +1,15 @@
-//! What a shell may put behind a command line that has begun. Bash asks by `complete -C octetctl octetctl`: it runs the
-//! program with the line in its environment (Bash Reference Manual, "Programmable Completion"), and takes each line that
-//! is printed for a word.
+//! Completion in a shell. With `complete -C octetctl octetctl`, bash runs the program with the
+//! command line in its environment (Bash Reference Manual, "Programmable Completion"), and offers
+//! each printed line.
 
 use std::env;
 
 const LINE: &str = "COMP_LINE";
 
-/// How many bytes of it stand before the cursor.
+/// The cursor's position in the line, in bytes.
 const POINT: &str = "COMP_POINT";
 
-/// What this program does by itself, and its options.
+/// The commands of this program itself, and its options.
 const OWN: [&str; 10] = [
     "--board",
     "--box",
@@ -23,12 +23,13 @@ const OWN: [&str; 10] = [
     "vouch",
 ];
 
-/// Whether a shell asks, and no person: nobody is there to be asked.
+/// Whether a shell requests completion: then the user must not be prompted.
 pub fn is_asked() -> bool {
     env::var_os(LINE).is_some()
 }
 
-/// The words before the cursor, without the program's name. The last one has begun; it may be empty.
+/// The words before the cursor, without the program's name. The last one is incomplete, and may be
+/// empty.
 pub fn words() -> Option<Vec<String>> {
     let line = env::var(LINE).ok()?;
     let point = env::var(POINT).ok().and_then(|point| point.parse().ok());
@@ -43,10 +44,10 @@ fn split(line: &str) -> Vec<String> {
     words
 }
 
-/// What of this program's own begins so.
+/// The program's own commands and options that start with `begun`.
 pub fn own(begun: &str) -> Vec<String> {
     let own = OWN.into_iter().filter(|word| {
-        // An option is offered to who has begun one.
+        // Options are only offered after a `-`.
         word.starts_with(begun) && (begun.starts_with('-') || !word.starts_with('-'))
     });
     own.map(str::to_owned).collect()

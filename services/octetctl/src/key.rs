@@ -1,4 +1,4 @@
-//! The operator's own key, on the operator's own machine.
+//! The operator's key file, on the operator's machine.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use octet_node::durable::{ExistingFile, StoredFile};
 use octet_node::key::{self, PrivateKey};
 
-/// Why there is no key.
+/// Why the key is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("there is no key at {}", .0.display())]
@@ -15,13 +15,12 @@ pub enum KeyError {
     Existing(PathBuf),
     #[error("{} is not a key, or damaged", .0.display())]
     Damaged(PathBuf),
-    /// The disk does not give or take it.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     Disk(PathBuf, io::Error),
 }
 
 impl KeyError {
-    /// What to do about it.
+    /// A hint for the user.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Absent(_) => "make one: `octetctl keygen`, or name another: --key FILE",
@@ -34,7 +33,7 @@ impl KeyError {
     }
 }
 
-/// The key at `path`.
+/// Reads the key at `path`.
 pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
     match key::read(path) {
         Ok(StoredFile::Value(key)) => Ok(key),
@@ -44,10 +43,10 @@ pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
     }
 }
 
-/// Makes a new key at `path`, readable by its owner alone.
+/// Generates a key at `path`, readable by the file's owner only.
 ///
 /// # Errors
-/// Something is there, or the disk does not take it.
+/// The file exists, or writing fails.
 pub fn make(path: &Path) -> Result<PrivateKey, KeyError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder

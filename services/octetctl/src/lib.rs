@@ -1,7 +1,7 @@
-//! `octetctl [--box BOX] [UNIT] VERB …`: asks a unit of this appliance, or of one that is elsewhere.
-//! Which verbs there are is the unit's to say; this program knows none. What it does by itself is
-//! about the operator's key, `keygen`, `sign`, `sign-coordinator` and `vouch`, about the boxes that are known, `boxes` and
-//! `revoke`, and about a box's router with OpenWrt, `openwrt`.
+//! `octetctl [--box BOX] [UNIT] VERB …` calls a verb of a unit, on this appliance or a remote one.
+//! The units describe their verbs, so this program contains none. Its own commands are about the
+//! operator's key (`keygen`, `sign`, `sign-coordinator`, `vouch`), the known boxes (`boxes`,
+//! `revoke`), and routers with OpenWrt (`openwrt`).
 
 mod board;
 mod boxes;
@@ -22,14 +22,14 @@ use std::process::ExitCode;
 
 use octet_control::cli::{self, CliError, Program};
 use octet_control::{Client, INIT, SOCKETS};
-use octet_control::{complete, lines};
+use octet_control::{complete, escape_lines};
 
 use crate::board::BoardArgument;
 use crate::boxes::Boxes;
 use crate::line::{CommandLine, Lost, Task};
 use crate::target::BoxAddress;
 
-/// Why it did not work.
+/// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
     #[error(transparent)]
@@ -76,10 +76,10 @@ impl Problem {
     }
 }
 
-/// Asks, and prints the answer.
+/// Runs the command line.
 pub fn main() -> ExitCode {
     if let Some(words) = completion::words() {
-        // A shell shows no errors: there is nothing to offer then.
+        // A failed completion offers nothing: a shell would not show errors.
         let _ =
             offered(&words).iter().try_for_each(|word| octet_control::print(&format!("{word}\n")));
         return ExitCode::SUCCESS;
@@ -92,22 +92,22 @@ pub fn main() -> ExitCode {
             let _ = usage.print();
             ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1))
         }
-        // `| head` is not a failure.
+        // A closed pipe, as in `| head`, is not an error.
         Err(Problem::Cli(CliError::Print(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            // It may be another's words.
-            eprintln!("octetctl: {}", lines(&error.to_string()));
+            // The message may contain text of another machine, so it is escaped.
+            eprintln!("octetctl: {}", escape_lines(&error.to_string()));
             if let Some(help) = error.help() {
-                eprintln!("  help: {}", lines(&help));
+                eprintln!("  help: {}", escape_lines(&help));
             }
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints `text`, which was asked for here and not of a box.
+/// Prints `text`, which originates here and not from a box.
 fn print(text: &str) -> Result<(), Problem> {
     Ok(octet_control::print(text).map_err(CliError::Print)?)
 }
@@ -120,7 +120,8 @@ fn run(line: CommandLine) -> Result<(), Problem> {
         Task::Keygen(file) => {
             let public = key::make(&key(file.or(line.key))?)?.public();
             print(&format!("{public}\n"))?;
-            // Beside the key alone, which other programs read.
+            // This is printed to standard error, because programs read the key from standard
+            // output.
             eprintln!(
                 "for appliance.toml, with a name of yours:\n\n[operator]\nkeys = [{{ key = \"{public}\", name = \
                  \"owner\", may = [\"own\"] }}]"
@@ -139,7 +140,7 @@ fn run(line: CommandLine) -> Result<(), Problem> {
             Ok(())
         }
         Task::Vouch(board) => {
-            let Some(target) = line.target else { return Ok(()) }; // seen when it was parsed
+            let Some(target) = line.target else { return Ok(()) }; // checked by the parser
             let key = key::read(&key(line.key)?)?;
             let mut boxes = boxes()?;
             let (mut client, node) = remote::connect(&target, &key, &mut boxes)?;
@@ -177,7 +178,7 @@ fn run(line: CommandLine) -> Result<(), Problem> {
         }
         Task::Ask(args) => match line.target {
             Some(target) => ask_box(&target, board, &key(line.key)?, &args),
-            // On the owner's machine there is no appliance that could say what there is.
+            // On a machine without an appliance, there are no units to list.
             None if line::ask_for_help(&args) && !Path::new(SOCKETS).exists() => {
                 CommandLine::help().map_or(Ok(()), |help| Err(CliError::Usage(help).into()))
             }
@@ -187,7 +188,7 @@ fn run(line: CommandLine) -> Result<(), Problem> {
     }
 }
 
-/// Asks the box `target`, or a board of it, whatever unit the first word names.
+/// Calls the box `target`, or a board of it. The first word of `args` names the unit.
 fn ask_box(
     target: &BoxAddress,
     board: Option<BoardArgument>,
@@ -209,7 +210,7 @@ fn ask_box(
     Ok(cli::run_on_box(&mut client, args, Program { name: &name, options }, Some(&signer))?)
 }
 
-/// What a shell may put in the place of the last of `words`.
+/// The completions of the last of `words`.
 fn offered(words: &[String]) -> Vec<String> {
     let Some((begun, before)) = words.split_last() else { return vec![] };
     let before = std::iter::once("octetctl".to_owned()).chain(before.iter().cloned());
@@ -226,7 +227,7 @@ fn offered(words: &[String]) -> Vec<String> {
     offered
 }
 
-/// What the box `target`, or a board of it, has for the last of `words`.
+/// The completions of the last of `words` by the box `target`, or a board of it.
 fn offered_by(
     target: &BoxAddress,
     board: Option<BoardArgument>,
@@ -245,16 +246,15 @@ fn offered_by(
     Ok(offered.map_err(CliError::from)?)
 }
 
-/// The boxes that are known.
 fn boxes() -> Result<Boxes, Problem> {
     Ok(Boxes::open(&config()?.join("boxes.toml"))?)
 }
 
-/// Asks this appliance. A first word that is the name of a unit's socket names that unit; PID 1 is
-/// asked otherwise.
+/// Calls this appliance. If the first word is the name of a unit's socket, it names the unit;
+/// otherwise the verb is PID 1's.
 fn ask_here(args: &[String]) -> Result<(), CliError> {
     let socket = |unit: &str| Path::new(SOCKETS).join(format!("{unit}.sock"));
-    // Flags may stand before it.
+    // Flags may precede the unit.
     let at = args.iter().position(|word| !word.starts_with('-')).unwrap_or(args.len());
     let unit = args.get(at).filter(|unit| !unit.contains('/') && socket(unit).exists());
     let (unit, args, name) = match unit {
@@ -268,8 +268,8 @@ fn ask_here(args: &[String]) -> Result<(), CliError> {
     cli::run(&mut Client::connect(&socket(unit))?, &args, program)
 }
 
-/// The folder of this person's settings (XDG Base Directory Specification). It is there when this
-/// returns.
+/// The user's configuration folder (XDG Base Directory Specification), which is created if it does
+/// not exist.
 fn config() -> Result<PathBuf, Problem> {
     let variable =
         |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! The command line, up to the words that are for a unit.
+//! Parses the command line, except for the words that a unit's description defines.
 
 use std::path::PathBuf;
 
@@ -9,44 +9,43 @@ use crate::board::BoardArgument;
 use crate::openwrt::OpenwrtLine;
 use crate::target::{BoxAddress, GateAddress, InvalidTarget};
 
-/// What is to be done, and with what.
+/// The parsed command line.
 pub struct CommandLine {
-    /// The box, if it is not this one.
+    /// The box, if it is a remote one.
     pub target: Option<BoxAddress>,
-    /// The board of that box, if it is not the box itself.
+    /// The board of that box.
     pub board: Option<BoardArgument>,
-    /// The file of the operator's key.
+    /// The operator's key file.
     pub key: Option<PathBuf>,
-    /// What is to be done.
     pub task: Task,
 }
 
-/// What is to be done.
+/// The command.
 pub enum Task {
-    /// Make a key.
+    /// Generate a key.
     Keygen(Option<PathBuf>),
     /// Sign a command.
     Sign(SignLine),
-    /// Sign who holds the map of a box.
+    /// Sign the appointment of a box's coordinator.
     SignCoordinator(SignCoordinatorLine),
-    /// Say which node a board is.
+    /// Sign the key of a board.
     Vouch(BoardArgument),
-    /// List the boxes that are known.
+    /// List the known boxes.
     Boxes,
-    /// Never speak to a box again.
+    /// Revoke a box.
     Revoke(Lost),
-    /// Have a router with OpenWrt obey.
+    /// Configure a router with OpenWrt.
     #[cfg(feature = "openwrt")]
     Openwrt(OpenwrtLine),
-    /// Ask a unit.
+    /// Call a unit.
     Ask(Vec<String>),
 }
 
 /// Controls an Octet appliance
 ///
-/// Without --box it controls the node that it runs on. `--box BOX --help` lists the units of a box, `--box BOX UNIT
-/// --help` the verbs of a unit. Options may also follow the verb. In bash, `complete -o default -C octetctl octetctl`
-/// enables completion of units and verbs of known boxes.
+/// Without --box it controls the node that it runs on. `--box BOX --help` lists the units of a box,
+/// `--box BOX UNIT --help` the verbs of a unit. Options may also follow the verb. In bash,
+/// `complete -o default -C octetctl octetctl` enables completion of units and verbs of known boxes.
 #[derive(Parser)]
 #[command(name = "octetctl", disable_help_flag = true)]
 struct Words {
@@ -59,9 +58,10 @@ struct Words {
     /// Your key file [default: ~/.config/octet/key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// UNIT VERB [ARGUMENT]..., or one of: `keygen [FILE]` generates a key, `boxes` lists known boxes, `revoke BOX`
-    /// blocks a lost box, `sign` signs a command for later, `sign-coordinator` appoints a box's coordinator, `vouch
-    /// N` signs the key of a board, `openwrt` configures a router with OpenWrt
+    /// UNIT VERB [ARGUMENT]..., or one of: `keygen [FILE]` generates a key, `boxes` lists known
+    /// boxes, `revoke BOX` blocks a lost box, `sign` signs a command for later, `sign-coordinator`
+    /// appoints a box's coordinator, `vouch N` signs the key of a board, `openwrt` configures a
+    /// router with OpenWrt
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -79,7 +79,8 @@ struct KeygenLine {
 #[command(name = "octetctl boxes", bin_name = "octetctl boxes")]
 struct BoxesLine {}
 
-/// Signs the key of a board of your box, after you have compared it, and stores the record on the box
+/// Signs the key of a board of your box, after you have compared it, and stores the record on the
+/// box
 #[derive(Parser)]
 #[command(name = "octetctl vouch", bin_name = "octetctl --box BOX vouch")]
 struct VouchLine {
@@ -95,12 +96,11 @@ struct RevokeLine {
     lost: Lost,
 }
 
-/// A box that is lost, as a person names it.
+/// A lost box, as given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
-    /// By its name.
     Node(octet_control::PublicKey),
-    /// By where it was.
+    /// The box that was last seen at this address.
     At(GateAddress),
 }
 
@@ -141,8 +141,8 @@ pub struct SignLine {
     pub args: Vec<String>,
 }
 
-/// Signs that a node is the coordinator of your box from now on; `octetctl cluster adopt` installs the statement
-/// there
+/// Signs that a node is the coordinator of your box from now on; `octetctl cluster adopt` installs
+/// the statement there
 #[derive(Debug, Parser)]
 #[command(name = "octetctl sign-coordinator", bin_name = "octetctl sign-coordinator")]
 pub struct SignCoordinatorLine {
@@ -157,7 +157,7 @@ pub struct SignCoordinatorLine {
 }
 
 impl Words {
-    /// Parses `line`, in which the options that stand before a verb may stand after it instead.
+    /// Parses `line`. Options of this program may also follow the verb.
     fn spread(line: Vec<String>) -> Result<Self, clap::Error> {
         let Self { target, board, key, mut words } = Self::try_parse_from(&line)?;
         let free =
@@ -177,10 +177,10 @@ impl Words {
 }
 
 impl CommandLine {
-    /// Parses `line`, whose first word is the program's own name.
+    /// Parses `line`, whose first word is the program's name.
     ///
     /// # Errors
-    /// It makes no sense, or asks for help; `clap` knows what to print.
+    /// The line is invalid, or asks for help; `clap` prints either.
     pub fn parse(line: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
         let Words { target, board, key, words } = Words::spread(line.into_iter().collect())?;
         let task = match words.first().map(String::as_str) {
@@ -190,7 +190,7 @@ impl CommandLine {
             Some("sign-coordinator") => {
                 Task::SignCoordinator(SignCoordinatorLine::try_parse_from(&words)?)
             }
-            // On an appliance there is no key of an owner's.
+            // On an appliance there is no owner's key, so `vouch` is a unit's verb there.
             Some("vouch") if target.is_some() => {
                 Task::Vouch(VouchLine::try_parse_from(&words)?.board)
             }
@@ -220,14 +220,14 @@ impl CommandLine {
         octet_control::cli::options_of(&Words::command())
     }
 
-    /// What this program does by itself, to be printed where there is no appliance to ask.
+    /// The program's own help, for a machine without an appliance.
     pub fn help() -> Option<clap::Error> {
         let command = Words::command().disable_help_flag(false);
         command.try_get_matches_from(["octetctl", "--help"]).err()
     }
 }
 
-/// Whether `args` ask what there is.
+/// Whether `args` ask for help.
 pub fn ask_for_help(args: &[String]) -> bool {
     args.first().is_none_or(|first| ["help", "-h", "--help"].contains(&first.as_str()))
 }
@@ -274,7 +274,7 @@ mod tests {
             assert_eq!((board, key, line.target.is_some()), (Some(3), true, true), "{spread}");
             assert!(matches!(line.task, Task::Ask(words) if words == ["status", "--json"]));
         }
-        // PID 1's, of a box that is named and of this one.
+        // The second `--box` belongs to PID 1's verb, for a remote box and for this one.
         for own in ["octetctl --box 192.0.2.1 status --box", "octetctl status --box"] {
             assert!(matches!(parse(own).task, Task::Ask(words) if words == ["status", "--box"]));
         }
@@ -289,7 +289,7 @@ mod tests {
             )
             .is_err()
         );
-        // Boards are asked about nothing else, and all of them.
+        // `verify` is the only command that involves boards, and it involves all of them.
         let line = parse("octetctl --box 192.0.2.1 openwrt verify");
         assert!(matches!(line.task, Task::Openwrt(_)) && line.target.is_some());
         for words in ["--box 192.0.2.1 openwrt diff", "--box 192.0.2.1 --board 3 openwrt verify"] {

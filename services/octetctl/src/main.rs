@@ -1,4 +1,4 @@
-//! The operator's command, as a program of its own.
+//! The program `octetctl`.
 
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@ use crate::boxes::{Boxes, BoxesError};
 use crate::completion;
 use crate::target::{BoxAddress, GateAddress};
 
-/// How long an address may take to answer, and a gate to say who it is.
+/// The timeout of a connection attempt, and of a gate's hello.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub type RemoteStream = StreamOwned<ClientConnection, TcpStream>;
@@ -24,43 +24,43 @@ pub type RemoteStream = StreamOwned<ClientConnection, TcpStream>;
 pub enum RemoteError {
     #[error("cannot reach {0}: {1}")]
     Unreachable(GateAddress, io::Error),
-    /// Whoever answers is no gate.
+    /// The peer is not a gate.
     #[error("what answers at {0} is not a gate: {1}")]
     NoGate(String, String),
-    /// It is another gate than the one that is meant.
+    /// The peer is another box.
     #[error("{0}: {1}")]
     NotTheBox(GateAddress, NotTheBox),
-    /// The operator has said that it is in others' hands.
+    /// The operator has revoked the box.
     #[error("{0} was revoked: whoever has that box has its keys, too")]
     Revoked(PublicKey),
-    /// The box is not known, and nobody can be asked.
+    /// The box is unknown, and there is no user to ask.
     #[error("the box at {0} is not known; it says that it is {1}")]
     Unknown(GateAddress, PublicKey),
-    /// The operator does not know it either.
+    /// The user did not confirm the key.
     #[error("nothing was asked of {0}")]
     Declined(String),
-    /// The box does not hand the connection on, or does not answer.
+    /// The call for the relay has failed.
     #[error(transparent)]
     Box(#[from] octet_control::CallError),
-    /// It is another board than the one that is meant.
+    /// The peer is another board.
     #[error("board {0}: {1}")]
     NotTheBoard(u8, NotTheBox),
-    /// The board is not known, and nobody can be asked.
+    /// The board is unknown, and there is no user to ask.
     #[error("board {0} is not known; it says that it is {1}")]
     UnknownBoard(u8, PublicKey),
-    /// There is nobody at that number whom one could vouch for.
+    /// No board has this number.
     #[error("board {0} has no key, and none waits there")]
     Nobody(u8),
-    /// It is another key than the one that is named.
+    /// The board's key is not the given one.
     #[error("the node at board {0} is {1}, not {2}")]
     OtherKey(u8, PublicKey, PublicKey),
-    /// What is known of boxes cannot be read or kept.
+    /// The file of known boxes is unusable.
     #[error(transparent)]
     Boxes(#[from] BoxesError),
 }
 
 impl RemoteError {
-    /// What to do about it.
+    /// A hint for the user.
     pub fn help(&self) -> &str {
         match self {
             Self::Unreachable(..) => "the box may be off; its console shows its addresses",
@@ -90,12 +90,12 @@ impl RemoteError {
     }
 }
 
-/// Connects to `target` as the coordinator of `key`, and sees that it is the box that is meant: the one
-/// that `target` names, or that was at this address before, or that a person at the terminal knows.
-/// Beside the connection comes its key.
+/// Connects to `target` with the operator's `key`, and verifies the box's key: it must be the one
+/// in `target`, or the same as before at this address, or confirmed by the user. Returns the
+/// connection and the key.
 ///
 /// # Errors
-/// It is not, or cannot be reached. Nothing was asked of it.
+/// Verification fails, or the box is unreachable. No request was sent to it.
 pub fn connect(
     target: &BoxAddress,
     key: &PrivateKey,
@@ -121,21 +121,21 @@ pub fn connect(
     };
     let epoch = hello.check(peer, node, boxes.seen(node)).map_err(not_the_box)?;
     boxes.remember(address, node, epoch)?;
-    // From here on an answer may take its time.
+    // Verification is over; the time of an answer is not limited.
     set_patience(&stream.sock, None).map_err(|error| no_gate(error.to_string()))?;
     Ok((Client::new(stream), node))
 }
 
-/// A connection whose other end has said who it is; whether it is believed is not said yet.
+/// A connection whose peer has sent its hello, which is not verified yet.
 pub struct Greeted<S: Read + Write> {
     pub stream: StreamOwned<ClientConnection, S>,
-    /// What the gate has said.
+    /// The gate's hello.
     pub hello: Hello,
-    /// The key that it has shown.
+    /// The key that the peer has proved by TLS.
     pub peer: PublicKey,
 }
 
-/// Begins TLS as the coordinator of `key`, and reads what the gate says first.
+/// Performs the TLS handshake with the operator's `key`, and reads the hello.
 pub fn greet<S: Read + Write>(stream: S, key: &PrivateKey) -> Result<Greeted<S>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let config = tls::client(key, tls::AlpnProtocol::Control).map_err(|error| words(&error))?;
@@ -150,15 +150,15 @@ pub fn greet<S: Read + Write>(stream: S, key: &PrivateKey) -> Result<Greeted<S>,
     Ok(Greeted { stream, hello, peer })
 }
 
-/// How long reading from and writing to `stream` may take.
+/// Sets the timeout of reads and writes.
 ///
 /// # Errors
-/// The kernel does not take it.
+/// The kernel refuses it.
 pub fn set_patience(stream: &TcpStream, patience: Option<Duration>) -> io::Result<()> {
     stream.set_read_timeout(patience).and_then(|()| stream.set_write_timeout(patience))
 }
 
-/// Sees that nothing is said to a box that is in others' hands.
+/// Checks that `node` is not revoked.
 pub fn not_revoked(boxes: &Boxes, node: PublicKey) -> Result<(), RemoteError> {
     if boxes.is_revoked(node) { Err(RemoteError::Revoked(node)) } else { Ok(()) }
 }
@@ -180,7 +180,7 @@ fn reach(address: &GateAddress) -> Result<TcpStream, RemoteError> {
     Err(unreachable(last))
 }
 
-/// Reads the first frame, and not a byte more: what follows is the client's.
+/// Reads the first frame byte by byte, because the following bytes are the client's.
 fn hello(stream: &mut impl Read) -> io::Result<Hello> {
     let mut decoder = Decoder::with_limit(LONGEST_HELLO);
     let mut wanted = HEADER;
@@ -195,16 +195,16 @@ fn hello(stream: &mut impl Read) -> io::Result<Hello> {
     }
 }
 
-/// What the person at the terminal says.
+/// The user's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptAnswer {
     Yes,
-    /// It is not, or that is not known.
+    /// The user has denied it, or does not know.
     No,
     Nobody,
 }
 
-/// Asks the person at the terminal whether `what` is `node`.
+/// Asks the user at the terminal whether `what` is `node`.
 pub fn confirm(what: &str, node: PublicKey) -> PromptAnswer {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     if !is_terminal || completion::is_asked() {

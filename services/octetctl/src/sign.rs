@@ -1,5 +1,5 @@
-//! Signing: a command that others carry, a call that the box is to keep as its operator's, or who holds the
-//! box's map.
+//! Signs commands for later delivery, commands that the box stores in the operator's name, and
+//! appointments of a box's coordinator.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,25 +13,24 @@ use serde_json::{Map, Value};
 
 use crate::line::{SignCoordinatorLine, SignLine};
 
-/// The epoch of a box whose coordinator was never changed.
+/// The epoch of a box whose coordinator was never replaced.
 const FIRST_EPOCH: u64 = 1;
 
-/// Why it is not signed.
+/// Why signing has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The command cannot be said.
     #[error(transparent)]
     Words(#[from] WordsError),
-    /// No box is at such an epoch.
+    /// The epoch is too low.
     #[error("a statement of epoch {0} counts nowhere: every box begins with 1")]
     Epoch(u64),
-    /// The key cannot sign it.
+    /// The statement is invalid.
     #[error(transparent)]
     Statement(#[from] InvalidStatement),
 }
 
 impl SignError {
-    /// What to do about it.
+    /// A hint for the user.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Words(error) => error.help(),
@@ -44,7 +43,7 @@ impl SignError {
 /// The command of `line`, signed with `key`, as text.
 ///
 /// # Errors
-/// It cannot be said.
+/// The command is invalid.
 pub fn sign(line: &SignLine, key: &PrivateKey) -> Result<String, SignError> {
     let words = Words {
         target: line.node,
@@ -56,10 +55,10 @@ pub fn sign(line: &SignLine, key: &PrivateKey) -> Result<String, SignError> {
     Ok(words.sign(key)?)
 }
 
-/// The statement of `line`, signed with the owner's `key`, as text.
+/// The appointment of `line`, signed with the owner's `key`, as text.
 ///
 /// # Errors
-/// It would count nowhere.
+/// No box would accept it.
 pub fn sign_coordinator(line: &SignCoordinatorLine, key: &PrivateKey) -> Result<String, SignError> {
     if line.epoch <= FIRST_EPOCH {
         return Err(SignError::Epoch(line.epoch));
@@ -73,15 +72,13 @@ pub fn sign_coordinator(line: &SignCoordinatorLine, key: &PrivateKey) -> Result<
     Ok(SignedAppointment::sign(appointment, key)?.into())
 }
 
-/// An operator who asks a box.
+/// Signs calls of an operator to a box.
 pub struct SigningCaller<'a> {
-    /// The box.
     pub node: PublicKey,
-    /// The operator's key.
     pub key: &'a PrivateKey,
 }
 
-/// For how long what an operator asks at once may be carried: not at all, but for clocks that differ.
+/// The validity of a command that is delivered at once; it allows for clocks that differ.
 const AT_ONCE: Duration = Duration::from_secs(600);
 
 impl CallSigner for SigningCaller<'_> {

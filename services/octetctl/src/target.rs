@@ -1,26 +1,25 @@
-//! Which box is meant: `KEY@ADDRESS[:PORT]` or `ADDRESS[:PORT]`.
+//! A box on the command line: `KEY@ADDRESS[:PORT]` or `ADDRESS[:PORT]`.
 
 use std::fmt;
 
 use octet_control::PublicKey;
 use octet_node::hello::GATE_PORT;
 
-/// Where a gate listens: a name or an address, and a port.
+/// The host name or IP address of a gate, and its port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GateAddress {
     host: String,
     port: u16,
 }
 
-/// A box, as a person names it.
+/// A box, as given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoxAddress {
-    /// The node, if it is said.
+    /// The box's node, if given.
     pub key: Option<PublicKey>,
     pub address: GateAddress,
 }
 
-/// Text that names no box.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` names no box: write did:key:…@ADDRESS or ADDRESS, with :PORT if it is not {GATE_PORT}, and an IPv6 address with a port as [ADDRESS]:PORT"
@@ -28,7 +27,7 @@ pub struct BoxAddress {
 pub struct InvalidTarget(String);
 
 impl GateAddress {
-    /// As the system's resolver takes it.
+    /// Host and port, for the system's resolver.
     pub fn parts(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
@@ -39,7 +38,7 @@ impl GateAddress {
                 let (host, rest) = rest.split_once(']')?;
                 (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
             }
-            // More than one `:` is an IPv6 address.
+            // An address with several colons is an IPv6 address.
             None => match text.split_once(':') {
                 Some((host, port)) if !port.contains(':') => (host, Some(port)),
                 _ => (text, None),

@@ -1,4 +1,4 @@
-//! An owner's own word on which node a board is.
+//! Vouching: an owner signs which node a board is.
 
 use std::io::{Read, Write};
 
@@ -12,11 +12,11 @@ use crate::board::BoardArgument;
 use crate::boxes::Boxes;
 use crate::remote::{PromptAnswer, RemoteError, confirm, not_revoked};
 
-/// Signs with the owner's `key` that `board` of the box `of`, which `client` is connected to, is the node
-/// that is there, and has the box keep that in its map. Returns the node.
+/// Signs with the owner's `key` which node `board` of the box `of` is, and stores the record in the
+/// box's map. `client` is connected to the box. Returns the node.
 ///
 /// # Errors
-/// It is not the one that is meant, or the box does not take it.
+/// The node is not the expected one, or the box refuses the record.
 pub fn vouch<S: Read + Write>(
     client: &mut Client<S>,
     of: PublicKey,
@@ -25,11 +25,11 @@ pub fn vouch<S: Read + Write>(
     boxes: &mut Boxes,
 ) -> Result<PublicKey, RemoteError> {
     let number = board.number;
-    client.speak_to(CLUSTER.parse().ok());
+    client.set_unit(CLUSTER.parse().ok());
     let shown = client.call("show", object(json!({ "number": number.to_string() })))?;
     let (node, verb) = there(&shown).ok_or(RemoteError::Nobody(number))?;
     not_revoked(boxes, node)?;
-    // The one that is named, or that it was before.
+    // The key on the command line has priority over the last known one.
     match board.key.or(boxes.board(of, number)) {
         Some(meant) if meant != node => return Err(RemoteError::OtherKey(number, node, meant)),
         Some(_) => {}
@@ -48,7 +48,7 @@ pub fn vouch<S: Read + Write>(
     Ok(node)
 }
 
-/// The node that is the board by what `cluster show` says, and the verb that takes a record of it.
+/// The board's node in the answer of `cluster show`, and the verb that stores a record for it.
 fn there(shown: &Value) -> Option<(PublicKey, &'static str)> {
     let key = |value: &Value| value.as_str().and_then(|it| it.parse().ok());
     if let Some(node) = shown.get("node").and_then(key) {
@@ -74,10 +74,11 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use tempfile::TempDir;
 
-    /// A verb, and its arguments.
+    /// A verb and its arguments.
     type Asked = (String, Map<String, Value>);
 
-    /// Vouches at a box at which `cluster show` says `shown`. Beside the outcome comes what was asked then.
+    /// Vouches at a box whose `cluster show` returns `shown`. Returns the outcome, and the call
+    /// that stored the record.
     fn at_box(
         shown: Value,
         board: BoardArgument,
@@ -111,10 +112,10 @@ mod tests {
         let is = |node: PublicKey| json!({ "node": node, "others": [] });
         let board = |key| BoardArgument { number: 3, key };
 
-        // Nobody can be asked whether it is the one.
+        // There is no user to confirm the key.
         let (outcome, asked) = at_box(is(node), board(None), &key, &mut boxes);
         assert!(matches!(outcome, Err(RemoteError::UnknownBoard(3, _))) && asked.is_none());
-        // It is named; from then on it is known.
+        // The key is given once, and known after that.
         for named in [Some(node), None] {
             let (outcome, asked) = at_box(is(node), board(named), &key, &mut boxes);
             let (verb, args) = asked.unwrap();
@@ -126,12 +127,12 @@ mod tests {
             let owner = key.public();
             assert_eq!(*record.seat(), Seat { owner, coordinator: BOX, number: 3, node });
         }
-        // Another is there than the one that is named, or that it was; then nothing is signed.
+        // Nothing is signed if the node differs from the given or the last known one.
         for (shown, named) in [(node, Some(other)), (other, None)] {
             let (outcome, asked) = at_box(is(shown), board(named), &key, &mut boxes);
             assert!(matches!(outcome, Err(RemoteError::OtherKey(..))) && asked.is_none());
         }
-        // One that waits is approved with it.
+        // A board that waits for approval is approved with the record.
         let waits = json!({ "node": null, "others": [{ "is": "waiting", "key": other }] });
         let (outcome, asked) = at_box(waits, board(Some(other)), &key, &mut boxes);
         assert_eq!((outcome.unwrap(), asked.unwrap().0.as_str()), (other, "approve"));

@@ -1,4 +1,4 @@
-//! The owner's command and a double of a router, over TLS.
+//! The command against a simulated router, over TLS.
 
 #![cfg(test)]
 
@@ -14,7 +14,7 @@ const SETTINGS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\nd
     [[board]]\nnumber = 1\nrole = \"manager\"\n[lan]\nport = \"lan5\"\n\
     [[policy]]\nfrom = \"lan\"\nto = \"boards\"\nservice = \"gate\"\n";
 
-/// A folder with settings, a router with an owner who asks by his own port, and the way to it.
+/// A folder with settings, and a router whose owner is connected by a separate port.
 struct Site {
     folder: TempDir,
     server: Server,
@@ -27,7 +27,7 @@ impl Site {
             .replace("'br-lan'\n\toption proto", "'br-lan.1'\n\toption proto")
             + "config bridge-vlan 'mine'\n\toption device 'br-lan'\n\toption vlan '1'\n\tlist ports 'lan8:u*'\n\n";
         let server = Server::start(Router::with(&[("network", &network)])).unwrap();
-        // The command's clock is this computer's: the router's daemons need no time.
+        // No delay: the command uses the real clock.
         server.with(|router| router.delay = 0);
         let folder = TempDir::new().unwrap();
         let site = Self { folder, server };
@@ -45,7 +45,7 @@ impl Site {
         format!("sha256:{}", bytes.map(|byte| format!("{byte:02x}")).concat())
     }
 
-    /// A command with all that it needs.
+    /// The command with all of its options.
     fn command(&self, verb: &str, fingerprint: &str) -> Command {
         let octet = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut command = Command::new(env!("CARGO_BIN_EXE_octetctl"));
@@ -56,7 +56,7 @@ impl Site {
         command
     }
 
-    /// What it says if all goes well.
+    /// The output of a command that succeeds.
     fn run(&self, verb: &str) -> String {
         let mut command = self.command(verb, &self.fingerprint());
         said(command.arg("--password-file").arg(self.path("password")).output().unwrap())
@@ -129,7 +129,7 @@ fn there_and_back() {
     assert!(site.run("diff").contains("Nothing is to be changed"));
     assert!(site.run("apply").contains("Nothing is to be done"));
 
-    // Where the router is, as settings say.
+    // The router's address is in the settings.
     let contact = format!(
         "{{ kind = \"openwrt\", address = \"{address}\", fingerprint = \"{}\" }}",
         site.fingerprint()
@@ -148,7 +148,8 @@ fn there_and_back() {
     assert_eq!(site.server.with(|router| router.file("network")), untouched);
 }
 
-/// Killed at any request: the router is old or new, and the next one gets there.
+/// If the command is killed at any request, the router is in the old or the new state, and the next
+/// `apply` succeeds.
 #[test]
 fn killed_at_every_request() {
     let steps = {
@@ -171,7 +172,7 @@ fn killed_at_every_request() {
             let mut command = site.command("apply", &site.fingerprint());
             command.env("OCTET_OPENWRT_PASSWORD", "adapterpw").stdout(Stdio::null());
             let mut child = command.spawn().unwrap();
-            // The double holds that request.
+            // The simulated router holds that request.
             site.server.wait_until_gone();
             child.kill().unwrap();
             assert!(!child.wait().unwrap().success());

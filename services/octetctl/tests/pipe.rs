@@ -1,4 +1,4 @@
-//! `octetctl … | head`: a reader that has gone is no failure.
+//! `octetctl … | head`: a closed pipe is not an error.
 
 use std::process::{Command, Stdio};
 

@@ -1,8 +1,9 @@
-//! Every service of the image, and the operator's command, in one program: it is the one by whose
-//! name it is called.
+//! All services of the image and `octetctl` in one program, which selects one by the name that it
+//! is started with.
 //!
-//! They stay apart as processes, users and sandboxes. What they share is the pages of this file:
-//! one copy of the standard library and of the control protocol on flash and in memory.
+//! They are separate processes with their own users and sandboxes. They only share the pages of
+//! this file: there is one copy of the standard library and the control protocol on flash and in
+//! memory.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The service of that name.
+/// The entry point of a service.
 fn service(name: &str) -> Option<fn() -> ExitCode> {
     Some(match name {
         #[cfg(feature = "cache")]

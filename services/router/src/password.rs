@@ -1,7 +1,7 @@
 //! The router's password, in the data folder: readable by this unit's user only.
 //!
-//! The file has two lines: the fingerprint of the router that it is for, and the password. So an operator who
-//! can change the settings cannot have it sent to another machine.
+//! The file has two lines: the fingerprint of the router that it is for, and the password. So an
+//! operator who can change the settings cannot have it sent to another machine.
 
 use std::fs;
 use std::io;

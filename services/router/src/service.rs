@@ -12,8 +12,8 @@ use octet_node::control::SOCKETS;
 use octet_node::serve::threads::{ConnectionLimits, serve};
 use octet_node::{Callers, UnitEnvironment, notify_ready};
 
+use crate::config::NodeSockets;
 use crate::password::Password;
-use crate::told::NodeSockets;
 use crate::verbs::verbs;
 use crate::work::RouterService;
 

@@ -12,8 +12,9 @@ use crate::work::{ChangeResult, RouterGoal, RouterService};
 
 pub fn verbs() -> Verbs<RouterService> {
     let verb = Verb::new;
-    let told =
-        |name, help| Verb::new(name, Permission::Read, help).shown(ColumnKind::Lines, &["report"]);
+    let report_verb = |name, help| {
+        Verb::new(name, Permission::Read, help).columns(ColumnKind::Lines, &["report"])
+    };
     Verbs::default()
         .with(
             verb("login", Permission::Own, "Stores the password of the router's user `octet`"),
@@ -32,7 +33,7 @@ pub fn verbs() -> Verbs<RouterService> {
             work.logout().map(|()| Value::Null)
         })
         .with(
-            told(
+            report_verb(
                 "diff",
                 "Lists conflicts, and what `apply` would add, change and delete on the router",
             ),
@@ -49,7 +50,7 @@ pub fn verbs() -> Verbs<RouterService> {
             |work, _, ()| change(work, RouterGoal::Plan),
         )
         .with(
-            told(
+            report_verb(
                 "verify",
                 "Lists the differences between router and plan; prints nothing if there are none",
             ),

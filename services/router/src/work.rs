@@ -1,4 +1,4 @@
-//! Operations on the router. Each reads all of its inputs anew.
+//! Operations on the router. Each reads all of its inputs again.
 
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread;
@@ -8,20 +8,20 @@ use octet_node::control::Failure;
 use octet_node::say;
 use octet_openwrt::adopt::LOGIN;
 use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt::diff::diff;
 use octet_openwrt::https::Https;
-use octet_openwrt::kept::SavedCopies;
+use octet_openwrt::saved::SavedCopies;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::DesiredConfig;
 
+use crate::config::{NodeSockets, RouterConfig, check};
 use crate::fault::RouterFault;
 use crate::password::Password;
-use crate::told::{NodeSockets, RouterConfig, check};
 
 #[derive(Debug)]
 pub struct RouterService {
-    place: NodeSockets,
+    node: NodeSockets,
     password: Password,
     /// Held by a change of the router, also while it waits for readers.
     changes: Mutex<()>,
@@ -46,23 +46,23 @@ pub enum ChangeResult {
 }
 
 impl RouterService {
-    pub fn new(place: NodeSockets, password: Password) -> Self {
-        Self { place, password, changes: Mutex::default(), router: RwLock::default() }
+    pub fn new(node: NodeSockets, password: Password) -> Self {
+        Self { node, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
-    /// Stores the password that `read` returns, for the router with the certificate that the owner names.
-    /// `read` is not called if the settings name another one: an operator who can change them could have named
-    /// a machine of their own.
+    /// Stores the password that `read` returns, for the router with the certificate that the owner
+    /// names. `read` is not called if the settings name another one: an operator who can change
+    /// them could have named a machine of their own.
     ///
     /// # Errors
-    /// This board is not the coordinator, the settings name another router, the password is invalid,
-    /// or writing fails.
+    /// This board is not the coordinator, the settings name another router, the password is
+    /// invalid, or writing fails.
     pub fn login(
         &self,
         router: Fingerprint,
         read: impl FnOnce() -> Result<Vec<u8>, Failure>,
     ) -> Result<(), Failure> {
-        let set = RouterConfig::read(&self.place)?.contact.fingerprint;
+        let set = RouterConfig::read(&self.node)?.contact.fingerprint;
         if set != router {
             return Err(RouterFault::OtherSet(set).into());
         }
@@ -83,15 +83,15 @@ impl RouterService {
     /// The router cannot be identified or queried, or is being changed.
     pub fn diff(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
-        let told = RouterConfig::read(&self.place)?;
-        Ok(diff(&mut self.ubus(&told)?, &told.plan).map_err(RouterFault::from)?)
+        let config = RouterConfig::read(&self.node)?;
+        Ok(diff(&mut self.ubus(&config)?, &config.plan).map_err(RouterFault::from)?)
     }
 
     /// The deviations from the plan.
     pub fn verify(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
-        let told = RouterConfig::read(&self.place)?;
-        Ok(verify(&mut self.ubus(&told)?, &DesiredConfig::Plan(&told.plan))
+        let config = RouterConfig::read(&self.node)?;
+        Ok(verify(&mut self.ubus(&config)?, &DesiredConfig::Plan(&config.plan))
             .map_err(RouterFault::from)?)
     }
 
@@ -106,14 +106,14 @@ impl RouterService {
             Ok(held) => held,
         };
         let _router = self.router.write().unwrap_or_else(PoisonError::into_inner);
-        let told = RouterConfig::read(&self.place)?;
-        let mut ubus = self.ubus(&told)?;
-        let kept = SavedCopies::new(self.password.folder()?, &told.contact.address);
+        let config = RouterConfig::read(&self.node)?;
+        let mut ubus = self.ubus(&config)?;
+        let kept = SavedCopies::new(self.password.folder()?, &config.contact.address);
         let wanted = match goal {
-            RouterGoal::Plan => DesiredConfig::Plan(&told.plan),
+            RouterGoal::Plan => DesiredConfig::Plan(&config.plan),
             RouterGoal::Nothing => DesiredConfig::Nothing,
         };
-        match apply(&mut ubus, &wanted, |state| kept.keep(state)).map_err(RouterFault::from)? {
+        match apply(&mut ubus, &wanted, |state| kept.save(state)).map_err(RouterFault::from)? {
             ApplyOutcome::Nothing => Ok(ChangeResult::Nothing),
             ApplyOutcome::Applied => {
                 say!("the router is changed, and that is confirmed");
@@ -135,12 +135,12 @@ impl RouterService {
 
     /// Checks that a plan can be made of the pending settings.
     pub fn check(&self) -> Result<(), Failure> {
-        check(&self.place)
+        check(&self.node)
     }
 
     /// A connection to the router; nothing is sent yet.
-    fn ubus(&self, told: &RouterConfig) -> Result<Ubus, RouterFault> {
-        let RouterContact { address, fingerprint } = &told.contact;
+    fn ubus(&self, config: &RouterConfig) -> Result<Ubus, RouterFault> {
+        let RouterContact { address, fingerprint } = &config.contact;
         let password = self.password.read(*fingerprint)?;
         let login = Login { name: LOGIN.to_owned(), password };
         let https = Https::new(&address.to_string(), Some(*fingerprint));

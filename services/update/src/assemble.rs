@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use octet_bundle::{ChunkPosition, ChunkedFile, Digest, FileChunk, Hasher, MAX_CHUNK, SlotFile};
+use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
-use octet_esp::present::EspContents;
 use octet_node::control::Failure;
 use ruzstd::decoding::FrameDecoder;
 
 use crate::install::{InstallCounts, damaged, failed};
 use crate::source::BundleReader;
 
-/// The maximum window of a zstd frame, in bytes: the frame itself could claim more.
+/// The maximum window of a zstd frame, in bytes; the frame itself could claim more.
 const WINDOW: u64 = 128 << 10;
 
 /// The chunks on the box, with their places. Each is verified before it is used.
@@ -41,7 +41,7 @@ impl KnownChunks {
     fn add(&mut self, path: &str, file: &ChunkedFile) {
         let number = self.files.len();
         self.files.push(path.to_owned());
-        for ChunkPosition { at, chunk, .. } in file.places() {
+        for ChunkPosition { at, chunk, .. } in file.positions() {
             self.chunks.entry(chunk.sha256).or_insert((number, at, chunk.size));
         }
     }
@@ -69,7 +69,7 @@ pub fn assemble(
     medium.create(path).map_err(failed(path))?;
     let mut hasher = Hasher::default();
     let mut missing = Missing::default();
-    for ChunkPosition { stored_at, chunk, .. } in file.places() {
+    for ChunkPosition { stored_at, chunk, .. } in file.positions() {
         let there = known.read(medium, chunk);
         if there.is_some() || missing.stored + chunk.stored > MAX_CHUNK {
             for bytes in missing.fetch(source, start, counts)? {

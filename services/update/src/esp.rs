@@ -1,5 +1,5 @@
-//! The EFI system partition. It is mounted as long as the value exists, in this process's mount namespace, so
-//! that it is unmounted when the process ends.
+//! The EFI system partition. It is mounted as long as the value exists, in this process's mount
+//! namespace, so that it is unmounted when the process ends.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -22,8 +22,8 @@ pub enum Access {
 pub struct UpdateEsp {
     device: PathBuf,
     access: Access,
-    /// Deleted files that are not synced yet: the kernel frees the clusters of an open file when it is closed
-    /// (fs/fat: `fat_evict_inode`).
+    /// Deleted files that are not synced yet: the kernel frees the clusters of an open file when it
+    /// is closed (fs/fat: `fat_evict_inode`).
     removed: Vec<File>,
 }
 
@@ -127,8 +127,8 @@ impl Medium for UpdateEsp {
         self.remove_by(path, |path| fs::remove_dir(path))
     }
 
-    /// `syncfs` makes FAT write everything, and `fsync` of a FAT folder also flushes the device's cache (Linux,
-    /// fs/fat: `fat_file_fsync`).
+    /// `syncfs` makes FAT write everything, and `fsync` of a FAT folder also flushes the device's
+    /// cache (Linux, fs/fat: `fat_file_fsync`).
     fn sync(&mut self) -> io::Result<()> {
         let root = File::open(POINT)?;
         loop {

@@ -21,7 +21,8 @@ impl Floor {
     /// The persisted floor; 0 if there is none.
     ///
     /// # Errors
-    /// The file cannot be read or parsed: the floor is unknown then, and no update may be installed.
+    /// The file cannot be read or parsed: the floor is unknown then, and no update may be
+    /// installed.
     pub fn read(&self) -> io::Result<u64> {
         let Some(path) = self.path() else { return Ok(0) };
         match fs::read_to_string(&path) {
@@ -60,7 +61,7 @@ mod tests {
             floor.raise(raised).unwrap();
             assert_eq!(floor.read().unwrap(), read);
         }
-        // A leftover of a power cut changes nothing.
+        // A temporary file that a power failure has left changes nothing.
         fs::write(folder.path().join("floor.new"), "9").unwrap();
         assert_eq!(floor.read().unwrap(), 8);
         fs::write(folder.path().join("floor"), "").unwrap();

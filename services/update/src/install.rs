@@ -1,14 +1,14 @@
-//! Installs an update according to the plan; the boot entry is written last. At any failure, the running slot
-//! and the fallback slot stay intact.
+//! Installs an update according to the plan; the boot entry is written last. At any failure, the
+//! running slot and the fallback slot stay intact.
 
 use std::io;
 
 use octet_appliance::Trust;
 use octet_bundle::{ChunkedFile, ENTRIES, Manifest, SlotFile};
+use octet_esp::contents::EspContents;
 use octet_esp::medium::{Medium, staged, write_whole};
-use octet_esp::plan::{EspPlan, clear};
-use octet_esp::present::EspContents;
-use octet_esp::steps::{NotThere, finish, make_room, read_back, write_entry};
+use octet_esp::plan::{EspPlan, plan_cleanup};
+use octet_esp::steps::{ReadBackError, finish, make_room, read_back, write_entry};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 use serde::Serialize;
@@ -57,10 +57,10 @@ impl OfferedUpdate {
         if let Some(size) = source.size().filter(|size| *size != wanted) {
             return Err(UpdateRefusal::Size { size, wanted }.into());
         }
-        let starts = SlotFile::ALL.map(|kind| (kind, head.place(&manifest, kind)));
+        let starts = SlotFile::ALL.map(|kind| (kind, head.file_offset(&manifest, kind)));
         let patches: Vec<u64> =
-            (0..manifest.patches.len()).map(|index| head.patch(&manifest, index)).collect();
-        Ok(Self { starts, patches, head: head.patch(&manifest, 0), manifest })
+            (0..manifest.patches.len()).map(|index| head.patch_offset(&manifest, index)).collect();
+        Ok(Self { starts, patches, head: head.patch_offset(&manifest, 0), manifest })
     }
 
     fn start(&self, kind: SlotFile) -> u64 {
@@ -122,15 +122,15 @@ fn carry_out(
     finish(medium, &written).map_err(failed(&folder))?;
     medium.reopen().map_err(failed("the EFI system partition"))?;
     read_back(medium, manifest, plan).map_err(|not_there| match not_there {
-        NotThere::Unread(path, error) => failed(&path)(error),
-        NotThere::Differs(path) => damaged(&path),
+        ReadBackError::Unreadable(path, error) => failed(&path)(error),
+        ReadBackError::Mismatch(path) => damaged(&path),
     })?;
     write_entry(medium, manifest, plan, true).map_err(failed(ENTRIES))?;
     Ok(counts)
 }
 
-/// Makes a file by a patch, if there is one for a file on the box. Returns whether it succeeded: a patch with a
-/// wrong result only costs its bytes.
+/// Makes a file by a patch, if there is one for a file on the box. Returns whether it succeeded: a
+/// patch with a wrong result only costs its bytes.
 fn by_patch(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,
@@ -166,7 +166,7 @@ pub fn tidy(medium: &mut impl Medium, running: &str) -> Result<bool, Failure> {
     // Without the running slot, the needed files are unknown.
     kept(&present, running)?;
     let all: Vec<_> = present.slots.iter().collect();
-    let plan = clear(&present, &all);
+    let plan = plan_cleanup(&present, &all);
     let is_there = plan != EspPlan::default();
     if is_there {
         make_room(medium, &plan).map_err(failed("what is not needed any more"))?;

@@ -1,8 +1,8 @@
 //! `update` installs a signed update as a new slot beside the running one (docs/updates.md).
 //!
-//! The head of a bundle is [verified](trust) with the keys of `[trust]`, the changes to the existing slots are
-//! [planned](plan), and the plan is carried out on a medium (`octet_esp`), chunk by [chunk](assemble), with the
-//! boot entry last.
+//! The head of a bundle is [verified](trust) with the keys of `[trust]`, the changes to the
+//! existing slots are [planned](plan), and the plan is carried out on a medium (`octet_esp`), chunk
+//! by [chunk](assemble), with the boot entry last.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]

@@ -1,5 +1,5 @@
-//! Makes a file of the new slot by patching one of another slot: effective for small changes that move much of
-//! the content, such as relinking a program.
+//! Makes a file of the new slot by patching one of another slot: effective for small changes that
+//! move much of the content, such as relinking a program.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,8 +12,8 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use crate::install::{damaged, failed};
 use crate::source::BundleReader;
 
-/// Makes `file` at `path` by applying `patch`, at offset `start` of the bundle, to the file at `old` of
-/// `old_size` bytes.
+/// Makes `file` at `path` by applying `patch`, at offset `start` of the bundle, to the file at
+/// `old` of `old_size` bytes.
 ///
 /// # Errors
 /// The patch or the old file is invalid, or the sender has disconnected.

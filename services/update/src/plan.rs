@@ -1,9 +1,9 @@
-//! Plans the installation of an update. Pure: from the existing slots and the offered update to a list of
-//! actions, or a refusal.
+//! Plans the installation of an update. Pure: from the existing slots and the offered update to a
+//! list of actions, or a refusal.
 
 use octet_bundle::Manifest;
-use octet_esp::plan::{EspPlan, place};
-use octet_esp::present::{EspContents, PresentSlot};
+use octet_esp::contents::{EspContents, PresentSlot};
+use octet_esp::plan::{EspPlan, plan_install};
 
 use crate::refusal::UpdateRefusal;
 
@@ -29,7 +29,7 @@ pub fn kept<'a>(
 /// Plans the installation of `update`.
 ///
 /// # Errors
-/// The update is refused; see [`Refusal`].
+/// The update is refused; see [`UpdateRefusal`].
 pub fn plan(
     present: &EspContents,
     this: This<'_>,
@@ -42,7 +42,7 @@ pub fn plan(
     if kept.iter().any(|slot| slot.name == update.slot) {
         return Err(UpdateRefusal::InUse(update.slot.to_string()));
     }
-    Ok(place(present, &kept, update)?)
+    Ok(plan_install(present, &kept, update)?)
 }
 
 /// Checks that `update` may follow `running`.

@@ -1,8 +1,8 @@
 //! Rolls back to the previous slot.
 
 use octet_bundle::{ENTRIES, SlotName};
+use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
-use octet_esp::present::EspContents;
 use octet_esp::steps::set_tries;
 use octet_node::control::Failure;
 
@@ -10,11 +10,11 @@ use crate::install::failed;
 use crate::plan::This;
 use crate::refusal::UpdateRefusal;
 
-/// Makes the next boot use the newest other good slot: the running slot's boot entry is renamed to one without
-/// tries left. Returns the next slot.
+/// Makes the next boot use the newest other good slot: the running slot's boot entry is renamed to
+/// one without tries left. Returns the next slot.
 ///
-/// The new name is written before the old one is removed: a power cut leaves the old state, or both names, of
-/// which the boot loader uses the old one.
+/// The new name is written before the old one is removed: a power cut leaves the old state, or both
+/// names, of which the boot loader uses the old one.
 ///
 /// # Errors
 /// There is no such slot, it is below the floor, or writing fails.

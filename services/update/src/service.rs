@@ -7,8 +7,8 @@ use octet_node::{UnitEnvironment, say};
 
 use crate::serve::{SharedState, serve};
 
-/// Serves until PID 1 ends it. That interrupts a running installation, whose remains are removed at the next
-/// start.
+/// Serves until PID 1 ends it. That interrupts a running installation, whose remains are removed at
+/// the next start.
 pub fn main() -> ExitCode {
     octet_node::run(|mut given: UnitEnvironment| {
         let control: UnixListener = given.socket("control")?;

@@ -1,4 +1,4 @@
-//! Who has a place at update's socket, as the kernel names them.
+//! Connection limits of update's socket, by the users that the kernel reports.
 
 #![cfg(test)]
 
@@ -12,10 +12,10 @@ use octet_node::control::Client;
 use octet_update::serve::{SharedState, serve};
 use tempfile::TempDir;
 
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+/// A timeout that only a hanging test reaches.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection of `user` to `socket`; `None` if it is turned away.
+/// A connection of `user` to `socket`; `None` if it is refused.
 fn served(user: u32, socket: &Path) -> Option<Client<UnixStream>> {
     let mut client = Client::new(connect_as(user, socket).unwrap());
     client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -35,7 +35,7 @@ fn nobody_keeps_operators_out() {
     let all = |user| std::iter::from_fn(|| served(user, &socket)).take(100).collect::<Vec<_>>();
     let held = all(greedy);
     assert_eq!(held.len(), 2);
-    // Only root can be others as well.
+    // Only root can connect as other users.
     if rustix::process::geteuid().is_root() {
         let strangers = all(65533);
         assert_eq!(strangers.len(), 0);

@@ -1,4 +1,4 @@
-//! The table "Zones and addresses".
+//! The table "Zones and addresses" of docs/segments.md.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,16 +6,16 @@ use crate::traffic::Version;
 use crate::world::World;
 use crate::zone::Zone;
 
-/// The number that the network of `lan` has.
+/// The number of the network of `lan`.
 const LAN: u8 = 250;
 
-/// Somebody outside: addresses for documentation (RFC 5737, RFC 3849), and others for a box that has
-/// just these.
+/// The address of a host outside: addresses for documentation (RFC 5737, RFC 3849), and
+/// alternatives for a box that uses these itself.
 const OUTSIDE: [&str; 2] = ["198.51.100.2", "203.0.113.2"];
 const OUTSIDE6: [&str; 2] = ["2001:db8:ffff::2", "3fff::2"];
 
 impl World {
-    /// The network of a board or of `lan`, with its length in bits.
+    /// The network of a board or of `lan`, with its prefix length.
     pub fn network(&self, zone: Zone, version: Version) -> Option<(IpAddr, u8)> {
         let length = match version {
             Version::V4 => 24,
@@ -24,8 +24,8 @@ impl World {
         Some((self.inside(zone, version, 0)?, length))
     }
 
-    /// The router's address in the network of a board or of `lan`; on the uplink the first fixed one
-    /// that `[network]` gives it.
+    /// The router's address in the network of a board or of `lan`; on the uplink the first fixed
+    /// address in `[network]`.
     pub fn router_in(&self, zone: Zone, version: Version) -> Option<IpAddr> {
         if zone == Zone::Uplink {
             let mut own = self.cluster.own.iter().copied();
@@ -34,8 +34,8 @@ impl World {
         self.inside(zone, version, 1)
     }
 
-    /// The address of a board, or of somebody in `lan` or outside. The router has none of its own
-    /// (ask [`router_in`](Self::router_in)), nor has `path`.
+    /// The address of a board, or of a host in `lan` or outside. The router has no address of its
+    /// own (see [`router_in`](Self::router_in)), nor has `path`.
     pub fn address(&self, zone: Zone, version: Version) -> Option<IpAddr> {
         if zone == Zone::Uplink {
             let all = if version == Version::V4 { OUTSIDE } else { OUTSIDE6 };
@@ -45,7 +45,7 @@ impl World {
         self.inside(zone, version, 2)
     }
 
-    /// The link-local address of a board whose Ethernet address the file says (RFC 4291, appendix A).
+    /// The link-local address of a board whose MAC address is configured (RFC 4291, appendix A).
     pub fn link_local(&self, board: u8) -> Option<Ipv6Addr> {
         let board = self.cluster.boards.iter().find(|its| its.number == board)?;
         let [a, b, c, d, e, f] = board.mac?;
@@ -54,8 +54,8 @@ impl World {
         Some(Ipv6Addr::new(0xfe80, 0, 0, 0, end[0], end[1], end[2], end[3]))
     }
 
-    /// Whose address it is, told by nothing else; none if nobody may have it. Link-local addresses
-    /// are not asked for: they say nothing without a port.
+    /// The zone of an address by the address alone; `None` if no host may have it. Link-local
+    /// addresses are excluded: their zone depends on the port.
     pub fn zone_of(&self, address: IpAddr) -> Option<Zone> {
         let version = if address.is_ipv4() { Version::V4 } else { Version::V6 };
         if self.zones().iter().any(|zone| self.router_in(*zone, version) == Some(address))
@@ -75,7 +75,7 @@ impl World {
 
     fn zone_of_other(&self, address: Ipv4Addr) -> Option<Zone> {
         let [a, b, third, last] = address.octets();
-        // This network, groups, and what is reserved.
+        // This network, multicast, and reserved addresses.
         let group = a == 0 || a >= 224;
         if [a, b] == self.cluster.network {
             let lan = third == LAN && last != 0 && last != 255 && self.has(Zone::Lan);
@@ -95,7 +95,7 @@ impl World {
             || address.is_loopback()
             || address.is_unspecified()
             || address.to_ipv4_mapped().is_some()
-            // Nodes, by paths.
+            // Addresses of nodes, which are reached by paths.
             || groups[0] >> 8 == 0xfc
             || address.is_unicast_link_local();
         (!nobody).then_some(Zone::Uplink)

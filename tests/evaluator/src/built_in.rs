@@ -1,11 +1,13 @@
-//! The table "Built-in lines". `neighbours` is not in it: that is no flow.
+//! The table "Built-in rules" of docs/segments.md. `neighbours` is not in it, because it is no
+//! flow.
 
 use crate::by::By;
 use crate::line::{Line, What, Word};
 use crate::zone::Zone;
 
-/// All of them; `gate` is what the unit of that name serves, `manager` the board that has this role in a box
-/// whose router is none of ours; `web` is the port at which that board's unit `router` asks that router; `vpn` says whether there is a section `[vpn]`.
+/// All built-in rules. `gate` are the ports of the unit of that name; `manager` is the board with
+/// this role in a box whose router does not run Octet; `web` is the port at which that board's unit
+/// `router` calls that router; `vpn` is whether there is a section `[vpn]`.
 pub(crate) fn lines(gate: &[What], manager: Option<u8>, web: Option<u16>, vpn: bool) -> Vec<Line> {
     let boards = || Word::Boards;
     let lan = || Word::One(Zone::Lan);

@@ -1,4 +1,4 @@
-//! What lets a packet through, by name.
+//! The name of the rule that allows a packet.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub enum By {
     Publish(usize),
     /// A `[[neighbour]]`, counted from 1 in the order of the file.
     Neighbour(usize),
-    /// A built-in line, by its name.
+    /// A built-in rule, by its name.
     BuiltIn(&'static str),
 }
 

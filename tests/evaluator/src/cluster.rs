@@ -1,4 +1,4 @@
-//! `[cluster]`, `[[board]]`, `[lan]`, and what `[network]` says of the uplink.
+//! `[cluster]`, `[[board]]`, `[lan]`, and the uplink in `[network]`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,13 +9,13 @@ use crate::section::Section;
 #[derive(Debug, Clone)]
 pub(crate) struct Board {
     pub number: u8,
-    /// The router's device that it is plugged into.
+    /// The router's device of its port.
     pub device: String,
     pub role: Option<String>,
     pub mac: Option<[u8; 6]>,
 }
 
-/// The box, without who may do what.
+/// The box without its rules.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     /// All boards, in the order of their numbers.
@@ -27,11 +27,12 @@ pub(crate) struct Cluster {
     pub uplink: String,
     /// The device of the zone `lan`, if there is one.
     pub lan: Option<String>,
-    /// The router's fixed addresses on the uplink; none if it asks by DHCP.
+    /// The router's fixed addresses on the uplink; empty with DHCP.
     pub own: Vec<IpAddr>,
-    /// The board that holds the map because the router does not.
+    /// The board that is the coordinator because the router is not.
     pub manager: Option<u8>,
-    /// The port of the web server of a router that is none of ours, if the file says where it is.
+    /// The port of the web server of a router that does not run Octet, if its address is
+    /// configured.
     pub web: Option<u16>,
 }
 
@@ -58,7 +59,7 @@ impl Cluster {
         let boards = (1..=count).map(|number| board(file, &ports, number));
         let boards: Vec<Board> = boards.collect::<Result<_, _>>()?;
         let mut managers = boards.iter().filter(|board| board.role.as_deref() == Some("manager"));
-        // A text, or a table that says where it is.
+        // A text, or a table with the address.
         let router = cluster.value("router");
         let address = router.and_then(|router| router.get("address")).and_then(toml::Value::as_str);
         let web = address.map(web_port).transpose()?;
@@ -80,7 +81,7 @@ impl Cluster {
     }
 }
 
-/// The port in `HOST:PORT` or `[IPv6]:PORT`; 443 if there is none.
+/// The port in `HOST:PORT` or `[IPv6]:PORT`; 443 by default.
 fn web_port(address: &str) -> Result<u16, String> {
     let has_port = address.contains("]:") || address.matches(':').count() == 1;
     let port = if has_port { address.rsplit(':').next().unwrap_or_default() } else { "443" };
@@ -92,7 +93,7 @@ fn base<T: std::str::FromStr>(network: &str, length: &str) -> Result<T, String> 
     address.ok_or_else(|| format!("`{network}` is no network of {length}"))
 }
 
-/// Board `number`, with a section or without.
+/// Board `number`, with or without a section.
 fn board(file: &Table, ports: &[String], number: u8) -> Result<Board, String> {
     let keys = ["number", "port", "role", "services", "mac"];
     let mut board =

@@ -1,14 +1,15 @@
-//! Errors of ICMP about a flow that is let.
+//! ICMP errors about an allowed flow.
 
 use crate::world::World;
 use crate::zone::Zone;
 
-/// The longest error that is handed on, with the header of IP, of IPv4 and of IPv6.
+/// The maximum size of a forwarded error with its IP header, for IPv4 and IPv6.
 pub const LONGEST_ERROR: [usize; 2] = [576, 1280];
 
 impl World {
-    /// Whether an error that comes from `by` is let to `told`, one of the two ends of the flow `about`: it has to come
-    /// from the zone of the other end. Outside that is everybody, since whoever is on the way may say it.
+    /// Whether an error from `by` is forwarded to `told`, one of the two ends of the flow `about`:
+    /// its source must be in the zone of the other end. Outside, that is any host, because any
+    /// router on the path may send it.
     pub fn lets_error(&self, by: Zone, about: (Zone, Zone), told: Zone) -> bool {
         let other = match about {
             (from, to) if told == from => to,

@@ -1,6 +1,6 @@
-//! Which packets arrive, by `docs/segments.md` alone: the second opinion that tests compare the
-//! network daemon with. It shares no code with what ships, and goes through the lines of the file for
-//! every question, so that its mistakes are others than the daemon's.
+//! Decides which packets arrive, from `docs/segments.md` alone: tests compare netd with this second
+//! implementation. It shares no code with the product, and evaluates the rules of the file for
+//! every query, so that it does not have the same mistakes.
 
 mod addresses;
 mod built_in;

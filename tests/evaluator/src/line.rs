@@ -1,4 +1,4 @@
-//! One line that lets something through, as it was written: nothing is expanded.
+//! A rule as it was written: nothing is expanded.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub(crate) enum Word {
     Role(String),
 }
 
-/// What a line speaks of; ports from the first to the last, both of them included.
+/// The protocol and the ports of a rule; ranges include both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Tcp(u16, u16),
@@ -24,14 +24,14 @@ pub(crate) enum What {
     Protocol(u8),
 }
 
-/// A policy or a built-in line.
+/// A policy or a built-in rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     pub by: By,
     pub from: Vec<Word>,
     pub to: Vec<Word>,
     pub what: Vec<What>,
-    /// New flows in a second.
+    /// The maximum rate of new flows per second.
     pub rate: Option<u32>,
 }
 

@@ -1,4 +1,5 @@
-//! `[[neighbour]]`: what a link of the router's own to another box lets. A line with `board` lets nothing.
+//! `[[neighbour]]`: the rules for a link of the router itself to another box. A section with
+//! `board` allows nothing.
 
 use toml::Table;
 
@@ -8,7 +9,7 @@ use crate::section::Section;
 use crate::units::{self, Port};
 use crate::zone::Zone;
 
-/// All that they let, in the order of the file: nothing, if no unit of the image has links.
+/// The rules of all neighbours, in the order of the file; empty if no unit of the image has links.
 pub(crate) fn read(file: &Table, ports: &[Port]) -> Result<Vec<Line>, String> {
     let sections = Section::all(file, "neighbour", &["name", "descriptor", "at", "board"])?;
     let Ok(links) = units::service(ports, "forward.links") else { return Ok(vec![]) };

@@ -9,7 +9,7 @@ use crate::traffic::no_bare_protocol;
 use crate::units::{self, Port};
 use crate::zone::Zone;
 
-/// What `mpls-in-ip` stands for.
+/// The protocol number of `mpls-in-ip`.
 const MPLS_IN_IP: u8 = 137;
 
 const KEYS: [&str; 7] = ["from", "to", "service", "protocol", "ports", "rate", "comment"];
@@ -37,7 +37,7 @@ fn words(section: &Section<'_>, key: &str) -> Result<Vec<Word>, String> {
     words.into_iter().map(|word| word.parse().map_err(|error| section.wrong(error))).collect()
 }
 
-/// A plain link goes from boards to boards.
+/// Plain links are allowed between boards only.
 fn between(section: &Section<'_>, what: Vec<What>) -> Result<Vec<What>, String> {
     let words = [words(section, "from")?, words(section, "to")?].concat();
     let other = words
@@ -77,7 +77,7 @@ fn what(section: &Section<'_>, ports: &[Port]) -> Result<Vec<What>, String> {
     }
 }
 
-/// `80` or `"8000-8010"`.
+/// Parses `80` or `"8000-8010"`.
 fn range(section: &Section<'_>, value: &Value) -> Result<(u16, u16), String> {
     let wrong = || section.wrong(format_args!("{value} is neither a port nor a range"));
     if let Some(port) = value.as_integer() {

@@ -10,17 +10,17 @@ use crate::traffic::Traffic;
 use crate::units::{self, Port};
 use crate::zone::Zone;
 
-/// A port of the router's uplink addresses that is a board's.
+/// A port of the router's uplink addresses that is forwarded to a board.
 #[derive(Debug, Clone)]
 pub(crate) struct Publish {
     pub by: By,
-    /// What it is addressed to.
+    /// The protocol and port outside.
     pub outside: Traffic,
     pub board: u8,
     pub inside: Traffic,
 }
 
-/// All of them, in the order of the file.
+/// All sections, in the order of the file.
 pub(crate) fn read(file: &Table, ports: &[Port]) -> Result<Vec<Publish>, String> {
     let sections = Section::all(file, "publish", &["port", "to", "service", "at"])?;
     sections.iter().zip(1..).map(|(section, number)| one(section, number, ports)).collect()

@@ -1,15 +1,16 @@
-//! Values of a section, by hand. A key that is not known is refused: it may change what a line means.
+//! Reads the values of a section. Unknown keys are refused, because they may change the meaning of
+//! a rule.
 
 use toml::{Table, Value};
 
-/// A section, with what it is called in errors.
+/// A section, with its name for errors.
 pub(crate) struct Section<'a> {
     name: String,
     table: &'a Table,
 }
 
 impl<'a> Section<'a> {
-    /// The section `name`, which has no other keys than `keys`. `None` if it is not there.
+    /// The section `name`, which may have only the keys `keys`. `None` if it does not exist.
     pub fn find(file: &'a Table, name: &str, keys: &[&str]) -> Result<Option<Self>, String> {
         let Some(value) = file.get(name) else { return Ok(None) };
         let table = value.as_table().ok_or_else(|| format!("`{name}` is no section"))?;
@@ -59,7 +60,7 @@ impl<'a> Section<'a> {
         self.value(key).map(read).transpose()
     }
 
-    /// A text, or a list of them; nothing if the key is not there.
+    /// A text or a list of texts; empty if the key does not exist.
     pub fn texts(&self, key: &str) -> Result<Vec<&'a str>, String> {
         let values = match self.value(key) {
             None => return Ok(vec![]),
@@ -70,7 +71,7 @@ impl<'a> Section<'a> {
         values.iter().map(|value| value.as_str().ok_or_else(wrong)).collect()
     }
 
-    /// What has to be there.
+    /// A required value.
     pub fn must<T>(&self, key: &str, value: Option<T>) -> Result<T, String> {
         value.ok_or_else(|| self.wrong(format_args!("`{key}` is missing")))
     }

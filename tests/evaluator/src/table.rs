@@ -1,4 +1,4 @@
-//! Who reaches whom, as a plain table, and how two of them differ.
+//! The results of all probes as a table, and the differences of two tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,15 +7,15 @@ use crate::traffic::{Traffic, Version};
 use crate::world::World;
 use crate::zone::Zone;
 
-/// Who sends, whom it is addressed to, what, and by which version of IP.
+/// The source, the destination, the traffic, and the version of IP.
 pub type Probe = (Zone, Zone, Traffic, Version);
 
-/// Where each probe comes out.
+/// The zone in which each probe arrives, if any.
 pub type Table = BTreeMap<Probe, Option<Zone>>;
 
 impl World {
-    /// All ordered pairs of [`zones`](Self::zones), those of a zone and itself included, for all of
-    /// `traffic` and both versions of IP.
+    /// The results for all ordered pairs of [`zones`](Self::zones), including those of a zone with
+    /// itself, for all of `traffic` and both versions of IP.
     pub fn table(&self, traffic: &[Traffic]) -> Table {
         self.table_between(&self.zones(), traffic)
     }
@@ -37,17 +37,17 @@ impl World {
     }
 }
 
-/// What a table says of a probe.
+/// The result of a probe in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     At(Zone),
-    /// It does not come out.
+    /// It is dropped.
     Dropped,
-    /// Nothing: it is not in the table.
+    /// The table does not have the probe.
     NotAsked,
 }
 
-/// A probe of which two tables do not say the same.
+/// A probe with different results in two tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     pub probe: Probe,
@@ -55,7 +55,7 @@ pub struct Difference {
     pub found: Outcome,
 }
 
-/// All probes of which the tables do not say the same, those included that are in one only.
+/// All probes with different results, including those that are in one table only.
 pub fn compare(expected: &Table, found: &Table) -> Vec<Difference> {
     let outcome = |table: &Table, probe: &Probe| match table.get(probe) {
         Some(Some(zone)) => Outcome::At(*zone),

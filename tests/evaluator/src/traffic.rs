@@ -1,4 +1,4 @@
-//! What a packet carries, as far as lines ask.
+//! The kinds of packets that rules distinguish.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,20 +8,18 @@ use std::str::FromStr;
 pub enum Traffic {
     /// A TCP SYN to this port.
     Tcp(u16),
-    /// A datagram to this port. UDP 67 of IPv4 from a board or `lan` to the router is a DHCP
-    /// request as it ought to be: a broadcast from 0.0.0.0.
+    /// A datagram to this port. UDP 67 of IPv4 from a board or `lan` to the router is a valid DHCP
+    /// request: a broadcast from 0.0.0.0.
     Udp(u16),
     /// An echo request of ICMP or ICMPv6.
     Ping,
-    /// A protocol without ports, by its number. Those that have names are never let through by it.
+    /// A protocol without ports, by its number. Protocols that have names cannot be allowed by it.
     Protocol(u8),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// IPv4
     V4,
-    /// IPv6
     V6,
 }
 
@@ -29,8 +27,7 @@ impl Version {
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 }
 
-/// Whether no line can speak of this number: protocols that have names, and extension headers of
-/// IPv6.
+/// Whether rules cannot use this number: protocols that have names, and extension headers of IPv6.
 pub(crate) fn no_bare_protocol(number: u8) -> bool {
     let (icmp, tcp, udp, icmp6) = (1, 6, 17, 58);
     [icmp, tcp, udp, icmp6, 0, 43, 44, 51, 60, 135, 139, 140].contains(&number)

@@ -1,4 +1,4 @@
-//! The ports of unit files.
+//! The ports in unit files.
 
 use crate::traffic::Traffic;
 
@@ -28,13 +28,13 @@ pub(crate) fn read(unit_tomls: &[&str]) -> Result<Vec<Port>, String> {
     Ok(all)
 }
 
-/// Whether one of the unit files is of this unit.
+/// Whether one of the unit files belongs to this unit.
 pub(crate) fn has(unit_tomls: &[&str], unit: &str) -> bool {
     let tables = unit_tomls.iter().filter_map(|text| text.parse::<toml::Table>().ok());
     tables.into_iter().any(|file| file.get("name").and_then(|name| name.as_str()) == Some(unit))
 }
 
-/// What `NAME` or `UNIT.NAME` stands for.
+/// Resolves `NAME` or `UNIT.NAME`.
 pub(crate) fn service(ports: &[Port], service: &str) -> Result<Traffic, String> {
     let meant =
         |port: &&Port| port.name == service || format!("{}.{}", port.unit, port.name) == service;

@@ -1,4 +1,4 @@
-//! What becomes of the first packet of a new flow.
+//! Decides what happens to the first packet of a new flow.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use crate::traffic::{Traffic, Version};
 use crate::world::World;
 use crate::zone::Zone;
 
-/// What becomes of a packet.
+/// The verdict on a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Arrives {
         at: Zone,
-        /// The first line that lets it.
+        /// The first rule that allows it.
         by: By,
     },
     Dropped {
@@ -40,9 +40,9 @@ impl fmt::Display for Verdict {
 }
 
 impl World {
-    /// What becomes of a packet that somebody in `from` sends, with the source address and Ethernet
-    /// address that he has, to an address of `addressed`. The router is addressed as `from` knows it:
-    /// on the uplink by its uplink address, else by the one in the network of `from`.
+    /// The verdict on a packet from a host in `from`, with its own source and MAC address, to an
+    /// address of `addressed`. The router is addressed as `from` knows it: from the uplink by its
+    /// uplink address, otherwise by the one in the network of `from`.
     pub fn verdict(
         &self,
         from: Zone,
@@ -83,7 +83,7 @@ impl World {
                 return Verdict::Arrives { at: addressed, by: line.by };
             }
         }
-        // Whoever may ask servers outside for names may ask the router of their exit.
+        // A host that may query DNS servers outside may query the router of its exit.
         if (from, addressed) == (Zone::Path, Zone::Router)
             && matches!(traffic, Traffic::Udp(53) | Traffic::Tcp(53))
             && let Some(line) =
@@ -94,7 +94,7 @@ impl World {
         dropped("no policy allows it")
     }
 
-    /// The router's device by which what `from` sends to `to` leaves, if it is behind one.
+    /// The router's device by which packets from `from` to `to` leave, if there is one.
     pub fn leaves_by(&self, from: Zone, to: Zone) -> Option<&str> {
         match (from, to) {
             (Zone::Lan, Zone::Uplink) if self.vpn => Some("fvpn"),
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// The same, if it is to arrive at `to` itself.
+    /// The verdict on a packet that must arrive in `to` itself.
     pub fn arrives(&self, from: Zone, to: Zone, traffic: Traffic, version: Version) -> Verdict {
         match self.verdict(from, to, traffic, version) {
             Verdict::Arrives { at, by } if at != to => {
@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// The zone in which it comes out, which is what tests compare.
+    /// The zone in which the packet arrives, which tests compare.
     pub fn reaches(
         &self,
         from: Zone,
@@ -123,14 +123,14 @@ impl World {
         self.verdict(from, addressed, traffic, version).at()
     }
 
-    /// Where a port of the router's uplink addresses goes, and what it is there.
+    /// The destination of a port of the router's uplink addresses, and its port there.
     pub fn published(&self, outside: Traffic) -> Option<(Zone, Traffic)> {
         let mut all = self.publishes.iter();
         let publish = all.find(|publish| publish.outside == outside)?;
         Some((Zone::Board(publish.board), publish.inside))
     }
 
-    /// How many new flows in a second the first line that allows them lets, if it says.
+    /// The rate limit of the first rule that allows the flow, in new flows per second.
     pub fn rate(&self, from: Zone, to: Zone, traffic: Traffic, version: Version) -> Option<u32> {
         let Verdict::Arrives { by, .. } = self.verdict(from, to, traffic, version) else {
             return None;
@@ -138,7 +138,7 @@ impl World {
         self.lines.iter().find(|line| line.by == by)?.rate
     }
 
-    /// The verdict, and every line that speaks of the two zones: for a failed test.
+    /// The verdict, and every rule for the two zones: for the message of a failed test.
     pub fn explain(
         &self,
         from: Zone,
@@ -165,8 +165,8 @@ impl World {
     }
 }
 
-/// What is dropped before any line is asked, of what [`Traffic`] can say: DHCP that does not belong
-/// there. The router and `path` send through no port.
+/// The reason if the packet is dropped before any rule is evaluated, among the kinds of
+/// [`Traffic`]: misplaced DHCP. The router and `path` do not send through a port.
 fn at_the_port(from: Zone, traffic: Traffic, version: Version) -> Option<&'static str> {
     let port = matches!(from, Zone::Board(_) | Zone::Lan | Zone::Uplink);
     match (traffic, version) {

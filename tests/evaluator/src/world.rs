@@ -1,4 +1,4 @@
-//! All that the file and the unit files say.
+//! The content of the file and of the unit files.
 
 use crate::built_in;
 use crate::cluster::Cluster;
@@ -11,11 +11,11 @@ use crate::traffic::{Traffic, no_bare_protocol};
 use crate::units;
 use crate::zone::Zone;
 
-/// A box, as its files say.
+/// A box, as its files describe it.
 #[derive(Debug, Clone)]
 pub struct World {
     pub(crate) cluster: Cluster,
-    /// The built-in lines, then policies, then neighbours of the router's, in the order of the file.
+    /// The built-in rules, then policies, then the router's neighbours, in the order of the file.
     pub(crate) lines: Vec<Line>,
     pub(crate) publishes: Vec<Publish>,
     /// Whether the file has `[vpn]`.
@@ -23,11 +23,11 @@ pub struct World {
 }
 
 impl World {
-    /// Reads the text of an `appliance.toml` with the texts of the unit files of its image, of which
-    /// it takes names and ports. It is made for files that are valid.
+    /// Reads the text of an `appliance.toml` and the texts of the unit files of its image, of which
+    /// it uses names and ports. It expects valid files.
     ///
     /// # Errors
-    /// What it cannot read, in words.
+    /// It cannot read a part; the error is for people.
     pub fn read(appliance_toml: &str, unit_tomls: &[&str]) -> Result<Self, String> {
         let file: toml::Table = appliance_toml.parse().map_err(|error| format!("{error}"))?;
         let ports = units::read(unit_tomls)?;
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    /// All zones that have a device of their own or are the router: all but `path`.
+    /// The router, and all zones with a device of their own: all but `path`.
     pub fn zones(&self) -> Vec<Zone> {
         let boards = (1..=self.boards()).map(Zone::Board);
         let others = [Zone::Router, Zone::Lan, Zone::Uplink];
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// Whether `word` means `zone`, among others.
+    /// Whether `word` includes `zone`.
     pub(crate) fn means(&self, word: &Word, zone: Zone) -> bool {
         match (word, zone) {
             (Word::One(named), _) => *named == zone,
@@ -106,8 +106,8 @@ impl World {
         }
     }
 
-    /// What is worth a probe: the edges of all that any line speaks of, what is next to them, and
-    /// the same by the other protocol. Sorted.
+    /// The traffic to probe: the bounds of all ports in rules, the adjacent ports, and the same
+    /// with the other protocol. It is sorted.
     pub fn worth_a_probe(&self) -> Vec<Traffic> {
         let published = self.publishes.iter().flat_map(|publish| [publish.outside, publish.inside]);
         let said = self.lines.iter().flat_map(|line| line.what.iter().copied());
@@ -127,7 +127,7 @@ impl World {
                 }
             }
         }
-        // No packet is for port 0.
+        // Port 0 is not a valid destination.
         all.retain(|traffic| !matches!(traffic, Traffic::Tcp(0) | Traffic::Udp(0)));
         all.sort_unstable();
         all.dedup();

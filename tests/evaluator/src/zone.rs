@@ -1,4 +1,4 @@
-//! Zones: who can send and be sent to.
+//! Zones: the sources and destinations of packets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ pub enum Zone {
     Router,
     Lan,
     Uplink,
-    /// What comes from devices of the unit `forward`.
+    /// Packets from devices of the unit `forward`.
     Path,
 }
 

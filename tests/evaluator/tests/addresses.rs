@@ -1,4 +1,4 @@
-//! Who has which address, in boxes of every size.
+//! The addresses in boxes of every size.
 
 #![cfg(test)]
 
@@ -69,7 +69,7 @@ fn other_networks() {
     let all = |zone| both(&world, zone).unwrap();
     assert_eq!(all(Zone::Board(3)), ["198.51.3.2", "fd00:1:2:3::2"]);
     assert_eq!(all(Zone::Lan), ["198.51.250.2", "fd00:1:2:fa::2"]);
-    // The usual sample would be one of the box's own.
+    // The default address would belong to the box itself.
     assert_eq!(all(Zone::Uplink), ["203.0.113.2", "2001:db8:ffff::2"]);
     let router = Version::BOTH.map(|version| world.router_in(Zone::Uplink, version).unwrap());
     assert_eq!(router.map(|at| at.to_string()), ["198.51.100.7", "2001:db8::7"]);
@@ -130,7 +130,7 @@ fn devices() {
     assert_eq!(world.device(Zone::Lan), None);
 }
 
-/// RFC 2464, section 4, has this example.
+/// The example of RFC 2464, section 4.
 #[test]
 fn link_local_addresses() {
     let world = read("[cluster]\nboards = 4\n[[board]]\nnumber = 2\nmac = \"34:56:78:9a:bc:de\"");

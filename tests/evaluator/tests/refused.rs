@@ -1,4 +1,4 @@
-//! What it cannot read it refuses, in words: it never guesses.
+//! Files that cannot be evaluated are refused with an error: the evaluator never guesses.
 
 #![cfg(test)]
 
@@ -52,7 +52,7 @@ fn what_is_not_known() {
     assert!(World::read("[appliance]\nname = \"octet\"", &[]).is_err());
 }
 
-/// The policy that the shipped file has.
+/// The policy in the released file.
 #[test]
 fn the_gate_opens_to_the_uplink_by_a_line() {
     let gate =
@@ -63,7 +63,8 @@ fn the_gate_opens_to_the_uplink_by_a_line() {
     assert_eq!(gate(&read(text).unwrap()), Verdict::Arrives { at: Zone::Router, by });
 }
 
-/// Of two lines that let the same, the first is named, and built-in lines before those of the file.
+/// Of two rules that allow the same, the first one is named; built-in rules precede those of the
+/// file.
 #[test]
 fn the_first_line_is_named() {
     let line =

@@ -1,4 +1,4 @@
-//! A box with every kind of line, against what was written out by hand, and with faults in it.
+//! A box with every kind of rule, compared with results written by hand, and with planted faults.
 
 #![cfg(test)]
 
@@ -18,7 +18,7 @@ fn rich() -> World {
     World::read(include_str!("../testdata/rich.toml"), &UNITS).unwrap()
 }
 
-/// A line of the file, and `zone by` or `-`.
+/// A row of the file; the result is `ZONE RULE` or `-`.
 struct Expected {
     from: Zone,
     to: Zone,
@@ -73,12 +73,12 @@ fn probes_come_out_as_written() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every line and every built-in one is the reason of some probe written by hand.
+/// Every rule, also the built-in ones, is the reason of at least one probe written by hand.
 #[test]
 fn every_line_is_probed() {
     let reasons: Vec<String> = expected().into_iter().map(|probe| probe.outcome).collect();
     let built_in = ["dhcp", "dns", "time", "enrolment", "gate", "ping", "relay", "reach", "ask"];
-    // Nobody has the role of policy 9.
+    // No board has the role of policy 9.
     let policies = (1..=14).filter(|number| *number != 9).map(By::Policy);
     let publishes = (1..=2).map(By::Publish);
     for by in policies.chain(publishes).chain(built_in.map(By::BuiltIn)) {
@@ -122,7 +122,7 @@ fn explained_with_the_lines_of_the_pair() {
     );
 }
 
-/// The table of all that is worth a probe.
+/// The table of all traffic to probe.
 fn table(world: &World) -> Table {
     world.table(&world.worth_a_probe())
 }
@@ -170,7 +170,8 @@ fn every_fault_is_found() {
     }
 }
 
-/// Probes written by hand find most of them, so that these are not only about this crate's edges.
+/// The probes written by hand find most faults: the generated ones do not only test this crate's
+/// own bounds.
 #[test]
 fn planted_faults_are_also_wrong_by_hand() {
     let world = rich();

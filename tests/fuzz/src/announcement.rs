@@ -1,10 +1,10 @@
-//! What nodes announce of themselves to all others.
+//! Announcements of nodes.
 
 use octet_forward::announcement::{LIFETIME, LINKS, LONGEST, SignedAnnouncement};
 use octet_forward::topology::{AnnouncementResult, Topology};
 
-/// Bytes are refused, or are the one encoding of an announcement that keeps to the rules; the same bytes are
-/// known again, and an announcement is taken once.
+/// Bytes are refused, or are the canonical encoding of a valid announcement. The topology
+/// recognises the same bytes, and accepts an announcement once.
 pub fn announcement(bytes: &[u8]) {
     let Ok(signed) = SignedAnnouncement::from_bytes(bytes) else { return };
     assert!(bytes.len() <= LONGEST);
@@ -21,7 +21,7 @@ pub fn announcement(bytes: &[u8]) {
     assert_eq!(topology.hear(signed.clone(), now, Some(signed.address())), AnnouncementResult::Own);
     assert!(!topology.knows(bytes));
     let heard = topology.hear(signed.clone(), now, None);
-    // One that is issued at the end of time has expired before.
+    // An announcement that is issued at the maximum time has expired before.
     if heard == AnnouncementResult::New {
         assert!(topology.knows(bytes));
         assert_eq!(topology.hear(signed, now, None), AnnouncementResult::Known);

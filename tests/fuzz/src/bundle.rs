@@ -1,11 +1,11 @@
-//! What people tell mailboxes and each other about themselves.
+//! The keys and mailboxes that people publish, and invites.
 
 use octet_messages::card::ContactCard;
 use octet_messages::invite::Invite;
 use octet_messages::prekey::{Bundle, Prekey, check};
 
-/// Bytes are refused, or are the one encoding of a bundle, a card or a prekey, all of which are signed by the card's
-/// owner; text is refused, or says the same as an invite that is written anew.
+/// Bytes are refused, or are the canonical encoding of a bundle, a card or a prekey, all signed by
+/// the card's owner. Text is refused, or equals the invite that is encoded again.
 pub fn bundle(bytes: &[u8]) {
     if let Ok(bundle) = Bundle::from_bytes(bytes) {
         assert_eq!(bundle.to_bytes(), bytes);

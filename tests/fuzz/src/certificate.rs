@@ -1,15 +1,15 @@
-//! Certificates of services' keys, the descriptor of a node, which is one of them, and a gate's first frame, which
-//! carries one.
+//! Certificates of services' keys, node descriptors, which are such certificates, and a gate's
+//! first frame, which contains one.
 
 use octet_appliance::{InvalidPeerDescriptor, PeerDescriptor};
 use octet_node::certificate::Certificate;
 use octet_node::hello::Hello;
 
-/// The unit of whose key a descriptor is a certificate.
+/// The unit whose key a descriptor certifies.
 const UNIT: &str = "forward";
 
-/// Bytes are refused, or are the one encoding of a certificate; both readers of descriptors agree; a hello that is read
-/// says the same again.
+/// Bytes are refused, or are the canonical encoding of a certificate. Both decoders of descriptors
+/// agree. A decoded hello is the same after it was encoded again.
 pub fn certificate(bytes: &[u8]) {
     let (certificate, descriptor) =
         (Certificate::from_bytes(bytes), PeerDescriptor::from_bytes(bytes));
@@ -17,7 +17,7 @@ pub fn certificate(bytes: &[u8]) {
         assert_eq!(certificate.to_bytes(), bytes);
         let text = String::from(certificate.clone());
         assert_eq!(Certificate::try_from(text), Ok(certificate.clone()));
-        // A key that keeps no secret can be certified.
+        // A weak key can be certified.
         let is_ours = certificate.statement().unit.as_str() == UNIT;
         assert_eq!(
             is_ours,

@@ -1,9 +1,10 @@
-//! Changes of paths, as neighbours send them, and what a hop keeps to tell whose they are.
+//! Changes of paths from neighbours, and the session by which a hop authenticates them.
 
 use octet_forward::onion::{CHANGE, HopChange, HopSession, PLAIN, SESSION};
 
-/// The input is a session, then a change. A session that is read is written the same; a change that is refused
-/// leaves it as it was; one that is taken is not taken again. What a change says has one encoding.
+/// The input is a session and then a change. The encoding of a session is canonical. A refused
+/// change leaves the session unchanged, an accepted one is not accepted again. The content of a
+/// change has one encoding.
 pub fn change(bytes: &[u8]) {
     if let Some(plain) = bytes.first_chunk::<PLAIN>()
         && let Some(change) = HopChange::from_bytes(plain)

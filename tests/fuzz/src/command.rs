@@ -2,7 +2,7 @@
 
 use octet_node::command::Command;
 
-/// Bytes are refused, or are the one encoding of a command.
+/// Bytes are refused, or are the canonical encoding of a command.
 pub fn command(bytes: &[u8]) {
     if let Ok(command) = Command::from_bytes(bytes) {
         assert_eq!(command.to_bytes(), bytes);

@@ -1,9 +1,10 @@
-//! What neighbours say to each other of paths.
+//! Messages about paths between neighbours.
 
 use octet_forward::control::{LONGEST, LinkMessage};
 use octet_forward::label::Label;
 
-/// Bytes are refused, or are the one encoding of a message: no longer than a packet, and with labels that can be.
+/// Bytes are refused, or are the canonical encoding of a message, which fits into a packet and has
+/// valid labels.
 pub fn control(bytes: &[u8]) {
     let Some(message) = LinkMessage::from_bytes(bytes) else { return };
     assert!(bytes.len() <= LONGEST);

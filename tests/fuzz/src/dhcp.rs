@@ -1,4 +1,4 @@
-//! DHCP messages: answers of servers, and questions of clients.
+//! DHCP messages: answers of servers, and requests of clients.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use octet_lan::dhcp::server::{Gives, answer};
 use octet_lan::dhcp::{ClientRequest, Lease, LeaseState, ServerMessage};
 use octet_node::links::PlannedSegment;
 
-/// A time far from netd's start, so that a lease that is counted wrongly is seen.
+/// A time far from netd's start, so that errors in computing the end of a lease are detected.
 const ASKED: Duration = Duration::from_secs(1 << 20);
 
-/// What comes of an answer is an address that a box can have, for a time that ends as the answer says,
-/// and a gateway that can be reached from it; and that only if it was asked for. Who asks gets the
-/// address of the port, or one of the network in which he is, and can read what he gets.
+/// An answer results in a possible address of a box, for the lease time in the answer, with a
+/// reachable gateway, and only if it was requested. A client gets the address of its port, or one
+/// in its network, and can decode the answer.
 pub fn dhcp(bytes: &[u8]) {
     asked(bytes);
     let Ok(answer) = ServerMessage::parse(bytes) else { return };
@@ -23,7 +23,7 @@ pub fn dhcp(bytes: &[u8]) {
     if let Ok(lease) = Lease::new(&answer, ASKED) {
         holds(&answer, &lease);
     }
-    // To whom it is addressed, at each of the moments at which it may come.
+    // The answer is sent to the client that it names, in each state in which it can arrive.
     for replays in 0..3 {
         let mut client = DhcpClient::new(answer.mac, None, ASKED);
         client.tick(ASKED, answer.xid);
@@ -34,7 +34,8 @@ pub fn dhcp(bytes: &[u8]) {
         if let Some(LeaseState::Lease(lease)) = outcome.leased {
             holds(&answer, &lease);
         }
-        // One kind of answer is not enough for an address: it is offered, and then confirmed.
+        // A single kind of answer gives no address: it must be offered first, and then
+        // acknowledged.
         assert!(client.lease().is_none(), "{answer:?}");
         let stranger = Mac::new([2, 0xff, 0xff, 0xff, 0xff, answer.mac.bytes()[5] ^ 1]);
         let mut other = DhcpClient::new(stranger.expect("of one device"), None, ASKED);
@@ -48,7 +49,7 @@ fn holds(answer: &ServerMessage, lease: &Lease) {
     assert_eq!(address, answer.address);
     assert!(!address.is_unspecified() && !address.is_loopback() && !address.is_multicast());
     assert!((1..=32).contains(&lease.address.prefix()));
-    assert!(lease.gateway.is_none_or(|it| lease.address.reaches(IpAddr::V4(it))));
+    assert!(lease.gateway.is_none_or(|it| lease.address.is_on_link(IpAddr::V4(it))));
     let seconds = answer.seconds.expect("without a time there is no lease");
     let left = lease.left(ASKED);
     assert_eq!(left, (seconds != u32::MAX).then_some(seconds));

@@ -1,4 +1,4 @@
-//! Questions of clients, and answers of servers outside.
+//! Queries of clients, and answers of servers outside.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,22 +13,23 @@ use octet_lan::dns::query::{BY_UDP, Query, Transport};
 use octet_lan::dns::resolver::{QueryDecision, Resolver};
 use octet_lan::dns::way::UpstreamPath;
 
-/// A time at which everything counts that is kept.
+/// A time at which all cached records are still valid.
 const NOW: Duration = Duration::from_secs(1 << 20);
 
-/// The longest message whose head and question are put right before it is tried again.
+/// The question with which the head of an input is replaced for a second run.
 const QUESTION: &[u8] = b"\x03www\x07example\x03com\x00\x00\x01\x00\x01";
 
-/// A question is answered with something that is an answer to it, dropped, or asked of others, but not
-/// if it is about the box. An answer is kept as far as it belongs to its question, and does not lead
-/// into the box.
+/// A query gets an answer that belongs to it, is dropped, or is forwarded unless it concerns the
+/// box. Records of an answer are cached only if they belong to the question and do not point into
+/// the box.
 pub fn dns(bytes: &[u8]) {
     for forwards_inside in [false, true] {
         question(&mut resolver(forwards_inside), bytes, forwards_inside);
     }
     answer(bytes);
     if let Some(rest) = bytes.get(4..) {
-        // Deeper: as the answer to the one question, from the counts on.
+        // A second run reaches deeper: the bytes from the counts on become the answer to that
+        // question.
         let mut right = vec![0, 0, 0x81, bytes[3]];
         right.extend([0, 1]);
         right.extend(rest.iter().skip(2).take(6));
@@ -60,7 +61,7 @@ fn question(resolver: &mut Resolver, bytes: &[u8], forwards_inside: bool) {
         QueryDecision::Reply(reply) => {
             assert!((12..=BY_UDP).contains(&reply.len()));
             assert_eq!((&reply[..2], reply[2] & 0xf8), (&bytes[..2], 0x80 | bytes[2] & 0x78));
-            // Nobody who reads it as a question is led to answer it.
+            // The reply is not accepted as a query.
             assert!(
                 resolver.received(NOW, &reply, Transport::Udp, UpstreamPath::Own)
                     == QueryDecision::Drop
@@ -98,7 +99,7 @@ fn answer(bytes: &[u8]) {
             at = target.0.clone();
         }
     }
-    // The same comes from the cache.
+    // The cache returns the same answer.
     let later = resolver.received(NOW, &asked, Transport::Tcp, UpstreamPath::Own);
     let kept = answer.ttl().is_some();
     assert_eq!(matches!(later, QueryDecision::Reply(_)), kept, "{answer:?}");

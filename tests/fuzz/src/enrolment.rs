@@ -1,4 +1,4 @@
-//! What boards and the coordinator send each other, and what becomes of it in the book.
+//! Messages between boards and the coordinator, and their effect on the registry.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_node::map::CLUSTER;
 
-/// Nodes that can come, each with two certificates, of which the second is newer: six boards.
+/// Six nodes, each with two certificates, of which the second one is newer.
 fn nodes() -> &'static [[Certificate; 2]] {
     static NODES: OnceLock<Vec<[Certificate; 2]>> = OnceLock::new();
     NODES.get_or_init(|| {
@@ -28,9 +28,10 @@ fn nodes() -> &'static [[Certificate; 2]] {
     })
 }
 
-/// Messages are read or refused. Then, four bytes each, something happens at a number: a key comes, which
-/// believes to have some number, an owner says something, or the coordinator is another board. Whatever it was:
-/// the map that it comes to can be, no revoked key is in it, and what is refused changes nothing.
+/// Messages are decoded or refused. Then each four bytes are an event at a number: a key connects,
+/// which claims some number, an owner makes a change, or the coordinator becomes another board.
+/// After any sequence the resulting map is valid and has no revoked key, and refused events change
+/// nothing.
 pub fn enrolment(bytes: &[u8]) {
     let _ = CoordinatorHello::parse(bytes);
     let _ = FromBoard::parse(bytes);

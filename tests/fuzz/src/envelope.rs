@@ -1,4 +1,4 @@
-//! What mailboxes and those who write and receive say to each other.
+//! Requests to mailboxes, and envelopes.
 
 use octet_messages::envelope::{Seal, is_size, seal};
 use octet_messages::letter::Letter;
@@ -6,11 +6,12 @@ use octet_messages::record::PersonRecord;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_node::key::PrivateKey;
 
-/// The secret to whose other half the inputs in `corpus/` were sealed, and the seed of the key for whom they are.
+/// The secret to which the inputs in `corpus/` are sealed, and the seed of the receiver's name key.
 const SECRET: [u8; 32] = [1; 32];
 const NAME: [u8; 32] = [2; 32];
 
-/// Bytes are refused, or come back as they were read. What is opened was sealed for that name, and for no other.
+/// Bytes are refused, or decode to what they were encoded from. An envelope opens for the name that
+/// it was sealed for, and for no other.
 pub fn envelope(bytes: &[u8]) {
     if let Some(request) = SignedRequest::from_bytes(bytes) {
         assert_eq!(SignedRequest::from_bytes(&request.to_bytes()), Some(request));
@@ -31,7 +32,7 @@ pub fn envelope(bytes: &[u8]) {
     if own.open(bytes, &name).is_some() {
         assert!(is_size(bytes.len()) && own.open(bytes, &other).is_none());
     }
-    // What is sealed here is as long as it may be, and opens.
+    // Every sealed envelope has a valid size, and opens.
     if let Some(sealed) = seal(bytes, &name, &own.public()) {
         assert!(is_size(sealed.len()));
         assert_eq!(own.open(&sealed, &name).as_deref(), Some(bytes));

@@ -2,11 +2,11 @@
 
 use octet_control::{ClientMessage, Connection, Decoder, Reply, encode};
 
-/// More than any of these inputs is answered with.
+/// A bound that no answer to these inputs reaches, in bytes.
 const MAX: usize = 1 << 20;
 
-/// Bytes give the same payloads however they are cut into pieces; a payload comes out as it went in;
-/// what a server makes of the bytes is bounded.
+/// Bytes give the same payloads however they are split into pieces. A payload survives encoding and
+/// decoding. The answer of a server is bounded.
 pub fn frames(bytes: &[u8]) {
     let whole = payloads(bytes, bytes.len().max(1));
     assert_eq!(whole, payloads(bytes, 1));
@@ -35,7 +35,7 @@ pub fn frames(bytes: &[u8]) {
     }
 }
 
-/// All payloads in `bytes`, which come in pieces of `size`; what is no frame is passed over.
+/// All payloads in `bytes`, which arrive in pieces of `size`; invalid frames are skipped.
 fn payloads(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
     let mut decoder = Decoder::default();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! What the ends of a path say to each other within it.
+//! Messages between the ends of a path within it.
 
 use std::net::Ipv6Addr;
 
@@ -6,14 +6,15 @@ use octet_forward::exchange::public;
 use octet_forward::introduction::{About, EndRole, Inner, is_at_the_other_end};
 use octet_node::address::NodeAddress;
 
-/// The secrets of the path on which the inputs in `corpus/` were signed: of who speaks, and of who listens.
+/// The path secrets with which the inputs in `corpus/` were signed: of the speaker, and of the
+/// listener.
 const SECRETS: ([u8; 32], [u8; 32]) = ([1; 32], [2; 32]);
 
-/// The node to which they were said.
+/// The address of the listener.
 const LISTENS: Ipv6Addr = Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 2);
 
-/// Bytes are refused, or are the one encoding of a message. Who is at the other end of this path is not at that of
-/// another, nor at this one, and has said so to nobody else.
+/// Bytes are refused, or are the canonical encoding of a message. An introduction proves the
+/// speaker's identity on this path and to this listener only.
 pub fn introduction(bytes: &[u8]) {
     let Some(message) = Inner::from_bytes(bytes) else { return };
     assert_eq!(message.to_bytes(), bytes);

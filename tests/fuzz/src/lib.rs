@@ -1,5 +1,6 @@
-//! What must hold for every input of the parsers that take bytes from others. The programs in
-//! `libfuzzer/` look for an input that breaks it; `cargo test` replays those in `corpus/`.
+//! Properties that hold for every input of the parsers of untrusted bytes. The programs in
+//! `libfuzzer/` search for an input that violates one; `cargo test` replays the inputs in
+//! `corpus/`.
 
 mod announcement;
 mod board;
@@ -53,7 +54,7 @@ pub use sntp::sntp;
 pub use unit::unit;
 pub use update::update;
 
-/// Takes any bytes; panics if something does not hold.
+/// Takes any bytes; panics if a property is violated.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.

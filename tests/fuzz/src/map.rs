@@ -1,11 +1,11 @@
-//! The cluster's map and what owners state about it, as other nodes and operators send them.
+//! The membership map, appointments and records, as other nodes and operators send them.
 
 use octet_node::map::{Map, SignedMap};
 use octet_node::record::SeatRecord;
 use octet_node::statement::SignedAppointment;
 
-/// Bytes are refused, or are the one encoding of a statement or a record. A map that is taken has been signed
-/// by its coordinator, holds the rules for maps, and says the same again.
+/// Bytes are refused, or are the canonical encoding of an appointment or a record. An accepted map
+/// is signed by its coordinator, is valid, and is the same after it was encoded again.
 pub fn map(bytes: &[u8]) {
     if let Ok(statement) = SignedAppointment::from_bytes(bytes) {
         assert_eq!(statement.to_bytes(), bytes);

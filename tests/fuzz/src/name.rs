@@ -1,8 +1,9 @@
-//! What a name of `cache` stands for.
+//! Name records of `cache`.
 
 use octet_cache::names::{NamePath, NameRecord};
 
-/// Bytes are refused, or are the one encoding of a record; a path that is read says the same again.
+/// Bytes are refused, or are the canonical encoding of a record. A parsed path is the same after
+/// formatting.
 pub fn name(bytes: &[u8]) {
     if let Ok(record) = NameRecord::from_bytes(bytes) {
         assert_eq!(record.to_bytes(), bytes);

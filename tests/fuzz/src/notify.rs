@@ -2,7 +2,7 @@
 
 use octet_control::notify::Notification;
 
-/// A notification counts line by line, in any order; what is shown of it is bounded.
+/// The lines of a notification are independent of their order; the displayed text is bounded.
 pub fn notify(bytes: &[u8]) {
     let said = Notification::parse(bytes);
     let has = |wanted: &[u8]| bytes.split(|&byte| byte == b'\n').any(|line| line == wanted);

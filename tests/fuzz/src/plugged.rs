@@ -1,10 +1,11 @@
-//! What the unit `lan` reports of who is plugged in, and what the kernel says of flows and rules.
+//! Reports of the unit `lan` about the hosts at the ports, and the kernel's messages about flows
+//! and rules.
 
 use std::collections::BTreeSet;
 
-use octet_appliance::{Appliance, Mac, Segments};
+use octet_appliance::{Appliance, Mac};
 use octet_netd::observed::{LinkCounters, LinkKind, NetworkDevice, Observed};
-use octet_netd::plugged::PortBindings;
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::plan::RouterPlan;
 use octet_netd::{conntrack, generation};
 
@@ -12,16 +13,16 @@ const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrive
                     modules = []\nservices = []\n[network]\naddress = \"dhcp\"\n[cluster]\n\
                     boards = 4\n[[board]]\nnumber = 4\nmac = \"02:00:00:00:00:04\"\n";
 
-/// Reports, a line each: the device, the Ethernet address, and how the links are then. Nobody is at two
-/// ports or is the router, no port that the file speaks of is anybody else's, who holds a port holds it until
-/// its link was down, and what is not taken changes nothing. Messages of the kernel panic nobody.
+/// The input has a report per line: the device, the MAC address, and the states of the links. No
+/// host is at two ports or has the MAC address of the router's first card, no port with a
+/// configured address is bound to another, a binding persists until its link was down, and a
+/// refused report changes nothing. Messages of the kernel cause no panic.
 pub fn plugged(bytes: &[u8]) {
     let _ = conntrack::read(bytes);
     let _ = generation::EarlyNotice::default().take(bytes);
     let appliance = Appliance::parse("appliance.toml", FILE).expect("it is right");
     let settings = appliance.cluster_settings().expect("it has a cluster");
-    let (segments, _) = Segments::of(&settings, &[], ("", FILE)).expect("it has no lines");
-    let plan = RouterPlan::new(&settings, &segments, &[]);
+    let plan = RouterPlan::new(&settings, &[]).expect("it has no policies");
     let mut plugged = PortBindings::default();
     for line in String::from_utf8_lossy(bytes).lines().take(64) {
         let mut words = line.split(' ');
@@ -45,11 +46,11 @@ pub fn plugged(bytes: &[u8]) {
     }
 }
 
-/// The router's cards have addresses like this one.
+/// The MAC address of the router's first card; those of the other cards differ in the last byte.
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 100];
 
-/// The router's cards: bit N of `links` says that something is at the other end of card N, those from bit 8 on
-/// how often it was not.
+/// The router's cards: bit N of `links` is the carrier of card N, and the bits from 8 on are the
+/// number of times that the carrier was lost.
 fn observed(links: u32) -> Observed {
     let link = |index: u32| NetworkDevice {
         index,

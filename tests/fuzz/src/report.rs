@@ -1,10 +1,11 @@
-//! What a board says of itself, and what it is made of: PID 1's word and what the kernel counts.
+//! A board's health report, and its sources: PID 1's status and the kernel's counters.
 
 use octet_cluster::message::{FromBoard, LONGEST_REPORT};
 use octet_cluster::report::{NodeReport, Worked, temperature};
 use serde_json::Value;
 
-/// What is read is short, reads the same again, and can be said; percents are percents.
+/// A decoded report is short, is the same after encoding and decoding, and can be sent; percentages
+/// are at most 100.
 pub fn report(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = temperature(&text);

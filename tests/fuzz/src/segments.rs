@@ -1,32 +1,31 @@
-//! `appliance.toml` of a box with a router: what comes of its lines, and the kernel's rules.
+//! `appliance.toml` of a box with a router: the resulting plan, and the rules for the kernel.
 
-use octet_appliance::{Appliance, Segments};
-use octet_netd::plugged::PortBindings;
-use octet_netd::router::explain::Explanation;
-use octet_netd::router::firewall::There;
-use octet_netd::router::plan::{RouterPlan, RuleSource};
+use octet_appliance::Appliance;
+use octet_netd::port_bindings::PortBindings;
+use octet_netd::router::firewall::LoadedChains;
+use octet_netd::router::plan::{Decision, RouterPlan, RuleSource};
 use octet_netd::rules::NodeTables;
 
-/// Whatever is taken: a plan comes of it, each line is explained by itself where it lets something, and the
-/// rules have no `$` of a template left and nothing but what nft's texts may have.
+/// Every accepted file results in a plan. The decision about the first port of each allow rule
+/// names that rule. The ruleset contains no `$` of a template, and its quotes are paired.
 pub fn segments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(appliance) = Appliance::parse("appliance.toml", text) else { return };
     let Some(settings) = appliance.cluster_settings() else { return };
-    let Ok((segments, _)) = Segments::of(&settings, &[], ("appliance.toml", text)) else { return };
-    let plan = RouterPlan::new(&settings, &segments, &[]);
-    for ((from, to, traffic), lets) in &plan.lets {
-        assert_ne!(from, to);
-        assert!(lets.is_sorted_by(|one, other| one.ports.last < other.ports.first), "{lets:?}");
-        for it in lets {
-            assert!(it.ports.first <= it.ports.last);
-            assert!(!matches!(it.by, RuleSource::Policy(index) if index >= plan.lines.len()));
-            let answer = plan.explain(*from, *to, *traffic, it.ports.first);
-            assert!(matches!(answer, Explanation::Let { by, .. } if by == it.by), "{answer:?}");
-        }
+    let Ok(plan) = RouterPlan::new(&settings, &[]) else { return };
+    let entries: Vec<_> = plan.allowed.entries().collect();
+    assert!(entries.is_sorted_by(|(one, first), (other, second)| {
+        one != other || first.ports.last < second.ports.first
+    }));
+    for (flow, it) in entries {
+        assert_ne!(flow.0, flow.1);
+        assert!(it.ports.first <= it.ports.last);
+        assert!(!matches!(it.rule, RuleSource::Policy(index) if index >= plan.policies.len()));
+        let decision = plan.decide(flow, it.ports.first, None);
+        assert_eq!(decision, Decision::Allowed(it.rule));
     }
-    let rules =
-        NodeTables::router(&plan, &[], &PortBindings::default(), true).whole(&There::default());
+    let rules = NodeTables::router(&plan, &[], &PortBindings::default(), true)
+        .whole(&LoadedChains::default());
     assert!(!rules.contains('$'), "{rules}");
     let quotes = rules.matches('"').count();
     assert_eq!(quotes % 2, 0, "{rules}");

@@ -1,14 +1,14 @@
-//! Settings as an operator sends them, and copies of them as they come from a disk.
+//! Settings from an operator, and stored copies of them.
 
 use octet_config::copy::StoredCopy;
 use octet_config::settings::{FILE, Settings};
 use octet_node::digest::sha256;
 
-/// What the image was built with.
+/// The image's configuration.
 const IMAGE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\"]\ndrivers = []\n\
                      modules = []\nservices = []\n";
 
-/// Whatever is taken says as JSON what it says as text, and a copy comes back as it was kept.
+/// Accepted settings are equal as JSON and as text, and a copy decodes to what was stored.
 pub fn settings(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(settings) = Settings::parse(FILE, text.to_owned(), IMAGE)
@@ -19,7 +19,7 @@ pub fn settings(bytes: &[u8]) {
         assert_eq!(again.sections, settings.sections, "{text}");
     }
     copy(bytes);
-    // Whoever damages a copy on purpose makes its digest right.
+    // An attacker who modifies a copy also corrects its digest.
     let line = format!("octet-config-1 {}\n", sha256(bytes));
     copy(&[line.as_bytes(), bytes].concat());
 }

@@ -1,19 +1,19 @@
-//! Set-ups of paths, as neighbours send them and as they come back.
+//! Set-ups of paths from neighbours, and the answers to them.
 
 use octet_forward::onion::{
     ANSWER, HopRecord, HopReply, HopRole, OnionSecret, PlannedHop, RECORD, Reason, SETUP, Terms,
     build, open,
 };
 
-/// The hop's secret, by which the inputs in `corpus/` are sealed.
+/// The hop's secret, to which the inputs in `corpus/` are sealed.
 const SECRET: [u8; 32] = [1; 32];
 
-/// What a set-up that is sent back here was made of.
+/// The seed of the set-up to which the input is an answer.
 const SEED: [u8; 32] = [2; 32];
 
-/// What is opened says the same when it is opened again, is not for the same hop once it is passed on, and can
-/// be answered. What comes back never brings a path with other hops than were asked. Records and answers have
-/// one encoding.
+/// A layer that is opened is the same when it is opened again, the next layer is not for the same
+/// hop, and the set-up can be answered. An answer never results in a path with other hops than
+/// requested. Records and answers have one encoding.
 pub fn setup(bytes: &[u8]) {
     let keys = [OnionSecret::new(&SECRET).expect("32 bytes are a secret")];
     let message: [u8; SETUP] = begin(bytes);
@@ -40,7 +40,7 @@ pub fn setup(bytes: &[u8]) {
     }
 }
 
-/// The first bytes, and zeros where there are too few.
+/// The first bytes, padded with zeros.
 fn begin<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut begin = [0; N];
     let count = bytes.len().min(N);

@@ -1,4 +1,4 @@
-//! Packets of NTP: answers of servers, and questions of clients.
+//! NTP packets: answers of servers, and requests of clients.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -7,16 +7,16 @@ use octet_lan::time::client::{NtpClient, Todo};
 use octet_lan::time::server::{answer, sent};
 use octet_lan::time::{NtpPacket, Stamp};
 
-/// What the clock shows, and the clock that runs on.
+/// The time of the wall clock, and of the monotonic clock.
 const SHOWN: Duration = Duration::from_secs(1_800_000_000);
 const NOW: Duration = Duration::from_secs(9);
 
-/// Who is asked, and the number of the question.
+/// The server, and the random number of the request.
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const RANDOM: u64 = 7;
 
-/// What comes of an answer is what its times say: no further off than they are; and who asks gets an answer
-/// to his question, and nobody else one.
+/// The result of an answer is within the bounds that its timestamps allow. A client gets an answer
+/// to its request, and only to its own.
 pub fn sntp(bytes: &[u8]) {
     let read = NtpPacket::parse(bytes);
     if let Some(told) = answer(bytes, None, SHOWN) {
@@ -32,7 +32,7 @@ pub fn sntp(bytes: &[u8]) {
     client.set_servers(&[SERVER], NOW);
     client.tick(NOW);
     client.ask(SERVER, RANDOM, NOW, SHOWN);
-    // As it is, and as who has seen the question could say it.
+    // The input as it is, and changed as an attacker could who has seen the request.
     client.received(SERVER, bytes, NOW);
     let mut to_it = bytes.to_vec();
     if let Some(origin) = to_it.get_mut(24..32) {

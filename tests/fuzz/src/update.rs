@@ -1,9 +1,9 @@
 //! Updates: the head of a bundle, the manifest, and entries of the boot loader.
 
-use octet_bundle::{BundleHead, EntryName, Manifest, ParsedEntry, SlotFile, settled};
+use octet_bundle::{BundleHead, EntryName, Manifest, ParsedEntry, SlotFile, without_trial};
 
-/// A head is what was put into it, a manifest is the same when it is read again and its parts lie one
-/// behind the other, and what an entry says is read from any text.
+/// A head decodes to what it was encoded from. A manifest is the same after encoding and decoding,
+/// and its chunks are contiguous. Entries are parsed from any text.
 pub fn update(bytes: &[u8]) {
     if let Ok(head) = BundleHead::parse(bytes) {
         assert!(bytes.starts_with(&head.render().expect("it was parsed")));
@@ -18,7 +18,7 @@ pub fn update(bytes: &[u8]) {
     }
     let listed = ParsedEntry::parse(text);
     assert!(listed.files.iter().all(|path| !path.starts_with('/')));
-    assert_eq!(ParsedEntry::parse(&settled(text)).files.len(), listed.files.len());
+    assert_eq!(ParsedEntry::parse(&without_trial(text)).files.len(), listed.files.len());
 }
 
 fn manifest(bytes: &[u8]) {
@@ -29,7 +29,7 @@ fn manifest(bytes: &[u8]) {
     for kind in SlotFile::ALL {
         let file = manifest.files.get(kind);
         let mut next = (0, 0);
-        for place in file.places() {
+        for place in file.positions() {
             assert_eq!((place.at, place.stored_at), next);
             assert!(place.chunk.size > 0 && place.chunk.stored > 0);
             assert!(place.chunk.stored <= place.chunk.size && place.chunk.size <= 1 << 16);

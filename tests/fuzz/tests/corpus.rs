@@ -1,4 +1,4 @@
-//! Replays what fuzzing has kept.
+//! Replays the inputs that fuzzing has stored.
 
 #![cfg(test)]
 

@@ -1,9 +1,9 @@
-//! Frames as a hostile or broken client sends them. Written from docs/control.md, not with the
-//! product's own encoder, so that a mistake there is not made twice.
+//! Frames of a malicious or broken client. They are written from docs/control.md, without the
+//! product's encoder, so that a mistake there is not repeated.
 
 use fastrand::Rng;
 
-/// Requests that look and change nothing.
+/// Requests that read and change nothing.
 pub const HARMLESS: [&str; 4] = [
     r#"{"id":1,"verb":"describe"}"#,
     r#"{"id":2,"verb":"status"}"#,
@@ -11,14 +11,14 @@ pub const HARMLESS: [&str; 4] = [
     r#"{"id":4,"verb":"logs","args":{"unit":"console","lines":3}}"#,
 ];
 
-/// A stream of random frames, the same for the same seed: half raw garbage, the rest framed
-/// garbage, requests with a few bytes changed, lengths that lie, and some that are right.
+/// A stream of random frames, the same for the same seed: half of them are raw garbage, the others
+/// framed garbage, requests with a few changed bytes, frames with wrong lengths, and some valid
+/// ones.
 pub struct Frames {
     random: Rng,
 }
 
 impl Frames {
-    /// The stream of `seed`.
     pub fn new(seed: u64) -> Self {
         Self { random: Rng::with_seed(seed) }
     }
@@ -63,7 +63,7 @@ impl Iterator for Frames {
     }
 }
 
-/// `payload` as the protocol carries it: `OCT1`, its length in 32 bits, big-endian, itself.
+/// Encodes `payload` as a frame: `OCT1`, its length in 32 bits, big-endian, and the payload.
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     [b"OCT1".as_slice(), &length.to_be_bytes(), payload].concat()

@@ -1,4 +1,4 @@
-//! What the programs inside the guests share with each other and with the tests outside.
+//! Shared code of the programs in guests and of the tests outside.
 
 pub mod frames;
 pub mod processes;

@@ -1,21 +1,21 @@
-//! What /proc says of the processes of a guest.
+//! The processes of a guest, from /proc.
 
 use std::fs;
 use std::io;
 
-/// One process, the memory in bytes.
+/// A process, with its memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     pub pid: u64,
     pub rss: u64,
-    /// The same, each page that several have divided among them.
+    /// The proportional set size: shared pages are divided among the processes.
     pub pss: u64,
-    /// How often it has given the processor away by itself: each such time it was woken again.
+    /// The number of voluntary context switches: the process was woken after each.
     pub wakeups: u64,
 }
 
-/// All processes that are neither threads of the kernel nor left out by `skip`. One that ends
-/// meanwhile is not there.
+/// All processes but kernel threads and those for which `skip` is true. A process that ends
+/// meanwhile is left out.
 pub fn all(skip: impl Fn(u64) -> bool) -> io::Result<Vec<Process>> {
     let mut all = vec![];
     for entry in fs::read_dir("/proc")? {
@@ -31,7 +31,7 @@ pub fn all(skip: impl Fn(u64) -> bool) -> io::Result<Vec<Process>> {
 
 fn one(pid: u64) -> Option<Process> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    // A thread of the kernel has no memory of its own.
+    // Kernel threads have no memory of their own.
     let rss = field(&status, "VmRSS")? * 1024;
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let pss = field(&rollup, "Pss").unwrap_or_default() * 1024;
@@ -39,7 +39,7 @@ fn one(pid: u64) -> Option<Process> {
     Some(Process { pid, rss, pss, wakeups })
 }
 
-/// The number of the line `name:` of such a file; memory is in KiB there.
+/// The number in the line `name:` of such a file; for memory it is in KiB.
 pub fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()

@@ -1,5 +1,5 @@
-//! The roll on which every instance of a trivial unit writes itself when it starts. A file in memory
-//! to which whole records are appended: no daemon has a part in what is measured.
+//! The records that every instance of a trivial unit writes at its start: whole records are
+//! appended to a file in memory, so that no daemon affects the measurement.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 pub const ROLL: &str = "/run/roll";
 
-/// Bytes of one record: unit, time and process, each in 64 bits, little-endian.
+/// The size of a record in bytes: unit, time and process, each in 64 bits, little-endian.
 pub const RECORD: usize = 24;
 
 /// One instance of a unit.
@@ -17,7 +17,7 @@ pub const RECORD: usize = 24;
 pub struct Start {
     /// The number of the unit, from 1.
     pub unit: u64,
-    /// When it wrote itself down, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// The time of the record, in nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
     pub pid: u64,
 }
@@ -28,21 +28,21 @@ impl Start {
         Self { unit, at: now(), pid: std::process::id().into() }
     }
 
-    /// Appends the record. The kernel writes records of several processes one after the other, for
-    /// each holds the file's lock meanwhile.
+    /// Appends the record. Records of several processes are not mixed, because the kernel holds the
+    /// file's lock during a write.
     ///
     /// # Errors
-    /// There is no place for it.
+    /// Writing fails.
     pub fn append(&self, path: &Path) -> io::Result<()> {
         let bytes = [self.unit, self.at, self.pid].map(u64::to_le_bytes).concat();
         File::options().create(true).append(true).open(path)?.write_all(&bytes)
     }
 }
 
-/// All records, oldest first; none if nobody has written one.
+/// All records, the oldest first; empty if the file does not exist.
 ///
 /// # Errors
-/// The file is there and cannot be read.
+/// The file cannot be read.
 pub fn read(path: &Path) -> io::Result<Vec<Start>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
@@ -60,7 +60,7 @@ fn parse(bytes: &[u8]) -> Vec<Start> {
         .collect()
 }
 
-/// `CLOCK_MONOTONIC` in nanoseconds: since the kernel has a clock.
+/// `CLOCK_MONOTONIC` in nanoseconds: the time since the boot.
 pub fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let part = |part: i64| u64::try_from(part).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A daemon with a control socket, as small as can be: a thread for each connection.
+//! A minimal daemon with a control socket and a thread per connection.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -13,14 +13,14 @@ use serde_json::Value;
 
 pub type Answer = Result<Value, Failure>;
 
-/// Tells PID 1 `text` (`sd_notify(3)`).
+/// Sends the notification `text` to PID 1 (`sd_notify(3)`).
 pub fn notify(text: &str) -> std::io::Result<()> {
     let socket = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
     UnixDatagram::unbound()?.send_to(text.as_bytes(), socket).map(drop)
 }
 
-/// Serves the socket that PID 1 has passed, for ever, with what `answer` says. One request at a
-/// time is answered. `begin` is called once the socket is there.
+/// Serves the socket that PID 1 has passed, forever. `answer` answers requests, one at a time.
+/// `begin` is called once the socket is there.
 pub fn serve(
     begin: impl FnOnce() -> std::io::Result<()>,
     answer: impl FnMut(&Request) -> Answer + Send + 'static,
@@ -65,7 +65,7 @@ fn converse(
     Ok(())
 }
 
-/// There is no such thing.
+/// The failure of an unknown verb.
 pub fn unknown(what: &str) -> Failure {
     Failure::new(FailureCode::NotFound, format!("there is no `{what}`"), "read the program")
 }

@@ -1,4 +1,4 @@
-//! The certificate that the router has made for itself when it first started: nobody has signed it but itself (RFC 5280).
+//! The self-signed certificate that the router makes at its first start (RFC 5280).
 
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -15,7 +15,7 @@ const BITS: u8 = 3;
 const TEXT: u8 = 12;
 const TIME: u8 = 23;
 
-/// A value with its tag and length (DER).
+/// Encodes a value with its tag and length (DER).
 fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let length = match u8::try_from(content.len()) {
@@ -27,7 +27,7 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     [&[tag][..], &length, &content].concat()
 }
 
-/// A new key, and a certificate for it.
+/// Generates a key, and a certificate for it.
 pub(crate) fn make() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)

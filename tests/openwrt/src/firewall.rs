@@ -1,4 +1,4 @@
-//! What `fw4 check` says of the configuration, and which rules there are: a rule that is not understood is left out, with a
+//! Simulates `fw4 check`, and the resulting rules: a rule with an unknown part is left out, with a
 //! warning.
 
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ const TARGETS: [&str; 6] = ["ACCEPT", "DROP", "REJECT", "DNAT", "MARK", "NOTRACK
 const OPTIONS: &str = "name src src_ip src_port dest dest_ip dest_port proto icmp_type family target limit limit_burst \
     enabled src_mac src_dport reflection";
 
-/// Runs a program that whoever sets the router up may run.
+/// Runs a program that the adapter's login may run.
 pub(crate) fn run(router: &Router, line: &str) -> Value {
     if line.starts_with("/sbin/fw4") {
         let warnings = warnings(&router.files["firewall"]);
@@ -25,7 +25,7 @@ pub(crate) fn run(router: &Router, line: &str) -> Value {
     json!({ "code": 0, "stdout": rules(router) })
 }
 
-/// The names of the zones of a file.
+/// The names of the zones in a file.
 pub(crate) fn zones(package: &Package) -> impl Iterator<Item = &str> {
     package.sections.iter().filter(|it| it.kind == "zone").filter_map(|it| it.one("name"))
 }
@@ -34,7 +34,7 @@ fn rules_of(package: &Package) -> impl Iterator<Item = &Section> {
     package.sections.iter().filter(|it| ["rule", "redirect"].contains(&it.kind.as_str()))
 }
 
-/// Options of a rule that mean nothing, as `fw4` names them.
+/// The options of a rule that are invalid, with the reason as `fw4` prints it.
 fn mistakes<'a>(package: &Package, rule: &'a Section) -> Vec<(&'static str, &'a str)> {
     let is_zone = |name: &str| {
         name == "*"
@@ -78,7 +78,7 @@ fn warnings(package: &Package) -> Vec<String> {
     warnings
 }
 
-/// The rules that are in force, as far as names and zones go.
+/// The rules in force, as far as names and zones are concerned.
 fn rules(router: &Router) -> String {
     let package = &router.running["firewall"];
     let mut text = "table inet fw4 {\n".to_owned();
@@ -88,7 +88,7 @@ fn rules(router: &Router) -> String {
             let device = |name: &&str| router.known.section(name).and_then(|it| it.one("device"));
             let devices: Vec<_> = zone.all("network").iter().filter_map(device).collect();
             let devices = match devices[..] {
-                // Of an interface that is not there nothing is known.
+                // An interface that does not exist has no device.
                 [] => continue,
                 [device] => format!("\"{device}\""),
                 _ => format!("{{ \"{}\" }}", devices.join("\", \"")),

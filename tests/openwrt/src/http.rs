@@ -1,4 +1,4 @@
-//! How the router is asked: `uhttpd` with JSON-RPC at `/ubus`, and the same by paths.
+//! The router's HTTP interface: `uhttpd` with JSON-RPC at `/ubus`, and with paths.
 
 use serde_json::{Map, Value, json};
 
@@ -6,14 +6,14 @@ use crate::router::Router;
 use crate::session::NOBODY;
 use crate::ubus::{Answer, methods};
 
-/// More than a request may have, in bytes.
+/// The maximum size of a request, in bytes.
 pub const LONGEST: usize = 65536;
 
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// `POST`, as a rule.
+    /// Usually `POST`.
     pub method: String,
-    /// `/ubus`, as a rule.
+    /// Usually `/ubus`.
     pub path: String,
     pub bearer: Option<String>,
     pub body: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct Request {
 pub struct Response {
     /// 200 or 404.
     pub status: u16,
-    /// What kind of body it is, if that is said.
+    /// The content type of the body, if any.
     pub kind: Option<&'static str>,
     pub body: Vec<u8>,
 }
@@ -41,7 +41,7 @@ impl Response {
     }
 }
 
-/// An answer to the call of this `id`.
+/// The response to the call with this `id`.
 fn reply(id: &Value, answer: Answer) -> Value {
     match answer {
         Answer::Result(code, None) => json!({ "jsonrpc": "2.0", "id": id, "result": [code] }),
@@ -55,7 +55,7 @@ fn reply(id: &Value, answer: Answer) -> Value {
 }
 
 impl Request {
-    /// What is called, as `uci.get`: all of a batch.
+    /// The called methods, such as `uci.get`: all of a batch.
     pub fn calls(&self) -> Vec<String> {
         let call = |call: &Value| {
             let word = |at: usize| call["params"][at].as_str().map(str::to_owned);
@@ -70,7 +70,7 @@ impl Request {
 }
 
 impl Router {
-    /// Answers; nothing at all to what is too long.
+    /// Handles a request; `None` if it is too long.
     pub fn handle(&mut self, request: &Request) -> Option<Response> {
         if request.body.len() > LONGEST {
             return None;

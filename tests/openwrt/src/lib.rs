@@ -1,10 +1,13 @@
-//! A test double of a router with OpenWrt: what its `rpcd`, `uhttpd`, `uci`, `netifd` and `fw4` answer, as far as somebody
-//! needs it who sets the router up from afar. It is held against recordings of a real one (`tests/recordings.rs`), has
-//! no clock but the one that a test turns, and imports nothing of what speaks to it.
+//! A test double of a router with OpenWrt: it simulates `rpcd`, `uhttpd`, `uci`, `netifd` and
+//! `fw4`, as far as a remote configuration needs them. It is compared with recordings of a real
+//! router (`tests/recordings.rs`), has no clock but the one that a test advances, and imports
+//! nothing of the code under test.
 //!
-//! [`Router`] is the router: [`ubus`] what can be called, [`session`] by whom, [`uci`] its configuration, [`network`]
-//! and [`firewall`] what its daemons make of that; [`http`] is how it is asked, and [`server`] the same over TLS, with
-//! faults on demand. As a guest of a test (`guest/main.rs`) what its daemons run is put on a kernel.
+//! [`Router`] is the router: [`ubus`] are the methods, [`session`] the logins and their
+//! permissions, [`uci`] the configuration, [`network`] and [`firewall`] the resulting state of the
+//! daemons; [`http`] is the HTTP interface, and [`server`] the same over TLS, with faults on
+//! demand. As a guest of a test (`guest/main.rs`), the configuration of its daemons is applied to a
+//! kernel.
 
 mod certificate;
 pub mod firewall;

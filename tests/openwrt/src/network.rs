@@ -1,4 +1,4 @@
-//! What `netifd` says of interfaces and devices, and where a port leads.
+//! The status of interfaces and devices as `netifd` reports it, and the reachability of ports.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::router::Router;
 use crate::uci::{Package, Section};
 
-/// The bridge's ports, and the one that leads out.
+/// The bridge's ports, and the port of the uplink.
 const DEVICES: [&str; 10] =
     ["br-lan", "lan1", "lan2", "lan3", "lan4", "lan5", "lan6", "lan7", "lan8", "wan"];
 
-/// What is always zero here.
+/// The counters that are always zero here.
 const STATISTICS: &str = "collisions rx_frame_errors tx_compressed multicast rx_length_errors tx_dropped rx_bytes \
     rx_missed_errors tx_errors rx_compressed rx_over_errors tx_fifo_errors rx_crc_errors rx_packets \
     tx_heartbeat_errors rx_dropped tx_aborted_errors tx_packets rx_errors tx_bytes tx_window_errors rx_fifo_errors \
@@ -25,12 +25,11 @@ fn of<'a>(package: &'a Package, kind: &'a str) -> impl Iterator<Item = &'a Secti
     package.sections.iter().filter(move |it| it.kind == kind)
 }
 
-/// The interfaces, by their names.
+/// The interfaces, by name.
 pub(crate) fn interfaces(router: &Router) -> BTreeMap<String, &Section> {
     of(running(router), "interface").map(|it| (it.name.clone(), it)).collect()
 }
 
-/// `network.interface dump`
 pub(crate) fn dump(router: &Router) -> Value {
     let mut all = vec![];
     for (name, section) in interfaces(router) {
@@ -45,12 +44,11 @@ pub(crate) fn dump(router: &Router) -> Value {
     json!({ "interface": all })
 }
 
-/// `network.interface status`
 pub(crate) fn status(router: &Router, name: &str) -> Option<Value> {
     interfaces(router).get(name).map(|section| interface(router, section))
 }
 
-/// An address and the length of its prefix.
+/// An address with its prefix length.
 fn address(text: &str) -> Value {
     let (address, mask) = text.split_once('/').unwrap_or((text, "32"));
     json!({ "address": address, "mask": mask.parse::<u8>().unwrap_or(32) })
@@ -80,7 +78,7 @@ fn interface(router: &Router, section: &Section) -> Value {
             json["ipv4-address"] = json!([address("10.0.2.15/24")]);
             json["data"] = json!({ "dhcpserver": "10.0.2.2", "leasetime": 86400 });
         }
-        // This router has no program for it.
+        // This router does not have the protocol's program.
         _ => {
             json["proto"] = json!("none");
             if let Some(json) = json.as_object_mut() {
@@ -105,13 +103,13 @@ fn has_carrier(router: &Router, device: &str) -> bool {
     vlans.any(|it| it.one("vlan") == Some(vlan) && it.one("local") != Some("0"))
 }
 
-/// `network.device status` of all.
+/// `network.device status` of all devices.
 pub(crate) fn devices(router: &Router) -> Value {
     let all = DEVICES.iter().chain(&["lo"]);
     json!(all.map(|name| (*name, device(router, name))).collect::<BTreeMap<_, _>>())
 }
 
-/// `network.device status` of one.
+/// `network.device status` of one device.
 pub fn device(router: &Router, name: &str) -> Option<Value> {
     let number = DEVICES.iter().position(|it| *it == name);
     if number.is_none() && name != "lo" {
@@ -167,7 +165,7 @@ pub fn device(router: &Router, name: &str) -> Option<Value> {
     Some(json)
 }
 
-/// The VLANs of a bridge, as its status tells them.
+/// The VLANs of a bridge, as in its status.
 fn vlans(router: &Router, bridge: &str) -> Vec<Value> {
     let vlans = of(running(router), "bridge-vlan").filter(|it| it.one("device") == Some(bridge));
     let vlan = |it: &Section| {
@@ -180,8 +178,8 @@ fn vlans(router: &Router, bridge: &str) -> Vec<Value> {
 }
 
 impl Router {
-    /// Whether whoever is plugged into [`Router::port`] reaches an address of the router's: an interface has to be on the
-    /// bridge, or on the VLAN that the port is in.
+    /// Whether a host at [`Router::port`] reaches an address of the router: an interface has to be
+    /// on the bridge, or on the VLAN of the port.
     pub fn is_reached(&self) -> bool {
         let network = running(self);
         let mut bridges = of(network, "device").filter(|it| it.one("type") == Some("bridge"));

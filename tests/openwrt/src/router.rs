@@ -1,4 +1,5 @@
-//! The router: its files, who is logged in, what waits to be confirmed, and what its daemons run by now.
+//! The router: its files, its sessions, the pending change, and the configuration that its daemons
+//! run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::firewall;
 use crate::session::{Rights, Session, User};
 use crate::uci::{Package, Row};
 
-/// Files of `/etc/config` as they come with OpenWrt.
+/// The files of `/etc/config` as OpenWrt ships them.
 const STOCK: [(&str, &str); 7] = [
     ("dhcp", include_str!("../testdata/dhcp")),
     ("firewall", include_str!("../testdata/firewall")),
@@ -21,71 +22,75 @@ const STOCK: [(&str, &str); 7] = [
     ("wireless", include_str!("../testdata/wireless")),
 ];
 
-/// How long it takes until `netifd` has read files that have changed, as it was recorded.
+/// The recorded time until `netifd` has read changed files.
 const NETWORK_FOLLOWS: Duration = Duration::from_secs(4);
 
-/// The same for the rules of the firewall, which are made anew after that.
+/// The recorded time until the firewall is reloaded, which follows that.
 const FIREWALL_FOLLOWS: Duration = Duration::from_millis(22_500);
 
-/// The same after a roll-back.
+/// The recorded time until the firewall is reloaded after a rollback.
 const FIREWALL_FOLLOWS_BACK: Duration = Duration::from_millis(11_500);
 
-/// The rules are made once more before that, where [`Router::is_early`]: when the file is new, and `netifd` has read nothing yet.
+/// With [`Router::is_early`] the firewall is reloaded once more before that: the file is new, but
+/// `netifd` has not read anything yet.
 const FIREWALL_BEGINS: Duration = Duration::from_secs(1);
 
-/// What is to follow then.
+/// The name of that early event.
 const FIREWALL_EARLY: &str = "firewall, early";
 
-/// The files, by their names.
+/// The files, by name.
 pub type Files = BTreeMap<String, Package>;
 
-/// What a session has staged, by files.
+/// The staged changes of a session, by file.
 pub type Staged = BTreeMap<String, Vec<Row>>;
 
-/// What somebody does with the router itself.
+/// An action of another user on the router itself.
 pub type Act = fn(&mut Router);
 
 #[derive(Debug)]
 pub struct Router {
-    /// Since it was switched on.
+    /// The uptime.
     pub(crate) now: Duration,
-    /// What a power cut leaves.
+    /// The files that survive a power cut.
     pub(crate) files: Files,
     pub(crate) sessions: BTreeMap<String, Session>,
     pub(crate) pending: Option<Pending>,
-    /// What `netifd` and `fw4` run.
+    /// The configuration that `netifd` and `fw4` run.
     pub(crate) running: Files,
-    /// The interfaces that `fw4` has known when it has made its rules.
+    /// The interfaces that `fw4` knew at its last reload.
     pub(crate) known: Package,
-    /// All zones that it has ever made a chain for: it empties chains, and takes none away.
+    /// All zones that ever had a chain: `fw4` empties chains, but never deletes them.
     pub(crate) zones: BTreeSet<String>,
     follows: BTreeMap<&'static str, Duration>,
-    /// The port that whoever asks is plugged into.
+    /// The port to which the client is connected.
     pub port: String,
-    /// Whether its daemons ever do what files say.
+    /// Whether its daemons never apply files.
     pub is_deaf: bool,
-    /// How long they take for it, in hundredths of what was recorded.
+    /// The delay of its daemons, in percent of the recorded one.
     pub delay: u32,
-    /// Whether `fw4` does not wait for `netifd`: it makes its rules before that knows new interfaces, and again after it.
+    /// Whether `fw4` does not wait for `netifd`: it reloads before that knows new interfaces, and
+    /// again afterwards.
     pub is_early: bool,
-    /// Whether the power is cut when the next apply has written the first of its files.
+    /// Whether the power is cut when the next apply has written its first file.
     pub is_cut_between: bool,
-    /// A file that somebody has written so that UCI cannot parse it.
+    /// A file that another user has written so that UCI cannot parse it.
     pub unparsed: Option<&'static str>,
-    /// How much its flash takes of all files of `/etc/config` together, in bytes, if that is not enough for anything.
+    /// The capacity of the flash for all files of `/etc/config` together, in bytes, if it is
+    /// limited.
     pub flash: Option<usize>,
-    /// Files that end in the middle of a line, since the flash was full.
+    /// The files that were truncated within a line, because the flash was full.
     pub(crate) cut: BTreeSet<String>,
-    /// Logins besides those that it has: name, password and ACL.
+    /// The logins besides the built-in ones: name, password and ACL.
     added: Vec<(String, String, Arc<Value>)>,
-    /// What has what its daemons run by now come true, where there is something that it can come true on.
+    /// Applies the configuration of the daemons to a kernel, if there is one.
     pub runs: Option<fn(&Files)>,
-    /// What somebody else does in the middle of a request: once, before an object of this name is called.
+    /// An action of another user during a request: once, before a method of the object with this
+    /// name.
     pub meanwhile: Option<(&'static str, Act)>,
     pub(crate) logins: u64,
 }
 
-/// What waits to be confirmed.
+/// A change that waits for its confirmation.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub session: String,
@@ -95,7 +100,8 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// What it would go back to is gone: it waits until its end, and then nothing is undone.
+    /// Discards the state for the rollback: the change stays pending until its timeout, and nothing
+    /// is undone then.
     pub(crate) fn forget(&mut self) {
         self.staged.clear();
     }
@@ -108,7 +114,7 @@ impl Default for Router {
 }
 
 impl Router {
-    /// As it comes, but with these files instead of its own; whoever asks is at port `lan8`.
+    /// A router as shipped, but with these files instead of its own; the client is at port `lan8`.
     pub fn with(files: &[(&str, &str)]) -> Self {
         let stock = STOCK.iter().chain(files);
         let files: Files =
@@ -139,18 +145,19 @@ impl Router {
         router
     }
 
-    /// Adds a login that may do what `acl` says, a file as in `/usr/share/rpcd/acl.d/`.
+    /// Adds a login with the permissions in `acl`, which has the format of a file in
+    /// `/usr/share/rpcd/acl.d/`.
     pub fn add_login(&mut self, name: &str, password: &str, acl: Value) {
         self.added.push((name.to_owned(), password.to_owned(), Arc::new(acl)));
     }
 
-    /// `rpcd` starts again: all have to log in anew, by logins that are added from now on.
+    /// Restarts `rpcd`: all sessions end, and logins that were added are available.
     pub fn restart_rpcd(&mut self) {
         self.kill_rpcd();
         self.added.clear();
     }
 
-    /// What who logs in with these words may do.
+    /// The permissions of the login with these credentials.
     pub(crate) fn rights(&self, name: &str, password: &str) -> Option<Rights> {
         let added = self.added.iter().find(|(it, word, _)| it == name && word == password);
         let added = added.map(|(_, _, acl)| Rights::granted(Arc::clone(acl)));
@@ -162,7 +169,7 @@ impl Router {
         self.files.get(name).map(Package::text).unwrap_or_default()
     }
 
-    /// Lets `by` pass.
+    /// Advances the clock by `by`.
     pub fn pass(&mut self, by: Duration) {
         let end = self.now + by;
         loop {
@@ -199,7 +206,7 @@ impl Router {
         }
     }
 
-    /// Changes a file as whoever is at the router's own console does (`uci`, `uci commit`).
+    /// Changes a file as at the router's own console (`uci`, `uci commit`).
     pub fn edit<T>(&mut self, name: &str, edit: impl FnOnce(&mut Package) -> T) -> Option<T> {
         let package = self.files.get_mut(name)?;
         let done = edit(package);
@@ -208,14 +215,15 @@ impl Router {
         Some(done)
     }
 
-    /// Has its daemons run what its files say, at once, as `/etc/init.d/network restart` does.
+    /// Makes its daemons apply the files at once, as `/etc/init.d/network restart` does.
     pub fn restart(&mut self) {
         for name in ["network", "firewall"] {
             self.run(name);
         }
     }
 
-    /// The power is cut, and comes back: what was in memory is gone, what waits to be confirmed is in for good.
+    /// Cuts the power and restores it: data in memory is lost, and a pending change becomes
+    /// permanent.
     pub fn cut_power(&mut self) {
         self.kill_rpcd();
         self.follows.clear();
@@ -224,30 +232,31 @@ impl Router {
         }
     }
 
-    /// `rpcd` is killed, and started again by `procd`.
+    /// Kills `rpcd`, which `procd` restarts.
     pub fn kill_rpcd(&mut self) {
         self.sessions.clear();
         self.pending = None;
     }
 
-    /// All sessions have ended; what waits to be confirmed does so still.
+    /// Ends all sessions; a pending change stays pending.
     pub fn end_sessions(&mut self) {
         self.sessions.clear();
     }
 
-    /// All that somebody can have written: files, what is staged, and whether something waits to be confirmed.
+    /// All state that a request can have written: files, staged changes, and whether a change is
+    /// pending.
     pub(crate) fn written(&self) -> (Files, Vec<Staged>, bool) {
         let staged = self.sessions.values().map(|session| session.staged.clone());
         let staged = staged.filter(|staged| !staged.is_empty()).collect();
         (self.files.clone(), staged, self.is_pending())
     }
 
-    /// Whether something waits to be confirmed.
+    /// Whether a change is pending.
     pub fn is_pending(&self) -> bool {
         self.pending.is_some()
     }
 
-    /// What `session` sees of a file: what it has staged is in it.
+    /// A file as `session` sees it: with its staged changes.
     pub(crate) fn view(&mut self, session: &str, name: &str) -> Option<&Package> {
         let file = self.files.get(name)?;
         let Session { staged, seen, .. } = self.sessions.get_mut(session)?;
@@ -258,7 +267,7 @@ impl Router {
         }))
     }
 
-    /// Stages rows for a file.
+    /// Stages changes of a file.
     pub(crate) fn stage(&mut self, session: &str, name: &str, rows: Vec<Row>) {
         let Some(Session { staged, seen, .. }) = self.sessions.get_mut(session) else { return };
         if let Some(package) = seen.get_mut(name) {
@@ -269,16 +278,16 @@ impl Router {
         }
     }
 
-    /// Files or what is staged for them have changed.
+    /// Invalidates the cached views after files or staged changes have changed.
     pub(crate) fn look_anew(&mut self) {
         self.sessions.values_mut().for_each(|session| session.seen.clear());
     }
 
-    /// Writes what `session` has staged for these files.
+    /// Writes the changes of these files that `session` has staged.
     pub(crate) fn write(&mut self, session: &str, names: &[String]) {
         for name in names {
             let Some(package) = self.view(session, name).cloned() else { continue };
-            // The old file is there until the new one takes its place.
+            // The old file stays until the new one replaces it.
             self.put(name, package.saved(), None);
             if let Some(session) = self.sessions.get_mut(session) {
                 session.staged.remove(name);
@@ -288,7 +297,8 @@ impl Router {
         self.look_anew();
     }
 
-    /// Writes a file, or as much of it as the flash takes beside all files but the one that is written over.
+    /// Writes a file, or the part of it for which the flash has room in addition to all other
+    /// files.
     fn put(&mut self, name: &str, package: Package, over: Option<&str>) {
         self.cut.remove(name);
         let text = package.text();
@@ -310,7 +320,7 @@ impl Router {
     fn follow(&mut self, name: &str, firewall: Duration) {
         if self.delay == 0 {
             self.run(name);
-            // Interfaces have come or gone.
+            // Interfaces may have been added or removed.
             if name == "network" {
                 self.run("firewall");
             }
@@ -328,7 +338,8 @@ impl Router {
         }
     }
 
-    /// Writes all that `session` has staged; it is undone after `timeout` unless it is confirmed.
+    /// Writes all changes that `session` has staged; they are undone after `timeout` unless they
+    /// are confirmed.
     pub(crate) fn apply(&mut self, session: &str, timeout: Option<Duration>) {
         let Some(staged) = self.sessions.get(session).map(|it| it.staged.clone()) else { return };
         let before = self.files.clone();
@@ -346,7 +357,7 @@ impl Router {
         });
     }
 
-    /// Undoes what waits to be confirmed; it is staged again.
+    /// Undoes the pending change, which becomes staged again.
     pub(crate) fn roll_back(&mut self) {
         let Some(Pending { session, before, staged, .. }) = self.pending.take() else { return };
         for name in staged.keys() {

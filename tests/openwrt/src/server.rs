@@ -1,4 +1,4 @@
-//! The router at a port of this computer, over TLS, with faults on demand.
+//! The router as a TLS server on this machine, with faults on demand.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,37 +17,39 @@ use crate::certificate;
 use crate::http::{LONGEST, Request, Response};
 use crate::router::Router;
 
-/// What happens to one request.
+/// A fault of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection ends before anything is done.
+    /// The connection ends before the request is handled.
     DropBefore,
-    /// It is done, and the connection ends without an answer.
+    /// The request is handled, and the connection ends without a response.
     DropAfter,
-    /// It is done, and the connection is reset in the middle of the answer.
+    /// The request is handled, and the connection is reset within the response.
     Reset,
-    /// It is done, and what is answered is no JSON.
+    /// The request is handled, and the response is not JSON.
     WrongAnswer,
-    /// The router does nothing for half a minute, and then answers.
+    /// The router pauses for half a minute, and then responds.
     Slow,
-    /// All sessions have ended before it.
+    /// All sessions have ended before the request.
     Expired,
-    /// `rpcd` is killed before it.
+    /// `rpcd` is killed before the request.
     RpcdKilled,
-    /// The power is cut before it.
+    /// The power is cut before the request.
     PowerCut,
-    /// Nothing gets through from here on, until [`Server::back`]. For the router that is the same as a crash of whoever asks.
+    /// From here on no packet arrives, until [`Server::back`]. For the router that is the same as a
+    /// crash of the client.
     GoneBefore,
-    /// The same, but this request is done.
+    /// The same, but this request is handled.
     GoneAfter,
-    /// Nothing is done from here on, and connections stay, until [`Server::back`]: there is time to kill whoever asks.
+    /// From here on no request is handled, and connections stay open, until [`Server::back`]: the
+    /// test can kill the client.
     HoldBefore,
-    /// The same, but this request is done.
+    /// The same, but this request is handled.
     HoldAfter,
 }
 
 impl Fault {
-    /// All of them that end by themselves.
+    /// All faults that end by themselves.
     pub const ALL: [Self; 10] = [
         Self::DropBefore,
         Self::DropAfter,
@@ -62,13 +64,13 @@ impl Fault {
     ];
 }
 
-/// For how long a slow router does nothing.
+/// The pause of a slow router.
 const SLOW: Duration = Duration::from_secs(30);
 
-/// What only ends a hang.
+/// A timeout that only ends a hang.
 const HANG: Duration = Duration::from_secs(180);
 
-/// A router that answers at a port of this computer.
+/// A router that serves a port of this machine.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -93,37 +95,37 @@ struct State {
     is_gone: bool,
 }
 
-/// What becomes of a connection after a request.
+/// What happens to a connection after a request.
 enum Then {
     Answer(Response),
-    /// Half of it, and a reset.
+    /// Sends half of the response, and a reset.
     Half(Response),
-    /// Nothing, until the server is back.
+    /// Sends nothing until the server is back.
     Hold,
     End,
 }
 
 impl Server {
-    /// Starts it.
+    /// Starts the server.
     ///
     /// # Errors
-    /// There is no port for it.
+    /// The port cannot be opened.
     pub fn start(router: Router) -> io::Result<Self> {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), router)
     }
 
-    /// The same at this address.
+    /// Starts the server at this address.
     ///
     /// # Errors
-    /// The address is not to be had.
+    /// The address cannot be bound.
     pub fn start_at(address: SocketAddr, router: Router) -> io::Result<Self> {
         Self::with_versions(address, router, ALL_VERSIONS)
     }
 
-    /// The same with a library that speaks TLS 1.2 alone, as in older releases.
+    /// Starts a server that supports TLS 1.2 only, as in older releases.
     ///
     /// # Errors
-    /// There is no port for it.
+    /// The port cannot be opened.
     pub fn start_old(router: Router) -> io::Result<Self> {
         Self::with_versions((Ipv4Addr::LOCALHOST, 0).into(), router, &[&TLS12])
     }
@@ -174,17 +176,17 @@ impl Server {
         &self.certificate
     }
 
-    /// Does something with the router itself.
+    /// Accesses the router directly.
     pub fn with<T>(&self, act: impl FnOnce(&mut Router) -> T) -> T {
         act(&mut self.shared.state().router)
     }
 
-    /// Lets `by` pass.
+    /// Advances the router's clock by `by`.
     pub fn pass(&self, by: Duration) {
         self.with(|router| router.pass(by));
     }
 
-    /// Begins to count anew; `fault` happens to the request of that number, counted from 0.
+    /// Resets the counts; `fault` happens to the request with that number, counted from 0.
     pub fn count(&self, fault: Option<(usize, Fault)>) {
         let mut state = self.shared.state();
         (state.fault, state.requests, state.writing) = (fault, vec![], 0);
@@ -194,18 +196,18 @@ impl Server {
         self.shared.state().requests.clone()
     }
 
-    /// How many of them have changed a file, what is staged, or what waits to be confirmed.
+    /// The number of requests that have changed a file, staged changes, or the pending change.
     pub fn writing(&self) -> usize {
         self.shared.state().writing
     }
 
-    /// What is sent gets through again.
+    /// Ends the fault: requests are handled again.
     pub fn back(&self) {
         self.shared.state().is_gone = false;
         self.shared.changed.notify_all();
     }
 
-    /// Waits until nothing gets through any more.
+    /// Waits until the fault has started.
     pub fn wait_until_gone(&self) {
         self.shared.wait(|state| !state.is_gone);
     }
@@ -214,7 +216,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::Relaxed);
-        // So that it looks.
+        // The connection wakes the server, which then sees the flag.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -240,10 +242,10 @@ impl Shared {
         else {
             return;
         };
-        // An answer has several records.
+        // A response has several TLS records, which must not wait for each other.
         let _ = stream.set_nodelay(true);
         let mut stream = StreamOwned::new(tls, stream);
-        // Whoever asks is a test of ours, which ends the connection when it has enough.
+        // The client belongs to the test, and ends the connection itself.
         while let Ok(Some(request)) = read(&mut stream) {
             let then = self.state().answer(request);
             match then {
@@ -317,7 +319,7 @@ impl State {
     }
 }
 
-/// The next request; `None` if there is no further one.
+/// The next request; `None` at the end of the connection.
 fn read(stream: &mut impl Read) -> io::Result<Option<Request>> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut bytes = vec![];
@@ -353,7 +355,7 @@ fn read(stream: &mut impl Read) -> io::Result<Option<Request>> {
     }
 }
 
-/// An answer as the router sends it: in pieces.
+/// A response in the router's format: chunked.
 fn text(response: &Response) -> Vec<u8> {
     let reason = if response.status == 200 { "OK" } else { "Not Found" };
     let kind = response.kind.map(|kind| format!("Content-Type: {kind}\r\n")).unwrap_or_default();

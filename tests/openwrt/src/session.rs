@@ -1,4 +1,4 @@
-//! Who is logged in at `rpcd`, and what that one may do.
+//! The sessions of `rpcd`, and their permissions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 
 use crate::router::{Files, Staged};
 
-/// Who is not logged in.
+/// The session of unauthenticated clients.
 pub const NOBODY: &str = "00000000000000000000000000000000";
 
-/// How long a session lasts that nobody uses, in seconds, unless it is asked for another time.
+/// The default timeout of an unused session, in seconds.
 const LASTS: i64 = 300;
 
 /// A user of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
     Root,
-    /// The login of whoever sets the router up: the ACL of its own grants reading and writing.
+    /// The login of the remote configuration, whose own ACL grants reading and writing.
     Adapter,
     Viewer,
 }
 
-/// What somebody may do: as the user, or as the ACL says that a test has installed for a login of its own.
+/// The permissions of a login: those of the user, or of an ACL that a test has installed.
 #[derive(Debug, Clone)]
 pub struct Rights {
     pub user: User,
@@ -35,13 +35,14 @@ pub struct Session {
     pub rights: Rights,
     timeout: i64,
     used: Duration,
-    /// What is staged, and nobody else sees.
+    /// The staged changes, which only this session sees.
     pub staged: Staged,
-    /// Files with what is staged in them, as long as nothing else has changed.
+    /// A cache of files with the staged changes.
     pub seen: Files,
 }
 
-/// What the ACL of the router says for the adapter: objects and their methods for who reads, and more of them for who writes.
+/// The router's ACL for the adapter: objects with their methods for reading, and further ones for
+/// writing.
 const READS: [(&str, &[&str]); 8] = [
     ("file", &["read", "stat", "list"]),
     ("network", &["get_proto_handlers"]),
@@ -58,11 +59,11 @@ const UCI_WRITES: [&str; 10] =
 const WRITABLE: [&str; 4] = ["dhcp", "firewall", "network", "wireless"];
 const READABLE: [&str; 5] = ["dhcp", "firewall", "network", "system", "wireless"];
 
-/// Programs that the adapter may run: what its ACL lists.
+/// The programs that the adapter's ACL permits.
 const PROGRAMS: [&str; 2] = ["/sbin/fw4 check", "/usr/sbin/nft -s list table inet fw4"];
 
 impl User {
-    /// Who logs in with these words.
+    /// The user with these credentials.
     pub fn of(name: &str, password: &str) -> Option<Self> {
         match (name, password) {
             ("root", "rootpw") => Some(Self::Root),
@@ -145,12 +146,12 @@ impl Rights {
         Self { user, acl: None }
     }
 
-    /// Those that a file in `/usr/share/rpcd/acl.d/` grants.
+    /// The permissions that a file in `/usr/share/rpcd/acl.d/` grants.
     pub fn granted(acl: Arc<Value>) -> Self {
         Self { user: User::Viewer, acl: Some(acl) }
     }
 
-    /// The lists that the ACL has for these, of who reads and, unless it is about reading, of who writes.
+    /// The lists of the ACL for this scope: for reading, and for writing too if `writes` is true.
     fn lists<'a>(acl: &'a Value, scope: &'a str, writes: bool) -> impl Iterator<Item = &'a Value> {
         let groups = acl.as_object().into_iter().flat_map(|acl| acl.values());
         let rights: &[&str] = if writes { &["write"] } else { &["read", "write"] };
@@ -171,7 +172,7 @@ impl Rights {
         Self::lists(acl, "uci", writes).any(has)
     }
 
-    /// Whether a program with what it is given is granted.
+    /// Whether a program with these arguments is granted.
     pub fn may_run(&self, line: &str) -> bool {
         let Some(acl) = &self.acl else { return PROGRAMS.contains(&line) };
         Self::lists(acl, "file", false).any(|files| files[line] == json!(["exec"]))
@@ -179,13 +180,13 @@ impl Rights {
 }
 
 impl Session {
-    /// Of `user`, who has just logged in, with the `timeout` that was asked for, if it is one.
+    /// A new session of `user`, with the requested `timeout`, if any.
     pub fn new(user: &str, rights: Rights, timeout: Option<i64>, now: Duration) -> Self {
         let (user, timeout) = (user.to_owned(), timeout.unwrap_or(LASTS));
         Self { user, rights, timeout, used: now, staged: Staged::new(), seen: Files::new() }
     }
 
-    /// Whether it is there; one without a timeout always is.
+    /// Whether it is still valid; a session without a timeout always is.
     pub fn is_alive(&self, now: Duration) -> bool {
         match u64::try_from(self.timeout) {
             Ok(0) => true,
@@ -198,7 +199,7 @@ impl Session {
         self.used = now;
     }
 
-    /// As `session login` and `session list` tell it, with so many seconds left.
+    /// The session in the format of `session login` and `session list`, with the remaining seconds.
     pub fn json(&self, name: &str, is_new: bool) -> Value {
         let left = (self.timeout - i64::from(is_new)).max(0);
         json!({

@@ -1,4 +1,4 @@
-//! What can be called on the router, and what it answers.
+//! The router's methods, and their answers.
 
 use serde_json::{Map, Value, json};
 
@@ -6,16 +6,16 @@ use crate::router::Router;
 use crate::session::{NOBODY, Rights, Session, User};
 use crate::{firewall, network};
 
-/// What is answered to a call.
+/// The answer to a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// A number, and what comes with it.
+    /// A result code with its data.
     Result(u32, Option<Value>),
-    /// An error of JSON-RPC.
+    /// A JSON-RPC error.
     Error(i32, &'static str),
 }
 
-/// The object or the session is not there, or the ACL does not grant the method.
+/// The object or the session does not exist, or the ACL does not grant the method.
 pub const DENIED: Answer = Answer::Error(-32002, "Access denied");
 
 pub(crate) const OK: Answer = Answer::Result(0, None);
@@ -27,10 +27,10 @@ pub(crate) const REFUSED: Answer = Answer::Result(6, None);
 pub(crate) const NOT_SUPPORTED: Answer = Answer::Result(8, None);
 pub(crate) const UNKNOWN: Answer = Answer::Result(9, None);
 
-/// What a program may write at most, and one byte (`RPC_FILE_MAX_SIZE`).
+/// The maximum output of a program, plus one byte (`RPC_FILE_MAX_SIZE`).
 const PROGRAM_WRITES: usize = 4096 * 64;
 
-/// `/etc/board.json`.
+/// The content of `/etc/board.json`.
 const BOARD: &str = "{\n\t\"model\": {\n\t\t\"id\": \"peer,dsa-8p1\",\n\t\t\"name\": \"Peer DSA 8+1 (lan1..lan8 + wan)\"\n\t}\n}\n";
 
 const OBJECTS: [&str; 17] = [
@@ -53,7 +53,7 @@ const OBJECTS: [&str; 17] = [
     "uci",
 ];
 
-/// Methods, with what they take.
+/// The methods with their arguments.
 const UCI: &str = "configs; get config:string section:string option:string type:string match:object sid; \
     state config:string section:string option:string type:string match:object sid; add config:string type:string \
     name:string values:object sid; set config:string section:string type:string match:object values:object sid; \
@@ -67,7 +67,7 @@ const SESSION: &str = "create timeout:number; list sid; grant sid scope:string o
 const DEVICE: &str = "status name:string; set_alias alias:array device:string; set_state name:string \
     defer:boolean auth_status:boolean auth_vlans:array; stp_init";
 
-/// The methods of an object, as `list` tells them.
+/// The methods of an object, in the format of `list`.
 pub fn methods(object: &str) -> Option<Value> {
     let text = match object {
         "uci" => UCI,
@@ -93,7 +93,7 @@ pub fn methods(object: &str) -> Option<Value> {
 pub(crate) struct Args<'a>(pub(crate) &'a Map<String, Value>);
 
 impl<'a> Args<'a> {
-    /// A text, if it is given.
+    /// A text argument, if it is given.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Answer> {
         match self.0.get(name) {
             None => Ok(None),
@@ -121,7 +121,7 @@ impl<'a> Args<'a> {
 }
 
 impl Router {
-    /// All objects, in order of their names.
+    /// All objects, sorted by name.
     pub fn objects(&self) -> Vec<String> {
         let interfaces = network::interfaces(self).into_keys();
         let interfaces = interfaces.map(|name| format!("network.interface.{name}"));
@@ -131,7 +131,7 @@ impl Router {
         all
     }
 
-    /// Calls a method as `sid`.
+    /// Calls a method with the session `sid`.
     pub fn call(
         &mut self,
         sid: &str,
@@ -142,7 +142,7 @@ impl Router {
         if let Some((_, act)) = self.meanwhile.take_if(|(before, _)| *before == object) {
             act(self);
         }
-        // What uhttpd looks at, in this order.
+        // The order of these checks is that of uhttpd.
         if !self.objects().iter().any(|it| it == object) {
             return Answer::Error(-32000, "Object not found");
         }
@@ -178,10 +178,11 @@ impl Router {
     fn login(&mut self, args: &Args<'_>) -> Result<Answer, Answer> {
         let (name, password) = (args.must("username")?, args.must("password")?);
         let Some(rights) = self.rights(name, password) else { return Ok(REFUSED) };
-        // A number of more than 32 bits is none.
+        // A number of more than 32 bits is ignored.
         let timeout = args.number("timeout").filter(|it| i32::try_from(*it).is_ok());
         let now = self.now;
-        // Who waits for a confirmation may have lost the session: the same user gets it again (`rpc_reclaim_apply_session`).
+        // The session with the pending change may be lost: the same user gets it again
+        // (`rpc_reclaim_apply_session`).
         if let Some(sid) = self.pending.as_ref().map(|pending| pending.session.clone())
             && let Some(session) = self.sessions.get_mut(&sid)
             && session.user == name

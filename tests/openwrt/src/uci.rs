@@ -1,5 +1,5 @@
-//! The configuration of the router (UCI): its files, and what a session has staged for them, row by row as `uci changes`
-//! tells it.
+//! The configuration of the router (UCI): its files, and the staged changes of a session in the
+//! format of `uci changes`.
 
 use serde_json::{Map, Value, json};
 
@@ -7,16 +7,17 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Package {
     pub sections: Vec<Section>,
-    /// How many sections it has had since it was read: the next anonymous one is named by that.
+    /// The number of sections since the file was read: the name of the next anonymous one depends
+    /// on it.
     counted: usize,
 }
 
 /// A section of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// Its name; one that the file does not name has one that is made up.
+    /// Its name; that of an anonymous section is generated.
     pub name: String,
-    /// Whether it is made up.
+    /// Whether the name is generated.
     pub is_anonymous: bool,
     pub kind: String,
     pub options: Vec<(String, Setting)>,
@@ -24,13 +25,11 @@ pub struct Section {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
-    /// `option`
     One(String),
-    /// `list`
     List(Vec<String>),
 }
 
-/// What is staged, as `uci changes` tells it: what is done, the section, and what it is done with.
+/// A staged change in the format of `uci changes`: the operation, the section, and the operands.
 pub type Row = Vec<Value>;
 
 impl Package {
@@ -80,7 +79,7 @@ impl Package {
         text
     }
 
-    /// The same after it was written and read again: anonymous sections have other names then.
+    /// The file after it was written and read again: anonymous sections get other names then.
     #[must_use]
     pub fn saved(self) -> Self {
         let mut package = Self::default();
@@ -106,12 +105,12 @@ impl Package {
         self.sections.push(section);
     }
 
-    /// The name that the next anonymous section of this type gets.
+    /// The name of the next anonymous section of this type.
     pub fn next_name(&self, kind: &str) -> String {
         made_up(self.counted + 1, kind)
     }
 
-    /// Where the section of this name is, or the one that `@type[index]` means.
+    /// The index of the section with this name, or of the one that `@type[index]` selects.
     pub fn find(&self, name: &str) -> Option<usize> {
         let Some((kind, index)) = name.strip_prefix('@').and_then(|it| it.split_once('[')) else {
             return self.sections.iter().position(|it| it.name == name);
@@ -123,12 +122,12 @@ impl Package {
         of.get(usize::try_from(index).ok()?).copied()
     }
 
-    /// The section of this name.
+    /// The section with this name.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.find(name).map(|at| &self.sections[at])
     }
 
-    /// The sections of this type that say all of `matched`.
+    /// The sections of this type with all of the options `matched`.
     pub fn matching(&self, kind: Option<&str>, matched: &Map<String, Value>) -> Vec<usize> {
         let says = |section: &Section| {
             matched.iter().all(|(key, value)| section.json_of(key).as_ref() == Some(value))
@@ -138,7 +137,7 @@ impl Package {
         found.map(|(at, _)| at).collect()
     }
 
-    /// Does what a row says.
+    /// Applies a staged change.
     pub fn follow(&mut self, row: &Row) {
         let words: Vec<&str> = row.iter().map(|it| it.as_str().unwrap_or_default()).collect();
         match words[..] {
@@ -182,7 +181,7 @@ impl Package {
         }
     }
 
-    /// As `uci get` tells it.
+    /// The sections in the format of `uci get`.
     pub fn json(&self, which: &[usize]) -> Value {
         let mut values = Map::new();
         for at in which {
@@ -194,7 +193,7 @@ impl Package {
 }
 
 impl Section {
-    /// What an option says, and if it is a list all of it.
+    /// The values of an option; several if it is a list.
     pub fn all(&self, key: &str) -> Vec<&str> {
         match self.options.iter().find(|(it, _)| it == key) {
             Some((_, Setting::One(one))) => one.split_whitespace().collect(),
@@ -221,7 +220,7 @@ impl Section {
         }
     }
 
-    /// What an option says, as `uci get` tells it.
+    /// The value of an option, in the format of `uci get`.
     pub fn json_of(&self, key: &str) -> Option<Value> {
         self.options.iter().find(|(it, _)| it == key).map(|(_, setting)| match setting {
             Setting::One(one) => json!(one),
@@ -229,7 +228,7 @@ impl Section {
         })
     }
 
-    /// As `uci get` tells it; one that is not asked for alone tells its place, too.
+    /// The section in the format of `uci get`; in a list of sections it has its index.
     pub fn json(&self, index: Option<usize>) -> Value {
         let mut json =
             json!({ ".anonymous": self.is_anonymous, ".type": self.kind, ".name": self.name });
@@ -242,14 +241,14 @@ impl Section {
         json
     }
 
-    /// The rows that add all of `list` to an option; `None` if UCI has no such values.
+    /// The changes that append all of `list` to an option; `None` if a value is invalid for UCI.
     pub fn list_rows(&self, key: &str, list: &[Value]) -> Option<Vec<Row>> {
         let row =
             |value: String| vec![json!("list-add"), json!(self.name), json!(key), json!(value)];
         is_name(key).then(|| list.iter().map(|value| scalar(value).map(row)).collect())?
     }
 
-    /// The rows that make an option say `value`; `None` if UCI has no such value.
+    /// The changes that set an option to `value`; `None` if it is invalid for UCI.
     pub fn rows(&self, key: &str, value: &Value) -> Option<Vec<Row>> {
         if !is_name(key) {
             return None;
@@ -274,7 +273,7 @@ impl Section {
     }
 }
 
-/// A value as a text; UCI has neither fractions nor objects.
+/// A value as text; UCI has neither fractions nor objects.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -289,12 +288,13 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Types have `-`, too.
+/// Types may have `-`, too.
 pub fn is_kind(text: &str) -> bool {
     is_name(&text.replace('-', "_"))
 }
 
-/// The name of the section `number` of a file, counted from 1, if the file gives it none (libuci, `uci_fixup_section`).
+/// The generated name of the section `number` of a file, counted from 1, if it is anonymous
+/// (libuci, `uci_fixup_section`).
 fn made_up(number: usize, kind: &str) -> String {
     let hash = |hash: u32, byte: u8| hash.wrapping_mul(33).wrapping_add(byte.into());
     let hash = kind.bytes().fold(5381, hash) & 0xffff;

@@ -1,4 +1,4 @@
-//! The object `uci`: the configuration is read and staged, applied, confirmed and undone.
+//! The object `uci`: the configuration is read, staged, applied, confirmed and rolled back.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Router {
                 let staged = &self.sessions[sid].staged;
                 return Ok(Answer::Result(0, Some(json!({ "changes": staged }))));
             }
-            // Before what is given is looked at.
+            // This precedes the check of the arguments.
             "revert" | "commit" if self.is_pending() => return Ok(REFUSED),
             "apply" => return Ok(self.asked_to_apply(sid, args)),
             "confirm" | "rollback" => return Ok(self.asked_to_end(sid, method)),
@@ -89,7 +89,8 @@ impl Router {
         let rollback = args.0.get("rollback").and_then(Value::as_bool).unwrap_or(false);
         match &mut self.pending {
             Some(_) if rollback => return REFUSED,
-            // Nothing is applied, but what another would go back to is gone, whoever that is.
+            // Nothing is applied, but the state for the rollback of the pending change is lost,
+            // whoever has made it.
             Some(pending) => {
                 pending.forget();
                 return OK;
@@ -141,7 +142,7 @@ fn get(package: &Package, args: &Args<'_>) -> Result<Answer, Answer> {
     Ok(Answer::Result(0, value))
 }
 
-/// The sections that a call is about: the one that it names, or those that match.
+/// The sections that a call selects: by name, or by matching options.
 fn about(package: &Package, args: &Args<'_>) -> Result<Vec<usize>, Answer> {
     match args.text("section")? {
         Some(section) => package.find(section).map(|at| vec![at]).ok_or(NOT_FOUND),
@@ -168,7 +169,7 @@ fn set(package: &Package, args: &Args<'_>) -> Result<Vec<Row>, Answer> {
     Ok(rows)
 }
 
-/// A new section, or one that is there with another type or more options.
+/// Adds a section, or changes the type or adds options of an existing one.
 fn add(package: &Package, args: &Args<'_>) -> Result<(String, Vec<Row>), Answer> {
     let kind = args.must("type")?;
     let name = args.text("name")?;
@@ -193,7 +194,7 @@ fn add(package: &Package, args: &Args<'_>) -> Result<(String, Vec<Row>), Answer>
     let new = Section { name, is_anonymous: false, kind: kind.to_owned(), options: vec![] };
     let section = there.unwrap_or(&new);
     for (key, value) in args.object("values").into_iter().flatten() {
-        // Unlike `set`, this puts a list behind what is there, and takes an empty one.
+        // Unlike `set`, `add` appends to an existing list, and accepts an empty one.
         rows.extend(match value.as_array() {
             Some(list) => section.list_rows(key, list).ok_or(INVALID)?,
             None => section.rows(key, value).ok_or(INVALID)?,
@@ -223,7 +224,7 @@ fn delete(package: &Package, args: &Args<'_>) -> Result<Vec<Row>, Answer> {
     Ok(rows)
 }
 
-/// Each section of `names` at its place among them; only those that have to move do.
+/// Orders the sections `names`; only those that have to move do.
 fn order(mut package: Package, names: &[&str]) -> Result<Vec<Row>, Answer> {
     let mut rows = vec![];
     for (to, name) in names.iter().enumerate() {

@@ -1,5 +1,6 @@
-//! The double answers as a real router did, request by request: with the same status, result code and shape. The recordings
-//! lie beside the repository and are not part of it; without them (and not in CI) a few exchanges stand for them.
+//! Compares the double with recordings of a real router, request by request: status, result code
+//! and shape must be equal. The recordings are beside the repository and not part of it; without
+//! them (and outside CI) a few exchanges replace them.
 
 #![cfg(test)]
 
@@ -14,12 +15,12 @@ use octet_openwrt_double::ubus::Answer;
 use replay::{Recordings, Replay};
 use serde_json::{Value, json};
 
-/// How many there are, of which so many are requests with their answers.
+/// The number of recordings, and of those with a request and its response.
 const ALL: usize = 223;
 const REQUESTS: usize = 214;
 
-/// The others, by what is done with them: what a clock or a file says, names of sections, and frames. One is about packets
-/// that a firewall hands on or not: the double has none.
+/// The other recordings, by their use: values over time or of a file, names of sections, and
+/// frames. One is about packets that a firewall forwards or drops: the double has none.
 const TIMES: [&str; 5] = [
     "apply_timeout_history",
     "hazard_result",
@@ -69,7 +70,7 @@ fn prefix(router: &Router) -> String {
     line.unwrap_or_default().trim_matches('\'').to_owned()
 }
 
-/// One session stages, applies, confirms and rolls back, another one looks on.
+/// A session stages, applies, confirms and rolls back changes, while another one reads.
 fn staging_and_applying(replay: &mut Replay<'_>) {
     replay.fresh(Router::default());
     replay.log_in("0772f8", "adapter");
@@ -99,7 +100,7 @@ fn staging_and_applying(replay: &mut Replay<'_>) {
     replay.ids(me, 61..=61);
     replay.uci(me, "revert", &json!({ "config": "network" }));
 
-    // The value of a file from the moment of an apply that nobody confirms.
+    // The value of a file over time, after an unconfirmed apply.
     replay.uci(me, "set", &set("60"));
     replay.ids(me, 64..=64);
     let mut passed = 0.0;
@@ -112,7 +113,8 @@ fn staging_and_applying(replay: &mut Replay<'_>) {
     replay.ids(me, 65..=66);
     replay.uci(me, "revert", &json!({ "config": "network" }));
 
-    // Without a roll-back while one is pending: that goes on until its end, and then there is nothing to go back to.
+    // An apply without rollback while a change is pending: that stays pending until its timeout,
+    // and is not undone then.
     replay.uci(me, "set", &set("62"));
     replay.uci(me, "apply", &apply(8));
     replay.ids(me, 70..=70);
@@ -131,7 +133,7 @@ fn staging_and_applying(replay: &mut Replay<'_>) {
     replay.ids(me, 78..=79);
 }
 
-/// A switch with VLANs, the firewall's zones for them, and what becomes of a lock-out.
+/// A switch with VLANs, the firewall's zones for them, and the effect of a lock-out.
 fn vlans_and_zones(replay: &mut Replay<'_>) {
     replay.fresh(Router::default());
     let me = "f29c6c";
@@ -182,7 +184,7 @@ fn vlans_and_zones(replay: &mut Replay<'_>) {
     assert!(has_zone(&mut replay.router, &sid));
     replay.ids(me, 29..=34);
 
-    // What lay on its disk, and which frames went where.
+    // The content of its disk, and the paths of frames.
     let evidence = replay.other("dsa_evidence");
     assert_eq!(json!(replay.router.file("network")), evidence["etc_config_network"]);
     assert_eq!(json!(replay.router.file("firewall")), evidence["etc_config_firewall"]);
@@ -191,13 +193,13 @@ fn vlans_and_zones(replay: &mut Replay<'_>) {
         assert_eq!(replay::frames(&replay.router, &from), wanted, "{from}");
     }
 
-    // The port that is asked by leaves its VLAN.
+    // The client's port leaves its VLAN.
     replay.log_in("1b5311", "adapter");
     replay.ids("1b5311", 2..=3);
     let mut passed = 0.0;
     for point in replay.other("lockout_timeline")["timeline_s"].as_array().unwrap() {
         let at = point[0].as_f64().unwrap();
-        // To a second: a real one needs a moment more.
+        // With a tolerance of a second: a real router needs a moment more.
         replay.router.pass(Duration::from_secs_f64((at + 1.0 - passed).max(0.0)));
         passed = at + 1.0;
         let is_up = point[1].as_str().unwrap().starts_with("up");
@@ -205,7 +207,7 @@ fn vlans_and_zones(replay: &mut Replay<'_>) {
     }
     replay.ids("1b5311", 22..=24);
 
-    // Sections that fw4 or the kernel does not understand.
+    // Sections with parts that fw4 or the kernel does not support.
     let me = "7e0d79";
     replay.log_in(me, "adapter");
     for (section, name, option, value) in [
@@ -259,7 +261,7 @@ fn vlans_and_zones(replay: &mut Replay<'_>) {
     replay.uci(me, "confirm", &json!({}));
 }
 
-/// What `set` takes, and what is left when rpcd is killed.
+/// The values that `set` accepts, and the state after a kill of rpcd.
 fn values(replay: &mut Replay<'_>) {
     replay.fresh(Router::default());
     let me = "e05d1c";
@@ -279,7 +281,7 @@ fn values(replay: &mut Replay<'_>) {
     assert_eq!(killed.lines().next(), Some(prefix(&replay.router).as_str()));
 }
 
-/// What the source of rpcd says (DIFFERENCES.md names the commit), and no recording shows.
+/// Behaviour in the source of rpcd (DIFFERENCES.md names the commit) that no recording covers.
 #[test]
 fn what_waits_to_be_confirmed_is_as_in_rpcd() {
     let mut router = Router::default();
@@ -300,30 +302,32 @@ fn what_waits_to_be_confirmed_is_as_in_rpcd() {
     let first = sid(call(NOBODY, "session", "login", login("adapter")));
     let other = sid(call(NOBODY, "session", "login", login("adapter")));
     assert_ne!(first, other);
-    // Nothing waits: a revert that names no file is not understood.
+    // Without a pending change, a revert without a file name is invalid.
     assert_eq!(code(call(&other, "uci", "revert", json!({}))), 2);
     assert_eq!(code(call(&first, "uci", "set", set("60"))), 0);
     let apply = |rollback: bool| json!({ "rollback": rollback, "timeout": 90 });
     assert_eq!(code(call(&first, "uci", "apply", apply(true))), 0);
-    // Something waits: it is refused, before anything that it says is looked at, also whoever has applied it.
+    // While a change is pending, it is refused before its arguments are checked, also for the
+    // session with that change.
     for sid in [&first, &other] {
         for args in [json!({}), json!({ "config": "network" }), json!({ "config": "none" })] {
             assert_eq!(code(call(sid, "uci", "revert", args)), 6);
         }
     }
-    // The same user has the session again, and can confirm; another user cannot.
+    // The same user gets the session again and can confirm; another user cannot.
     let root = sid(call(NOBODY, "session", "login", login("root")));
     assert!(root != first && root != other);
     assert_eq!(code(call(&root, "uci", "confirm", json!({}))), 6);
     let again = sid(call(NOBODY, "session", "login", login("adapter")));
     assert_eq!(again, first);
-    // Without a roll-back nothing is applied meanwhile, and what waits has nothing to go back to.
+    // An apply without rollback does nothing meanwhile, and the state for the rollback of the
+    // pending change is lost.
     assert_eq!(code(call(&other, "uci", "set", set("56"))), 0);
     assert_eq!(code(call(&other, "uci", "apply", apply(false))), 0);
     assert_eq!(code(call(&again, "uci", "confirm", json!({}))), 0);
     assert!(sid(call(NOBODY, "session", "login", login("adapter"))) != first);
 
-    // `add` puts a list behind one that is there, and takes an empty one; `set` does neither.
+    // `add` appends to an existing list, and accepts an empty one; `set` does neither.
     let ports = |ports: &[&str]| json!({ "config": "network", "type": "device", "name": "x", "values": { "ports": ports } });
     for list in [&["lan1"][..], &[], &["lan2"]] {
         assert_eq!(code(call(&first, "uci", "add", ports(list))), 0);
@@ -336,7 +340,8 @@ fn what_waits_to_be_confirmed_is_as_in_rpcd() {
     assert_eq!(prefix(&router), "60");
 }
 
-/// In which order the source of uhttpd looks at an object, at who asks and at what is given: whatever is wrong first is answered.
+/// The order in which uhttpd checks the object, the session and the arguments: the first failure is
+/// returned.
 #[test]
 fn what_is_looked_at_first_is_as_in_uhttpd() {
     let mut router = Router::default();

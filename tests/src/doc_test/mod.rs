@@ -1,7 +1,8 @@
-//! Commands of README.md and of the guides in `docs`, taken out of their text and run in order.
+//! Runs the commands of README.md and of the guides in `docs`, in order.
 //!
-//! A fenced block of commands is followed by a comment that no reader of the rendered page sees. It says what each
-//! command prints. A command without such a line is an error, so that nothing is written there that nobody has run:
+//! A fenced block of commands is followed by a comment that the rendered page does not show. It has
+//! the expected output of each command. A command without such a line is an error, so that the
+//! pages have no command that is never run:
 //!
 //! ```text
 //! <!-- test
@@ -10,27 +11,28 @@
 //! -->
 //! ```
 //!
-//! A line begins with the number of a command of the block. What comes then is:
+//! A line begins with the number of a command in the block, which is followed by:
 //!
 //! | line | meaning |
 //! |---|---|
-//! | `N ok` | It ends with success, and what it prints does not matter. |
-//! | `N > TEXT` | The command prints a line that is `TEXT`, after those of the lines before. `…` stands for anything, a blank for one or more, `{NAME}` for a word that is kept under that name, or that was. |
-//! | `N until TEXT` | The command goes on; the next one is run once it has printed `TEXT`. |
-//! | `N stop` | What goes on and was started last gets ctrl-C after this command, and ends with success or by that. |
-//! | `N ends` | What goes on and was started last ends with success after this command. |
-//! | `N ask TEXT = ANSWER` | When it prints `TEXT`, `ANSWER` and the return key are typed. |
-//! | `N retry` | It is typed again until it prints its lines. |
+//! | `N ok` | The command succeeds; its output does not matter. |
+//! | `N > TEXT` | The output has the line `TEXT`, after those of the previous lines. `…` matches anything, a blank matches one or more, `{NAME}` matches a word and stores it, or matches the stored word. |
+//! | `N until TEXT` | The command keeps running; the next one starts once it has printed `TEXT`. |
+//! | `N stop` | The last command that keeps running gets ctrl-C after this one, and ends with success or by SIGINT. |
+//! | `N ends` | The last command that keeps running ends with success after this one. |
+//! | `N ask TEXT = ANSWER` | When the command prints `TEXT`, `ANSWER` and the return key are typed. |
+//! | `N retry` | The command is repeated until it prints its lines. |
 //! | `N with WORD = TEXT` | `TEXT` is typed instead of `WORD`. |
-//! | `N sh COMMAND` | What a person does before, as a command of the shell. |
-//! | `N lan [NAME]` | It is run in the lan of the box, by the person of this name. |
-//! | `N fails` | It does not end with success. |
-//! | `N skip REASON` | It is not run. |
+//! | `N sh COMMAND` | A shell command that is run before, for an action of the user. |
+//! | `N lan [NAME]` | The command is run in the lan of the box, by the user of this name. |
+//! | `N fails` | The command fails. |
+//! | `N skip REASON` | The command is not run. |
 //!
-//! A letter after the number tells runs of one command apart: `2a`, `2b`. Instead of a number `*` stands for all runs of
-//! the block; `* with` counts where the word is, and `* lan` not for `cargo`.
+//! A letter after the number distinguishes several runs of one command: `2a`, `2b`. `*` instead of
+//! a number applies to all runs of the block; `* with` applies to commands with the word, and `*
+//! lan` to all commands but `cargo`.
 
-/// The guides that are walked, in this order, on one box.
+/// The guides that are tested, in this order, on one box.
 pub const GUIDES: [&str; 13] = [
     "docs/cache.md",
     "docs/cache-http.md",

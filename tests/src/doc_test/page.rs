@@ -1,4 +1,4 @@
-//! The commands of a page, and what is said of each.
+//! The commands of a page, and how they are run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::mem;
 
 use crate::workspace;
 
-/// What a line of commands begins with.
+/// The first words of lines with commands.
 const PROGRAMS: [&str; 5] = ["cargo", "octetctl", "octet-msg", "curl", "ssh"];
 
 /// The commands of a page.
@@ -14,19 +14,19 @@ const PROGRAMS: [&str; 5] = ["cargo", "octetctl", "octet-msg", "curl", "ssh"];
 pub struct Page {
     /// Its path in the workspace.
     pub path: &'static str,
-    /// In the order in which they stand there.
+    /// The commands in the order of the page.
     pub commands: Vec<Command>,
 }
 
-/// A command as it stands in the text.
+/// A command as it is on the page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
     /// The number of its line in the page, from 1.
     pub line: usize,
-    /// The heading that it stands below.
+    /// The heading above it.
     pub heading: String,
     pub text: String,
-    /// How often it is run, and how.
+    /// The runs of the command.
     pub runs: Vec<Run>,
 }
 
@@ -34,34 +34,35 @@ pub struct Command {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Run {
     pub skip: Option<String>,
-    /// What is done before, by the shell.
+    /// The shell commands that are run before.
     pub before: Vec<String>,
-    /// What is typed instead of what.
+    /// The replaced words, each with its replacement.
     pub with: Vec<(String, String)>,
-    /// Whether it is a device in the lan, and whose.
+    /// The user's name (possibly empty), if it is run in the lan.
     pub lan: Option<String>,
-    /// What is asked, and what is answered.
+    /// The expected questions, each with its answer.
     pub answers: Vec<(String, String)>,
-    /// What it has printed once the next command is run, if it goes on.
+    /// The output after which the next command starts, if this one keeps running.
     pub until: Option<String>,
-    /// Whether what goes on is ended afterwards.
+    /// Whether the command that keeps running is stopped afterwards.
     pub stop: bool,
-    /// Whether what goes on ends by itself afterwards.
+    /// Whether the command that keeps running ends by itself afterwards.
     pub ends: bool,
-    /// Whether it does not end with success.
+    /// Whether it fails.
     pub fails: bool,
-    /// Whether it is run until it prints its lines.
+    /// Whether it is repeated until it prints its lines.
     pub retry: bool,
-    /// Whether it does not matter what it prints.
+    /// Whether its output does not matter.
     pub ok: bool,
     pub prints: Vec<String>,
 }
 
 impl Page {
-    /// The page at this path in the workspace.
+    /// Reads the page at this path in the workspace.
     ///
     /// # Errors
-    /// A command of it has no run, or a line about runs cannot be read: which line that is, and why.
+    /// A command has no run, or a line about runs is malformed; the error has the line and the
+    /// reason.
     pub fn read(path: &'static str) -> Result<Self, String> {
         let text = fs::read_to_string(workspace().join(path)).expect("a page of the workspace");
         let commands = commands(&text).map_err(|(line, why)| format!("{path}:{line}: {why}"))?;
@@ -98,7 +99,7 @@ fn commands(text: &str) -> Result<Vec<Command>, (usize, String)> {
         } else if text == "<!-- test" {
             comment = Some(vec![]);
         } else if !text.trim().is_empty() {
-            // A comment follows its block, or there is none.
+            // A block without a comment has ended.
             finish(&mut all, &mut block, vec![])?;
             if let Some(name) = text.strip_prefix('#') {
                 name.trim_start_matches('#').trim().clone_into(&mut heading);
@@ -112,7 +113,7 @@ fn commands(text: &str) -> Result<Vec<Command>, (usize, String)> {
 /// A run with the number of its command, 0 for all, and its letter.
 type Numbered = (usize, Option<char>, Run);
 
-/// Takes the commands of `block`, each with its runs.
+/// Adds the commands of `block`, each with its runs.
 fn finish(
     all: &mut Vec<Command>,
     block: &mut Vec<Command>,
@@ -144,7 +145,7 @@ fn finish(
     }
 }
 
-/// Gives `run` of the command `text` what is said for all of its block.
+/// Adds the settings for all commands of the block to `run` of the command `text`.
 fn share(all: &Run, text: &str, run: &mut Run) {
     if run.lan.is_none() && !text.starts_with("cargo ") {
         run.lan.clone_from(&all.lan);
@@ -205,7 +206,7 @@ mod tests {
         }
     }
 
-    /// `cargo image bench` writes it: each section names the command that has measured it.
+    /// `cargo image bench` writes this page: each section names the command that has measured it.
     const NOT_WALKED: &str = "docs/BENCHMARKS.md";
 
     #[test]
@@ -215,7 +216,7 @@ mod tests {
         for name in names.filter(|name| name.ends_with(".md")) {
             let path = format!("docs/{name}");
             let text = fs::read_to_string(workspace().join(&path)).unwrap();
-            // A command without a run is an error of its own.
+            // A command without a run is another test's error.
             let has_commands = commands(&text).map_or(true, |commands| !commands.is_empty());
             let is_walked = GUIDES.contains(&path.as_str());
             assert_eq!(has_commands, is_walked || path == NOT_WALKED, "{path}");

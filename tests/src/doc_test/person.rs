@@ -1,4 +1,4 @@
-//! A person who types the commands of a page.
+//! A simulated user who types the commands of a page.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use super::page::{Command, Page, Run};
 use crate::{InTerminal, READY, RETRY_DELAY, SOON, builder, clone_to, must, workspace};
 
-/// What the terminal's driver takes for SIGINT.
+/// The byte for which the terminal driver sends SIGINT.
 const CTRL_C: &str = "\x03";
 
-/// The home of a person who has cloned the workspace.
+/// A user with a clone of the workspace, and a home folder.
 pub struct Person {
     home: TempDir,
     clone: PathBuf,
@@ -26,13 +26,13 @@ pub struct Person {
 }
 
 impl Person {
-    /// Somebody whose clone is this workspace.
+    /// A user whose clone is this workspace.
     #[must_use]
     pub fn here() -> Self {
         Self::at(tempfile::tempdir().expect("a home"), workspace().to_owned())
     }
 
-    /// Somebody who has just cloned this workspace as it is.
+    /// A user with a new clone of this workspace.
     #[must_use]
     pub fn with_clone() -> Self {
         let home = tempfile::tempdir().expect("a home");
@@ -48,7 +48,7 @@ impl Person {
     /// Types `commands` of `page`, in order.
     ///
     /// # Panics
-    /// One does not print what the page says.
+    /// A command does not print the expected output.
     pub fn types(&mut self, page: &Page, commands: &[Command]) {
         for command in commands {
             for run in &command.runs {
@@ -61,15 +61,15 @@ impl Person {
         }
     }
 
-    /// Does what no page says: a `command` of the shell, with the words that were kept.
+    /// Runs the shell `command`, with the stored words filled in, for an action that is on no page.
     pub fn does(&self, command: &str) {
         must(&mut self.shell(&self.known(command)));
     }
 
-    /// Presses ctrl-C for what goes on and was started last.
+    /// Stops the last command that keeps running by ctrl-C.
     ///
     /// # Panics
-    /// It does not end with success or by that.
+    /// It ends neither with success nor by SIGINT.
     pub fn stops(&mut self, at: &str) {
         self.end(at, true);
     }
@@ -101,7 +101,7 @@ impl Person {
         }
     }
 
-    /// Waits for the end of what was started last; ctrl-C has it end, if it is to `stop`.
+    /// Waits until the last command that keeps running ends; with `stop`, it gets ctrl-C first.
     fn end(&mut self, at: &str, stop: bool) {
         let mut last = self.going.pop().expect("something goes on");
         if stop {
@@ -112,11 +112,12 @@ impl Person {
         assert!(status.success() || interrupted, "{at}: {status} at the end of:\n{}", last.text);
     }
 
-    /// Whether the command prints the lines that it is to print.
+    /// Runs the command. Returns whether it has printed the expected lines.
     fn typed(&mut self, at: &str, typed: &str, run: &Run) -> bool {
         println!("{at}: {typed}");
         let mut terminal = InTerminal::start(self.shell(typed));
-        // From where on it is looked for questions, and for what is waited for: whole lines.
+        // The offsets from which the output is searched for questions, and for the awaited text in
+        // whole lines.
         let (mut answered, mut seen) = (0, 0);
         let goes_on = loop {
             if !terminal.says_more(3 * READY) {
@@ -154,8 +155,8 @@ impl Person {
         missing.is_none()
     }
 
-    /// A command of the shell in the clone. `cargo image` is the one that runs these tests, so that it is not compiled
-    /// once more.
+    /// A shell command in the clone. `cargo image` is the program that runs these tests, so that it
+    /// is not compiled again.
     fn shell(&self, typed: &str) -> process::Command {
         let (home, bin) = (self.home.path(), self.home.path().join(".local/bin"));
         let cargo = bin.join("cargo");
@@ -176,7 +177,7 @@ impl Person {
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut shell = process::Command::new("env");
         shell.arg(format!("--chdir={}", self.clone.display()));
-        // What was downloaded and compiled is not theirs alone.
+        // Downloads and compiled crates are shared with the real user.
         let real = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
         let kept =
             [("XDG_CACHE_HOME", ".cache"), ("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
@@ -189,7 +190,7 @@ impl Person {
         shell
     }
 
-    /// `text` with the words that were kept.
+    /// `text` with the stored words filled in.
     fn known(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (name, word) in &self.kept {
@@ -198,7 +199,7 @@ impl Person {
         text
     }
 
-    /// The first of the lines that are to be printed, in this order, that was not said.
+    /// The first of the expected lines that is missing in the output, in this order.
     fn missing(&mut self, said: &str, run: &Run) -> Option<String> {
         let lines: Vec<String> = said.lines().map(plain).collect();
         let mut left = lines.iter();
@@ -213,7 +214,7 @@ impl Person {
     }
 }
 
-/// A line without what colours it and moves the cursor (ECMA-48, 5.4).
+/// A line without escape sequences for colours and cursor movements (ECMA-48, 5.4).
 fn plain(line: &str) -> String {
     let mut parts = line.split("\x1b[");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -224,7 +225,7 @@ fn plain(line: &str) -> String {
     plain.replace('\r', "")
 }
 
-/// The words that `expected` keeps, if `line` is as it says.
+/// Matches `line` with `expected`. Returns the words to store.
 fn matches(expected: &str, line: &str) -> Option<Vec<(String, String)>> {
     let words: Vec<&str> = expected.split_whitespace().collect();
     let of: Vec<&str> = line.split_whitespace().collect();
@@ -244,7 +245,7 @@ fn words_match(expected: &[&str], of: &[&str]) -> Option<Vec<(String, String)>> 
     }
 }
 
-/// A word with at most one `{NAME}` or `…` in it.
+/// Matches a word with at most one `{NAME}` or `…` in it.
 fn word_matches(expected: &str, word: &str) -> Option<Vec<(String, String)>> {
     let middle = |before: &str, after: &str| word.strip_prefix(before)?.strip_suffix(after);
     if let Some((before, (name, after))) =

@@ -1,4 +1,5 @@
-//! Objects on a board: added by an operator, had by somebody on its wire over HTTP, and there again after a kill.
+//! Objects on a board: added by an operator, downloaded over HTTP from the link, and still there
+//! after a kill.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -15,10 +16,10 @@ use crate::net::guest::{BOX, BOX_LINK, TEST, kill_unit};
 
 const HTTP: u16 = 8080;
 
-/// More than fits into one part of a file and into memory, and no multiple of anything.
+/// Larger than a part of a file and than the memory cache, and not a multiple of any block size.
 const LENGTH: usize = 300_001;
 
-/// A board of a box, and who may ask it.
+/// The settings of a board in a box, with the permitted clients.
 fn settings() -> Value {
     let line = json!({ "from": ["lan"], "to": "boards", "protocol": "tcp", "ports": [HTTP] });
     json!({
@@ -26,7 +27,7 @@ fn settings() -> Value {
     })
 }
 
-/// What is answered to a request for `path`, and its body.
+/// The status line of the response to a request for `path`, and its body.
 fn get(host: &Host, path: &str, range: &str) -> (String, Vec<u8>) {
     let at = SocketAddr::new(BOX_LINK.parse::<IpAddr>().unwrap(), HTTP);
     let mut stream = host.connect(at).unwrap();
@@ -41,7 +42,7 @@ fn get(host: &Host, path: &str, range: &str) -> (String, Vec<u8>) {
     (head.lines().next().unwrap().to_owned(), all[end + 4..].to_vec())
 }
 
-/// What `cache` answers, once it does.
+/// The answer of `stats`.
 fn stats(machine: &Machine) -> Value {
     machine.call_unit("cache", "stats", json!({})).unwrap()
 }
@@ -77,7 +78,7 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
     };
     is_served();
 
-    // In its sandbox the endpoint opens, with the key that the node has certified.
+    // The endpoint opens within its sandbox, with the certified key.
     let deadline = Instant::now() + SOON;
     while stats(&machine)["key"].is_null() {
         assert!(Instant::now() < deadline, "late: a key: {:#?}", machine.logs("cache").unwrap());
@@ -88,7 +89,7 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
 
     kill_unit(&machine, "cache", || {});
     is_served();
-    // Asked to end, it closes what it has open, and ends by itself.
+    // On SIGTERM it closes its files and ends.
     machine.call("stop", json!({ "unit": "cache" })).unwrap();
     let is_stopped = |status: &Status| status.unit("cache").unwrap().state == UnitState::Stopped;
     let stopped = machine.wait_status("it is stopped", SOON, is_stopped).unwrap();
@@ -101,13 +102,14 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
     assert_eq!(listed.as_array().unwrap().len(), 1);
 }
 
-/// How many small objects there are: with those in the database, the unit's memory was used up by 6300 of them.
+/// The number of small objects: if they were in the database, 6300 of them would use up the unit's
+/// memory.
 const SMALL: usize = 7000;
 
-/// The disk, in MiB: three quarters of it are for objects.
+/// The size of the disk in MiB; three quarters of it are for objects.
 const MIB: u64 = 1024;
 
-/// What the disk reads in a second, in bytes: cheap flash.
+/// The read rate of cheap flash, in bytes per second.
 const SLOW: u64 = 20_000_000;
 
 #[test]

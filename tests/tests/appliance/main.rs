@@ -1,6 +1,6 @@
-//! The whole appliance: every test here boots guests of what ships.
+//! Tests of the whole appliance: all of them boot guests with the released image.
 //!
-//! `cargo image test` gives each of them a process of its own, and starts those that take longest first.
+//! `cargo image test` gives each of them a process of its own, and starts the slowest ones first.
 
 #![cfg(test)]
 

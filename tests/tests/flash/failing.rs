@@ -1,4 +1,5 @@
-//! Disks that fail, shrink or forget, and what is stopped half-way: it is said, and nothing half starts.
+//! Failing, shrinking and forgetting disks, and interrupted writes: errors are reported, and no
+//! incomplete disk boots.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -18,7 +19,7 @@ fn a_disk_that_fails_on_the_way() {
     let room = Room::new();
     let image = room.path("image");
     room.random(&image, 0, 32 << 20);
-    // A disk whose file finds no more room: it says so in the middle.
+    // A disk whose file runs out of space in the middle of the write.
     for (mib, works) in [(40, true), (12, false)] {
         let tmpfs = Tmpfs::new(mib);
         let file = tmpfs.path("disk");
@@ -91,13 +92,13 @@ fn what_is_read_back_is_not_the_page_cache() {
     flash(&image, &to);
     same(&image, &to);
 
-    // Where on the disk the file's fourth MiB begins; a small file system has small blocks.
+    // The position of the file's fourth MiB on the disk; a small file system has small blocks.
     let mut begins = [0; 1024];
     File::open(&image).unwrap().read_exact_at(&mut begins, 4 * MIB).unwrap();
     let all = fs::read(&disk).unwrap();
     let at = all.chunks(1024).position(|block| block == begins).expect("the file is there") * 1024;
 
-    // The kernel keeps that byte of the file in memory; the disk forgets it.
+    // The kernel caches that byte of the file; the disk forgets it.
     let mut right = begins[0];
     let (right, said) = forgetting(&disk, at as u64, || {
         right = !right;
@@ -109,9 +110,9 @@ fn what_is_read_back_is_not_the_page_cache() {
     assert!(said.stderr.contains(&format!("{:#04x} instead of", !right)), "{}", said.stderr);
 }
 
-/// Runs a command while the byte of `file` at `at` becomes another one as soon as it is right. `again`
-/// makes all ready for it, and says which byte is right. A busy host may come too late, when the byte
-/// is read back already and nothing was wrong: then all is done again.
+/// Runs a command while the byte of `file` at `at` is changed as soon as it has the right value.
+/// `again` prepares a run, and returns the right value. On a busy host the change may come too
+/// late, after the byte was verified: then everything is repeated.
 fn forgetting(file: &Path, at: u64, mut again: impl FnMut() -> (u8, Command)) -> (u8, Output) {
     for _ in 0..20 {
         let (right, mut command) = again();
@@ -144,7 +145,7 @@ fn stopped_half_way_it_starts_nothing_and_goes_on_later() {
     let image = room.path("image");
     room.random(&image, 0, 128 << 20);
     for signal in [Signal::INT, Signal::KILL] {
-        // Something that starts is there before.
+        // The disk is bootable before.
         let file = room.path("disk");
         fs::write(&file, [7; 8192]).unwrap();
         File::options().write(true).open(&file).unwrap().set_len(128 * MIB).unwrap();

@@ -1,4 +1,4 @@
-//! `--keep-data`: the slot of an image comes onto the disk of a box, and nothing else changes there.
+//! `--keep-data` writes the slot of an image to the disk of a box, and changes nothing else there.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,14 +10,14 @@ use octet_tests::{DiskFile, Image, Output, Release, USED, must, run, shipped};
 use crate::SHIPPED_DATA;
 use crate::media::{self, Loop, MIB, Room};
 
-/// Of the slot that a box has before: below any time.
+/// The sequence number of the slot that a box has before: lower than any timestamp.
 const SEQUENCE: u64 = 5;
 
-/// What a box has said of itself.
+/// The node key in the file that a box has written.
 const NODE: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 
-/// The disk of a box that was started, and whose slot is another one than what ships: it has another
-/// kernel, and the same initramfs.
+/// The disk of a box that was started, with another slot than the released one: the kernel differs,
+/// and the initramfs is the same.
 fn of_a_box() -> (DiskFile, Release) {
     let disk = DiskFile::used();
     for slot in disk.entries() {
@@ -30,7 +30,7 @@ fn of_a_box() -> (DiskFile, Release) {
     (disk, old)
 }
 
-/// The EFI system partition of what ships, as a device.
+/// The EFI system partition of the released image, as a device.
 fn esp_of(disk: &Path) -> Loop {
     Loop::with(disk, &["--offset", "1048576", "--sizelimit", "268435456"])
 }
@@ -41,7 +41,7 @@ fn keeping(image: &Image, to: &Path) -> Command {
     command
 }
 
-/// Sees that it is refused with these words, and that nothing was written.
+/// Checks that the command is refused with these words, and that nothing was written.
 fn refused(command: &mut Command, to: &Path, words: &[&str]) -> Output {
     let before = fs::metadata(to).unwrap().modified().unwrap();
     let said = run(command);
@@ -55,7 +55,8 @@ fn refused(command: &mut Command, to: &Path, words: &[&str]) -> Output {
     said
 }
 
-/// The digest of all that is not the EFI system partition: the table, the data, the table's copy.
+/// The digest of everything but the EFI system partition: the table, the data, and the backup
+/// table.
 fn besides_esp(disk: &DiskFile) -> String {
     let mut all = String::new();
     for (skip, count) in [(0, 1), (SHIPPED_DATA / MIB, USED)] {
@@ -96,7 +97,7 @@ fn slot_and_entry_come_and_all_else_stays() {
     assert!(text.contains(&initrd) && text.contains("octet.trial="), "{text}");
     assert_eq!(disk.esp_names(&format!("octet/{new}")), ["linux", "manifest.json"]);
 
-    // All else is as it was.
+    // Everything else is unchanged.
     assert_eq!(kept.map(file), files);
     assert!(old.content(SlotFile::Linux) == file(&old.slot().file(SlotFile::Linux)));
     assert!(old.content(SlotFile::Initrd) == file(&old.slot().file(SlotFile::Initrd)));
@@ -109,7 +110,7 @@ fn slot_and_entry_come_and_all_else_stays() {
         assert_eq!(said.status, Some(0), "{}{}", said.stdout, said.stderr);
     }
 
-    // Once more there is nothing to do, from the packed form too.
+    // A second run has nothing to do, with the compressed image, too.
     let before = fs::metadata(disk.path()).unwrap().modified().unwrap();
     let mut packed = media::command(&ships.file("octet.img.zst"), &disk.path());
     for again in [&mut keeping(&ships, &disk.path()), packed.arg("--keep-data")] {
@@ -125,7 +126,7 @@ fn the_slot_that_a_box_runs_is_there_already() {
     let (ships, disk) = (shipped(), DiskFile::used());
     let said = must(&mut keeping(&ships, &disk.path()));
     assert!(said.stdout.contains("nothing to do"), "{}", said.stdout);
-    // Once it has failed as often as it may, it is tried again.
+    // A slot that has used up its tries is tried again.
     let entry = |counter| format!("loader/entries/octet-{}{counter}.conf", ships.slot());
     disk.esp_put(&entry("+0-3"), &disk.esp_get(&entry("+3")).unwrap());
     disk.esp_remove(&entry("+3"));
@@ -170,7 +171,7 @@ fn what_cannot_be_kept_is_left_as_it_is() {
         both.stderr
     );
 
-    // Somebody has its partition mounted.
+    // Its partition is mounted.
     let esp = esp_of(&to);
     refused(&mut keep(), &to, &["the file behind", "losetup --detach"]);
     drop(esp);
@@ -180,7 +181,7 @@ fn what_cannot_be_kept_is_left_as_it_is() {
     disk.esp_put(&old.slot().manifest(), arm.as_bytes());
     refused(&mut keep(), &to, &["is for qemu-aarch64", "--target"]);
     disk.esp_put(&old.slot().manifest(), &manifest);
-    // Partitions that are elsewhere.
+    // Partitions at other positions.
     let other = DiskFile::copy(&to);
     must(
         Command::new("sgdisk")
@@ -189,7 +190,7 @@ fn what_cannot_be_kept_is_left_as_it_is() {
     );
     let mut elsewhere = keeping(&ships, &other.path());
     refused(&mut elsewhere, &other.path(), &["partitions elsewhere", "without --keep-data"]);
-    // No Octet at all, and nothing.
+    // No Octet disk, and an empty file.
     let room = Room::new();
     for bytes in [&b""[..], &[7; 100_000]] {
         let file = room.path("file");
@@ -199,11 +200,11 @@ fn what_cannot_be_kept_is_left_as_it_is() {
     }
     let said = run(&mut keeping(&ships, &room.path("none")));
     assert!(said.stderr.contains("no disk of Octet's") && !room.path("none").exists());
-    // An image that is none.
+    // An invalid image.
     let said = run(media::command(&room.image(8), &to).arg("--keep-data"));
     assert!(said.stderr.contains("no EFI system partition of Octet's"), "{}", said.stderr);
 
-    // With all that undone it is done, as well on a device.
+    // After all these changes are undone it succeeds, on a device as well.
     let device = Loop::new(&to);
     must(&mut keeping(&ships, &device.path));
     drop(device);

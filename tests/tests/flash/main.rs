@@ -1,5 +1,5 @@
-//! `cargo image flash`: byte for byte what the image is, only what differs, and nothing that
-//! somebody needs.
+//! `cargo image flash` writes the exact bytes of the image, writes only differences, and overwrites
+//! nothing in use.
 
 #![cfg(test)]
 
@@ -15,13 +15,13 @@ use std::process::{Command, Stdio};
 use media::{DATA, Guest, Loop, MIB, Mounted, Room, flash, refused, same, written};
 use octet_tests::{DiskFile, Output, must, run, shipped};
 
-/// What is written as one, if one byte of it differs.
+/// The unit of writing: it is written if one byte of it differs.
 const GRANULE: u64 = 64 << 10;
 
-/// Where the data partition of what ships begins.
+/// The start of the data partition of the released image.
 const SHIPPED_DATA: u64 = 257 * MIB;
 
-/// The first page: zero while the rest is written.
+/// The size of the first page, which is zero while the rest is written.
 const GUARD: u64 = 4096;
 
 #[test]
@@ -49,19 +49,19 @@ fn only_what_differs_is_written() {
     same(&image, &device.path);
     assert_eq!(written(&flash(&image, &device.path)), 0);
 
-    // What is behind the image's end is not ours.
+    // Data behind the image's end is not changed.
     let mut behind = [0; 4096];
     room.open("old").read_exact_at(&mut behind, 33 * MIB).unwrap();
     assert_eq!(behind, [0xff; 4096]);
 
-    // One byte: in data, in a hole, in the last granule; and the guard for each.
+    // One byte: in data, in a hole, in the last granule; each time the guard is written, too.
     let disk = File::options().write(true).open(&device.path).unwrap();
     for at in [10 * MIB + 77, 20 * MIB, 32 * MIB - 1] {
         disk.write_all_at(b"?", at).unwrap();
         assert_eq!(written(&flash(&image, &device.path)), GRANULE + GUARD, "byte {at}");
         same(&image, &device.path);
     }
-    // At the beginning there is no guard to set, only a page to write.
+    // At the beginning no guard is needed, and only one page is written.
     disk.write_all_at(b"?", 513).unwrap();
     assert_eq!(written(&flash(&image, &device.path)), GUARD);
     same(&image, &device.path);
@@ -108,7 +108,7 @@ fn the_image_that_ships_and_its_packed_form() {
     same(&image, &to);
     assert_eq!(written(&flash(&image, &to)), 0);
 
-    // Cut short it is refused, and not half of it written.
+    // A truncated image is refused before half of it is written.
     let cut = room.path("cut.img.zst");
     fs::copy(&packed, &cut).unwrap();
     File::options().write(true).open(&cut).unwrap().set_len(MIB).unwrap();
@@ -130,8 +130,8 @@ fn for_one_node_of_a_box() {
     let esp = disk.fsck_esp();
     assert_eq!(esp.status, Some(0), "{}{}", esp.stdout, esp.stderr);
 
-    // For the same one again there is nothing to write, from either form of the image; for another
-    // one, little; and without a word it is byte for byte the image.
+    // The same node again needs no write, with either form of the image; another one needs little;
+    // without `--board` the disk equals the image.
     let packed = ships.file("octet.img.zst");
     for image in [&image, &packed] {
         assert_eq!(written(&flash_for("3", image, &to)), 0);
@@ -142,7 +142,7 @@ fn for_one_node_of_a_box() {
     assert!(written(&flash(&image, &to)) < MIB);
     same(&image, &to);
 
-    // What is no node of a box, and what is no image of one, is refused before anything is written.
+    // An invalid node, and an image that is not for a box, are refused before anything is written.
     for wrong in ["33", "0", "x"] {
         let said = run(media::command(&image, &to).args(["--board", wrong]));
         assert_ne!(said.status, Some(0));
@@ -210,7 +210,7 @@ fn a_disk_that_somebody_uses() {
     assert_eq!(swap.status, Some(1), "{}", swap.stderr);
     assert!(swap.stderr.contains("memory is swapped to"), "{}", swap.stderr);
 
-    // Somebody of whom only the kernel knows.
+    // A user of the device that only the kernel knows.
     let exclusive =
         File::options().read(true).custom_flags(media::O_EXCL).open(&device.path).unwrap();
     refused(&image, &device.path, &["in use by another program"]);
@@ -241,9 +241,9 @@ fn the_disk_that_this_machine_runs_from() {
     flash(&room.image(8), &room.path("new"));
     let source = Path::new(source.trim());
     if !source.starts_with("/dev") {
-        return; // in a container the root is no device's; the builder's own tests make up a tree
+        return; // in a container the root is on no device; the builder's own tests simulate a tree
     }
-    // So large that it would not fit: this test must not be the one that finds the check missing.
+    // It is too large to fit, so that a missing check does not overwrite the root.
     let image = room.image(8);
     File::options().write(true).open(&image).unwrap().set_len(8 << 40).unwrap();
     refused(&image, source, &["this machine runs from it", "mounted at /"]);
@@ -276,7 +276,7 @@ fn without_yes_nothing_is_lost() {
     let room = Room::new();
     let image = room.image(8);
     room.octet("image");
-    // Nobody has to be asked: a new file, an empty one, one with an Octet disk on it.
+    // No confirmation is needed for a new file, an empty one, and one with an Octet disk.
     let to = room.path("to");
     for _ in 0..2 {
         must(media::unasked(&image, &to).stdin(Stdio::null()));
@@ -285,7 +285,7 @@ fn without_yes_nothing_is_lost() {
     fs::write(&to, "").unwrap();
     must(media::unasked(&image, &to).stdin(Stdio::null()));
 
-    // One that was started has the keys of a box.
+    // A disk that was booted has the keys of a box.
     let disk = room.open("to");
     let end = disk.metadata().unwrap().len();
     disk.write_all_at(b"keys", end - DATA + 1080).unwrap();
@@ -320,7 +320,7 @@ fn the_box_is_named_and_nobody_takes_its_disk_meanwhile() {
     const NODE: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
     let ships = shipped();
     let disk = DiskFile::flashed_for(&ships, 400, "3");
-    // As after its first start.
+    // The state after its first boot.
     disk.esp_put("octet/node.pub", format!("{NODE}\n").as_bytes());
     let (image, to) = (ships.file("octet.img"), disk.path());
     let file = File::options().write(true).open(&to).unwrap();

@@ -15,24 +15,24 @@ use tempfile::TempDir;
 
 pub const MIB: u64 = 1 << 20;
 
-/// Bytes of a data partition, at the end of a disk.
+/// The size of a data partition at the end of a disk, in bytes.
 pub const DATA: u64 = 64 << 10;
 
-/// Opens a disk for us alone.
+/// Opens a block device exclusively.
 pub const O_EXCL: i32 = OFlags::EXCL.bits().cast_signed();
 
-/// A QEMU whose guest has a disk, and has not begun.
+/// A QEMU process whose guest has a disk, and has not started.
 pub struct Guest(Child);
 
 impl Guest {
-    /// `None` if QEMU cannot have `disk`.
+    /// Returns `None` if QEMU cannot lock `disk`.
     pub fn new(disk: &Path) -> Option<Self> {
         let drive = format!("if=virtio,format=raw,file={}", disk.display());
         let mut qemu = Command::new(Architecture::X86_64.emulator().program);
         qemu.args(["-M", "q35", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]);
         qemu.args(["-drive", &drive]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut guest = Self(qemu.spawn().unwrap());
-        // It greets when it has opened all that it needs, and ends if it cannot.
+        // QEMU greets once it has opened everything, and ends if it cannot.
         let mut greeting = [0; 6];
         guest.0.stdout.as_mut().unwrap().read_exact(&mut greeting).ok()?;
         assert_eq!(&greeting, b"{\"QMP\"");
@@ -47,7 +47,7 @@ impl Drop for Guest {
     }
 }
 
-/// A folder with images and disks in it.
+/// A folder with images and disks.
 pub struct Room(TempDir);
 
 impl Room {
@@ -63,7 +63,7 @@ impl Room {
         File::options().read(true).write(true).open(self.path(name)).unwrap()
     }
 
-    /// Random bytes at `at` in the file `path`.
+    /// Writes random bytes at `at` to the file `path`.
     pub fn random(&self, path: &Path, at: u64, len: usize) {
         let mut bytes = vec![0; len];
         fastrand::Rng::with_seed(len as u64 ^ at).fill(&mut bytes);
@@ -71,7 +71,7 @@ impl Room {
         file.write_all_at(&bytes, at).unwrap();
     }
 
-    /// An image of `mib` MiB, at least 8: the first MiB and two more have data.
+    /// An image of `mib` MiB, at least 8: the first MiB and two others have data.
     pub fn image(&self, mib: u64) -> PathBuf {
         let path = self.path("image");
         self.random(&path, 0, 1 << 20);
@@ -82,8 +82,8 @@ impl Room {
         path
     }
 
-    /// Makes the file `name` look like an Octet disk (docs: the GUID of its table), with a data partition of zeros in
-    /// its last 64 KiB.
+    /// Makes the file `name` look like an Octet disk (by the GUID of its partition table), with a
+    /// data partition of zeros in its last 64 KiB.
     pub fn octet(&self, name: &str) {
         let file = self.open(name);
         file.write_all_at(b"EFI PART", 512).unwrap();
@@ -102,7 +102,7 @@ impl Room {
         file.write_all_at(&[0; DATA as usize], start).unwrap();
     }
 
-    /// A file of `mib` MiB full of `byte`; with 0 it is one hole. One that is there keeps its inode.
+    /// A file of `mib` MiB full of `byte`; 0 makes one hole. An existing file keeps its inode.
     pub fn filled(&self, name: &str, mib: u64, byte: u8) -> PathBuf {
         let path = self.path(name);
         let file = File::options().write(true).create(true).truncate(false).open(&path).unwrap();
@@ -114,7 +114,7 @@ impl Room {
     }
 }
 
-/// Fails unless we are root.
+/// Fails unless the user is root.
 pub fn needs_root() {
     let root = rustix::process::geteuid().is_root();
     assert!(root, "this test needs root, to make loop devices: run it with `sudo`");
@@ -143,7 +143,7 @@ impl Drop for Loop {
     }
 }
 
-/// An ext4 file system on a loop device, mounted.
+/// A mounted ext4 file system on a loop device.
 pub struct Mounted(PathBuf);
 
 impl Mounted {
@@ -162,7 +162,7 @@ impl Drop for Mounted {
     }
 }
 
-/// A file system in memory with little room.
+/// A small file system in memory.
 pub struct Tmpfs(TempDir);
 
 impl Tmpfs {
@@ -181,31 +181,31 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazy: a loop device may still be about to let go of its file.
+        // The unmount is lazy, because a loop device may still be about to release its file.
         let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).output();
     }
 }
 
-/// `cargo image flash` of `image`, that asks.
+/// `cargo image flash` of `image`, with its confirmation prompt.
 pub fn unasked(image: &Path, to: &Path) -> Command {
     let mut command = Command::new(builder());
     command.arg("flash").arg(to).arg("--image").arg(image);
     command
 }
 
-/// The same, that does not.
+/// `cargo image flash` of `image`, without the prompt.
 pub fn command(image: &Path, to: &Path) -> Command {
     let mut command = unasked(image, to);
     command.arg("--yes").stdin(Stdio::null());
     command
 }
 
-/// Flashes, and returns what was said.
+/// Flashes, and returns the output.
 pub fn flash(image: &Path, to: &Path) -> Output {
     must(&mut command(image, to))
 }
 
-/// The number of bytes that were written, by the program's own words.
+/// The number of written bytes, as the program reports it.
 pub fn written(said: &Output) -> u64 {
     let (_, numbers) = said.stdout.split_once(" -> ").expect("what was done");
     let (_, numbers) = numbers.split_once(": ").expect("a number");
@@ -215,7 +215,7 @@ pub fn written(said: &Output) -> u64 {
     count
 }
 
-/// Sees that it is refused with these words and advice, and soon.
+/// Checks that the write is refused soon, with these words and a hint.
 pub fn refused(image: &Path, to: &Path, words: &[&str]) -> Output {
     let said = run(&mut command(image, to));
     assert_eq!(said.status, Some(1), "{}{}", said.stdout, said.stderr);
@@ -226,20 +226,21 @@ pub fn refused(image: &Path, to: &Path, words: &[&str]) -> Output {
     said
 }
 
-/// Sees that `to` begins with all of `image`, by a program that is not ours.
+/// Checks with an independent tool that `to` begins with the whole `image`.
 pub fn same(image: &Path, to: &Path) {
     let bytes = fs::metadata(image).unwrap().len().to_string();
     must(Command::new("cmp").args(["--bytes", &bytes]).args([image, to]));
 }
 
-/// Sees that nothing can be started from `disk`: its first page is zero.
+/// Checks that `disk` is not bootable: its first page is zero.
 pub fn starts_nothing(disk: &Path) {
     let mut page = [1; 4096];
     File::open(disk).unwrap().read_exact_at(&mut page, 0).unwrap();
     assert_eq!(page, [0; 4096]);
 }
 
-/// Flashes until `file`, the medium or what is behind it, has `bytes` more, and halts it there.
+/// Flashes until `file` (the medium, or the file behind it) has grown by `bytes`, and stops the
+/// process there.
 pub fn stopped_at(image: &Path, to: &Path, file: &Path, bytes: u64) -> Child {
     let used = || fs::metadata(file).unwrap().blocks() * 512;
     let before = used();
@@ -258,12 +259,12 @@ pub fn stopped_at(image: &Path, to: &Path, file: &Path, bytes: u64) -> Child {
     child
 }
 
-/// Runs `command` in a terminal, types `line` once it is asked, and returns all that it said.
+/// Runs `command` in a terminal, types `line` at the prompt, and returns its whole output.
 pub fn type_into(command: Command, line: &str) -> (ExitStatus, String) {
     type_after(command, || (), line)
 }
 
-/// The same; `meanwhile` is done before it is answered.
+/// The same; `meanwhile` is called before the answer.
 pub fn type_after(
     command: Command,
     mut meanwhile: impl FnMut(),
@@ -273,7 +274,7 @@ pub fn type_after(
     let mut said = vec![];
     let mut buffer = [0; 4096];
     let mut asked = false;
-    // The read fails once the program has ended.
+    // Reading fails once the program has ended.
     while let Ok(count) = ours.read(&mut buffer) {
         said.extend_from_slice(&buffer[..count]);
         if !asked && String::from_utf8_lossy(&said).contains("type ") && said.ends_with(b": ") {

@@ -26,7 +26,7 @@ pub struct DhcpServer {
     pub address: Ipv4Addr,
     pub mask: Ipv4Addr,
     /// The address that it gives.
-    pub gives: Ipv4Addr,
+    pub offered: Ipv4Addr,
     /// For how many seconds.
     pub seconds: u32,
     /// Whether it says that it answers questions about names and time, too.
@@ -40,18 +40,21 @@ impl DhcpServer {
     /// Nobody asks within two minutes, or the guest is gone.
     pub fn serve(&self, port: &Port) -> io::Result<Vec<DhcpMessageType>> {
         let deadline = Instant::now() + TIMEOUT;
-        let mut asked = vec![];
+        let mut requests = vec![];
         while let Some(frame) = port.receive(deadline) {
             let Some((kind, reply)) = self.answer(&frame) else { continue };
-            asked.push(kind);
+            requests.push(kind);
             if let Some(reply) = reply {
                 port.send(&reply)?;
             }
             if kind == DhcpMessageType::Request {
-                return Ok(asked);
+                return Ok(requests);
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no DHCP request came, but {asked:?}")))
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no DHCP request came, but {requests:?}"),
+        ))
     }
 
     /// What the client asks in `frame`, and the frame with the answer.
@@ -93,7 +96,7 @@ impl DhcpServer {
             secs: 0,
             client_hardware_address: client,
             client_ip: question.client_ip,
-            your_ip: self.gives,
+            your_ip: self.offered,
             server_ip: self.address,
             router: Some(self.address),
             subnet_mask: Some(self.mask),

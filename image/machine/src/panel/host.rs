@@ -45,29 +45,29 @@ enum Order {
         answer: Sender<io::Result<UnixStream>>,
     },
     /// That datagrams are handed on.
-    HandOn(Datagrams),
+    ForwardUdp(Datagrams),
 }
 
 impl Host {
     /// At `port`, with an Ethernet address and IP addresses, each with the length of its prefix.
     pub fn start(port: Port, mac: Mac, addresses: &[(IpAddr, u8)]) -> Self {
-        let (orders, wanted) = channel();
+        let (orders, receiver) = channel();
         let addresses: Vec<_> = addresses
             .iter()
             .map(|(address, prefix)| IpCidr::new((*address).into(), *prefix))
             .collect();
-        thread::spawn(move || Stack::new(port, mac, &addresses).run(&wanted));
+        thread::spawn(move || Stack::new(port, mac, &addresses).run(&receiver));
         Self { orders }
     }
 
     /// The same, with a router on its wire by which it reaches other networks of IPv4.
     pub fn start_behind(port: Port, mac: Mac, address: (Ipv4Addr, u8), router: Ipv4Addr) -> Self {
-        let (orders, wanted) = channel();
+        let (orders, receiver) = channel();
         thread::spawn(move || {
             let own = IpCidr::new(IpAddr::V4(address.0).into(), address.1);
             let mut stack = Stack::new(port, mac, &[own]);
-            stack.lead_by(router);
-            stack.run(&wanted);
+            stack.set_gateway(router);
+            stack.run(&receiver);
         });
         Self { orders }
     }
@@ -88,16 +88,16 @@ impl Host {
 
     /// Has datagrams handed on of programs that know nothing of wires: what they send to this address of this computer's
     /// loopback is sent to `to`, and what comes back is theirs.
-    pub fn hand_on(&self, to: SocketAddr) -> io::Result<SocketAddr> {
+    pub fn forward_udp(&self, to: SocketAddr) -> io::Result<SocketAddr> {
         let datagrams = Datagrams::new(to)?;
         let address = datagrams.address()?;
-        self.orders.send(Order::HandOn(datagrams)).map_err(|_| gone())?;
+        self.orders.send(Order::ForwardUdp(datagrams)).map_err(|_| host_stopped())?;
         Ok(address)
     }
 
     /// Listens on this computer's loopback for programs that know nothing of wires: who connects
     /// there is connected to `to`.
-    pub fn forward(&self, to: SocketAddr) -> io::Result<SocketAddr> {
+    pub fn forward_tcp(&self, to: SocketAddr) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let orders = self.orders.clone();
@@ -128,11 +128,11 @@ fn connect(
     to: SocketAddr,
 ) -> io::Result<UnixStream> {
     let (answer, made) = channel();
-    orders.send(Order::Connect { from, to, answer }).map_err(|_| gone())?;
-    made.recv().map_err(|_| gone())?
+    orders.send(Order::Connect { from, to, answer }).map_err(|_| host_stopped())?;
+    made.recv().map_err(|_| host_stopped())?
 }
 
-fn gone() -> io::Error {
+fn host_stopped() -> io::Error {
     io::Error::other("the host on the wire is gone")
 }
 
@@ -153,12 +153,12 @@ struct Connection {
     /// The stack's end of the program's socket.
     program: Option<UnixStream>,
     /// The program will say no more.
-    said_all: bool,
+    write_closed: bool,
 }
 
 impl Stack {
     fn new(port: Port, mac: Mac, addresses: &[IpCidr]) -> Self {
-        let mut wire = WirePort { port, come: None };
+        let mut wire = WirePort { port, received: None };
         let config = Config::new(EthernetAddress(mac.0).into());
         let mut interface = Interface::new(config, &mut wire, StackInstant::ZERO);
         interface.update_ip_addrs(|all| {
@@ -178,12 +178,14 @@ impl Stack {
     }
 
     /// Runs until nobody can want anything any more.
-    fn run(mut self, wanted: &Receiver<Order>) {
+    fn run(mut self, orders: &Receiver<Order>) {
         loop {
             loop {
-                match wanted.try_recv() {
-                    Ok(Order::Connect { from, to, answer }) => self.begin(from, to, answer),
-                    Ok(Order::HandOn(datagrams)) => self.datagrams.push(datagrams),
+                match orders.try_recv() {
+                    Ok(Order::Connect { from, to, answer }) => {
+                        self.start_connection(from, to, answer);
+                    }
+                    Ok(Order::ForwardUdp(datagrams)) => self.datagrams.push(datagrams),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) if self.connections.is_empty() => return,
                     Err(TryRecvError::Disconnected) => break,
@@ -195,19 +197,19 @@ impl Stack {
             self.interface.poll(now, &mut self.wire, &mut self.sockets);
             let handles: Vec<_> = self.connections.keys().copied().collect();
             for handle in handles {
-                self.attend(handle);
+                self.poll_connection(handle);
             }
             for datagrams in &mut self.datagrams {
                 let next = &mut self.next_port;
-                datagrams.attend(&mut self.sockets, || take_port(next));
+                datagrams.poll(&mut self.sockets, || take_port(next));
             }
-            if self.wire.come.is_none() {
-                self.wire.come = self.wire.port.receive(Instant::now() + TICK);
+            if self.wire.received.is_none() {
+                self.wire.received = self.wire.port.receive(Instant::now() + TICK);
             }
         }
     }
 
-    fn begin(
+    fn start_connection(
         &mut self,
         from: Option<Ipv4Addr>,
         to: SocketAddr,
@@ -227,7 +229,7 @@ impl Stack {
         }
         let handle = self.sockets.add(socket);
         let waiting = Some((answer, Instant::now() + TIMEOUT));
-        let connection = Connection { waiting, program: None, said_all: false };
+        let connection = Connection { waiting, program: None, write_closed: false };
         self.connections.insert(handle, connection);
     }
 
@@ -235,18 +237,18 @@ impl Stack {
     fn answer_for_neighbours(&mut self) {
         self.interface.set_any_ip(true);
         if let Some(own) = self.interface.ipv4_addr() {
-            self.lead_by(own);
+            self.set_gateway(own);
         }
     }
 
     /// Other networks are reached by `router`.
-    fn lead_by(&mut self, router: Ipv4Addr) {
+    fn set_gateway(&mut self, router: Ipv4Addr) {
         let routes = self.interface.routes_mut();
         routes.add_default_ipv4_route(router).expect("the stack has room for a route");
     }
 
     /// Moves bytes of one connection in both directions, and ends it when it is over.
-    fn attend(&mut self, handle: SocketHandle) {
+    fn poll_connection(&mut self, handle: SocketHandle) {
         let socket = self.sockets.get_mut::<tcp::Socket>(handle);
         let Some(connection) = self.connections.get_mut(&handle) else { return };
         if let Some((answer, deadline)) = connection.waiting.take() {
@@ -286,14 +288,14 @@ impl Stack {
                 let _ = program.shutdown(std::net::Shutdown::Write);
             }
             idle = false;
-            while socket.can_send() && !connection.said_all && !broken && !idle {
+            while socket.can_send() && !connection.write_closed && !broken && !idle {
                 let given = socket.send(|room| match program.read(room) {
                     Ok(count) => (count, Ok(count)),
                     Err(error) => (0, Err(error)),
                 });
                 match given {
                     Ok(Ok(0)) => {
-                        connection.said_all = true;
+                        connection.write_closed = true;
                         socket.close();
                     }
                     Ok(Ok(_)) => {}
@@ -331,20 +333,20 @@ fn take_port(next: &mut u16) -> u16 {
 struct WirePort {
     port: Port,
     /// A frame that has come.
-    come: Option<Vec<u8>>,
+    received: Option<Vec<u8>>,
 }
 
-struct Come(Vec<u8>);
+struct RxFrame(Vec<u8>);
 
-struct Out<'a>(&'a Port);
+struct TxFrame<'a>(&'a Port);
 
-impl RxToken for Come {
+impl RxToken for RxFrame {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
         f(&self.0)
     }
 }
 
-impl TxToken for Out<'_> {
+impl TxToken for TxFrame<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
         let mut frame = vec![0; length];
         let result = f(&mut frame);
@@ -355,16 +357,16 @@ impl TxToken for Out<'_> {
 }
 
 impl Device for WirePort {
-    type RxToken<'a> = Come;
-    type TxToken<'a> = Out<'a>;
+    type RxToken<'a> = RxFrame;
+    type TxToken<'a> = TxFrame<'a>;
 
-    fn receive(&mut self, _: StackInstant) -> Option<(Come, Out<'_>)> {
-        let frame = self.come.take().or_else(|| self.port.receive(Instant::now()))?;
-        Some((Come(frame), Out(&self.port)))
+    fn receive(&mut self, _: StackInstant) -> Option<(RxFrame, TxFrame<'_>)> {
+        let frame = self.received.take().or_else(|| self.port.receive(Instant::now()))?;
+        Some((RxFrame(frame), TxFrame(&self.port)))
     }
 
-    fn transmit(&mut self, _: StackInstant) -> Option<Out<'_>> {
-        Some(Out(&self.port))
+    fn transmit(&mut self, _: StackInstant) -> Option<TxFrame<'_>> {
+        Some(TxFrame(&self.port))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

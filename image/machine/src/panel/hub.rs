@@ -16,7 +16,7 @@ use rustix::net::{
     accept_with, bind, connect, listen, recv, send, shutdown, socket_with,
 };
 
-use super::port::{LONGEST, Out, Port};
+use super::port::{MAX_FRAME, Out, Port};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
@@ -96,7 +96,7 @@ fn plug(device: OwnedFd, devices: &Devices, out: &Arc<Out>) {
     drop(all);
     let (devices, out) = (Arc::clone(devices), Arc::clone(out));
     thread::spawn(move || {
-        let mut buffer = [0; LONGEST];
+        let mut buffer = [0; MAX_FRAME];
         while let Ok((_, count @ 1..)) = recv(&device, &mut buffer, RecvFlags::empty()) {
             let frame = &buffer[..count];
             flood(&devices, Some(number), frame);
@@ -126,7 +126,7 @@ mod tests {
 
     fn receive(device: &UnixDatagram) -> Vec<u8> {
         device.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut buffer = [0; LONGEST];
+        let mut buffer = [0; MAX_FRAME];
         let count = device.recv(&mut buffer).unwrap();
         buffer[..count].to_vec()
     }

@@ -36,9 +36,9 @@ pub use dhcp::DhcpServer;
 pub use host::Host;
 #[cfg(feature = "stack")]
 pub use packet::{Kind, Segment};
-pub use patch::{Fate, Jack, Patch};
+pub use patch::{FrameAction, Jack, Patch};
 pub use port::{Mac, Port};
 pub(crate) use port::{Nic, Sockets};
 #[cfg(feature = "stack")]
 pub use station::{Reply, Station};
-pub use wire::{End, Passed, Verdict, Wire};
+pub use wire::{End, RecordedFrame, Verdict, Wire};

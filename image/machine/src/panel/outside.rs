@@ -15,8 +15,8 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::dhcp::DhcpServer;
 use super::hub::{self, Hub};
-use super::peer::{self, Own};
-use super::port::{LONGEST, Mac, Port};
+use super::peer::{self, OwnAddresses};
+use super::port::{MAX_FRAME, Mac, Port};
 
 /// The DHCP server, which is also the gateway: it answers to pings, and drops what is for others.
 pub const SERVER: (Ipv4Addr, Mac) = (Ipv4Addr::new(198, 18, 0, 1), Mac::number(1));
@@ -92,7 +92,7 @@ impl Outside {
         let (path, of_receiver) = (path.to_owned(), Arc::clone(&state));
         let receiver = thread::spawn(move || {
             loop {
-                let mut buffer = [0; LONGEST];
+                let mut buffer = [0; MAX_FRAME];
                 while let Ok((_, count @ 1..)) = recv(&device, &mut buffer, RecvFlags::empty()) {
                     // A guest that is gone takes nothing.
                     let _ = out.send(&buffer[..count]);
@@ -190,8 +190,8 @@ fn serve(port: Port) {
     let (address, mac) = SERVER;
     let (out, frames) = port.split();
     for frame in frames {
-        let answer = peer::neighbour(&frame, mac, Own::One(address))
-            .or_else(|| peer::echo(&frame, mac, Own::One(address)))
+        let answer = peer::neighbour(&frame, mac, OwnAddresses::One(address))
+            .or_else(|| peer::echo(&frame, mac, OwnAddresses::One(address)))
             .or_else(|| lease(&frame));
         // A hub that ends takes nothing.
         answer.map(|answer| out.send(&answer));
@@ -205,7 +205,7 @@ fn lease(frame: &[u8]) -> Option<Vec<u8>> {
         mac: SERVER.1,
         address: SERVER.0,
         mask: MASK,
-        gives: address(from)?,
+        offered: address(from)?,
         seconds: LEASE,
         knows: false,
     };
@@ -223,7 +223,7 @@ mod tests {
 
     use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr};
 
-    use crate::panel::packet::{self, Heard};
+    use crate::panel::packet::{self, ReceivedPacket};
     use crate::panel::raw;
 
     fn soon() -> Instant {
@@ -277,8 +277,8 @@ mod tests {
         let asked = packet::neighbour((uplink(1), Mac([0xff; 6])), own, server, server, true);
         end.send(&asked).unwrap();
         let answer = end.receive(soon()).unwrap();
-        let is_at = Heard::IsAt { address: server, mac: SERVER.1, to: own };
-        assert_eq!(packet::read(&answer), Some((uplink(1), is_at)));
+        let is_at = ReceivedPacket::IsAt { address: server, mac: SERVER.1, to: own };
+        assert_eq!(packet::parse(&answer), Some((uplink(1), is_at)));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum Kind {
 
 /// What came in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum ReceivedPacket {
     /// Somebody asks for the Ethernet address of an IP address.
     WhoHas { target: IpAddr, asker: IpAddr, asker_mac: Mac },
     /// Somebody says it to somebody.
@@ -142,14 +142,24 @@ pub fn udp(macs: (Mac, Mac), from: (IpAddr, u16), to: (IpAddr, u16), payload: &[
 }
 
 /// A frame that says or asks which Ethernet address `about` has.
-pub fn neighbour(macs: (Mac, Mac), from: IpAddr, to: IpAddr, about: IpAddr, asks: bool) -> Vec<u8> {
+pub fn neighbour(
+    macs: (Mac, Mac),
+    from: IpAddr,
+    to: IpAddr,
+    about: IpAddr,
+    is_solicitation: bool,
+) -> Vec<u8> {
     match (from, to, about) {
         (IpAddr::V4(from), IpAddr::V4(to), _) => {
             let repr = ArpRepr::EthernetIpv4 {
-                operation: if asks { ArpOperation::Request } else { ArpOperation::Reply },
+                operation: if is_solicitation {
+                    ArpOperation::Request
+                } else {
+                    ArpOperation::Reply
+                },
                 source_hardware_addr: ethernet(macs.0),
                 source_protocol_addr: from,
-                target_hardware_addr: ethernet(if asks { Mac([0; 6]) } else { macs.1 }),
+                target_hardware_addr: ethernet(if is_solicitation { Mac([0; 6]) } else { macs.1 }),
                 target_protocol_addr: to,
             };
             let mut bytes = frame(macs.0, macs.1, EthernetProtocol::Arp, repr.buffer_len());
@@ -158,7 +168,7 @@ pub fn neighbour(macs: (Mac, Mac), from: IpAddr, to: IpAddr, about: IpAddr, asks
         }
         (IpAddr::V6(from), IpAddr::V6(to), IpAddr::V6(target_addr)) => {
             let lladdr = Some(RawHardwareAddress::from(ethernet(macs.0)));
-            let repr = Icmpv6Repr::Ndisc(if asks {
+            let repr = Icmpv6Repr::Ndisc(if is_solicitation {
                 NdiscRepr::NeighborSolicit { target_addr, lladdr }
             } else {
                 let flags = NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE;
@@ -176,7 +186,7 @@ pub fn neighbour(macs: (Mac, Mac), from: IpAddr, to: IpAddr, about: IpAddr, asks
 }
 
 /// Where everybody is asked who has the address `of` (RFC 4291, 2.7.1; RFC 2464, 7).
-pub fn everybody(of: IpAddr) -> (IpAddr, Mac) {
+pub fn solicitation_target(of: IpAddr) -> (IpAddr, Mac) {
     match of {
         IpAddr::V4(_) => (of, Mac([0xff; 6])),
         IpAddr::V6(address) => {
@@ -191,28 +201,28 @@ pub fn everybody(of: IpAddr) -> (IpAddr, Mac) {
 
 /// What `bytes`, a frame, says; `None` for all that nobody here listens to. The first address is the
 /// Ethernet address that it is for.
-pub fn read(bytes: &[u8]) -> Option<(Mac, Heard)> {
+pub fn parse(bytes: &[u8]) -> Option<(Mac, ReceivedPacket)> {
     let frame = EthernetFrame::new_checked(bytes).ok()?;
     let to = Mac(frame.dst_addr().0);
     let from = Mac(frame.src_addr().0);
-    let heard = match frame.ethertype() {
+    let packet = match frame.ethertype() {
         EthernetProtocol::Arp => arp(frame.payload())?,
         EthernetProtocol::Ipv4 => {
             let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
             let ends = (packet.src_addr().into(), packet.dst_addr().into());
-            above(packet.next_header(), ends, packet.payload(), from)?
+            parse_transport(packet.next_header(), ends, packet.payload(), from)?
         }
         EthernetProtocol::Ipv6 => {
             let packet = Ipv6Packet::new_checked(frame.payload()).ok()?;
             let ends = (packet.src_addr().into(), packet.dst_addr().into());
-            above(packet.next_header(), ends, packet.payload(), from)?
+            parse_transport(packet.next_header(), ends, packet.payload(), from)?
         }
         EthernetProtocol::Unknown(_) => return None,
     };
-    Some((to, heard))
+    Some((to, packet))
 }
 
-fn arp(bytes: &[u8]) -> Option<Heard> {
+fn arp(bytes: &[u8]) -> Option<ReceivedPacket> {
     let packet = ArpPacket::new_checked(bytes).ok()?;
     if packet.hardware_type() != ArpHardware::Ethernet {
         return None;
@@ -229,20 +239,22 @@ fn arp(bytes: &[u8]) -> Option<Heard> {
     };
     let (mac, source, target) = (Mac(mac.0), IpAddr::V4(source), IpAddr::V4(target));
     match operation {
-        ArpOperation::Request => Some(Heard::WhoHas { target, asker: source, asker_mac: mac }),
-        ArpOperation::Reply => Some(Heard::IsAt { address: source, mac, to: target }),
+        ArpOperation::Request => {
+            Some(ReceivedPacket::WhoHas { target, asker: source, asker_mac: mac })
+        }
+        ArpOperation::Reply => Some(ReceivedPacket::IsAt { address: source, mac, to: target }),
         ArpOperation::Unknown(_) => None,
     }
 }
 
-fn above(
+fn parse_transport(
     protocol: IpProtocol,
     (source, destination): (IpAddr, IpAddr),
     bytes: &[u8],
     mac: Mac,
-) -> Option<Heard> {
+) -> Option<ReceivedPacket> {
     let segment = |from: u16, to: u16, kind| {
-        Some(Heard::Segment(Segment { from: (source, from), to: (destination, to), kind }))
+        Some(ReceivedPacket::Segment(Segment { from: (source, from), to: (destination, to), kind }))
     };
     match protocol {
         IpProtocol::Tcp => {
@@ -273,7 +285,11 @@ fn above(
     }
 }
 
-fn icmpv6((source, destination): (IpAddr, IpAddr), bytes: &[u8], mac: Mac) -> Option<Heard> {
+fn icmpv6(
+    (source, destination): (IpAddr, IpAddr),
+    bytes: &[u8],
+    mac: Mac,
+) -> Option<ReceivedPacket> {
     let address = |bytes: &[u8], at: usize| {
         let sixteen = <[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?;
         Some(IpAddr::V6(Ipv6Addr::from(sixteen)))
@@ -283,17 +299,21 @@ fn icmpv6((source, destination): (IpAddr, IpAddr), bytes: &[u8], mac: Mac) -> Op
             let inner = bytes.get(8..)?;
             unreachable(address(inner, 8)?, address(inner, 24)?, inner.get(40..)?)
         }
-        135 => Some(Heard::WhoHas { target: address(bytes, 8)?, asker: source, asker_mac: mac }),
-        136 => Some(Heard::IsAt { address: address(bytes, 8)?, mac, to: destination }),
+        135 => Some(ReceivedPacket::WhoHas {
+            target: address(bytes, 8)?,
+            asker: source,
+            asker_mac: mac,
+        }),
+        136 => Some(ReceivedPacket::IsAt { address: address(bytes, 8)?, mac, to: destination }),
         _ => None,
     }
 }
 
 /// What an error quotes of the packet that it is about.
-fn unreachable(from: IpAddr, to: IpAddr, ports: &[u8]) -> Option<Heard> {
+fn unreachable(from: IpAddr, to: IpAddr, ports: &[u8]) -> Option<ReceivedPacket> {
     let port = |at: usize| Some(u16::from_be_bytes([*ports.get(at)?, *ports.get(at + 1)?]));
     let (from, to) = ((from, port(0)?), (to, port(2)?));
-    Some(Heard::Segment(Segment { from, to, kind: Kind::Unreachable }))
+    Some(ReceivedPacket::Segment(Segment { from, to, kind: Kind::Unreachable }))
 }
 
 #[cfg(test)]
@@ -312,20 +332,20 @@ mod tests {
         for (one, other) in ends() {
             for kind in [Kind::Syn, Kind::SynAck, Kind::Rst, Kind::Tcp] {
                 let segment = Segment { from: (one, 4000), to: (other, 80), kind };
-                let read = read(&tcp(MACS, &segment));
-                assert_eq!(read, Some((MACS.1, Heard::Segment(segment))));
+                let read = parse(&tcp(MACS, &segment));
+                assert_eq!(read, Some((MACS.1, ReceivedPacket::Segment(segment))));
             }
             let datagram = udp(MACS, (one, 4000), (other, 80), b"hello");
             let segment = Segment { from: (one, 4000), to: (other, 80), kind: Kind::Udp };
-            assert_eq!(read(&datagram), Some((MACS.1, Heard::Segment(segment))));
+            assert_eq!(parse(&datagram), Some((MACS.1, ReceivedPacket::Segment(segment))));
             let asked = neighbour(MACS, one, other, other, true);
-            let who = Heard::WhoHas { target: other, asker: one, asker_mac: MACS.0 };
-            assert_eq!(read(&asked), Some((MACS.1, who)));
+            let who = ReceivedPacket::WhoHas { target: other, asker: one, asker_mac: MACS.0 };
+            assert_eq!(parse(&asked), Some((MACS.1, who)));
             let said = neighbour(MACS, one, other, one, false);
-            let is_at = Heard::IsAt { address: one, mac: MACS.0, to: other };
-            assert_eq!(read(&said), Some((MACS.1, is_at)));
+            let is_at = ReceivedPacket::IsAt { address: one, mac: MACS.0, to: other };
+            assert_eq!(parse(&said), Some((MACS.1, is_at)));
         }
-        assert_eq!(read(b"too short"), None);
+        assert_eq!(parse(b"too short"), None);
     }
 
     #[test]
@@ -342,7 +362,7 @@ mod tests {
                 bytes[8..].copy_from_slice(quoted);
             });
             let about = Segment { from: (one, 4000), to: (other, 80), kind: Kind::Unreachable };
-            assert_eq!(read(&error), Some((MACS.1, Heard::Segment(about))));
+            assert_eq!(parse(&error), Some((MACS.1, ReceivedPacket::Segment(about))));
         }
     }
 }

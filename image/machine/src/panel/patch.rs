@@ -18,15 +18,15 @@ impl<T: Copy + Eq + std::hash::Hash + Send + 'static> Jack for T {}
 
 /// What becomes of a frame that goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    Goes,
-    Lost,
+pub enum FrameAction {
+    Forward,
+    Drop,
     /// It goes on behind the next one from the same jack, or soon, if there is none.
-    Late,
+    Delay,
 }
 
 /// What a frame that goes by is shown to: from which jack it comes. It says what becomes of it.
-type Watch<J> = Box<dyn FnMut(J, &[u8]) -> Fate + Send>;
+type Watch<J> = Box<dyn FnMut(J, &[u8]) -> FrameAction + Send>;
 
 struct Shared<J> {
     /// What is in each jack; its number tells a port from the one before.
@@ -48,7 +48,7 @@ impl<J: Jack> Default for Patch<J> {
 
 impl<J: Jack> Patch<J> {
     /// Puts `port` into `jack`, in the place of what was there.
-    pub fn put(&self, jack: J, port: Port) {
+    pub fn insert(&self, jack: J, port: Port) {
         let (out, frames) = port.split();
         let mut shared = self.lock();
         shared.last += 1;
@@ -60,7 +60,7 @@ impl<J: Jack> Patch<J> {
     }
 
     /// Takes the port out of `jack`.
-    pub fn take_out(&self, jack: J) {
+    pub fn remove(&self, jack: J) {
         self.lock().ports.remove(&jack);
     }
 
@@ -68,14 +68,14 @@ impl<J: Jack> Patch<J> {
     pub fn plug(&self, one: J, other: J) {
         let mut shared = self.lock();
         for jack in [one, other] {
-            shared.pull(jack);
+            shared.unplug(jack);
         }
         shared.cables.extend([(one, other), (other, one)]);
     }
 
     /// Pulls the cable that is in `jack`. Returns where its other end was.
-    pub fn pull(&self, jack: J) -> Option<J> {
-        self.lock().pull(jack)
+    pub fn unplug(&self, jack: J) -> Option<J> {
+        self.lock().unplug(jack)
     }
 
     /// The other end of the cable that is in `jack`.
@@ -84,14 +84,14 @@ impl<J: Jack> Patch<J> {
     }
 
     /// Has `frame` go by as if it had come from what is in `jack`.
-    pub fn forge(&self, jack: J, frame: &[u8]) {
-        let way = self.lock().way(jack, frame);
+    pub fn inject(&self, jack: J, frame: &[u8]) {
+        let route = self.lock().route(jack, frame);
         // A guest that is gone takes nothing.
-        way.map(|(way, _)| way.send(frame));
+        route.map(|(route, _)| route.send(frame));
     }
 
     /// Has `watch` see every frame, and say what becomes of it.
-    pub fn watch(&self, watch: impl FnMut(J, &[u8]) -> Fate + Send + 'static) {
+    pub fn watch(&self, watch: impl FnMut(J, &[u8]) -> FrameAction + Send + 'static) {
         self.lock().watch = Some(Box::new(watch));
     }
 
@@ -101,17 +101,17 @@ impl<J: Jack> Patch<J> {
 }
 
 impl<J: Jack> Shared<J> {
-    fn pull(&mut self, jack: J) -> Option<J> {
+    fn unplug(&mut self, jack: J) -> Option<J> {
         let other = self.cables.remove(&jack)?;
         self.cables.remove(&other);
         Some(other)
     }
 
     /// Where a frame from `jack` goes, and whether it is late.
-    fn way(&mut self, jack: J, frame: &[u8]) -> Option<(Arc<Out>, bool)> {
-        let fate = self.watch.as_mut().map_or(Fate::Goes, |watch| watch(jack, frame));
-        let other = self.cables.get(&jack).filter(|_| fate != Fate::Lost)?;
-        self.ports.get(other).map(|(_, out)| (Arc::clone(out), fate == Fate::Late))
+    fn route(&mut self, jack: J, frame: &[u8]) -> Option<(Arc<Out>, bool)> {
+        let fate = self.watch.as_mut().map_or(FrameAction::Forward, |watch| watch(jack, frame));
+        let other = self.cables.get(&jack).filter(|_| fate != FrameAction::Drop)?;
+        self.ports.get(other).map(|(_, out)| (Arc::clone(out), fate == FrameAction::Delay))
     }
 }
 
@@ -119,16 +119,16 @@ impl<J: Jack> Shared<J> {
 fn carry<J: Jack>(jack: J, number: u64, frames: &Receiver<Vec<u8>>, panel: &Mutex<Shared<J>>) {
     let lock = || panel.lock().unwrap_or_else(PoisonError::into_inner);
     // A guest that is gone takes nothing.
-    let send = |(way, frame): (Arc<Out>, Vec<u8>)| drop(way.send(&frame));
+    let send = |(route, frame): (Arc<Out>, Vec<u8>)| drop(route.send(&frame));
     let mut late = None;
     loop {
         match frames.recv_timeout(TICK) {
             Ok(frame) => {
-                let way = lock().way(jack, &frame);
-                match way {
-                    Some((way, true)) => late.replace((way, frame)).into_iter().for_each(send),
-                    Some((way, false)) => {
-                        send((way, frame));
+                let route = lock().route(jack, &frame);
+                match route {
+                    Some((route, true)) => late.replace((route, frame)).into_iter().for_each(send),
+                    Some((route, false)) => {
+                        send((route, frame));
                         late.take().into_iter().for_each(send);
                     }
                     None => {}
@@ -158,7 +158,7 @@ mod tests {
         let ends: Vec<Port> = (0..3)
             .map(|jack| {
                 let (end, port) = Port::pair().unwrap();
-                panel.put(jack, port);
+                panel.insert(jack, port);
                 end
             })
             .collect();
@@ -172,9 +172,9 @@ mod tests {
         ends[2].send(b"two").unwrap();
         assert_eq!(ends[0].receive(soon()).as_deref(), Some(&b"two"[..]));
         panel.watch(|jack, frame| match (jack, frame) {
-            (0, b"seen") => Fate::Lost,
-            (0, b"late") => Fate::Late,
-            _ => Fate::Goes,
+            (0, b"seen") => FrameAction::Drop,
+            (0, b"late") => FrameAction::Delay,
+            _ => FrameAction::Forward,
         });
         ends[0].send(b"seen").unwrap();
         // A host that is too busy sends nothing in time that could overtake it.
@@ -191,13 +191,13 @@ mod tests {
         }
         ends[0].send(b"late").unwrap();
         assert_eq!(ends[2].receive(soon()).as_deref(), Some(&b"late"[..]));
-        panel.forge(0, b"forged");
+        panel.inject(0, b"forged");
         assert_eq!(ends[2].receive(soon()).as_deref(), Some(&b"forged"[..]));
         // Another port in its place.
         let (end, port) = Port::pair().unwrap();
-        panel.put(2, port);
+        panel.insert(2, port);
         ends[0].send(b"four").unwrap();
         assert_eq!(end.receive(soon()).as_deref(), Some(&b"four"[..]));
-        assert_eq!(panel.pull(0), Some(2));
+        assert_eq!(panel.unplug(0), Some(2));
     }
 }

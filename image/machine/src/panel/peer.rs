@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, UdpPacket};
 
-use super::packet::{self, Heard};
+use super::packet::{self, ReceivedPacket};
 use super::port::{Mac, Out, Port};
 use super::raw;
 
@@ -34,7 +34,7 @@ type OnFrame = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
 
 /// Which addresses a peer says are its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Own {
+pub enum OwnAddresses {
     One(Ipv4Addr),
     /// All but this one: everybody else is behind it.
     AllBut(Ipv4Addr),
@@ -50,9 +50,9 @@ pub struct Peer {
     ended: Arc<Mutex<bool>>,
 }
 
-pub struct Does {
+pub struct PeerBehaviour {
     /// Which addresses are its own.
-    pub own: Own,
+    pub own: OwnAddresses,
     /// What it says to a whole frame.
     pub on_frame: OnFrame,
     /// What it says to a datagram.
@@ -61,11 +61,11 @@ pub struct Does {
 
 impl Peer {
     /// At `port`, as `mac`, with somebody at the other end whose card is `other`.
-    pub fn start(port: Port, mac: Mac, other: Mac, does: Does) -> Self {
+    pub fn start(port: Port, mac: Mac, other: Mac, does: PeerBehaviour) -> Self {
         let (out, frames) = port.split();
         let (sender, datagrams) = channel();
         let ended = Arc::new(Mutex::new(false));
-        let (way, end, mut does) = (Arc::clone(&out), Arc::clone(&ended), does);
+        let (wire, end, mut does) = (Arc::clone(&out), Arc::clone(&ended), does);
         thread::spawn(move || {
             while !*end.lock().unwrap_or_else(PoisonError::into_inner) {
                 let frame = match frames.recv_timeout(TICK) {
@@ -77,13 +77,13 @@ impl Peer {
                 answers.extend(neighbour(&frame, mac, does.own));
                 answers.extend(echo(&frame, mac, does.own));
                 if let Some(datagram) = datagram(&frame) {
-                    let said = (does.answer)(&datagram);
-                    answers.extend(said.iter().map(|it| built((mac, other), it)));
+                    let replies = (does.answer)(&datagram);
+                    answers.extend(replies.iter().map(|it| build((mac, other), it)));
                     let _ = sender.send(datagram);
                 }
                 for answer in answers {
                     // A guest that is gone takes nothing.
-                    let _ = way.send(&answer);
+                    let _ = wire.send(&answer);
                 }
             }
         });
@@ -91,7 +91,7 @@ impl Peer {
     }
 
     pub fn send(&self, datagram: &Datagram) -> std::io::Result<()> {
-        self.out.send(&built((self.mac, self.other), datagram))
+        self.out.send(&build((self.mac, self.other), datagram))
     }
 
     /// Says something that is not a datagram.
@@ -100,13 +100,17 @@ impl Peer {
     }
 
     /// Says something, and waits for what is said to it in answer.
-    pub fn ask(&self, datagram: &Datagram, deadline: Instant) -> Option<Datagram> {
+    pub fn exchange(&self, datagram: &Datagram, deadline: Instant) -> Option<Datagram> {
         self.send(datagram).ok()?;
-        self.hear(deadline, |it| (it.from, it.to) == (datagram.to, datagram.from))
+        self.receive(deadline, |it| (it.from, it.to) == (datagram.to, datagram.from))
     }
 
     /// The next datagram that is `wanted`; others are passed over.
-    pub fn hear(&self, deadline: Instant, wanted: impl Fn(&Datagram) -> bool) -> Option<Datagram> {
+    pub fn receive(
+        &self,
+        deadline: Instant,
+        wanted: impl Fn(&Datagram) -> bool,
+    ) -> Option<Datagram> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let datagram = self.datagrams.recv_timeout(left).ok()?;
@@ -123,20 +127,21 @@ impl Drop for Peer {
     }
 }
 
-fn built(macs: (Mac, Mac), datagram: &Datagram) -> Vec<u8> {
+fn build(macs: (Mac, Mac), datagram: &Datagram) -> Vec<u8> {
     let end = |(address, port): (Ipv4Addr, u16)| (IpAddr::V4(address), port);
     packet::udp(macs, end(datagram.from), end(datagram.to), &datagram.payload)
 }
 
-fn is_own(own: Own, address: Ipv4Addr) -> bool {
+fn is_own(own: OwnAddresses, address: Ipv4Addr) -> bool {
     match own {
-        Own::One(one) => address == one,
-        Own::AllBut(other) => address != other,
+        OwnAddresses::One(one) => address == one,
+        OwnAddresses::AllBut(other) => address != other,
     }
 }
 
-pub(super) fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
-    let (_, Heard::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) = packet::read(frame)?
+pub(super) fn neighbour(frame: &[u8], mac: Mac, own: OwnAddresses) -> Option<Vec<u8>> {
+    let (_, ReceivedPacket::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) =
+        packet::parse(frame)?
     else {
         return None;
     };
@@ -144,7 +149,7 @@ pub(super) fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
         .then(|| packet::neighbour((mac, asker_mac), target.into(), asker, target.into(), false))
 }
 
-pub(super) fn echo(bytes: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
+pub(super) fn echo(bytes: &[u8], mac: Mac, own: OwnAddresses) -> Option<Vec<u8>> {
     let frame = EthernetFrame::new_checked(bytes).ok()?;
     let ip = Ipv4Packet::new_checked(frame.payload()).ok()?;
     let is_echo = frame.ethertype() == EthernetProtocol::Ipv4
@@ -153,10 +158,10 @@ pub(super) fn echo(bytes: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
     if !is_echo || !is_own(own, ip.dst_addr()) {
         return None;
     }
-    let said = raw::icmp::v4(ECHO_REPLY, 0, ip.payload().get(4..)?);
+    let reply = raw::icmp::v4(ECHO_REPLY, 0, ip.payload().get(4..)?);
     let ends = (IpAddr::V4(ip.dst_addr()), IpAddr::V4(ip.src_addr()));
     let macs = (mac, Mac(frame.src_addr().0));
-    Some(raw::ethernet::ip(macs, &raw::packet(ends, 1, &said)))
+    Some(raw::ethernet::ip(macs, &raw::packet(ends, 1, &reply)))
 }
 
 /// The datagram in a frame, if there is one.
@@ -186,19 +191,20 @@ mod tests {
         let (one, other) = Port::pair().unwrap();
         let (macs, addresses) =
             ([1, 2].map(Mac::number), [1, 2].map(|it| Ipv4Addr::new(192, 0, 2, it)));
-        let quiet = |own| Does { own, on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
-        let one = Peer::start(one, macs[0], macs[1], quiet(Own::One(addresses[0])));
-        let answers = Does {
+        let quiet =
+            |own| PeerBehaviour { own, on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
+        let one = Peer::start(one, macs[0], macs[1], quiet(OwnAddresses::One(addresses[0])));
+        let answers = PeerBehaviour {
             answer: Box::new(|asked| {
                 let payload = asked.payload.iter().rev().copied().collect();
                 vec![Datagram { from: asked.to, to: asked.from, payload }]
             }),
-            ..quiet(Own::One(addresses[1]))
+            ..quiet(OwnAddresses::One(addresses[1]))
         };
         let _other = Peer::start(other, macs[1], macs[0], answers);
         let (from, to) = ((addresses[0], 5000), (addresses[1], 7));
         let soon = Instant::now() + Duration::from_secs(60);
-        let said = one.ask(&Datagram { from, to, payload: b"abc".to_vec() }, soon).unwrap();
+        let said = one.exchange(&Datagram { from, to, payload: b"abc".to_vec() }, soon).unwrap();
         assert_eq!(said, Datagram { from: to, to: from, payload: b"cba".to_vec() });
     }
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// No frame is longer, in bytes: 1500 of payload, two VLAN tags, and some more.
-pub(super) const LONGEST: usize = 2048;
+pub(super) const MAX_FRAME: usize = 2048;
 
 /// How long a guest may leave frames unread before a further one is an error. A card that the guest
 /// has not switched on reads none.
@@ -73,7 +73,7 @@ pub struct Port {
 pub(super) struct Out {
     socket: UnixDatagram,
     /// The other end; none if the sockets are connected.
-    far: Option<PathBuf>,
+    peer: Option<PathBuf>,
 }
 
 impl Port {
@@ -90,12 +90,12 @@ impl Port {
 
     /// Frames are taken as they come, whether or not somebody asks: a guest whose frames nobody took
     /// would be another guest.
-    fn start(socket: UnixDatagram, far: Option<PathBuf>) -> io::Result<Self> {
+    fn start(socket: UnixDatagram, peer: Option<PathBuf>) -> io::Result<Self> {
         socket.set_write_timeout(Some(TIMEOUT))?;
         let (sender, frames) = channel();
         let reader = socket.try_clone()?;
         thread::spawn(move || {
-            let mut buffer = [0; LONGEST];
+            let mut buffer = [0; MAX_FRAME];
             // It ends when the port is dropped, which shuts the socket down.
             while let Ok(count @ 1..) = reader.recv(&mut buffer) {
                 if sender.send(buffer[..count].to_vec()).is_err() {
@@ -103,7 +103,7 @@ impl Port {
                 }
             }
         });
-        Ok(Self { out: Arc::new(Out { socket, far }), frames })
+        Ok(Self { out: Arc::new(Out { socket, peer }), frames })
     }
 
     /// Sends a frame: from the destination's address on, without a checksum.
@@ -127,7 +127,7 @@ impl Port {
 
 impl Out {
     pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        match &self.far {
+        match &self.peer {
             Some(far) => self.socket.send_to(frame, far),
             None => self.socket.send(frame),
         }

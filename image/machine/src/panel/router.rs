@@ -14,18 +14,18 @@ use smoltcp::wire::{DhcpOption, EthernetAddress, EthernetFrame, EthernetProtocol
 
 use super::dhcp::DhcpServer;
 use super::hub::Hub;
-use super::peer::{self, Own};
+use super::peer::{self, OwnAddresses};
 use super::port::{Mac, Out, Port};
 
 /// The card of the board.
 pub const BOARD: Mac = Mac::number(1);
 
 /// The option of DHCP by which a router of ours says which board its port is for.
-const NUMBER: u8 = 224;
+const BOARD_NUMBER_OPTION: u8 = 224;
 
 /// The segments' numbers, as in a box: of the first board, and of the owner's devices.
-const OF_BOARD: u8 = 1;
-const OF_LAN: u8 = 250;
+const BOARD_SEGMENT: u8 = 1;
+const LAN_SEGMENT: u8 = 250;
 
 /// The router itself is this host of each.
 const ROUTER: u8 = 1;
@@ -47,11 +47,11 @@ pub struct Router {
 
 impl Router {
     /// With a board at `port`, and a hub for the owner's devices at `path`. The networks are in the first 16 bits
-    /// `within`. The board is told that it is the first one of a box, if `is_numbered`.
-    pub fn start(port: Port, path: &Path, within: [u8; 2], is_numbered: bool) -> io::Result<Self> {
+    /// `prefix`. The board is told that it is the first one of a box, if `is_numbered`.
+    pub fn start(port: Port, path: &Path, prefix: [u8; 2], is_numbered: bool) -> io::Result<Self> {
         let (hub, lan) = Hub::listen(path)?;
-        let board = Segment { within, number: OF_BOARD, is_numbered };
-        let devices = Segment { within, number: OF_LAN, is_numbered: false };
+        let board = Segment { prefix, number: BOARD_SEGMENT, is_numbered };
+        let devices = Segment { prefix, number: LAN_SEGMENT, is_numbered: false };
         let ((to_board, from_board), (to_lan, from_lan)) = (port.split(), lan.split());
         let (to_board_too, to_lan_too) = (Arc::clone(&to_board), Arc::clone(&to_lan));
         thread::spawn(move || carry((board, &from_board, &to_board), (devices, &to_lan)));
@@ -75,14 +75,14 @@ fn carry((own, frames, back): (Segment, &Receiver<Vec<u8>>, &Out), (other, out):
 /// One of the two networks.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
-    within: [u8; 2],
+    prefix: [u8; 2],
     number: u8,
     is_numbered: bool,
 }
 
 impl Segment {
     fn host(self, host: u8) -> Ipv4Addr {
-        let [a, b] = self.within;
+        let [a, b] = self.prefix;
         Ipv4Addr::new(a, b, self.number, host)
     }
 
@@ -93,7 +93,7 @@ impl Segment {
     /// The address of who has this card.
     fn address(self, mac: Mac) -> Option<Ipv4Addr> {
         let host = match mac.0 {
-            _ if self.number == OF_BOARD => (mac == BOARD).then_some(0)?,
+            _ if self.number == BOARD_SEGMENT => (mac == BOARD).then_some(0)?,
             [2, 0, 0, 0, 1, number @ 1..=252] => number - 1,
             _ => return None,
         };
@@ -103,7 +103,7 @@ impl Segment {
     /// The card of who has this address.
     fn mac_of(self, address: Ipv4Addr) -> Option<Mac> {
         let mac = match self.number {
-            OF_BOARD => BOARD,
+            BOARD_SEGMENT => BOARD,
             _ => device(address.octets()[3].checked_sub(ROUTER)?),
         };
         (self.address(mac) == Some(address)).then_some(mac)
@@ -111,7 +111,7 @@ impl Segment {
 
     /// What the router itself says to `frame`.
     fn answer(self, frame: &[u8]) -> Option<Vec<u8>> {
-        let (mac, own) = (self.mac(), Own::One(self.host(ROUTER)));
+        let (mac, own) = (self.mac(), OwnAddresses::One(self.host(ROUTER)));
         peer::neighbour(frame, mac, own)
             .or_else(|| peer::echo(frame, mac, own))
             .or_else(|| self.lease(frame))
@@ -123,11 +123,11 @@ impl Segment {
             mac: self.mac(),
             address: self.host(ROUTER),
             mask: MASK,
-            gives: self.address(from)?,
+            offered: self.address(from)?,
             seconds: LEASE,
             knows: false,
         };
-        let number = [DhcpOption { kind: NUMBER, data: &[OF_BOARD] }];
+        let number = [DhcpOption { kind: BOARD_NUMBER_OPTION, data: &[BOARD_SEGMENT] }];
         server.answer_with(frame, if self.is_numbered { &number } else { &[] })?.1
     }
 
@@ -179,7 +179,7 @@ mod tests {
         board.send(&discover(BOARD)).unwrap();
         let offered = peer::datagram(&board.receive(soon()).unwrap()).unwrap().payload;
         assert_eq!(offered[16..20], [10, 20, 1, 2]);
-        assert!(offered.windows(3).any(|option| option == [NUMBER, 1, 1]));
+        assert!(offered.windows(3).any(|option| option == [BOARD_NUMBER_OPTION, 1, 1]));
 
         // Neither a packet that nobody may send, nor one that has come far enough, nor one for a stranger.
         let asked = (device(1), router(250));

@@ -5,20 +5,20 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::packet::{self, Heard, Kind, Segment};
+use super::packet::{self, Kind, ReceivedPacket, Segment};
 use super::port::{Mac, Port};
 
 /// How long an answer that must come may take; long, because the host may be busy.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How often a question is asked again meanwhile: the first ones may come before the guest's link.
-const AGAIN: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// The pause between two turns of knocking.
-const TURN: Duration = Duration::from_millis(5);
+const TURN_DELAY: Duration = Duration::from_millis(5);
 
 /// Probes that are under way at once: fewer than any card's ring has room for.
-const AT_ONCE: usize = 64;
+const MAX_IN_FLIGHT: usize = 64;
 
 /// How often a program has to answer before another program had its time to.
 const ROUNDS: usize = 3;
@@ -61,21 +61,23 @@ impl Station {
     /// # Errors
     /// Nobody says it within three minutes, or the guest is gone.
     pub fn resolve(&mut self, target: IpAddr) -> io::Result<Mac> {
-        let own = self.address_like(target)?;
+        let own = self.source_address(target)?;
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
-            let (group, everybody) = packet::everybody(target);
-            let asked = packet::neighbour((self.mac, everybody), own, group, target, true);
-            self.port.send(&asked)?;
-            let again = deadline.min(Instant::now() + AGAIN);
-            while let Some(heard) = self.hear(again)? {
+            let (group, everybody) = packet::solicitation_target(target);
+            let solicitation = packet::neighbour((self.mac, everybody), own, group, target, true);
+            self.port.send(&solicitation)?;
+            let again = deadline.min(Instant::now() + RETRY_DELAY);
+            while let Some(heard) = self.receive(again)? {
                 match heard {
-                    Heard::IsAt { address, mac, .. } if address == target => return Ok(mac),
+                    ReceivedPacket::IsAt { address, mac, .. } if address == target => {
+                        return Ok(mac);
+                    }
                     _ => {}
                 }
             }
         }
-        Err(late(format!("nobody says where {target} is")))
+        Err(timed_out(format!("nobody says where {target} is")))
     }
 
     /// Probes TCP `ports` of `target`, and then `sentinel`, a TCP port that is known to answer: what
@@ -109,40 +111,42 @@ impl Station {
     ///
     /// # Errors
     /// The sentinel does not answer within `within`, or the guest is gone.
-    pub fn knock(
+    pub fn probe_tcp(
         &mut self,
         to: Mac,
         (target, sentinel): (IpAddr, u16),
         ports: &[u16],
         within: Duration,
     ) -> io::Result<BTreeSet<u16>> {
-        let own = self.address_like(target)?;
+        let own = self.source_address(target)?;
         let deadline = Instant::now() + within;
-        let mut said = BTreeSet::new();
-        while !said.contains(&sentinel) {
+        let mut answered = BTreeSet::new();
+        while !answered.contains(&sentinel) {
             if Instant::now() >= deadline {
-                return Err(late(format!("{target} port {sentinel} has not answered in time")));
+                return Err(timed_out(format!(
+                    "{target} port {sentinel} has not answered in time"
+                )));
             }
             for port in ports.iter().chain([&sentinel]) {
                 let from = (own, self.next_port());
                 let probe = Segment { from, to: (target, *port), kind: Kind::Syn };
-                match self.say((self.mac, to), &probe) {
+                match self.send_segment((self.mac, to), &probe) {
                     // Nobody takes it yet.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     sent => sent?,
                 }
             }
-            let turn = Instant::now() + TURN;
-            while let Some(heard) = self.hear(turn)? {
-                if let Heard::Segment(segment) = heard
+            let turn = Instant::now() + TURN_DELAY;
+            while let Some(heard) = self.receive(turn)? {
+                if let ReceivedPacket::Segment(segment) = heard
                     && segment.from.0 == target
                 {
-                    said.insert(segment.from.1);
+                    answered.insert(segment.from.1);
                 }
             }
         }
-        said.extend(self.scan_tcp(target, ports.iter().copied(), sentinel)?.keys());
-        Ok(said)
+        answered.extend(self.scan_tcp(target, ports.iter().copied(), sentinel)?.keys());
+        Ok(answered)
     }
 
     /// Sends `packets` to the Ethernet address `to`, then probes the `sentinel` until it answers, and
@@ -157,31 +161,34 @@ impl Station {
         sentinel: (IpAddr, u16),
     ) -> io::Result<Vec<Segment>> {
         for segment in packets {
-            self.say((self.mac, to), segment)?;
+            self.send_segment((self.mac, to), segment)?;
         }
-        let mut heard = vec![];
-        self.sentinel(to, sentinel, Kind::Syn, |segment| heard.push(segment))?;
-        Ok(heard)
+        let mut received = vec![];
+        self.sentinel(to, sentinel, Kind::Syn, |segment| received.push(segment))?;
+        Ok(received)
     }
 
-    /// Sends the datagram `asked` to the Ethernet address `to`, again and again until it is answered: a program does
+    /// Sends `datagram` to the Ethernet address `to`, again and again until it is answered: a program does
     /// that, in its own time.
     ///
     /// # Errors
     /// It is not answered within three minutes, or the guest is gone.
-    pub fn ask(&self, to: Mac, asked: &Segment) -> io::Result<()> {
-        let answer = Segment { from: asked.to, to: asked.from, kind: asked.kind };
+    pub fn request(&self, to: Mac, datagram: &Segment) -> io::Result<()> {
+        let answer = Segment { from: datagram.to, to: datagram.from, kind: datagram.kind };
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
-            self.say((self.mac, to), asked)?;
-            let again = deadline.min(Instant::now() + AGAIN);
-            while let Some(heard) = self.hear(again)? {
-                if matches!(heard, Heard::Segment(heard) if heard == answer) {
+            self.send_segment((self.mac, to), datagram)?;
+            let again = deadline.min(Instant::now() + RETRY_DELAY);
+            while let Some(heard) = self.receive(again)? {
+                if matches!(heard, ReceivedPacket::Segment(heard) if heard == answer) {
                     return Ok(());
                 }
             }
         }
-        Err(late(format!("{} port {} does not answer, though it should", asked.to.0, asked.to.1)))
+        Err(timed_out(format!(
+            "{} port {} does not answer, though it should",
+            datagram.to.0, datagram.to.1
+        )))
     }
 
     /// Sends a frame as it is.
@@ -196,15 +203,15 @@ impl Station {
         sentinel: u16,
         kind: Kind,
     ) -> io::Result<BTreeMap<u16, Reply>> {
-        let (to, own) = (self.resolve(target)?, self.address_like(target)?);
+        let (to, own) = (self.resolve(target)?, self.source_address(target)?);
         let ports: Vec<u16> = ports.into_iter().collect();
         let (mut probes, mut replies) = (BTreeMap::new(), BTreeMap::new());
-        for some in ports.chunks(AT_ONCE) {
+        for some in ports.chunks(MAX_IN_FLIGHT) {
             for port in some {
                 let from = self.next_port();
                 probes.insert((from, *port), *port);
                 let segment = Segment { from: (own, from), to: (target, *port), kind };
-                self.say((self.mac, to), &segment)?;
+                self.send_segment((self.mac, to), &segment)?;
             }
             let rounds = if kind == Kind::Udp { ROUNDS } else { 1 };
             for _ in 0..rounds {
@@ -227,14 +234,14 @@ impl Station {
                     }
                 })?;
                 for segment in opened {
-                    self.break_off(to, &segment)?;
+                    self.reset_connection(to, &segment)?;
                 }
             }
         }
         Ok(replies)
     }
 
-    fn say(&self, macs: (Mac, Mac), segment: &Segment) -> io::Result<()> {
+    fn send_segment(&self, macs: (Mac, Mac), segment: &Segment) -> io::Result<()> {
         self.port.send(&match segment.kind {
             Kind::Udp => packet::udp(macs, segment.from, segment.to, b"probe"),
             _ => packet::tcp(macs, segment),
@@ -250,38 +257,38 @@ impl Station {
         kind: Kind,
         mut other: impl FnMut(Segment),
     ) -> io::Result<()> {
-        let own = self.address_like(target.0)?;
+        let own = self.source_address(target.0)?;
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let from = (own, self.next_port());
-            self.say((self.mac, to), &Segment { from, to: target, kind })?;
+            self.send_segment((self.mac, to), &Segment { from, to: target, kind })?;
             let answered = if kind == Kind::Udp { Kind::Udp } else { Kind::SynAck };
-            let again = deadline.min(Instant::now() + AGAIN);
-            while let Some(heard) = self.hear(again)? {
-                let Heard::Segment(segment) = heard else { continue };
+            let again = deadline.min(Instant::now() + RETRY_DELAY);
+            while let Some(heard) = self.receive(again)? {
+                let ReceivedPacket::Segment(segment) = heard else { continue };
                 if segment == (Segment { from: target, to: from, kind: answered }) {
                     return match kind {
                         Kind::Udp => Ok(()),
-                        _ => self.break_off(to, &segment),
+                        _ => self.reset_connection(to, &segment),
                     };
                 }
                 other(segment);
             }
         }
-        Err(late(format!("{} port {} does not answer, though it should", target.0, target.1)))
+        Err(timed_out(format!("{} port {} does not answer, though it should", target.0, target.1)))
     }
 
     /// Ends a connection that was only asked for to see whether it can be had.
-    fn break_off(&self, to: Mac, agreed: &Segment) -> io::Result<()> {
+    fn reset_connection(&self, to: Mac, agreed: &Segment) -> io::Result<()> {
         let reset = Segment { from: agreed.to, to: agreed.from, kind: Kind::Rst };
         self.port.send(&packet::tcp((self.mac, to), &reset))
     }
 
     /// What is heard next before `deadline`. Who asks for one of its addresses is answered.
-    fn hear(&self, deadline: Instant) -> io::Result<Option<Heard>> {
+    fn receive(&self, deadline: Instant) -> io::Result<Option<ReceivedPacket>> {
         while let Some(frame) = self.port.receive(deadline) {
-            match packet::read(&frame) {
-                Some((_, Heard::WhoHas { target, asker, asker_mac }))
+            match packet::parse(&frame) {
+                Some((_, ReceivedPacket::WhoHas { target, asker, asker_mac }))
                     if self.addresses.contains(&target) =>
                 {
                     let macs = (self.mac, asker_mac);
@@ -296,7 +303,7 @@ impl Station {
 
     /// Its own address to speak to `target` from: the first one of the same kind, of the link alone
     /// if `target` is.
-    pub fn address_like(&self, target: IpAddr) -> io::Result<IpAddr> {
+    pub fn source_address(&self, target: IpAddr) -> io::Result<IpAddr> {
         let kind = |address: &IpAddr| match address {
             IpAddr::V4(_) => (4, false),
             IpAddr::V6(address) => (6, address.is_unicast_link_local()),
@@ -312,6 +319,6 @@ impl Station {
     }
 }
 
-fn late(message: String) -> io::Error {
+fn timed_out(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("late: {message}"))
 }

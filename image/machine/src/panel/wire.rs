@@ -31,7 +31,7 @@ pub enum Verdict {
 
 /// A frame that went by, or did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passed {
+pub struct RecordedFrame {
     pub from: End,
     /// Its bytes.
     pub frame: Vec<u8>,
@@ -42,7 +42,7 @@ type Rule = Box<dyn FnMut(End, &[u8]) -> Verdict + Send>;
 
 struct Shared {
     rule: Mutex<Rule>,
-    recorded: Mutex<Vec<Passed>>,
+    recorded: Mutex<Vec<RecordedFrame>>,
     cut: AtomicBool,
     ended: AtomicBool,
 }
@@ -72,17 +72,17 @@ impl Wire {
         *lock(&self.0.rule) = Box::new(rule);
     }
 
-    /// Cuts it: nothing passes until it is [mended](Self::mend).
+    /// Cuts it: nothing passes until it is [restored](Self::restore).
     pub fn cut(&self) {
         self.0.cut.store(true, Ordering::SeqCst);
     }
 
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.0.cut.store(false, Ordering::SeqCst);
     }
 
     /// All frames so far, in the order in which they came.
-    pub fn recorded(&self) -> Vec<Passed> {
+    pub fn recorded(&self) -> Vec<RecordedFrame> {
         lock(&self.0.recorded).clone()
     }
 }
@@ -99,7 +99,7 @@ impl Shared {
             true => Verdict::Drop,
             false => lock(&self.rule)(from, frame),
         };
-        lock(&self.recorded).push(Passed { from, frame: frame.to_vec(), verdict });
+        lock(&self.recorded).push(RecordedFrame { from, frame: frame.to_vec(), verdict });
         verdict
     }
 }
@@ -158,8 +158,11 @@ mod tests {
         assert_eq!(right.receive(soon()).as_deref(), Some(&b"ping"[..]));
         right.send(b"pong").unwrap();
         assert_eq!(left.receive(soon()).as_deref(), Some(&b"pong"[..]));
-        let passed =
-            |from, frame: &[u8]| Passed { from, frame: frame.into(), verdict: Verdict::Pass };
+        let passed = |from, frame: &[u8]| RecordedFrame {
+            from,
+            frame: frame.into(),
+            verdict: Verdict::Pass,
+        };
         assert_eq!(wire.recorded(), [passed(End::A, b"ping"), passed(End::B, b"pong")]);
     }
 
@@ -191,7 +194,7 @@ mod tests {
         while wire.recorded().is_empty() {
             thread::yield_now();
         }
-        wire.mend();
+        wire.restore();
         left.send(b"two").unwrap();
         assert_eq!(right.receive(soon()).as_deref(), Some(&b"two"[..]));
     }

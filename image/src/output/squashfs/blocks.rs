@@ -25,14 +25,14 @@ pub struct Blocks {
 
 struct State {
     /// Blocks to compress; `None` once that is done.
-    wanted: Option<BTreeMap<Sha256, Vec<u8>>>,
+    pending: Option<BTreeMap<Sha256, Vec<u8>>>,
     compressed: BTreeMap<Sha256, Vec<u8>>,
 }
 
 impl Blocks {
     /// None yet; they will be compressed at zstd's `level`.
     pub fn new(level: i32) -> Self {
-        let state = State { wanted: Some(BTreeMap::new()), compressed: BTreeMap::new() };
+        let state = State { pending: Some(BTreeMap::new()), compressed: BTreeMap::new() };
         Self { level, state: Mutex::new(state) }
     }
 
@@ -40,14 +40,14 @@ impl Blocks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compresses what was collected, except what the file `kept` has from before, and keeps the
+    /// Compresses what was collected, except what the file `cache_file` has from before, and keeps the
     /// answers there.
-    pub fn compress(&self, kept: &Path, step: &Step) -> Result<(), SquashfsError> {
-        let wanted = self.state().wanted.take().unwrap_or_default();
-        let mut compressed = read(kept, self.level).unwrap_or_default();
-        compressed.retain(|key, _| wanted.contains_key(key));
+    pub fn compress(&self, cache_file: &Path, step: &Step) -> Result<(), SquashfsError> {
+        let pending = self.state().pending.take().unwrap_or_default();
+        let mut compressed = read(cache_file, self.level).unwrap_or_default();
+        compressed.retain(|key, _| pending.contains_key(key));
         let missing: Vec<_> =
-            wanted.iter().filter(|(key, _)| !compressed.contains_key(*key)).collect();
+            pending.iter().filter(|(key, _)| !compressed.contains_key(*key)).collect();
         step.total(missing.len() as u64);
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<(Sha256, Vec<u8>)>, BackhandError> {
@@ -68,7 +68,7 @@ impl Blocks {
             compressed.extend(result.map_err(ended)??);
         }
         if !missing.is_empty() {
-            file::write(kept, &render(&compressed, self.level))?;
+            file::write(cache_file, &render(&compressed, self.level))?;
         }
         self.state().compressed = compressed;
         Ok(())
@@ -102,7 +102,7 @@ impl CompressionAction for Blocks {
         if let Some(compressed) = state.compressed.get(&key) {
             return Ok(compressed.clone());
         }
-        if let Some(wanted) = &mut state.wanted {
+        if let Some(wanted) = &mut state.pending {
             wanted.entry(key).or_insert_with(|| bytes.to_vec());
             return Ok(bytes.to_vec());
         }
@@ -155,7 +155,7 @@ fn checksum(body: &[u8], level: i32) -> Sha256 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::squashfs::{FASTEST, SLOWEST};
+    use crate::output::squashfs::{BEST_LEVEL, FAST_LEVEL};
     use proptest::prelude::*;
 
     proptest! {
@@ -163,17 +163,17 @@ mod tests {
         fn reads_what_it_writes(blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..5),
                                 at: usize) {
             let blocks: BTreeMap<_, _> = blocks.into_iter().map(|bytes| (Sha256::of(&bytes), bytes)).collect();
-            let mut file = render(&blocks, SLOWEST);
-            prop_assert_eq!(parse(&file, FASTEST), None);
-            prop_assert_eq!(parse(&file, SLOWEST), Some(blocks));
+            let mut file = render(&blocks, BEST_LEVEL);
+            prop_assert_eq!(parse(&file, FAST_LEVEL), None);
+            prop_assert_eq!(parse(&file, BEST_LEVEL), Some(blocks));
             let at = at % file.len();
             file[at] ^= 1;
-            prop_assert_eq!(parse(&file, SLOWEST), None);
+            prop_assert_eq!(parse(&file, BEST_LEVEL), None);
         }
 
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&[checksum(&bytes, SLOWEST).as_ref(), &bytes].concat(), SLOWEST);
+            let _ = parse(&[checksum(&bytes, BEST_LEVEL).as_ref(), &bytes].concat(), BEST_LEVEL);
         }
     }
 }

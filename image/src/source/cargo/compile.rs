@@ -27,7 +27,7 @@ use crate::digest::{FieldHasher, Sha256};
 use crate::output::file;
 
 /// Into how many pieces the compiler takes a crate apart at most: as many as where cargo compiles for debugging.
-const PIECES: u16 = 256;
+const CODEGEN_UNITS: u16 = 256;
 
 /// Cargo as it compiles what ships: with the image's profile, flags, C compiler and linker, into a folder that only
 /// programs made like this are in.
@@ -53,8 +53,8 @@ impl<'a> Compiler<'a> {
             return Err(CargoError::NoTarget { triple });
         }
         let folder = source.root.join(COMPILED);
-        let user = home::of_user().ok_or(CargoError::NoHome)?;
-        let home = home::own().ok_or(CargoError::NoHome)?;
+        let user = home::user_home().ok_or(CargoError::NoHome)?;
+        let home = home::builder_home().ok_or(CargoError::NoHome)?;
         let host = source.tools.rustc.lines().find_map(|line| line.strip_prefix("host: "));
         let (tools_in, zig) = (home.join("tools"), tools.zig.join("zig"));
         let one_at_a_time = file::lock(&home.join(".lock"), source.steps)?;
@@ -131,7 +131,7 @@ impl<'a> Compiler<'a> {
         let mut units = CompiledCrates::default();
         if let Some(stdout) = child.stdout.take() {
             for message in Message::parse_stream(BufReader::new(stdout)).map_while(Result::ok) {
-                units.note(&self.folder, &message);
+                units.record(&self.folder, &message);
                 // A build script or a macro runs here, and is in no image.
                 if let Message::CompilerArtifact(artifact) = message
                     && artifact.filenames.iter().any(|it| it.as_std_path().starts_with(&for_target))
@@ -143,10 +143,10 @@ impl<'a> Compiler<'a> {
         let status = child.wait().map_err(no_program)?;
         let stderr = stderr.join().unwrap_or_default();
         if !status.success() {
-            return Err(failed(&stderr));
+            return Err(compile_error(&stderr));
         }
         if let Some(others) = &others
-            && let Err(error) = others.keep(&units)
+            && let Err(error) = others.store(&units)
         {
             self.source
                 .steps
@@ -198,7 +198,7 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// Cargo fails, or what it made cannot be read.
     pub fn image(&self) -> Result<Compiled, CargoError> {
-        let last = Last::read();
+        let last = LastBuild::read();
         // What a quick image's programs take says nothing about others'.
         let is_first = !self.source.quick && !self.folder.join(self.triple).is_dir();
         if is_first {
@@ -220,13 +220,15 @@ impl<'a> Compiler<'a> {
             step.advance();
         })?;
         let root = self.source.root;
-        let also =
-            fingerprint::also(self.source, &self.folder.join(self.triple).join("appliance"))?;
+        let also = fingerprint::extra_files(
+            self.source,
+            &self.folder.join(self.triple).join("appliance"),
+        )?;
         let musl = bundled::musl(&self.sysroot, self.triple)?;
         let compiled = Compiled { also, ..artifacts.finish(root, musl)? };
         if is_first {
             let seconds = began.elapsed().as_secs();
-            Last { seconds, crates: artifacts.manifests.len() as u64 }.write();
+            LastBuild { seconds, crates: artifacts.manifests.len() as u64 }.write();
         }
         step.done(&format!("{} crates compiled for {}", artifacts.compiled, self.triple));
         Ok(compiled)
@@ -237,18 +239,19 @@ impl<'a> Compiler<'a> {
 /// piece. All others' crates stay as the image has them: both kinds of images share those.
 fn quick(own: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let profile = |name| format!("profile.appliance.package.{name}");
-    let lines = |it: String| [format!("{it}.opt-level=0"), format!("{it}.codegen-units={PIECES}")];
+    let lines =
+        |it: String| [format!("{it}.opt-level=0"), format!("{it}.codegen-units={CODEGEN_UNITS}")];
     own.flat_map(move |name| lines(profile(name))).flat_map(|line| ["--config".to_owned(), line])
 }
 
 /// What a clone's first compilation took the last time, for whoever waits for the next.
 #[derive(Serialize, Deserialize)]
-struct Last {
+struct LastBuild {
     seconds: u64,
     crates: u64,
 }
 
-impl Last {
+impl LastBuild {
     fn file() -> Option<PathBuf> {
         cache::folder("compiled.json")
     }
@@ -266,7 +269,7 @@ impl Last {
 
 /// Whether a program has the path of a file below `root` in it. A folder of the root folder is not looked for: its name
 /// may be any word between slashes.
-fn names(program: &[u8], root: &Path) -> bool {
+fn contains_path(program: &[u8], root: &Path) -> bool {
     let below = [root.as_os_str().as_bytes(), b"/"].concat();
     root.components().count() > 2 && memmem::find(program, &below).is_some()
 }
@@ -281,11 +284,11 @@ fn fetch(cargo: &mut Command, triple: &str) -> Result<(), CargoError> {
     if output.status.success() {
         Ok(())
     } else {
-        Err(failed(&String::from_utf8_lossy(&output.stderr)))
+        Err(compile_error(&String::from_utf8_lossy(&output.stderr)))
     }
 }
 
-fn failed(stderr: &str) -> CargoError {
+fn compile_error(stderr: &str) -> CargoError {
     let lines: Vec<_> = stderr.lines().collect();
     CargoError::Failed(lines[lines.len().saturating_sub(60)..].join("\n"))
 }
@@ -319,7 +322,7 @@ impl Artifacts {
                 self.programs.get(name).ok_or_else(|| CargoError::NoPackage(name.to_owned()))?;
             let bytes =
                 fs::read(path).map_err(|why| CargoError::Unreadable { path: path.clone(), why })?;
-            if names(&bytes, root) {
+            if contains_path(&bytes, root) {
                 let (program, root) = (name.to_owned(), root.to_owned());
                 return Err(CargoError::NamesClone { program, root });
             }
@@ -340,7 +343,7 @@ mod tests {
         for (root, found) in
             [("/home/me/octet", true), ("/home/me/oct", false), ("/lib", false), ("/octet", false)]
         {
-            assert_eq!(names(program, Path::new(root)), found, "{root}");
+            assert_eq!(contains_path(program, Path::new(root)), found, "{root}");
         }
     }
 

@@ -84,7 +84,7 @@ impl<'a> CrateCache<'a> {
     /// Copies what the clone lacks. Whatever is wrong costs time, nothing else: cargo compiles what is not there.
     pub fn restore(&self) -> Restored {
         let part = self.part();
-        if !cache::is_ours(&self.store) {
+        if !cache::is_private(&self.store) {
             return Restored::default();
         }
         let names: Vec<_> = fs::read_dir(&part)
@@ -150,7 +150,7 @@ impl<'a> CrateCache<'a> {
                 return Err("it was compiled from another source than Cargo.lock names".into());
             }
         }
-        if !self.sources.are(&entry.head.sources) {
+        if !self.sources.match_digest(&entry.head.sources) {
             return Err(format!(
                 "the sources of {} {} are others than it was compiled from",
                 unit.name, unit.version
@@ -163,11 +163,11 @@ impl<'a> CrateCache<'a> {
     }
 
     /// Keeps those of `units` that the store lacks.
-    pub fn keep(&self, units: &CompiledCrates) -> Result<usize, WriteError> {
+    pub fn store(&self, units: &CompiledCrates) -> Result<usize, WriteError> {
         let part = self.part();
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(&part);
         make().map_err(WriteError::at(&part))?;
-        if !cache::is_ours(&self.store) {
+        if !cache::is_private(&self.store) {
             return Ok(0);
         }
         let _one_at_a_time = file::lock(&self.store.join(".lock"), self.steps)?;
@@ -187,7 +187,7 @@ impl<'a> CrateCache<'a> {
             kept += 1;
         }
         if kept > 0 {
-            bound(&self.store, MAX_KEYS, MAX_BYTES).map_err(WriteError::at(&self.store))?;
+            evict(&self.store, MAX_KEYS, MAX_BYTES).map_err(WriteError::at(&self.store))?;
         }
         Ok(kept)
     }
@@ -195,7 +195,7 @@ impl<'a> CrateCache<'a> {
 
 /// Removes what was not used for longest: whole parts first, until `keys` are left, then entries, until they have no
 /// more than `bytes`.
-fn bound(store: &Path, keys: usize, bytes: u64) -> io::Result<()> {
+fn evict(store: &Path, keys: usize, bytes: u64) -> io::Result<()> {
     let mut parts = vec![];
     for part in fs::read_dir(store)? {
         let part = part?.path();

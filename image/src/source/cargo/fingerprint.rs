@@ -12,7 +12,7 @@ use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE};
 use crate::digest::{FieldHasher, Sha256};
 
 /// A digest over the sources of the programs and everything they are compiled with.
-pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
+pub fn compute(source: &CargoSource<'_>) -> Result<String, CargoError> {
     let mut hasher = FieldHasher::default();
     hasher
         .field(env!("CARGO_PKG_VERSION"))
@@ -43,18 +43,21 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
 
 /// What the programs in `folder` are made of besides, by cargo's word: files in no folder of theirs, which a crate
 /// includes. Their paths are from the workspace's folder, as long as they are in it.
-pub fn also(source: &CargoSource<'_>, folder: &Path) -> Result<Vec<(PathBuf, Sha256)>, CargoError> {
+pub fn extra_files(
+    source: &CargoSource<'_>,
+    folder: &Path,
+) -> Result<Vec<(PathBuf, Sha256)>, CargoError> {
     let looked_at = packages(source.root, &source.services())?;
     let is_looked_at = |path: &PathBuf| {
         let inside = looked_at.keys().find_map(|folder| path.strip_prefix(folder).ok());
-        inside.is_some_and(|inside| !inside.iter().next().is_some_and(is_left_out))
+        inside.is_some_and(|inside| !inside.iter().next().is_some_and(is_excluded))
     };
     let mut found = vec![];
     for (program, _) in PROGRAMS {
         let path = folder.join(program).with_extension("d");
         let unreadable = |why| CargoError::Unreadable { path: path.clone(), why };
         let text = fs::read_to_string(&path).map_err(unreadable)?;
-        for path in needed(&text).filter(|path| !is_looked_at(path)) {
+        for path in dep_info_files(&text).filter(|path| !is_looked_at(path)) {
             let sha256 = Sha256::of_file(&path).map_err(unreadable)?;
             found.push((path.strip_prefix(source.root).unwrap_or(&path).to_owned(), sha256));
         }
@@ -65,7 +68,7 @@ pub fn also(source: &CargoSource<'_>, folder: &Path) -> Result<Vec<(PathBuf, Sha
 }
 
 /// The files that a program needs, as cargo writes it for make(1): `PROGRAM: FILE …`, blanks in paths behind a backslash.
-fn needed(text: &str) -> impl Iterator<Item = PathBuf> {
+fn dep_info_files(text: &str) -> impl Iterator<Item = PathBuf> {
     const BLANK: char = '\0';
     let files = text.lines().filter_map(|line| line.split_once(": ")).map(|(_, files)| files);
     files.flat_map(|files| {
@@ -75,7 +78,7 @@ fn needed(text: &str) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Whether a file or folder of a package is in none of its programs.
-fn is_left_out(name: &OsStr) -> bool {
+fn is_excluded(name: &OsStr) -> bool {
     ["benches", "examples", "target", "tests"].iter().any(|it| name == *it)
 }
 
@@ -125,7 +128,7 @@ fn walk(package: &Path, folder: &Path, hasher: &mut FieldHasher) -> Result<(), C
     for path in paths {
         if path.is_dir() {
             let is_packages = path.parent() == Some(package);
-            let is_left_out = is_packages && path.file_name().is_some_and(is_left_out);
+            let is_left_out = is_packages && path.file_name().is_some_and(is_excluded);
             if !path.join("Cargo.toml").is_file() && !is_left_out {
                 walk(package, &path, hasher)?;
             }
@@ -145,7 +148,7 @@ mod tests {
     #[test]
     fn files_that_a_program_needs() {
         let text = "/w/octet: /w/a/src/lib.rs /w/b\\ c/main.rs\n";
-        let files: Vec<_> = needed(text).collect();
+        let files: Vec<_> = dep_info_files(text).collect();
         assert_eq!(files, [Path::new("/w/a/src/lib.rs"), Path::new("/w/b c/main.rs")]);
     }
 

@@ -19,13 +19,13 @@ use crate::cache;
 use crate::output::file;
 
 /// Where cargo runs: no folder is above it.
-const RUNS_IN: &str = "/";
+const WORKING_DIRECTORY: &str = "/";
 
 /// The names of a configuration; the first one counts.
 const CONFIGS: [&str; 2] = ["config", "config.toml"];
 
 /// The tables of how crates are reached.
-const TAKEN: [&str; 5] = ["http", "net", "registries", "registry", "source"];
+const CONFIG_TABLES: [&str; 5] = ["http", "net", "registries", "registry", "source"];
 
 /// What of a source is a folder of this machine: its path would be in the programs.
 const LOCAL: [&str; 2] = ["directory", "local-registry"];
@@ -36,7 +36,7 @@ const FILES: [&str; 5] =
     [".global-cache", ".package-cache", ".package-cache-mutate", "credentials", "credentials.toml"];
 
 /// The user's cargo home, from the root folder.
-pub fn of_user() -> Option<PathBuf> {
+pub fn user_home() -> Option<PathBuf> {
     let folder =
         |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = folder("CARGO_HOME").or_else(|| Some(folder("HOME")?.join(".cargo")))?;
@@ -44,7 +44,7 @@ pub fn of_user() -> Option<PathBuf> {
 }
 
 /// Ours: one for all clones of a user, since its path is among the flags of rustc.
-pub fn own() -> Option<PathBuf> {
+pub fn builder_home() -> Option<PathBuf> {
     cache::folder("cargo")
 }
 
@@ -53,7 +53,7 @@ pub fn own() -> Option<PathBuf> {
 /// # Errors
 /// That home cannot be read, or has a source that is a folder; or cargo would be told more where it runs.
 pub fn make(folder: &Path, user: &Path) -> Result<(), CargoError> {
-    not_told_in(Path::new(RUNS_IN))?;
+    check_no_config(Path::new(WORKING_DIRECTORY))?;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |why| CargoError::Home { path, why }
@@ -66,22 +66,22 @@ pub fn make(folder: &Path, user: &Path) -> Result<(), CargoError> {
         link(&user.join(name), &folder.join(name)).map_err(failed(folder))?;
     }
     let config = CONFIGS.map(|name| user.join(name)).into_iter().find(|path| path.is_file());
-    let said = config.map(|path| taken(&path)).transpose()?.unwrap_or_default();
-    let (config, said) = (folder.join("config.toml"), said.to_string());
+    let settings = config.map(|path| registry_config(&path)).transpose()?.unwrap_or_default();
+    let (config, settings) = (folder.join("config.toml"), settings.to_string());
     // Another clone's build may read it right now.
-    if fs::read_to_string(&config).is_ok_and(|there| there == said) {
+    if fs::read_to_string(&config).is_ok_and(|there| there == settings) {
         return Ok(());
     }
-    Ok(file::write(&config, said.as_bytes())?)
+    Ok(file::write(&config, settings.as_bytes())?)
 }
 
 /// Has `command`, which is cargo or calls it, run with the home `own`, and with no configuration of the user's but that.
 pub fn run_with<'a>(own: &Path, command: &'a mut Command) -> &'a mut Command {
-    clean(command).current_dir(RUNS_IN).env("CARGO_HOME", own)
+    clean(command).current_dir(WORKING_DIRECTORY).env("CARGO_HOME", own)
 }
 
 /// Sees that no configuration is in `folder` itself: cargo would read all of it.
-fn not_told_in(folder: &Path) -> Result<(), CargoError> {
+fn check_no_config(folder: &Path) -> Result<(), CargoError> {
     let mut configs = CONFIGS.map(|name| folder.join(".cargo").join(name)).into_iter();
     match configs.find(|path| path.exists()) {
         Some(path) => Err(CargoError::Everywhere { path }),
@@ -90,12 +90,12 @@ fn not_told_in(folder: &Path) -> Result<(), CargoError> {
 }
 
 /// What is taken of the configuration at `path`.
-fn taken(path: &Path) -> Result<Table, CargoError> {
+fn registry_config(path: &Path) -> Result<Table, CargoError> {
     let text =
         fs::read_to_string(path).map_err(|why| CargoError::Home { path: path.to_owned(), why })?;
     let wrong = |problem| CargoError::Config { path: path.to_owned(), problem };
     let mut all: Table = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    all.retain(|name, _| TAKEN.contains(&name));
+    all.retain(|name, _| CONFIG_TABLES.contains(&name));
     let sources = all.get("source").and_then(Value::as_table).into_iter().flatten();
     for (name, source) in sources {
         if let Some(key) = LOCAL.into_iter().find(|key| source.get(key).is_some()) {
@@ -172,11 +172,11 @@ mod tests {
     fn a_configuration_for_all_of_the_machine_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(".cargo")).unwrap();
-        not_told_in(folder.path()).unwrap();
+        check_no_config(folder.path()).unwrap();
         for name in CONFIGS {
             let path = folder.path().join(".cargo").join(name);
             fs::write(&path, "").unwrap();
-            assert!(not_told_in(folder.path()).unwrap_err().to_string().contains(name));
+            assert!(check_no_config(folder.path()).unwrap_err().to_string().contains(name));
             fs::remove_file(path).unwrap();
         }
     }
@@ -218,7 +218,8 @@ mod tests {
                 command.arg(work.join("Cargo.toml")).output().unwrap()
             };
             let mut cargo = Command::new("cargo");
-            let home = check(clean(&mut cargo).current_dir(RUNS_IN).env("CARGO_HOME", &user));
+            let home =
+                check(clean(&mut cargo).current_dir(WORKING_DIRECTORY).env("CARGO_HOME", &user));
             let mut cargo = Command::new("cargo");
             let above = check(clean(&mut cargo).current_dir(&work).env("CARGO_HOME", &own));
             let ours = check(run_with(&own, Command::new("cargo").current_dir(&work)));

@@ -12,7 +12,7 @@ use crate::digest::{FieldHasher, Sha256};
 use crate::output::file;
 
 /// How many sets of programs are kept: going back and forth between two branches compiles nothing.
-const KEPT: usize = 8;
+const MAX_SETS: usize = 8;
 
 /// Programs, and the crates that were compiled into them.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Compiled {
             .map_err(|why| CargoError::Unreadable { path: folder.join(RECORD), why })?;
         file::write(&folder.join(RECORD), &text)?;
         if let Some(all) = folder.parent() {
-            forget(all);
+            evict(all);
         }
         Ok(())
     }
@@ -109,14 +109,14 @@ impl Compiled {
 }
 
 /// Removes the oldest sets. A set that cannot be removed does no harm but takes space.
-fn forget(all: &Path) {
+fn evict(all: &Path) {
     let Ok(entries) = fs::read_dir(all) else { return };
     let mut folders: Vec<(SystemTime, PathBuf)> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     folders.sort();
-    for (_, folder) in folders.iter().rev().skip(KEPT) {
+    for (_, folder) in folders.iter().rev().skip(MAX_SETS) {
         let _ = fs::remove_dir_all(folder);
     }
 }

@@ -11,7 +11,7 @@ use crate::digest::Sha256;
 use crate::tree::{NodeOrigin, PackageRecord, RecordText};
 
 /// Bytes that a package may have unpacked. Kernels are the largest ones there are.
-const MAX: u64 = 1 << 30;
+const MAX_UNPACKED: u64 = 1 << 30;
 
 /// Files that a package may have.
 const MAX_FILES: usize = 100_000;
@@ -62,15 +62,19 @@ impl DebPackage {
     /// Unpacks the package `deb`; an error says what is wrong with it.
     pub fn read(deb: &[u8]) -> io::Result<Self> {
         let members = members(deb)?;
-        let [(first, version), rest @ ..] = &members[..] else { return wrong("it is empty") };
+        let [(first, version), rest @ ..] = &members[..] else {
+            return invalid_data("it is empty");
+        };
         if first != "debian-binary" || !version.starts_with(b"2.") {
-            return wrong("it is no Debian package of format 2");
+            return invalid_data("it is no Debian package of format 2");
         }
         let member = |kind: &str| {
             let found = rest.iter().find(|(name, _)| name.starts_with(kind));
             found.map(|(name, bytes)| unpack(&name[kind.len()..], bytes))
         };
-        let Some(control) = member("control.tar") else { return wrong("it has no control.tar") };
+        let Some(control) = member("control.tar") else {
+            return invalid_data("it has no control.tar");
+        };
         let control = files(control?)?;
         let scripts =
             SCRIPTS.into_iter().filter(|name| control.contains_key(&format!("/{name}"))).collect();
@@ -78,9 +82,9 @@ impl DebPackage {
             Some(DebFileContent::File(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
             _ => None,
         };
-        let Some(stanza) = text("/control") else { return wrong("it has no control file") };
+        let Some(stanza) = text("/control") else { return invalid_data("it has no control file") };
         let texts = [stanza, text("/md5sums").unwrap_or_default()];
-        let Some(data) = member("data.tar") else { return wrong("it has no data.tar") };
+        let Some(data) = member("data.tar") else { return invalid_data("it has no data.tar") };
         let control = fields(&texts[0]);
         Ok(Self { sha256: Sha256::of(deb), control, texts, scripts, files: files(data?)? })
     }
@@ -144,7 +148,7 @@ impl DebPackage {
     }
 }
 
-fn wrong<T>(what: &str) -> io::Result<T> {
+fn invalid_data<T>(what: &str) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
@@ -152,20 +156,20 @@ fn wrong<T>(what: &str) -> io::Result<T> {
 /// bytes and no tables; the crates for `ar` know more, and allocate whatever a header asks for.
 fn members(deb: &[u8]) -> io::Result<Vec<(String, &[u8])>> {
     let Some(mut rest) = deb.strip_prefix(b"!<arch>\n") else {
-        return wrong("it is no archive");
+        return invalid_data("it is no archive");
     };
     let mut members = vec![];
     while !rest.is_empty() {
         let Some((header, behind)) = rest.split_at_checked(HEADER) else {
-            return wrong("a header is cut off");
+            return invalid_data("a header is cut off");
         };
         let text = |range: std::ops::Range<usize>| str::from_utf8(&header[range]).ok();
         let size = text(SIZE).and_then(|digits| digits.trim_end().parse::<usize>().ok());
         let (Some(name), Some(size), b"`\n") = (text(NAME), size, &header[END]) else {
-            return wrong("a header is damaged");
+            return invalid_data("a header is damaged");
         };
         let Some((content, behind)) = behind.split_at_checked(size) else {
-            return wrong("a member is cut off");
+            return invalid_data("a member is cut off");
         };
         members.push((name.trim_end().trim_end_matches('/').to_owned(), content));
         // Each member begins at an even place.
@@ -181,19 +185,19 @@ fn unpack<'a>(ending: &str, bytes: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
         ".gz" => Box::new(GzDecoder::new(bytes)),
         ".xz" => Box::new(XzReader::new_mem_limit(bytes, false, XZ_MEMORY)),
         ".zst" => Box::new(zstd::stream::Decoder::with_buffer(bytes)?),
-        _ => return wrong("its compression is not known"),
+        _ => return invalid_data("its compression is not known"),
     })
 }
 
 /// The regular files and symbolic links of an inner archive.
 fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, DebFile>> {
     let mut files = BTreeMap::new();
-    let mut archive = Archive::new(BufReader::new(tar).take(MAX));
-    let mut left = MAX;
+    let mut archive = Archive::new(BufReader::new(tar).take(MAX_UNPACKED));
+    let mut left = MAX_UNPACKED;
     for (count, entry) in archive.entries()?.enumerate() {
         let mut entry = entry?;
         if count >= MAX_FILES || entry.size() > left {
-            return wrong("it is too large");
+            return invalid_data("it is too large");
         }
         let content = match entry.header().entry_type() {
             EntryType::Directory => continue,
@@ -204,11 +208,15 @@ fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, DebFile>> {
                 DebFileContent::File(content)
             }
             EntryType::Symlink => DebFileContent::Link(target(entry.link_name_bytes().as_deref())?),
-            _ => return wrong("it has a file that is neither regular, nor a folder, nor a link"),
+            _ => {
+                return invalid_data(
+                    "it has a file that is neither regular, nor a folder, nor a link",
+                );
+            }
         };
         let header = entry.header();
         let number = |number: io::Result<u64>| {
-            u32::try_from(number?).or_else(|_| wrong("an owner has no number that there is"))
+            u32::try_from(number?).or_else(|_| invalid_data("an owner has no number that there is"))
         };
         let mode = (header.mode()? & 0o7777) as u16;
         let (uid, gid) = (number(header.uid())?, number(header.gid())?);
@@ -224,16 +232,16 @@ fn target(name: Option<&[u8]>) -> io::Result<String> {
         Some(name) if (1..4096).contains(&name.len()) && !name.contains('\0') => {
             Ok(name.to_owned())
         }
-        _ => wrong("a link leads nowhere"),
+        _ => invalid_data("a link leads nowhere"),
     }
 }
 
 /// A name of an inner archive as an absolute path, which stays inside the root.
 fn path(name: &[u8]) -> io::Result<String> {
-    let Ok(name) = str::from_utf8(name) else { return wrong("a name is no UTF-8") };
+    let Ok(name) = str::from_utf8(name) else { return invalid_data("a name is no UTF-8") };
     let parts: Vec<_> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.is_empty() || parts.contains(&"..") || name.contains('\0') {
-        return wrong("a name would leave the root");
+        return invalid_data("a name would leave the root");
     }
     Ok(format!("/{}", parts.join("/")))
 }

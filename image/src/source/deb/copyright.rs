@@ -18,7 +18,7 @@ pub fn license(text: &str, reference: &str) -> String {
 }
 
 /// The texts that a copyright file leaves to `/usr/share/common-licenses`, as SPDX names them.
-pub fn common(text: &str) -> Vec<String> {
+pub fn common_licenses(text: &str) -> Vec<String> {
     let mut names: Vec<_> = text
         .split("common-licenses/")
         .skip(1)
@@ -123,13 +123,13 @@ mod tests {
         assert_eq!(license(text, "R"), "LGPL-2.1-or-later AND R");
         assert_eq!(license(&text.replace("Lesser", "Least"), "R"), "R");
         assert_eq!(license("", "R"), "R");
-        assert_eq!(common(text), ["GPL-2.0-only", "LGPL-2.1-only"]);
+        assert_eq!(common_licenses(text), ["GPL-2.0-only", "LGPL-2.1-only"]);
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "(Format:|Files: \\*|License:|GNU |common-licenses/|\n|\\PC{0,5}){0,20}") {
-            let _ = (license(&text, "R"), common(&text));
+            let _ = (license(&text, "R"), common_licenses(&text));
         }
     }
 }

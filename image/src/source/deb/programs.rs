@@ -28,7 +28,7 @@ struct Found<'a> {
     package: &'a str,
     bytes: &'a [u8],
     /// The links that lead to it, and itself.
-    way: Vec<(String, &'a str, &'a DebFile)>,
+    chain: Vec<(String, &'a str, &'a DebFile)>,
 }
 
 impl<'a> Files<'a> {
@@ -38,12 +38,12 @@ impl<'a> Files<'a> {
     }
 
     fn find(&self, path: &str) -> Option<Found<'a>> {
-        let (mut path, mut way) = (path.to_owned(), vec![]);
-        while way.len() < MAX_LINKS {
+        let (mut path, mut chain) = (path.to_owned(), vec![]);
+        while chain.len() < MAX_LINKS {
             let (package, entry) = self.entry(&path)?;
-            way.push((path.clone(), package, entry));
+            chain.push((path.clone(), package, entry));
             match &entry.content {
-                DebFileContent::File(bytes) => return Some(Found { package, bytes, way }),
+                DebFileContent::File(bytes) => return Some(Found { package, bytes, chain }),
                 DebFileContent::Link(target) if target.starts_with('/') => path = normal(target),
                 DebFileContent::Link(target) => {
                     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -55,17 +55,17 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Takes the programs that are `wanted` out of `packages`.
+/// Takes the programs that are `requested` out of `packages`.
 pub fn gather(
     target: Target,
     packages: &[(String, DebPackage)],
-    wanted: &[NamedProgram],
+    requested: &[NamedProgram],
     handled: &Handled,
 ) -> Result<Gathered, DebError> {
     let files = Files(packages);
     let mut gathered = Gathered::default();
     let mut queue = VecDeque::new();
-    for NamedProgram { path, because } in wanted {
+    for NamedProgram { path, because } in requested {
         let found = files.find(path).ok_or_else(|| DebError::NoProgram {
             path: path.clone(),
             because: because.to_string(),
@@ -76,7 +76,7 @@ pub fn gather(
         if gathered.nodes.contains_key(&path) {
             continue;
         }
-        for (path, package, entry) in &found.way {
+        for (path, package, entry) in &found.chain {
             put(&mut gathered, packages, path, package, entry, &because, handled)?;
         }
         let Some(program) = ElfFile::parse(found.bytes) else { continue };
@@ -180,8 +180,8 @@ mod tests {
     ) -> Result<Gathered, String> {
         let handled = Handled::parse("scripts.toml", handled).unwrap();
         let because = Because::always("debian = tool");
-        let wanted = [NamedProgram { path: path.to_owned(), because }];
-        gather(TARGET, packages, &wanted, &handled).map_err(|error| error.to_string())
+        let requested = [NamedProgram { path: path.to_owned(), because }];
+        gather(TARGET, packages, &requested, &handled).map_err(|error| error.to_string())
     }
 
     const HANDLED: &str = "[handled]\n[debian]\nlibc6 = \"looked at\"\n";

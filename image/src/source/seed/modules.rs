@@ -1,25 +1,25 @@
 //! Kernel modules, unpacked, with a `modules.dep` of exactly those.
 
-mod choice;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use self::choice::Choice;
-use super::{Gathered, MAX, NamedModule, SeedError, component, verified};
+use self::selection::ModuleSelection;
+use super::{Gathered, MAX_FILE, NamedModule, SeedError, component, read_verified};
 use crate::seed::{Installed, InstalledPackage, Modules, SeedDisk, file_name};
 use crate::target::Target;
 use crate::tree::{Because, NodeOrigin, TreeNode};
 
-/// Takes the modules that are `named`, those before the root, those of the flash, and what all of
+/// Takes the modules that are `requested`, those before the root, those of the flash, and what all of
 /// them need.
 pub fn gather(
     disk: &SeedDisk,
     installed: &Installed,
     target: Target,
-    named: &[NamedModule],
+    requested: &[NamedModule],
     gathered: &mut Gathered,
 ) -> Result<(), SeedError> {
     let releases = disk.names("/lib/modules")?;
@@ -31,13 +31,14 @@ pub fn gather(
     };
     let folder = format!("/lib/modules/{release}");
     let package = owner(installed, &format!("{folder}/modules.builtin"))?;
-    let builtin = disk.text(&format!("{folder}/modules.builtin"), MAX)?;
+    let builtin = disk.text(&format!("{folder}/modules.builtin"), MAX_FILE)?;
     let modules = Modules::parse(
-        &disk.text(&format!("{folder}/modules.dep"), MAX)?,
+        &disk.text(&format!("{folder}/modules.dep"), MAX_FILE)?,
         &builtin,
-        &disk.text(&format!("{folder}/modules.softdep"), MAX)?,
+        &disk.text(&format!("{folder}/modules.softdep"), MAX_FILE)?,
     );
-    let choice = Choice::of(&modules, target, named, &mut gathered.taken.notes)?;
+    let choice =
+        ModuleSelection::select(&modules, target, requested, &mut gathered.provided.notes)?;
 
     let entries: BTreeMap<_, _> =
         package.files.iter().map(|entry| (entry.path.as_str(), entry)).collect();
@@ -49,16 +50,16 @@ pub fn gather(
         let entry = entries.get(packed.as_str()).ok_or_else(|| {
             SeedError::Modules(format!("{packed} belongs to no package, so it cannot be checked"))
         })?;
-        let bytes = unpack(verified(disk, package, entry)?, &packed)?;
+        let bytes = unpack(read_verified(disk, package, entry)?, &packed)?;
         let node = TreeNode::file(bytes, 0o644, origin(), choice.because(name));
         gathered.nodes.push((unpacked(name), node));
     }
     let paths = |names: &[String]| names.iter().map(|name| unpacked(name)).collect();
-    gathered.taken.early = paths(&choice.early);
-    gathered.taken.first = paths(&choice.first);
-    gathered.taken.router = paths(&choice.router);
-    gathered.taken.modules = paths(&choice.loaded);
-    gathered.taken.disk = paths(&choice.disk);
+    gathered.provided.early = paths(&choice.early);
+    gathered.provided.first = paths(&choice.first);
+    gathered.provided.router = paths(&choice.router);
+    gathered.provided.modules = paths(&choice.loaded);
+    gathered.provided.disk = paths(&choice.disk);
 
     let always = || Because::always("loading modules needs it");
     let dep = modules.dep_file(&choice.all).into_bytes();
@@ -66,7 +67,7 @@ pub fn gather(
     gathered.nodes.push((format!("{folder}/modules.dep"), dep));
     let builtin = TreeNode::file(builtin.into_bytes(), 0o644, origin(), always());
     gathered.nodes.push((format!("{folder}/modules.builtin"), builtin));
-    gathered.taken.components.push(component(package, &gathered.release, vec![]));
+    gathered.provided.components.push(component(package, &gathered.release, vec![]));
     Ok(())
 }
 
@@ -85,7 +86,7 @@ fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>, SeedError> {
     }
     let mut unpacked = vec![];
     GzDecoder::new(&bytes[..])
-        .take(MAX)
+        .take(MAX_FILE)
         .read_to_end(&mut unpacked)
         .map_err(|error| SeedError::Modules(format!("{path}: {error}")))?;
     Ok(unpacked)

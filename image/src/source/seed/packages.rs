@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use octet_appliance::nearest;
 
-use super::{Gathered, SeedError, checksum, component, verified};
+use super::{Gathered, SeedError, check_checksum, component, read_verified};
 use crate::appliance_file::{ApplianceFile, nearest_hint};
 use crate::seed::{Handled, Installed, InstalledPackage, Scripts, SeedDisk};
 use crate::tree::{Because, NodeOrigin, TreeNode};
 
 /// The archive of scripts has 20 kB.
-const SCRIPTS: u64 = 16 << 20;
+const MAX_SCRIPTS: u64 = 16 << 20;
 
 /// Takes the packages of `appliance`, and those that have the libraries they need.
 pub fn gather(
@@ -62,7 +62,7 @@ pub fn gather(
         uses.sort();
         uses.dedup();
         take(disk, package, &because, gathered)?;
-        gathered.taken.components.push(component(package, &gathered.release, uses));
+        gathered.provided.components.push(component(package, &gathered.release, uses));
         chosen.insert(&package.name, because);
     }
     for (package, need, provider) in others {
@@ -71,7 +71,7 @@ pub fn gather(
         {
             let note =
                 format!("package {} would bring {need}; only libraries are followed", package.name);
-            gathered.taken.notes.push(note);
+            gathered.provided.notes.push(note);
         }
     }
     Ok(())
@@ -83,7 +83,7 @@ fn scripts(disk: &SeedDisk) -> Result<Scripts, SeedError> {
         return Ok(Scripts::default());
     }
     let damaged = |error: std::io::Error| SeedError::Modules(format!("{path}: {error}"));
-    Scripts::parse(&disk.read(path, SCRIPTS)?).map_err(damaged)
+    Scripts::parse(&disk.read(path, MAX_SCRIPTS)?).map_err(damaged)
 }
 
 fn take(
@@ -102,12 +102,15 @@ fn take(
     for file in &package.files {
         let node = match disk.link(&file.path)? {
             Some(target) => {
-                checksum(package, file, target.as_bytes())?;
+                check_checksum(package, file, target.as_bytes())?;
                 TreeNode::link(target, origin(), because.clone())
             }
-            None => {
-                TreeNode::file(verified(disk, package, file)?, file.mode, origin(), because.clone())
-            }
+            None => TreeNode::file(
+                read_verified(disk, package, file)?,
+                file.mode,
+                origin(),
+                because.clone(),
+            ),
         };
         gathered.nodes.push((file.path.clone(), node.owned(file.uid, file.gid)));
     }

@@ -81,7 +81,7 @@ fn linear<'a>(
 
 /// A filter of the library's that knows nothing of calls that are too young.
 fn newer(target: Target) -> BpfProgram {
-    let rules = YOUNG.chain([CLONE3]).map(|number| (number.into(), vec![])).collect();
+    let rules = UNIFIED_CALLS.chain([CLONE3]).map(|number| (number.into(), vec![])).collect();
     let (unknown, other) = (SeccompAction::Errno(ENOSYS), SeccompAction::Allow);
     let filter = SeccompFilter::new(rules, other, unknown, architecture(target)).unwrap();
     filter.try_into().unwrap()
@@ -149,7 +149,7 @@ fn steps(program: &[sock_filter], number: u32) -> usize {
 #[test]
 fn jumps_reach_however_far() {
     let verdict =
-        |number: u32| if number.is_multiple_of(2) { Verdict::Allow } else { Verdict::Clone };
+        |number: u32| if number.is_multiple_of(2) { CallAction::Allow } else { CallAction::Clone };
     let ranges: Vec<_> = (0..700).map(|number| (number, verdict(number))).collect();
     let mut program = vec![bpf::load(bpf::NUMBER)];
     program.extend(search(&ranges));
@@ -194,7 +194,7 @@ fn clone_makes_no_namespaces_and_what_is_young_is_not_there() {
             }
         }
         assert_eq!(judge(&service, target, number("clone3", target), 0), ERROR | ENOSYS);
-        for number in YOUNG {
+        for number in UNIFIED_CALLS {
             assert_eq!(judge(&service, target, number, 0), ERROR | ENOSYS);
         }
     }

@@ -110,7 +110,7 @@ fn large() -> String {
 fn read(text: &str) -> Result<(), Box<FileError>> {
     let appliance = Appliance::parse("appliance.toml", text)?;
     let settings = appliance.cluster_settings().unwrap();
-    Segments::of(&settings, &[], ("appliance.toml", text)).map(drop)
+    Segments::evaluate(&settings, &[], ("appliance.toml", text)).map(drop)
 }
 
 /// Makes the mistake at one of the possible positions; returns the line that must be marked.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Board, Cluster, Lan, RouterKind};
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::FileError;
 use crate::network::NetworkSettings;
 
@@ -18,7 +18,7 @@ impl Cluster {
         (file, text): (&str, &str),
     ) -> Result<(), Box<FileError>> {
         let wrong = |keys: &[&str], message: String, hint: &str| {
-            Err(FileError::new(file, text, place(text, keys), message, hint))
+            Err(FileError::new(file, text, span_of(text, keys), message, hint))
         };
         if self.ports.len() != usize::from(self.boards) {
             let message =
@@ -55,7 +55,7 @@ impl Cluster {
         (file, text): (&str, &str),
     ) -> Result<(), Box<FileError>> {
         let wrong = |index: usize, key: &str, message: String, hint: &str| {
-            let at = place(text, &["board", &index.to_string(), key]);
+            let at = span_of(text, &["board", &index.to_string(), key]);
             Err(FileError::new(file, text, at, message, hint))
         };
         let mut taken = BTreeMap::new();
@@ -100,7 +100,7 @@ impl Cluster {
                 if board.services[..nth].contains(name) {
                     let keys = ["board", &index.to_string(), "services", &nth.to_string()];
                     let message = format!("`{name}` is there twice");
-                    let at = place(text, &keys);
+                    let at = span_of(text, &keys);
                     return Err(FileError::new(file, text, at, message, "remove one of them"));
                 }
             }
@@ -117,7 +117,7 @@ impl Cluster {
         let all = boards.iter().enumerate().filter(|(_, board)| board.is_manager());
         let mut managers = all.map(|(index, board)| (index, board.number));
         let wrong = |keys: &[&str], message: String, hint: &str| {
-            Err(FileError::new(file, text, place(text, keys), message, hint))
+            Err(FileError::new(file, text, span_of(text, keys), message, hint))
         };
         match (&self.router, managers.next(), managers.next()) {
             (RouterKind::Octet, Some((index, number)), _) => {

@@ -39,7 +39,7 @@ pub(super) fn check(units: &[UnitSource]) -> Result<(), Box<FileError>> {
 }
 
 /// Rejects a unit that reaches a port that does not exist.
-pub(super) fn reached(units: &[UnitSource]) -> Result<(), Box<FileError>> {
+pub(super) fn check_reachable(units: &[UnitSource]) -> Result<(), Box<FileError>> {
     for source in units {
         for (whom, ports) in &source.unit.reaches {
             let name = &source.unit.name;

@@ -78,7 +78,7 @@ fn networks_of_two_have_no_broadcast() {
 #[test]
 fn an_address_alone_has_a_router_beside_it() {
     let has = |cidr: &str, router: &str| {
-        Cidr::try_from(cidr.to_owned()).unwrap().has_router(router.parse().unwrap())
+        Cidr::try_from(cidr.to_owned()).unwrap().is_valid_gateway(router.parse().unwrap())
     };
     assert!(has("192.0.2.7/24", "192.0.2.1") && !has("192.0.2.7/24", "198.51.100.1"));
     assert!(has("192.0.2.7/32", "198.51.100.1") && has("192.0.2.7/32", "192.0.2.1"));
@@ -134,6 +134,6 @@ proptest! {
     fn neighbours_share_the_prefix(own: u32, other: u32, prefix in 0u8..=32) {
         let Ok(cidr) = Cidr::new(IpAddr::V4(own.into()), prefix) else { return Ok(()) };
         let same = (0..prefix).all(|bit| (own >> (31 - bit)) & 1 == (other >> (31 - bit)) & 1);
-        prop_assert_eq!(cidr.reaches(IpAddr::V4(other.into())), same && own != other);
+        prop_assert_eq!(cidr.is_on_link(IpAddr::V4(other.into())), same && own != other);
     }
 }

@@ -11,7 +11,7 @@ pub(super) const MPLS_IN_IP: &str = "mpls-in-ip";
 /// `"tcp"`, `"icmp"` or a number.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
-pub(super) enum Named {
+pub(super) enum ProtocolName {
     Transport(Protocol),
     Ping,
     /// A protocol without ports that has no name here, or [`super::MPLS_IN_IP`].
@@ -25,13 +25,13 @@ enum Raw {
     Name(String),
 }
 
-impl TryFrom<Raw> for Named {
+impl TryFrom<Raw> for ProtocolName {
     type Error = InvalidPolicy;
 
     fn try_from(raw: Raw) -> Result<Self, InvalidPolicy> {
         match raw {
             Raw::Number(number) => match u8::try_from(number) {
-                Ok(number) => numbered(number),
+                Ok(number) => from_number(number),
                 Err(_) => Err(InvalidPolicy::Protocol(number.to_string())),
             },
             Raw::Name(name) => match name.as_str() {
@@ -45,7 +45,7 @@ impl TryFrom<Raw> for Named {
     }
 }
 
-fn numbered(number: u8) -> Result<Named, InvalidPolicy> {
+fn from_number(number: u8) -> Result<ProtocolName, InvalidPolicy> {
     match number {
         6 => Err(InvalidPolicy::HasName(number, "tcp")),
         17 => Err(InvalidPolicy::HasName(number, "udp")),
@@ -53,17 +53,17 @@ fn numbered(number: u8) -> Result<Named, InvalidPolicy> {
         super::MPLS_IN_IP => Err(InvalidPolicy::HasName(number, MPLS_IN_IP)),
         // IANA, "IPv6 Extension Header Types"; without ESP and AH, which carry flows.
         0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 => Err(InvalidPolicy::Extension(number)),
-        _ => Ok(Named::Number(number)),
+        _ => Ok(ProtocolName::Number(number)),
     }
 }
 
-impl From<Named> for Raw {
-    fn from(protocol: Named) -> Raw {
+impl From<ProtocolName> for Raw {
+    fn from(protocol: ProtocolName) -> Raw {
         match protocol {
-            Named::Transport(protocol) => Raw::Name(protocol.as_str().into()),
-            Named::Ping => Raw::Name("icmp".into()),
-            Named::Number(super::MPLS_IN_IP) => Raw::Name(MPLS_IN_IP.into()),
-            Named::Number(number) => Raw::Number(number.into()),
+            ProtocolName::Transport(protocol) => Raw::Name(protocol.as_str().into()),
+            ProtocolName::Ping => Raw::Name("icmp".into()),
+            ProtocolName::Number(super::MPLS_IN_IP) => Raw::Name(MPLS_IN_IP.into()),
+            ProtocolName::Number(number) => Raw::Number(number.into()),
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::AllowRule;
 use crate::Appliance;
 use crate::UnitSource;
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ fn units() -> Vec<Unit> {
 fn read(lines: &str) -> Result<(Segments, Vec<FileError>), Box<FileError>> {
     let text = format!("{BOX}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text)?;
-    Segments::of(&appliance.cluster_settings().unwrap(), &units(), ("appliance.toml", &text))
+    Segments::evaluate(&appliance.cluster_settings().unwrap(), &units(), ("appliance.toml", &text))
 }
 
 fn policy(from: &str, to: &str, what: &str) -> String {
@@ -35,7 +36,8 @@ fn a_line_stands_for_every_pair_of_its_zones() {
     let (segments, warnings) =
         read(&policy("boards", "role:cache", "service = \"gateway\"")).unwrap();
     assert!(warnings.is_empty());
-    let ways: Vec<_> = segments.lets.keys().map(|(from, to, _)| format!("{from} {to}")).collect();
+    let ways: Vec<_> =
+        segments.allowed.entries().map(|((from, to, _), _)| format!("{from} {to}")).collect();
     assert_eq!(
         ways,
         [
@@ -48,7 +50,10 @@ fn a_line_stands_for_every_pair_of_its_zones() {
         ]
     );
     let way = (Zone::Board(1), Zone::Board(2), TrafficKind::Tcp);
-    assert_eq!((segments.line(way, 8080), segments.line(way, 8081)), (Some(0), None));
+    assert_eq!(
+        (segments.allowed.rule(way, 8080), segments.allowed.rule(way, 8081)),
+        (Some(0), None)
+    );
 }
 
 #[test]
@@ -58,7 +63,7 @@ fn the_earlier_line_is_named() {
     let lines = [tcp("[\"20-30\", 40]"), tcp("\"10-50\""), tcp("[25, \"35-45\"]")].concat();
     let (segments, warnings) = read(&lines).unwrap();
     let way = (Zone::Lan, Zone::Board(1), TrafficKind::Tcp);
-    let line = |port| segments.line(way, port);
+    let line = |port| segments.allowed.rule(way, port);
     assert_eq!(
         [9, 10, 19, 20, 30, 31, 39, 40, 41, 50, 51].map(line),
         [
@@ -100,7 +105,10 @@ fn mistakes_are_placed() {
     let plain = "protocol = \"mpls-in-ip\"";
     let (segments, _) = read(&policy("role:cache", "board-1", plain)).unwrap();
     let way = |from| (Zone::Board(from), Zone::Board(1), TrafficKind::Number(137));
-    assert_eq!((segments.line(way(2), 0), segments.line(way(4), 0)), (Some(0), None));
+    assert_eq!(
+        (segments.allowed.rule(way(2), 0), segments.allowed.rule(way(4), 0)),
+        (Some(0), None)
+    );
     for other in ["lan", "uplink", "router", "path"] {
         for (from, to, line) in [(other, "boards", 18), ("boards", other, 19)] {
             let error = read(&policy(from, to, plain)).unwrap_err();
@@ -116,11 +124,12 @@ fn mistakes_are_placed() {
     let text = format!("{text}{}", policy("lan", "boards", tcp));
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let error =
-        Segments::of(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", &text))
+        Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", &text))
             .unwrap_err();
     assert!(error.message.contains("no `lan`"), "{error}");
-    let error = Segments::of(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
-        .unwrap_err();
+    let error =
+        Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
+            .unwrap_err();
     assert!(error.message.starts_with("policy 1: "), "{error}");
 }
 
@@ -246,10 +255,12 @@ proptest! {
                 (*a, *b) == (from, to) && (*first..=first + more).contains(&port)
             });
             let way = (Zone::Board(from), Zone::Board(to), TrafficKind::Udp);
-            prop_assert_eq!(segments.line(way, port), expected);
+            prop_assert_eq!(segments.allowed.rule(way, port), expected);
         } } }
-        for lets in segments.lets.values() {
-            prop_assert!(lets.windows(2).all(|two| two[0].ports.last < two[1].ports.first));
-        }
+        let entries: Vec<_> = segments.allowed.entries().collect();
+        let is_after = |two: &[(FlowKey, AllowRule<usize>)]| {
+            two[0].0 != two[1].0 || two[0].1.ports.last < two[1].1.ports.first
+        };
+        prop_assert!(entries.windows(2).all(is_after));
     }
 }

@@ -43,7 +43,7 @@ impl Bound {
     }
 
     /// What the unit has instead, if that is outside.
-    pub fn broken(&self, unit: &Unit) -> Option<String> {
+    pub fn violation(&self, unit: &Unit) -> Option<String> {
         let value = (self.value)(unit)?;
         (!self.range.contains(&value)).then(|| self.quantity.show(value))
     }

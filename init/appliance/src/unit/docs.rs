@@ -161,7 +161,7 @@ impl Keys {
         let range = match bounds().iter().find(|bound| bound.key == path) {
             Some(bound) if kind.starts_with("list") => format!("{} entries", bound.range()),
             Some(bound) => bound.range(),
-            None if kind.contains("word") => words_of(path, words),
+            None if kind.contains("word") => allowed_values(path, words),
             None => String::new(),
         };
         let said = schema["description"].as_str().unwrap_or_default();
@@ -172,7 +172,7 @@ impl Keys {
 }
 
 /// The words that a key may have, if they are few.
-fn words_of(path: &str, schema: &Value) -> String {
+fn allowed_values(path: &str, schema: &Value) -> String {
     let of_enum = schema["enum"].as_array().into_iter().flatten();
     let of_one = schema["oneOf"].as_array().into_iter().flatten().map(|option| &option["const"]);
     let words: Vec<String> =
@@ -183,7 +183,7 @@ fn words_of(path: &str, schema: &Value) -> String {
     }
 }
 
-fn words_table(title: &str, schema: &Value) -> String {
+fn values_table(title: &str, schema: &Value) -> String {
     let mut out = format!("\n### {title}\n\n| Value | Meaning |\n|---|---|\n");
     for option in schema["oneOf"].as_array().unwrap() {
         let (word, said) = (option["const"].as_str().unwrap(), &option["description"]);
@@ -194,7 +194,7 @@ fn words_table(title: &str, schema: &Value) -> String {
 }
 
 /// What is below the mark.
-fn made() -> String {
+fn generate() -> String {
     let mut keys = Keys::new();
     let root = keys.root.clone();
     keys.table(&root, "");
@@ -211,7 +211,7 @@ fn made() -> String {
         ("restart.policy", "RestartPolicy"),
         ("sandbox.network", "NetworkAccess"),
     ] {
-        out += &words_table(title, &definition(name));
+        out += &values_table(title, &definition(name));
     }
     out += "\n### sandbox.capabilities\n\nAn owner's service may have those of the first line.\n\n";
     let every: Vec<Capability> = definition("Capability")["oneOf"]
@@ -247,7 +247,7 @@ fn docs_say_what_the_types_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/units.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let (head, rest) = text.split_once(MARK).expect("the mark is there");
-    let made = made();
+    let made = generate();
     for example in head.split("```toml\n").skip(1) {
         let example = example.split("```").next().unwrap();
         if let Err(error) = Unit::parse("an example in docs/units.md", example) {

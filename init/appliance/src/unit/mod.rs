@@ -7,13 +7,13 @@ mod bounds;
 mod check;
 #[cfg(test)]
 mod docs;
-mod life;
+mod lifecycle;
 mod limits;
 mod sandbox;
 mod socket;
 mod system_calls;
 
-pub use life::{Restart, RestartPolicy, Signal, StartLimits, Stop};
+pub use lifecycle::{Restart, RestartPolicy, Signal, StartLimits, Stop};
 pub use limits::{IoMax, Limits};
 pub use sandbox::{Capability, NetworkAccess, Sandbox};
 pub use socket::{InvalidPort, Port, Protocol, RawProtocol, UnitSocket};
@@ -259,7 +259,7 @@ impl Unit {
             |names: Vec<Spanned<UnitName>>| names.into_iter().map(Spanned::into_inner).collect();
         let error = |at, message: &str, hint: &str| FileError::new(file, text, at, message, hint);
         if raw.unit_type == UnitType::Target {
-            check::target(text).map_err(|wrong| wrong.placed(file, text))?;
+            check::check_target(text).map_err(|wrong| wrong.to_file_error(file, text))?;
         } else if raw.exec.is_none() {
             return Err(error(0..0, "the unit has no program", "add `exec = \"/…\"`"));
         }
@@ -327,7 +327,7 @@ impl Unit {
             filters: vec![],
             boards: None,
         };
-        check::check(&unit, text).map_err(|wrong| wrong.placed(file, text))?;
+        check::check(&unit, text).map_err(|wrong| wrong.to_file_error(file, text))?;
         Ok((unit, places))
     }
 

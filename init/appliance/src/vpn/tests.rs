@@ -63,7 +63,7 @@ fn mistakes_are_placed() {
 #[test]
 fn places_are_told_apart_from_all_else() {
     assert_eq!(
-        (place(1).to_string(), places()),
+        (exit_address(1).to_string(), exit_addresses()),
         ("100.127.255.1".into(), "100.127.255.0/24".into())
     );
     for (address, is) in [
@@ -72,7 +72,7 @@ fn places_are_told_apart_from_all_else() {
         ("10.20.250.5", false),
         ("::ffff:100.127.255.1", false),
     ] {
-        assert_eq!(is_place(address.parse().unwrap()), is, "{address}");
+        assert_eq!(is_exit_address(address.parse().unwrap()), is, "{address}");
     }
 }
 

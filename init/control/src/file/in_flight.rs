@@ -41,16 +41,18 @@ impl InFlight {
     /// It is not the chunk that has to come next.
     pub fn take(&mut self, chunk: &ChunkBytes) -> Result<bool, Failure> {
         let Some(want) = self.wants.front_mut() else {
-            return Err(wrong("a part of the file came that was not asked for".to_owned()));
+            return Err(invalid_chunk("a part of the file came that was not asked for".to_owned()));
         };
         if chunk.at != want.at {
             let (came, next) = (chunk.at, want.at);
-            return Err(wrong(format!("byte {came} of the file came where byte {next} was next")));
+            return Err(invalid_chunk(format!(
+                "byte {came} of the file came where byte {next} was next"
+            )));
         }
         // A chunk is never that long.
         let count = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
         if count > want.length {
-            return Err(wrong("more of the file came than was asked for".to_owned()));
+            return Err(invalid_chunk("more of the file came than was asked for".to_owned()));
         }
         want.at += u64::from(count);
         want.length -= count;
@@ -64,14 +66,14 @@ impl InFlight {
     /// The client cannot continue: no further chunks come.
     pub fn end(&mut self) -> Result<(), Failure> {
         if self.wants.is_empty() {
-            return Err(wrong("the end of a file came that was not asked for".to_owned()));
+            return Err(invalid_chunk("the end of a file came that was not asked for".to_owned()));
         }
         self.wants.clear();
         Ok(())
     }
 }
 
-fn wrong(message: String) -> Failure {
+fn invalid_chunk(message: String) -> Failure {
     let help = "answer each `want` in its order, with as many bytes from its offset on as it says";
     Failure::new(FailureCode::BadRequest, message, help)
 }
@@ -124,14 +126,14 @@ pub struct Relayed {
     sent: usize,
     /// Bytes of these frames, and of those of all requests of the relay.
     bytes: usize,
-    held: Arc<AtomicUsize>,
+    total: Arc<AtomicUsize>,
 }
 
 impl Relayed {
     /// A buffer whose bytes are counted in `held`.
     pub fn new(held: &Arc<AtomicUsize>) -> Self {
         let (in_flight, frames) = (InFlight::default(), VecDeque::new());
-        Self { in_flight, frames, sent: 0, bytes: 0, held: Arc::clone(held) }
+        Self { in_flight, frames, sent: 0, bytes: 0, total: Arc::clone(held) }
     }
 
     /// Records a want of the unit.
@@ -152,7 +154,7 @@ impl Relayed {
         let json = serde_json::to_vec(&ClientMessage::Piece(piece)).unwrap_or_default();
         // A piece that was received as a frame fits a frame.
         let _ = encode(&json, &mut frame);
-        let held = self.held.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
+        let held = self.total.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
         self.bytes += frame.len();
         self.frames.push_back(frame);
         // Many chunks that are much shorter than possible need more room than what was requested.
@@ -174,7 +176,7 @@ impl Relayed {
         if self.pending().is_some_and(<[u8]>::is_empty)
             && let Some(frame) = self.frames.pop_front()
         {
-            self.held.fetch_sub(frame.len(), Ordering::Relaxed);
+            self.total.fetch_sub(frame.len(), Ordering::Relaxed);
             self.bytes -= frame.len();
             self.sent = 0;
         }
@@ -183,6 +185,6 @@ impl Relayed {
 
 impl Drop for Relayed {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

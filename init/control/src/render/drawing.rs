@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Height of a row, and width of the names on the left, in pixels.
-const ROW: u64 = 18;
-const LEFT: u64 = 170;
+const ROW_HEIGHT: u64 = 18;
+const LABEL_WIDTH: u64 = 170;
 
 /// Width of the time axis in pixels.
 const WIDTH: u64 = 900;
@@ -37,8 +37,8 @@ pub fn draw(value: &Value) -> String {
     let Ok(Drawing { rows, ready_at }) = Drawing::deserialize(value) else { return String::new() };
     let ends = rows.iter().map(|row| row.ready.unwrap_or(row.start)).chain(ready_at);
     let last = ends.max().unwrap_or(0).max(1);
-    let x = |time: u64| LEFT + time.min(last) * WIDTH / last;
-    let (width, height) = (LEFT + WIDTH + 90, ROW * (rows.len() as u64 + 2));
+    let x = |time: u64| LABEL_WIDTH + time.min(last) * WIDTH / last;
+    let (width, height) = (LABEL_WIDTH + WIDTH + 90, ROW_HEIGHT * (rows.len() as u64 + 2));
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          font-family=\"monospace\" font-size=\"12\">\n\
@@ -47,7 +47,7 @@ pub fn draw(value: &Value) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for (number, row) in rows.iter().enumerate() {
-        let y = ROW * (number as u64 + 1);
+        let y = ROW_HEIGHT * (number as u64 + 1);
         let kind = escape(&row.kind);
         let (kind, end, took) = match row.ready {
             Some(ready) => (&*kind, ready, format!("{} ms", ready.saturating_sub(row.start))),
@@ -64,17 +64,17 @@ pub fn draw(value: &Value) -> String {
             escape(&row.name),
             y + 2,
             right.saturating_sub(left).max(1),
-            ROW - 4,
+            ROW_HEIGHT - 4,
             right + 4,
             y + 12
         );
     }
     if let Some(ready) = ready_at {
-        let (x, bottom) = (x(ready), height - ROW);
+        let (x, bottom) = (x(ready), height - ROW_HEIGHT);
         let _ = writeln!(
             svg,
             "<line class=\"all\" x1=\"{x}\" y1=\"0\" x2=\"{x}\" y2=\"{bottom}\"/>\
-             <text x=\"{LEFT}\" y=\"{}\">ready {ready} ms after the kernel's start</text>",
+             <text x=\"{LABEL_WIDTH}\" y=\"{}\">ready {ready} ms after the kernel's start</text>",
             height - 5
         );
     }

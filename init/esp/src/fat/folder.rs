@@ -78,7 +78,7 @@ impl LongName {
     }
 
     /// Adds the part in `slot`, if it is the next one.
-    fn takes(&mut self, slot: &[u8]) -> bool {
+    fn append(&mut self, slot: &[u8]) -> bool {
         let next = self.left > 0 && slot[0] == self.left && slot[SUM] == self.sum;
         if next {
             self.left -= 1;
@@ -102,7 +102,7 @@ pub fn read(bytes: &[u8]) -> Result<DirectoryContent, FatFault> {
     for (index, slot) in bytes.chunks_exact(SLOT).enumerate() {
         let used = !matches!(slot[0], FREE | DELETED);
         if used && slot[ATTRIBUTES] == LONG {
-            if !long.takes(slot) {
+            if !long.append(slot) {
                 content.orphans.extend(take(&mut long).slots);
                 match LongName::begin(index, slot) {
                     Some(new) => long = new,

@@ -74,8 +74,8 @@ impl FatTable {
 
     fn set(&mut self, cluster: u32, value: u32) {
         let at = 4 * cluster as usize;
-        let kept = u32_at(&self.bytes, at) & !BITS;
-        self.bytes[at..at + 4].copy_from_slice(&(kept | value).to_le_bytes());
+        let reserved = u32_at(&self.bytes, at) & !BITS;
+        self.bytes[at..at + 4].copy_from_slice(&(reserved | value).to_le_bytes());
     }
 
     /// The number of free clusters.

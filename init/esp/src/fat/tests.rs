@@ -158,7 +158,7 @@ fn tidies_a_device_only_if_it_has_to() {
     let tidy = |disk: &Disk, check| {
         let file = disk.in_a_file();
         let before = fs::read(file.path()).unwrap();
-        let said = tidy(file.path(), check);
+        let said = repair(file.path(), check);
         (said, before == fs::read(file.path()).unwrap())
     };
     let well = Disk::made();

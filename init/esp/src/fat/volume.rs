@@ -79,7 +79,7 @@ impl VolumeGeometry {
     }
 
     /// Whether a cluster has this number.
-    pub fn has(&self, cluster: u32) -> bool {
+    pub fn contains(&self, cluster: u32) -> bool {
         (2..self.clusters + 2).contains(&cluster)
     }
 
@@ -105,7 +105,7 @@ pub fn check_info(info: &[u8]) -> Result<(), FatProblem> {
 pub fn info(old: &[u8], volume: &VolumeGeometry, free: u32) -> Vec<u8> {
     let mut info = old.to_vec();
     info[FREE_COUNT..][..4].copy_from_slice(&free.to_le_bytes());
-    if !volume.has(u32_at(old, NEXT_FREE)) {
+    if !volume.contains(u32_at(old, NEXT_FREE)) {
         info[NEXT_FREE..][..4].copy_from_slice(&UNKNOWN.to_le_bytes());
     }
     info

@@ -10,23 +10,23 @@ use super::{FatFault, FatProblem, FatWrite, ReadAt, add, read};
 
 /// Maximum number of slots of all folders together, and maximum depth: far more than an image has.
 /// Both limit time and memory.
-const SLOTS: usize = 1 << 16;
-const DEEPEST: usize = 16;
+const MAX_SLOTS: usize = 1 << 16;
+const MAX_DEPTH: usize = 16;
 
 /// Larger files (in bytes) are never emptied, unless their name marks them as unfinished.
-const LARGE: u32 = 64 << 10;
+const MAX_EMPTIED: u32 = 64 << 10;
 const UNFINISHED: &str = ".new";
 
 /// Maximum number of files that are reported by name.
-const TOLD: usize = 8;
+const MAX_REPORTED: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    Nobody,
+    Unclaimed,
     /// It belongs to a file or a folder.
-    Kept,
+    InUse,
     /// It belongs to a file that releases it.
-    Dropped,
+    Released,
 }
 
 /// A folder to be read.
@@ -39,18 +39,18 @@ struct Folder {
 struct Chain {
     clusters: Vec<u32>,
     /// Whether its chain has an end; otherwise it continues at a free cluster.
-    whole: bool,
+    is_terminated: bool,
 }
 
 /// What is done with a file.
-enum Fate {
-    Stays,
+enum FileAction {
+    Keep,
     /// It was being made or removed: its clusters are missing.
-    Emptied,
+    Truncate,
     /// It was being renamed: another name refers to the same clusters.
-    Removed,
+    Remove,
     /// A folder that was being made.
-    Unmade,
+    Discard,
 }
 
 /// The findings so far.
@@ -67,41 +67,41 @@ pub struct TreeWalk<'a> {
     /// Clusters that become the last one of their file.
     ends: Vec<u32>,
     writes: Vec<FatWrite>,
-    told: Vec<String>,
-    untold: usize,
+    reported: Vec<String>,
+    unreported: usize,
 }
 
 impl<'a> TreeWalk<'a> {
     /// Walks through all folders, from the root on.
-    pub fn through(
+    pub fn run(
         device: &impl ReadAt,
         volume: &'a VolumeGeometry,
         table: &'a FatTable,
-    ) -> Result<Walked, FatProblem> {
+    ) -> Result<WalkResult, FatProblem> {
         let mut walk = Self {
             volume,
             table,
-            owners: vec![Owner::Nobody; volume.clusters as usize + 2],
+            owners: vec![Owner::Unclaimed; volume.clusters as usize + 2],
             sizes: vec![0; volume.clusters as usize + 2],
             folders: VecDeque::new(),
             slots: 0,
             ends: vec![],
             writes: vec![],
-            told: vec![],
-            untold: 0,
+            reported: vec![],
+            unreported: 0,
         };
         walk.folder(String::new(), 0, volume.root).map_err(at("/"))?;
         while let Some(folder) = walk.folders.pop_front() {
-            walk.look(device, &folder)?;
+            walk.read_folder(device, &folder)?;
         }
-        let mut done = walk.told;
-        if walk.untold > 0 {
-            done.push(format!("{} more", walk.untold));
+        let mut done = walk.reported;
+        if walk.unreported > 0 {
+            done.push(format!("{} more", walk.unreported));
         }
-        Ok(Walked { writes: walk.writes, done, owners: walk.owners, ends: walk.ends })
+        Ok(WalkResult { writes: walk.writes, done, owners: walk.owners, ends: walk.ends })
     }
 
-    fn look(&mut self, device: &impl ReadAt, folder: &Folder) -> Result<(), FatProblem> {
+    fn read_folder(&mut self, device: &impl ReadAt, folder: &Folder) -> Result<(), FatProblem> {
         let mut old = vec![];
         for cluster in &folder.clusters {
             old.extend(read(device, self.volume.sector(*cluster), self.volume.cluster)?);
@@ -110,28 +110,28 @@ impl<'a> TreeWalk<'a> {
         let content = folder::read(&old).map_err(at(&format!("{}/", folder.path)))?;
         for entry in &content.entries {
             let path = format!("{}/{}", folder.path, entry.name);
-            match self.fate(device, &path, folder.depth, entry)? {
-                Fate::Stays => {}
-                Fate::Emptied => {
+            match self.file_action(device, &path, folder.depth, entry)? {
+                FileAction::Keep => {}
+                FileAction::Truncate => {
                     folder::empty(&mut new, entry.slots.end - 1);
-                    self.tell(format!("{path} emptied: its content was not there"));
+                    self.report(format!("{path} emptied: its content was not there"));
                 }
-                Fate::Removed => {
+                FileAction::Remove => {
                     entry.slots.clone().for_each(|slot| folder::delete(&mut new, slot));
-                    self.tell(format!("{path} removed: it is there under another name"));
+                    self.report(format!("{path} removed: it is there under another name"));
                 }
-                Fate::Unmade => {
+                FileAction::Discard => {
                     entry.slots.clone().for_each(|slot| folder::delete(&mut new, slot));
-                    self.tell(format!("{path}/ removed: its content was not there"));
+                    self.report(format!("{path}/ removed: its content was not there"));
                 }
             }
         }
         if !content.orphans.is_empty() {
             content.orphans.iter().for_each(|slot| folder::delete(&mut new, *slot));
-            self.tell(format!("{}/: half a name removed", folder.path));
+            self.report(format!("{}/: half a name removed", folder.path));
         }
         if folder::close_gaps(&mut new) {
-            self.tell(format!("{}/: end corrected", folder.path));
+            self.report(format!("{}/: end corrected", folder.path));
         }
         let bytes = self.volume.cluster_bytes() as usize;
         let pairs = old.chunks(bytes).zip(new.chunks(bytes));
@@ -141,28 +141,28 @@ impl<'a> TreeWalk<'a> {
         Ok(())
     }
 
-    fn fate(
+    fn file_action(
         &mut self,
         device: &impl ReadAt,
         path: &str,
         depth: usize,
         entry: &DirectoryEntry,
-    ) -> Result<Fate, FatProblem> {
+    ) -> Result<FileAction, FatProblem> {
         if !entry.is_folder {
             return self.file(entry).map_err(at(path));
         }
-        if self.is_unmade(device, entry.first)? {
-            self.owners[entry.first as usize] = Owner::Dropped;
-            return Ok(Fate::Unmade);
+        if self.is_incomplete(device, entry.first)? {
+            self.owners[entry.first as usize] = Owner::Released;
+            return Ok(FileAction::Discard);
         }
         self.folder(path.to_owned(), depth + 1, entry.first).map_err(at(path))?;
-        Ok(Fate::Stays)
+        Ok(FileAction::Keep)
     }
 
     /// Whether the folder at `first` was being made: its only cluster was never written, or is free
     /// in the table and has no file that existed before.
-    fn is_unmade(&self, device: &impl ReadAt, first: u32) -> Result<bool, FatProblem> {
-        if !self.volume.has(first) || self.owners[first as usize] != Owner::Nobody {
+    fn is_incomplete(&self, device: &impl ReadAt, first: u32) -> Result<bool, FatProblem> {
+        if !self.volume.contains(first) || self.owners[first as usize] != Owner::Unclaimed {
             return Ok(false);
         }
         let link = self.table.link(first);
@@ -184,18 +184,19 @@ impl<'a> TreeWalk<'a> {
     /// Whether this file was being made.
     fn is_new(&self, entry: &DirectoryEntry) -> bool {
         let has_clusters = entry.first != 0
-            && !(self.volume.has(entry.first) && self.table.link(entry.first) == ClusterLink::Free);
+            && !(self.volume.contains(entry.first)
+                && self.table.link(entry.first) == ClusterLink::Free);
         !entry.is_folder && (!has_clusters || is_unfinished(&entry.name))
     }
 
     /// Claims the clusters of a folder, and queues it.
     fn folder(&mut self, path: String, depth: usize, first: u32) -> Result<(), FatFault> {
-        let Chain { clusters, whole } = self.follow(first)?;
-        if !whole {
+        let Chain { clusters, is_terminated } = self.follow(first)?;
+        if !is_terminated {
             return Err(FatFault::NotWhole);
         }
         self.slots += clusters.len() * self.volume.cluster_bytes() as usize / SLOT;
-        if depth > DEEPEST || self.slots > SLOTS {
+        if depth > MAX_DEPTH || self.slots > MAX_SLOTS {
             return Err(FatFault::TooMany);
         }
         self.folders.push_back(Folder { path, depth, clusters });
@@ -203,34 +204,34 @@ impl<'a> TreeWalk<'a> {
     }
 
     /// Claims the clusters of a file, and releases those beyond its size.
-    fn file(&mut self, entry: &DirectoryEntry) -> Result<Fate, FatFault> {
+    fn file(&mut self, entry: &DirectoryEntry) -> Result<FileAction, FatFault> {
         let DirectoryEntry { first, size, .. } = *entry;
         let needed = size.div_ceil(self.volume.cluster_bytes()) as usize;
         if first == 0 && needed == 0 {
-            return Ok(Fate::Stays);
+            return Ok(FileAction::Keep);
         }
         if first == 0 {
-            return emptied(entry);
+            return check_truncatable(entry);
         }
         if needed > 0 && self.sizes.get(first as usize) == Some(&size) {
-            return Ok(Fate::Removed);
+            return Ok(FileAction::Remove);
         }
-        let Chain { clusters, whole } = self.follow(first)?;
-        let kept = if clusters.len() < needed { 0 } else { needed };
-        if kept == 0 {
-            emptied(entry)?;
+        let Chain { clusters, is_terminated } = self.follow(first)?;
+        let length = if clusters.len() < needed { 0 } else { needed };
+        if length == 0 {
+            check_truncatable(entry)?;
         }
-        for cluster in &clusters[kept..] {
-            self.owners[*cluster as usize] = Owner::Dropped;
+        for cluster in &clusters[length..] {
+            self.owners[*cluster as usize] = Owner::Released;
         }
-        if kept == 0 {
-            return Ok(Fate::Emptied);
+        if length == 0 {
+            return Ok(FileAction::Truncate);
         }
-        if kept < clusters.len() || !whole {
-            self.ends.push(clusters[kept - 1]);
+        if length < clusters.len() || !is_terminated {
+            self.ends.push(clusters[length - 1]);
         }
         self.sizes[first as usize] = size;
-        Ok(Fate::Stays)
+        Ok(FileAction::Keep)
     }
 
     /// Claims all clusters from `first` on. Each is claimed once, so this ends.
@@ -238,31 +239,33 @@ impl<'a> TreeWalk<'a> {
         let mut clusters = vec![];
         let mut cluster = first;
         loop {
-            if !self.volume.has(cluster) {
+            if !self.volume.contains(cluster) {
                 return Err(FatFault::NoCluster(cluster));
             }
             let link = self.table.link(cluster);
             match link {
-                ClusterLink::Free => return Ok(Chain { clusters, whole: false }),
+                ClusterLink::Free => return Ok(Chain { clusters, is_terminated: false }),
                 ClusterLink::Bad => return Err(FatFault::Bad(cluster)),
                 ClusterLink::Next(_) | ClusterLink::End => {}
             }
             let owner = &mut self.owners[cluster as usize];
-            if *owner != Owner::Nobody {
+            if *owner != Owner::Unclaimed {
                 return Err(FatFault::Shared(cluster));
             }
-            *owner = Owner::Kept;
+            *owner = Owner::InUse;
             clusters.push(cluster);
-            let ClusterLink::Next(next) = link else { return Ok(Chain { clusters, whole: true }) };
+            let ClusterLink::Next(next) = link else {
+                return Ok(Chain { clusters, is_terminated: true });
+            };
             cluster = next;
         }
     }
 
-    fn tell(&mut self, what: String) {
-        if self.told.len() < TOLD {
-            self.told.push(what);
+    fn report(&mut self, what: String) {
+        if self.reported.len() < MAX_REPORTED {
+            self.reported.push(what);
         } else {
-            self.untold += 1;
+            self.unreported += 1;
         }
     }
 }
@@ -270,10 +273,10 @@ impl<'a> TreeWalk<'a> {
 /// A file that a power cut leaves incomplete is a small one of the boot loader, or is named as
 /// unfinished. Any other large incomplete file may be a kernel whose table was damaged otherwise,
 /// and the other table may still have it: it is left alone.
-fn emptied(entry: &DirectoryEntry) -> Result<Fate, FatFault> {
-    match entry.size > LARGE && !is_unfinished(&entry.name) {
+fn check_truncatable(entry: &DirectoryEntry) -> Result<FileAction, FatFault> {
+    match entry.size > MAX_EMPTIED && !is_unfinished(&entry.name) {
         true => Err(FatFault::NotWhole),
-        false => Ok(Fate::Emptied),
+        false => Ok(FileAction::Truncate),
     }
 }
 
@@ -287,7 +290,7 @@ fn at(path: &str) -> impl Fn(FatFault) -> FatProblem {
 }
 
 /// The resulting repairs.
-pub struct Walked {
+pub struct WalkResult {
     /// The writes to folders.
     pub writes: Vec<FatWrite>,
     pub done: Vec<String>,
@@ -295,11 +298,11 @@ pub struct Walked {
     ends: Vec<u32>,
 }
 
-impl Walked {
+impl WalkResult {
     /// Updates the table; returns how many clusters became free.
-    pub fn settle(&self, table: &mut FatTable) -> usize {
+    pub fn update_table(&self, table: &mut FatTable) -> usize {
         self.ends.iter().for_each(|cluster| table.end(*cluster));
-        let unused = |cluster: &u32| self.owners[*cluster as usize] != Owner::Kept;
+        let unused = |cluster: &u32| self.owners[*cluster as usize] != Owner::InUse;
         let in_use = |link| matches!(link, ClusterLink::Next(_) | ClusterLink::End);
         let lost: Vec<u32> =
             table.numbers().filter(unused).filter(|it| in_use(table.link(*it))).collect();

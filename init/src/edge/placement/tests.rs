@@ -28,7 +28,7 @@ fn hold(unit: UnitId, why: &str) -> SupervisorEvent {
 #[test]
 fn a_unit_runs_where_it_is_placed() {
     for (board, cache, web) in [
-        (None, Some(NO_NUMBER), Some(NO_NUMBER)),
+        (None, Some(NUMBER_UNKNOWN), Some(NUMBER_UNKNOWN)),
         (Some(3), None, Some("is for board 4")),
         (Some(4), None, None),
         (Some(5), Some("is for boards 3, 4"), Some("is for board 4")),
@@ -43,34 +43,37 @@ fn a_unit_runs_where_it_is_placed() {
 #[test]
 fn it_follows_the_number() {
     let mut placement = BoardPlacement::new(&units(), None);
-    assert_eq!(placement.follow(None), []);
+    assert_eq!(placement.reconcile(None), []);
     assert_eq!(
-        placement.follow(Some(3)),
+        placement.reconcile(Some(3)),
         [hold(WEB, "is for board 4"), SupervisorEvent::Release(CACHE)]
     );
-    assert_eq!(placement.follow(Some(3)), []);
-    assert_eq!(placement.follow(Some(4)), [SupervisorEvent::Release(WEB)]);
+    assert_eq!(placement.reconcile(Some(3)), []);
+    assert_eq!(placement.reconcile(Some(4)), [SupervisorEvent::Release(WEB)]);
     let away = [hold(WEB, "is for board 4"), hold(CACHE, "is for boards 3, 4")];
-    assert_eq!(placement.follow(Some(5)), away, "the last in start order first");
+    assert_eq!(placement.reconcile(Some(5)), away, "the last in start order first");
 }
 
 #[test]
 fn what_it_is_told_ranks_above_the_list() {
     let mut placement = BoardPlacement::new(&units(), Some(3));
-    placement.tell("web", None).unwrap();
-    assert_eq!(placement.follow(Some(3)), [hold(CACHE, ELSEWHERE), SupervisorEvent::Release(WEB)]);
-    placement.tell("", None).unwrap();
-    assert_eq!(placement.follow(Some(4)), [hold(WEB, ELSEWHERE)]);
-    placement.tell(" cache , web,", None).unwrap();
+    placement.assign("web", None).unwrap();
     assert_eq!(
-        placement.follow(None),
+        placement.reconcile(Some(3)),
+        [hold(CACHE, ELSEWHERE), SupervisorEvent::Release(WEB)]
+    );
+    placement.assign("", None).unwrap();
+    assert_eq!(placement.reconcile(Some(4)), [hold(WEB, ELSEWHERE)]);
+    placement.assign(" cache , web,", None).unwrap();
+    assert_eq!(
+        placement.reconcile(None),
         [SupervisorEvent::Release(CACHE), SupervisorEvent::Release(WEB)]
     );
     // Other units than those of the list, and none.
-    placement.tell("", Some("plain")).unwrap();
-    assert_eq!(placement.follow(None), [hold(PLAIN, ELSEWHERE)]);
-    placement.tell("", Some("")).unwrap();
-    assert_eq!(placement.follow(None), [SupervisorEvent::Release(PLAIN)]);
+    placement.assign("", Some("plain")).unwrap();
+    assert_eq!(placement.reconcile(None), [hold(PLAIN, ELSEWHERE)]);
+    placement.assign("", Some("")).unwrap();
+    assert_eq!(placement.reconcile(None), [SupervisorEvent::Release(PLAIN)]);
 }
 
 #[test]
@@ -82,9 +85,9 @@ fn only_units_that_can_be_meant() {
         ("web", Some("cache"), "`web` is not one of some boards"),
         ("", Some("cache,door"), "`door` is a base unit"),
     ] {
-        let failure = placement.tell(here, placed).unwrap_err();
+        let failure = placement.assign(here, placed).unwrap_err();
         assert!(failure.message.contains(words), "{here}: {}", failure.message);
-        assert_eq!(placement.follow(Some(3)), [], "{here}");
+        assert_eq!(placement.reconcile(Some(3)), [], "{here}");
     }
 }
 
@@ -110,11 +113,11 @@ proptest! {
         for (board, told) in steps {
             if let Some((here, of)) = told {
                 let before = placement.clone();
-                if placement.tell(&here, of.as_deref()).is_err() {
-                    prop_assert_eq!(placement.clone().follow(board), before.clone().follow(board));
+                if placement.assign(&here, of.as_deref()).is_err() {
+                    prop_assert_eq!(placement.clone().reconcile(board), before.clone().reconcile(board));
                 }
             }
-            let events = placement.follow(board);
+            let events = placement.reconcile(board);
             prop_assert!(events.is_sorted_by_key(|event| matches!(event, SupervisorEvent::Release(_))));
             for event in events {
                 match event {

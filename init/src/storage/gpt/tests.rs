@@ -46,7 +46,7 @@ impl Disk {
             &plain,
             &entries,
             sectors,
-            Place::Primary,
+            TableCopy::Primary,
         ));
         head[2 * SECTOR..].copy_from_slice(&entries);
         let mut tail = vec![0; TAIL as usize * SECTOR];
@@ -56,7 +56,7 @@ impl Disk {
                 &plain,
                 &entries,
                 sectors,
-                Place::Backup,
+                TableCopy::Backup,
             ));
         }
         Self { head, tail, sectors: medium }

@@ -110,7 +110,7 @@ fn a_long_good_run_starts_the_pauses_anew() {
 fn never_ready_is_asked_then_killed_then_failed() {
     let mut state = alone(|_| {});
     assert_eq!(state.next_deadline(), Some(ms(10_000)));
-    assert_eq!(state.step(SupervisorEvent::Tick, ms(10_000)), [EdgeAction::Ask(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(10_000)), [EdgeAction::RequestStop(A)]);
     assert_eq!(state.step(SupervisorEvent::Tick, ms(15_000)), [EdgeAction::Kill(A)]);
     assert_eq!(state.next_deadline(), None);
     ends(&mut state, A, ProcessExit::Signal(9), ms(15_001));
@@ -141,7 +141,7 @@ fn who_says_that_it_takes_longer_is_given_time() {
         state.step(SupervisorEvent::Extended(A, ms(30_000)), ms(now));
         assert_eq!(state.next_deadline(), Some(ms((now + 30_000).min(200_000))));
     }
-    assert_eq!(state.step(SupervisorEvent::Tick, ms(200_000)), [EdgeAction::Ask(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(200_000)), [EdgeAction::RequestStop(A)]);
     // A unit that is ready, or is being stopped, has no start timeout to extend.
     state.step(SupervisorEvent::Extended(A, ms(30_000)), ms(200_001));
     assert_eq!(state.next_deadline(), Some(ms(205_000)));
@@ -202,7 +202,7 @@ fn the_next_instance_waits_for_the_last_ones_children() {
         state.step(SupervisorEvent::Exited(A, ProcessExit::Status(1)), ms(1)),
         [EdgeAction::Kill(A)]
     );
-    assert_eq!(state_of(&state, 0), UnitState::Clearing { then: Then::Fail });
+    assert_eq!(state_of(&state, 0), UnitState::Clearing { then: Outcome::Fail });
     assert!(state_of(&state, 0).is_running());
     assert_eq!(state.step(SupervisorEvent::Tick, ms(60_000)), []);
     assert_eq!(state.step(SupervisorEvent::Emptied(A), ms(60_001)), [EdgeAction::Start(A)]);
@@ -228,10 +228,10 @@ fn shutdown_reverses_and_is_bounded() {
     let mut state = chain();
     assert_eq!(
         state.step(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff), ms(0)),
-        [EdgeAction::Ask(C)]
+        [EdgeAction::RequestStop(C)]
     );
     assert_eq!(state.shutdown_progress(), Some((0, 3)));
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(10)), [EdgeAction::Ask(B)]);
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(10)), [EdgeAction::RequestStop(B)]);
     assert_eq!(state.shutdown_progress(), Some((1, 3)));
     assert_eq!(state.running().collect::<Vec<_>>(), ["a", "b"]);
     for event in [SupervisorEvent::Start(C), SupervisorEvent::Stop(A), SupervisorEvent::Restart(B)]
@@ -263,11 +263,17 @@ fn the_one_that_hears_the_others_stops_after_them() {
     }
     assert_eq!(
         state.step(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff), ms(1)),
-        [EdgeAction::Ask(C)]
+        [EdgeAction::RequestStop(C)]
     );
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::Ask(B)]);
-    assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(3)), [EdgeAction::Ask(UnitId(3))]);
-    assert_eq!(ends(&mut state, UnitId(3), ProcessExit::Status(0), ms(4)), [EdgeAction::Ask(A)]);
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::RequestStop(B)]);
+    assert_eq!(
+        ends(&mut state, B, ProcessExit::Status(0), ms(3)),
+        [EdgeAction::RequestStop(UnitId(3))]
+    );
+    assert_eq!(
+        ends(&mut state, UnitId(3), ProcessExit::Status(0), ms(4)),
+        [EdgeAction::RequestStop(A)]
+    );
     assert_eq!(
         ends(&mut state, A, ProcessExit::Status(0), ms(5)),
         [EdgeAction::Finish(ShutdownGoal::PowerOff)]
@@ -290,7 +296,7 @@ fn shutdown_ends_early_when_all_is_gone() {
 
 #[test]
 fn states_have_names() {
-    let (then, deadline) = (Then::Done, ms(0));
+    let (then, deadline) = (Outcome::Done, ms(0));
     let states = [
         (UnitState::Waiting, "waiting"),
         (UnitState::Starting { deadline }, "starting"),

@@ -39,7 +39,7 @@ fn a_person_cannot_start_what_is_held() {
     }
     assert_eq!(
         state.step(SupervisorEvent::Restart(A), ms(3)),
-        [EdgeAction::Ask(A)],
+        [EdgeAction::RequestStop(A)],
         "nothing of b is in the way"
     );
     assert_eq!(ends(&mut state, A, ProcessExit::Status(0), ms(4)), [EdgeAction::Start(A)]);
@@ -50,8 +50,8 @@ fn a_person_cannot_start_what_is_held() {
 #[test]
 fn hold_stops_in_order_and_release_brings_all_back() {
     let mut state = chain();
-    assert_eq!(state.step(hold(B), ms(1)), [EdgeAction::Ask(C)]);
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::Ask(B)]);
+    assert_eq!(state.step(hold(B), ms(1)), [EdgeAction::RequestStop(C)]);
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::RequestStop(B)]);
     assert_eq!(reason(&state, B), NOT_HERE);
     assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(3)), []);
     assert_eq!(state_of(&state, 1), UnitState::Stopped);
@@ -66,12 +66,12 @@ fn hold_stops_in_order_and_release_brings_all_back() {
 #[test]
 fn who_is_released_while_it_stops_starts_again() {
     let mut state = chain();
-    assert_eq!(state.step(hold(C), ms(1)), [EdgeAction::Ask(C)]);
+    assert_eq!(state.step(hold(C), ms(1)), [EdgeAction::RequestStop(C)]);
     assert_eq!(state.step(SupervisorEvent::Release(C), ms(2)), []);
     assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(3)), [EdgeAction::Start(C)]);
     // It is held while it waits to be restarted.
     state.step(SupervisorEvent::Ready(C), ms(4));
-    assert_eq!(state.step(SupervisorEvent::Restart(C), ms(5)), [EdgeAction::Ask(C)]);
+    assert_eq!(state.step(SupervisorEvent::Restart(C), ms(5)), [EdgeAction::RequestStop(C)]);
     assert_eq!(state.step(hold(C), ms(6)), []);
     assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(7)), []);
     assert_eq!((state_of(&state, 2), reason(&state, C)), (UnitState::Stopped, NOT_HERE.into()));
@@ -109,7 +109,7 @@ fn nobody_is_released_on_the_way_down() {
     let mut state = b_is_held();
     assert_eq!(
         state.step(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff), ms(2)),
-        [EdgeAction::Ask(A)]
+        [EdgeAction::RequestStop(A)]
     );
     assert_eq!(state.step(SupervisorEvent::Release(B), ms(3)), []);
     assert_eq!(state.step(hold(A), ms(3)), []);

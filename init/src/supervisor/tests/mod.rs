@@ -39,8 +39,8 @@ fn settings(name: &str, needs: &[usize]) -> Settings {
     }
 }
 
-fn refusal(may_pass: bool) -> SpawnRefusal {
-    SpawnRefusal { reason: "no such file".into(), may_pass }
+fn refusal(transient: bool) -> SpawnRefusal {
+    SpawnRefusal { reason: "no such file".into(), transient }
 }
 
 fn ms(ms: u64) -> Moment {

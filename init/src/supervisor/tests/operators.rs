@@ -5,9 +5,9 @@ use super::*;
 #[test]
 fn stop_takes_those_that_need_it_along_and_start_brings_them_back() {
     let mut state = chain();
-    assert_eq!(state.step(SupervisorEvent::Stop(B), ms(1)), [EdgeAction::Ask(C)]);
+    assert_eq!(state.step(SupervisorEvent::Stop(B), ms(1)), [EdgeAction::RequestStop(C)]);
     assert_eq!(reason(&state, B), "stops after c");
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::Ask(B)]);
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::RequestStop(B)]);
     assert_eq!(reason(&state, C), "needs b, which is being stopped");
     assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(3)), []);
     assert_eq!(state_of(&state, 1), UnitState::Stopped);
@@ -29,16 +29,16 @@ fn stop_goes_through_targets() {
     for event in [SupervisorEvent::Boot, SupervisorEvent::Ready(A), SupervisorEvent::Ready(C)] {
         state.step(event, ms(0));
     }
-    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(1)), [EdgeAction::Ask(C)]);
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::Ask(A)]);
+    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(1)), [EdgeAction::RequestStop(C)]);
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::RequestStop(A)]);
     assert_eq!(state_of(&state, 1), UnitState::Waiting);
 }
 
 #[test]
 fn restart_comes_back_by_itself_with_all_it_took_along() {
     let mut state = chain();
-    assert_eq!(state.step(SupervisorEvent::Restart(B), ms(1)), [EdgeAction::Ask(C)]);
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::Ask(B)]);
+    assert_eq!(state.step(SupervisorEvent::Restart(B), ms(1)), [EdgeAction::RequestStop(C)]);
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::RequestStop(B)]);
     assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(3)), [EdgeAction::Start(B)]);
     assert_eq!(state.step(SupervisorEvent::Ready(B), ms(5)), [EdgeAction::Start(C)]);
     assert_eq!(state.units[1].status.restarts, 0, "not by itself");
@@ -69,11 +69,11 @@ fn stop_leaves_alone_what_needs_only_finished_work() {
     assert_eq!(early.step(SupervisorEvent::Stop(A), ms(1)), [], "b is not gone yet");
     assert_eq!(
         early.step(SupervisorEvent::Emptied(B), ms(2)),
-        [EdgeAction::Ask(A), EdgeAction::Start(C)]
+        [EdgeAction::RequestStop(A), EdgeAction::Start(C)]
     );
     assert_eq!(state.step(SupervisorEvent::Emptied(B), ms(2)), [EdgeAction::Start(C)]);
     state.step(SupervisorEvent::Ready(C), ms(3));
-    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(4)), [EdgeAction::Ask(A)]);
+    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(4)), [EdgeAction::RequestStop(A)]);
     assert_eq!(ends(&mut state, A, ProcessExit::Status(0), ms(5)), []);
     assert_eq!((state_of(&state, 1), state_of(&state, 2)), (UnitState::Exited, UnitState::Ready));
 }
@@ -98,7 +98,7 @@ fn start_gives_a_new_budget_only_to_what_does_not_run() {
 fn who_waits_for_a_stop_says_so() {
     let mut state = chain();
     ends(&mut state, B, ProcessExit::Status(1), ms(1));
-    assert_eq!(state.step(SupervisorEvent::Restart(B), ms(2)), [EdgeAction::Ask(C)]);
+    assert_eq!(state.step(SupervisorEvent::Restart(B), ms(2)), [EdgeAction::RequestStop(C)]);
     assert_eq!(reason(&state, B), "starts after c stops");
     assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(3)), [EdgeAction::Start(B)]);
     assert_eq!(reason(&state, B), "");
@@ -131,8 +131,8 @@ fn start_revives_what_a_unit_needs() {
 #[test]
 fn a_stop_before_the_program_runs_is_not_lost() {
     let mut state = alone(|_| {});
-    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(1)), [EdgeAction::Ask(A)]);
-    assert_eq!(state.step(SupervisorEvent::Spawned(A), ms(2)), [EdgeAction::Ask(A)]);
+    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(1)), [EdgeAction::RequestStop(A)]);
+    assert_eq!(state.step(SupervisorEvent::Spawned(A), ms(2)), [EdgeAction::RequestStop(A)]);
     assert_eq!(state.step(SupervisorEvent::Tick, ms(5_001)), [EdgeAction::Kill(A)]);
     assert_eq!(state.step(SupervisorEvent::Spawned(A), ms(5_002)), [EdgeAction::Kill(A)]);
 }
@@ -142,8 +142,14 @@ fn who_is_to_be_stopped_need_not_get_ready_in_time() {
     let mut state = chain();
     ends(&mut state, A, ProcessExit::Status(1), ms(0));
     assert_eq!(state.step(SupervisorEvent::Tick, ms(200)), [EdgeAction::Start(A)]);
-    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(10_000)), [EdgeAction::Ask(C)]);
+    assert_eq!(state.step(SupervisorEvent::Stop(A), ms(10_000)), [EdgeAction::RequestStop(C)]);
     assert_eq!(state.step(SupervisorEvent::Tick, ms(10_200)), [], "c and b are first");
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(10_300)), [EdgeAction::Ask(B)]);
-    assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(10_300)), [EdgeAction::Ask(A)]);
+    assert_eq!(
+        ends(&mut state, C, ProcessExit::Status(0), ms(10_300)),
+        [EdgeAction::RequestStop(B)]
+    );
+    assert_eq!(
+        ends(&mut state, B, ProcessExit::Status(0), ms(10_300)),
+        [EdgeAction::RequestStop(A)]
+    );
 }

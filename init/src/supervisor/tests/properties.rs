@@ -157,7 +157,7 @@ fn assert_kept_in_step(state: &State) {
     let count = |is: fn(UnitState) -> bool| slots().filter(|slot| is(slot.state())).count();
     assert_eq!(state.running().count(), count(UnitState::is_running));
     let base = || slots().filter(|slot| slot.settings.base);
-    if state.going_down.is_none() {
+    if state.shutdown.is_none() {
         let lost = |slot: &Slot| matches!(slot.state(), UnitState::Failed | UnitState::Stopped);
         let expected = match () {
             () if base().next().is_none() || base().any(lost) => BoxState::Degraded,

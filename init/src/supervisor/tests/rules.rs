@@ -120,7 +120,7 @@ impl Rules {
     pub fn check(&mut self, state: &State, world: &[Processes], action: EdgeAction, now: Moment) {
         match action {
             EdgeAction::Start(unit) => self.check_start(state, world, unit),
-            EdgeAction::Ask(unit) => self.check_ask(state, world, unit),
+            EdgeAction::RequestStop(unit) => self.check_ask(state, world, unit),
             EdgeAction::Kill(_) => {}
             EdgeAction::Finish(_) => {
                 let began = self.shutdown.unwrap_or(now);
@@ -132,7 +132,8 @@ impl Rules {
 
     fn check_ask(&self, state: &State, world: &[Processes], unit: UnitId) {
         let again = matches!(self.event, Some(SupervisorEvent::Spawned(_)));
-        let late = matches!(state_of(state, unit.0), UnitState::Stopping { then: Then::Fail, .. });
+        let late =
+            matches!(state_of(state, unit.0), UnitState::Stopping { then: Outcome::Fail, .. });
         if again || late {
             return;
         }

@@ -30,7 +30,7 @@ fn run(state: &mut State, first: SupervisorEvent) -> usize {
                 EdgeAction::Start(unit) => {
                     events.extend([SupervisorEvent::Spawned(unit), SupervisorEvent::Ready(unit)]);
                 }
-                EdgeAction::Ask(unit) => {
+                EdgeAction::RequestStop(unit) => {
                     events.extend([
                         SupervisorEvent::Exited(unit, ProcessExit::Status(0)),
                         SupervisorEvent::Emptied(unit),

@@ -25,7 +25,7 @@ const SEEDS: u64 = 40_000;
 struct Row {
     down: bool,
     kind: StateKind,
-    then: Option<Then>,
+    then: Option<Outcome>,
 }
 
 impl Row {
@@ -35,14 +35,14 @@ impl Row {
             UnitState::Stopping { then, .. } | UnitState::Clearing { then } => Some(then),
             _ => None,
         };
-        Self { down: state.going_down.is_some(), kind: now.into(), then }
+        Self { down: state.shutdown.is_some(), kind: now.into(), then }
     }
 
     /// All rows that the types allow.
     fn all() -> Vec<Self> {
         let kinds = StateKind::iter().flat_map(|kind| match kind {
             StateKind::Stopping | StateKind::Clearing => {
-                Then::iter().map(|then| (kind, Some(then))).collect()
+                Outcome::iter().map(|then| (kind, Some(then))).collect()
             }
             _ => vec![(kind, None)],
         });
@@ -53,8 +53,12 @@ impl Row {
     /// Why no unit is ever seen there.
     fn impossible(self) -> Option<&'static str> {
         match (self.kind, self.then, self.down) {
-            (StateKind::Stopping, Some(Then::Done), _) => Some("who is stopped has not finished"),
-            (StateKind::Stopping | StateKind::Clearing, Some(then), true) if then != Then::Stop => {
+            (StateKind::Stopping, Some(Outcome::Done), _) => {
+                Some("who is stopped has not finished")
+            }
+            (StateKind::Stopping | StateKind::Clearing, Some(then), true)
+                if then != Outcome::Stop =>
+            {
                 Some("on the way down every end is for good")
             }
             _ => None,
@@ -89,7 +93,7 @@ fn explore(script: &mut Script, table: &mut Table) {
         until_shutdown = until_shutdown.wrapping_sub(1);
         let event = match until_shutdown {
             0 => SupervisorEvent::Shutdown(ShutdownGoal::PowerOff),
-            _ if state.going_down.is_none() && !script.once_in(3) => likely_event(script, &state),
+            _ if state.shutdown.is_none() && !script.once_in(3) => likely_event(script, &state),
             _ => any_event(script, count),
         };
         note(&mut state, event, now, table);

@@ -65,7 +65,7 @@ impl World {
                     Main { fate, spawned: false, said_ready: false, asked: false, killed: false };
                 self.processes[unit.0] = Processes { main: Some(new), ..Processes::default() };
             }
-            EdgeAction::Ask(unit) => {
+            EdgeAction::RequestStop(unit) => {
                 let main = self.processes[unit.0].main.as_mut();
                 main.expect("there is nobody to ask").asked = true;
             }
@@ -89,8 +89,8 @@ impl World {
             let unit = UnitId(index);
             let settings = &self.state.units[index].settings;
             match processes.main {
-                Some(Main { fate: Fate::Refused(may_pass), .. }) => {
-                    nexts.push(Next::Refused(unit, may_pass));
+                Some(Main { fate: Fate::Refused(transient), .. }) => {
+                    nexts.push(Next::Refused(unit, transient));
                 }
                 Some(main) => {
                     if !main.spawned {
@@ -126,9 +126,9 @@ impl World {
                 }
                 self.event(SupervisorEvent::Spawned(unit));
             }
-            Next::Refused(unit, may_pass) => {
+            Next::Refused(unit, transient) => {
                 self.processes[unit.0] = Processes::default();
-                self.event(SupervisorEvent::SpawnFailed(unit, refusal(may_pass)));
+                self.event(SupervisorEvent::SpawnFailed(unit, refusal(transient)));
             }
             Next::Ready(unit) => {
                 if let Some(main) = &mut self.processes[unit.0].main {

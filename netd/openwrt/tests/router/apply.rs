@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::site::{HEAD, LINES, Site, plan, plan_of, router, set_up};
 use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt::diff::diff;
-use octet_openwrt::lacks::lacks;
+use octet_openwrt::missing::missing;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::{Login, UbusCall, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::DesiredConfig;
 use octet_openwrt_double::Router;
 use octet_openwrt_double::uci::Package;
 use serde_json::json;
@@ -204,14 +204,14 @@ fn what_the_daemons_do_is_looked_at() {
     assert_eq!(apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
     let mut state = RouterState::read(&mut ubus).unwrap();
     let (wanted, _) = DesiredConfig::Plan(&plan).change(&state).unwrap();
-    assert_eq!(lacks(&wanted, &state.live), [""; 0]);
+    assert_eq!(missing(&wanted, &state.live), [""; 0]);
     for (what, from, to) in [
         ("rules for `built-in dhcp`", "\"!fw4: built-in dhcp\"", "\"!fw4: other\""),
         ("br-lan.1003 in zone o_board3 (input)", "jump input_o_board3 ", "jump input_other "),
     ] {
         let rules = state.live.rules.replacen(from, to, 1);
         let rules = std::mem::replace(&mut state.live.rules, rules);
-        let found = lacks(&wanted, &state.live);
+        let found = missing(&wanted, &state.live);
         assert!(found.len() == 1 && found[0].contains(what), "{found:?}");
         state.live.rules = rules;
     }
@@ -222,7 +222,7 @@ fn what_the_daemons_do_is_looked_at() {
         ("lan1 is in VLAN 1 of br-lan, and in 1001", 0, json!(["lan10:*", "lan1:t"])),
     ] {
         state.live.devices["br-lan"]["bridge-vlans"][at]["ports"] = value;
-        let found = lacks(&wanted, &state.live);
+        let found = missing(&wanted, &state.live);
         assert!(found.iter().any(|it| it.contains(what)), "{found:?}");
         state.live.devices["br-lan"]["bridge-vlans"] = bridge.clone();
     }

@@ -34,7 +34,7 @@ fn only_the_router_that_is_meant() {
     site.0.count(None);
     let wanted = Fingerprint::new([7; 32]);
     let error = ubus(wanted).read(&board()).unwrap_err();
-    let UbusError::Https(HttpsError::OtherCertificate { wanted: said, found: seen, .. }) = &error
+    let UbusError::Https(HttpsError::OtherCertificate { expected: said, found: seen, .. }) = &error
     else {
         panic!("{error}");
     };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::site::{HEAD, LINES, Site, plan_of, router, set_up};
 use octet_openwrt::apply::{ApplyOutcome, apply};
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt::state::RouterState;
-use octet_openwrt::wanted::DesiredConfig;
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Router};
 use octet_router::plan::RouterPlan;

@@ -3,7 +3,7 @@
 use crate::apply::keep;
 use crate::site::{LINES, Site, plan, router, set_up};
 use octet_openwrt::apply::{ApplyOutcome, apply};
-use octet_openwrt::wanted::DesiredConfig;
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt_double::Router;
 use octet_openwrt_double::http::Request;
 

@@ -6,11 +6,11 @@ use std::io;
 use crate::apply::keep;
 use crate::site::{LINES, Site, plan, router};
 use octet_openwrt::apply::{ApplyOutcome, apply};
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt::diff::diff;
-use octet_openwrt::lacks::lacks;
+use octet_openwrt::missing::missing;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::DesiredConfig;
 
 /// OpenWrt's firewall makes a zone of an unknown interface, but jumps to it from nowhere.
 #[test]
@@ -36,10 +36,10 @@ fn it_is_done_when_the_firewall_knows_the_interfaces() {
         ("\"br-lan.1003\" jump forward_o_board3", "\"br-lan.1004\" jump forward_o_board3"),
         ("jump output_o_board3 ", "jump output_o_board30 "),
     ] {
-        assert_eq!(lacks(&wanted, &state.live), [""; 0]);
+        assert_eq!(missing(&wanted, &state.live), [""; 0]);
         let rules = state.live.rules.replace(from, to);
         let rules = std::mem::replace(&mut state.live.rules, rules);
-        let found = lacks(&wanted, &state.live);
+        let found = missing(&wanted, &state.live);
         assert!(found.len() == 1 && found[0].contains("zone o_board3"), "{found:?}");
         state.live.rules = rules;
     }

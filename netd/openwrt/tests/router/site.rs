@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use octet_appliance::{Appliance, Fingerprint, Segments};
+use octet_appliance::{Appliance, Fingerprint};
 use octet_openwrt::adopt;
 use octet_openwrt::https::Https;
 use octet_openwrt::ubus::{Login, Ubus};
@@ -35,8 +35,7 @@ pub fn plan_of(head: &str, lines: &str) -> RouterPlan {
     let text = format!("{head}{lines}");
     let appliance = Appliance::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("a.toml", &text)).unwrap();
-    RouterPlan::new(&settings, &segments, &[])
+    RouterPlan::new(&settings, &[]).unwrap()
 }
 
 /// A router whose owner has put his own device, and the interface `lan` there, into VLAN 1: nothing

@@ -46,13 +46,13 @@ impl<'a> Reach<'a> {
         loop {
             let mut more = vec![];
             for section in reach.derived() {
-                let parent = parents(section).find_map(|it| reach.leads(&it));
+                let parent = parents(section).find_map(|it| reach.routes(&it));
                 more.extend(
                     section.one("name").zip(parent).map(|(name, it)| (name.to_owned(), it)),
                 );
             }
             for section in router.owners("network", "interface") {
-                let parent = parents(section).find_map(|it| reach.leads(&it));
+                let parent = parents(section).find_map(|it| reach.routes(&it));
                 let name = section.name.as_ref().map(|name| format!("@{name}"));
                 more.extend(name.zip(parent));
             }
@@ -66,12 +66,12 @@ impl<'a> Reach<'a> {
 
     /// The segment that a device leads to. `lan1.20` is a VLAN of `lan1`, whether there is a
     /// section for it or not.
-    fn leads(&self, device: &str) -> Option<&'a RouterSegment> {
+    fn routes(&self, device: &str) -> Option<&'a RouterSegment> {
         if let Some(segment) = self.devices.get(device) {
             return Some(segment);
         }
         let (base, vlan) = device.rsplit_once('.')?;
-        vlan.parse::<u16>().ok().and_then(|_| self.leads(base))
+        vlan.parse::<u16>().ok().and_then(|_| self.routes(base))
     }
 
     /// The owner's devices that are built on others, except the switch.
@@ -114,7 +114,7 @@ impl<'a> Reach<'a> {
     }
 
     fn has(&self, section: &UciSection, device: &str) -> Option<String> {
-        let (label, zone) = (self.router.label(section), self.leads(device)?.zone);
+        let (label, zone) = (self.router.label(section), self.routes(device)?.zone);
         Some(format!("{label} has {device}, which leads to {zone}: take it out"))
     }
 
@@ -123,7 +123,7 @@ impl<'a> Reach<'a> {
         for section in self.router.owners("network", "interface") {
             let label = self.router.label(section);
             for device in parents(section) {
-                found.extend(self.leads(&device).map(|it| {
+                found.extend(self.routes(&device).map(|it| {
                     let zone = it.zone;
                     format!(
                         "{label} is on {device}, which leads to {zone}: put it on another device"
@@ -170,9 +170,9 @@ impl<'a> Reach<'a> {
             let found = match device.strip_suffix('+') {
                 Some(begin) if !begin.is_empty() => {
                     let of_name = self.devices.iter().find(|(name, _)| name.starts_with(begin));
-                    of_name.map(|(_, it)| *it).or_else(|| self.leads(begin.trim_end_matches('.')))
+                    of_name.map(|(_, it)| *it).or_else(|| self.routes(begin.trim_end_matches('.')))
                 }
-                _ => self.leads(device),
+                _ => self.routes(device),
             };
             if let Some(segment) = found {
                 let zone = segment.zone;

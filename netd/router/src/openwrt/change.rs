@@ -16,7 +16,7 @@ pub struct UciChange {
     /// The owner's sections that he has to change before anything is applied.
     pub conflicts: Vec<String>,
     /// The owner's sections that allow more than the plan does.
-    pub lets: Vec<String>,
+    pub owner_rules: Vec<String>,
     /// The owner's settings that have to change for everything to work. They are his, and do not
     /// block the change.
     pub needs: Vec<String>,
@@ -36,17 +36,20 @@ impl UciChange {
     /// What makes `router` so that it is what `plan` says.
     pub fn of(plan: &RouterPlan, router: &OpenwrtRouter) -> Self {
         let change = Self::between(&router.sections, &sections(plan, router));
-        let (conflicts, lets, needs) =
-            (conflicts(plan, router), lets(plan, router), needs(plan, router));
+        let (conflicts, owner_rules, needs) =
+            (conflicts(plan, router), owner_rules(plan, router), needs(plan, router));
         let half = half(router);
         match conflicts.is_empty() {
-            true => Self { lets, needs, half, ..change },
-            false => Self { conflicts, lets, needs, half, lines: change.lines, ..Self::default() },
+            true => Self { owner_rules, needs, half, ..change },
+            false => {
+                let lines = change.lines;
+                Self { conflicts, owner_rules, needs, half, lines, ..Self::default() }
+            }
         }
     }
 
     /// What takes away all that is ours of what a router has.
-    pub fn away(there: &[UciSection]) -> Self {
+    pub fn removal(there: &[UciSection]) -> Self {
         Self::between(there, &[])
     }
 
@@ -72,7 +75,7 @@ impl UciChange {
                 continue;
             }
             let sign = if old.is_some() { '~' } else { '+' };
-            change.lines.push(format!("{sign} {}: {}", new.label(), said(new)));
+            change.lines.push(format!("{sign} {}: {}", new.label(), options(new)));
             change.made.push(new.clone());
         }
         let delete = |(config, name): &(String, String)| format!("delete {config}.{name}");
@@ -104,11 +107,11 @@ impl UciChange {
                 report.extend(lines.iter().map(|line| format!("  {line}")));
             }
         };
-        list("In the way, for you to change first:", &self.conflicts);
-        list("Half of a change, as a power cut leaves it; apply does the rest:", &self.half);
-        list("Yours, and lets what the plan does not:", &self.lets);
-        list("Yours, and to be otherwise for the box:", &self.needs);
-        list("To come (+), to change (~), to go (-):", &self.lines);
+        list("Conflicts, for you to resolve first:", &self.conflicts);
+        list("An incomplete change, as after a power cut; apply completes it:", &self.half);
+        list("Your own rules that allow what the plan does not:", &self.owner_rules);
+        list("Your own settings that the box needs otherwise:", &self.needs);
+        list("Added (+), changed (~), deleted (-):", &self.lines);
         let is_ours = |config: &str| router.ours().any(|it| it.config == config);
         let new: Vec<_> = self.configs().into_iter().filter(|it| !is_ours(it)).collect();
         if !new.is_empty() {
@@ -159,7 +162,7 @@ fn is_same(new: &UciSection, old: &UciSection) -> bool {
 }
 
 /// The options of a section, in one line.
-fn said(section: &UciSection) -> String {
+fn options(section: &UciSection) -> String {
     let option = |(key, value): &(String, Value)| match value {
         Value::One(value) => format!("{key} {value}"),
         Value::List(values) => format!("{key} {}", values.join(" ")),
@@ -224,8 +227,8 @@ fn conflicts(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
         for address in interface.all("ipaddr").chain(interface.all("ip6addr")) {
             let ip = address.split('/').next().and_then(|ip| ip.parse().ok());
             let is_ours = ip.is_some_and(|ip| match ip {
-                IpAddr::V4(ip) => plan.network.has(ip),
-                IpAddr::V6(ip) => plan.network6.has(ip),
+                IpAddr::V4(ip) => plan.network.contains(ip),
+                IpAddr::V6(ip) => plan.network6.contains(ip),
             });
             if is_ours {
                 found.push(format!(
@@ -276,7 +279,7 @@ fn router_has(plan: &RouterPlan, name: &str) -> bool {
 }
 
 /// The owner's rules that allow traffic to or from our zones, or all zones.
-fn lets(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
+fn owner_rules(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let zones: Vec<_> = plan.segments().map(|it| zone(it.zone, router)).collect();
     let is_ours = |name: Option<&str>| {
         name.is_some_and(|name| name == "*" || zones.iter().any(|zone| zone == name))
@@ -289,7 +292,7 @@ fn lets(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
             // Whether an included file changes the firewall cannot be told from here.
             let is_about = kind == "include" || is_ours(it.one("src")) || is_ours(it.one("dest"));
             if !is_off && !denies && is_about {
-                found.push(format!("{}: {}", router.label(it), said(it)));
+                found.push(format!("{}: {}", router.label(it), options(it)));
             }
         }
     }

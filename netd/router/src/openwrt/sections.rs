@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-use octet_appliance::{TrafficKind, Zone};
+use octet_appliance::{AllowRule, FlowKey, TrafficKind, Zone};
 
 use super::router::OpenwrtRouter;
 use super::uci::UciSection;
-use crate::plan::{PlannedAllow, RouterPlan, RouterSegment, RuleSource};
+use crate::plan::{RouterPlan, RouterSegment, RuleSource};
 
 /// Prefix of the names of all our sections: sections with other names belong to the owner and stay.
 pub const PREFIX: &str = "octet_";
@@ -71,13 +71,9 @@ pub fn sections(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<UciSection> {
         );
     }
     for segment in plan.segments() {
-        sections.extend(found(segment, router));
+        sections.extend(addresses(segment, router));
     }
-    for ((from, to, traffic), lets) in &plan.lets {
-        for it in lets {
-            sections.extend(rule(plan, router, (*from, *to), *traffic, it));
-        }
-    }
+    sections.extend(plan.allowed.entries().filter_map(|(flow, it)| rule(plan, router, flow, it)));
     for it in &plan.published {
         let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
         let Some((ip4, ip6)) = board.and_then(|board| board.board) else { continue };
@@ -128,7 +124,7 @@ fn dhcp(segment: &RouterSegment) -> Vec<UciSection> {
 
 /// Rules that the plan does not contain, because every network needs them: neighbour discovery and
 /// DHCP.
-fn found(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
+fn addresses(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
     let rule = |what: &str| {
         UciSection::new("firewall", "rule", format!("{PREFIX}{what}_{}", segment.number))
             .with("name", format!("built-in {what}"))
@@ -155,9 +151,8 @@ fn found(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
 fn rule(
     plan: &RouterPlan,
     router: &OpenwrtRouter,
-    (from, to): (Zone, Zone),
-    traffic: TrafficKind,
-    it: &PlannedAllow,
+    (from, to, traffic): FlowKey,
+    it: AllowRule<RuleSource>,
 ) -> Option<UciSection> {
     if from == Zone::Path || to == Zone::Path {
         return None;
@@ -168,7 +163,7 @@ fn rule(
         TrafficKind::Number(number) => number.to_string(),
     };
     let name = format!("{PREFIX}{}_{}_{what}", word(from), word(to));
-    let mut rule = UciSection::new("firewall", "rule", name).with("name", it.by);
+    let mut rule = UciSection::new("firewall", "rule", name).with("name", it.rule);
     // A rule without `src` is about packets that the router sends, one without `dest` about those
     // it receives.
     if from != Zone::Router {
@@ -184,8 +179,8 @@ fn rule(
         TrafficKind::Ping => rule.with("proto", "icmp").with_list("icmp_type", ["echo-request"]),
         TrafficKind::Number(number) => rule.with("proto", number),
     };
-    if let RuleSource::Policy(index) = it.by
-        && let Some(rate) = plan.lines.get(index).and_then(|line| line.rate)
+    if let RuleSource::Policy(index) = it.rule
+        && let Some(rate) = plan.policies.get(index).and_then(|policy| policy.rate)
     {
         rule = rule.with("limit", format!("{rate}/second")).with("limit_burst", rate);
     }

@@ -189,7 +189,7 @@ fn dhcp_for_networks_of_boards() {
 /// Files that are not UCI are not read; their presence is reported.
 #[test]
 fn files_of_rules_are_told_of() {
-    let lets = |text: &str| with("firewall", text).lets;
+    let lets = |text: &str| with("firewall", text).owner_rules;
     let include = "config include 'mine'\n\toption path '/etc/mine.nft'";
     let off = lets(&format!("{include}\n\toption enabled '0'"));
     assert!(!off.iter().any(|it| it.contains("include")), "{off:?}");

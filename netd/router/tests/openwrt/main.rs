@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use octet_appliance::{Appliance, Segments, Unit, UnitSource};
+use octet_appliance::{Appliance, Unit, UnitSource};
 use octet_evaluator as evaluator;
 use octet_router::openwrt::change::UciChange;
 use octet_router::openwrt::router::OpenwrtRouter;
@@ -56,8 +56,7 @@ fn plan(text: &str, boards: u8) -> RouterPlan {
     let text = text.replace("[lan]", &format!("[lan]\nport = \"lan{}\"", boards + 1));
     let appliance = Appliance::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &units(), ("a.toml", &text)).unwrap();
-    RouterPlan::new(&settings, &segments, &units())
+    RouterPlan::new(&settings, &units()).unwrap()
 }
 
 /// Such a box with every kind of policy.
@@ -271,7 +270,7 @@ fn what_is_in_the_way_is_named() {
         assert_eq!(change.commands, [""; 0]);
     }
     // Rules of the owner's and of the maker's that affect our zones.
-    let lets = change(&ready(8), &plan).lets;
+    let lets = change(&ready(8), &plan).owner_rules;
     assert_eq!(lets.len(), 1, "{lets:#?}");
     assert!(lets[0].contains("Allow-ICMPv6-Forward"), "{lets:#?}");
     assert!(!change(&stock, &plan).conflicts.is_empty());

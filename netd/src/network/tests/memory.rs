@@ -13,7 +13,7 @@ use crate::observed::{
     LinkAddress, LinkCounters, LinkKind, NetworkDevice, Observed, StaticNeighbour,
 };
 use crate::plan::PlanStep;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 use crate::rules::NodeTables;
 
 /// All clones share the same state.
@@ -31,10 +31,19 @@ pub struct State {
     pub came: Option<ReceivedProbes>,
     /// Whether queries of the state fail.
     pub is_mute: bool,
+    /// What nft lists without an end.
+    pub hangs: Option<Listing>,
     steps: Vec<Step>,
     /// The step to be refused, counted from 0 from now on.
     refuse: Option<usize>,
     refused: Option<Step>,
+}
+
+/// What nft can be asked to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    Rules,
+    Drops,
 }
 
 /// A recorded step.
@@ -123,6 +132,12 @@ impl Memory {
         change(&mut self.0.borrow_mut());
     }
 
+    async fn hang(&self, listing: Listing) {
+        if self.0.borrow().hangs == Some(listing) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Refuses one step, after this many others.
     pub fn refuse(&self, after: usize) {
         self.change(|state| state.refuse = Some(after));
@@ -205,14 +220,16 @@ impl Backend for Memory {
     }
 
     async fn rules(&self) -> Result<String, BackendError> {
+        self.hang(Listing::Rules).await;
         Ok(format!("{:?}", self.0.borrow().rules))
     }
 
     async fn drops(&self) -> Result<Drops, BackendError> {
+        self.hang(Listing::Drops).await;
         Ok(Drops::default())
     }
 
-    async fn lines(&self) -> Result<BTreeMap<String, u64>, BackendError> {
+    async fn rule_counters(&self) -> Result<BTreeMap<String, u64>, BackendError> {
         Ok(BTreeMap::default())
     }
 
@@ -226,12 +243,12 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn came(&self) -> Result<ReceivedProbes, BackendError> {
+    async fn received(&self) -> Result<ReceivedProbes, BackendError> {
         let nothing = || BackendError("nothing is noted".into());
         self.0.borrow().came.clone().ok_or_else(nothing)
     }
 
-    async fn introduce(&self, _: &StaticNeighbour) -> Result<(), BackendError> {
+    async fn set_neighbour(&self, _: &StaticNeighbour) -> Result<(), BackendError> {
         Ok(())
     }
 }

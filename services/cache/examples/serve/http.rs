@@ -1,4 +1,4 @@
-//! Whoever asks for an object by HTTP, each time on a connection of its own.
+//! An HTTP client that downloads and uploads objects, each over a connection of its own.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::noise::Noise;
 use super::{Failed, TIMEOUT};
 
-/// How much is read at once, in bytes.
+/// The read size, in bytes.
 const BUFFER: usize = 256 << 10;
 
-/// Reads an object of `size` bytes to its end: how long it took, with the connection.
+/// Downloads an object of `size` bytes. Returns the duration, the connection included.
 pub fn get(at: SocketAddr, path: &str, size: u64) -> Result<Duration, Failed> {
     let began = Instant::now();
     let mut stream = connect(at)?;
@@ -26,7 +26,7 @@ pub fn get(at: SocketAddr, path: &str, size: u64) -> Result<Duration, Failed> {
     Ok(took)
 }
 
-/// Puts an object of `size` bytes: its path.
+/// Uploads an object of `size` bytes. Returns its path.
 pub fn put(at: SocketAddr, token: &str, noise: Noise, size: u64) -> Result<String, Failed> {
     let mut stream = connect(at)?;
     let head = format!(
@@ -34,7 +34,7 @@ pub fn put(at: SocketAddr, token: &str, noise: Noise, size: u64) -> Result<Strin
          Content-Length: {size}\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;
-    // Whoever refuses it says why, and reads no more.
+    // A server that refuses the upload responds early, and stops reading.
     let sent = io::copy(&mut noise.of(size), &mut stream);
     let lines = self::head(&mut BufReader::new(stream), "201")?;
     sent?;
@@ -48,7 +48,7 @@ fn connect(at: SocketAddr) -> Result<TcpStream, Failed> {
     Ok(stream)
 }
 
-/// The lines of the head of an answer, which must have this code.
+/// Reads the header lines of a response, which must have the status code `code`.
 fn head(answer: &mut impl BufRead, code: &str) -> Result<Vec<String>, Failed> {
     let is_field = |line: &io::Result<String>| line.as_ref().map_or(true, |line| !line.is_empty());
     let lines = answer.lines().take_while(is_field).collect::<io::Result<Vec<_>>>()?;

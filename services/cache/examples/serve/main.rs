@@ -1,16 +1,18 @@
-//! Measures objects on this computer itself, for `cargo image bench --only cache`, which compiles it as what ships.
-//! Prints JSON: memory in bytes, and pairs of what cache does and what stands beside it does, in bytes or requests a
-//! second.
+//! Benchmarks objects on this machine, for `cargo image bench --only cache`, which compiles it as
+//! the release is compiled. It prints JSON: memory in bytes, and pairs of the values of cache and
+//! of the program that it is compared with, in bytes or requests per second.
 //!
 //! ```text
 //! serve FOLDER NGINX LARGE BETWEEN ROUNDS SECONDS CONNECTIONS...
-//!     a node with objects of LARGE and BETWEEN bytes and a small one; the program NGINX gives the first and the last
-//!     of them, too, and iroh-blobs alone the one between. Each ROUNDS times; the small one for SECONDS each time, to
-//!     so many CONNECTIONS
 //! ```
 //!
-//! `FOLDER` is for the files and sockets of all of them: its path is short. All that an object goes by is what ships:
-//! the service, its store, HTTP and QUIC on loopback. Only PID 1, identity and cluster are played, by this process.
+//! It starts a node with objects of LARGE and BETWEEN bytes and a small one. The program NGINX
+//! serves the large and the small one as well, and iroh-blobs alone the one between. Everything is
+//! measured ROUNDS times; the small object for SECONDS per round, with each number of CONNECTIONS.
+//!
+//! `FOLDER` is for the files and sockets of all processes; its path must be short. The code under
+//! test is that of the release: the service, its store, HTTP and QUIC on loopback. Only PID 1,
+//! identity and cluster are simulated, by this process.
 
 mod http;
 mod nginx;
@@ -40,16 +42,18 @@ use plain::Giver;
 
 type Failed = Box<dyn Error>;
 
-/// What cache does, and what stands beside it, measured one right after the other.
+/// The values of cache and of the program that it is compared with, measured directly after one
+/// another.
 type Pair = [f64; 2];
 
-/// Nothing here takes that long, however slow the machine.
+/// No step takes this long, even on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a node is left alone before its memory is counted: threads that wait for work end after 5 s.
+/// The idle time of a node before its memory is measured: worker threads end after 5 s without
+/// work.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// What nginx calls its files.
+/// The names of nginx's files.
 const LARGE: &str = "large";
 const HOT: &str = "hot";
 
@@ -91,7 +95,7 @@ fn run(words: Vec<String>) -> Result<Value, Failed> {
     }
 }
 
-/// No process outlives the one that measures, whatever that died of.
+/// Ends this process when its parent dies, for whatever reason.
 fn end_with_parent(by: Signal) -> Result<(), Failed> {
     Ok(set_parent_process_death_signal(Some(by))?)
 }
@@ -109,7 +113,7 @@ fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Fail
     let large = node.put(Noise::new(1), wanted.large)?;
     let between = node.put(Noise::new(2), wanted.between)?;
     let hot = node.put(Noise::new(3), SMALL)?;
-    // What it took to keep them is gone.
+    // The restart frees the memory that storing the objects took.
     node.restart()?;
     sleep(IDLE);
     let idle = node.resident()?;
@@ -118,7 +122,7 @@ fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Fail
     let peak = node.peak()?;
 
     let nginx = Nginx::start(program, &folder.join("nginx"), |files| {
-        // The same file.
+        // nginx serves the same file.
         std::os::unix::fs::symlink(node.file(&large.hash), files.join(LARGE))?;
         std::io::copy(&mut Noise::new(3).of(SMALL), &mut fs::File::create(files.join(HOT))?)?;
         Ok(())
@@ -134,7 +138,7 @@ fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Fail
         || get(nginx.at, &format!("/{LARGE}")),
     )?;
 
-    // From the first answer on it is in memory.
+    // The first response puts it into the memory cache.
     http::get(node.at(), &hot.path, SMALL)?;
     http::get(nginx.at, &format!("/{HOT}"), SMALL)?;
     let mut small = vec![];
@@ -173,7 +177,7 @@ fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Fail
     }))
 }
 
-/// Both so often, each of them first in every other round.
+/// Measures both `rounds` times; the order alternates between rounds.
 fn in_turn(
     rounds: u32,
     cache: impl Fn() -> Result<f64, Failed>,

@@ -1,4 +1,4 @@
-//! nginx, as fast as its own settings make it.
+//! nginx with settings for maximum speed.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,13 +14,14 @@ use serde_json::Value;
 use super::node::LOOPBACK;
 use super::{Failed, TIMEOUT, end_with_parent};
 
-/// The word that makes a process nginx.
+/// The argument that makes a process run nginx.
 pub const ROLE: &str = "nginx";
 
-/// Its settings, in its folder.
+/// The name of its configuration file, in its folder.
 const SETTINGS: &str = "nginx.conf";
 
-/// Is nginx with the settings in `folder`. Its workers end with it if it is asked to end, and not if it is killed.
+/// Runs nginx with the configuration in `folder`. Its workers end with it on SIGTERM, but not on
+/// SIGKILL.
 pub fn run(program: &Path, folder: &Path) -> Result<Value, Failed> {
     end_with_parent(Signal::TERM)?;
     let mut command = Command::new(program);
@@ -28,14 +29,14 @@ pub fn run(program: &Path, folder: &Path) -> Result<Value, Failed> {
     Err(command.exec().into())
 }
 
-/// A process that is nginx.
+/// A running nginx process.
 pub struct Nginx {
     child: Child,
     pub at: SocketAddr,
 }
 
 impl Nginx {
-    /// Starts it in `folder`, with what `fill` puts into the folder of its files.
+    /// Starts nginx in `folder`; `fill` creates the files that it serves.
     pub fn start(
         program: &Path,
         folder: &Path,
@@ -70,8 +71,8 @@ impl Drop for Nginx {
     }
 }
 
-/// What Debian's settings have (a worker for each processor, `sendfile`, `tcp_nopush`), and besides that open files are
-/// remembered, nothing is logged, and no connection ends because it was used often.
+/// Debian's defaults (a worker per processor, `sendfile`, `tcp_nopush`), and in addition a cache of
+/// open files, no logging, and no limit of requests per connection.
 fn settings(folder: &Path, at: SocketAddr) -> String {
     let folder = folder.display();
     let places: String = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"]

@@ -1,4 +1,4 @@
-//! A process that is cache on one node.
+//! A process that runs cache as one node.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -24,32 +24,33 @@ use serde_json::{Value, json};
 use super::noise::Noise;
 use super::{Failed, TIMEOUT, end_with_parent, http, stand_in};
 
-/// The word that makes a process a node.
+/// The argument that makes a process run a node.
 pub const ROLE: &str = "node";
 
-/// Any port of this computer.
+/// Any port on loopback.
 pub const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Its own socket, in its folder.
+/// The name of the control socket, in the node's folder.
 const SOCKET: &str = "cache.sock";
 
-/// Its data folder, in its folder.
+/// The name of the data folder, in the node's folder.
 const STATE: &str = "state";
 
-/// What is asked of it here.
+/// The verbs that the benchmark calls.
 const VERBS: &str = "get,stats,token";
 
-/// Connections over HTTP: more than ships, since all who ask have one address here.
+/// The maximum number of HTTP connections: more than in the release, because all clients have one
+/// address here.
 const CONNECTIONS: usize = 512;
 
-/// Where the node of this number is: all have the same port.
+/// The address of a node: all nodes use the same port.
 fn address(number: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 1, number).into()
 }
 
-/// Is node `number`, with the sockets that it inherits.
+/// Runs node `number`, with the sockets that it inherits.
 pub fn run(folder: &Path, number: u8) -> Result<Value, Failed> {
-    // First of all, before anything opens a descriptor.
+    // This runs first, before any other descriptor is opened.
     let mut sockets = inherited().into_iter().map(|(_, socket)| socket);
     let mut next = || sockets.next().ok_or("a socket was not passed");
     let (control, http, metrics) = (next()?, next()?, next()?);
@@ -71,33 +72,34 @@ pub fn run(folder: &Path, number: u8) -> Result<Value, Failed> {
     Ok(Value::Null)
 }
 
-/// The sockets that PID 1 would hold.
+/// The sockets that PID 1 would pass.
 struct Sockets {
     control: UnixListener,
     http: TcpListener,
     metrics: TcpListener,
 }
 
-/// A process that is one.
+/// A process that runs a node.
 pub struct Node {
     folder: PathBuf,
     number: u8,
     owner: Arc<PrivateKey>,
     sockets: Sockets,
-    /// How many others it knows.
+    /// The number of other nodes that it knows.
     others: usize,
     child: Child,
 }
 
-/// An object that it has.
+/// A stored object.
 pub struct Kept {
     pub hash: String,
-    /// Where it is over HTTP.
+    /// Its path over HTTP.
     pub path: String,
 }
 
 impl Node {
-    /// Starts one in `folder` that knows the nodes of `map`, and waits until it is asked and can ask.
+    /// Starts a node in `folder` that knows the nodes of `map`, and waits until it can be called
+    /// and can fetch.
     pub fn start(folder: &Path, number: u8, map: Option<SignedMap>) -> Result<Self, Failed> {
         fs::create_dir_all(folder.join(STATE))?;
         let owner = Arc::new(PrivateKey::generate()?);
@@ -114,7 +116,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Ends it, and starts it again with what it has on the disk.
+    /// Restarts it with the data on its disk.
     pub fn restart(&mut self) -> Result<(), Failed> {
         self.child.kill()?;
         self.child.wait()?;
@@ -137,12 +139,12 @@ impl Node {
         }
     }
 
-    /// Where it is asked over HTTP.
+    /// The address of its HTTP server.
     pub fn at(&self) -> SocketAddr {
         self.sockets.http.local_addr().unwrap_or(LOOPBACK)
     }
 
-    /// Keeps so many bytes.
+    /// Stores `size` bytes.
     pub fn put(&self, noise: Noise, size: u64) -> Result<Kept, Failed> {
         let made = self.ask("token", &json!({ "bytes": size.to_string() }))?;
         let token = made["token"].as_str().ok_or("there is no token")?;
@@ -151,12 +153,12 @@ impl Node {
         Ok(Kept { hash, path })
     }
 
-    /// Where it keeps a large object.
+    /// The file of a large object.
     pub fn file(&self, hash: &str) -> PathBuf {
         self.folder.join(STATE).join(format!("store/data/{hash}.data"))
     }
 
-    /// Has an object of `size` bytes from another node.
+    /// Fetches an object of `size` bytes from another node.
     pub fn fetch(&self, hash: &str, size: u64) -> Result<(), Failed> {
         let came = self.ask("get", &json!({ "hash": hash }))?;
         if came["size"] != size {
@@ -165,7 +167,7 @@ impl Node {
         Ok(())
     }
 
-    /// The map by which others find it.
+    /// The membership map that lists it.
     pub fn map(&self) -> Result<SignedMap, Failed> {
         let stats = self.ask("stats", &json!({}))?;
         let id: iroh::EndpointId = stats["key"].as_str().unwrap_or_default().parse()?;
@@ -179,22 +181,22 @@ impl Node {
         Ok(client.call(verb, args.as_object().cloned().unwrap_or_default())?)
     }
 
-    /// Bytes of memory of the process.
+    /// The resident memory of the process, in bytes.
     pub fn resident(&self) -> Result<u64, Failed> {
         self.memory("VmRSS:")
     }
 
-    /// The most that it had at once, since that was forgotten.
+    /// The peak of the resident memory since the last reset, in bytes.
     pub fn peak(&self) -> Result<u64, Failed> {
         self.memory("VmHWM:")
     }
 
-    /// From now on the peak is that of what follows (proc_pid_clear_refs(5)).
+    /// Resets the peak of the resident memory (proc_pid_clear_refs(5)).
     pub fn forget_peak(&self) -> Result<(), Failed> {
         Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
-    /// A line of proc_pid_status(5).
+    /// Reads a line of proc_pid_status(5).
     fn memory(&self, name: &str) -> Result<u64, Failed> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name));

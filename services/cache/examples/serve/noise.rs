@@ -1,12 +1,11 @@
-//! What objects hold here.
+//! The content of the objects.
 
 use std::io::{self, Read, Take};
 
-/// Bytes that nobody can guess the next of, the same for the same seed (a xorshift generator, Marsaglia 2003).
+/// Incompressible bytes, the same for the same seed (a xorshift generator, Marsaglia 2003).
 pub struct Noise(u64);
 
 impl Noise {
-    /// Those of `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1)
     }

@@ -1,4 +1,5 @@
-//! iroh-blobs alone: a store of files at both ends, each in a process of its own, with all that its authors have set.
+//! iroh-blobs alone: a file store at both ends, each in a process of its own, with the default
+//! settings of its authors.
 
 use std::fs;
 use std::future::pending;
@@ -19,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::node::LOOPBACK;
 use super::{Failed, end_with_parent};
 
-/// The words that make a process one that gives an object, or takes it.
+/// The arguments that make a process send an object, or receive it.
 pub const GIVER: &str = "plain-giver";
 pub const TAKER: &str = "plain-taker";
 
@@ -27,7 +28,7 @@ fn runtime() -> Result<Runtime, Failed> {
     Ok(Builder::new_multi_thread().enable_io().enable_time().build()?)
 }
 
-/// It reaches nothing but this computer.
+/// Opens an endpoint that uses no relay and no address lookup.
 async fn endpoint() -> Result<Endpoint, Failed> {
     let builder = Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled);
     Ok(builder.clear_ip_transports().bind_addr(LOOPBACK)?.bind().await?)
@@ -37,7 +38,7 @@ async fn store(folder: &Path) -> Result<FsStore, Failed> {
     Ok(FsStore::load(folder).await.map_err(|error| error.to_string())?)
 }
 
-/// Gives what `file` holds from a store in `folder`, for good. Prints where it does.
+/// Serves the content of `file` from a store in `folder`, forever. Prints its address.
 pub fn give(folder: &Path, file: &Path) -> Result<Value, Failed> {
     end_with_parent(Signal::KILL)?;
     runtime()?.block_on(async {
@@ -52,7 +53,8 @@ pub fn give(folder: &Path, file: &Path) -> Result<Value, Failed> {
     })
 }
 
-/// Takes the object `hash` into a store in `folder`: how long it took, with the connection, in nanoseconds.
+/// Downloads the object `hash` into a store in `folder`. Returns the duration in nanoseconds, the
+/// connection included.
 pub fn take(folder: &Path, from: &str, hash: &str) -> Result<Value, Failed> {
     end_with_parent(Signal::KILL)?;
     let (from, hash): (EndpointAddr, Hash) = (serde_json::from_str(from)?, hash.parse()?);
@@ -65,14 +67,14 @@ pub fn take(folder: &Path, from: &str, hash: &str) -> Result<Value, Failed> {
     })
 }
 
-/// A process that gives an object.
+/// A process that serves an object.
 pub struct Giver {
     child: Child,
     address: String,
 }
 
 impl Giver {
-    /// Starts one, with its store in `folder`.
+    /// Starts it, with its store in `folder`.
     pub fn start(folder: &Path, file: &Path) -> Result<Self, Failed> {
         fs::create_dir(folder)?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -83,7 +85,7 @@ impl Giver {
         Ok(giver)
     }
 
-    /// Has another process take the object `hash` into a store in `folder`.
+    /// Makes another process download the object `hash` into a store in `folder`.
     pub fn give_to(&self, folder: &Path, hash: &str) -> Result<Duration, Failed> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(TAKER).arg(folder).args([self.address.trim(), hash]);

@@ -1,4 +1,5 @@
-//! Identity and cluster of a node, as far as cache sees them: threads at sockets of the same names.
+//! Simulates identity and cluster of a node for cache: threads that listen on sockets of the same
+//! names.
 
 use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
@@ -16,8 +17,8 @@ use serde_json::{Value, json};
 
 use super::Failed;
 
-/// Plays both in `folder`: the node `owner` certifies whatever key it is asked about, and this is what there is to know
-/// of others.
+/// Simulates both in `folder`: the node `owner` certifies any requested key, and `update` is the
+/// answer about other nodes.
 pub fn start(folder: &Path, owner: Arc<PrivateKey>, update: &Update) -> Result<(), Failed> {
     serve(&folder.join("identity.sock"), move |request| {
         let key = request.args.get("key")?.as_str()?.parse().ok()?;
@@ -27,7 +28,8 @@ pub fn start(folder: &Path, owner: Arc<PrivateKey>, update: &Update) -> Result<(
     serve(&folder.join("cluster.sock"), move |_| Some(update.clone()))
 }
 
-/// Has `answer` answer whoever connects, one after the other. What it says holds for good, so no answer ends.
+/// Answers each connection with `answer`, one after the other. The answer never changes, so the
+/// call never ends.
 fn serve(
     socket: &Path,
     answer: impl Fn(&Request) -> Option<Value> + Send + 'static,
@@ -39,7 +41,7 @@ fn serve(
             let Ok(Some(request)) = peer.next_request() else { continue };
             let Some(item) = answer(&request) else { continue };
             if peer.item(request.id, item).is_ok() {
-                // Until the service ends.
+                // The connection stays open until the service ends.
                 let _ = peer.next_request();
             }
         }
@@ -53,8 +55,8 @@ fn certify(owner: &PrivateKey, unit: &str, key: PublicKey) -> Result<Certificate
     Ok(Certificate::sign(statement, owner)?)
 }
 
-/// The map of a box in which the node `owner` has the objects: it is board `number` at `address`, and its cache has
-/// `key`.
+/// The membership map of a box in which the node `owner` has the objects: it is board `number` at
+/// `address`, and its cache has `key`.
 pub fn map(
     owner: &PrivateKey,
     number: u8,

@@ -1,4 +1,4 @@
-//! wrk, which asks for one object again and again.
+//! wrk, which requests one object repeatedly.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -6,10 +6,10 @@ use std::thread::available_parallelism;
 
 use super::Failed;
 
-/// How long it waits for an answer.
+/// The timeout of a response.
 const TIMEOUT: &str = "30s";
 
-/// Requests a second that are answered, by so many connections.
+/// The rate of responses per second over `connections` connections.
 pub fn rate(at: SocketAddr, path: &str, connections: u32, seconds: u32) -> Result<f64, Failed> {
     let processors = u32::try_from(available_parallelism()?.get())?;
     let mut command = Command::new("wrk");

@@ -1,6 +1,6 @@
-//! Serves other nodes: connections, handshakes and requests are limited in number, size and time before they
-//! cost anything. iroh-blobs would read requests of up to 1 MiB without a timeout, so requests are read here,
-//! and iroh-blobs answers them.
+//! Serves other nodes: connections, handshakes and requests are limited in number, size and time
+//! before they cost anything. iroh-blobs would read requests of up to 1 MiB without a timeout, so
+//! requests are read here, and iroh-blobs answers them.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
 use crate::names::{self, Answering};
 
-/// The maximum size of a request, in bytes: a hash, and the ranges of the object. Those of this service have
-/// less than 50.
+/// The maximum size of a request, in bytes: a hash, and the ranges of the object. Those of this
+/// service have less than 50.
 const LONGEST_REQUEST: usize = 4 << 10;
 
 /// The number of `Get` among iroh-blobs' requests.
@@ -75,8 +75,8 @@ impl Serving {
         }
     }
 
-    /// A permit for a handshake. Peers whose address is not validated get at most the first half of them; for
-    /// the others the client must first prove its address (RFC 9000, section 8.1.2).
+    /// A permit for a handshake. Peers whose address is not validated get at most the first half of
+    /// them; for the others the client must first prove its address (RFC 9000, section 8.1.2).
     fn admit(&self, incoming: Incoming) -> Option<(Incoming, OwnedSemaphorePermit)> {
         let is_busy = self.handshakes.available_permits() <= self.limits.peers / 2;
         if is_busy && !incoming.remote_addr_validated() {
@@ -151,8 +151,9 @@ impl Serving {
     }
 }
 
-/// Reads the request of `from`, or returns the error code of the refusal: only ranges of one object are
-/// allowed. In other programs an object can be a list of others, which the store would have to read.
+/// Reads the request of `from`, or returns the error code of the refusal: only ranges of one object
+/// are allowed. In other programs an object can be a list of others, which the store would have to
+/// read.
 async fn request(from: &mut RecvStream) -> Result<GetRequest, VarInt> {
     let mut kind = [0];
     from.read_exact(&mut kind).await.map_err(|_| ERR_LIMIT)?;

@@ -105,8 +105,8 @@ impl Flight {
         self.plan().as_ref().is_some_and(FetchPlan::is_done)
     }
 
-    /// The next piece to request, including pieces that another node failed to send; `None` once all have
-    /// arrived.
+    /// The next piece to request, including pieces that another node failed to send; `None` once
+    /// all have arrived.
     pub async fn take(&self) -> Option<AssignedPiece<'_>> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -131,7 +131,8 @@ impl Flight {
     }
 }
 
-/// A piece that is requested from a node. If it is dropped before it arrives, another node is asked.
+/// A piece that is requested from a node. If it is dropped before it arrives, another node is
+/// asked.
 #[derive(Debug)]
 pub struct AssignedPiece<'a> {
     flight: &'a Flight,
@@ -178,8 +179,8 @@ impl Coming {
         Self { flight, path, patience, file: Arc::default() }
     }
 
-    /// Waits for the byte at `at`. Returns the end of the available range from there, which may exceed the
-    /// object's end.
+    /// Waits for the byte at `at`. Returns the end of the available range from there, which may
+    /// exceed the object's end.
     pub async fn until(&self, at: u64) -> io::Result<u64> {
         let until = |it: &FetchProgress| match it.outcome {
             Some(Ok(())) => u64::MAX,

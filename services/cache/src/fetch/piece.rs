@@ -1,5 +1,5 @@
-//! Requests to one node: the size of an object, and its pieces. Data is verified against the hash in units of
-//! 16 KiB before it is stored.
+//! Requests to one node: the size of an object, and its pieces. Data is verified against the hash
+//! in units of 16 KiB before it is stored.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub async fn size(
 /// Fetches `ranges` of the object of `size` bytes into the store.
 ///
 /// # Errors
-/// Not all of it arrived. What did is in the store.
+/// Some of it did not arrive; the part that did is in the store.
 pub async fn piece(
     store: &FsStore,
     connection: &Connection,
@@ -73,9 +73,9 @@ pub async fn piece(
             _ => Ok(None),
         }
     };
-    // Nothing comes of an empty request.
+    // An empty request has no answer.
     let Some((mut content, said)) = heard(silence, asked).await? else { return Ok(()) };
-    // With another size hashes could be put where they do not belong.
+    // With another size, hashes could be stored at wrong positions.
     if said != size.get() {
         return Err(PeerFault::Wrong);
     }
@@ -86,21 +86,22 @@ pub async fn piece(
             Ok(BlobContentNext::More((_, Err(error)))) => break Err(judge(&error.into())),
             Ok(BlobContentNext::More((next, Ok(item)))) => {
                 if import.tx.send(item).await.is_err() {
-                    // Why is what the store answers.
+                    // The store's answer has the reason.
                     break Ok(());
                 }
                 content = next;
             }
             Ok(BlobContentNext::Done(end)) => {
                 if let EndBlobNext::Closing(closing) = end.next() {
-                    // All has come; how it ends is of no matter.
+                    // All data has arrived; the way the stream ends does not matter.
                     let _ = timeout(silence, closing.next()).await;
                 }
                 break Ok(());
             }
         }
     };
-    // What has come is there before somebody looks what is lacking.
+    // Waits until the received data is stored, so that a later look at the missing chunks is
+    // correct.
     drop(import.tx);
     import.rx.await.map_err(broken)?.map_err(broken)?;
     end
@@ -110,10 +111,10 @@ fn broken(error: impl std::fmt::Display) -> PeerFault {
     PeerFault::Unkept(ObjectError::Broken(error.to_string()))
 }
 
-/// What an error says of the node that was asked.
+/// Classifies an error for the statistics of the node.
 fn judge(error: &GetError) -> PeerFault {
     match error {
-        // So a node of iroh-blobs ends what it cannot give.
+        // A node with iroh-blobs ends a request for an object that it lacks with this code.
         _ if error.iroh_error_code() == Some(ERR_INTERNAL) => PeerFault::Lacks,
         GetError::AtBlobHeaderNext { source: AtBlobHeaderNextError::NotFound { .. }, .. } => {
             PeerFault::Lacks

@@ -57,8 +57,9 @@ impl FetchPlan {
         self.waiting.len()
     }
 
-    /// The bytes of room that are required, and that should be made if there are fewer: twice the received and
-    /// verified data at most, because a malicious node can prove a size without having the object.
+    /// The bytes of room that are required, and that should be made if there are fewer: twice the
+    /// received and verified data at most, because a malicious node can prove a size without having
+    /// the object.
     pub fn room(&self) -> (u64, u64) {
         let begun = self.size.div_ceil(PIECE) - self.waiting.len() as u64;
         let came = begun - self.asked as u64;

@@ -18,8 +18,8 @@ struct Tag<'a> {
     opaque: &'a str,
 }
 
-/// Evaluates `If-Match` and `If-None-Match`, each as one list, for the object with the tag `own`, without
-/// quotation marks. A malformed field matches nothing.
+/// Evaluates `If-Match` and `If-None-Match`, each as one list, for the object with the tag `own`,
+/// without quotation marks. A malformed field matches nothing.
 pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> ConditionResult {
     // A weak tag never matches here (RFC 9110, 13.1.1).
     let strong = |tag: &Tag| !tag.is_weak && tag.opaque == own;
@@ -30,8 +30,8 @@ pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> 
     }
 }
 
-/// Whether `If-Range` permits a partial response: it must name this very object. A date never does, because
-/// objects have none.
+/// Whether `If-Range` permits a partial response: it must name this very object. A date never does,
+/// because objects have none.
 pub fn may_have_part(if_range: &str, own: &str) -> bool {
     let tag = take(if_range.trim());
     tag.is_some_and(|(tag, rest)| rest.is_empty() && !tag.is_weak && tag.opaque == own)

@@ -1,5 +1,6 @@
-//! HTTP connections: limited in total and per client, with timeouts for silence and for unread data. After an
-//! early refusal the rest of the request is read for a while, so that the client can read the response.
+//! HTTP connections: limited in total and per client, with timeouts for silence and for unread
+//! data. After an early refusal the rest of the request is read for a while, so that the client can
+//! read the response.
 
 use std::io;
 use std::sync::Arc;
@@ -28,8 +29,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The maximum size of a request's head, in bytes; hyper accepts no lower limit.
 const HEAD: usize = 16 << 10;
 
-/// How long further input is discarded after the response (RFC 9112, section 9.6): without a byte, in total,
-/// and the maximum number of bytes. Clients such as curl send the whole object before they read the refusal.
+/// How long further input is discarded after the response (RFC 9112, section 9.6): without a byte,
+/// in total, and the maximum number of bytes. Clients such as curl send the whole object before
+/// they read the refusal.
 const DISCARD_SILENCE: Duration = Duration::from_secs(2);
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 const DISCARD_BYTES: usize = 128 << 20;
@@ -88,8 +90,8 @@ async fn converse(
     let _ = timeout(DISCARD_TIME, discard(&mut stream)).await;
 }
 
-/// Shuts down sending, and discards further input. Closing a connection with unread input would reset it, and
-/// the client could lose the response.
+/// Shuts down sending, and discards further input. Closing a connection with unread input would
+/// reset it, and the client could lose the response.
 async fn discard(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let (mut piece, mut discarded) = (vec![0; DISCARD_PIECE], 0);

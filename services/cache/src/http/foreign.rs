@@ -1,7 +1,7 @@
 //! Detects cross-site requests: those that a foreign web page makes through a local browser. Pure.
 //!
-//! A foreign page may learn of public objects only, so no other node is asked for its requests. Over plain
-//! HTTP, browsers mark requests of scripts, but not those for images and videos.
+//! A foreign page may learn of public objects only, so no other node is asked for its requests.
+//! Over plain HTTP, browsers mark requests of scripts, but not those for images and videos.
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};

@@ -3,9 +3,9 @@
 /// The type of unknown extensions.
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// Types by extension. The client chooses the name, so types with active content are left out: HTML, SVG,
-/// scripts and MPD, which browsers display like any XML, are offered as downloads. WebAssembly runs only if a
-/// script loads it.
+/// Types by extension. The client chooses the name, so types with active content are left out:
+/// HTML, SVG, scripts and MPD, which browsers display like any XML, are offered as downloads.
+/// WebAssembly runs only if a script loads it.
 const KINDS: &[(&str, &str)] = &[
     ("aac", "audio/aac"),
     ("avif", "image/avif"),

@@ -44,24 +44,26 @@ use crate::tokens::Tokens;
 use body::BodyParts;
 use conditions::{ConditionResult, judge, may_have_part};
 
-/// An object never changes: caches may keep it for a year, the maximum that is understood everywhere.
+/// An object never changes: caches may keep it for a year, the maximum that is understood
+/// everywhere.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// `Retry-After` in seconds, if too many objects are being fetched.
 const RETRY_SECONDS: &str = "5";
 
-/// The content security policy of a response, because objects come from untrusted authors. The page that a
-/// browser makes around an image has its own styles.
+/// The content security policy of a response, because objects come from untrusted authors. The page
+/// that a browser makes around an image has its own styles.
 const SANDBOX: HeaderValue = HeaderValue::from_static(
     "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'",
 );
 
-/// The same for audio and video: Chromium does not load them in a sandbox. No script runs there either.
+/// The same for audio and video: Chromium does not load them in a sandbox. No script runs there
+/// either.
 const PLAYER: HeaderValue =
     HeaderValue::from_static("default-src 'none'; media-src 'self'; style-src 'unsafe-inline'");
 
-/// The response fields that scripts of other pages may read with a public object, besides the safelisted ones
-/// (Fetch, WHATWG: CORS-safelisted response headers).
+/// The response fields that scripts of other pages may read with a public object, besides the
+/// safelisted ones (Fetch, WHATWG: CORS-safelisted response headers).
 const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Range, ETag");
 
 /// The state of the gateway.
@@ -99,7 +101,8 @@ impl Here {
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
 
-    /// The object, if it is on this node and was not removed by an operator. No other node is asked.
+    /// The object, if it is on this node and was not removed by an operator. No other node is
+    /// asked.
     pub async fn look(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
         if self.objects.policy().was_removed(&hash) {
             return Err(Missing::Removed);
@@ -116,8 +119,8 @@ impl Here {
         }
     }
 
-    /// Like [`find`](Self::find), but a large object is read while it arrives, and an object that an operator
-    /// has removed is not fetched again. The fetch counts for `client`.
+    /// Like [`find`](Self::find), but a large object is read while it arrives, and an object that
+    /// an operator has removed is not fetched again. The fetch counts for `client`.
     ///
     /// # Errors
     /// The object is unavailable.
@@ -150,8 +153,8 @@ pub fn router(gateway: Gateway) -> Router {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_played = kind.is_some_and(|it| it.starts_with("video/") || it.starts_with("audio/"));
         let policy = if is_played { PLAYER } else { SANDBOX };
-        // Browsers replace stored fields with those of a 304 (RFC 9111, section 3.2), which lacks the object's
-        // type: the stored policy must stay.
+        // Browsers replace stored fields with those of a 304 (RFC 9111, section 3.2), which lacks
+        // the object's type: the stored policy must stay.
         if response.status() != StatusCode::NOT_MODIFIED {
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
         }
@@ -202,8 +205,8 @@ async fn with_name(
     object(&gateway, client, &method, hash, media::kind(name), &headers).await
 }
 
-/// Refuses a request without exactly one `Host` (RFC 9112, section 3.2), or with a foreign one, against DNS
-/// rebinding.
+/// Refuses a request without exactly one `Host` (RFC 9112, section 3.2), or with a foreign one,
+/// against DNS rebinding.
 async fn to_this_host(request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -333,7 +336,8 @@ fn about(code: StatusCode, own: &str, body: Body) -> Response {
     response
 }
 
-/// An empty body of unknown length: `Content-Length` of a 304 would be the object's (RFC 9110, section 8.6).
+/// An empty body of unknown length: `Content-Length` of a 304 would be the object's (RFC 9110,
+/// section 8.6).
 fn no_length() -> Body {
     Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>())
 }

@@ -33,8 +33,8 @@ impl ByteRange {
     }
 }
 
-/// Evaluates the field `Range` for an object of `size` bytes. A malformed field is ignored, as the RFC
-/// requires; so are ranges that exceed the whole object in total.
+/// Evaluates the field `Range` for an object of `size` bytes. A malformed field is ignored, as the
+/// RFC requires; so are ranges that exceed the whole object in total.
 pub fn wanted(field: &str, size: u64) -> RequestedRange {
     let Some(specs) = parse(field) else { return RequestedRange::Whole };
     let spans: Vec<ByteRange> = specs.iter().filter_map(|spec| spec.of(size)).collect();

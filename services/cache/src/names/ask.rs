@@ -1,7 +1,8 @@
-//! One node asks another for a name: one request, one answer, each on a stream of a connection of its own.
+//! Resolves names at other nodes: one request and one answer, on a stream of a connection of its
+//! own.
 //!
-//! The request: version (1 byte, 1), the key of the name's node (32), the path (1 byte of length, then ASCII). The
-//! answer is the record, or nothing if it is not known.
+//! The request: version (1 byte, 1), the key of the name's node (32), the path (1 byte of length,
+//! then ASCII). The answer is the record, or empty if the name is unknown.
 
 use std::sync::Arc;
 
@@ -23,10 +24,11 @@ pub const ALPN: &[u8] = b"octet-names/1";
 /// The version of a request, its first byte.
 const VERSION: u8 = 1;
 
-/// The longest request, in bytes.
+/// The maximum length of a request, in bytes.
 const LONGEST_REQUEST: usize = 1 + 32 + 1 + LONGEST_PATH;
 
-/// Asks `peer`. `None` if it does not answer with a record of this name, or with nothing.
+/// Asks `peer`. Returns `None` if it does not answer with a record of this name, or with an empty
+/// answer.
 pub async fn ask(
     endpoint: &Endpoint,
     peer: &PeerNode,
@@ -46,7 +48,7 @@ pub async fn ask(
         return Some(None);
     }
     let record = NameRecord::from_bytes(&answer).ok()?;
-    // What was not asked for is no answer.
+    // A record of another name is an invalid answer.
     (record.node() == node && record.entry().path == *path).then_some(Some(record))
 }
 
@@ -57,7 +59,7 @@ fn parse(request: &[u8]) -> Option<(PublicKey, NamePath)> {
     (version == VERSION && fields.0.is_empty()).then_some((node, path))
 }
 
-/// Answers from what is known here, for so many at a time.
+/// Answers requests from the local records; the number of concurrent requests is limited.
 #[derive(Debug)]
 pub struct Answering {
     kept: Arc<PersistedNames>,
@@ -66,14 +68,13 @@ pub struct Answering {
 }
 
 impl Answering {
-    /// From `kept`.
     pub fn new(kept: Arc<PersistedNames>, limits: CacheLimits) -> Self {
         Self { kept, limits, places: Semaphore::new(limits.peers) }
     }
 
     pub async fn serve(&self, connection: &Connection) {
         if let Ok(_place) = self.places.try_acquire() {
-            // Whoever breaks off, or is slow, knows why.
+            // The error concerns the peer only.
             let _ = timeout(self.limits.silence, self.answer(connection)).await;
         }
         connection.close(0u32.into(), b"");

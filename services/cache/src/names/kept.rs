@@ -1,4 +1,4 @@
-//! Names that are known, in a file of redb: what was told to somebody is not forgotten by a restart.
+//! The known names, in a redb file: a record that was answered once survives a restart.
 
 use std::path::Path;
 
@@ -8,28 +8,28 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use super::record::{NamePath, NameRecord};
 use crate::database::Closable;
 
-/// Records: the node's key and the path, and the encoding.
+/// Records: the node's key and the path, and the encoded record.
 const NAMES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("names");
 
-/// How many are known at most.
+/// The maximum number of records.
 const MAX: u64 = 4096;
 
-/// How many of them are kept for those that this node publishes itself.
+/// The number of records that are reserved for names that this node publishes.
 const FOR_OWN: u64 = 512;
 
-/// The memory that redb may use for what it has read, in bytes.
+/// The size of redb's cache, in bytes.
 const CACHE: usize = 256 << 10;
 
-/// Why a record is not kept.
+/// Why a record is not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum NotKept {
-    /// A newer one is known.
+    /// A newer record is known.
     #[error("a newer record of this name is known")]
     Older,
-    /// There is no room for another name.
+    /// The maximum number of names is reached.
     #[error("as many names are known already as may be: more are not")]
     Full,
-    /// The disk does not take or give it.
+    /// Reading or writing fails.
     #[error("the names: {0}")]
     Disk(Box<redb::Error>),
 }
@@ -38,10 +38,10 @@ pub enum NotKept {
 pub struct PersistedNames(Closable);
 
 impl PersistedNames {
-    /// Opens the file, which is made if it is not there.
+    /// Opens or creates the file.
     ///
     /// # Errors
-    /// The disk does not give it.
+    /// It cannot be opened.
     pub fn open(file: &Path) -> Result<Self, NotKept> {
         let open = || -> Result<_, redb::Error> {
             let names = Closable::open(file, CACHE)?;
@@ -53,15 +53,15 @@ impl PersistedNames {
         open().map_err(|error| NotKept::Disk(error.into()))
     }
 
-    /// No name is known or kept from now on.
+    /// Closes the file. Later calls fail.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// What is known of a name, whether it holds or not.
+    /// The stored record of a name, even if it has expired.
     ///
     /// # Errors
-    /// The disk does not give it.
+    /// Reading fails.
     pub fn get(&self, node: &PublicKey, path: &NamePath) -> Result<Option<NameRecord>, NotKept> {
         let get = || -> Result<_, redb::Error> {
             let table = self.0.begin_read()?.open_table(NAMES)?;
@@ -71,15 +71,18 @@ impl PersistedNames {
         get().map_err(|error| NotKept::Disk(error.into()))
     }
 
-    /// Keeps a record of another node; it is on the disk when it returns. The same again is nothing new.
+    /// Stores a record of another node; it is on disk when the call returns. A record that is
+    /// stored already is not an error.
     ///
     /// # Errors
-    /// A newer one is known, or there is no room. A name for which there is room never loses it.
+    /// A newer record is known, or the maximum number of names is reached. A stored name never
+    /// loses its place to another.
     pub fn keep(&self, record: &NameRecord) -> Result<(), NotKept> {
         self.keep_within(record, MAX - FOR_OWN)
     }
 
-    /// The same of one's own record: others' names do not take all the room.
+    /// Like [`keep`](Self::keep), for this node's own record: records of other nodes cannot take
+    /// all places.
     pub fn publish(&self, record: &NameRecord) -> Result<(), NotKept> {
         self.keep_within(record, MAX)
     }

@@ -1,4 +1,4 @@
-//! What a name stands for, as its node has signed it.
+//! Signed records, which map a name to an object.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ use crate::peers::UNIT;
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// The longest path, in bytes.
+/// The maximum length of a path, in bytes.
 pub const LONGEST_PATH: usize = 200;
 
-/// The longest encoding, in bytes.
+/// The maximum length of an encoded record, in bytes.
 pub const LONGEST: usize = 1024;
 
 /// A path below a node's key: parts of letters, digits, `.`, `_` and `-`, with `/` between them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamePath(String);
 
-/// Text that is not a path of a name.
+/// The text is not a valid path of a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a path of a name: write parts of letters, digits, `.`, `_` and `-`, with `/` between them, {LONGEST_PATH} bytes at most, such as `site/index.html`"
@@ -57,22 +57,23 @@ impl fmt::Display for NamePath {
     }
 }
 
-/// What a name stands for.
+/// The content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameEntry {
     pub path: NamePath,
     pub hash: Hash,
-    /// How often the name was published. Of two records of one key the one with the higher number counts.
+    /// How often the name was published. Of two records by one key, the one with the higher number
+    /// is newer.
     pub sequence: u64,
-    /// Until when it holds, in seconds since 1970.
+    /// The expiry, in seconds since 1970.
     pub expires: u64,
 }
 
-/// An entry, signed by the key of the node's `cache`, with the certificate of that key.
+/// An entry, signed with the key of the node's `cache`, together with the certificate of that key.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), path (1 byte of length, then ASCII), hash (32),
-/// sequence (8), expires (8), the certificate (2 bytes of length, then as in docs/gate.md), and the signature (64) over
-/// all before it, in the domain `octet name 1`.
+/// Its canonical encoding (numbers are big-endian): version (1 byte, 1), path (1 byte of length,
+/// then ASCII), hash (32), sequence (8), expires (8), the certificate (2 bytes of length, then as
+/// in docs/gate.md), and the signature (64) over all preceding bytes, in the domain `octet name 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRecord {
     entry: NameEntry,
@@ -80,13 +81,13 @@ pub struct NameRecord {
     signature: [u8; SIGNATURE],
 }
 
-/// Bytes that are no record.
+/// Why bytes are not a valid record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNameRecord {
-    /// They are none at all.
+    /// The encoding is malformed.
     #[error("this is not a record of a name of version {VERSION}")]
     Malformed,
-    /// The node has not certified the key for this, or the key has not signed it.
+    /// The node has not certified the key for names, or the key has not signed the entry.
     #[error("the record is not signed by the `cache` of the node that it names")]
     Forged,
 }
@@ -95,7 +96,7 @@ impl NameRecord {
     /// Signs `entry` with the key that `certificate` names.
     ///
     /// # Errors
-    /// `key` is another, or it is not certified for this.
+    /// `key` is another key, or it is not certified for this purpose.
     pub fn sign(
         entry: NameEntry,
         certificate: Certificate,
@@ -108,17 +109,18 @@ impl NameRecord {
         Ok(Self { entry, certificate, signature })
     }
 
-    /// What it says. Whether it still holds is for the reader to see.
+    /// The content. The caller has to check the expiry.
     pub fn entry(&self) -> &NameEntry {
         &self.entry
     }
 
-    /// The node whose name it is.
+    /// The node to which the name belongs.
     pub fn node(&self) -> PublicKey {
         self.certificate.statement().node
     }
 
-    /// Which of two records of a name is newer: that of a newer key, and of one key the one with the higher sequence.
+    /// Orders the records of a name: the epoch of the key, and then the sequence. A record by a
+    /// newer key is newer.
     pub fn version(&self) -> (u64, u64) {
         (self.certificate.statement().epoch, self.entry.sequence)
     }
@@ -129,10 +131,10 @@ impl NameRecord {
         bytes
     }
 
-    /// Reads the encoding, and verifies both signatures.
+    /// Parses the encoding, and verifies both signatures.
     ///
     /// # Errors
-    /// It is no record, or not signed by whom it names.
+    /// The encoding is malformed, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidNameRecord> {
         let (entry, certificate, signature) = parse(bytes).ok_or(InvalidNameRecord::Malformed)?;
         let certificate =
@@ -153,7 +155,7 @@ fn is_for(certificate: &Certificate) -> bool {
 fn body(entry: &NameEntry, certificate: &Certificate) -> Vec<u8> {
     let certificate = certificate.to_bytes();
     let path = entry.path.as_str();
-    // A path has at most 200 bytes, and a certificate is shorter than 1024.
+    // A path has at most 200 bytes, and a certificate has fewer than 1024, so both lengths fit.
     let lengths = (path.len() as u8, certificate.len() as u16);
     let mut out = vec![VERSION, lengths.0];
     out.extend_from_slice(path.as_bytes());
@@ -224,7 +226,7 @@ mod tests {
         let (other, other_key) = certificate("messenger");
         assert!(NameRecord::sign(entry(), own.clone(), &other_key).is_err());
         assert!(NameRecord::sign(entry(), other.clone(), &other_key).is_err());
-        // With the key of another unit, and with another key than the certificate says.
+        // With the key of another unit, and with a key that the certificate does not name.
         for (certificate, key) in [(other, &other_key), (own, &other_key)] {
             let body = body(&entry(), &certificate);
             let signed = [&body[..], &key.sign(Domain::Name, &body)].concat();
@@ -252,7 +254,7 @@ mod tests {
             let whole = [&head[..], &[9; 64]].concat();
             let (entry, certificate, signature) = parse(&whole).unwrap();
             prop_assert_eq!((entry.path.as_str(), certificate, signature), (&path[..], &[][..], [9; 64]));
-            // Whatever follows.
+            // Any bytes may follow the head.
             let _ = parse(&[&head[..], &bytes].concat());
         }
     }

@@ -1,7 +1,9 @@
-//! Reconciles policy and store after a start, because the unit may have been killed during a change.
+//! Reconciles policy and store after a start, because the unit may have been killed during a
+//! change.
 //!
-//! The policy is changed first, so an object that it does not know was never acknowledged, unless it predates
-//! the policy or the policy's file was lost: complete objects with a tag are then kept, and pinned.
+//! The policy is changed first, so an object that it does not know was never acknowledged, unless
+//! it predates the policy or the policy's file was lost: complete objects with a tag are then kept,
+//! and pinned.
 
 use std::collections::HashSet;
 use std::pin::pin;

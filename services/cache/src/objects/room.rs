@@ -130,7 +130,8 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this node.
+    /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this
+    /// node.
     ///
     /// # Errors
     /// The maximum number of public objects is reached, or writing fails.
@@ -141,7 +142,8 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Removes an object or a part of it, and remembers the removal. Returns whether the object was complete.
+    /// Removes an object or a part of it, and remembers the removal. Returns whether the object was
+    /// complete.
     ///
     /// # Errors
     /// Writing fails.
@@ -166,8 +168,9 @@ impl Objects {
     }
 }
 
-/// How much of a file system of `all` bytes the `free` inodes of its `inodes` are for: each for as much as another one.
-/// A file system without a number of them (btrfs) has as many as are wanted.
+/// The bytes of a file system of `all` bytes that correspond to its `free` inodes, if each of its
+/// `inodes` stands for an equal share. A file system that does not report inodes (btrfs) has no
+/// such limit.
 fn for_files(all: u64, inodes: u64, free: u64) -> u64 {
     match inodes {
         0 => u64::MAX,
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_disk_without_inodes_is_full() {
-        // As mke2fs makes it: one inode for 16 KiB.
+        // mke2fs creates one inode per 16 KiB by default.
         assert_eq!(for_files(1 << 30, 1 << 16, 0), 0);
         assert_eq!(for_files(1 << 30, 1 << 16, 1 << 15), 1 << 29);
         assert_eq!(for_files(1 << 30, 0, 0), u64::MAX);

@@ -1,5 +1,5 @@
-//! Deletes unreferenced blobs. The store only does that in its garbage collection, which is triggered here on
-//! demand, because it has no call to delete one blob.
+//! Deletes unreferenced blobs. The store only does that in its garbage collection, which is
+//! triggered here on demand, because it has no call to delete one blob.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

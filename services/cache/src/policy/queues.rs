@@ -1,9 +1,10 @@
-//! Which objects go first when room is needed: S3-FIFO (Yang and others, "FIFO queues are all you need for cache
-//! eviction", SOSP 2023), by cost instead of by number.
+//! The eviction order: S3-FIFO (Yang and others, "FIFO queues are all you need for cache eviction",
+//! SOSP 2023), by cost instead of by number.
 //!
-//! What is new comes into the small queue. Who was asked for twice there goes on to the main one, others go, and are
-//! remembered as ghosts; a ghost that comes again comes into the main queue. What is asked for once, however much
-//! there is of it, so passes by what is asked for often.
+//! A new object enters the small queue. At the end of it, an object with at least two hits moves to
+//! the main queue; others are evicted and remembered as ghosts. A ghost that is added again enters
+//! the main queue. A scan, whatever its size, therefore does not evict the objects that are
+//! requested often.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -163,8 +163,9 @@ impl Rows {
 }
 
 impl ObjectRow {
-    /// Its one encoding (numbers are big-endian): version (1 byte, 1), stand (1: 0 leaving, 1 pinned, 2 in the small
-    /// queue, 3 in the main one), size (8), the number of its place (8; 0 without one).
+    /// The canonical encoding (numbers are big-endian): version (1 byte, 1), stand (1: 0 leaving, 1
+    /// pinned, 2 in the small queue, 3 in the main one), size (8), the number of its position (8; 0
+    /// without one).
     fn to_bytes(self) -> Vec<u8> {
         let (stand, number) = match self.stand {
             Stand::Leaving => (0, 0),

@@ -38,7 +38,7 @@ fn what_was_said_is_known_after_a_start() {
     assert!(policy.is_public(&name(0)) && !policy.is_public(&name(9)));
     assert_eq!(policy.leaving(), [name(2)]);
     assert_eq!(policy.given_to(&[7; 32]), (5000, 1));
-    // What is chosen leaves at once, and has its room until the store has let go of it.
+    // A selected object is gone at once, but its room stays used until the store has deleted it.
     let gone = policy.choose(1).unwrap();
     assert_eq!(gone, [name(3)]);
     assert_eq!(policy.usage().used, usage.used);
@@ -48,7 +48,7 @@ fn what_was_said_is_known_after_a_start() {
     assert_eq!(leaving.len(), 2);
     policy.gone(&leaving).unwrap();
     assert_eq!(policy.usage().used, 4 * cost(1000));
-    // It comes again.
+    // It is added again.
     leaving.retain(|hash| *hash == name(2));
     policy.keep(name(2), 1000, ObjectKind::Loose).unwrap();
     assert!(!policy.was_removed(&name(2)) && !open_again(policy, open).was_removed(&name(2)));
@@ -68,7 +68,7 @@ fn the_oldest_that_was_removed_is_forgotten() {
         state.removed = (1..=MAX_REMOVED as u64).map(|at| (at, name(at))).collect();
     }
     policy.remove(name(0)).unwrap();
-    // The same again has no second place.
+    // A repeated removal takes no second row.
     policy.remove(name(0)).unwrap();
     assert!(policy.was_removed(&name(0)) && policy.was_removed(&name(2)));
     assert!(!policy.was_removed(&name(1)));
@@ -87,7 +87,7 @@ fn claims_hold_room_as_long_as_they_are_there() {
     assert_eq!(policy.grow(&mut two, 19_001), 1);
     assert_eq!((policy.drop_parts(), policy.grow(&mut two, 19_001)), (1000, 0));
     drop(two);
-    // Of a full list one has to go, however small.
+    // At the maximum number of objects, one is evicted, however small it is.
     for at in 0..3 {
         policy.keep(name(at), 1, ObjectKind::Loose).unwrap();
     }

@@ -1,4 +1,4 @@
-//! The verbs about names.
+//! The verbs for names.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::http::Here;
 use crate::names::{Asker, NamePath, NameRecord, Unresolved};
 
-/// For how long a name holds if nothing is said, and at most, in seconds.
+/// The default and the maximum lifetime of a name, in seconds.
 const TTL: u64 = 30 * DAY;
 const MAX: u64 = 366 * DAY;
 const DAY: u64 = 24 * 60 * 60;
@@ -36,7 +36,7 @@ pub(super) fn resolve(
     runtime.block_on(resolved).map(|record| show(&record)).map_err(|error| failure(&error))
 }
 
-/// For how long a name holds for which `seconds` were given.
+/// The lifetime of a name for the argument `seconds`.
 pub(super) fn time_to_live(seconds: Option<u64>) -> Result<Duration, Failure> {
     let seconds = seconds.unwrap_or(TTL);
     if (1..=MAX).contains(&seconds) {
@@ -47,7 +47,7 @@ pub(super) fn time_to_live(seconds: Option<u64>) -> Result<Duration, Failure> {
     Err(Failure::new(FailureCode::BadArgument, message, help))
 }
 
-/// A name's node and path.
+/// Parses a name into the node and the path.
 pub(super) fn name(name: String) -> Result<(PublicKey, NamePath), Failure> {
     let (node, rest) = name.split_once('/').unwrap_or((&name, ""));
     let node = PublicKey::try_from(node.to_owned()).map_err(|_| {

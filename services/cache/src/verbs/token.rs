@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use crate::http::Here;
 use crate::names::now;
 
-/// For how long a token holds if nothing is said, and at most, in seconds.
+/// The default and the maximum lifetime of a token, in seconds.
 const TTL: u64 = 24 * 60 * 60;
 const MAX: u64 = 366 * TTL;
 
-/// How large an object may be.
+/// Parses the maximum size of an object.
 pub(super) fn most(text: String) -> Result<u64, Failure> {
     let bad = |error| Failure::new(FailureCode::BadArgument, format!("{error}"), "such as 64M");
     Bytes::try_from(text).map(Bytes::get).map_err(bad)
 }
 
-/// For how many seconds a token holds.
+/// The lifetime of a token in seconds.
 pub(super) fn time_to_live(seconds: Option<u64>) -> Result<u64, Failure> {
     let seconds = seconds.unwrap_or(TTL);
     if (1..=MAX).contains(&seconds) {
@@ -28,7 +28,8 @@ pub(super) fn time_to_live(seconds: Option<u64>) -> Result<u64, Failure> {
     Err(Failure::new(FailureCode::BadArgument, message, help))
 }
 
-/// A token for objects of `most` bytes, which holds for `seconds`; with `revoke` it is the only one.
+/// Makes a token for objects of `most` bytes, valid for `seconds`. With `revoke`, all earlier
+/// tokens become invalid.
 pub(super) fn make(here: &Here, most: u64, seconds: u64, revoke: bool) -> Result<Value, Failure> {
     let failed = |error: std::io::Error| {
         let help = "no token was made, and those before hold as they did";

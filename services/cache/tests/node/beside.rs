@@ -1,5 +1,5 @@
-//! The table of `docs/cache-http.md`: requests, what nginx answers to each for a file, and what a node does for an
-//! object of the same bytes.
+//! The table of `docs/cache-http.md`: requests, the response of nginx for a file, and the response
+//! of a node for an object with the same bytes.
 
 use std::env;
 use std::fs;
@@ -17,18 +17,18 @@ use crate::request::{Answer, TIMEOUT, ask, get};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cache-http.md");
 
-/// Bytes of the object `file`; `empty` has none, and there is no `missing`.
+/// The size of the object `file` in bytes; `empty` has none, and `missing` does not exist.
 const LENGTH: usize = 1000;
 
-/// When nginx's files were changed: Sat, 29 Oct 1994 19:43:31 GMT.
+/// The modification time of nginx's files: Sat, 29 Oct 1994 19:43:31 GMT.
 const CHANGED: Duration = Duration::from_secs(783_459_811);
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Debug)]
 struct Row {
     request: String,
     nginx: String,
-    /// Nothing if it is the same.
+    /// Empty if the response is the same.
     ours: String,
     why: String,
 }
@@ -48,7 +48,7 @@ fn table() -> Vec<Row> {
     rows
 }
 
-/// Who is asked: where, what its things are called, and the tag of `file`.
+/// A server under test: its address, the paths of its objects, and the entity tag of `file`.
 struct Server {
     at: SocketAddr,
     path: fn(&str) -> String,
@@ -62,7 +62,7 @@ impl Server {
         Self { at, path, tag }
     }
 
-    /// What it answers to a request as the table has it.
+    /// Sends a request of the table, and describes the response.
     fn answer(&self, request: &str) -> String {
         let mut parts = request.split("; ");
         let (method, name) = parts.next().unwrap().split_once(' ').unwrap();
@@ -80,7 +80,7 @@ impl Server {
     }
 }
 
-/// The answer in a few words; what bytes of an object it says that it has, it must have.
+/// Summarises the response. A body must hold the bytes that its header fields announce.
 fn describe(answer: &Answer, is_head: bool, all: &[u8]) -> String {
     let what = match answer.code {
         200 | 206 if is_head => {
@@ -102,7 +102,7 @@ fn describe(answer: &Answer, is_head: bool, all: &[u8]) -> String {
     format!("{}: {what}", answer.code)
 }
 
-/// One part, by its `Content-Range`.
+/// Describes a single part by its `Content-Range`.
 fn part(range: &str, body: &[u8], all: &[u8]) -> String {
     let (span, size) = range.strip_prefix("bytes ").unwrap().split_once('/').unwrap();
     let (first, last) = span.split_once('-').unwrap();
@@ -111,7 +111,7 @@ fn part(range: &str, body: &[u8], all: &[u8]) -> String {
     span.to_owned()
 }
 
-/// Each part of several (RFC 9110, section 14.6).
+/// Describes each part of a multipart body (RFC 9110, section 14.6).
 fn several(body: &[u8], boundary: &str, all: &[u8]) -> String {
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|it| it == what);
     let mark = format!("\r\n--{boundary}");
@@ -149,7 +149,7 @@ fn answers_are_those_of_the_table() {
         if answer != *expected {
             wrong.push(format!("{}: {answer}, not {expected}", row.request));
         }
-        // Each difference says why, and only differences do.
+        // Exactly the rows with a difference give a reason.
         assert_eq!(row.ours.is_empty(), row.why.is_empty(), "{row:?}");
         assert_ne!(row.ours, row.nginx, "{row:?}");
     }
@@ -165,7 +165,7 @@ impl Drop for Nginx {
     }
 }
 
-/// The program of Debian's packages in `unpacked`, with its defaults, on `folder`.
+/// Starts nginx from Debian's packages in `unpacked`, with its defaults, on `folder`.
 fn nginx(unpacked: &Path, folder: &Path) -> (Nginx, SocketAddr) {
     let at = TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
     let paths: String = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"]
@@ -193,10 +193,10 @@ fn nginx(unpacked: &Path, folder: &Path) -> (Nginx, SocketAddr) {
     (nginx, at)
 }
 
-/// Where `cargo image test --soak --setup` has unpacked Debian's packages.
+/// The folder into which `cargo image test --soak --setup` has unpacked Debian's packages.
 const UNPACKED: &str = "OCTET_UNPACKED";
 
-/// It prints the lines that are otherwise.
+/// It prints the rows that differ.
 #[test]
 #[ignore = "long: what nginx answers stays as it was recorded"]
 fn nginx_answers_as_the_table_has_it() {

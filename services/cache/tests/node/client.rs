@@ -1,4 +1,4 @@
-//! A plain client of iroh-blobs, with nothing of ours in it.
+//! A plain client of iroh-blobs, without any code of this workspace.
 
 use iroh::endpoint::{Connection, ReadError, ReadToEndError, presets};
 use iroh::protocol::Router;
@@ -17,7 +17,7 @@ async fn plain() -> Endpoint {
     builder.clear_ip_transports().bind_addr(LOOPBACK).unwrap().bind().await.unwrap()
 }
 
-/// Writes the object `hash` into another's store. Returns what is answered.
+/// Pushes the object `hash` into the store of another node. Returns the answer.
 async fn push(to: &Connection, from: &MemStore, hash: Hash) -> Result<Vec<u8>, ReadToEndError> {
     let (mut send, mut receive) = to.open_bi().await.unwrap();
     let request = PushRequest::new(hash, ChunkRangesSeq::root());
@@ -25,7 +25,7 @@ async fn push(to: &Connection, from: &MemStore, hash: Hash) -> Result<Vec<u8>, R
     let encoded = from.blobs().export_bao(hash, ChunkRanges::all()).bao_to_vec().await.unwrap();
     let length = postcard::to_stdvec(&(request.len() as u64)).unwrap();
     let all = [vec![RequestType::Push as u8], length, request, encoded].concat();
-    // Who refuses it does not read all of it.
+    // A node that refuses the object does not read all of it.
     let _ = send.write_all(&all).await;
     let _ = send.finish();
     receive.read_to_end(100).await
@@ -44,7 +44,7 @@ fn fetches_from_us_and_writes_nothing() {
             store.remote().fetch(connection, HashAndFormat::raw(hash)).complete().await.unwrap();
             assert!(store.blobs().get_bytes(hash).await.unwrap() == all);
         }
-        // What others would write into the store is refused; elsewhere the same is taken.
+        // A push into the store is refused; a plain store of iroh-blobs accepts the same push.
         let strange = bytes(40_000, 9);
         let hash = store.blobs().add_bytes(strange).temp_tag().await.unwrap().hash();
         let open = plain().await;
@@ -84,7 +84,7 @@ fn serves_to_us() {
     });
     let answer = get(node.http, &path(hash), &[("Range", "bytes=1-9")]);
     assert_eq!((answer.code, &answer.body[..]), (206, &all[1..10]));
-    // All of it comes, though a part was asked for.
+    // The whole object is fetched, although only a part was requested.
     runtime.block_on(until("all of it", || node.counters.fetched.get() == 1));
     runtime.block_on(router.shutdown()).unwrap();
     assert!(get(node.http, &path(hash), &[]).body == all);

@@ -1,4 +1,5 @@
-//! Objects that come from other nodes: once, from those that give them, and never something else.
+//! Objects are fetched from other nodes once, from those that have them, and wrong data is never
+//! accepted.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -25,17 +26,17 @@ use crate::host::{LOOPBACK, Node, bytes, limits, path, peer, runtime, until};
 use crate::provider::{Provider, Way};
 use crate::request::{TIMEOUT, get};
 
-/// How many ask for one object at the same time.
+/// The number of concurrent requests for one object.
 const CROWD: usize = 20;
 
-/// How long nodes of these tests may be silent: a slow machine's others are not, for that long.
+/// The timeout for silent nodes in these tests; on a slow machine, other nodes answer within it.
 const SILENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn once_however_many_ask() {
     let runtime = runtime();
     let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits())));
-    // This node is in the map as well, and does not ask itself.
+    // The map lists this node as well; it does not ask itself.
     node.peers.send_replace(vec![node.as_peer(1), origin.as_peer(2)]);
     let all = bytes(3_000_000, 1);
     let hash = runtime.block_on(origin.add(&all)).hash;
@@ -44,23 +45,23 @@ fn once_however_many_ask() {
             scope.spawn(|| assert!(get(node.http, &path(hash), &[]).body == all));
         }
     });
-    // Its last byte may be read before it is kept.
+    // The last byte may be readable before the object is stored.
     runtime.block_on(until("it is kept", || node.counters.fetched.get() > 0));
     assert_eq!((origin.counters.peers_served.get(), node.counters.fetched.get()), (1, 1));
     assert_eq!(node.counters.dealings(origin.as_peer(2).node).gave, 1);
-    // To whom it was given is known, by the key of its service.
+    // The transfer is recorded under the key of the receiver's service.
     let key = node.as_peer(1).key;
     let given = || origin.objects.policy().given_to(key.as_bytes());
     runtime.block_on(until("it is noted", || given().0 >= all.len() as u64));
-    // The size was asked for before, with the last part.
+    // The size was proved before, with the last chunk.
     assert_eq!(given().1, 1);
     assert!(given().0 < all.len() as u64 + 20_000, "{given:?}", given = given());
-    // And what nobody has is asked for, and not found.
+    // An object that no node has is requested, and not found.
     assert_eq!(get(node.http, &path(Hash::new(b"nothing")), &[]).code, 404);
     assert_eq!(node.counters.dealings(origin.as_peer(2).node).lacked, 1);
 }
 
-/// Answers every request with bytes that are not those of the object.
+/// Answers every request with bytes that do not belong to the object.
 #[derive(Debug)]
 struct Liar;
 
@@ -68,7 +69,7 @@ impl ProtocolHandler for Liar {
     async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
         let (mut to, mut from) = connection.accept_bi().await?;
         let _ = from.read_to_end(10_000).await;
-        // The size, and then parents and leaves that have other hashes.
+        // The size, and then parents and leaves with wrong hashes.
         let _ = to.write_all(&700_001u64.to_le_bytes()).await;
         let _ = to.write_all(&bytes(800_000, 66)).await;
         let _ = to.finish();
@@ -80,7 +81,7 @@ impl ProtocolHandler for Liar {
 #[test]
 fn not_from_who_is_silent_or_lies() {
     let runtime = runtime();
-    // The silent one is left after this; all others are given their time.
+    // The silent node is skipped after this time; the others answer in time.
     let limits = CacheLimits { connect: SILENCE, ..limits() };
     let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits)));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
@@ -93,7 +94,8 @@ fn not_from_who_is_silent_or_lies() {
 
     let all = bytes(700_001, 2);
     let hash = runtime.block_on(origin.add(&all)).hash;
-    // They are asked in a turn that the hash says: whoever comes first, both are asked before the one that has it.
+    // The hash determines the order in which nodes are asked: whichever is first, both bad nodes
+    // are asked before the one that has the object.
     let mut peers = vec![silent.clone(), lies.clone(), origin.as_peer(9)];
     let first = usize::from(hash.as_bytes()[0]) % peers.len();
     peers.rotate_right(first);
@@ -121,7 +123,7 @@ fn from_several_at_once() {
     node.peers.send_replace(started.iter().map(|it| it.1.clone()).collect());
     thread::scope(|scope| {
         let asks = scope.spawn(|| get(node.http, &path(Hash::new(&all)), &[]));
-        // None of them gives a piece before all were asked for one.
+        // No node sends a piece before all of them were asked for one.
         for (provider, ..) in &started {
             runtime.block_on(until("asked for a piece", || provider.pieces() > 0));
         }
@@ -148,7 +150,7 @@ fn who_lies_or_falls_silent_is_left() {
     let start = |number, way| runtime.block_on(Provider::start(number, &all, way));
     let (flips, silent, honest) = (start(7, flips), start(8, silent), start(9, honest));
     node.peers.send_replace(vec![flips.1, silent.1, honest.1.clone()]);
-    // The honest one gives nothing before the two others were asked as well.
+    // The honest node sends nothing before the two others were asked as well.
     let [mut first, mut second] = [&flips.0, &silent.0].map(|it| it.asked.subscribe());
     let bad = [flips.0, silent.0];
     runtime.spawn(async move {
@@ -163,7 +165,7 @@ fn who_lies_or_falls_silent_is_left() {
         let answer = get(node.http, &path(hash), &[]);
         answers += 1;
         if answer.code == 200 {
-            // However far it came, it is right.
+            // All received bytes are correct.
             assert!(all.starts_with(&answer.body), "after {} bytes", answer.body.len());
             if answer.body.len() == all.len() {
                 break;
@@ -171,7 +173,7 @@ fn who_lies_or_falls_silent_is_left() {
         } else {
             assert_eq!(answer.code, 504, "{}", answer.text());
         }
-        // On a slow machine the honest one can be late, too; but for that one fetch is enough.
+        // On a slow machine the honest node can be late as well, but then one fetch is enough.
         let honest = node.counters.dealings(PublicKey::new([9; 32]));
         assert!(honest.silent >= answers, "after {answers}: {honest:?}");
         assert!(answers < 100, "late: it never comes");
@@ -181,13 +183,13 @@ fn who_lies_or_falls_silent_is_left() {
     assert!(dealt(7).wrong > 0 && dealt(7).silent == 0, "{:?}", dealt(7));
     assert!(dealt(8).silent > 0 && dealt(8).wrong == 0, "{:?}", dealt(8));
     assert!(dealt(9).gave > 0 && dealt(9).wrong == 0, "{:?}", dealt(9));
-    // What it has is right, also for others, with all hashes that prove it.
+    // The stored data is correct for other nodes too, with all hashes that prove it.
     let other = runtime.block_on(Node::start(limits()));
     other.peers.send_replace(vec![node.as_peer(1)]);
     assert!(get(other.http, &path(hash), &[]).body == all);
 }
 
-/// Asks for `hash`, and reads until a byte of the body has come.
+/// Requests `hash`, and reads until a byte of the body has arrived.
 fn until_first_byte(node: &Node, hash: Hash) -> (TcpStream, Vec<u8>) {
     let mut stream = TcpStream::connect(node.http).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -238,7 +240,7 @@ fn read_by_many_while_it_comes_once() {
         assert_eq!(node.counters.fetched.get(), 0);
         go.send_replace(true);
     });
-    // One request of the size, and one of each piece.
+    // One request for the size, and one for each piece.
     runtime.block_on(until("it is kept", || node.counters.fetched.get() > 0));
     assert_eq!((origin.pieces(), origin.asked.borrow().len()), (3, 4));
     assert_eq!(node.counters.fetched.get(), 1);
@@ -257,11 +259,11 @@ fn what_does_not_come_is_cut_short_and_gone_on_with() {
     assert_eq!((answer.code, answer.header("content-length")), (200, &*all.len().to_string()));
     let came = answer.body.len();
     assert!(came > 0 && came < all.len() && all.starts_with(&answer.body), "{came}");
-    // After a kill the rest comes from another, and no more than that, with the proofs of the size.
+    // After a kill, only the rest is fetched from another node, with the proof of the size.
     let killed = runtime.block_on(node.killed());
     let node = runtime.block_on(Node::start_in(killed, limits()));
     let kept = runtime.block_on(node.objects.store().blobs().observe(hash).into_future());
-    // Of the piece behind the one that was read something has come, too.
+    // A part of the piece after the one that was read has arrived, too.
     let kept = kept.unwrap().total_bytes();
     assert!(kept >= came as u64, "{kept} of {came}");
     node.peers.send_replace(vec![origin.as_peer(3)]);
@@ -274,7 +276,7 @@ fn what_does_not_come_is_cut_short_and_gone_on_with() {
     assert!(given() < lacked + 100_000, "{} of {lacked}", given());
 }
 
-/// What an operator removes does not come back by a fetch that is under way, whoever has asked for it.
+/// A running fetch does not restore an object that an operator removes, whoever has started it.
 #[test]
 fn removed_while_it_comes() {
     let runtime = runtime();
@@ -291,7 +293,7 @@ fn removed_while_it_comes() {
     };
     let is_gone = || {
         assert_eq!(get(node.http, &path(hash), &[]).code, 410);
-        // Also for who asked before, and looks for it at others only now.
+        // The same holds for a request that started earlier, and asks other nodes only now.
         let late = here.fetcher.begin(hash, "127.0.0.1".parse().unwrap());
         let late = runtime.block_on(async { late.now_or_never() });
         assert!(matches!(late, Some(Err(Missing::Removed))), "{late:?}");
@@ -301,12 +303,12 @@ fn removed_while_it_comes() {
     };
     let (mut stream, mut body) = until_first_byte(&node, hash);
     assert!(!remove());
-    // Who reads it sees that it is not all.
+    // The reader notices that the body is incomplete.
     let _ = stream.read_to_end(&mut body).expect("late: it does not end");
     assert!(body.len() < all.len() && all.starts_with(&body), "{}", body.len());
     is_gone();
 
-    // An operator may want it again; then it is removed once more.
+    // An operator may fetch it again; then it is removed once more.
     let (again, counters) = (here.clone(), node.counters.clone());
     let fetching = runtime.spawn(async move { again.find(hash, &counters).await });
     runtime.block_on(until("it comes", || node.objects.policy().usage().used > 0));
@@ -315,7 +317,7 @@ fn removed_while_it_comes() {
     assert!(matches!(ended, Err(Missing::Removed)), "{ended:?}");
     is_gone();
 
-    // Now it may come to its end.
+    // Now the fetch may end.
     go.send_replace(true);
     assert_eq!(runtime.block_on(here.find(hash, &node.counters)).unwrap().size, all.len() as u64);
     assert!(get(node.http, &path(hash), &[]).body == all);
@@ -323,7 +325,7 @@ fn removed_while_it_comes() {
     is_gone();
 }
 
-/// What others do not give keeps clients waiting, and no operator.
+/// Silent nodes delay clients, but no operator.
 #[test]
 fn some_fetches_are_for_operators() {
     let runtime = runtime();
@@ -345,7 +347,7 @@ fn some_fetches_are_for_operators() {
     }
 }
 
-/// What others do not give keeps one client waiting, and nobody else.
+/// Silent nodes delay one client, but no other.
 #[test]
 fn few_fetches_for_one_client() {
     let runtime = runtime();
@@ -354,7 +356,7 @@ fn few_fetches_for_one_client() {
     let key = PrivateKey::generate().unwrap().public();
     node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);
     let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
-    // Asks, and does not wait for an answer.
+    // Sends the request without waiting for the response.
     let begin = |client: &str, what: &str| {
         let fetching = fetcher.begin(Hash::new(what), client.parse().unwrap());
         runtime.block_on(async { fetching.now_or_never() })
@@ -365,9 +367,9 @@ fn few_fetches_for_one_client() {
     let answer = get(node.http, &path(Hash::new("three")), &[]);
     assert_eq!((answer.code, answer.header("retry-after")), (503, "5"));
     assert!(answer.text().contains("fetched for you"), "{}", answer.text());
-    // What is fetched for somebody can be waited for by everybody.
+    // A running fetch can be joined by any client.
     assert!(begin("127.0.0.2", "one").is_none());
-    // Other clients have what is left.
+    // Other clients get the remaining permits.
     for client in ["127.0.0.2", "fd00::1", "fd00::2"] {
         assert!(begin(client, client).is_none(), "{client}: it is fetched");
     }

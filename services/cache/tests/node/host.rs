@@ -30,21 +30,21 @@ use tokio::task::JoinSet;
 
 use crate::request::TIMEOUT;
 
-/// Any address of this machine.
+/// Any port on loopback.
 pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// What nodes of tests give; a busy machine makes nobody late.
+/// The limits of nodes in tests: timeouts are long enough for a busy machine.
 pub fn limits() -> CacheLimits {
     let default = CacheLimits::default();
     CacheLimits { connect: TIMEOUT, silence: TIMEOUT, patience: TIMEOUT, ..default }
 }
 
-/// Threads for all nodes of a test.
+/// A runtime for all nodes of a test.
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// `length` bytes that nobody can guess the next of, the same for the same `seed`.
+/// `length` incompressible bytes, the same for the same `seed`.
 pub fn bytes(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -78,12 +78,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows no other.
+    /// Starts a node that knows no other node.
     pub async fn start(limits: CacheLimits) -> Self {
         Self::start_in(TempDir::new().unwrap(), limits).await
     }
 
-    /// The same with what is in `folder`.
+    /// Starts a node with the data in `folder`.
     pub async fn start_in(folder: TempDir, limits: CacheLimits) -> Self {
         let objects = Arc::new(Objects::open(&folder.path().join("store"), &limits).await.unwrap());
         let counters = Arc::new(CacheCounters::default());
@@ -130,7 +130,7 @@ impl Node {
         }
     }
 
-    /// As the map would show it to others as board `number`.
+    /// Its entry in the membership map, as board `number`.
     pub fn as_peer(&self, number: u8) -> PeerNode {
         peer(number, self.key, self.endpoint.bound_sockets())
     }
@@ -139,7 +139,7 @@ impl Node {
         address(&self.endpoint)
     }
 
-    /// What would be on the disk if it was killed now.
+    /// A copy of the data that would be on disk if the node was killed now.
     pub async fn killed(&self) -> TempDir {
         self.objects.store().sync_db().await.unwrap();
         let copy = TempDir::new().unwrap();
@@ -156,7 +156,7 @@ impl Node {
         copy
     }
 
-    /// Keeps `bytes`, and pins them.
+    /// Stores `bytes` as a pinned object.
     pub async fn add(&self, bytes: &[u8]) -> ListedObject {
         let listed = add(&self.objects, bytes, ObjectKind::Pinned).await.unwrap();
         assert_eq!(listed, ListedObject { hash: Hash::new(bytes), size: bytes.len() as u64 });
@@ -164,7 +164,7 @@ impl Node {
     }
 }
 
-/// Keeps `bytes`, which come in two parts.
+/// Stores `bytes`, which arrive in two parts.
 pub async fn add(
     objects: &Arc<Objects>,
     bytes: &[u8],
@@ -175,7 +175,8 @@ pub async fn add(
     objects.add(Some(bytes.len() as u64), stream::iter(parts), kind).await
 }
 
-/// A key of `cache` as `identity` has it certified for the node `owner`, as the one of this number.
+/// A key of `cache` that the node `owner` has certified with the epoch `epoch`, as `identity`
+/// returns it.
 pub fn certified(key: PrivateKey, owner: &PrivateKey, epoch: u64) -> Certified {
     let unit = "cache".parse().unwrap();
     let statement =
@@ -184,23 +185,22 @@ pub fn certified(key: PrivateKey, owner: &PrivateKey, epoch: u64) -> Certified {
     Certified { key: Arc::new(key), certificate }
 }
 
-/// A node as the map shows it.
+/// A node's entry in the membership map.
 pub fn peer(number: u8, key: PublicKey, addresses: Vec<SocketAddr>) -> PeerNode {
     PeerNode { number, node: PublicKey::new([number; 32]), key, addresses }
 }
 
-/// Where `endpoint` listens.
+/// The address on which `endpoint` listens.
 pub fn address(endpoint: &Endpoint) -> EndpointAddr {
     let addrs = endpoint.bound_sockets().into_iter().map(TransportAddr::Ip).collect();
     EndpointAddr { id: endpoint.id(), addrs }
 }
 
-/// The path of an object.
 pub fn path(hash: Hash) -> String {
     format!("/b/{}", hash.to_hex())
 }
 
-/// Waits until `wanted` is so.
+/// Waits until `wanted` is true.
 pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
     let waiting = async {
         while !wanted() {

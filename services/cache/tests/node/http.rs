@@ -1,4 +1,4 @@
-//! What a browser is answered, request by request.
+//! The responses to a browser, request by request.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use octet_cache::counters::Dealings;
 use crate::host::{Node, bytes, limits, path, runtime};
 use crate::request::{ask, get, say};
 
-/// More than is kept in memory, and no multiple of anything.
+/// Larger than the objects in the memory cache, and not a multiple of any block size.
 const LARGE: usize = 700_001;
 
 #[test]
@@ -29,7 +29,7 @@ fn whole_objects_small_large_and_empty() {
             assert_eq!(answer.header("content-type"), "application/octet-stream");
             assert_eq!(answer.header("x-content-type-options"), "nosniff");
         }
-        // The second time a small one is not read from the disk.
+        // The second time, a small object is not read from disk.
         assert_eq!(node.counters.from_memory.get() - before, from_memory, "{length}");
         let head = ask(node.http, "HEAD", &at, &[("Range", "bytes=0-0")]);
         assert_eq!((head.code, head.body.len()), (200, 0));
@@ -55,7 +55,7 @@ fn parts_of_objects() {
             ("bytes=-10".to_owned(), length - 10, length),
             (format!("bytes=1-{last}"), 1, length),
             (format!("bytes={last}-99999999999"), last, length),
-            // One of two is there.
+            // One of the two ranges is satisfiable.
             (format!("bytes=5-6,{length}-"), 5, 7),
         ] {
             let answer = part(&range);
@@ -141,14 +141,14 @@ fn conditions() {
             assert_eq!(answer.body.len(), length, "{method} {headers:?}");
             if code == 304 {
                 assert_eq!(answer.header("etag"), own);
-                // That of the object, if any (RFC 9110, section 8.6).
+                // The length would be that of the object (RFC 9110, section 8.6).
                 assert_eq!(answer.header("content-length"), "", "{method}: {:?}", answer.headers);
             }
         }
     }
 }
 
-/// Once, but for clients of HTTP/1.0 (RFC 9112, section 3.2).
+/// A request has exactly one `Host`, unless the client speaks HTTP/1.0 (RFC 9112, section 3.2).
 #[test]
 fn a_request_names_its_host() {
     let runtime = runtime();
@@ -163,7 +163,7 @@ fn a_request_names_its_host() {
         ("1.1", "Host: localhost\r\nHost: localhost\r\n", 400),
         ("1.0", "", 200),
         ("1.0", "Host: localhost\r\nhost: other\r\n", 400),
-        // A page of another name that leads here (DNS rebinding).
+        // A page of another host name that resolves to this node (DNS rebinding).
         ("1.1", "Host: evil.example:8080\r\n", 421),
         ("1.1", "Host:\r\n", 421),
         ("1.0", "Host: evil.example\r\n", 421),
@@ -171,7 +171,7 @@ fn a_request_names_its_host() {
         let head = format!("GET {path} HTTP/{version}\r\nConnection: close\r\n{fields}\r\n");
         assert_eq!(say(node.http, &head).code, code, "{head}");
     }
-    // As a client of a proxy says it (RFC 9112, section 3.2.2).
+    // The request line that clients of a proxy send (RFC 9112, section 3.2.2).
     let at = format!("GET http://localhost{path} HTTP/1.1");
     let answer = say(node.http, &format!("{at}\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
     assert_eq!((answer.code, answer.text().as_str()), (200, "something"));
@@ -183,12 +183,13 @@ fn a_request_names_its_host() {
         let head = format!("GET {path} HTTP/1.0\r\nHost: evil.example\r\n\r\n");
         assert_eq!(say(node.http, &head).code, 421, "{path}");
     }
-    // Latin-1, as an old client sends it.
+    // Latin-1, which old clients send.
     let answer = get(node.http, &format!("{path}/caf%E9.mp4"), &[]);
     assert_eq!((answer.code, answer.header("content-type")), (200, "video/mp4"));
 }
 
-/// What a browser shows of an object, of an error or of a name runs nothing and reaches nothing; a film plays.
+/// A browser that displays an object, an error or a name runs no script and loads nothing from
+/// elsewhere; it plays videos.
 #[test]
 fn a_browser_keeps_answers_apart() {
     let runtime = runtime();
@@ -196,7 +197,7 @@ fn a_browser_keeps_answers_apart() {
     let path = path(runtime.block_on(node.add(b"something")).hash);
     let range = [("Range", "bytes=0-1")];
     let sandbox = "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'";
-    // In a sandbox Chromium plays no film (`cluster::browser` has one).
+    // Chromium plays no video in a sandbox (`cluster::browser` tests that).
     let player = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'";
     let (film, sound, page) =
         (path.clone() + "/a.webm", path.clone() + "/a.mp3", path.clone() + "/a.html");
@@ -219,7 +220,8 @@ fn a_browser_keeps_answers_apart() {
     }
 }
 
-/// A page of another site has nobody asked, and its scripts read what an operator has made public alone.
+/// For a page of another site no other node is asked, and its scripts can read only the objects
+/// that an operator has made public.
 #[test]
 fn other_sites_learn_what_is_public() {
     let runtime = runtime();
@@ -245,7 +247,7 @@ fn other_sites_learn_what_is_public() {
         }
     }
 
-    // What is here is given; the browser keeps it from the page's scripts unless it is public.
+    // A local object is sent; the browser withholds it from the page's scripts unless it is public.
     let listed = runtime.block_on(node.add(b"something"));
     let here = path(listed.hash);
     let tag = format!("\"{}\"", listed.hash.to_hex());
@@ -274,7 +276,7 @@ fn other_sites_learn_what_is_public() {
     assert!(set(false).unwrap());
     all("");
     assert!(set(true).unwrap());
-    // Who removes it and adds it again says it anew.
+    // An operator who removes the object and adds it again has to make it public again.
     runtime.block_on(node.objects.remove(listed.hash)).unwrap();
     assert_eq!(allowed(&[], 410), "");
     assert!(!set(true).unwrap(), "it is not here");

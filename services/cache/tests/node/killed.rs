@@ -1,5 +1,5 @@
-//! The program as PID 1 runs it, killed while it adds and while it keeps: what was answered is there, and what was not
-//! is whole or not there. Publishers are killed in [`names`](crate::names).
+//! The program as PID 1 runs it, killed during additions: acknowledged objects are there, and
+//! others are complete or absent. [`names`](crate::names) kills publishers.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -20,22 +20,22 @@ use crate::host::{LOOPBACK, bytes, path};
 use crate::request::{ask, get};
 use crate::verbs::{add, args, callers, connect};
 
-/// How often it is killed while a file comes.
+/// The number of kills while a file arrives.
 const PARTS: u64 = 6;
 
-/// How often it is killed while it keeps what has come.
+/// The number of kills while a received file is stored.
 const ENDS: u64 = 8;
 
-/// How long what is being added then is: some parts of a file.
+/// The size of the objects that are added then: several parts of a file.
 const LENGTH: usize = 400_000;
 
-/// Whether everything is tried that takes long.
+/// Whether the long variants of the tests run.
 pub fn soak() -> bool {
     std::env::var_os("OCTET_SOAK").is_some()
 }
 
-/// A moment within some milliseconds, another one in each round: when a kill comes, and not how long anything is
-/// waited for.
+/// A delay of some milliseconds that differs per round. It sets the moment of a kill, and is no
+/// timeout.
 pub fn moment(round: u64) -> Duration {
     let chance = bytes(2, round);
     Duration::from_micros(u64::from(chance[0]) * 32 + u64::from(chance[1]))
@@ -56,13 +56,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Also if the test fails.
+        // The process ends even if the test fails.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Starts it for the `round`th time.
+/// Starts the program for the given round.
 pub fn start(folder: &Path, round: u64) -> Running {
     let socket = folder.join(format!("{round}.sock"));
     let control = UnixListener::bind(&socket).unwrap();
@@ -83,10 +83,10 @@ pub fn start(folder: &Path, round: u64) -> Running {
     Running { child: command.spawn().unwrap(), socket, http: at }
 }
 
-/// A file whose reader is told when it has come to a place.
+/// A file that calls a function when its reader reaches a position.
 struct Told<'a> {
     bytes: &'a [u8],
-    /// Called at the first byte that is at this place or later.
+    /// Called at the first read at or after this position.
     at: Option<(usize, Box<dyn FnOnce() + 'a>)>,
 }
 
@@ -107,11 +107,11 @@ impl Source for Told<'_> {
     }
 }
 
-/// Each object that is listed holds what its name says.
+/// Every listed object has the content that its hash names.
 fn none_lies(running: &Running) -> usize {
     let mut client = connect(&running.socket);
     let (mut listed, mut wanted) = (0, json!({}));
-    // One answer has 500 of them at most.
+    // An answer has at most 500 rows.
     loop {
         let lines = client.call("ls", args(wanted)).unwrap();
         let Some(last) = lines.as_array().unwrap().last() else { return listed };
@@ -145,7 +145,7 @@ fn at_any_part_of_a_file_and_while_it_is_kept() {
         let size = args(json!({ "file": { "size": cut.len() } }));
         let child = &mut running.child;
         let answered = thread::scope(|scope| {
-            // First at parts of the file, and then at some moment after its last byte was given.
+            // First at parts of the file, and then at some moment after its last byte was sent.
             let (place, after) = match round.checked_sub(PARTS) {
                 None => (LENGTH / PARTS as usize * round as usize, Duration::ZERO),
                 Some(_) => (LENGTH, moment(round)),
@@ -163,14 +163,14 @@ fn at_any_part_of_a_file_and_while_it_is_kept() {
         });
         match answered {
             Ok(_) => kept.push(Hash::new(&cut)),
-            // Of what has come whole nobody knows whether it was kept.
+            // A file that was sent completely may have been stored or not.
             Err(_) if round >= PARTS => maybe += 1,
             Err(_) => {}
         }
         assert!(answered.is_err() || round >= PARTS, "round {round}");
         running.kill();
     }
-    // And one that is killed as soon as it has answered.
+    // Another process is killed directly after its answer.
     let mut running = start(folder.path(), kills);
     let last = bytes(LENGTH, 300);
     add(&mut connect(&running.socket), &last).unwrap();
@@ -180,10 +180,10 @@ fn at_any_part_of_a_file_and_while_it_is_kept() {
     let listed = none_lies(&running);
     assert!((kept.len()..=kept.len() + maybe).contains(&listed), "{listed}");
     for hash in &kept {
-        // What was answered is there.
+        // Acknowledged objects are there.
         assert_eq!(ask(running.http, "HEAD", &path(*hash), &[]).code, 200, "{hash}");
     }
-    // Nothing is left of what was cut off.
+    // No temporary file of an interrupted addition is left.
     let temp = folder.path().join("state/store/temp");
     assert_eq!(fs::read_dir(temp).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! Bounds: connections, and room on the disk.
+//! Limits of connections and disk space.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -30,7 +30,7 @@ fn few_connections_of_one() {
     let hash = runtime.block_on(node.add(b"something")).hash;
     let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(node.http).unwrap()).collect();
     for mut stream in &held {
-        // Each is served, so it has its place.
+        // The response shows that the connection has been accepted.
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         write!(stream, "HEAD {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(hash)).unwrap();
         assert!(stream.read(&mut [0; 12]).unwrap() > 0);
@@ -64,7 +64,7 @@ fn a_full_disk_takes_nothing_and_gives_all() {
     let runtime = runtime();
     let origin = runtime.block_on(Node::start(limits()));
     let elsewhere = runtime.block_on(origin.add(b"elsewhere")).hash;
-    // All of the disk is to stay free.
+    // All of the disk is reserved.
     let full = CacheLimits { reserve: Reserve { share: 1, most: u64::MAX }, ..limits() };
     let peers = vec![origin.as_peer(1)];
     let (folder, all) = (TempDir::new().unwrap(), bytes(100_000, 5));
@@ -75,7 +75,7 @@ fn a_full_disk_takes_nothing_and_gives_all() {
         drop(objects);
         let objects = Arc::new(Objects::open(folder.path(), &full).await.unwrap());
         let counters = CacheCounters::default();
-        // All that is loose would not be enough, so it does not go either.
+        // The evictable objects would not free enough, so they are not evicted.
         let added = add(&objects, b"x", ObjectKind::Loose).await;
         assert!(matches!(added, Err(ObjectError::Full { .. })), "{added:?}");
         assert!(objects.find(Hash::new(b"x"), &counters).await.unwrap().is_none());
@@ -88,7 +88,8 @@ fn a_full_disk_takes_nothing_and_gives_all() {
     assert!(answer.text().contains("bytes left"), "{}", answer.text());
 }
 
-/// What a node asks for comes at once, and is short; who asks for nothing has no place.
+/// A peer's request has to arrive in time, and its length is limited; a connection without a
+/// request is closed.
 #[test]
 fn requests_come_in_time_and_are_short() {
     let runtime = runtime();
@@ -100,7 +101,7 @@ fn requests_come_in_time_and_are_short() {
     runtime.block_on(async {
         let connect = async || other.endpoint.connect(node.address(), ALPN).await.unwrap();
         let connection = connect().await;
-        // More than is on its way at once: it goes on as long as it is taken.
+        // The object is larger than the window: the transfer continues as long as the peer reads.
         let good = postcard::to_stdvec(&Request::Get(GetRequest::blob(hash))).unwrap();
         let (mut to, mut from) = connection.open_bi().await.unwrap();
         to.write_all(&good).await.unwrap();
@@ -133,8 +134,8 @@ fn requests_come_in_time_and_are_short() {
     });
 }
 
-/// Handshakes that go no further, from addresses that are others': what is left is for those who show that they get what
-/// is sent to them.
+/// Incomplete handshakes from spoofed addresses: the remaining permits are reserved for peers that
+/// prove their address.
 #[test]
 fn handshakes_from_addresses_that_are_others() {
     let runtime = runtime();
@@ -145,12 +146,12 @@ fn handshakes_from_addresses_that_are_others() {
         let mut answer = [0; 1500];
         for count in 0..20 {
             let wire = UdpSocket::bind(LOOPBACK).await.unwrap();
-            // Another one each time: a client remembers where it has looked for somebody.
+            // Another endpoint each time, because a client caches a peer's address.
             let client =
                 endpoint::open(&PrivateKey::generate().unwrap(), &[LOOPBACK]).await.unwrap();
             let mut address = node.address();
             address.addrs = [TransportAddr::Ip(wire.local_addr().unwrap())].into();
-            // What a client sends first, as somebody has it who gets no answer to it.
+            // The first packet of a client, sent by a peer that does not receive the answer.
             let begun = client.connect(address, ALPN);
             let (length, _) = tokio::select! {
                 first = wire.recv_from(&mut answer) => first.unwrap(),

@@ -1,5 +1,5 @@
-//! Nodes over loopback: what browsers get, what a plain client of iroh-blobs gets and gives, what comes from other
-//! nodes, and what is left after a kill.
+//! Nodes over loopback: responses to browsers, transfers to and from a plain client of iroh-blobs,
+//! fetches from other nodes, and the data after a kill.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! A node with the memory of its unit, of which others ask as much as they may.
+//! A node with the memory limit of its unit serves the maximum load of other nodes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -24,19 +24,19 @@ const MEMORY: u64 = 128 << 20;
 /// Set for the process that is the node.
 const IS_NODE: &str = "OCTET_TEST_NODE";
 
-/// The connections of somebody who wants all of its memory, and the requests of each at a time: one connection less than
-/// there may be.
+/// The connections of an attacker, and the concurrent requests of each: one connection fewer than
+/// the maximum.
 const CONNECTIONS: usize = 31;
 const REQUESTS: usize = 16;
 
-/// As long as a request may be for iroh-blobs.
+/// The maximum length of a request for iroh-blobs.
 const LENGTH: usize = 1 << 20;
 
 fn object() -> Vec<u8> {
     bytes(8 << 20, 4)
 }
 
-/// The node: it says where it is, and serves until nobody listens.
+/// Runs the node: it prints its address, and serves until its parent ends.
 #[test]
 fn serves_with_little_memory() {
     if std::env::var_os(IS_NODE).is_none() {
@@ -49,7 +49,7 @@ fn serves_with_little_memory() {
         runtime.block_on(Node::start(CacheLimits { request: Duration::from_secs(4), ..limits() }));
     runtime.block_on(node.add(&object()));
     println!("node at {} {}", node.endpoint.id(), node.endpoint.bound_sockets()[0]);
-    // Until it is killed, or nobody is there any more.
+    // Waits until it is killed, or its parent closes the pipe.
     let _ = std::io::stdin().read_to_end(&mut vec![]);
 }
 
@@ -82,7 +82,7 @@ fn requests_without_an_end_do_not_fill_its_memory() {
                 let (connection, long) = (connection.clone(), long.clone());
                 tasks.spawn(async move {
                     let (mut to, mut from) = connection.open_bi().await.unwrap();
-                    // It need not take all of it.
+                    // The node need not read all of it.
                     let _ = to.write_all(&long).await;
                     from.read(&mut [0]).await
                 });

@@ -1,4 +1,5 @@
-//! Names that change: from the node that has signed them to others, never back, and no longer than they hold.
+//! Names: records spread from the node that has signed them to others, are never replaced by older
+//! ones, and expire.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -32,7 +33,7 @@ fn url(node: PublicKey, path: &str) -> String {
     format!("/n/{node}/{path}")
 }
 
-/// A record for the object `what`.
+/// A record for the object with the content `what`.
 fn record(own: &Certified, what: &[u8], sequence: u64, expires: u64) -> NameRecord {
     let entry = NameEntry { path: at("a/b.html"), hash: Hash::new(what), sequence, expires };
     NameRecord::sign(entry, own.certificate.clone(), &own.key).unwrap()
@@ -52,7 +53,7 @@ fn published_here_and_resolved_there_when_its_node_is_off() {
     let hash = runtime.block_on(home.add(b"<p>first")).hash;
     let path = || at("site/index.html");
     let first = runtime.block_on(home.names.publish(path(), hash, HOUR)).unwrap();
-    // Whoever has asked a moment ago is told what was known then.
+    // A node that has resolved the name a moment ago answers from its cache.
     let other = url(home.node, "site/new.html");
     let record = runtime.block_on(home.names.publish(at("site/new.html"), hash, HOUR)).unwrap();
     assert_eq!((first.entry().sequence, record.entry().sequence), (1, 1));
@@ -63,7 +64,7 @@ fn published_here_and_resolved_there_when_its_node_is_off() {
     assert_eq!(tag, format!("\"{}\"", hash.to_hex()));
     let answer = get(two.http, &other, &[("If-None-Match", &tag)]);
     assert_eq!((answer.code, answer.body.len()), (304, 0));
-    // Its node is off, and another one has learned it.
+    // The name's node is down, and another one has learned the record.
     runtime.block_on(home.endpoint.close());
     assert_eq!(get(three.http, &other, &[]).code, 200);
     assert_eq!(
@@ -72,7 +73,7 @@ fn published_here_and_resolved_there_when_its_node_is_off() {
             .unwrap(),
         record
     );
-    // Nobody else's key has that name.
+    // The same path under another node's key is unknown.
     let unknown = PrivateKey::generate().unwrap().public();
     assert_eq!(get(three.http, &url(unknown, "site/new.html"), &[]).code, 404);
     for bad in ["/n/x/y".to_owned(), url(home.node, "a//b"), url(home.node, "%2e%2e")] {
@@ -102,14 +103,14 @@ fn a_new_one_takes_the_place_of_the_old_one_and_none_goes_back() {
     let kept = PersistedNames::open(&file).unwrap();
     kept.keep(&record(&old, b"seven", 7, until)).unwrap();
     kept.keep(&record(&old, b"seven", 7, until)).unwrap();
-    // Not even as another of the same number, nor after a restart.
+    // Nor is another record with the same sequence accepted, nor after a restart.
     drop(kept);
     let kept = PersistedNames::open(&file).unwrap();
     for (what, sequence) in [(&b"six"[..], 6), (b"other", 7)] {
         let refused = kept.keep(&record(&old, what, sequence, until)).unwrap_err();
         assert!(matches!(refused, NotKept::Older), "{refused}");
     }
-    // A new key of the service counts more than all that the old one has signed.
+    // A record by a new key of the service is newer than all records by the old one.
     kept.keep(&record(&new, b"one", 1, until)).unwrap();
     assert!(kept.keep(&record(&old, b"far", 1000, until)).is_err());
     let known = kept.get(&owner.public(), &at("a/b.html")).unwrap().unwrap();
@@ -136,7 +137,8 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
         runtime.block_on(asks.names.resolve(node, at("a/b.html"), Asker::Client)).unwrap_err();
     assert!(matches!(past, Unresolved::Expired), "{past}");
     assert_eq!(get(asks.http, &url(node, "a/b.html"), &[]).code, 410);
-    // Somebody does not answer, and nobody else knows it: then it is not said that there is none.
+    // A node does not answer, and no other node knows the name: the response does not claim that it
+    // does not exist.
     let gone = runtime.block_on(Node::start(limits()));
     let silent =
         octet_cache::limits::CacheLimits { silence: Duration::from_millis(300), ..limits() };
@@ -156,7 +158,7 @@ fn by_verbs() {
         (json!({ "path": "a//b", "hash": hash }), "not a path"),
         (json!({ "path": "a", "hash": "12" }), "not a hash"),
         (json!({ "path": "a", "hash": hash, "ttl": 0 }), "cannot hold"),
-        // There is no `identity` here.
+        // No `identity` runs here.
         (json!({ "path": "a", "hash": hash }), "not certified yet"),
     ] {
         let error = client.call("publish", args(wanted)).unwrap_err();
@@ -169,19 +171,19 @@ fn by_verbs() {
     }
 }
 
-/// How often a publisher is killed.
+/// The number of kills of a publisher.
 const KILLS: u64 = 8;
 
-/// Where the other process of the test below keeps its names.
+/// The variable with the file for names of the other process in the test below.
 const FILE: &str = "OCTET_TEST_NAMES";
 
-/// Whose name it is there.
+/// The key and the node that sign the names there.
 fn own() -> Certified {
     let [key, owner] = [1, 2].map(|seed| PrivateKey::from_seed([seed; 32]).unwrap());
     certified(key, &owner, 1)
 }
 
-/// Not a test of its own: what the next one kills.
+/// Not a test of its own: the next test runs it as a process, and kills it.
 #[test]
 fn publishes_until_it_is_killed() {
     let Some(file) = std::env::var_os(FILE) else { return };
@@ -194,7 +196,7 @@ fn publishes_until_it_is_killed() {
     }
 }
 
-/// Each kill follows a publication, by some of the time that the next one takes.
+/// Each kill follows a publication, after a part of the duration of the next one.
 #[test]
 fn what_was_told_is_known_after_a_kill() {
     let kills = if soak() { 100 } else { KILLS };
@@ -210,7 +212,7 @@ fn what_was_told_is_known_after_a_kill() {
             .spawn()
             .unwrap();
         let mut count = 0;
-        // It goes on while somebody hears it.
+        // The process publishes as long as its output is read.
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for line in lines.by_ref() {
             let line = line.unwrap();
@@ -227,7 +229,7 @@ fn what_was_told_is_known_after_a_kill() {
         let kept = PersistedNames::open(&file).unwrap();
         let known = kept.get(&node, &at("a/b.html")).unwrap().unwrap().entry().sequence;
         assert!(known >= told, "round {round}: {known}, and {told} was told");
-        // And it does not go back.
+        // An older record is refused.
         let older = kept.keep(&record(&own(), b"y", known - 1, now() + 1000));
         assert!(matches!(older, Err(NotKept::Older)), "round {round}");
         told = known;

@@ -1,4 +1,4 @@
-//! Numbers for Prometheus, as they are collected.
+//! Prometheus metrics, as a collector reads them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::host::{LOOPBACK, Node, bytes, limits, path, runtime, until};
 use crate::request::get;
 
-/// Each number by its name and label.
+/// Each sample by its name and label.
 fn collect(at: SocketAddr) -> BTreeMap<String, u64> {
     let answer = get(at, "/metrics", &[]);
     assert_eq!(
@@ -72,7 +72,7 @@ fn of_what_is_kept_and_given() {
     assert_eq!(changed, expected);
     assert_eq!(after["quota_bytes"], usage.quota);
     runtime.block_on(until("it is noted", || collect(from)["given_bytes_total"] >= 100_000));
-    // Who collects has few places, and objects have theirs.
+    // Collectors have a small limit of their own, so they take no connections from other clients.
     let zeros = ["evicted_total", "refused_total{door=\"http\"}", "refused_total{door=\"nodes\"}"];
     assert!(zeros.iter().all(|name| after[*name] == 0), "{after:?}");
 }

@@ -1,4 +1,4 @@
-//! What stays, what goes, and what is left after a kill while something goes.
+//! Eviction, and the state after a kill during an eviction.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -23,10 +23,10 @@ use crate::provider::{Provider, Way};
 use crate::request::get;
 use crate::verbs::{args, connect};
 
-/// Bytes of one object, on the disk as a file of its own.
+/// The size of an object in bytes: it has a file of its own.
 const SIZE: usize = 100_000;
 
-/// How many of them have room.
+/// The number of such objects within the quota.
 const ROOM: u64 = 8;
 
 fn small() -> CacheLimits {
@@ -37,7 +37,7 @@ async fn open(folder: &Path, limits: &CacheLimits) -> Arc<Objects> {
     Arc::new(Objects::open(folder, limits).await.unwrap())
 }
 
-/// The hashes of which there are files.
+/// The number of files of objects.
 fn files(folder: &Path) -> usize {
     let files = fs::read_dir(folder.join("data")).unwrap();
     files
@@ -62,7 +62,7 @@ fn no_more_than_the_quota_and_what_is_pinned_stays() {
             let answer = get(node.http, &path(hash), &[]);
             assert!(answer.body == all, "{seed}: {} {}", answer.code, answer.text());
             fetched.push((hash, all));
-            // Its last byte may be read before it is kept.
+            // The last byte may be readable before the object is stored.
             let count = fetched.len() as u64;
             runtime.block_on(until("it is kept", || node.counters.fetched.get() == count));
         }
@@ -73,13 +73,13 @@ fn no_more_than_the_quota_and_what_is_pinned_stays() {
     assert_eq!(node.objects.policy().usage().objects as u64, ROOM);
     assert_eq!(files(&node.folder.path().join("store")) as u64, ROOM);
     assert!(get(node.http, &path(hash), &[]).body == pinned);
-    // What has gone comes again.
+    // An evicted object is fetched again.
     let (hash, all) = &fetched[0];
     assert!(runtime.block_on(node.objects.look(*hash)).unwrap().is_none());
     assert!(get(node.http, &path(*hash), &[]).body == *all);
 }
 
-/// Of an object of which there is no more than a size, say because its hash was made up, nothing else goes.
+/// A node that only claims a size, for example of an invented hash, causes no eviction.
 #[test]
 fn objects_go_for_bytes_and_not_for_a_size() {
     let runtime = runtime();
@@ -96,16 +96,16 @@ fn objects_go_for_bytes_and_not_for_a_size() {
     let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
     let fetch = || runtime.block_on(fetcher.fetch(Hash::new(&all)));
     let is_here = || runtime.block_on(node.objects.look(hash)).unwrap().is_some();
-    // It proves the size, and no piece of what it gives is right.
+    // It proves the size, but no piece that it sends is correct.
     node.peers.send_replace(vec![liar.1]);
     fetch().unwrap_err();
     assert!(liar.0.pieces() > 0 && is_here());
-    // What comes has its room.
+    // Data that arrives gets room.
     node.peers.send_replace(vec![honest.1]);
     fetch().unwrap();
     assert!(!is_here());
     assert_eq!(node.objects.policy().usage().used, cost(size as u64));
-    // What is larger than all that may be here is not asked for.
+    // An object larger than the quota is not requested.
     let all = bytes(quota as usize, 3);
     let (large, peer, _router) = runtime.block_on(Provider::start(3, &all, Way::Flips));
     node.peers.send_replace(vec![peer]);
@@ -130,7 +130,7 @@ fn of_pinned_ones_none_goes() {
             assert_eq!(used, pinned);
             assert!(refused.to_string().contains("unpin or remove"), "{refused}");
         }
-        // A file whose length nobody has said.
+        // A file of unknown length.
         let parts = futures_util::stream::iter([Ok(more.clone().into())]);
         let refused = node.objects.add(None, parts, ObjectKind::Loose).await.unwrap_err();
         assert!(matches!(refused, ObjectError::Quota { .. }), "{refused}");
@@ -140,13 +140,13 @@ fn of_pinned_ones_none_goes() {
         assert!(node.objects.pin(hashes[3], false).await.unwrap());
         add(&node.objects, &more, ObjectKind::Loose).await.unwrap();
         assert!(node.objects.look(hashes[3]).await.unwrap().is_none());
-        // Pinned by hand it stays as well.
+        // An object that is pinned by an operator stays as well.
         let more = Hash::new(&more);
         assert!(node.objects.pin(more, true).await.unwrap());
         assert!(!node.objects.pin(hashes[3], true).await.unwrap());
         let refused = add(&node.objects, &bytes(SIZE, 98), ObjectKind::Loose).await;
         assert!(refused.is_err());
-        // What is larger than all drives nothing out.
+        // An object larger than the quota evicts nothing.
         node.objects.pin(more, false).await.unwrap();
         assert!(add(&node.objects, &bytes(SIZE * 9, 97), ObjectKind::Loose).await.is_err());
         assert!(node.objects.look(more).await.unwrap().is_some());
@@ -165,18 +165,18 @@ fn what_was_removed_is_gone() {
         assert_eq!(get(node.http, &path(hash), &[]).code, 200);
         assert!(runtime.block_on(node.objects.remove(hash)).unwrap());
         assert!(!runtime.block_on(node.objects.remove(hash)).unwrap());
-        // Also from memory, and although another has it.
+        // A removed object is not served from memory either, although another node has it.
         let answer = get(node.http, &path(hash), &[]);
         assert_eq!(answer.code, 410, "{}", answer.text());
         assert!(!runtime.block_on(node.objects.store().blobs().has(hash)).unwrap());
         runtime.block_on(node.add(&all));
         assert!(get(node.http, &path(hash), &[]).body == all);
     }
-    // Each of the two in one of its own.
+    // Each of the two objects has a file of its own.
     assert_eq!(files(&node.folder.path().join("store")), 2);
 }
 
-/// What is on the disk, and what the policy says, after the next start.
+/// The policy's rows and the store agree after the next start. Returns the number of objects.
 fn agree(folder: &Path) -> usize {
     runtime().block_on(async {
         let objects = open(folder, &small()).await;
@@ -186,7 +186,7 @@ fn agree(folder: &Path) -> usize {
         assert_eq!(usage.used, listed.iter().map(|it| cost(it.size)).sum::<u64>());
         assert!(usage.used <= usage.quota);
         let mut blobs = objects.store().blobs().list().hashes().await.unwrap();
-        // The object that holds nothing is always there for the store.
+        // The store always has the empty object.
         blobs.retain(|hash| *hash != Hash::EMPTY);
         let mut hashes: Vec<Hash> = listed.iter().map(|it| it.hash).collect();
         blobs.sort();
@@ -214,8 +214,9 @@ fn another_quota_holds_at_once() {
         std::thread::spawn(move || {
             let mut peer = Peer::new(listener.accept().unwrap().0);
             let request = peer.next_request().unwrap().unwrap();
-            assert_eq!((&request.verb[..], &request.args["section"]), ("section", &json!("cache")));
-            peer.end(request.id, Ok(json!({ "quota": format!("{quota}") }))).unwrap();
+            assert_eq!(request.verb, "sections");
+            let cache = json!({ "quota": format!("{quota}") });
+            peer.end(request.id, Ok(json!({ "cache": cache }))).unwrap();
         })
     };
     crate::verbs::start_at(&folder, Some(state));
@@ -228,7 +229,7 @@ fn another_quota_holds_at_once() {
     let count = |client: &mut octet_node::control::Client<_>| {
         client.call("ls", args(json!({}))).unwrap().as_array().unwrap().len() as u64
     };
-    // Asked whether it accepts it, it does nothing yet.
+    // `config-check` changes nothing yet.
     for (verb, left) in [("config-check", ROOM), ("config-apply", 3)] {
         let config = config(3 * cost(SIZE as u64));
         client.call(verb, args(json!({}))).unwrap();
@@ -237,10 +238,11 @@ fn another_quota_holds_at_once() {
     }
 }
 
-/// Where the other process of the test below keeps its objects.
+/// The variable with the folder for objects of the other process in the test below.
 const FOLDER: &str = "OCTET_TEST_FOLDER";
 
-/// Not a test of its own: what the next one kills. Each object that comes has another go.
+/// Not a test of its own: the next test runs it as a process, and kills it. Each new object evicts
+/// another one.
 #[test]
 fn lets_go_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
@@ -275,7 +277,7 @@ fn killed_while_something_goes() {
             if let Some((_, hash)) = line.split_once("removed ") {
                 removed = Some(hash.parse::<Hash>().unwrap());
             }
-            // From here on every one that comes has another go.
+            // From here on each new object evicts another one.
             if added > ROOM + round && removed.is_some() {
                 break;
             }
@@ -293,7 +295,8 @@ fn killed_while_something_goes() {
     }
 }
 
-/// The store as it was left between two steps: the policy says more, or less, than the store has.
+/// A store that was interrupted between two steps: the policy has more, or fewer, objects than the
+/// store.
 #[test]
 fn they_agree_after_each_step() {
     let runtime = runtime();
@@ -303,13 +306,13 @@ fn they_agree_after_each_step() {
         for seed in 0..4 {
             add(&objects, &bytes(SIZE, seed), ObjectKind::Loose).await.unwrap();
         }
-        // Chosen to go, and nothing else done yet.
+        // Selected for eviction, and not deleted yet.
         objects.policy().choose(1).unwrap();
-        // Known, and its tag not set yet.
+        // In the policy, without a tag.
         objects.policy().keep(Hash::new(b"never came"), 10, ObjectKind::Pinned).unwrap();
-        // Here, and not known.
+        // In the store, unknown to the policy.
         objects.store().blobs().add_bytes(bytes(SIZE, 50)).temp_tag().await.unwrap().leak();
-        // With a tag, from a time before there was a policy.
+        // With a tag, from a version before the policy existed.
         let tag = objects.store().blobs().add_bytes(bytes(SIZE, 51)).temp_tag().await.unwrap();
         let name = format!("object/{}", tag.hash().to_hex());
         objects.store().tags().set(name, tag.hash()).await.unwrap();

@@ -1,4 +1,4 @@
-//! A node that gives what a plain store of iroh-blobs has, but in its own way.
+//! A node that serves a plain store of iroh-blobs, with a configurable fault.
 
 use iroh::endpoint::{Connection, SendStream, WriteError};
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
@@ -13,19 +13,19 @@ use tokio::sync::watch;
 
 use crate::host::{LOOPBACK, peer};
 
-/// More than the answer that proves a size; a piece is longer.
+/// Longer than the answer that proves a size, and shorter than a piece.
 const LONG: usize = 100_000;
 
-/// How it answers with pieces.
+/// How it answers requests for pieces.
 #[derive(Debug, Clone)]
 pub enum Way {
-    /// One bit is another one.
+    /// It flips one bit.
     Flips,
-    /// Half of the first one, and then nothing.
+    /// It sends half of the first piece, and then nothing.
     FallsSilent,
-    /// As it should, once something has happened.
+    /// It answers correctly, after a signal.
     Once(watch::Receiver<bool>),
-    /// As it should, but for the end of the last one, once something has happened.
+    /// It answers correctly, but sends the end of the last piece only after a signal.
     EndOnce(watch::Receiver<bool>),
 }
 
@@ -34,12 +34,13 @@ pub struct Provider {
     store: MemStore,
     size: u64,
     way: Way,
-    /// What it was asked for.
+    /// The received requests.
     pub asked: watch::Sender<Vec<GetRequest>>,
 }
 
 impl Provider {
-    /// A node that has `bytes`, as board `number`; it is there as long as what is returned last.
+    /// Starts a node that has `bytes`, as board `number`; it runs as long as the returned router
+    /// exists.
     pub async fn start(number: u8, bytes: &[u8], way: Way) -> (Self, PeerNode, Router) {
         let store = MemStore::new();
         store.blobs().add_slice(bytes).temp_tag().await.unwrap().leak();
@@ -52,7 +53,7 @@ impl Provider {
         (provider, peer, router)
     }
 
-    /// For how many pieces it was asked: that the size was proved is the first request, where it was.
+    /// The number of requested pieces, without the request that proves the size.
     pub fn pieces(&self) -> usize {
         self.asked.borrow().iter().filter(|it| is_piece(it)).count()
     }
@@ -98,7 +99,7 @@ impl Provider {
     }
 }
 
-/// The last chunk alone is what proves a size.
+/// A request for the last chunk alone is the one that proves the size.
 fn is_piece(request: &GetRequest) -> bool {
     let ranges = request.ranges.iter().next();
     ranges.is_some_and(|it| it.boundaries().len() == 2)

@@ -1,4 +1,4 @@
-//! Objects that are put over HTTP.
+//! Uploads over HTTP.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use crate::host::{Node, bytes, limits, path, runtime};
 use crate::request::{TIMEOUT, get};
 use crate::verbs::{args, connect, start_at};
 
-/// Puts `body`, of which so many bytes are said to come. The head of what is answered.
+/// Uploads `body`, and announces `length` bytes. Returns the head of the response.
 fn put(at: SocketAddr, token: Option<&str>, length: Option<usize>, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -66,16 +66,16 @@ fn with_a_token_and_as_much_as_it_says() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{answer}");
         assert!(!answer.contains("location"), "{answer}");
     }
-    // Room was made for nothing of that.
+    // None of these uploads has caused an eviction.
     assert!(get(node.http, &place, &[]).body == all);
-    // What breaks off is no object.
+    // An interrupted upload creates no object.
     put(token, length, &other[..50_000]);
     for wrong in [&other[..], &other[..50_000]] {
         assert_eq!(get(node.http, &path(Hash::new(wrong)), &[]).code, 404);
     }
 }
 
-/// A client that writes all of it before it reads is told why it was refused.
+/// A client that sends the whole object before it reads still receives the reason of a refusal.
 #[test]
 fn an_early_refusal_is_read() {
     let runtime = runtime();
@@ -99,7 +99,7 @@ fn an_early_refusal_is_read() {
     stream.read_to_string(&mut answer).expect("late: no answer");
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("an object may have 1000 bytes"), "{answer}");
-    // Who never stops is cut off.
+    // A client that sends forever is disconnected.
     let (_, sent) = send(1 << 40, 1 << 10);
     let kind = sent.unwrap_err().kind();
     assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "late: {kind}");
@@ -118,9 +118,9 @@ fn what_an_operator_has_removed_is_put_by_nobody() {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(answer.contains("an operator has removed this object"), "{answer}");
     assert_eq!(get(node.http, &path(hash), &[]).code, 410);
-    // Nothing of it is on the disk.
+    // Nothing of it is on disk.
     assert!(!runtime.block_on(node.objects.store().blobs().has(hash)).unwrap());
-    // Once an operator wants it again, it may be put as any other.
+    // Once an operator has added it again, clients may upload it.
     runtime.block_on(node.add(&all));
     let answer = put();
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");

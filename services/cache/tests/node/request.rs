@@ -1,11 +1,11 @@
-//! A request over HTTP, and what was answered, as bytes.
+//! A minimal HTTP client.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+/// A timeout that even a slow machine does not reach: a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(180);
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The header `name`, in small letters; nothing if it is not there.
+    /// The header field `name`, in lower case; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -26,7 +26,7 @@ impl Answer {
     }
 }
 
-/// Asks on a connection of its own.
+/// Sends a request over a connection of its own.
 pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let fields: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -38,7 +38,7 @@ pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -
     )
 }
 
-/// What is answered to this head of a request.
+/// Sends `head`, and returns the response.
 pub fn say(at: SocketAddr, head: &str) -> Answer {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();

@@ -1,4 +1,4 @@
-//! Another key of the service is another endpoint, and the store stays.
+//! A new key of the service makes a new endpoint; the store stays.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ fn with_the_key_that_counts_and_no_other() {
             };
             let waited = timeout(TIMEOUT, endpoints.wait_for(is_it)).await;
             let endpoint = waited.expect("late: an endpoint").unwrap().clone().unwrap();
-            // It is there before: who connects and asks nothing is not waited for.
+            // The node is started before connecting, because the server closes idle connections.
             let other = Node::start(limits()).await;
             let connection = client.endpoint.connect(address(&endpoint), ALPN).await.unwrap();
             let fetched =

@@ -1,5 +1,5 @@
-//! Many small objects: what the program has of them in its memory, also when it starts after a kill, and that it closes
-//! its databases when it is stopped.
+//! Many small objects: the memory of the program, also when it starts after a kill, and the clean
+//! close of its databases when it is stopped.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,21 +16,23 @@ use crate::killed::{Running, soak, start};
 use crate::request::{ask, get};
 use crate::verbs::{add, args, connect};
 
-/// What the program may have in memory with as many objects as there may be, in bytes: half of what its unit may.
+/// The memory limit of the program with the maximum number of objects, in bytes: half of its unit's
+/// limit.
 const MAX: u64 = 64 << 20;
 
-/// The length of the larger ones: iroh-blobs puts those of up to 16 KiB into its database, unless it is told otherwise.
+/// The size of the larger objects: by default, iroh-blobs stores objects of up to 16 KiB in its
+/// database.
 const LENGTH: usize = 12 << 10;
 
-/// Memory that is not a file's, in bytes (proc(5), `RssAnon`).
+/// The anonymous memory of the process, in bytes (proc(5), `RssAnon`).
 fn memory(running: &Running) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Whether the databases below `folder` have to be repaired when they are opened: the second bit of the byte behind the
-/// magic number of redb's file format.
+/// Whether the databases below `folder` need a repair when they are opened: the second bit of the
+/// byte after the magic number of redb's file format.
 fn to_be_repaired(folder: &Path) -> Vec<(&'static str, bool)> {
     let is = |file: &str| {
         let bytes = fs::read(folder.join("state").join(file)).unwrap();
@@ -40,9 +42,9 @@ fn to_be_repaired(folder: &Path) -> Vec<(&'static str, bool)> {
     ["store/blobs.db", "store/policy.db", "names.db"].map(|file| (file, is(file))).into()
 }
 
-/// The `number`th object.
+/// The object with this number.
 fn object(number: u64) -> Vec<u8> {
-    // All of different lengths in the long run, where a hundred thousand of them have to go on the disk.
+    // The long run stores a hundred thousand objects on disk, with many different lengths.
     let length = if soak() { 100 + number as usize % 900 } else { LENGTH };
     bytes(length, number)
 }
@@ -51,18 +53,18 @@ fn count(running: &Running) -> Value {
     connect(&running.socket).call("stats", args(json!({}))).unwrap()["objects"].clone()
 }
 
-/// What the disk gives for all files below `folder`, in bytes.
+/// The disk usage of all files below `folder`, in bytes.
 fn on_disk(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let of = |path: &Path| match path.is_dir() {
         true => on_disk(path),
-        // What is moved or deleted meanwhile takes no room.
+        // A file that is moved or deleted concurrently counts as empty.
         false => fs::metadata(path).map_or(0, |file| file.blocks() * 512),
     };
     entries.map(|path| of(&path)).sum()
 }
 
-/// The disk gives no more than what the program says that it uses.
+/// The disk usage does not exceed the usage that the program reports.
 fn is_accounted(running: &Running, folder: &Path) {
     let used = connect(&running.socket).call("stats", args(json!({}))).unwrap()["used"].clone();
     let (used, on_disk) = (used.as_u64().unwrap(), on_disk(&folder.join("state")));
@@ -84,11 +86,12 @@ fn small_objects_are_not_in_its_memory() {
     let with_all = memory(&running);
     println!("{before} bytes of memory with one object, {with_all} with {objects}");
     is_accounted(&running, folder.path());
-    // Half of what they are long: in the database each took more than its length.
+    // Half of the objects' size: if they were in the database, they would take more than their size
+    // in memory.
     let most = if soak() { MAX } else { before + objects * LENGTH as u64 / 2 };
     assert!(with_all <= most, "{with_all} > {most}");
 
-    // Killed, it has to go through its databases, in as little memory.
+    // After a kill, the program repairs its databases within the same memory limit.
     running.kill();
     assert!(to_be_repaired(folder.path()).iter().all(|(_, is)| *is));
     let began = Instant::now();
@@ -98,7 +101,7 @@ fn small_objects_are_not_in_its_memory() {
     println!("{after_kill} after a kill, {:?} until it answered", began.elapsed());
     assert!(after_kill <= most, "{after_kill} > {most}");
 
-    // Stopped, it closes them, and the next one finds them whole.
+    // On SIGTERM it closes its databases, and the next start needs no repair.
     kill_process(Pid::from_child(&running.child), Signal::TERM).unwrap();
     assert!(running.child.wait().unwrap().success());
     let open = to_be_repaired(folder.path());

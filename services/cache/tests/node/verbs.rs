@@ -1,4 +1,4 @@
-//! The whole service, asked at its socket.
+//! The whole service, called through its socket.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::host::{LOOPBACK, bytes, limits, path};
 use crate::request::{TIMEOUT, get};
 
-/// The verbs of those who may.
+/// The permitted verbs of the test's user.
 pub fn callers() -> String {
     format!(
         "{}=add,config-apply,config-check,get,ls,pin,public,publish,remove,resolve,stats,token,unpin",
@@ -37,14 +37,14 @@ pub fn args(args: Value) -> Map<String, Value> {
     args.as_object().unwrap().clone()
 }
 
-/// Adds `bytes`.
+/// Adds an object with the content `bytes`.
 pub fn add(client: &mut Client<UnixStream>, bytes: &[u8]) -> Result<Value, CallError> {
     let mut file = MemoryFile(bytes.to_vec());
     let size = args(json!({ "file": { "size": bytes.len() } }));
     client.call_with("add", size, Some(&mut file), |_| true)
 }
 
-/// Starts the service, with a disk or without.
+/// Starts the service, with a disk or without one.
 pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAddr) {
     let socket = folder.path().join("cache.sock");
     let control = UnixListener::bind(&socket).unwrap();
@@ -53,7 +53,7 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
     let parts = CacheConfig {
         limits: limits(),
         folder: state,
-        // Nobody listens there: it serves without the other units.
+        // No unit listens there: the service runs without the other units.
         sockets: folder.path().to_owned(),
         at: vec![LOOPBACK],
         http,
@@ -71,7 +71,7 @@ fn objects_are_added_listed_and_had() {
     let (socket, http) = start_at(&folder, Some(folder.path().join("state")));
     let mut client = connect(&socket);
     let mut hashes = vec![];
-    // Around the length of one part, and of what is kept in memory.
+    // Lengths around the size of a part, and around the maximum size in the memory cache.
     for length in [0, 3, 16_385, 65_535, 65_536, 65_537, 300_000] {
         let all = bytes(length, 7);
         let hash = Hash::new(&all).to_hex().to_string();
@@ -129,7 +129,7 @@ fn a_file_that_is_cut_off_is_no_object() {
     let folder = TempDir::new().unwrap();
     let (socket, _) = start_at(&folder, Some(folder.path().join("state")));
     let all = bytes(300_000, 8);
-    // The client goes away in the middle.
+    // The client disconnects in the middle.
     let (mut cut, mut file) = (connect(&socket), Cut(all.clone()));
     let size = args(json!({ "file": { "size": all.len() } }));
     assert!(cut.call_with("add", size, Some(&mut file), |_| true).is_err());
@@ -141,15 +141,15 @@ fn a_file_that_is_cut_off_is_no_object() {
     assert_eq!(add(&mut client, &all).unwrap()["hash"], hash);
 }
 
-/// A client that answers no want by itself.
+/// A client that does not answer requests for parts by itself.
 fn raw(socket: &Path) -> Raw<UnixStream> {
     let stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     Raw::new(stream)
 }
 
-/// A way to the client of any length costs one round trip for all that is in flight: nothing is answered here before so
-/// much is asked for.
+/// A path to the client of any latency costs one round trip for all parts in flight: the test sends
+/// nothing before all of them are requested.
 #[test]
 fn a_file_is_asked_for_ahead() {
     let folder = TempDir::new().unwrap();
@@ -159,13 +159,13 @@ fn a_file_is_asked_for_ahead() {
     let part = u64::from(MAX_WANT);
     let wants = client.wants(MAX_WANTS);
     assert_eq!(wants, (0..MAX_WANTS as u64).map(|number| number * part).collect::<Vec<_>>());
-    // The file ends in the last of them.
+    // The file ends within the last of the requested parts.
     let length = wants[MAX_WANTS - 1] + 9;
     for at in (0..length).step_by(MAX_CHUNK) {
         client.chunk(1, at, (length - at).min(MAX_CHUNK as u64) as usize);
     }
     client.chunk(1, length, 0);
-    // Each part that came was followed by a want, which is beyond the end now.
+    // Each received part was followed by a request, which is beyond the end now.
     let added = loop {
         match client.reply().body {
             ReplyBody::Want(want) => client.chunk(1, want.at, 0),
@@ -177,12 +177,13 @@ fn a_file_is_asked_for_ahead() {
     assert_eq!((&added["hash"], &added["size"]), (&json!(hash), &json!(length)));
 }
 
-/// What the gate has to hold of all files is bounded: two are asked for ahead, and others part by part.
+/// The data that the gate has to buffer is limited: two files are requested ahead, others part by
+/// part.
 #[test]
 fn all_files_share_what_is_in_flight() {
     let folder = TempDir::new().unwrap();
     let (socket, _) = start_at(&folder, Some(folder.path().join("state")));
-    // How many parts are asked for: whoever asks another thing meanwhile is answered after that.
+    // Counts the requested parts: the answer to another call arrives after them.
     let begin = || {
         let mut client = raw(&socket);
         client.ask(1, "add", json!({ "file": {} }));
@@ -197,7 +198,7 @@ fn all_files_share_what_is_in_flight() {
     };
     let mut begun = [begin(), begin(), begin()];
     assert_eq!(begun.each_ref().map(|(_, count)| *count), [MAX_WANTS, MAX_WANTS, 1]);
-    // One that has ended makes room.
+    // A completed file returns its permits.
     let (client, _) = &mut begun[0];
     for number in 0..MAX_WANTS as u64 {
         client.chunk(1, number * u64::from(MAX_WANT), 0);
@@ -206,7 +207,7 @@ fn all_files_share_what_is_in_flight() {
     assert_eq!(begin().1, MAX_WANTS);
 }
 
-/// What does not come as it was asked for is no object, and the client is told why.
+/// Parts in the wrong order create no object, and the client receives an error.
 #[test]
 fn a_file_out_of_order_is_no_object() {
     let folder = TempDir::new().unwrap();
@@ -219,12 +220,12 @@ fn a_file_out_of_order_is_no_object() {
     let failure = client.failure();
     assert_eq!(failure.code, FailureCode::BadRequest);
     assert_eq!(failure.message, "byte 65536 of the file came where byte 9 was next");
-    // The connection is in step.
+    // The connection is still usable.
     client.ask(2, "ls", json!({}));
     assert_eq!(client.reply().body, ReplyBody::End(json!([])));
 }
 
-/// A file that breaks off.
+/// A file whose reading fails in the middle.
 struct Cut(Vec<u8>);
 
 impl octet_node::control::file::Source for Cut {

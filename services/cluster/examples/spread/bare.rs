@@ -1,4 +1,5 @@
-//! The least that it could be: as many bytes to as many processes by TCP, and an answer from each.
+//! The lower bound: the same number of bytes to the same number of processes over TCP, and an
+//! answer from each.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,10 +11,10 @@ use serde_json::Value;
 use super::node::end_with_parent;
 use super::{Failed, TIMEOUT};
 
-/// The word that makes a process one that answers.
+/// The argument that makes a process answer.
 pub const ROLE: &str = "bare";
 
-/// What is answered: as long as a board's word that it has a map.
+/// The answer: as long as a board's message that it has a map.
 const ANSWER: [u8; 64] = [b'a'; 64];
 
 pub struct Bare {
@@ -23,7 +24,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts `count` processes that answer to `length` bytes each time.
+    /// Starts `count` processes, each of which answers `length` bytes at a time.
     pub fn start(count: u8, length: usize) -> Result<Self, Failed> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port().to_string();
@@ -40,7 +41,7 @@ impl Bare {
         Ok(bare)
     }
 
-    /// From the first byte to the last answer.
+    /// Returns the time from the first byte to the last answer.
     pub fn round(&mut self) -> Result<Duration, Failed> {
         let began = Instant::now();
         for stream in &mut self.streams {
@@ -62,7 +63,7 @@ impl Drop for Bare {
     }
 }
 
-/// Answers to each `length` bytes, until the other end is gone.
+/// Answers each `length` bytes, until the other end closes the connection.
 pub fn answer(port: u16, length: usize) -> Result<Value, Failed> {
     end_with_parent()?;
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;

@@ -1,14 +1,15 @@
-//! Measures how long a map takes to all boards of a box on this computer, for
-//! `cargo image bench --only cluster`, which compiles it as what ships. Prints JSON; times are in
-//! nanoseconds.
+//! Benchmarks the distribution of a map to all boards of a box on this machine, for `cargo image
+//! bench --only cluster`, which compiles it as the release is compiled. It prints JSON; times are
+//! in nanoseconds.
 //!
 //! ```text
-//! spread FOLDER BOARDS ROUNDS     a coordinator and so many boards, each a process; so many changes
+//! spread FOLDER BOARDS ROUNDS
 //! ```
 //!
-//! `FOLDER` is for the nodes' own folders and sockets: its path is short, and it is in memory, since boards
-//! have a flash each. All that a map goes by is what ships: the daemon, TLS, its socket. Only PID 1, identity
-//! and config are played, by this process.
+//! It starts a coordinator and BOARDS boards, each a process, and makes ROUNDS changes of the map.
+//! `FOLDER` is for the nodes' folders and sockets: its path must be short, and it should be in
+//! memory, because real boards have a flash each. The code under test is that of the release: the
+//! daemon, TLS, and its socket. Only PID 1, identity and config are simulated, by this process.
 
 mod bare;
 mod node;
@@ -28,7 +29,7 @@ use nodes::Nodes;
 
 type Failed = Box<dyn Error>;
 
-/// Nothing here takes that long, however slow the machine.
+/// No step takes this long, even on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 const USAGE: &str = "spread FOLDER BOARDS ROUNDS";
@@ -60,7 +61,7 @@ fn run(words: Vec<String>) -> Result<Value, Failed> {
     }
 }
 
-/// Both in turn, so that a busy moment of the computer meets each.
+/// Measures both alternately, so that other load on the machine affects both.
 fn measure(folder: &Path, boards: u8, rounds: u32) -> Result<Value, Failed> {
     let nodes = Nodes::start(folder, boards)?;
     let bytes = nodes.whole()?;

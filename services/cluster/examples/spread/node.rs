@@ -1,4 +1,4 @@
-//! A process that is cluster on one node.
+//! A process that runs cluster as one node.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -15,24 +15,25 @@ use serde_json::Value;
 
 use super::Failed;
 
-/// The word that makes a process a node.
+/// The argument that makes a process run a node.
 pub const ROLE: &str = "node";
 
-/// Its own socket, in its folder.
+/// The name of the control socket, in the node's folder.
 pub const SOCKET: &str = "cluster.sock";
 
-/// Its data folder, in its folder.
+/// The name of the data folder, in the node's folder.
 pub const STATE: &str = "state";
 
-/// What is asked of it here.
+/// The verbs that the benchmark calls.
 const VERBS: &str = "show,map,drain,undrain";
 
-/// No process outlives the one that measures, whatever that died of.
+/// Ends this process when its parent dies, for whatever reason.
 pub fn end_with_parent() -> Result<(), Failed> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Is node `number`, whose coordinator listens at `coordinator`; the coordinator itself inherits the socket.
+/// Runs node `number`, whose coordinator listens at `coordinator`; the coordinator itself inherits
+/// the socket.
 pub fn run(folder: &Path, number: u8, coordinator: u16) -> Result<Value, Failed> {
     let port = match inherited().into_iter().next() {
         Some((_, socket)) => TcpListener::from(socket),

@@ -1,4 +1,4 @@
-//! A coordinator and its boards.
+//! The coordinator and its boards.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,10 +17,10 @@ use serde_json::{Map, Value, json};
 use super::node::{ROLE, SOCKET, STATE};
 use super::{Failed, TIMEOUT, stand_in};
 
-/// The pause before the coordinator is asked again whether all have a map: what is measured is known to this.
+/// The interval of queries whether all boards have a map: the resolution of the measurement.
 const RETRY_DELAY: Duration = Duration::from_millis(1);
 
-/// All nodes. They end with the value.
+/// All nodes. They end when this is dropped.
 pub struct Nodes {
     children: Vec<Child>,
     coordinator: PathBuf,
@@ -51,10 +51,10 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// Waits until all boards are enrolled, and have one map. Returns its length in bytes.
+    /// Waits until all boards are enrolled and have the same map. Returns its length in bytes.
     pub fn whole(&self) -> Result<usize, Failed> {
         let deadline = Instant::now() + TIMEOUT;
-        // The maps before the last come one after the other: it is the last when none comes for a while.
+        // Several maps follow each other: the last one is known when no other follows for a while.
         let mut last = Value::Null;
         loop {
             sleep(Duration::from_millis(500));
@@ -75,7 +75,7 @@ impl Nodes {
         Ok(length)
     }
 
-    /// Drains a board, or undoes it: how long until all have the map that says so.
+    /// Drains or undrains a board. Returns the time until all boards have the new map.
     pub fn change(&self, round: u32) -> Result<Duration, Failed> {
         let verb = if round.is_multiple_of(2) { "drain" } else { "undrain" };
         let number = round / 2 % u32::from(self.boards) + 1;
@@ -95,14 +95,14 @@ impl Nodes {
         }
     }
 
-    /// Whether all boards have said that they have the newest map.
+    /// Whether all boards have acknowledged the newest map.
     fn have(&self, shown: &Value) -> bool {
         let rows = shown["boards"].as_array().map(Vec::as_slice).unwrap_or_default();
         let has = rows.iter().filter(|row| row["has_map"] == shown["sequence"]);
         has.count() == usize::from(self.boards)
     }
 
-    /// Whether all boards are there now: one may come back a while after it had the map.
+    /// Whether all boards are connected: one may reconnect a while after it got the map.
     fn are_connected(&self, shown: &Value) -> bool {
         let rows = shown["boards"].as_array().map(Vec::as_slice).unwrap_or_default();
         rows.iter().filter(|row| row["connected"] == true).count() == usize::from(self.boards)

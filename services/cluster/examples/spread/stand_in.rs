@@ -1,4 +1,5 @@
-//! PID 1, identity and config of a node, as far as cluster sees them: threads at sockets of the same names.
+//! Simulates PID 1, identity and config of a node for cluster: threads that listen on sockets of
+//! the same names.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,20 +16,20 @@ use serde_json::{Value, json};
 
 use super::Failed;
 
-/// Plays all three in `folder`, on board `number` of a box of `boards`.
+/// Simulates all three in `folder`, for board `number` of a box of `boards`.
 pub fn start(folder: &Path, number: u8, boards: u8) -> Result<(), Failed> {
     serve(&folder.join("init.sock"), move |peer, request| init(peer, request, number))?;
     let settings = json!({"boards": boards, "enrol": "first-use"});
-    serve(&folder.join("config.sock"), move |peer, Request { id, args, .. }| {
-        let is_cluster = args["section"] == CLUSTER;
-        peer.end(id, Ok(if is_cluster { settings.clone() } else { Value::Null }))
+    let sections = json!({ CLUSTER: settings, "board": null, "operator": null });
+    serve(&folder.join("config.sock"), move |peer, Request { id, .. }| {
+        peer.end(id, Ok(sections.clone()))
     })?;
     let identity =
         Identity { node: PrivateKey::generate()?, state: Mutex::default(), turned: Condvar::new() };
     serve(&folder.join("identity.sock"), move |peer, request| identity.answer(peer, &request))
 }
 
-/// Has `answer` answer whoever connects.
+/// Answers each connection with `answer`.
 fn serve(
     path: &Path,
     answer: impl Fn(&mut Peer, Request) -> io::Result<()> + Send + Sync + 'static,
@@ -37,7 +38,7 @@ fn serve(
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let answer = Arc::clone(&answer);
-            // Whoever connected may have gone.
+            // The client may have disconnected.
             thread::spawn(move || requests(stream, &*answer));
         }
     });
@@ -55,7 +56,7 @@ fn requests(
     Ok(())
 }
 
-/// Of a board whose number never changes, and which takes what is placed.
+/// Simulates PID 1 of a board whose number never changes, and which accepts all scheduled units.
 fn init(peer: &mut Peer, Request { id, verb, .. }: Request, number: u8) -> io::Result<()> {
     match verb.as_str() {
         "watch" => peer.item(id, json!({"board": number, "state": "ready"})),
@@ -69,7 +70,7 @@ fn init(peer: &mut Peer, Request { id, verb, .. }: Request, number: u8) -> io::R
     }
 }
 
-/// One node, and its key of `cluster`.
+/// A node, and its key of `cluster`.
 struct Identity {
     node: PrivateKey,
     state: Mutex<Option<PublicKey>>,
@@ -83,7 +84,7 @@ impl Identity {
         Certificate::sign(statement, &self.node).map_err(io::Error::other)
     }
 
-    /// What it says holds for good, so no answer ends.
+    /// The answer never changes, so the call never ends.
     fn answer(&self, peer: &mut Peer, request: &Request) -> io::Result<()> {
         let mut key = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if request.verb == "certify" {

@@ -145,8 +145,8 @@ impl NumberRegistry {
         Ok(())
     }
 
-    /// Revokes the key of board `number` permanently, and accepts no other until an owner permits it. Returns
-    /// the key.
+    /// Revokes the key of board `number` permanently, and accepts no other until an owner permits
+    /// it. Returns the key.
     ///
     /// # Errors
     /// The board has no key, or the list is full; the registry is unchanged.

@@ -179,8 +179,8 @@ fn in_order(mut all: Vec<Certificate>) -> Vec<Certificate> {
     all
 }
 
-/// Merges `said` with `known`: the newer certificate of each unit, and known ones of other units unless `said`
-/// is `complete`.
+/// Merges `said` with `known`: the newer certificate of each unit, and known ones of other units
+/// unless `said` is `complete`.
 pub(super) fn newest(
     said: Vec<Certificate>,
     known: &[Certificate],

@@ -1,5 +1,5 @@
-//! Recovers state from maps that boards have kept: of the previous coordinator, or this coordinator's own from
-//! before its disk was restored.
+//! Recovers state from maps that boards have kept: of the previous coordinator, or this
+//! coordinator's own from before its disk was restored.
 
 use octet_node::control::PublicKey;
 use octet_node::map::{MAX_REVOKED, Map, Member, SignedMap};
@@ -7,8 +7,8 @@ use octet_node::map::{MAX_REVOKED, Map, Member, SignedMap};
 use super::join::epoch;
 use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, Learned, NumberRegistry};
 
-/// The maximum distance of a map's number from the known one. No box makes that many maps, and an attacker with
-/// a valid key needs as many connections to reach the end.
+/// The maximum distance of a map's number from the known one. No box makes that many maps, and an
+/// attacker with a valid key needs as many connections to reach the end.
 pub(super) const MAX_AHEAD: u64 = 1 << 32;
 
 /// Why a map was not used.
@@ -51,9 +51,10 @@ pub enum NotLearned {
 }
 
 impl NumberRegistry {
-    /// Recovers from `signed`, which `candidate` has presented at the port of board `number`, at the time
-    /// `now`. The candidate is not admitted yet, so the map counts only if it names the candidate at this
-    /// number, and if neither the coordinator's nor the candidate's key is outdated.
+    /// Recovers from `signed`, which `candidate` has presented at the port of board `number`, at
+    /// the time `now`. The candidate is not admitted yet, so the map counts only if it names the
+    /// candidate at this number, and if neither the coordinator's nor the candidate's key is
+    /// outdated.
     ///
     /// # Errors
     /// The map was not used; the registry is unchanged.
@@ -122,14 +123,15 @@ impl NumberRegistry {
         if signed.map().coordinator == self.coordinator {
             return version <= self.version && self.remembered.has(signed);
         }
-        // A coordinator makes all maps with a newer key after those with an older one. If a map with a newer
-        // key has a lower number, the old key has signed a map that the coordinator did not make.
+        // A coordinator makes all maps with a newer key after those with an older one. If a map
+        // with a newer key has a lower number, the old key has signed a map that the coordinator
+        // did not make.
         self.learned
             .is_some_and(|last| version <= last.version && signed.key_epoch() <= last.key_epoch)
     }
 
-    /// Recovers from `signed`, which this node has accepted and stored; `key_epoch` is the highest seen epoch
-    /// of its signer.
+    /// Recovers from `signed`, which this node has accepted and stored; `key_epoch` is the highest
+    /// seen epoch of its signer.
     ///
     /// # Errors
     /// The map was not used; the registry is unchanged.
@@ -167,14 +169,14 @@ impl NumberRegistry {
         let revoked = self.revoked_with(map)?;
         self.remember(signed);
         let is_later = map.version > self.version;
-        // Certificates are kept until `identity` reports them after the start, and the signing key counts as
-        // seen.
+        // Certificates are kept until `identity` reports them after the start, and the signing key
+        // counts as seen.
         let own = map.of(&self.coordinator).filter(|_| is_later);
         let own = own.into_iter().flat_map(|member| member.certificates.clone());
         self.say_own(own.chain([signed.certificate().clone()]).collect(), false);
         if !is_later {
-            // As many maps were made since the restore as before it, so their order is unknown. Revoked keys
-            // stay revoked, no board is removed, and the next map is newer than both.
+            // As many maps were made since the restore as before it, so their order is unknown.
+            // Revoked keys stay revoked, no board is removed, and the next map is newer than both.
             self.version.sequence = self.version.sequence.saturating_add(1);
             self.take_over(map, revoked, |_| false, now);
             return Ok(());
@@ -230,7 +232,8 @@ impl NumberRegistry {
         if number == 0 || node == self.coordinator || self.revoked.contains(&node) {
             return;
         }
-        // Later operations by an owner take precedence over the old map; trust on first use does not.
+        // Later operations by an owner take precedence over the old map; trust on first use does
+        // not.
         let by_hand = |entry: &Entry| {
             entry.closed
                 || entry.replace.is_some()

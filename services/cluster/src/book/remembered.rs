@@ -1,5 +1,5 @@
-//! The coordinator's recent maps. A map of its own that is not among them was made after the backup from which
-//! its disk was restored, even if as many maps were made since.
+//! The coordinator's recent maps. A map of its own that is not among them was made after the backup
+//! from which its disk was restored, even if as many maps were made since.
 
 use octet_node::digest::sha256;
 use octet_node::map::{MapVersion, SignedMap};

@@ -352,7 +352,8 @@ fn a_drained_number_stays_so() {
     assert!(drained(&world, 2) && !drained(&world, 1));
     let none = world.by_hand(|book, hand| book.drain(9, true, hand));
     assert_eq!(none, Err(CannotBe::NoBoard(9)));
-    // A replacement node is drained as well, and a coordinator that has lost its registry recovers that.
+    // A replacement node is drained as well, and a coordinator that has lost its registry recovers
+    // that.
     world.replace(2).unwrap();
     assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
     assert!(drained(&world, 2));
@@ -396,8 +397,8 @@ fn step() -> impl Strategy<Value = (u8, u8, usize)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// In any sequence of events, a node has at most one number, a revoked key never returns to the map, and
-    /// the node of a number changes only by an owner's decision.
+    /// In any sequence of events, a node has at most one number, a revoked key never returns to the
+    /// map, and the node of a number changes only by an owner's decision.
     #[test]
     fn an_enrolled_key_stays(steps in prop::collection::vec(step(), 1..40)) {
         let mut world = World::new("first-use");

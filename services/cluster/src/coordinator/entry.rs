@@ -1,4 +1,5 @@
-//! From a TCP connection to an identified board: its address, the TLS handshake, and the hello messages.
+//! From a TCP connection to an identified board: its address, the TLS handshake, and the hello
+//! messages.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,13 +24,15 @@ use super::session::{CoordinatorSession, Newcomer, SessionStream};
 use super::{Coordinator, MAX_NUMBERS};
 use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 
-/// The guaranteed size of a join per number, in bytes: enough for a map of 32 boards with five services each.
+/// The guaranteed size of a join per number, in bytes: enough for a map of 32 boards with five
+/// services each.
 const OWN_PART: usize = 64 << 10;
 
 /// The pause after the kernel could not accept a connection.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Accepts connections on `listener` forever, and keeps the map up to date with the settings and `identity`.
+/// Accepts connections on `listener` forever, and keeps the map up to date with the settings and
+/// `identity`.
 pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
     let limits = coordinator.node.limits;
     let rate = Rate { burst: limits.burst, interval: limits.interval };

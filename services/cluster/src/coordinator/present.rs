@@ -53,7 +53,8 @@ impl ConnectedNodes {
         self.boards.get(&number)?.waits.as_ref().map(|(_, candidate)| candidate.clone())
     }
 
-    /// Registers the connection of `candidate` with its `verdict`. A connection that it replaces ends.
+    /// Registers the connection of `candidate` with its `verdict`. A connection that it replaces
+    /// ends.
     pub fn enter(
         &mut self,
         number: u8,
@@ -92,8 +93,8 @@ impl ConnectedNodes {
         hear(line);
     }
 
-    /// Records that `node` was refused. Returns whether to log it: a new refusal is logged, repetitions ever
-    /// more rarely.
+    /// Records that `node` was refused. Returns whether to log it: a new refusal is logged,
+    /// repetitions ever more rarely.
     pub fn refuse(&mut self, number: u8, node: PublicKey, reason: String) -> bool {
         let line = self.boards.entry(number).or_default();
         let same = line.refused.as_ref().filter(|last| last.node == node && last.reason == reason);

@@ -1,4 +1,5 @@
-//! The status of the whole box: one row for the router if it is the coordinator, and one for each board.
+//! The status of the whole box: one row for the router if it is the coordinator, and one for each
+//! board.
 
 use octet_node::links::Passed;
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ impl Coordinator {
     pub fn status(&self, traffic: &Result<Vec<Passed>, String>) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         let (book, present) = (self.book.borrow(), self.present.borrow());
-        // The router, if it is the coordinator; a coordinator that is a board is in the table already.
+        // The router, if it is the coordinator; a coordinator that is a board is in the table
+        // already.
         let router = Some(book.number).filter(|number| !rules.numbers().contains(number));
         let nodes = router.into_iter().chain(rules.numbers()).map(|number| {
             let line = present.line(number);

@@ -1,4 +1,4 @@
-//! Boards that are not what they say.
+//! Boards with false identities.
 
 use std::net::Ipv4Addr;
 
@@ -29,7 +29,7 @@ fn a_board_is_one_number() {
     welcome(&two.tries(port, 2, &two.join(2)), 2);
     let map = coordinator.map_until(|map| map.map().members.len() == 3);
 
-    // It says that it is another.
+    // It claims another number.
     refused(one.tries(port, 1, &one.join(2)), "says that it is board 2");
     refused(stranger.tries(port, 3, &stranger.join(1)), "says that it is board 1");
     let row = coordinator.row_until(3, |row| row["refused"]["times"] == 1);
@@ -37,22 +37,22 @@ fn a_board_is_one_number() {
         (&row["state"], &row["refused"]["key"]),
         (&json!("refused"), &json!(stranger.public()))
     );
-    // Another key where one is known.
+    // An unknown key at the port of an enrolled board.
     refused(stranger.tries(port, 1, &stranger.join(1)), "cluster replace 1");
-    // Two that are swapped.
+    // Two boards whose ports are swapped.
     refused(one.tries(port, 2, &one.join(2)), "it is board 1");
     refused(two.tries(port, 1, &two.join(1)), "it is board 2");
     let row = coordinator
         .row_until(1, |row| row["refused"]["why"].as_str().unwrap_or("").contains("board 2"));
     assert_eq!(row["refused"]["key"], json!(two.public()));
     assert!(coordinator.has_logged(&["REFUSED", &two.public().to_string(), "board 1"]));
-    // Nothing of that has changed anything, and those who are right are let in.
+    // The registry is unchanged, and the genuine boards are admitted.
     welcome(&one.tries(port, 1, &one.join(1)), 1);
     welcome(&two.tries(port, 2, &two.join(2)), 2);
     assert_eq!(coordinator.map_until(|_| true).text(), map.text());
     assert_eq!(coordinator.row_until(1, |row| row["refused"].is_null())["state"], "enrolled");
 
-    // One other key, once.
+    // One other key is accepted, once.
     coordinator.ask("replace", json!({"number": "1"})).unwrap();
     welcome(&stranger.tries(port, 1, &stranger.join(1)), 1);
     refused(one.tries(port, 1, &one.join(1)), "cluster replace 1");
@@ -75,7 +75,7 @@ fn what_was_replaced_does_not_count() {
     welcome(&one.tries(port, 1, &with(2)), 1);
     refused(one.tries(port, 1, &with(1)), "number 2 was seen before");
     welcome(&one.tries(port, 1, &with(2)), 1);
-    // Another's certificate, whose key it does not hold.
+    // The certificate of another board, without its private key.
     refused(two.tries(port, 2, &one.join(2)), "not its own");
     let mixed = Join { certificates: Some(vec![one.certificate(1)]), ..two.join(2) };
     refused(two.tries(port, 2, &mixed), "another's");
@@ -92,7 +92,7 @@ fn a_new_connection_takes_the_place_of_the_old_one() {
     let Some(FromCoordinator::Map(map)) = first.coordinator_says() else {
         panic!("there is a map")
     };
-    // One who is refused takes nobody's place.
+    // A refused board does not replace the connection of the enrolled one.
     refused(stranger.tries(port, 1, &stranger.join(1)), "cluster replace");
     cluster
         .coordinator
@@ -120,7 +120,7 @@ fn garbage_costs_only_who_sends_it() {
     let mut strange = join.clone();
     strange["x"] = json!(1);
     let version = MapVersion { epoch: 1, sequence: 1 };
-    // Before it has said who it is.
+    // Before the hello.
     for bytes in [
         &b"GET / HTTP/1.0\r\n\r\n"[..],
         b"OCT1\xff\xff\xff\xff",
@@ -136,7 +136,7 @@ fn garbage_costs_only_who_sends_it() {
         link.say(&value);
         link.ends();
     }
-    // And after.
+    // After the hello.
     let long = json!({"report": {"text": "x".repeat(17 << 10)}});
     for value in
         [json!({"welcome": {"number": 1}}), json!("ping"), json!({"certificates": 7}), long]
@@ -147,14 +147,14 @@ fn garbage_costs_only_who_sends_it() {
         link.say(&value);
         link.ends();
     }
-    // No TLS at all, and from where no board is.
+    // A connection without TLS, and one from an address that is not a board's.
     let mut link = plain(port, crate::host::address(1));
     std::io::Write::write_all(&mut link, b"OCT1\0\0\0\x02{}").unwrap();
     let mut rest = vec![];
     let _ = std::io::Read::read_to_end(&mut link, &mut rest);
     let mut link = plain(port, Ipv4Addr::LOCALHOST);
     assert!(matches!(std::io::Read::read(&mut link, &mut [0]), Ok(0) | Err(_)));
-    // Who was there is there, and hears of others.
+    // The connected board is still connected, and receives new maps.
     welcome(&one.tries(port, 1, &one.join(1)), 1);
     let found = std::iter::from_fn(|| there.coordinator_says()).any(|message| match message {
         FromCoordinator::Map(map) => map.map().of(&one.public()).is_some(),

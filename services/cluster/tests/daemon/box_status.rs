@@ -1,4 +1,4 @@
-//! The whole box at a glance.
+//! The status of the whole box.
 
 use octet_node::as_pid_1::until;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::Cluster;
 use crate::host::Host;
 use crate::stand_in::netd;
 
-/// The status, once `wanted` holds.
+/// Waits until `wanted` holds for the status.
 fn status_until(host: &Host, wanted: impl Fn(&Value) -> bool) -> Value {
     let mut status = Value::Null;
     until("the status is another", || {
@@ -26,7 +26,7 @@ fn one_line_for_each_node() {
     cluster.map();
     let coordinator = &cluster.coordinator;
 
-    // Without netd there is the rest, and why the ports are not known.
+    // Without netd, the status says why the ports are unknown, and has all other data.
     let reported = |status: &Value, number: usize| status["nodes"][number]["box"] == "ready";
     let status = status_until(coordinator, |status| (0..=2).all(|number| reported(status, number)));
     assert!(status["trouble"].as_str().unwrap().contains("netd"), "{status:#}");
@@ -54,7 +54,7 @@ fn one_line_for_each_node() {
     assert_eq!(nodes[3]["uptime"], Value::Null);
     assert!(nodes[1]["last_seen"].is_string());
 
-    // Another node at board 2's port: it is refused, and that stands in its line.
+    // Another node at board 2's port is refused, and the row of board 2 says so.
     cluster.boards[1].kill();
     let mut other =
         Host::new(&cluster.port, 2, &crate::settings("first-use", json!([]), &cluster.owner));
@@ -66,7 +66,7 @@ fn one_line_for_each_node() {
         (&json!("enrolled"), &json!(false))
     );
 
-    // A board knows who is in the box, and says whom to ask for the rest.
+    // A board lists the members of the box, and names the command for the rest.
     let shown = boards_status(&cluster.boards[0]);
     assert!(shown["more"].as_str().unwrap().contains("status --box"));
     let members: Vec<_> =

@@ -8,7 +8,7 @@ use crate::raw::{Client, Link, Node};
 use crate::shown::{self, join, shows};
 use crate::{Cluster, is_whole};
 
-/// More often than a number may at once.
+/// More changes than the burst of a number.
 const FLIPS: u64 = 41;
 
 /// Whether `node` is in the map with two keys.
@@ -16,8 +16,8 @@ fn has_two(map: &SignedMap, node: &Node) -> bool {
     map.map().of(&node.public()).is_some_and(|it| it.certificates.len() == 2)
 }
 
-/// A board in whose place `node` comes says that it has one key more, and then that it has not, and so on
-/// until it has; returns the number of maps that this made.
+/// Connects `node` as a board, which alternately reports one key more and one less, the last time
+/// one more. Returns the number of maps that resulted.
 fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
     let coordinator = &cluster.coordinator;
     let (mut link, _) = node.connect(&cluster.port, number).unwrap();
@@ -29,7 +29,7 @@ fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
         let more = (flip % 2 == 0).then(|| node.certificate_of("gate", 1));
         link.say(&json!({"certificates": cluster.chain(more).collect::<Vec<_>>()}));
     }
-    // That is heard after all of them.
+    // This message is handled after all of them.
     let last = MapVersion { epoch: 1, sequence: 1 << 20 };
     link.say(&json!({ "have": last }));
     coordinator.row_until(number, |row| row["has_map"] == last.sequence);
@@ -40,7 +40,7 @@ fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
 #[test]
 fn a_board_makes_few_maps() {
     let mut cluster = Cluster::new("first-use", 0);
-    // One change more than at once is let through after an hour.
+    // Beyond the burst, one change is allowed per hour.
     cluster.coordinator.change_interval = 3_600_000;
     cluster.coordinator.start();
     cluster.coordinator.holds();
@@ -48,7 +48,7 @@ fn a_board_makes_few_maps() {
     let (one, two, port) = (Node::new(), Node::new(), &*cluster.port);
     let (made, mut link) = flip(&cluster, &one, 1);
     assert_eq!(made, 8);
-    // It is there all the same, and no other connection gives it more.
+    // The board stays connected, and a new connection does not reset the limit.
     link.say(&json!({"report": {"state": "ready"}}));
     cluster.coordinator.row_until(1, |row| row["report"]["state"] == "ready");
     let mut more = one.join(1);
@@ -56,7 +56,7 @@ fn a_board_makes_few_maps() {
     let before = cluster.coordinator.map_until(|_| true);
     welcome(&one.tries(port, 1, &more), 1);
     assert_eq!(cluster.coordinator.map_until(|_| true).text(), before.text());
-    // Another board's are taken as before.
+    // The changes of another board are accepted as usual.
     let mut link = two.connect(port, 2).unwrap().0;
     link.say(&two.join(2));
     welcome(&link.coordinator_says().unwrap(), 2);
@@ -64,7 +64,7 @@ fn a_board_makes_few_maps() {
     cluster.coordinator.map_until(|map| has_two(map, &two));
 }
 
-/// What comes too often is in the map a little later, as it is then.
+/// Changes above the rate limit are merged, and are in the map later.
 #[test]
 fn what_came_too_often_comes_later() {
     let mut cluster = Cluster::new("first-use", 0);
@@ -77,7 +77,7 @@ fn what_came_too_often_comes_later() {
     cluster.coordinator.map_until(|map| has_two(map, &one));
 }
 
-/// Each map that a board shows and that is learned from is a change as well.
+/// Each recovery from a map that a board presents counts as a change, too.
 #[test]
 fn a_board_shows_few_maps() {
     let mut cluster = Cluster::new("first-use", 0);

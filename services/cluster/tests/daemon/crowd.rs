@@ -1,4 +1,4 @@
-//! Boards that connect and do not come to an end.
+//! Boards that connect and never complete the hello.
 
 use octet_cluster::message::FromCoordinator;
 
@@ -7,21 +7,21 @@ use crate::attacks::welcome;
 use crate::host::address;
 use crate::raw::{Node, plain};
 
-/// As many as there are places for those that show a long map.
+/// As many boards as there are permits for long joins.
 const CROWD: std::ops::Range<u8> = 11..19;
 
-/// The header of a frame of a mebibyte.
+/// The header of a frame of one mebibyte.
 const LONG: &[u8] = b"OCT1\0\x10\0\0";
 
 #[test]
 fn each_number_has_a_part_of_its_own() {
     let cluster = Cluster::held("first-use");
     let (port, one, two) = (&*cluster.port, Node::new(), Node::new());
-    // They do not even begin.
+    // They send nothing.
     let silent: Vec<_> = CROWD.map(|number| plain(port, address(number))).collect();
     welcome(&one.tries(port, 1, &one.join(1)), 1);
     drop(silent);
-    // They begin to say something long.
+    // They start to send a long join.
     let crowd = CROWD.map(|number| {
         let mut link = one.connect(port, number).unwrap().0;
         link.bytes(LONG);
@@ -29,7 +29,7 @@ fn each_number_has_a_part_of_its_own() {
     });
     let mut crowd: Vec<_> = crowd.collect();
     welcome(&one.tries(port, 1, &one.join(1)), 1);
-    // Who has something long to say has its turn when one of them goes.
+    // Another long join waits until one of them disconnects.
     let (mut link, _) = two.connect(port, 2).unwrap();
     let mut long = serde_json::to_vec(&two.join(2)).unwrap();
     long.resize(100 << 10, b' ');

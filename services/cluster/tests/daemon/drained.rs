@@ -1,4 +1,4 @@
-//! Boards on which nothing is to be placed.
+//! Drained boards, on which no unit is scheduled.
 
 use octet_node::control::FailureCode;
 use octet_node::key::PrivateKey;
@@ -26,7 +26,7 @@ fn what_is_placed_on_a_board_follows_settings_and_drain() {
     assert_eq!(board.init.placed(1), ["cache,web"]);
     assert_eq!(cluster.boards[1].init.placed(1), [""]);
 
-    // Drained: it is told so, and everybody sees it.
+    // The drained board stops its scheduled units, and all nodes see the state.
     let drained = coordinator.ask("drain", number(1)).unwrap();
     assert_eq!((&drained["drained"], &drained["node"]), (&json!(true), &json!(board.node())));
     assert_eq!(board.init.placed(2), ["cache,web", ""]);
@@ -35,7 +35,7 @@ fn what_is_placed_on_a_board_follows_settings_and_drain() {
     coordinator.row_until(1, |row| row["state"] == "drained");
     let shown = cluster.boards[1].ask("status", json!({})).unwrap();
     assert_eq!(shown["nodes"][1]["state"], "drained");
-    // It stays so over a restart of both, and whatever the settings say meanwhile.
+    // The state persists over a restart of both, and changes of the settings do not affect it.
     cluster.coordinator.kill();
     cluster.coordinator.start();
     cluster.coordinator.holds();
@@ -52,17 +52,17 @@ fn what_is_placed_on_a_board_follows_settings_and_drain() {
     board.ask("config-apply", json!({})).unwrap();
     assert_eq!(board.init.placed(5)[3..], ["web", "cache"]);
 
-    // A box without such a board, a board without a key, and a node that is not the coordinator.
+    // A number without a board, a board without a key, and a node that is not the coordinator.
     assert!(denied(coordinator.ask("drain", number(9))).contains("no board 9"));
     assert!(denied(coordinator.ask("drain", number(3))).contains("no key"));
     assert!(board.ask("drain", number(1)).is_err());
-    // The other board was told once, and the router never.
+    // The other board was called once, and the router never.
     assert_eq!(cluster.boards[1].init.placed(1), [""]);
     assert!(coordinator.init.placed(0).is_empty());
 }
 
-/// A PID 1 that does not know the verb, or does not let this unit use it: that is said once, and all else
-/// goes on.
+/// A PID 1 that does not know the verb, or does not permit it to this unit: the problem is logged
+/// once, and everything else works.
 #[test]
 fn a_pid_1_that_places_nothing() {
     let mut cluster = Cluster::new("first-use", 1);
@@ -78,7 +78,7 @@ fn a_pid_1_that_places_nothing() {
     let log = cluster.boards[0].log();
     assert_eq!(log.matches("PID 1 does not take").count(), 2, "{log}");
     assert_eq!(cluster.boards[0].init.placed(2).len(), 2);
-    // One that cannot now is asked again.
+    // A PID 1 that is busy is called again.
     cluster.boards[0].init.refuse(Some(FailureCode::Busy));
     cluster.boards[0].start();
     cluster.boards[0].init.placed(4);
@@ -86,7 +86,7 @@ fn a_pid_1_that_places_nothing() {
     assert!(cluster.boards[0].has_logged(&["placed here: nothing"]));
 }
 
-/// An owner's word on a board that is enrolled already is in everybody's map.
+/// An owner's record of an enrolled board is in the map.
 #[test]
 fn an_owner_vouches_for_a_board() {
     let mut cluster = Cluster::new("first-use", 1);

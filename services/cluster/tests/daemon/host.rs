@@ -1,4 +1,4 @@
-//! Nodes, each with cluster in a process of its own between stand-ins for PID 1, identity and config.
+//! Nodes that run cluster in processes of their own, with simulated PID 1, identity and config.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -25,32 +25,32 @@ use tempfile::TempDir;
 
 use crate::stand_in::{Config, Identity, Init};
 
-/// Set in the process that is to be cluster.
+/// The variable of the process that runs cluster.
 const ROLE: &str = "OCTET_TEST_ROLE";
 
 pub struct Host {
     folder: TempDir,
-    /// Where the router listens, which is the coordinator unless a board is.
+    /// The listener of the router, which is the coordinator unless a board is.
     router: Arc<TcpListener>,
-    /// Where this node does: as with PID 1, that outlives the process.
+    /// The listener of this node: as with PID 1, it outlives the process.
     pub own: Arc<TcpListener>,
-    /// Where boards do that may be the coordinator.
+    /// The listeners of boards that may be the coordinator.
     pub managers: Vec<(u8, u16)>,
     notify: UnixDatagram,
     pub init: Init,
     pub identity: Identity,
     pub config: Config,
     pub number: u8,
-    /// How long it waits for others that are silent, in milliseconds.
+    /// The timeout for silent peers, in milliseconds.
     pub silence: u64,
-    /// And for those who have not said who they are.
+    /// The timeout of the handshake, in milliseconds.
     pub handshake: u64,
-    /// After how long a number may change its keys once more, in milliseconds.
+    /// The interval at which a number may change its keys again, in milliseconds.
     pub change_interval: u64,
     child: Option<Child>,
 }
 
-/// What the settings of a box say.
+/// The settings of a box.
 pub fn settings(enrol: &str, boards: Value, owner: &PrivateKey) -> Value {
     let key = json!({"key": owner.public(), "name": "anna", "may": ["own"]});
     json!({
@@ -61,7 +61,7 @@ pub fn settings(enrol: &str, boards: Value, owner: &PrivateKey) -> Value {
 }
 
 impl Host {
-    /// Node `number` of the box whose router listens at `router`. It does not run yet.
+    /// Creates node `number` of the box whose router listens at `router`. It does not run yet.
     pub fn new(router: &Arc<TcpListener>, number: u8, settings: &Value) -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
@@ -90,7 +90,7 @@ impl Host {
         }
     }
 
-    /// Starts cluster, which can be asked when this returns.
+    /// Starts cluster, and waits until it can be called.
     pub fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -121,7 +121,7 @@ impl Host {
         child.wait().unwrap();
     }
 
-    /// Kills it, but does not look how it ended.
+    /// Kills the process without waiting for its end.
     pub fn kill_now(&self) {
         let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -145,7 +145,7 @@ impl Host {
         self.ask("show", json!({})).unwrap()
     }
 
-    /// What it shows once `wanted` holds.
+    /// Waits until `wanted` holds for the answer of `show`.
     pub fn show_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -163,7 +163,8 @@ impl Host {
         self.show_until(|shown| shown["role"] == "coordinator");
     }
 
-    /// What the coordinator shows of a board, once `wanted` holds, with `waiting` and `refused` of others there.
+    /// Waits until `wanted` holds for the coordinator's row of a board, with the waiting and
+    /// refused nodes at its port.
     pub fn row_until(&self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -180,7 +181,7 @@ impl Host {
         }
     }
 
-    /// The map, once `wanted` holds.
+    /// Waits until `wanted` holds for the map.
     pub fn map_until(&self, wanted: impl Fn(&SignedMap) -> bool) -> SignedMap {
         let mut found = None;
         follow(&self.socket(), MAP, |Update { map, .. }| {
@@ -191,12 +192,12 @@ impl Host {
         found.unwrap()
     }
 
-    /// Whether the log gets a line with all of `parts`.
+    /// Waits for a line in the log with all of `parts`. Returns whether there was one.
     pub fn has_logged(&self, parts: &[&str]) -> bool {
         self.has_logged_often(parts, 1)
     }
 
-    /// Whether the log, which is that of all its processes, gets so many of them.
+    /// Waits for `times` such lines in the log, which is that of all its processes.
     pub fn has_logged_often(&self, parts: &[&str], times: usize) -> bool {
         let deadline = Instant::now() + TIMEOUT;
         let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
@@ -240,12 +241,12 @@ impl Drop for Host {
     }
 }
 
-/// Where board `number` speaks from.
+/// The address of board `number`.
 pub fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 1, number)
 }
 
-/// Is cluster, in a process that was started for it; otherwise there is nothing to be tested here.
+/// Not a test of its own: runs cluster in a process that another test has started.
 #[test]
 fn cluster() {
     if std::env::var(ROLE).is_err() {
@@ -262,7 +263,7 @@ fn cluster() {
         handshake_time: patience("OCTET_TEST_HANDSHAKE"),
         pause: Duration::from_millis(20),
         longest_pause: Duration::from_millis(200),
-        // The tests' attackers are let in as often as they like.
+        // The limits are high, because the attackers in the tests connect often.
         burst: 100_000,
         change_interval: patience("OCTET_TEST_CHANGES"),
         ..ClusterLimits::default()
@@ -293,7 +294,7 @@ fn cluster() {
     run(parts, notify_ready).unwrap();
 }
 
-/// A socket at `path`, whatever was there.
+/// A socket at `path`, which replaces an existing one.
 pub fn listen(path: &Path) -> UnixListener {
     let _ = std::fs::remove_file(path);
     UnixListener::bind(path).unwrap()

@@ -1,4 +1,4 @@
-//! Power that goes, disks that forget, and peers that fall silent.
+//! Power cuts, disks that lose data, and silent peers.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::raw::{Node, plain};
 use crate::{Cluster, is_whole};
 
-/// All that the coordinator says to a board until it is gone; `begins` hears of the first.
+/// All maps that the coordinator sends to a board until it is killed. The first one is signalled to
+/// `begins`.
 fn maps(node: &Node, cluster: &Cluster, number: u8, begins: Sender<()>) -> Vec<SignedMap> {
     let (mut link, _) = node.connect(&cluster.port, number).unwrap();
     link.say(&node.join(number));
@@ -20,14 +21,14 @@ fn maps(node: &Node, cluster: &Cluster, number: u8, begins: Sender<()>) -> Vec<S
         _ => None,
     });
     let tell = |_: &SignedMap| {
-        // Only the first is waited for.
+        // The test waits for the first one only.
         let _ = begins.send(());
     };
     maps.inspect(tell).collect()
 }
 
-/// The coordinator is killed in the middle of changes, again and again: to no number are there two maps, and
-/// none is lost that somebody was given.
+/// The coordinator is killed repeatedly during changes: there are never two maps with one number,
+/// and no map that was sent is lost.
 #[test]
 fn killed_at_any_moment() {
     let mut cluster = Cluster::held("first-use");
@@ -39,7 +40,7 @@ fn killed_at_any_moment() {
             let watching = scope.spawn(|| maps(&watcher, shared, 1, begins));
             begun.recv().unwrap();
             let changing = scope.spawn(move || {
-                // As many changes as the round has a number; the kill comes in the middle of the next.
+                // The round determines the number of changes; the kill interrupts the next one.
                 for _ in 0..=round {
                     let _ = shared.coordinator.ask("replace", json!({"number": "2"}));
                     let other = Node::new();
@@ -76,7 +77,8 @@ fn killed_at_any_moment() {
     assert!(given.len() > 20, "{}", given.len());
 }
 
-/// The coordinator's disk is that of an earlier day: it learns from a board what it has forgotten.
+/// The coordinator's disk is restored from an earlier copy: it recovers the lost state from a
+/// board.
 #[test]
 fn a_disk_that_was_put_back() {
     let mut cluster = Cluster::held("first-use");
@@ -104,7 +106,7 @@ fn a_disk_that_was_put_back() {
     assert_eq!((map.map().member(1), &map.map().revoked[..]), (None, &[one.public()][..]));
     assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromCoordinator::Refused { .. }));
 
-    // A book that is damaged enrols nobody, and says so; the map is there for who asks.
+    // A damaged registry admits no board, and logs that; the map is still available.
     cluster.coordinator.kill();
     std::fs::write(&files[0].0, "nothing").unwrap();
     cluster.coordinator.start();
@@ -113,7 +115,7 @@ fn a_disk_that_was_put_back() {
         .coordinator
         .show_until(|shown| shown["role"].as_str().unwrap().contains("cannot be read"));
     assert_eq!(cluster.coordinator.map_until(|_| true).text(), map.text());
-    // One that is lost is made again from the map.
+    // A lost registry is recovered from the map.
     cluster.coordinator.kill();
     std::fs::remove_file(&files[0].0).unwrap();
     cluster.coordinator.start();
@@ -123,7 +125,7 @@ fn a_disk_that_was_put_back() {
     assert_eq!(cluster.coordinator.map_until(|_| true).map(), map.map());
 }
 
-/// A board whose own file is damaged believes nobody without an owner's word.
+/// A board whose own file is damaged trusts no coordinator without an owner's appointment.
 #[test]
 fn a_board_that_does_not_know_whom_it_believed() {
     let mut cluster = Cluster::new("first-use", 1);
@@ -153,7 +155,7 @@ fn who_is_silent_is_gone() {
     assert_eq!(link.coordinator_says(), Some(FromCoordinator::Welcome { number }));
     link.ends();
     assert!(cluster.coordinator.has_logged(&["board 2", "nothing for too long"]));
-    // One that does not even say who it is.
+    // A board that does not even send a hello.
     cluster.coordinator.kill();
     cluster.coordinator.handshake = 300;
     cluster.coordinator.start();
@@ -162,7 +164,7 @@ fn who_is_silent_is_gone() {
     assert_eq!(std::io::Read::read(&mut link, &mut [0]).unwrap_or(0), 0);
     assert!(cluster.coordinator.has_logged(&["board 2", "took too long to say who it is"]));
     cluster.coordinator.kill();
-    // And a coordinator, for a board: it comes again.
+    // A coordinator that is silent towards a board, which reconnects.
     cluster.boards[0].silence = 300;
     cluster.boards[0].start();
     for _ in 0..2 {

@@ -1,5 +1,6 @@
-//! cluster from end to end, over loopback: a coordinator and its boards, each in a process of its own. For each
-//! that is refused, what is allowed comes first, on the same coordinator; and afterwards it still answers.
+//! cluster end to end over loopback: a coordinator and its boards, each in a process of its own.
+//! Each refusal is preceded by a permitted request to the same coordinator, and followed by another
+//! one.
 
 #![cfg(test)]
 
@@ -33,7 +34,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// None of them runs yet.
+    /// A cluster whose nodes do not run yet.
     fn new(enrol: &str, boards: u8) -> Self {
         let owner = PrivateKey::generate().unwrap();
         let settings = settings(enrol, json!([]), &owner);
@@ -43,7 +44,7 @@ impl Cluster {
         Self { owner, port, coordinator, boards }
     }
 
-    /// With a coordinator that runs.
+    /// A cluster with a running coordinator.
     fn held(enrol: &str) -> Self {
         let mut cluster = Self::new(enrol, 0);
         cluster.coordinator.start();
@@ -52,7 +53,7 @@ impl Cluster {
         cluster
     }
 
-    /// The map that all have in the end: the coordinator's newest, in which all are with all their certificates.
+    /// The final map, once all nodes have it: it has all nodes with all their certificates.
     fn map(&self) -> SignedMap {
         let all = || [0].into_iter().chain(self.boards.iter().map(|board| board.number));
         self.coordinator.map_until(|map| all().all(|number| is_whole(map, number)));
@@ -68,12 +69,12 @@ impl Cluster {
     }
 }
 
-/// Whether a node is in the map with both its certificates, of which one comes a little later.
+/// Whether a node is in the map with both its certificates, of which one arrives a little later.
 fn is_whole(map: &SignedMap, number: u8) -> bool {
     map.map().member(number).is_some_and(|it| it.certificates.len() == 2)
 }
 
-/// Why it was not done.
+/// The error message of a call.
 fn denied(result: Result<Value, CallError>) -> String {
     match result {
         Err(CallError::Failure(failure)) => {
@@ -88,7 +89,7 @@ fn denied(result: Result<Value, CallError>) -> String {
 #[test]
 fn four_boards_come_to_one_map() {
     let mut cluster = Cluster::new("first-use", 4);
-    // Two are there before the coordinator is, none in the order of its number.
+    // Two boards start before the coordinator, in arbitrary order.
     for index in [2, 0] {
         cluster.boards[index].start();
     }
@@ -110,20 +111,20 @@ fn four_boards_come_to_one_map() {
     let row = cluster.coordinator.row_until(3, |row| row["report"]["state"] == "ready");
     assert_eq!((&row["state"], &row["by"]), (&json!("enrolled"), &json!("first-use")));
 
-    // The coordinator is killed: all keep the map, and it goes on where it was.
+    // The coordinator is killed: all nodes keep the map, and it continues from there.
     cluster.coordinator.kill();
     assert_eq!(cluster.boards[1].map_until(|_| true).text(), map.text());
     cluster.coordinator.start();
     cluster.coordinator.holds();
     assert_eq!(cluster.map().text(), map.text());
 
-    // A board is killed and comes again: nothing has changed.
+    // A board is killed and reconnects: nothing has changed.
     cluster.boards[0].kill();
     cluster.coordinator.row_until(1, |row| row["connected"] == false && row["state"] == "enrolled");
     cluster.boards[0].start();
     assert_eq!(cluster.map().text(), map.text());
 
-    // It has another key of cluster: all others learn of that.
+    // It has another key of cluster, and all others receive its certificate.
     let before = map.map().version.sequence;
     cluster.boards[0].identity.rotate();
     let epoch = |map: &SignedMap| {
@@ -153,7 +154,7 @@ fn an_owner_approves_replaces_and_revokes() {
     assert!(denied(coordinator.ask("replace", json!({"number": "7"}))).contains("no board 7"));
     assert!(boards[0].ask("approve", json!({"number": "2"})).is_err());
 
-    // Settings that let the other one in are in force when it is told so.
+    // Settings that permit the other board are active when the call returns.
     let apply = |enrol: &str, board: Value| {
         let mut sections = coordinator.config.0.lock().unwrap();
         sections["cluster"]["enrol"] = json!(enrol);
@@ -163,7 +164,7 @@ fn an_owner_approves_replaces_and_revokes() {
     };
     apply("first-use", json!([]));
     boards[0].map_until(|map| map.map().member(2).is_some());
-    // And others that shut it out again.
+    // Settings that forbid it again.
     apply("first-use", json!([{"number": 2, "key": boards[0].node()}]));
     boards[1].show_until(|shown| shown["state"].as_str().unwrap().contains("settings name"));
     let map = coordinator.map_until(|_| true);

@@ -1,4 +1,4 @@
-//! A box whose router is not ours: a board holds the map.
+//! A box whose router does not run Octet: a board is the coordinator.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -15,19 +15,19 @@ use crate::host::{Host, address, settings};
 use crate::raw::{Node, plain};
 use crate::{denied, is_whole};
 
-/// Such a box of four boards.
+/// Such a box with four boards.
 struct Box {
     owner: PrivateKey,
     boards: Vec<Host>,
 }
 
-/// What is said of boards, of which `manager` holds the map.
+/// The settings of boards, of which `manager` is the coordinator.
 fn roles(manager: u8) -> Value {
     json!([{"number": manager, "role": "manager", "services": ["cache"]}])
 }
 
 impl Box {
-    /// Whose manager is board `manager`. None of them runs yet.
+    /// Creates a box whose coordinator is board `manager`. Its nodes do not run yet.
     fn new(manager: u8) -> Self {
         let owner = PrivateKey::generate().unwrap();
         let settings = Self::settings(manager, &owner);
@@ -54,7 +54,8 @@ impl Box {
         numbers.iter().for_each(|number| self.boards[usize::from(*number) - 1].start());
     }
 
-    /// The map of `manager`, once it and `others` are in it with all their certificates, and these have it.
+    /// The map of `manager`, once it has all certificates of it and of `others`, and these have
+    /// received it.
     fn map(&self, manager: u8, others: &[u8]) -> SignedMap {
         let coordinator = self.board(manager);
         coordinator.map_until(|map| [manager].iter().chain(others).all(|it| is_whole(map, *it)));
@@ -68,7 +69,7 @@ impl Box {
         coordinator.map_until(|map| map.map().version.sequence >= sequence)
     }
 
-    /// From now on the settings everywhere say that `manager` is.
+    /// Makes the settings of all nodes name `manager` as the manager.
     fn appoint_by_settings(&self, manager: u8) {
         for host in &self.boards[..3] {
             host.config.0.lock().unwrap()["board"] = roles(manager);
@@ -91,7 +92,7 @@ fn members(map: &SignedMap) -> Vec<(u8, PublicKey)> {
 #[test]
 fn a_board_holds_the_map_and_is_in_it() {
     let mut cluster = Box::new(2);
-    // Boards may be there before it is.
+    // Boards may start before the coordinator.
     cluster.start(&[1, 2, 3]);
     cluster.board(2).holds();
     cluster.board(2).map_until(|map| map.map().members.len() == 3);
@@ -112,12 +113,12 @@ fn a_board_holds_the_map_and_is_in_it() {
     );
     assert_eq!(shown["trouble"], Value::Null);
 
-    // Its own row is like another's, with what it says of itself.
+    // The row of the coordinator itself is like the others, with its own report.
     let row = cluster.board(2).row_until(2, |row| row["report"]["state"] == "ready");
     assert_eq!((&row["node"], &row["connected"]), (&json!(node(2)), &json!(true)));
     assert_eq!(row["has_map"], json!(map.map().version.sequence));
 
-    // Another one says that it is board 2: from its own port, and from that of board 2.
+    // A stranger claims to be board 2, from its own port and from that of board 2.
     let (coordinator, stranger) = (cluster.board(2), Node::new());
     welcome(&stranger.tries(&coordinator.own, 4, &stranger.join(4)), 4);
     coordinator.map_until(|map| map.map().members.len() == 4);
@@ -134,7 +135,7 @@ fn a_board_holds_the_map_and_is_in_it() {
     }
     assert_eq!(coordinator.map_until(|_| true).text(), before.text());
 
-    // Settings that name another node for its place are refused, whoever they are for.
+    // Every node refuses settings that name another node for its number.
     let apply = |key: Option<PublicKey>| {
         let mut boards = roles(2);
         boards[0]["key"] = json!(key);
@@ -148,7 +149,7 @@ fn a_board_holds_the_map_and_is_in_it() {
     apply(None).unwrap();
     assert_eq!(coordinator.map_until(|_| true).text(), before.text());
 
-    // It is killed: all keep the map, and it goes on where it was.
+    // It is killed: all nodes keep the map, and it continues from there.
     cluster.boards[1].kill();
     assert_eq!(cluster.board(3).map_until(|_| true).text(), before.text());
     cluster.start(&[2]);
@@ -169,7 +170,7 @@ fn the_manager_is_drained_like_any_board() {
     assert_eq!(cluster.board(2).init.placed(2), ["cache", ""]);
     cluster.board(1).map_until(|map| map.map().member(2).unwrap().drained);
 
-    // The box at a glance: a line for each board, and none for a router that is not a node.
+    // The status of the box has a row for each board, and none for a router that is not a node.
     let status = |number| cluster.board(number).ask("status", json!({})).unwrap();
     let column = |status: &Value, name: &str| -> Vec<Value> {
         status["nodes"].as_array().unwrap().iter().map(|node| node[name].clone()).collect()
@@ -182,7 +183,7 @@ fn the_manager_is_drained_like_any_board() {
     assert_eq!(column(&shown, "state"), ["enrolled", "drained"]);
     assert!(shown["more"].as_str().unwrap().contains("status --box"), "{shown:#}");
 
-    // It goes on as the coordinator, and stays drained over a restart, until somebody says otherwise.
+    // It stays the coordinator, and drained over a restart, until it is undrained.
     cluster.boards[1].kill();
     cluster.start(&[2, 3]);
     cluster.board(2).holds();
@@ -194,7 +195,7 @@ fn the_manager_is_drained_like_any_board() {
     cluster.board(2).row_until(2, |row| row["state"] == "coordinator");
 }
 
-/// A router of ours in a box whose settings say that it has another.
+/// A router with Octet in a box whose settings describe another router.
 #[test]
 fn a_router_of_ours_is_nothing_there() {
     let mut cluster = Box::new(1);
@@ -207,13 +208,13 @@ fn a_router_of_ours_is_nothing_there() {
     assert!(shown["role"].as_str().unwrap().contains("neither the coordinator"), "{shown:#}");
     assert!(host.ask("drain", json!({"number": "1"})).is_err());
     assert_eq!(plain(&router, address(2)).read(&mut [0; 10]).unwrap_or(0), 0);
-    // It is what the settings make of it, as soon as they say something else.
+    // It takes its role as soon as the settings change.
     host.config.0.lock().unwrap()["cluster"] = json!({"boards": 4});
     host.ask("config-apply", json!({})).unwrap();
     host.holds();
 }
 
-/// The settings name another board: each believes it when an owner has stated that, and no sooner.
+/// The settings name another board: nodes trust it once an owner has appointed it, and not before.
 #[test]
 fn another_manager_needs_an_owners_statement() {
     let mut cluster = Box::new(2);
@@ -230,7 +231,7 @@ fn another_manager_needs_an_owners_statement() {
     let of = |number: u8| cluster.board(number).node();
     let trouble = |shown: &Value| shown["trouble"].as_str().is_some_and(|it| it.contains("stated"));
     cluster.board(3).show_until(trouble);
-    // Also the one that was the manager itself asks for more than settings.
+    // The previous manager, too, requires more than settings.
     for number in [1, 2] {
         let refuses =
             |shown: &Value| shown["state"].as_str().is_some_and(|it| it.contains("REFUSED"));
@@ -241,7 +242,7 @@ fn another_manager_needs_an_owners_statement() {
         assert_eq!(map.map().coordinator, of(2), "{number}");
         assert!(map.map().version.sequence > before);
     }
-    // What has not been stated is no reason to refuse other settings.
+    // A missing appointment is no reason to refuse other settings.
     cluster.board(3).config.0.lock().unwrap()["cluster"]["enrol"] = json!("approve");
     cluster.board(3).ask("config-apply", json!({})).unwrap();
     let early = cluster.board(3).ask("drain", json!({"number": "2"}));
@@ -256,7 +257,7 @@ fn another_manager_needs_an_owners_statement() {
     assert_eq!(cluster.board(3).show()["trouble"], Value::Null);
     assert_eq!(cluster.board(2).show()["coordinator"], json!(of(3)));
 
-    // And back: its old book does not make it the coordinator either.
+    // Back to the previous manager: its old registry does not make it the coordinator either.
     cluster.appoint_by_settings(2);
     cluster.board(2).show_until(trouble);
     assert_eq!(cluster.board(2).map_until(|_| true).text(), map.text());

@@ -1,4 +1,4 @@
-//! A board and a coordinator by hand, which say what they like.
+//! A board and a coordinator under the control of the test, which can send anything.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ pub struct Node {
     pub key: PrivateKey,
 }
 
-/// A connection, and what has come by it.
+/// A connection with its receive buffer.
 pub struct Link<S> {
     pub stream: S,
     decoder: Decoder,
@@ -50,14 +50,14 @@ impl Node {
         Certificate::sign(Said { node, unit, key, epoch, issued: 1 }, &self.node).unwrap()
     }
 
-    /// What an honest one says at the port of board `number`.
+    /// The join of an honest board at port `number`.
     pub fn join(&self, number: u8) -> Join {
         let certificate = self.certificate(1);
         let certificates = Some(vec![certificate.clone()]);
         Join { certificate, number: Some(number), certificates, have: None, map: None }
     }
 
-    /// Connects from the port of board `number`, and hears whose the coordinator is.
+    /// Connects from the port of board `number`, and receives the coordinator's hello.
     pub fn connect(
         &self,
         port: &TcpListener,
@@ -74,7 +74,7 @@ impl Node {
         Ok((link, hello))
     }
 
-    /// The first that is answered to `join` at the port of board `number`, which is no ping.
+    /// Sends `join` from the port of board `number`. Returns the first answer other than a ping.
     pub fn tries(&self, port: &TcpListener, number: u8, join: &Join) -> FromCoordinator {
         let (mut link, _) = self.connect(port, number).unwrap();
         link.say(join);
@@ -96,14 +96,14 @@ impl Node {
         SignedMap::sign(map, self.certificate(1), &self.key).unwrap()
     }
 
-    /// Is the coordinator for one who connects to `port`; returns what that one says first.
+    /// Acts as the coordinator for a board that connects to `port`. Returns the board's join.
     pub fn hold(
         &self,
         port: &TcpListener,
         version: MapVersion,
         statement: Option<SignedAppointment>,
     ) -> io::Result<(Link<Server>, Option<Join>)> {
-        // The coordinator that had it before did not wait on it.
+        // The previous coordinator used the listener without blocking.
         port.set_nonblocking(false)?;
         let (stream, _) = port.accept()?;
         stream.set_read_timeout(Some(TIMEOUT))?;
@@ -127,7 +127,7 @@ fn tcp(port: &TcpListener, from: Ipv4Addr) -> TcpStream {
     stream
 }
 
-/// A connection from `from`, without a word.
+/// Opens a connection from `from`, without sending anything.
 pub fn plain(port: &TcpListener, from: Ipv4Addr) -> TcpStream {
     tcp(port, from)
 }
@@ -137,7 +137,7 @@ impl<S: Read + Write> Link<S> {
         Self { stream, decoder: Decoder::default() }
     }
 
-    /// Says it; who listens may have gone.
+    /// Sends a message; the peer may have disconnected.
     pub fn say(&mut self, message: &impl Serialize) {
         let mut frame = vec![];
         encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
@@ -148,7 +148,7 @@ impl<S: Read + Write> Link<S> {
         let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
     }
 
-    /// The next message; `None` once the other side has ended it.
+    /// The next message; `None` once the other side has closed the connection.
     pub fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = [0; 4096];
         loop {
@@ -166,7 +166,7 @@ impl<S: Read + Write> Link<S> {
         }
     }
 
-    /// What the coordinator says next, which is no ping.
+    /// The coordinator's next message other than a ping.
     pub fn coordinator_says(&mut self) -> Option<FromCoordinator> {
         loop {
             match FromCoordinator::parse(&self.next().unwrap()?).unwrap() {
@@ -176,7 +176,7 @@ impl<S: Read + Write> Link<S> {
         }
     }
 
-    /// What the board says next, which is no report.
+    /// The board's next message other than a report.
     pub fn board_says(&mut self) -> Option<FromBoard> {
         loop {
             match FromBoard::parse(&self.next().unwrap()?).unwrap() {
@@ -186,7 +186,7 @@ impl<S: Read + Write> Link<S> {
         }
     }
 
-    /// Sees that the other side ends it.
+    /// Waits until the other side closes the connection.
     pub fn ends(&mut self) {
         while self.next().unwrap().is_some() {}
     }

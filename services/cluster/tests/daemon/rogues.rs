@@ -1,4 +1,4 @@
-//! Coordinators that are not the coordinator, and a new one that is.
+//! False coordinators, and a new genuine one.
 
 use octet_cluster::message::{FromBoard, FromCoordinator};
 use octet_node::key::PrivateKey;
@@ -27,7 +27,7 @@ fn a_board_believes_the_coordinator_that_it_knows() {
     let port = &*cluster.port;
     cluster.boards[0].start();
     let board = &cluster.boards[0];
-    // The first one that it meets; what it has taken it says.
+    // The board pins the first coordinator that it meets, and reports its map.
     let (mut link, join) = one.hold(port, version(1, 7), None).unwrap();
     assert_eq!(join.unwrap().number, Some(1));
     link.say(&FromCoordinator::Welcome { number: 1 });
@@ -37,7 +37,7 @@ fn a_board_believes_the_coordinator_that_it_knows() {
     assert_eq!(link.board_says(), Some(FromBoard::Have(version(1, 8))));
     let kept = board.map_until(|_| true);
 
-    // The same coordinator shows an old map again, and one by another.
+    // The same coordinator sends an old map again, and a map that another node has signed.
     let other = Node::new();
     for (map, part) in [
         (one.map(version(1, 7)), "an old one is shown again"),
@@ -53,7 +53,8 @@ fn a_board_believes_the_coordinator_that_it_knows() {
     }
     drop(link);
 
-    // Another one: without a word of an owner, with a stranger's, about another, and an old one.
+    // Another coordinator: without an appointment, with one by a stranger, with one of another
+    // node, and with an old one.
     let stranger = PrivateKey::generate().unwrap();
     let owner = &cluster.owner;
     for (epoch, statement, part) in [
@@ -69,7 +70,7 @@ fn a_board_believes_the_coordinator_that_it_knows() {
         assert!(board.has_logged(&["REFUSED", part]), "{part}: {}", board.log());
         assert_eq!(board.map_until(|_| true), kept);
     }
-    // With an owner's it is believed, and the one before is not any more.
+    // With an owner's appointment it is trusted, and the previous one is not any more.
     let (mut link, join) =
         other.hold(port, version(2, 1), Some(appoint(owner, &other, 2))).unwrap();
     assert_eq!(join.unwrap().map, Some(kept));
@@ -78,7 +79,7 @@ fn a_board_believes_the_coordinator_that_it_knows() {
     drop(link);
     let (_, join) = one.hold(port, version(1, 9), None).unwrap();
     assert_eq!(join, None);
-    // Also after a start.
+    // The same holds after a restart.
     cluster.boards[0].kill();
     cluster.boards[0].start();
     let (_, join) = one.hold(&cluster.port, version(1, 9), None).unwrap();
@@ -87,8 +88,8 @@ fn a_board_believes_the_coordinator_that_it_knows() {
     assert!(join.is_some());
 }
 
-/// A router with another key takes the place of one that is gone. The box is whole again without a hand on
-/// any board, though each key would have to be approved.
+/// A router with another key replaces a lost one. The box is complete again without an operation on
+/// any board, although the settings require approval of each key.
 #[test]
 fn a_new_coordinator_has_the_boards_of_the_old_one() {
     let mut cluster = Cluster::new("approve", 3);
@@ -102,7 +103,7 @@ fn a_new_coordinator_has_the_boards_of_the_old_one() {
     }
     let map = cluster.map();
     assert_eq!(map.map().members.len(), 4);
-    // One of them is off while it happens.
+    // One of them is off meanwhile.
     let mut off = cluster.boards.pop().unwrap();
     off.kill();
     let settings = settings("approve", json!([]), &cluster.owner);
@@ -136,7 +137,7 @@ fn a_new_coordinator_has_the_boards_of_the_old_one() {
     assert_eq!(new.row_until(3, |_| true)["by"], "taken-over");
     off.start();
     new.row_until(3, |row| row["connected"] == true);
-    // The old one comes back, and is believed by nobody.
+    // The old coordinator returns, and no board trusts it.
     new.kill();
     cluster.coordinator.start();
     let old = cluster.coordinator.node().to_string();

@@ -1,4 +1,5 @@
-//! Maps that boards show to the coordinator: one that its disk has forgotten, and those of a thief.
+//! Maps that boards present to the coordinator: one that its disk has lost, and those of an
+//! attacker.
 
 use octet_cluster::message::Join;
 use octet_node::digest::sha256;
@@ -11,8 +12,8 @@ use crate::attacks::{refused, welcome};
 use crate::raw::Node;
 use crate::{Cluster, is_whole};
 
-/// A map that names the coordinator and `stays` at port 2, revokes `gone`, and is signed with the coordinator's key
-/// number `key_epoch`, which somebody has stolen.
+/// A map that lists the coordinator and `stays` at port 2, revokes `gone`, and is signed with the
+/// coordinator's key with epoch `key_epoch`, which was stolen.
 pub fn map(
     cluster: &Cluster,
     key_epoch: u64,
@@ -35,14 +36,14 @@ pub fn map(
     SignedMap::sign(map, certificate, &key).unwrap()
 }
 
-/// What `node` says that has its key number 2.
+/// The join of `node` with its key of epoch 2.
 pub fn join(node: &Node, number: u8) -> Join {
     let certificate = node.certificate(2);
     let certificates = Some(vec![certificate.clone()]);
     Join { certificate, certificates, ..node.join(number) }
 }
 
-/// The same of one that shows `map`.
+/// The same join, which presents `map`.
 pub fn shows(node: &Node, number: u8, map: SignedMap) -> Join {
     Join { map: Some(map), ..join(node, number) }
 }
@@ -66,7 +67,7 @@ fn a_stolen_old_key_revokes_nobody() {
         welcome(&one.tries(port, 1, &join(&one, 1)), 1);
     };
 
-    // By the key that was replaced, to the end.
+    // Signed with the replaced key, up to the highest number.
     for (key_epoch, sequence) in
         [(1, sequence + 1), (1, u64::MAX), (2, u64::MAX), (2, sequence + (1 << 32) + 1)]
     {
@@ -79,7 +80,8 @@ fn a_stolen_old_key_revokes_nobody() {
         "its coordinator's key number 1",
         "number 2 was"
     ]));
-    // By one whom it does not name at that port, and by one who has an old key of one that it names.
+    // Presented by a node that it does not list at that port, and by a listed one with an outdated
+    // key.
     let next = map(&cluster, 2, sequence + 1, &two, &one);
     welcome(&one.tries(port, 1, &shows(&one, 1, next.clone())), 1);
     stays("who is not named");
@@ -87,14 +89,15 @@ fn a_stolen_old_key_revokes_nobody() {
     refused(two.tries(port, 2, &old), "number 2 was seen before");
     stays("who has an old key");
 
-    // By the one who is named there, with the key that counts.
+    // Presented by the node that is listed there, with its current key.
     welcome(&two.tries(port, 2, &shows(&two, 2, next)), 2);
     refused(one.tries(port, 1, &join(&one, 1)), "revoked");
     let after = coordinator.map_until(|map| !map.map().revoked.is_empty());
     assert_eq!(after.map().revoked, [one.public()]);
 }
 
-/// A book that has taken such a number before: nothing is made until numbers begin again.
+/// A registry that once has accepted such a number: no map is made until an owner starts a new
+/// epoch.
 #[test]
 fn after_the_last_number_an_owner_begins_again() {
     let mut cluster = Cluster::held("first-use");

@@ -1,4 +1,5 @@
-//! PID 1, identity and config, as far as cluster sees them: threads at sockets of the same names.
+//! Simulates PID 1, identity and config for cluster: threads that listen on sockets of the same
+//! names.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -21,7 +22,7 @@ fn serve(path: &Path, answer: impl Fn(UnixStream) -> io::Result<()> + Send + Syn
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let answer = Arc::clone(&answer);
-            // Whoever connected may have gone.
+            // The client may have disconnected.
             thread::spawn(move || answer(stream));
         }
     });
@@ -33,7 +34,7 @@ pub struct Init(Arc<(Mutex<Inits>, Condvar)>);
 
 #[derive(Default)]
 struct Inits {
-    /// What was to be placed, each time.
+    /// The units of each call of `place`.
     placed: Vec<String>,
     refuses: Option<FailureCode>,
 }
@@ -74,12 +75,12 @@ impl Init {
         init
     }
 
-    /// Has it refuse to place anything, or not.
+    /// Makes it refuse the placement, or accept it again.
     pub fn refuse(&self, code: Option<FailureCode>) {
         self.0.0.lock().unwrap().refuses = code;
     }
 
-    /// All that was to be placed, once that is as often as `times`.
+    /// The units of all calls of `place`, once there were `times`.
     pub fn placed(&self, times: usize) -> Vec<String> {
         let inits = self.0.0.lock().unwrap();
         let fewer = |inits: &mut Inits| inits.placed.len() < times;
@@ -89,7 +90,7 @@ impl Init {
     }
 }
 
-/// netd of the router: a port for each of four boards, of which the last is not plugged in.
+/// netd of the router: a port for each of four boards, of which the last one is not connected.
 pub fn netd(folder: &Path) {
     serve(&folder.join("netd.sock"), |stream| {
         let mut peer = Peer::new(stream);
@@ -111,7 +112,7 @@ pub fn netd(folder: &Path) {
     });
 }
 
-/// config: the sections that are in force.
+/// config, with the active sections.
 #[derive(Clone)]
 pub struct Config(pub Arc<Mutex<Map<String, Value>>>);
 
@@ -122,10 +123,11 @@ impl Config {
         serve(&folder.join("config.sock"), move |stream| {
             let mut peer = Peer::new(stream);
             while let Some(request) = peer.next_request()? {
-                assert_eq!(request.verb, "section");
-                let name = request.args["section"].as_str().unwrap();
-                let section = shared.lock().unwrap().get(name).cloned();
-                peer.end(request.id, Ok(section.unwrap_or(Value::Null)))?;
+                assert_eq!(request.verb, "sections");
+                let all = shared.lock().unwrap().clone();
+                let section = |name: &str| (name.to_owned(), all.get(name).cloned().into());
+                let sections = ["cluster", "board", "operator"].map(section);
+                peer.end(request.id, Ok(Map::from_iter(sections).into()))?;
             }
             Ok(())
         });
@@ -133,14 +135,14 @@ impl Config {
     }
 }
 
-/// identity: one node, its key of `cluster` that counts, and one of `gate`.
+/// identity: a node, its current key of `cluster`, and a key of `gate`.
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 
 struct Inner {
     node: PrivateKey,
     gate: PublicKey,
-    /// The key of `cluster` that counts, and which it is.
+    /// The current key of `cluster`, and its epoch.
     state: Mutex<(Option<PublicKey>, u64)>,
     turned: Condvar,
 }
@@ -160,7 +162,7 @@ impl Identity {
         self.0.node.public()
     }
 
-    /// Has cluster make another key.
+    /// Makes cluster generate another key.
     pub fn rotate(&self) {
         self.0.state.lock().unwrap().0 = None;
         self.0.turned.notify_all();

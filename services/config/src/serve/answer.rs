@@ -1,4 +1,4 @@
-//! Requests, and what config answers.
+//! Requests to config, and its answers.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use octet_node::control::file::FileArg;
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::digest::sha256;
 use octet_node::serve::threads::Call;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::copy::MAX_TEXT;
 use crate::difference::differences;
@@ -22,23 +22,23 @@ use crate::warrant::{self, SIGNED};
 
 pub struct Config<F, R> {
     pub keeper: Keeper<F, R>,
-    /// What the image was built with.
+    /// The image's configuration.
     pub image: BuiltConfig,
     pub readers: Vec<SectionReader>,
-    /// The units of the image, whose ports policies name.
+    /// The units of the image, whose ports policies can name.
     pub units: Vec<Unit>,
-    /// Whether copies outlive this process.
+    /// Whether copies are stored on disk.
     pub is_kept: bool,
-    /// The key of this box, if somebody knows it.
+    /// Returns the key of this node, or why it is unknown.
     pub node: Box<dyn Fn() -> Result<PublicKey, Failure> + Send + Sync>,
     /// PID 1's user.
     pub pid_1: u32,
-    /// Something is being tried now.
+    /// Signals that a change is pending.
     pub tried: (Mutex<bool>, Condvar),
 }
 
 impl<F: Folder, R: Readers> Config<F, R> {
-    /// Tries what the file of `call` says.
+    /// Tries the configuration in the file of `call`.
     pub(super) fn apply(
         &self,
         call: &mut Call<'_>,
@@ -50,7 +50,8 @@ impl<F: Folder, R: Readers> Config<F, R> {
             return Err(wrong);
         }
         let (settings, warnings) = self.parse(called, bytes)?;
-        // Its text has no check sum: a key with a letter that is wrong may be somebody's all the same. A person compares.
+        // A key in the text has no checksum, so one with a typing error may still be valid and
+        // belong to someone else. The operator has to compare new keys.
         let known = self.keeper.view().in_force.settings.keys();
         let keys: Vec<_> = settings.keys().difference(&known).cloned().collect();
         let mut answer = self.change(call, settings, None, confirm)?;
@@ -64,7 +65,8 @@ impl<F: Folder, R: Readers> Config<F, R> {
         Ok(answer)
     }
 
-    /// What `bytes` say, the content of the file of this name, and lines of which nothing comes.
+    /// Parses `bytes`, the content of the file of this name. Returns the settings, and the rules
+    /// without effect.
     pub(super) fn parse(
         &self,
         called: &str,
@@ -81,7 +83,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
         Ok((settings, useless))
     }
 
-    /// Tries `settings`, which `call` asks for; those of configuration `again`, if they were there before.
+    /// Tries `settings` for `call`; `again` is the earlier configuration that they repeat, if any.
     fn change(
         &self,
         call: &Call<'_>,
@@ -111,7 +113,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
         })
     }
 
-    /// Who has signed `call`, and what, if anybody has.
+    /// The signer and the signed command of `call`, if it is signed.
     fn signed(&self, call: &Call<'_>) -> Result<Option<(PublicKey, String)>, Failure> {
         let Some(text) = call.args.text(SIGNED) else { return Ok(None) };
         let node = (self.node)()?;
@@ -122,7 +124,8 @@ impl<F: Folder, R: Readers> Config<F, R> {
         Ok(Some((signer, text.to_owned())))
     }
 
-    /// Goes back to configuration `to`, or takes back what is tried, or goes back to the one before.
+    /// Rolls back to configuration `to`; by default it undoes the pending one, or rolls back to the
+    /// previous one.
     pub(super) fn rollback(
         &self,
         call: &Call<'_>,
@@ -161,7 +164,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
         match sequence {
             0 => answer["from"] = json!("the image"),
             sequence => {
-                // Without its copy, what is in force is shown anyway.
+                // Without its copy, the active configuration is still shown.
                 let copy = self.keeper.store().read(*sequence);
                 if let Ok(copy) = copy {
                     answer["taken"] = json!(date(copy.taken));
@@ -211,17 +214,17 @@ impl<F: Folder, R: Readers> Config<F, R> {
         Ok(copies.chain([image]).collect())
     }
 
-    /// The section that a unit asks for. PID 1 asks for operators, who may see all.
-    pub(super) fn section(
-        &self,
-        uid: u32,
-        section: SettingsSection,
-        next: bool,
-    ) -> Result<Value, Failure> {
-        let reads = self.readers.iter().any(|unit| unit.uid() == uid && unit.reads(section));
-        if uid != self.pid_1 && !reads {
-            let message = format!("user {uid} may not read section `{section}`");
-            let help = format!("name it in the unit file: `config = [\"{section}\"]`");
+    /// The sections that the unit of user `uid` may read. PID 1, which asks for operators, may read
+    /// all.
+    pub(super) fn sections(&self, uid: u32, next: bool) -> Result<Value, Failure> {
+        let is_read = |section: &SettingsSection| {
+            let mut units = self.readers.iter().filter(|unit| unit.uid() == uid);
+            uid == self.pid_1 || units.any(|unit| unit.reads(*section))
+        };
+        let sections: Vec<_> = SettingsSection::ALL.into_iter().filter(is_read).collect();
+        if sections.is_empty() {
+            let message = format!("user {uid} may not read any section");
+            let help = "name some in the unit file, as in `config = [\"operator\"]`";
             return Err(Failure::new(FailureCode::Denied, message, help));
         }
         let view = self.keeper.view();
@@ -232,18 +235,19 @@ impl<F: Folder, R: Readers> Config<F, R> {
                 Failure::new(FailureCode::NotFound, "no settings are to come", help)
             })?,
         };
-        Ok(version.settings.section(section))
+        let value = |it: SettingsSection| (it.name().to_owned(), version.settings.section(it));
+        Ok(sections.into_iter().map(value).collect::<Map<_, _>>().into())
     }
 }
 
-/// As people write it. Later than this no date has four digits for its year.
+/// Formats a date for people. Later dates have more than four digits for the year.
 fn date(seconds: u64) -> String {
     const LAST: u64 = 253_402_300_799;
     let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
     format_rfc3339_seconds(at).to_string()
 }
 
-/// What is wrong, if the call says what digest its file has and that is another.
+/// The failure if the digest in the call differs from that of its file.
 fn wrong_digest(file: &FileArg, bytes: &[u8]) -> Option<Failure> {
     let said = file.sha256.as_ref()?;
     let is = sha256(bytes);

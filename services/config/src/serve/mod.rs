@@ -15,10 +15,10 @@ use crate::keeper::Readers;
 use crate::store::Folder;
 pub use answer::Config;
 
-/// Units that read settings ask one question, and go.
+/// Units that read settings call one verb and disconnect.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 24, for_operators: 8, of_one: 4 };
 
-/// Serves whoever connects to `listener`, for ever.
+/// Serves the connections to `listener`, forever.
 pub fn serve<F, R>(
     listener: &UnixListener,
     config: &Arc<Config<F, R>>,

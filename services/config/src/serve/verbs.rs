@@ -1,15 +1,15 @@
-//! What config can be asked.
+//! The verbs of config.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use octet_appliance::SettingsSection;
-use octet_node::control::file::CALLED;
-use octet_node::control::settings::SECTION;
+use octet_node::control::file::FILE_NAME;
+use octet_node::control::settings::SECTIONS;
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::Verbs;
 use octet_node::serve::verbs::{
-    Takes, file, flag, nothing, option, optional_integer, optional_text, text,
+    Takes, file, flag, nothing, option, optional_integer, optional_text,
 };
 use serde_json::json;
 
@@ -19,10 +19,10 @@ use crate::keeper::Readers;
 use crate::settings::FILE;
 use crate::store::Folder;
 
-/// How long a change is tried without being confirmed, in seconds: unless said, at least, at most.
+/// The time until an unconfirmed change is undone, in seconds: default, minimum, maximum.
 pub const CONFIRM: (u64, u64, u64) = (120, 10, 3600);
 
-/// Every verb. An operator signs a change with the number of the next configuration.
+/// All verbs. An operator signs a change with the number of the next configuration.
 pub fn verbs<F, R>() -> Verbs<Arc<Config<F, R>>>
 where
     F: Folder + Send + 'static,
@@ -34,7 +34,7 @@ where
     Verbs::default()
         .with(
             Verb::new("show", Read, "Shows the active settings and their source")
-                .shown(ColumnKind::Lines, &["text"]),
+                .columns(ColumnKind::Lines, &["text"]),
             option("section", "One section only, with the defaults filled in")
                 .parse(|name| name.map(named).transpose()),
             |config: &Arc<Config<F, R>>, _, section| config.show(section),
@@ -53,7 +53,7 @@ where
                 Configure,
                 "Applies a file; it is rolled back unless `config confirm` follows in time",
             )
-            .shown(ColumnKind::Lines, &["new_keys", "warnings"]),
+            .columns(ColumnKind::Lines, &["new_keys", "warnings"]),
             file("file", "A complete appliance.toml").and(called()).and(confirm()),
             |config, call, ((file, called), confirm)| config.apply(call, (&file, &called), confirm),
         )
@@ -85,25 +85,23 @@ where
         .signed(next)
         .with(
             Verb::new(
-                SECTION,
+                SECTIONS,
                 Read,
-                "Answers a section of the settings to a unit whose unit file names it",
+                "Answers the sections of the settings that the unit file of the caller names",
             )
             .internal(),
-            text("section", "Its name")
-                .parse(named)
-                .and(flag("next", "The candidate settings, which are being checked")),
-            |config, call, (section, next)| config.section(call.uid, section, next),
+            flag("next", "The candidate settings, which are being checked"),
+            |config, call, next| config.sections(call.uid, next),
         )
 }
 
-/// What a person calls the file.
+/// The argument with the file's name.
 fn called() -> Takes<String> {
-    option(CALLED, "The file's name for error messages; octetctl sends its path")
+    option(FILE_NAME, "The file's name for error messages; octetctl sends its path")
         .parse(|name| Ok(name.unwrap_or_else(|| FILE.to_owned())))
 }
 
-/// How long a change is tried.
+/// The argument with the time until an unconfirmed change is undone.
 fn confirm() -> Takes<Duration> {
     let (usual, least, most) = CONFIRM;
     let help = format!(
@@ -123,7 +121,7 @@ fn number(text: String) -> Result<u64, Failure> {
 }
 
 fn named(name: String) -> Result<SettingsSection, Failure> {
-    SettingsSection::named(&name).ok_or_else(|| {
+    SettingsSection::from_name(&name).ok_or_else(|| {
         let known = SettingsSection::ALL.map(SettingsSection::name).join(", ");
         let message = format!("there is no section `{name}` that a box can be given");
         Failure::new(FailureCode::NotFound, message, format!("the sections are: {known}"))

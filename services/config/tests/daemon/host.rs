@@ -1,4 +1,4 @@
-//! config as PID 1 runs it, and those around it: PID 1, identity, a unit that reads `[operator]`.
+//! Runs config as PID 1 does, and simulates PID 1, identity, and a unit that reads `[operator]`.
 
 use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -19,26 +19,26 @@ use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-/// What the image was built with.
+/// The image's configuration.
 pub const IMAGE: &str = "[appliance]\nname = \"image\"\n[image]\npackages = [\"musl\"]\n\
                          drivers = []\nmodules = []\nservices = []\n";
 
-/// How the unit takes what it is asked.
+/// How the unit reacts to calls.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mood {
     Accepts,
-    /// It refuses what is to come.
+    /// It refuses the next configuration.
     Refuses,
-    /// It cannot live with what is in force.
+    /// It cannot apply the active configuration.
     Breaks,
-    /// It does not answer this verb, and says so to the test.
+    /// It does not answer this verb, and signals that to the test.
     Hangs(&'static str),
 }
 
 #[derive(Clone)]
 pub struct Unit {
     pub mood: Arc<Mutex<Mood>>,
-    /// Each verb that it was asked, and the section as it read it then.
+    /// The called verbs, each with the section that the unit read then.
     pub log: Arc<Mutex<Vec<(String, Value)>>>,
     socket: PathBuf,
     hangs: Sender<()>,
@@ -46,14 +46,14 @@ pub struct Unit {
 
 impl Unit {
     fn answer(&self, request: &Request) -> Result<Value, Failure> {
-        // How it is in now counts, not how it will be when the log has been read.
+        // Takes the reaction now: reading the log could change it.
         let mood = *self.mood.lock().unwrap();
         let read = self.read(request.verb == CHECK);
         self.log.lock().unwrap().push((request.verb.clone(), read));
         match (mood, request.verb.as_str()) {
             (Mood::Refuses, CHECK) => Err(Failure::new(FailureCode::Failed, "too many", "fewer")),
             (Mood::Breaks, APPLY) => {
-                // Only once: the old one it can live with.
+                // It fails only once: it can apply the old configuration.
                 *self.mood.lock().unwrap() = Mood::Accepts;
                 Err(Failure::new(FailureCode::Failed, "out of paint", "buy some"))
             }
@@ -70,17 +70,17 @@ impl Unit {
     fn read(&self, next: bool) -> Value {
         let mut client = Client::connect(&self.socket).unwrap();
         client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
-        let args = json!({ "section": "operator", "next": next });
-        client.call("section", object(args)).unwrap()
+        let sections = client.call("sections", object(json!({ "next": next }))).unwrap();
+        sections["operator"].clone()
     }
 
-    /// What the unit has last read of what is in force, if it was told.
+    /// The active section that the unit has read last, if any.
     pub fn has(&self) -> Option<Value> {
         let log = self.log.lock().unwrap();
         log.iter().rev().find(|(verb, _)| verb == APPLY).map(|(_, read)| read.clone())
     }
 
-    /// The verbs that it was asked since this was last called.
+    /// The verbs that were called since the last call of this function.
     pub fn take_verbs(&self) -> Vec<String> {
         self.log.lock().unwrap().drain(..).map(|(verb, _)| verb).collect()
     }
@@ -91,7 +91,7 @@ pub struct Host {
     pub node: PrivateKey,
     pub unit: Unit,
     notify: UnixDatagram,
-    /// The state that PID 1 tells of the unit.
+    /// The state of the unit that PID 1 reports.
     pub state: Arc<Mutex<&'static str>>,
     hanging: Mutex<Receiver<()>>,
 }
@@ -116,7 +116,7 @@ impl Host {
         stand_in(path("init.sock"), move |request, peer| {
             assert_eq!(request.verb, "watch");
             let unit = json!({ "name": "gate", "state": *told.lock().unwrap() });
-            // Who asked may have been killed.
+            // The caller may have been killed.
             let _ = peer.item(request.id, json!({ "units": [unit] }));
             Ok(Value::Null)
         });
@@ -170,7 +170,7 @@ impl Host {
         args
     }
 
-    /// Starts config, which is ready when this returns.
+    /// Starts config, and waits until it is ready.
     pub fn start(&self) -> Config<'_> {
         let own = rustix::process::geteuid().as_raw();
         let before = self.unit.log.lock().unwrap().len();
@@ -180,7 +180,10 @@ impl Host {
             .env_clear()
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
             .env("STATE_DIRECTORY", self.state_folder())
-            .env("OCTET_CALLERS", format!("{own}=show,diff,apply,confirm,history,rollback,section"))
+            .env(
+                "OCTET_CALLERS",
+                format!("{own}=show,diff,apply,confirm,history,rollback,sections"),
+            )
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -188,7 +191,7 @@ impl Host {
         let count = self.notify.recv(&mut message).expect("config does not become ready");
         assert_eq!(&message[..count], b"READY=1");
         let config = Config { child: Mutex::new(Some(child)), host: self };
-        // Whatever it was told before, the unit hears what is in force.
+        // Whatever the unit has applied before, it applies the active configuration.
         until("the unit hears what is in force", || {
             *self.state.lock().unwrap() != "ready" || self.unit.log.lock().unwrap().len() > before
         });
@@ -196,7 +199,7 @@ impl Host {
     }
 }
 
-/// Answers whoever connects to `path`, for as long as the test runs.
+/// Answers the connections to `path` until the test ends.
 fn stand_in(
     path: PathBuf,
     answer: impl Fn(Request, &mut Peer) -> Result<Value, Failure> + Send + Sync + 'static,
@@ -210,7 +213,7 @@ fn stand_in(
                 while let Ok(Some(request)) = peer.next_request() {
                     let id = request.id;
                     let answer = answer(request, &mut peer);
-                    // Who asked may have been killed.
+                    // The caller may have been killed.
                     let _ = peer.end(id, answer);
                 }
             });
@@ -228,7 +231,7 @@ impl Config<'_> {
         self.end();
     }
 
-    /// The same, while something else still uses it.
+    /// Ends the process while references to it still exist.
     pub fn end(&self) {
         if let Some(mut child) = self.child.lock().unwrap().take() {
             // It may have ended already.
@@ -244,7 +247,7 @@ impl Config<'_> {
     }
 
     pub fn call(&self, by: By, verb: &str, args: Value) -> Result<Value, CallError> {
-        self.connect().asks_for(by).call(verb, object(args))
+        self.connect().on_behalf_of(by).call(verb, object(args))
     }
 
     pub fn text(&self) -> String {
@@ -257,10 +260,9 @@ impl Config<'_> {
         let mut args = object(args);
         let mut file = MemoryFile(text.as_bytes().to_vec());
         args.entry("file").or_insert_with(|| json!(file.describe()));
-        self.connect().asks_for(by).call_with(verb, args, Some(&mut file), |_| true)
+        self.connect().on_behalf_of(by).call_with(verb, args, Some(&mut file), |_| true)
     }
 
-    /// Applies `text`.
     pub fn apply(&self, by: By, text: &str, args: Value) -> Result<Value, CallError> {
         self.send(by, "apply", text, args)
     }
@@ -281,7 +283,7 @@ pub fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-/// The failure that a call came to.
+/// The failure of a call.
 pub fn failure(answer: Result<Value, CallError>) -> Failure {
     match answer {
         Err(CallError::Failure(failure)) => failure,

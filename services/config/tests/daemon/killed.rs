@@ -1,4 +1,4 @@
-//! config is killed at each step that somebody else sees.
+//! Kills config at each externally visible step.
 
 use octet_node::control::By;
 use octet_node::control::settings::{APPLY, CHECK};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::host::{Host, IMAGE, Mood};
 use crate::text;
 
-/// Kills it on `host` while the unit is asked `verb` for the first time.
+/// Kills it on `host` during the first call of `verb`.
 fn kill_at(host: &Host, verb: &'static str) {
     let config = host.start();
     host.set(Mood::Hangs(verb));
@@ -34,7 +34,7 @@ fn before_or_after_it_is_kept() {
             assert_eq!(host.unit.has(), Some(json!({ "keys": [] })), "{verb}");
             assert_eq!(host.copies(), copies, "{verb}");
         }
-        // And it goes on.
+        // The next start works.
         let config = host.start();
         let applied = config.apply(By::Port, &text("two"), json!({})).unwrap();
         assert_eq!(applied["applied"], 1 + copies.len());

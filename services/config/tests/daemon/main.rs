@@ -1,4 +1,4 @@
-//! config as a process, among those around it.
+//! config as a process, with simulated units.
 
 #![cfg(test)]
 
@@ -70,12 +70,13 @@ fn applied_confirmed_and_gone_back() {
     assert_eq!((&history[0]["again"], &history[0]["in_force"]), (&json!(1), &json!(true)));
     let taken = humantime::parse_rfc3339(history[0]["taken"].as_str().unwrap()).unwrap();
     assert!(taken.elapsed().unwrap().as_secs() < 3600, "{history}");
-    // The image's own has no owner, and there is one now.
+    // The image's configuration has no owner, and the active one has.
     let last = failure(ask("rollback", json!({ "to": "0" })));
     assert!(last.message.contains("nobody would own"), "{last}");
 }
 
-/// The file is called what its owner calls it, a mistake is marked, and keys that are new are repeated.
+/// The answer uses the file name that the operator has given, marks the position of a mistake, and
+/// repeats new keys.
 #[test]
 fn the_answer_is_about_the_file_that_was_given() {
     let host = Host::new();
@@ -125,12 +126,12 @@ fn a_unit_refuses_before_anything_is_applied() {
     );
     assert_eq!(host.unit.take_verbs(), ["config-check"]);
     assert_eq!((config.text().as_str(), host.copies().len()), (IMAGE, 0));
-    // A change that is nothing to it is not its matter.
+    // A change of another section does not concern the unit.
     let name = IMAGE.replace("\"image\"", "\"other\"");
     config.apply(By::Port, &name, json!({})).unwrap();
     assert_eq!(host.unit.take_verbs(), Vec::<String>::new());
     config.call(By::Port, "confirm", json!({})).unwrap();
-    // One that does not run is not asked, and that is said.
+    // A unit that does not run is not asked, and the answer lists it.
     *host.state.lock().unwrap() = "failed";
     let applied = config.apply(By::Port, &text("one"), json!({})).unwrap();
     assert_eq!(applied["not_running"], json!(["gate"]));

@@ -1,4 +1,4 @@
-//! Who may change what, on a box that has operators.
+//! The authorization of changes on a box with operators.
 
 use octet_node::control::{By, FailureCode};
 use octet_node::key::PrivateKey;
@@ -12,7 +12,7 @@ struct People {
 }
 
 impl People {
-    /// A configuration in which Anna owns the box and Ben configures it, and these lines.
+    /// A configuration in which Anna is the owner and Ben may configure, with additional lines.
     fn text(&self, name: &str, more: &str) -> String {
         let (anna, ben) = (self.anna.public(), self.ben.public());
         format!(
@@ -23,12 +23,12 @@ impl People {
     }
 }
 
-/// A box that is Anna's.
+/// A box that Anna owns.
 fn owned(host: &Host) -> (Config<'_>, People) {
     let config = host.start();
     let people =
         People { anna: PrivateKey::generate().unwrap(), ben: PrivateKey::generate().unwrap() };
-    // As long as nobody could sign, root may.
+    // Root may make changes until there are operators.
     config.apply(By::Root, &people.text("one", ""), json!({})).unwrap();
     config.call(By::Root, "confirm", json!({})).unwrap();
     (config, people)
@@ -92,7 +92,7 @@ fn only_for_this_box_this_text_this_number() {
     let args = host.signed(&stranger, &two, 2, node);
     assert!(denied(By::Operator(stranger.public()), &two, args).contains("none of the operators"));
 
-    // The same on the same set-up as it is meant, whoever carries it; and then never again.
+    // Any caller may deliver the signed command to the box it is for, but only once.
     config.apply(By::Root, &two, sign(&two, 2, node)).unwrap();
     config.call(by, "confirm", json!({})).unwrap();
     assert!(denied(by, &two, sign(&two, 2, node)).contains("the next one is 3"));
@@ -121,7 +121,7 @@ fn what_only_an_owner_may_change_others_do_not_take_back() {
     let denied = failure(config.call(By::Root, "rollback", json!({})));
     assert!(denied.message.contains("signed by one of them"), "{denied}");
     assert_eq!(back(&people.anna).unwrap()["undone"], 2);
-    // What he could have changed himself he does take back.
+    // He may undo a change that he could have made himself.
     config.apply_signed(&people.anna, &people.text("two", ""), 3).unwrap();
     assert_eq!(back(&people.ben).unwrap()["undone"], 3);
 }
@@ -133,14 +133,15 @@ fn an_owner_goes_before_what_others_try() {
     let text = |name| people.text(name, "");
     let (node, anna) = (host.node.public(), By::Operator(people.anna.public()));
     let signed = host.signed(&people.anna, &text("hers"), 2, node);
-    // Meanwhile the number is used up, and something waits to be confirmed.
+    // Meanwhile the number is used, and a change is pending.
     config.apply_signed(&people.ben, &text("his"), 2).unwrap();
     config.call(By::Operator(people.ben.public()), "rollback", json!({})).unwrap();
     config.apply_signed(&people.ben, &text("his-again"), 3).unwrap();
     let busy = failure(config.apply_signed(&people.ben, &text("and-again"), 4));
     assert_eq!(busy.code, FailureCode::Busy, "{busy}");
     assert_eq!(config.apply(anna, &text("hers"), signed.clone()).unwrap()["applied"], 4);
-    // He waits for hers. It is good once, also if it is taken back, and only hers was passed by others' alone.
+    // He has to wait for her change. A signed number is valid once, even if the change is undone.
+    // Only an owner's number stays valid if others alone have used numbers since.
     let busy = failure(config.apply_signed(&people.ben, &text("and-again"), 5));
     assert_eq!(busy.code, FailureCode::Busy, "{busy}");
     config.call(anna, "rollback", json!({})).unwrap();

@@ -1,4 +1,4 @@
-//! A folder whose power goes before any step.
+//! A folder with simulated power cuts before any step.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,17 +12,17 @@ pub struct Disk(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<String, Vec<u8>>,
-    /// How many steps there were.
+    /// The number of steps.
     steps: u64,
-    /// The step before which the power goes.
+    /// The step before which the power fails.
     cut: Option<u64>,
-    /// Whether what was done and not yet synced is lost then.
+    /// Whether unsynced changes are lost then.
     loses: bool,
     dead: bool,
 }
 
 impl State {
-    /// Whether a step is made.
+    /// Counts a step. It fails without power.
     fn step(&mut self) -> io::Result<()> {
         self.dead |= self.cut == Some(self.steps);
         self.steps += 1;
@@ -31,31 +31,31 @@ impl State {
 }
 
 impl Disk {
-    /// Has the power go before the step `after` from now on.
+    /// Makes the power fail after `after` further steps.
     pub fn cut(&self, after: u64, loses: bool) {
         let mut state = self.0.lock().unwrap();
         state.cut = Some(state.steps + after);
         state.loses = loses;
     }
 
-    /// The power is there, from now on and for good. Returns whether it was gone.
+    /// Restores the power permanently. Returns whether it had failed.
     pub fn power(&self) -> bool {
         let mut state = self.0.lock().unwrap();
         state.cut = None;
         std::mem::take(&mut state.dead)
     }
 
-    /// A step that is not the disk's.
+    /// Counts a step that is not one of the disk.
     pub fn step(&self) -> bool {
         self.0.lock().unwrap().step().is_ok()
     }
 
-    /// How many steps there were.
+    /// The number of steps.
     pub fn steps(&self) -> u64 {
         self.0.lock().unwrap().steps
     }
 
-    /// Changes the content of the newest file with this ending, as dying flash does.
+    /// Corrupts the newest file with this ending, as failing flash does.
     pub fn damage(&self, ending: &str) -> bool {
         let mut state = self.0.lock().unwrap();
         let newest = state.files.iter_mut().rev().find(|(name, _)| name.ends_with(ending));

@@ -1,5 +1,5 @@
-//! Changes of settings on a box whose power goes at any step, beside a few lines that say what must
-//! come of them.
+//! Changes of settings with power cuts at any step, compared with a simple model of the expected
+//! results.
 
 #![cfg(test)]
 
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use world::{IMAGE, World};
 
-/// What somebody does, or what happens.
+/// An action of an operator, or an event.
 #[derive(Debug, Clone)]
 enum Act {
     Apply { text: u8, seconds: u64, unit: Mood },
@@ -24,7 +24,7 @@ enum Act {
     Kill,
 }
 
-/// How the unit takes it.
+/// How the unit reacts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mood {
     Accepts,
@@ -32,11 +32,11 @@ enum Mood {
     Breaks,
 }
 
-/// What must be so, computed from what was done alone.
+/// The expected state, computed from the actions alone.
 #[derive(Debug, Clone, PartialEq)]
 struct Expected {
     confirmed: String,
-    /// What is being tried, and for how many seconds more.
+    /// The pending configuration, and the remaining seconds.
     trying: Option<(String, u64)>,
     next: u64,
 }
@@ -46,7 +46,7 @@ impl Expected {
         self.trying.as_ref().map_or(&self.confirmed, |(text, _)| text)
     }
 
-    /// After `act`.
+    /// The state after `act`.
     fn after(&self, act: &Act) -> Self {
         let mut new = self.clone();
         match act {
@@ -82,7 +82,7 @@ fn expected() -> Expected {
     Expected { confirmed: IMAGE.to_owned(), trying: None, next: 1 }
 }
 
-/// Does it, with no expectation of whether it works.
+/// Performs the action, whether it succeeds or not.
 fn act(world: &mut World, act: &Act) {
     match act {
         Act::Apply { text, seconds, unit } => {
@@ -133,7 +133,7 @@ proptest! {
         }
     }
 
-    /// At a cut there is the old or the new, and once there is one it stays.
+    /// A power cut leaves the old or the new configuration, and that one stays.
     #[test]
     fn a_cut_leaves_old_or_new(
         list in prop::collection::vec(acts(), 1..12), last in acts(), after in 0u64..12, loses: bool,
@@ -155,7 +155,7 @@ proptest! {
             world.start_again();
             prop_assert_eq!(world.in_force(), is.clone());
         }
-        // And it goes on.
+        // Further changes work.
         if is != text_of(9) {
             world.apply(&text_of(9), 60).unwrap();
             world.confirm().unwrap();
@@ -165,7 +165,7 @@ proptest! {
     }
 }
 
-/// Every step of a change that is applied and confirmed, one after the other.
+/// A power cut at each step of a change that is applied and confirmed.
 #[test]
 fn each_step_of_one_change() {
     let whole = World::new();
@@ -186,7 +186,7 @@ fn each_step_of_one_change() {
             world.start_again();
             let is_new = world.in_force() == text_of(1);
             assert!(is_new || world.in_force() == IMAGE, "step {step}");
-            // What was promised is kept.
+            // Acknowledged changes are stored.
             assert!(is_new || confirmed.is_err(), "step {step}");
             assert!(applied.is_ok() || !is_new, "step {step}");
             assert_eq!(world.unit.lock().unwrap().has, world.in_force(), "step {step}");
@@ -196,7 +196,7 @@ fn each_step_of_one_change() {
     assert!(new >= 2, "some cuts came late enough");
 }
 
-/// Who changes something is told that somebody else does only if it is so.
+/// Only a change in progress causes the error that another change is in progress; queries do not.
 #[test]
 fn who_only_looks_takes_nobodys_turn() {
     let world = World::new();
@@ -252,7 +252,7 @@ fn a_damaged_copy_is_passed_over_and_told() {
     assert!(world.disk.damage("1.confirmed"));
     world.start_again();
     assert_eq!((world.in_force().as_str(), world.notes().len()), (IMAGE, 2));
-    // Its number is not given again.
+    // Its number is not reused.
     assert_eq!(world.next_number(), 3);
 }
 

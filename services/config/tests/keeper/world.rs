@@ -1,4 +1,4 @@
-//! A box: its disk, the process that keeps the configurations, a unit that reads them.
+//! A box: its disk, the process with the configurations, and a unit that reads them.
 
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use octet_node::control::{By, Failure, FailureCode};
 
 use crate::disk::Disk;
 
-/// What the image was built with.
+/// The image's configuration.
 pub const IMAGE: &str = "[appliance]\nname = \"image\"\n[image]\npackages = []\ndrivers = []\n\
                          modules = []\nservices = []\n";
 
@@ -28,15 +28,15 @@ pub struct Unit {
 
 #[derive(Default)]
 pub struct UnitState {
-    /// The text that it runs with.
+    /// The text that it has applied.
     pub has: String,
-    /// Whether it refuses what it is asked about next.
+    /// Whether it refuses the next configuration that it is asked about.
     pub refuses: bool,
-    /// Whether it cannot live with what it is told next.
+    /// Whether it fails to apply the next configuration.
     pub breaks: bool,
     /// The last text that it has accepted.
     accepted: String,
-    /// Texts that it was told of without having been asked, other than the one it had before.
+    /// Texts that it had to apply without having been asked, other than the previous one.
     pub surprises: Vec<String>,
     before: String,
 }
@@ -90,7 +90,7 @@ pub struct World {
 }
 
 impl World {
-    /// A box that has just been taken out of its carton.
+    /// A new box.
     pub fn new() -> Self {
         let (disk, unit) = (Disk::default(), Arc::<Mutex<UnitState>>::default());
         unit.lock().unwrap().has = IMAGE.to_owned();
@@ -98,13 +98,13 @@ impl World {
         Self { disk, unit, now: Instant::now(), keeper }
     }
 
-    /// The process is killed, or the box loses power, and begins again.
+    /// Kills the process or cuts the power, and starts again.
     pub fn start_again(&mut self) {
         self.disk.power();
         {
             let mut unit = self.unit.lock().unwrap();
             (unit.refuses, unit.breaks) = (false, false);
-            // What it was told by a life that is over was told.
+            // The text that it applied before the restart counts as the previous one.
             unit.before = unit.has.clone();
         }
         self.keeper = start(&self.disk, &self.unit);
@@ -146,7 +146,7 @@ impl World {
         self.keeper.tick(self.now);
     }
 
-    /// What the clock and those who only ask do, at any time.
+    /// Runs the timer and the queries, which can occur at any time.
     pub fn look(&self) {
         self.keeper.tick(self.now);
         self.keeper.store().confirmed();

@@ -1,22 +1,22 @@
 //! Carries out the engine's actions, in order.
 
 use super::Daemon;
-use super::records::Due;
-use crate::engine::{EngineAction, LinkNumber, PathEnd, PathNumber};
+use super::accounting::Due;
+use crate::engine::{EngineAction, KernelEntry, LinkNumber, PathEnd, PathNumber};
 use crate::kernel::meter::{Direction, GateChange, Meter};
 use crate::kernel::{KernelError, paths};
 use crate::label::Label;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
-/// The meter that an action affects.
-pub(super) fn counted(action: &EngineAction) -> Option<Meter> {
-    match action {
-        EngineAction::Let(link, label) => Some(meter(Direction::In, *link, *label)),
-        EngineAction::Bound(link, label, _) => Some(meter(Direction::Above, *link, *label)),
-        EngineAction::Swap { to, by, .. } => Some(meter(Direction::Out, *by, *to)),
-        EngineAction::Push { with, by, .. } => Some(meter(Direction::Out, *by, *with)),
-        _ => None,
+/// The meter that counts packets by this entry.
+pub(super) fn counted(entry: &KernelEntry) -> Option<Meter> {
+    match entry {
+        KernelEntry::Accept(link, label) => Some(meter(Direction::In, *link, *label)),
+        KernelEntry::RateLimit(link, label, _) => Some(meter(Direction::Above, *link, *label)),
+        KernelEntry::Swap { to, by, .. } => Some(meter(Direction::Out, *by, *to)),
+        KernelEntry::Push { with, by, .. } => Some(meter(Direction::Out, *by, *with)),
+        KernelEntry::Pop(_) | KernelEntry::End(..) => None,
     }
 }
 
@@ -46,17 +46,14 @@ impl Daemon {
         }
     }
 
+    /// Carries out a batch.
+    pub(super) async fn settle(&mut self, due: Due) -> Result<(), KernelError> {
+        self.accounting.settle(due, &self.kernel, &self.memory).await
+    }
+
     async fn carry_out(&mut self, action: EngineAction, due: &mut Due) -> Result<(), KernelError> {
-        // Counting resumes at the previous daemon's count.
-        if let Some(meter) = counted(&action) {
-            let begins = self.counts.get(&meter).copied().unwrap_or_default();
-            due.gates.push(match &action {
-                EngineAction::Bound(_, _, rate) => GateChange::Bound(meter, *rate, begins),
-                _ => GateChange::Let(meter, begins),
-            });
-        }
         match action {
-            EngineAction::Keep(name, bytes) => self.remember(&name, &bytes),
+            EngineAction::Keep(name, bytes) => self.memory.remember(&name, &bytes),
             EngineAction::Forget(name) => {
                 due.forgotten.push(name);
                 Ok(())
@@ -66,39 +63,53 @@ impl Daemon {
                 Ok(())
             }
             EngineAction::Send(link, message) => {
-                self.say(link, &message).await;
+                self.links.say(link, &message).await;
                 Ok(())
             }
-            EngineAction::Let(..) | EngineAction::Bound(..) => Ok(()),
-            EngineAction::Unbound(link, label) => {
-                due.gates.push(GateChange::Forbid(meter(Direction::Above, link, label)));
-                Ok(())
-            }
-            EngineAction::Forbid(link, label) => {
-                due.gates.push(GateChange::Forbid(meter(Direction::In, link, label)));
-                self.kernel.unlabel(label).await
-            }
-            EngineAction::Uncount(link, label) => {
-                due.gates.push(GateChange::Forbid(meter(Direction::Out, link, label)));
-                Ok(())
-            }
-            EngineAction::Swap { from, to, by } => self.kernel.swap(from, to, &by.device()).await,
-            EngineAction::Pop(label) => self.kernel.pop(label).await,
-            EngineAction::Push { between: (from, to), with, ttl, by } => {
-                self.kernel.push((to, from), (with, ttl), &by.device()).await
-            }
-            EngineAction::End(number, stretch) => self.end(number, &stretch).await,
-            EngineAction::NoEnd(number, between) => {
-                self.devices.remove(&number);
-                self.outdated.remove(&number);
-                self.mtus.remove(&number);
-                self.uses.retain(|_, path| *path != number);
-                self.kernel.no_end(&number.device(), between).await
-            }
+            EngineAction::Install(entry) => self.install(entry, due).await,
+            EngineAction::Remove(entry) => self.remove(entry, due).await,
             EngineAction::Introduce(number) => {
                 self.introduce(number).await;
                 Ok(())
             }
+        }
+    }
+
+    async fn install(&mut self, entry: KernelEntry, due: &mut Due) -> Result<(), KernelError> {
+        // Counting resumes at the previous daemon's count.
+        if let Some(meter) = counted(&entry) {
+            let begins = self.accounting.begins(&meter);
+            due.gates.push(match &entry {
+                KernelEntry::RateLimit(_, _, rate) => GateChange::Bound(meter, *rate, begins),
+                _ => GateChange::Let(meter, begins),
+            });
+        }
+        match entry {
+            KernelEntry::Accept(..) | KernelEntry::RateLimit(..) => Ok(()),
+            KernelEntry::Swap { from, to, by } => self.kernel.swap(from, to, &by.device()).await,
+            KernelEntry::Pop(label) => self.kernel.pop(label).await,
+            KernelEntry::Push { between: (from, to), with, ttl, by } => {
+                self.kernel.push((to, from), (with, ttl), &by.device()).await
+            }
+            KernelEntry::End(number, stretch) => self.end(number, &stretch).await,
+        }
+    }
+
+    async fn remove(&mut self, entry: KernelEntry, due: &mut Due) -> Result<(), KernelError> {
+        due.gates.extend(counted(&entry).map(GateChange::Forbid));
+        match entry {
+            // Its route is a swap or a pop.
+            KernelEntry::Accept(_, label) => self.kernel.unlabel(label).await,
+            // The route between the end's addresses is the push.
+            KernelEntry::End(number, stretch) => {
+                self.ends.forget(number);
+                self.routes.uses.retain(|_, path| *path != number);
+                self.kernel.no_end(&number.device(), stretch.outer()).await
+            }
+            KernelEntry::RateLimit(..)
+            | KernelEntry::Swap { .. }
+            | KernelEntry::Pop(_)
+            | KernelEntry::Push { .. } => Ok(()),
         }
     }
 
@@ -115,11 +126,11 @@ impl Daemon {
             nodes: (NodeAddress::of(&node).ip(), stretch.node),
         };
         // A path end's parameters never change, except that its peer becomes known.
-        if self.devices.contains_key(&number) && self.kernel.far(&end).await.is_ok() {
+        if self.ends.devices.contains_key(&number) && self.kernel.far(&end).await.is_ok() {
             return Ok(());
         }
         let index = self.kernel.end(&end).await?;
-        self.devices.insert(number, index);
+        self.ends.devices.insert(number, index);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use octet_node::key::random;
 use octet_node::map::Member;
 use serde_json::{Value, json};
 
+use super::neighbour_links::Open;
 use super::{Daemon, Pinged, Waiting};
 use crate::engine::PathNumber;
 use crate::kernel::KernelError;
@@ -88,12 +89,12 @@ impl Daemon {
         json!({
             "address": node.map(|node| NodeAddress::of(&node).to_string()),
             "name": node.map(|node| name(&node)),
-            "links": self.open.values().filter(|open| open.is_up).count(),
-            "nodes": self.topology.iter().flat_map(Topology::iter).count(),
+            "links": self.links.up().count(),
+            "nodes": self.announcements.topology.iter().flat_map(Topology::iter).count(),
             "paths": self.engine.paths().count(),
             "relayed": self.engine.relayed(),
             "vpn": self.shown_leaving(),
-            "clients": self.places.numbers().count(),
+            "clients": self.exit.clients.numbers().count(),
         })
     }
 
@@ -106,7 +107,7 @@ impl Daemon {
     }
 
     fn shown_links(&self) -> Value {
-        let row = |open: &super::Open| {
+        let row = |open: &Open| {
             let node = open.neighbour.address();
             let called = self.settings.lines.name(node);
             let by_map = self.member(node).map(|member| member.number);
@@ -116,7 +117,7 @@ impl Daemon {
                 "link": open.neighbour.link.device(),
                 "board": by_map,
                 "node": called.map_or_else(|| node.to_string(), str::to_owned),
-                "by": if open.neighbour.plain.is_some() { "plain" } else { "wireguard" },
+                "by": open.by(),
                 "up": open.is_up,
                 "mtu": open.neighbour.plain.map_or(open.mtu.found(), |_| Some(PLAIN)),
                 "milliseconds": quality.round_trip.map(|it| it.as_micros() as f64 / 1000.0),
@@ -125,7 +126,7 @@ impl Daemon {
                 "reason": open.mtu.is_narrow().then_some(NARROW),
             })
         };
-        self.open.values().map(row).collect()
+        self.links.open.values().map(row).collect()
     }
 
     /// The board of this box with this node address.
@@ -144,7 +145,7 @@ impl Daemon {
 
     async fn shown_records(&self, after: u64) -> Result<Value, Failure> {
         let counts = meter::counts().await.map_err(uncounted)?;
-        Ok(self.records.shown(after, &self.engine.carried(), &counts))
+        Ok(self.accounting.shown(after, &self.engine.carried(), &counts))
     }
 
     async fn labels(&self) -> Result<Value, Failure> {
@@ -191,7 +192,7 @@ impl Daemon {
         let none = || unknown_path(number);
         let path = self.engine.path(number).ok_or_else(none)?;
         let own = self.node().map(|node| NodeAddress::of(&node)).ok_or_else(none)?;
-        let link = |from, to| self.topology.as_ref()?.link(from, to);
+        let link = |from, to| self.announcements.topology.as_ref()?.link(from, to);
         let rows = trace::hops(own, &path.hops, path.label(), link).into_iter().zip(0..);
         let row = |(hop, at): (trace::TracedHop, usize)| {
             json!({
@@ -215,7 +216,7 @@ impl Daemon {
 
     async fn ping(&mut self, number: PathNumber, waiting: Waiting, hops: Option<Vec<Value>>) {
         let token = u64::from_be_bytes(random().unwrap_or_default());
-        self.pings.insert(token, Pinged { waiting, hops });
+        self.ends.pings.insert(token, Pinged { waiting, hops });
         self.probe(number, token).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Messages between the two ends of a path, sent within it.
 
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::json;
@@ -25,8 +25,7 @@ impl Daemon {
         if from.port() != PORT {
             return;
         }
-        let by = |(_, index): &(&PathNumber, &u32)| **index == from.scope_id();
-        let Some(number) = self.devices.iter().find(by).map(|(number, _)| *number) else { return };
+        let Some(number) = self.ends.of(from) else { return };
         match Inner::from_bytes(bytes) {
             Some(Inner::Introduction { certificate, signature, knows }) => {
                 let Some(stretch) = self.engine.stretch(number) else { return };
@@ -50,7 +49,7 @@ impl Daemon {
                     let actions = self.engine.introduced(number, node);
                     self.act(actions).await;
                     // The first path to or from a node carries the packets to it.
-                    if !self.uses.contains_key(&node.ip()) {
+                    if !self.routes.uses.contains_key(&node.ip()) {
                         self.turn(node.ip(), number).await;
                     }
                     self.up(number).await;
@@ -60,15 +59,15 @@ impl Daemon {
                 }
             }
             Some(Inner::Ping(token)) => {
-                let _ = self.ends.send_to(&Inner::Pong(token).to_bytes(), from).await;
+                self.ends.send(&Inner::Pong(token), from).await;
                 self.said(number, Said::Spares(number)).await;
             }
             Some(Inner::Use(token)) => {
-                let _ = self.ends.send_to(&Inner::Pong(token).to_bytes(), from).await;
+                self.ends.send(&Inner::Pong(token), from).await;
                 self.said(number, Said::Uses(number)).await;
             }
             Some(Inner::Pong(token)) => {
-                if let Some(Pinged { waiting, hops }) = self.pings.remove(&token) {
+                if let Some(Pinged { waiting, hops }) = self.ends.pings.remove(&token) {
                     let milliseconds = waiting.since.elapsed().as_micros() as f64 / 1000.0;
                     let answer = match hops {
                         Some(hops) => with_whole(hops, Some(milliseconds)),
@@ -76,7 +75,7 @@ impl Daemon {
                     };
                     let _ = waiting.answer.send(Ok(answer));
                 } else if let (Some(watched), Ok(probe)) =
-                    (self.watched.get_mut(&number), token.try_into())
+                    (self.routes.watched.get_mut(&number), token.try_into())
                 {
                     watched.answered(probe, Instant::now());
                 }
@@ -87,15 +86,15 @@ impl Daemon {
                     Some(Err(why)) => Inner::NoPlace(why),
                     None => return,
                 };
-                let _ = self.ends.send_to(&said.to_bytes(), from).await;
+                self.ends.send(&said, from).await;
             }
             Some(Inner::MtuProbe(size)) => {
-                let _ = self.ends.send_to(&Inner::MtuProbed(size).to_bytes(), from).await;
+                self.ends.send(&Inner::MtuProbed(size), from).await;
             }
             Some(Inner::MtuProbed(size)) => self.passed(number, size).await,
             Some(Inner::Place(address)) => self.told_of_place(number, Ok(address)).await,
             Some(Inner::NoPlace(why)) => self.told_of_place(number, Err(why)).await,
-            None if is_outdated(bytes) && self.outdated.insert(number) => say!(
+            None if is_outdated(bytes) && self.ends.outdated.insert(number) => say!(
                 "path {number}: the other end introduces itself as older versions do, which is not taken: update that node"
             ),
             None => {}
@@ -109,18 +108,11 @@ impl Daemon {
         self.take_due(node, Some(said)).await;
     }
 
-    /// The inner address of a path's other end.
-    pub(super) fn inner_end(&self, number: PathNumber) -> Option<SocketAddr> {
-        let index = *self.devices.get(&number)?;
-        let (_, far) = self.engine.stretch(number)?.inner();
-        Some(SocketAddrV6::new(far, PORT, 0, index).into())
-    }
-
     /// Sends this node's introduction to the other end of a path.
     pub(super) async fn introduce(&self, number: PathNumber) {
         let Some(own) = &self.own else { return };
         let Some(stretch) = self.engine.stretch(number) else { return };
-        let Some(to) = self.inner_end(number) else { return };
+        let Some(to) = self.ends.address(number, &self.engine) else { return };
         // The source introduces itself first: the end does not know the source yet.
         let other = stretch.node.or_else(|| self.engine.wanted(number).map(NodeAddress::ip));
         let Some(other) = other else { return };
@@ -130,7 +122,7 @@ impl Daemon {
             keys: (exchange::public(&stretch.secret), stretch.key),
         };
         let said = Inner::introduce(own, &about, stretch.node.is_some());
-        let _ = self.ends.send_to(&said.to_bytes(), to).await;
+        self.ends.send(&said, to).await;
     }
 
     /// Repeats introductions that were not answered.
@@ -143,7 +135,7 @@ impl Daemon {
     /// Times out waiting requests.
     pub(super) async fn give_up(&mut self, now: Instant) {
         let late = |since: Instant| now.saturating_duration_since(since) >= TIMEOUT;
-        for (_, ping) in self.pings.extract_if(|_, ping| late(ping.waiting.since)) {
+        for (_, ping) in self.ends.pings.extract_if(|_, ping| late(ping.waiting.since)) {
             // The end is silent, but the hops are still worth showing.
             let answer = ping.hops.map(|hops| with_whole(hops, None)).ok_or_else(silent);
             let _ = ping.waiting.answer.send(answer);
@@ -151,11 +143,11 @@ impl Daemon {
         let has_failed = |(number, request): &(PathNumber, &PendingPath<Waiting>)| {
             late(request.waiting.since) || self.status_of(*number).phase == SetupPhase::Failed
         };
-        let failed = self.desired.requests().filter(has_failed);
+        let failed = self.routes.desired.requests().filter(has_failed);
         for number in failed.map(|(number, _)| number).collect::<Vec<_>>() {
-            let Some(request) = self.desired.cancel(number) else { continue };
+            let Some(request) = self.routes.desired.cancel(number) else { continue };
             let mut why = self.fail(request.to, number).await;
-            if request.replaces && self.desired.ways.contains_key(&request.to) {
+            if request.replaces && self.routes.desired.ways.contains_key(&request.to) {
                 why += "; the route of before stays";
             }
             let _ = request.waiting.answer.send(Err(no_path(&why)));

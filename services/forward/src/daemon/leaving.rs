@@ -1,7 +1,6 @@
 //! The LAN's exit (`[vpn]`): this node periodically requests a slot from the exit node, and installs the tunnel
 //! while the lease lasts. netd blocks the uplink meanwhile, independently of this service.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -10,13 +9,13 @@ use octet_node::say;
 use serde_json::{Value, json};
 
 use super::Daemon;
+use super::exit::Leaving;
 use crate::engine::PathNumber;
 use crate::introduction::{ExitRefusal, Inner};
 use crate::kernel::KernelError;
-use crate::kernel::tunnels::LEAVE;
 
 /// The name of the persisted slot.
-const PLACE: &str = "v";
+pub(super) const PLACE: &str = "v";
 
 /// The router's number in the membership map.
 const ROUTER: u8 = 0;
@@ -27,29 +26,6 @@ const ASK: Duration = Duration::from_secs(5);
 /// How long a slot stays valid without confirmation. The exit keeps it for longer.
 const COUNTS: Duration = Duration::from_secs(120);
 
-#[derive(Debug, Default)]
-pub(super) struct Leaving {
-    /// The exit node; the other fields refer to it.
-    exit: Option<NodeAddress>,
-    /// The leased address, and when it was last confirmed.
-    place: Option<(Ipv4Addr, Instant)>,
-    /// When the slot was last requested.
-    asked: Option<Instant>,
-    refused: Option<String>,
-}
-
-impl Leaving {
-    /// Whether this is the leased address.
-    pub(super) fn has(&self, address: Ipv4Addr) -> bool {
-        self.place.is_some_and(|(given, _)| given == address)
-    }
-
-    /// The tunnel device, if it exists.
-    pub(super) fn device(&self) -> Option<String> {
-        self.place.map(|_| LEAVE.to_owned())
-    }
-}
-
 impl Daemon {
     /// Whether this node is the box's router; `None` if not known yet.
     pub(super) fn is_router(&self) -> Option<bool> {
@@ -57,37 +33,41 @@ impl Daemon {
     }
 
     /// The exit node of this node's LAN.
-    pub(super) fn exit(&self) -> Option<NodeAddress> {
+    pub(super) fn exit_node(&self) -> Option<NodeAddress> {
         self.settings.exit.filter(|_| self.is_router() == Some(true))
     }
 
     /// Keeps a route to the exit, requests a slot, and gives up a slot that is no longer confirmed.
     pub(super) async fn leave(&mut self, now: Instant) {
-        if self.linked_as.is_none() || self.is_router().is_none() {
+        if self.links.made_as.is_none() || self.is_router().is_none() {
             return;
         }
-        let exit = self.exit();
+        let exit = self.exit_node();
         let is_over =
             |(_, said): (Ipv4Addr, Instant)| now.saturating_duration_since(said) >= COUNTS;
-        if self.leaving.exit != exit || self.leaving.place.is_some_and(is_over) {
-            self.end_leaving().await;
+        if self.exit.leaving.exit != exit || self.exit.leaving.place.is_some_and(is_over) {
+            self.exit.end_leaving(&self.kernel, &self.memory).await;
             // A failed removal is retried.
-            if self.leaving.place.is_some() {
+            if self.exit.leaving.place.is_some() {
                 return;
             }
-            self.leaving = Leaving { exit, ..Leaving::default() };
+            self.exit.leaving = Leaving { exit, ..Leaving::default() };
         }
         let Some(exit) = exit else { return };
         // This starts a route, as traffic to the exit would.
         self.want(Ok(vec![exit.ip()]));
         let is_early = |at: Instant| now.saturating_duration_since(at) < ASK;
-        if self.leaving.asked.is_some_and(is_early) {
+        if self.exit.leaving.asked.is_some_and(is_early) {
             return;
         }
-        let by = self.uses.get(&exit.ip()).and_then(|path| self.inner_end(*path));
+        let by = self
+            .routes
+            .uses
+            .get(&exit.ip())
+            .and_then(|path| self.ends.address(*path, &self.engine));
         let Some(to) = by else { return };
-        self.leaving.asked = Some(now);
-        let _ = self.ends.send_to(&Inner::Leave.to_bytes(), to).await;
+        self.exit.leaving.asked = Some(now);
+        self.ends.send(&Inner::Leave, to).await;
     }
 
     /// Handles the exit's answer to a slot request.
@@ -97,30 +77,32 @@ impl Daemon {
         said: Result<Ipv4Addr, ExitRefusal>,
     ) {
         let node = self.engine.stretch(by).and_then(|stretch| stretch.node);
-        let Some(exit) = self.leaving.exit.filter(|exit| Some(exit.ip()) == node) else { return };
-        match (said, &mut self.leaving.place) {
+        let Some(exit) = self.exit.leaving.exit.filter(|exit| Some(exit.ip()) == node) else {
+            return;
+        };
+        match (said, &mut self.exit.leaving.place) {
             (Ok(address), Some((given, at))) if *given == address => {
                 *at = Instant::now();
                 return;
             }
-            _ => self.end_leaving().await,
+            _ => self.exit.end_leaving(&self.kernel, &self.memory).await,
         }
-        if self.leaving.place.is_some() {
+        if self.exit.leaving.place.is_some() {
             return;
         }
         let refused = match said {
-            Ok(address) if self.link_ends().contains(&address) => {
+            Ok(address) if self.links.ends().contains(&address) => {
                 Some(format!("{address}, which it gives, is an address of a link of this node"))
             }
             Ok(address) => self.begin_leaving(exit, address).await.err().map(|it| it.to_string()),
             Err(why) => Some(why.to_string()),
         };
         // The refusal is logged once, although requests repeat.
-        if refused.is_none() || refused != self.leaving.refused {
+        if refused.is_none() || refused != self.exit.leaving.refused {
             let how = refused.as_ref().map_or("now".to_owned(), |why| format!("not: {why}"));
             say!("the lan leaves by {}: {how}", self.called(exit));
         }
-        self.leaving.refused = refused;
+        self.exit.leaving.refused = refused;
     }
 
     async fn begin_leaving(
@@ -130,28 +112,15 @@ impl Daemon {
     ) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
         // A local client with this address gets another one.
-        self.end_place_at(address).await;
-        self.remember(PLACE, &[&exit.octets()[..], &address.octets()].concat())?;
-        self.leaving.place = Some((address, Instant::now()));
+        self.exit.end_client_at(address, &self.kernel, &self.memory).await;
+        self.memory.remember(PLACE, &[&exit.octets()[..], &address.octets()].concat())?;
+        self.exit.leaving.place = Some((address, Instant::now()));
         let ends = (NodeAddress::of(&own).ip(), exit.ip());
         let left = self.kernel.leave(ends, self.mtu_to(exit), address).await;
         if left.is_err() {
-            self.end_leaving().await;
+            self.exit.end_leaving(&self.kernel, &self.memory).await;
         }
         left
-    }
-
-    /// Removes the LAN's exit.
-    async fn end_leaving(&mut self) {
-        if self.leaving.place.is_none() {
-            return;
-        }
-        // The record is deleted last: as long as the device exists, its owner must be known.
-        let ended = self.kernel.remove(LEAVE).await.and_then(|()| self.unlearn(PLACE));
-        match ended {
-            Ok(()) => self.leaving.place = None,
-            Err(error) => say!("{error}"),
-        }
     }
 
     /// Resumes the previous daemon's slot, if its exit is still the configured one.
@@ -162,31 +131,26 @@ impl Daemon {
             Some((NodeAddress::try_from(*exit).ok()?, address))
         };
         let kept = self.memory.get(PLACE).and_then(read);
-        let Some((exit, address)) = kept.filter(|(exit, _)| self.exit() == Some(*exit)) else {
+        let Some((exit, address)) = kept.filter(|(exit, _)| self.exit_node() == Some(*exit)) else {
             return;
         };
-        self.leaving = Leaving { exit: Some(exit), ..Leaving::default() };
+        self.exit.leaving = Leaving { exit: Some(exit), ..Leaving::default() };
         if let Err(error) = self.begin_leaving(exit, address).await {
             say!("{error}");
         }
     }
 
-    /// The addresses of both ends of this node's links.
-    pub(super) fn link_ends(&self) -> BTreeSet<Ipv4Addr> {
-        self.open.values().flat_map(|open| <[_; 2]>::from(open.neighbour.ends)).collect()
-    }
-
     /// The state of the exit, for `status`.
     pub(super) fn shown_leaving(&self) -> Value {
-        let Some(exit) = self.exit() else { return Value::Null };
-        let has_path = self.uses.contains_key(&exit.ip());
-        let state = match (&self.leaving.place, &self.leaving.refused) {
+        let Some(exit) = self.exit_node() else { return Value::Null };
+        let has_path = self.routes.uses.contains_key(&exit.ip());
+        let state = match (&self.exit.leaving.place, &self.exit.leaving.refused) {
             _ if !has_path => "no path".to_owned(),
             (Some(_), _) => "open".to_owned(),
             (None, Some(why)) => format!("refused: {why}"),
             (None, None) => "asked".to_owned(),
         };
-        let address = self.leaving.place.map(|(address, _)| address.to_string());
+        let address = self.exit.leaving.place.map(|(address, _)| address.to_string());
         json!({ "exit": self.called(exit), "address": address, "state": state })
     }
 }

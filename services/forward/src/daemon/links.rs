@@ -6,29 +6,23 @@ use std::collections::BTreeSet;
 use octet_node::control::PublicKey;
 use octet_node::say;
 
+use super::Daemon;
+use super::accounting::{Due, RECORDS};
 use super::act::counted;
-use super::leaving::Leaving;
-use super::records::{Due, RECORDS};
-use super::{Daemon, Open};
-use crate::capacity::Trains;
-use crate::engine::{EngineAction, LAST_NUMBER, LinkNumber};
+use super::announce::Announcements;
+use super::exit::Exit;
+use super::neighbour_links::Open;
+use crate::engine::{EngineAction, LAST_NUMBER, LinkNumber, install};
 use crate::kernel::KernelError;
 use crate::kernel::labels::OUT;
 use crate::kernel::links::{IN, LINKS, Tunnel};
 use crate::kernel::meter::{self, Direction, GateChange, Meter};
 use crate::kernel::used;
-use crate::mtu::Discovery;
 use crate::neighbour::{self, LinkNeighbour};
-use crate::places::NumberPool;
-use crate::probe::Probes;
-use crate::topology::Topology;
 use octet_node::address::NodeAddress;
 
 /// The name of this node's persisted keys.
 const OWN: &str = "own";
-
-/// The name of the persisted counters, until paths are taken over.
-const COUNTS: &str = "counts";
 
 fn name(link: LinkNumber) -> String {
     format!("l-{}", link.0)
@@ -57,7 +51,7 @@ impl Daemon {
         let statement = own.certificate.statement();
         let (node, key) = (statement.node, statement.key);
         let wanted = neighbour::of(self.map.as_ref(), &node, &self.settings);
-        let begins = self.linked_as != Some((node, key));
+        let begins = self.links.made_as != Some((node, key));
         if begins {
             let secret = own.key.exchange_secret();
             self.begin(node, key, secret).await?;
@@ -67,7 +61,7 @@ impl Daemon {
         let mut made = vec![];
         for neighbour in wanted {
             let link = neighbour.link;
-            if self.open.contains_key(&link) {
+            if self.links.open.contains_key(&link) {
                 continue;
             }
             let (kept, device) = (self.memory.get(&name(link)), link.device());
@@ -75,7 +69,7 @@ impl Daemon {
             let stands = there.contains(&device) && kept.as_ref() == Some(&neighbour.to_bytes());
             if !stands {
                 self.kernel.remove(&device).await?;
-                self.remember(&name(link), &neighbour.to_bytes())?;
+                self.memory.remember(&name(link), &neighbour.to_bytes())?;
                 self.kernel.open(&tunnel(&neighbour)).await?;
             }
             made.push(neighbour);
@@ -87,20 +81,15 @@ impl Daemon {
             let link = neighbour.link;
             self.kernel.start(&link.device()).await?;
             self.engine.linked(link, neighbour.address());
-            let (probes, trains) = (Probes::default(), Trains::default());
-            let mtu = Discovery::of_link();
-            // For an existing link the state is unknown, so it is set again.
-            let (reach, is_up, told) = (0, false, None);
-            let open = Open { neighbour, probes, trains, mtu, reach, is_up, told };
-            self.open.insert(link, open);
+            self.links.open.insert(link, Open::new(neighbour));
         }
-        if let Some(topology) = &mut self.topology {
-            let neighbours = self.open.values().map(|open| open.neighbour.address());
+        if let Some(topology) = &mut self.announcements.topology {
+            let neighbours = self.links.open.values().map(|open| open.neighbour.address());
             topology.set_neighbours(neighbours.collect());
         }
         if begins {
             self.take_over().await?;
-            self.linked_as = Some((node, key));
+            self.links.made_as = Some((node, key));
         }
         Ok(())
     }
@@ -108,7 +97,7 @@ impl Daemon {
     /// Whether the neighbours are known. In a box with boards the map lists them. In other boxes only
     /// `[[neighbour]]` sections do; if there are none, and were none since boot, the kernel is left alone.
     fn is_known(&self) -> bool {
-        let has_begun = || self.linked_as.is_some() || self.memory.get(OWN).is_some();
+        let has_begun = || self.links.made_as.is_some() || self.memory.get(OWN).is_some();
         match self.settings.has_boards {
             true => self.map.is_some(),
             false => self.map.is_some() || !self.settings.lines.is_empty() || has_begun(),
@@ -124,55 +113,43 @@ impl Daemon {
     ) -> Result<(), KernelError> {
         let own = [&node.as_bytes()[..], key.as_bytes()].concat();
         if self.memory.get(OWN).as_ref() != Some(&own) {
-            let links: Vec<_> = self.open.keys().copied().collect();
+            let links: Vec<_> = self.links.open.keys().copied().collect();
             for link in links {
                 let actions = self.engine.cut(link);
                 self.act(actions).await;
             }
-            self.open.clear();
-            self.leaving = Leaving::default();
-            self.places = NumberPool::default();
+            self.links.open.clear();
+            self.exit = Exit::default();
             for device in self.kernel.devices().await? {
                 self.kernel.remove(&device).await?;
             }
             for name in self.memory.names().unwrap_or_default() {
                 if name != RECORDS && name != LAST_NUMBER {
-                    self.unlearn(&name)?;
+                    self.memory.unlearn(&name)?;
                 }
             }
-            self.remember(OWN, &own)?;
+            self.memory.remember(OWN, &own)?;
         }
         self.kernel.prepare(secret, neighbour::PORT).await?;
         meter::prepare().await?;
         used::prepare().await?;
-        self.recount().await?;
+        self.accounting.recount(&self.memory).await?;
+        self.links.before.extend(self.kept_links());
         self.kernel.catch(NodeAddress::of(&node).ip()).await?;
         say!("this node is {}", NodeAddress::of(&node));
-        self.topology = Some(Topology::new(NodeAddress::of(&node)));
-        self.told = None;
+        self.announcements = Announcements::of(NodeAddress::of(&node));
         Ok(())
-    }
-
-    /// Reads the previous daemon's counters before any of its devices is removed. Counting resumes from them,
-    /// even if this daemon fails before that.
-    async fn recount(&mut self) -> Result<(), KernelError> {
-        self.counts = meter::counts().await?;
-        let kept = self.memory.get(COUNTS).and_then(|bytes| meter::kept::from_bytes(&bytes));
-        meter::raise(&mut self.counts, &kept.unwrap_or_default());
-        self.metrics.count(&self.counts);
-        self.linked_before.extend(self.kept_links());
-        self.remember(COUNTS, &meter::kept::to_bytes(&self.counts))
     }
 
     /// Removes unwanted links, of this daemon and of the previous one.
     async fn end_links(&mut self, wanted: &[LinkNeighbour]) -> Result<(), KernelError> {
-        let gone = self.open.values().filter(|it| !wanted.contains(&it.neighbour));
+        let gone = self.links.open.values().filter(|it| !wanted.contains(&it.neighbour));
         let gone: Vec<_> = gone.map(|it| it.neighbour.clone()).collect();
         for neighbour in gone {
-            self.open.remove(&neighbour.link);
+            self.links.open.remove(&neighbour.link);
             let actions = self.engine.cut(neighbour.link);
             self.act(actions).await;
-            self.unlearn(&name(neighbour.link))?;
+            self.memory.unlearn(&name(neighbour.link))?;
             self.kernel.close(&tunnel(&neighbour)).await?;
         }
         for (link, bytes) in self.kept_links() {
@@ -184,7 +161,7 @@ impl Daemon {
             if let Some(key) = neighbour::key_in(&bytes) {
                 self.kernel.forget(key).await?;
             }
-            self.unlearn(&name(link))?;
+            self.memory.unlearn(&name(link))?;
         }
         Ok(())
     }
@@ -199,7 +176,7 @@ impl Daemon {
     /// Takes over the previous daemon's paths: installs what the kernel lacks, and removes what belongs to no
     /// path.
     async fn take_over(&mut self) -> Result<(), KernelError> {
-        let gone = self.gone();
+        let gone = self.links.gone();
         for (link, neighbour) in &gone {
             self.engine.linked(*link, *neighbour);
         }
@@ -210,21 +187,22 @@ impl Daemon {
             }
             let bytes = self.memory.get(&name).unwrap_or_default();
             if !self.engine.take_up(&name, &bytes) {
-                self.unlearn(&name)?;
+                self.memory.unlearn(&name)?;
             }
         }
         self.end_with(gone).await?;
         self.take_up_ways();
-        let standing = self.engine.standing();
-        let counted: BTreeSet<_> = standing.iter().filter_map(counted).collect();
+        let installed = self.engine.installed();
+        let counted: BTreeSet<_> = installed.iter().filter_map(counted).collect();
         let is_in = |it: &&Meter| it.direction == Direction::In;
         let labels: BTreeSet<_> = counted.iter().filter(is_in).map(|it| it.label).collect();
-        self.act(standing).await;
+        self.act(install(installed).collect()).await;
         self.take_up_places().await;
         self.take_up_leaving().await;
-        let mut known: BTreeSet<_> = self.devices.keys().map(|number| number.device()).collect();
-        known.extend(self.open.keys().map(|link| link.device()));
-        known.extend(self.place_devices().chain(self.leaving.device()));
+        let mut known: BTreeSet<_> =
+            self.ends.devices.keys().map(|number| number.device()).collect();
+        known.extend(self.links.open.keys().map(|link| link.device()));
+        known.extend(self.exit.devices());
         known.extend([LINKS, IN, OUT].map(str::to_owned));
         for device in self.kernel.devices().await? {
             if !known.contains(&device) {
@@ -239,20 +217,10 @@ impl Daemon {
         let strange = meter::counts().await?.into_keys().filter(|it| !counted.contains(it));
         let forbid: Vec<_> = strange.map(GateChange::Forbid).collect();
         self.kernel.change(&forbid).await?;
-        self.counts.clear();
-        self.linked_before.clear();
-        self.unlearn(COUNTS)?;
+        self.links.before.clear();
+        self.accounting.taken_over(&self.memory)?;
         say!("{} paths stand from before", self.engine.relayed() + self.engine.paths().count());
         Ok(())
-    }
-
-    /// The previous daemon's links that are gone or changed, with their neighbours.
-    fn gone(&self) -> Vec<(LinkNumber, NodeAddress)> {
-        let is_gone = |(link, kept): &(&LinkNumber, &Vec<u8>)| {
-            self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **kept)
-        };
-        let gone = self.linked_before.iter().filter(is_gone);
-        gone.filter_map(|(link, kept)| Some((*link, neighbour::address_in(kept)?))).collect()
     }
 
     /// Ends the paths over these links. The kernel keeps none of their labels.
@@ -266,20 +234,11 @@ impl Daemon {
                     _ => {}
                 }
             }
-            if let Some(open) = self.open.get(&link) {
+            if let Some(open) = self.links.open.get(&link) {
                 self.engine.linked(link, open.neighbour.address());
             }
         }
         self.settle(due).await
-    }
-
-    /// Persists bytes for the next daemon.
-    pub(super) fn remember(&self, name: &str, bytes: &[u8]) -> Result<(), KernelError> {
-        self.memory.put(name, bytes).map_err(KernelError::to(format!("keep {name}")))
-    }
-
-    pub(super) fn unlearn(&self, name: &str) -> Result<(), KernelError> {
-        self.memory.forget(name).map_err(KernelError::to(format!("forget {name}")))
     }
 }
 

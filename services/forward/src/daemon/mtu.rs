@@ -14,29 +14,24 @@ use crate::kernel::tunnels;
 use crate::mtu::{self, Discovery, MIN_OF_PATH};
 
 impl Daemon {
-    /// The MTU of a path, as far as it is known.
-    pub(super) fn mtu_of(&self, path: PathNumber) -> u16 {
-        self.mtus.get(&path).and_then(Discovery::found).unwrap_or(MIN_OF_PATH)
-    }
-
     /// The MTU towards a node, over its active path.
     pub(super) fn mtu_to(&self, node: NodeAddress) -> u16 {
-        self.uses.get(&node.ip()).map_or(MIN_OF_PATH, |path| self.mtu_of(*path))
+        self.routes.uses.get(&node.ip()).map_or(MIN_OF_PATH, |path| self.ends.mtu_of(*path))
     }
 
     /// Probes the link to a neighbour with packets of these lengths, and configures the discovered MTU.
     pub(super) async fn discover_link(&mut self, link: LinkNumber, sizes: Vec<u16>) {
-        let before = self.open.get(&link).map(|open| open.reach);
+        let before = self.links.open.get(&link).map(|open| open.reach);
         for size in sizes {
             // The MTU is raised first, so that WireGuard does not pad the probes.
-            self.reach(link, size.max(MIN_OF_PATH)).await;
-            self.say(link, &LinkMessage::MtuProbe(size)).await;
+            self.links.reach(link, size.max(MIN_OF_PATH), &self.kernel).await;
+            self.links.say(link, &LinkMessage::MtuProbe(size)).await;
         }
-        let found = self.open.get(&link).and_then(|open| open.mtu.found());
-        self.reach(link, found.unwrap_or(mtu::LINK)).await;
+        let found = self.links.open.get(&link).and_then(|open| open.mtu.found());
+        self.links.reach(link, found.unwrap_or(mtu::LINK), &self.kernel).await;
         // The MTU of paths over this link may have changed.
-        if self.open.get(&link).map(|open| open.reach) != before {
-            for (path, discovery) in &mut self.mtus {
+        if self.links.open.get(&link).map(|open| open.reach) != before {
+            for (path, discovery) in &mut self.ends.mtus {
                 if self.engine.link_of(*path) == Some(link) {
                     discovery.again();
                 }
@@ -44,41 +39,33 @@ impl Daemon {
         }
     }
 
-    async fn reach(&mut self, link: LinkNumber, mtu: u16) {
-        let Some(open) = self.open.get_mut(&link).filter(|open| open.reach != mtu) else { return };
-        match self.kernel.reach(open.neighbour.ends, mtu).await {
-            Ok(()) => open.reach = mtu,
-            Err(error) => say!("{error}"),
-        }
-    }
-
     /// Probes the MTU of all paths, those that end here too: the underlay of the two directions may differ.
     pub(super) async fn discover(&mut self, now: Instant) {
-        let is_due = |path: &PathNumber| self.mtus.get(path).is_none_or(|it| it.is_due(now));
-        for path in self.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
+        let is_due = |path: &PathNumber| self.ends.mtus.get(path).is_none_or(|it| it.is_due(now));
+        for path in self.ends.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
             if self.engine.stretch(path).is_none_or(|stretch| stretch.node.is_none()) {
                 continue;
             }
             // The MTU of a path whose links are unchanged is unchanged.
-            if let Some(discovery) = self.mtus.get_mut(&path).filter(|it| it.may_wait(now)) {
+            if let Some(discovery) = self.ends.mtus.get_mut(&path).filter(|it| it.may_wait(now)) {
                 discovery.wait(now);
                 continue;
             }
-            let before = self.mtus.contains_key(&path).then(|| self.mtu_of(path));
-            let sizes = self.mtus.entry(path).or_insert_with(Discovery::of_path).next(now);
+            let before = self.ends.mtus.contains_key(&path).then(|| self.ends.mtu_of(path));
+            let sizes = self.ends.mtus.entry(path).or_insert_with(Discovery::of_path).next(now);
             self.follow(path, before).await;
-            let Some(to) = self.inner_end(path) else { continue };
+            let Some(to) = self.ends.address(path, &self.engine) else { continue };
             for size in sizes {
                 // A probe that is lost, or too long for the kernel, is an answer too.
-                let _ = self.ends.send_to(&Inner::MtuProbe(size).to_bytes(), to).await;
+                self.ends.send(&Inner::MtuProbe(size), to).await;
             }
         }
     }
 
     /// Handles the answer to an MTU probe on a path.
     pub(super) async fn passed(&mut self, path: PathNumber, size: u16) {
-        let before = self.mtu_of(path);
-        if let Some(discovery) = self.mtus.get_mut(&path) {
+        let before = self.ends.mtu_of(path);
+        if let Some(discovery) = self.ends.mtus.get_mut(&path) {
             discovery.answered(size);
         }
         self.follow(path, Some(before)).await;
@@ -86,10 +73,10 @@ impl Daemon {
 
     /// Updates the routes over a path if its MTU is not `before` any more.
     async fn follow(&mut self, path: PathNumber, before: Option<u16>) {
-        if before == Some(self.mtu_of(path)) {
+        if before == Some(self.ends.mtu_of(path)) {
             return;
         }
-        let by = self.uses.iter().filter(|(_, used)| **used == path);
+        let by = self.routes.uses.iter().filter(|(_, used)| **used == path);
         for node in by.map(|(node, _)| *node).collect::<Vec<_>>() {
             self.turn(node, path).await;
         }
@@ -98,8 +85,8 @@ impl Daemon {
     /// Adjusts the tunnels to a node to its path MTU.
     pub(super) async fn fit_tunnels(&self, node: Ipv6Addr) {
         let Ok(node) = NodeAddress::try_from(node) else { return };
-        let leaving = self.leaving.device().filter(|_| self.exit() == Some(node));
-        let place = self.places.of(node).map(tunnels::device);
+        let leaving = self.exit.leaving.device().filter(|_| self.exit_node() == Some(node));
+        let place = self.exit.clients.of(node).map(tunnels::device);
         for name in leaving.into_iter().chain(place) {
             if let Err(error) = self.kernel.fit(&name, self.mtu_to(node)).await {
                 say!("{error}");

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use octet_appliance::place;
+use octet_appliance::exit_address;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
@@ -13,10 +13,9 @@ use super::Daemon;
 use crate::engine::PathNumber;
 use crate::introduction::ExitRefusal;
 use crate::kernel::KernelError;
-use crate::kernel::tunnels::device;
 
 /// The name of a persisted slot.
-fn name(number: u8) -> String {
+pub(super) fn name(number: u8) -> String {
     format!("x-{number}")
 }
 
@@ -35,9 +34,9 @@ impl Daemon {
         let client = NodeAddress::try_from(node).ok()?;
         let given = self.give_place(client).await;
         if given.is_err()
-            && let Some(number) = self.places.of(client)
+            && let Some(number) = self.exit.clients.of(client)
         {
-            self.end_place(number).await;
+            self.exit.end_client(number, &self.kernel, &self.memory).await;
         }
         Some(given)
     }
@@ -47,57 +46,42 @@ impl Daemon {
             return Err(ExitRefusal::Policy);
         }
         // There is only one tunnel between two nodes, so they cannot be each other's exit.
-        if self.exit() == Some(client) {
+        if self.exit_node() == Some(client) {
             return Err(ExitRefusal::Mutual);
         }
-        let links = self.link_ends();
-        let is_taken = |address: Ipv4Addr| self.leaving.has(address) || links.contains(&address);
-        let given = self.places.ask(client, Instant::now(), is_taken);
+        let links = self.links.ends();
+        let is_taken =
+            |address: Ipv4Addr| self.exit.leaving.has(address) || links.contains(&address);
+        let given = self.exit.clients.ask(client, Instant::now(), is_taken);
         let (number, is_new) = given.ok_or(ExitRefusal::Full)?;
         if is_new {
             self.begin_place(number, client).await.map_err(|error| {
                 say!("{error}");
                 ExitRefusal::Failed
             })?;
-            say!("{} leaves by this node as {}", self.called(client), place(number));
+            say!("{} leaves by this node as {}", self.called(client), exit_address(number));
         }
-        Ok(place(number))
+        Ok(exit_address(number))
     }
 
     /// The slot is persisted first: a device whose client is unknown could be given to another node after a
     /// restart.
     async fn begin_place(&self, number: u8, client: NodeAddress) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
-        self.remember(&name(number), &client.octets())?;
+        self.memory.remember(&name(number), &client.octets())?;
         let ends = (NodeAddress::of(&own).ip(), client.ip());
-        self.kernel.place(number, ends, self.mtu_to(client), place(number)).await
+        self.kernel.place(number, ends, self.mtu_to(client), exit_address(number)).await
     }
 
     /// Ends slots whose clients have gone silent, and all slots once this node is no exit.
     pub(super) async fn end_places(&mut self, now: Instant) {
         let over = match self.is_exit() {
             None => return,
-            Some(true) => self.places.over(now),
-            Some(false) => self.places.numbers().collect(),
+            Some(true) => self.exit.clients.over(now),
+            Some(false) => self.exit.clients.numbers().collect(),
         };
         for number in over {
-            self.end_place(number).await;
-        }
-    }
-
-    /// Ends the slot with this address, if it is in use.
-    pub(super) async fn end_place_at(&mut self, address: Ipv4Addr) {
-        let number = self.places.numbers().find(|number| place(*number) == address);
-        if let Some(number) = number {
-            self.end_place(number).await;
-        }
-    }
-
-    async fn end_place(&mut self, number: u8) {
-        let ended = self.kernel.remove(&device(number)).await;
-        match ended.and_then(|()| self.unlearn(&name(number))) {
-            Ok(()) => self.places.end(number),
-            Err(error) => say!("{error}"),
+            self.exit.end_client(number, &self.kernel, &self.memory).await;
         }
     }
 
@@ -108,17 +92,12 @@ impl Daemon {
             let bytes = self.memory.get(&kept).and_then(|it| <[u8; 16]>::try_from(it).ok());
             let client = bytes.and_then(|it| NodeAddress::try_from(it).ok());
             let Some((number, client)) = number.zip(client) else { continue };
-            if self.places.keep(number, client, Instant::now())
+            if self.exit.clients.keep(number, client, Instant::now())
                 && let Err(error) = self.begin_place(number, client).await
             {
                 say!("{error}");
-                self.places.end(number);
+                self.exit.clients.end(number);
             }
         }
-    }
-
-    /// The tunnel devices of all clients.
-    pub(super) fn place_devices(&self) -> impl Iterator<Item = String> {
-        self.places.numbers().map(device)
     }
 }

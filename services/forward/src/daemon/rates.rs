@@ -30,9 +30,9 @@ impl Daemon {
         if self.engine.path(number).is_none() {
             return Err(unknown_path(number));
         }
-        let paths = self.desired.set_rate(number, rate);
-        if let Some(node) = self.desired.of_path(number) {
-            self.keep_way(node);
+        let paths = self.routes.desired.set_rate(number, rate);
+        if let Some(node) = self.routes.desired.of_path(number) {
+            self.routes.keep(node, &self.memory);
         }
         for path in paths {
             let actions = self.engine.set_rate(path, rate, seconds());

@@ -48,15 +48,16 @@ impl Daemon {
                 "via": path.hops.split_last().map(|(_, via)| names(via)),
                 "state": status.phase.name(),
                 "reason": status.reason,
-                "active": path.stretch.node.is_some_and(|it| self.uses.get(&it) == Some(&number)),
-                "mtu": path.stretch.node.map(|_| self.mtu_of(number)),
+                "active": path.stretch.node.is_some_and(|it| self.routes.uses.get(&it) == Some(&number)),
+                "mtu": path.stretch.node.map(|_| self.ends.mtu_of(number)),
                 "kilobits": self.engine.rate(number),
                 "keys": keys(&path.stretch),
             })
         };
         let none = Value::Null;
         let is_there = |path| self.engine.path(path).is_some();
-        let without = self.desired.ways.iter().filter(|(_, way)| !way.route.paths().any(is_there));
+        let without =
+            self.routes.desired.ways.iter().filter(|(_, way)| !way.route.paths().any(is_there));
         let routes = without.map(|(to, way)| {
             let status = way.without_path();
             json!({
@@ -81,7 +82,7 @@ impl Daemon {
         };
         let (is_alone, replaces) = (wanted.alone, wanted.replace);
         let request = PendingPath { to, spec, is_alone, replaces, waiting };
-        if let Some((before, request)) = self.desired.request(number, request) {
+        if let Some((before, request)) = self.routes.desired.request(number, request) {
             self.end_path(before).await;
             let help = "`forward paths` shows the one that was asked for instead";
             let message = "another `path-add --replace` has taken its place";
@@ -120,7 +121,7 @@ impl Daemon {
 
     /// The state of the explicitly requested route to a node, if there is one.
     fn route_status(&self, to: NodeAddress) -> Option<RouteStatus> {
-        Some(match self.desired.asked_for(to)? {
+        Some(match self.routes.desired.asked_for(to)? {
             Ok(request) => self.status_of(request),
             Err(way) => match way.route.paths().next() {
                 Some(path) => self.status_of(path),
@@ -135,7 +136,7 @@ impl Daemon {
             PathTarget::Path(number) => *number,
             PathTarget::To(node) => {
                 let to = self.meant(node)?;
-                match self.path_to(to) {
+                match self.routes.path_to(to, &self.engine) {
                     Some(number) => number,
                     None => return Err(self.without_path(to)),
                 }
@@ -145,24 +146,15 @@ impl Daemon {
             Some(path) if path.stretch.node.is_some() => Ok(number),
             Some(_) => Err(not_up(&format!("path {number}"), &self.status_of(number))),
             // The number may be that of a path that ends here.
-            None if self.inner_end(number).is_some() => Ok(number),
+            None if self.ends.address(number, &self.engine).is_some() => Ok(number),
             None => Err(unknown_path(number)),
         }
-    }
-
-    /// The path that packets to a node take, or one that is being set up.
-    fn path_to(&self, to: NodeAddress) -> Option<PathNumber> {
-        let is_there = |path: &PathNumber| self.engine.path(*path).is_some();
-        let way = self.desired.ways.get(&to);
-        let of_way = way.and_then(|way| way.route.paths().find(is_there));
-        let leads = |(_, path): &(PathNumber, &SourcePath)| path.hops.last() == Some(&to);
-        of_way.or_else(|| self.engine.paths().find(leads).map(|(number, _)| number))
     }
 
     /// The failure if no path leads to a node.
     fn without_path(&self, to: NodeAddress) -> Failure {
         let of = format!("the route to {}", self.called(to));
-        let way = self.desired.ways.get(&to);
+        let way = self.routes.desired.ways.get(&to);
         way.map_or_else(|| self.no_route(to), |way| not_up(&of, &way.without_path()))
     }
 
@@ -174,7 +166,7 @@ impl Daemon {
     /// Drops a path, and the route that it belongs to.
     pub(super) async fn drop_path(&mut self, number: PathNumber) -> Result<Value, Failure> {
         let to = self.engine.wanted(number).ok_or_else(|| unknown_path(number))?;
-        let dropped = match self.desired.of_path(number) {
+        let dropped = match self.routes.desired.of_path(number) {
             Some(node) => self.end_way(node).await,
             None => {
                 self.end_request(number).await;
@@ -187,7 +179,7 @@ impl Daemon {
     /// Drops the route to a node and every path that leads there.
     pub(super) async fn drop_to(&mut self, node: &str) -> Result<Value, Failure> {
         let to = self.meant(node)?;
-        let is_wanted = self.desired.ways.contains_key(&to);
+        let is_wanted = self.routes.desired.ways.contains_key(&to);
         let mut dropped = self.end_way(to).await;
         let others = self.engine.paths().filter(|(_, path)| path.hops.last() == Some(&to));
         for number in others.map(|(number, _)| number).collect::<Vec<_>>() {
@@ -203,7 +195,7 @@ impl Daemon {
     /// Cancels a path that belongs to no route, and answers its requester.
     async fn end_request(&mut self, number: PathNumber) {
         self.end_path(number).await;
-        if let Some(request) = self.desired.cancel(number) {
+        if let Some(request) = self.routes.desired.cancel(number) {
             let message = "the path was dropped while it was set up";
             let dropped = Failure::new(FailureCode::Failed, message, "ask for it once more");
             let _ = request.waiting.answer.send(Err(dropped));

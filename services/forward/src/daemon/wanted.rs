@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use super::Daemon;
+use super::routes::Routes;
 use crate::desired::DesiredRoute;
 use crate::kernel::used;
 use octet_node::address::NodeAddress;
@@ -36,27 +37,36 @@ impl Daemon {
         let now = Instant::now();
         for node in told.unwrap_or_default() {
             let Ok(node) = NodeAddress::try_from(node) else { continue };
-            if let Some(way) = self.desired.ways.get_mut(&node) {
+            if let Some(way) = self.routes.desired.ways.get_mut(&node) {
                 way.wanted = way.wanted.map(|_| now);
                 continue;
             }
-            let known = self.topology.as_ref().is_some_and(|it| it.get(node).is_some());
+            let known =
+                self.announcements.topology.as_ref().is_some_and(|it| it.get(node).is_some());
             let own = self.node().is_some_and(|own| NodeAddress::of(&own) == node);
-            let others = self.desired.ways.values().filter(|way| way.wanted.is_some()).count();
-            if known && !own && others < MAX && !self.desired.is_requested(node) {
-                self.desired.ways.insert(node, DesiredRoute::on_demand(now));
+            let others =
+                self.routes.desired.ways.values().filter(|way| way.wanted.is_some()).count();
+            if known && !own && others < MAX && !self.routes.desired.is_requested(node) {
+                self.routes.desired.ways.insert(node, DesiredRoute::on_demand(now));
             }
         }
     }
 
     /// Drops on-demand routes without a path, or unused ones.
     pub(super) async fn unwant(&mut self, now: Instant) {
-        self.look(now).await;
-        let over = self.desired.ways.iter().filter(|(_, way)| is_over(way, now));
-        for node in over.map(|(node, _)| *node).collect::<Vec<_>>() {
+        self.routes.look(now).await;
+        for node in self.routes.unused(now) {
             say!("the way to {node} ends: no program uses it");
             self.end_way(node).await;
         }
+    }
+}
+
+impl Routes {
+    /// The on-demand routes that are over.
+    fn unused(&self, now: Instant) -> Vec<NodeAddress> {
+        let over = self.desired.ways.iter().filter(|(_, way)| is_over(way, now));
+        over.map(|(node, _)| *node).collect()
     }
 
     /// Checks which on-demand routes are used. If that is unknown, they count as used.

@@ -1,51 +1,40 @@
 //! Routes: watches their paths, and fails over to the backup path.
 
-use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use octet_node::say;
 use serde_json::json;
 
-use super::{Daemon, WATCH, chance, seconds};
+use super::{Daemon, chance, seconds};
 use crate::desired::DesiredRoute;
 use crate::engine::{PathNumber, PathState, RequestedPath};
 use crate::graph::{Graph, PathConstraints};
 use crate::introduction::Inner;
-use crate::routes::{PathHealth, RouteStep, Said, taken};
+use crate::routes::{RouteStep, Said, taken};
 use crate::status::{PathStatus, RouteStatus, SetupPhase};
-use crate::verbs::TIMEOUT;
 use octet_node::address::NodeAddress;
-
-/// How long the relays of a failed path are avoided if there are alternatives. Announcements eventually show
-/// which relay is gone, and an unanswered set-up takes 20 seconds.
-const DOUBT: Duration = Duration::from_secs(30);
-
-/// The name of a persisted route.
-fn name(node: NodeAddress) -> String {
-    format!("r-{:032x}", node.ip().to_bits())
-}
 
 impl Daemon {
     /// Watches all paths of this node, and all routes.
     pub(super) async fn watch(&mut self) {
         let now = Instant::now();
-        let paths = self.desired.ways.values().flat_map(|way| way.route.paths());
+        let paths = self.routes.desired.ways.values().flat_map(|way| way.route.paths());
         let stands = |number: PathNumber| {
             let path = self.engine.path(number).filter(|path| path.state == PathState::Stands)?;
             path.stretch.node.map(|_| number)
         };
         let standing: Vec<_> = paths.filter_map(stands).collect();
         for number in standing {
-            let probe = self.watched.entry(number).or_default().next(now);
+            let probe = self.routes.watched.entry(number).or_default().next(now);
             self.probe(number, probe.into()).await;
         }
-        let nodes: Vec<_> = self.desired.ways.keys().copied().collect();
+        let nodes: Vec<_> = self.routes.desired.ways.keys().copied().collect();
         for node in nodes {
-            let Some(way) = self.desired.ways.get_mut(&node) else { continue };
+            let Some(way) = self.routes.desired.ways.get_mut(&node) else { continue };
             let mut route = std::mem::take(&mut way.route);
-            let steps = route.step(seconds(), |path| self.health(path, now));
-            if let Some(way) = self.desired.ways.get_mut(&node) {
+            let steps = route.step(seconds(), |path| self.routes.health(path, &self.engine, now));
+            if let Some(way) = self.routes.desired.ways.get_mut(&node) {
                 way.route = route;
             }
             for step in steps {
@@ -56,16 +45,10 @@ impl Daemon {
 
     /// Pings the other end of a path. The ping also says whether packets to it take this path.
     pub(super) async fn probe(&self, number: PathNumber, token: u64) {
-        let in_use = self.uses.values().any(|used| *used == number);
-        let said = if in_use { Inner::Use(token) } else { Inner::Ping(token) };
-        if let Some(to) = self.inner_end(number) {
-            let _ = self.ends.send_to(&said.to_bytes(), to).await;
+        let said = if self.routes.carries(number) { Inner::Use(token) } else { Inner::Ping(token) };
+        if let Some(to) = self.ends.address(number, &self.engine) {
+            self.ends.send(&said, to).await;
         }
-    }
-
-    /// Whether the other end of a path has stopped answering probes.
-    fn is_silent(&self, number: PathNumber) -> bool {
-        self.watched.get(&number).is_some_and(|it| it.is_silent(WATCH))
     }
 
     /// The state of a path of this node; during set-up, why the previous path failed.
@@ -79,54 +62,36 @@ impl Daemon {
             state: &path.state,
             hops: &path.hops,
             is_introduced: path.stretch.node.is_some(),
-            is_outdated: self.outdated.contains(&number),
-            is_silent: self.is_silent(number),
-            is_linked: self.open.get(&path.link).is_some_and(|it| it.is_up),
+            is_outdated: self.ends.outdated.contains(&number),
+            is_silent: self.routes.is_silent(number),
+            is_linked: self.links.open.get(&path.link).is_some_and(|it| it.is_up),
         };
         let mut status = seen.status(|node| self.called(node));
         if status == (RouteStatus { phase: SetupPhase::Pending, reason: None }) {
-            let way = self.desired.of_path(number).and_then(|node| self.desired.ways.get(&node));
+            let way = self
+                .routes
+                .desired
+                .of_path(number)
+                .and_then(|node| self.routes.desired.ways.get(&node));
             let failure = way.and_then(|way| way.failure.as_ref());
             status.reason = failure.map(|failure| format!("the one before has failed: {failure}"));
         }
         status
     }
 
-    fn health(&self, number: PathNumber, now: Instant) -> PathHealth {
-        let Some(path) = self.engine.path(number) else { return PathHealth::Dead };
-        let silent = self.is_silent(number);
-        match path.state {
-            PathState::Asked => PathHealth::Asked,
-            PathState::Stands if path.stretch.node.is_none() => {
-                let since = self.begun.get(&number).copied().unwrap_or(now);
-                let late = now.saturating_duration_since(since) >= TIMEOUT;
-                if late { PathHealth::Dead } else { PathHealth::Asked }
-            }
-            PathState::Stands if !silent => {
-                let relays = path.hops.split_last().map_or(vec![], |(_, relays)| relays.to_vec());
-                PathHealth::Alive(relays)
-            }
-            _ => PathHealth::Dead,
-        }
-    }
-
     async fn take(&mut self, node: NodeAddress, step: RouteStep) {
         match step {
             RouteStep::Ask(avoid) => {
-                let limits = self.other_than(node, avoid);
-                let rate = self.desired.ways.get(&node).map_or(0, |way| way.spec.rate);
-                // A relay that has just failed may still be announced.
-                let now = Instant::now();
-                self.failed.retain(|_, at| now.saturating_duration_since(*at) < DOUBT);
-                let mut doubtful = limits.clone();
-                doubtful.avoid.extend(self.failed.keys());
+                let limits = self.routes.other_than(node, avoid, &self.engine);
+                let rate = self.routes.desired.ways.get(&node).map_or(0, |way| way.spec.rate);
+                let doubtful = self.routes.without_failed(&limits, Instant::now());
                 let hops = self.free_hops(node, &doubtful);
                 let hops = hops.or_else(|_| self.free_hops(node, &limits));
                 let path = match hops.and_then(|hops| self.with_keys(&hops, rate)) {
                     Ok(asked) => self.ask(&asked).await,
                     Err(why) => Err(why),
                 };
-                if let Some(way) = self.desired.ways.get_mut(&node) {
+                if let Some(way) = self.routes.desired.ways.get_mut(&node) {
                     way.unasked = path.as_ref().err().cloned();
                     way.route.asked(path.ok(), seconds());
                 }
@@ -137,12 +102,12 @@ impl Daemon {
             }
             RouteStep::Drop(path) => {
                 let why = self.fail(node, path).await;
-                if let Some(way) = self.desired.ways.get_mut(&node) {
+                if let Some(way) = self.routes.desired.ways.get_mut(&node) {
                     way.failure = Some(why);
                 }
             }
         }
-        self.keep_way(node);
+        self.routes.keep(node, &self.memory);
     }
 
     /// Ends a failed path and remembers its relays. Logs the reason.
@@ -152,14 +117,14 @@ impl Daemon {
         say!("path {path} to {node} is given up: {why}");
         let hops = self.engine.path(path).and_then(|path| path.hops.split_last());
         let relays = hops.map_or(vec![], |(_, relays)| relays.to_vec());
-        self.failed.extend(relays.into_iter().map(|relay| (relay, Instant::now())));
+        self.routes.doubt(relays);
         self.end_path(path).await;
         why
     }
 
     /// Switches packets to the due paths; a path that ended may have carried some.
     pub(super) async fn take_all_due(&mut self) {
-        for node in self.desired.ways.keys().copied().collect::<Vec<_>>() {
+        for node in self.routes.desired.ways.keys().copied().collect::<Vec<_>>() {
             self.take_due(node, None).await;
         }
     }
@@ -168,8 +133,8 @@ impl Daemon {
     /// other, the one with the lower address yields.
     pub(super) async fn take_due(&mut self, node: NodeAddress, said: Option<Said>) {
         let own = |way: &DesiredRoute| way.route.active().map(|path| (path, way.wanted.is_none()));
-        let own = self.desired.ways.get(&node).and_then(own);
-        let used = self.uses.get(&node.ip()).copied();
+        let own = self.routes.desired.ways.get(&node).and_then(own);
+        let used = self.routes.uses.get(&node.ip()).copied();
         let goes_back = self.node().is_some_and(|it| NodeAddress::of(&it).ip() < node.ip());
         match taken(own, used, said, goes_back) {
             Some(due) if used != Some(due) => self.turn(node.ip(), due).await,
@@ -180,10 +145,10 @@ impl Daemon {
     /// Routes packets to a node over a path, of this node or one that ends here.
     pub(super) async fn turn(&mut self, other: Ipv6Addr, path: PathNumber) {
         let Some(node) = self.node() else { return };
-        let (own, mtu) = (NodeAddress::of(&node).ip(), self.mtu_of(path));
+        let (own, mtu) = (NodeAddress::of(&node).ip(), self.ends.mtu_of(path));
         match self.kernel.node(&path.device(), own, other, mtu).await {
             Ok(()) => {
-                self.uses.insert(other, path);
+                self.routes.uses.insert(other, path);
                 self.fit_tunnels(other).await;
             }
             Err(error) => say!("{error}"),
@@ -196,25 +161,13 @@ impl Daemon {
         hops.iter().map(|hop| self.called(*hop)).collect::<Vec<_>>().join(", ")
     }
 
-    /// The constraints of another path for a route: those of the route, without these relays.
-    fn other_than(&self, to: NodeAddress, relays: BTreeSet<NodeAddress>) -> PathConstraints {
-        let Some(way) = self.desired.ways.get(&to) else { return PathConstraints::default() };
-        let mut limits = way.spec.limits.clone();
-        limits.avoid.extend(relays);
-        // A direct link has no relay to avoid, so the link itself is avoided.
-        let active = way.route.active().and_then(|it| self.engine.path(it));
-        let is_direct = active.is_some_and(|it| it.hops.len() == 1);
-        limits.relays = limits.relays.max(usize::from(is_direct));
-        limits
-    }
-
     /// The shortest hops to a node within constraints.
     pub(super) fn free_hops(
         &self,
         to: NodeAddress,
         limits: &PathConstraints,
     ) -> Result<Vec<NodeAddress>, String> {
-        let (Some(topology), Some(node)) = (&self.topology, self.node()) else {
+        let (Some(topology), Some(node)) = (&self.announcements.topology, self.node()) else {
             return Err("this node has no certified key yet".to_owned());
         };
         let graph = Graph::of(topology);
@@ -236,7 +189,7 @@ impl Daemon {
         rate: u32,
     ) -> Result<RequestedPath, String> {
         let hops = hops.iter().map(|hop| {
-            let known = self.topology.as_ref().and_then(|it| it.get(*hop));
+            let known = self.announcements.topology.as_ref().and_then(|it| it.get(*hop));
             let silent = || format!("{} has not told of itself yet", self.called(*hop));
             known.map(|it| (*hop, it.announcement().onion_key)).ok_or_else(silent)
         });
@@ -246,7 +199,7 @@ impl Daemon {
     pub(super) async fn ask(&mut self, asked: &RequestedPath) -> Result<PathNumber, String> {
         let asked = self.engine.ask(asked, seconds(), &mut chance);
         let (number, actions) = asked.map_err(|why| why.to_string())?;
-        self.begun.insert(number, Instant::now());
+        self.routes.begun.insert(number, Instant::now());
         self.act(actions).await;
         Ok(number)
     }
@@ -255,20 +208,7 @@ impl Daemon {
     pub(super) async fn end_path(&mut self, number: PathNumber) {
         let actions = self.engine.drop_path(number);
         self.act(actions).await;
-        self.watched.remove(&number);
-        self.begun.remove(&number);
-        self.uses.retain(|_, path| *path != number);
-    }
-
-    /// Persists a route for the next daemon.
-    pub(super) fn keep_way(&self, node: NodeAddress) {
-        let kept = match self.desired.ways.get(&node) {
-            None => self.unlearn(&name(node)),
-            Some(way) => self.remember(&name(node), &way.to_bytes()),
-        };
-        if let Err(error) = kept {
-            say!("{error}");
-        }
+        self.routes.forget(number);
     }
 
     /// Resumes the previous daemon's routes.
@@ -282,30 +222,30 @@ impl Daemon {
             // A path that is gone counts as dead, and another one is requested.
             let stands = |path: &PathNumber| self.engine.path(*path).is_some();
             let active = way.route.active().filter(stands);
-            self.uses.extend(active.map(|path| (node.ip(), path)));
-            self.desired.ways.insert(node, way);
+            self.routes.uses.extend(active.map(|path| (node.ip(), path)));
+            self.routes.desired.ways.insert(node, way);
         }
     }
 
     /// Drops a route and returns its paths, all of which have ended.
     pub(super) async fn end_way(&mut self, node: NodeAddress) -> Vec<PathNumber> {
-        let paths = self.desired.end(node);
+        let paths = self.routes.desired.end(node);
         for path in &paths {
             self.end_path(*path).await;
         }
-        self.keep_way(node);
+        self.routes.keep(node, &self.memory);
         paths
     }
 
     /// Handles a path that is up: a requested path becomes the route to its end, and the previous one ends
     /// after packets have moved, so that none is lost.
     pub(super) async fn up(&mut self, path: PathNumber) {
-        let Some((request, before)) = self.desired.up(path) else { return };
+        let Some((request, before)) = self.routes.desired.up(path) else { return };
         let to = request.to;
         if !request.is_alone || !before.is_empty() {
             self.turn(to.ip(), path).await;
         }
-        self.keep_way(to);
+        self.routes.keep(to, &self.memory);
         for path in before {
             self.end_path(path).await;
         }

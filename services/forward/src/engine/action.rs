@@ -1,12 +1,9 @@
 //! The engine's output.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 
-use super::end::PathEnd;
-use super::{PathCounters, PathNumber};
+use super::{KernelEntry, PathCounters, PathNumber};
 use crate::control::LinkMessage;
-use crate::label::Label;
 
 /// The number of a link, and of its device `fl<N>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,36 +31,10 @@ pub enum EngineAction {
     /// Record a path that has ended; its counters are final after the actions that follow.
     Ended(PathCounters),
     Send(LinkNumber, LinkMessage),
-    /// Accept this label from the neighbour.
-    Let(LinkNumber, Label),
-    /// Limit the rate of this label, in kbit/s; 0: unlimited. Packets above it are dropped and counted.
-    Bound(LinkNumber, Label, u32),
-    /// Remove the rate limit, and its drop counter.
-    Unbound(LinkNumber, Label),
-    /// Stop accepting this label, and remove its route.
-    Forbid(LinkNumber, Label),
-    /// Swap the incoming label for the outgoing one, and count packets.
-    Swap {
-        from: Label,
-        to: Label,
-        by: LinkNumber,
-    },
-    /// Pop this label: its path ends here.
-    Pop(Label),
-    /// Push this label on packets between the two addresses, and count them.
-    Push {
-        between: (Ipv4Addr, Ipv4Addr),
-        with: Label,
-        /// The initial TTL of the label.
-        ttl: u8,
-        by: LinkNumber,
-    },
-    /// Stop counting packets to the neighbour with this label: none are sent any more.
-    Uncount(LinkNumber, Label),
-    /// Create a path end, or check that it is up to date.
-    End(PathNumber, PathEnd),
-    /// Remove a path end, and the route between these addresses.
-    NoEnd(PathNumber, (Ipv4Addr, Ipv4Addr)),
+    /// Install this in the kernel, or see that it is there.
+    Install(KernelEntry),
+    /// Remove this from the kernel; what was counted by it ends.
+    Remove(KernelEntry),
     /// Send an introduction to the other end, which is reachable now.
     Introduce(PathNumber),
 }

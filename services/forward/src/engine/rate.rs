@@ -1,10 +1,8 @@
 //! Rate limits of paths: requested by sources, granted by hops.
 
-use super::relay::{NextHop, Transit};
+use super::relay::Transit;
 use super::source::{self, PathState, SourcePath, SourceState};
-use super::{Engine, EngineAction, LinkNumber, PathNumber};
-use crate::control::Id;
-use crate::label::Label;
+use super::{Engine, EngineAction, PathNumber};
 use crate::onion::{HopChange, HopGrant};
 
 /// The maximum rate that is granted, in kbit/s. The kernel counts in nanoseconds and bytes; ten times this rate
@@ -22,29 +20,10 @@ pub(super) fn least(grants: &[HopGrant]) -> u32 {
 }
 
 impl Transit {
-    /// The action that limits this label to the granted rate.
-    pub(super) fn bound(&self, link: LinkNumber, label: Label) -> Option<EngineAction> {
-        self.is_bounded.then_some(EngineAction::Bound(link, label, self.grant.rate))
-    }
-
-    /// The accepted labels of this path, with their links.
-    fn coming(&self, (before, _): (LinkNumber, Id)) -> Vec<(LinkNumber, Label)> {
-        let there = (before, self.there);
-        match &self.to {
-            NextHop::Hop { key: (behind, _), back, onward: Some(_), .. } => {
-                vec![there, (*behind, *back)]
-            }
-            NextHop::Hop { key: (behind, _), back, onward: None, .. } => vec![(*behind, *back)],
-            NextHop::End(..) => vec![there],
-        }
-    }
-
     /// Handles the source's request for another rate.
-    pub(super) fn set_rate(&mut self, key: (LinkNumber, Id), rate: u32) -> Vec<EngineAction> {
+    pub(super) fn set_rate(&mut self, rate: u32) {
         self.grant.rate = granted(rate);
         self.is_bounded |= self.grant.rate > 0;
-        let coming = self.coming(key).into_iter();
-        coming.filter_map(|(link, label)| self.bound(link, label)).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::end::PathEnd;
+use super::installed::{difference, install, remove};
 use super::kept;
 use super::rate;
 use super::refusals::SetupRefusal;
@@ -125,19 +126,11 @@ impl Engine {
                 let until = now + TIMEOUT;
                 let since = now;
                 let segment = Transit { session, there, back, since, until, grant, is_bounded, to };
-                let bound = segment.bound(link, from_next);
+                let installed = install(segment.installed(key));
                 self.segments.insert(key, segment);
                 let onion = Box::new(forward);
-                let mut actions = vec![EngineAction::Let(link, from_next)];
-                actions.extend(bound);
-                actions.extend([
-                    EngineAction::Swap { from: from_next, to: back, by: key.0 },
-                    EngineAction::Send(
-                        link,
-                        LinkMessage::SetUp { id: onward.1, back: from_next, onion },
-                    ),
-                ]);
-                actions
+                let message = LinkMessage::SetUp { id: onward.1, back: from_next, onion };
+                installed.chain([EngineAction::Send(link, message)]).collect()
             }
             HopRole::End { inner_key, path } => {
                 let Some(number) = self.has_end_for(key.0).then(|| self.ends.take(path)).flatten()
@@ -150,23 +143,19 @@ impl Engine {
                 let there = self.labels.take(chance);
                 let answer = HopReply::End { grant, inner_key: exchange::public(&secret) };
                 let onion = reply.answer(&forward, answer);
-                let (between, ttl) = (stretch.outer(), stretch.ttl());
-                let to = NextHop::End(number, stretch.clone());
+                let to = NextHop::End(number, stretch);
                 let until = now + u64::from(grant.lifetime);
                 let since = now;
                 let segment = Transit { session, there, back, since, until, grant, is_bounded, to };
-                let (kept, bound) = (kept::segment(&segment), segment.bound(key.0, there));
+                let (kept, installed) = (kept::segment(&segment), install(segment.installed(key)));
                 self.segments.insert(key, segment);
                 self.given.insert((key.0, back));
                 let mut actions = vec![
                     self.keep_last_number(),
                     EngineAction::Keep(kept::segment_name(key), kept),
-                    EngineAction::End(number, stretch),
-                    EngineAction::Push { between, with: back, ttl, by: key.0 },
-                    EngineAction::Let(key.0, there),
                 ];
-                actions.extend(bound);
-                actions.extend([EngineAction::Pop(there), answered(key, Some(there), onion)]);
+                actions.extend(installed);
+                actions.push(answered(key, Some(there), onion));
                 actions
             }
         }
@@ -217,6 +206,7 @@ impl Engine {
             return self.own_answered(onward, there, onion, now);
         };
         let Some(segment) = self.segments.get_mut(&key) else { return vec![] };
+        let before = segment.installed(key);
         // Only the first answer counts.
         let NextHop::Hop { asked, onward: label, .. } = &mut segment.to else { return vec![] };
         let Some(asked) = asked.take() else { return vec![] };
@@ -230,17 +220,10 @@ impl Engine {
         *label = Some(next);
         segment.since = now;
         segment.until = now + u64::from(segment.grant.lifetime);
-        let mine = segment.there;
-        let mut actions = vec![
-            EngineAction::Keep(kept::segment_name(key), kept::segment(segment)),
-            EngineAction::Let(key.0, mine),
-        ];
-        actions.extend(segment.bound(key.0, mine));
-        actions.extend([
-            EngineAction::Swap { from: mine, to: next, by: onward.0 },
-            answered(key, Some(mine), onion),
-        ]);
-        actions
+        let kept = EngineAction::Keep(kept::segment_name(key), kept::segment(segment));
+        let answer = answered(key, Some(segment.there), onion);
+        let installed = difference(before, segment.installed(key));
+        [kept].into_iter().chain(installed).chain([answer]).collect()
     }
 
     /// The next hop cannot decrypt its slot.
@@ -291,9 +274,13 @@ impl Engine {
                 let is_other = rate::granted(rate) != segment.grant.rate;
                 let is_heard =
                     is_other && self.rates.set_ups.allows(key.0, Duration::from_secs(now));
-                let bounds = if is_heard { segment.set_rate(key, rate) } else { vec![] };
+                let before = segment.installed(key);
+                if is_heard {
+                    segment.set_rate(rate);
+                }
                 let kept = EngineAction::Keep(kept::segment_name(key), kept::segment(segment));
-                [kept].into_iter().chain(bounds).chain(onward).collect()
+                let limits = difference(before, segment.installed(key));
+                [kept].into_iter().chain(limits).chain(onward).collect()
             }
             HopChange::TearDown => {
                 let removed = self.remove_segment(key);
@@ -308,30 +295,20 @@ impl Engine {
         let ended = self.segment_carried(key, &segment).map(EngineAction::Ended);
         let mut actions = vec![EngineAction::Forget(kept::segment_name(key))];
         actions.extend(ended);
+        actions.extend(remove(segment.installed(key)));
         self.labels.give_back(segment.there);
-        actions.push(EngineAction::Forbid(key.0, segment.there));
-        actions.extend(segment.is_bounded.then_some(EngineAction::Unbound(key.0, segment.there)));
-        actions.push(self.uncount(key.0, segment.back));
+        self.given.remove(&(key.0, segment.back));
         match segment.to {
             NextHop::Hop { key: next, back, onward, .. } => {
                 self.onward.remove(&next);
                 self.labels.give_back(back);
-                actions.push(EngineAction::Forbid(next.0, back));
-                actions.extend(segment.is_bounded.then_some(EngineAction::Unbound(next.0, back)));
-                actions.extend(onward.map(|label| self.uncount(next.0, label)));
+                if let Some(label) = onward {
+                    self.given.remove(&(next.0, label));
+                }
             }
-            NextHop::End(path, stretch) => {
-                self.ends.give_back(path);
-                actions.push(EngineAction::NoEnd(path, stretch.outer()));
-            }
+            NextHop::End(path, _) => self.ends.give_back(path),
         }
         actions
-    }
-
-    /// Stops counting packets to the neighbour with its label.
-    pub(super) fn uncount(&mut self, link: LinkNumber, label: Label) -> EngineAction {
-        self.given.remove(&(link, label));
-        EngineAction::Uncount(link, label)
     }
 
     /// The paths over a link.

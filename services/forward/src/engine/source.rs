@@ -1,6 +1,7 @@
 //! Paths that begin here.
 
 use super::end::PathEnd;
+use super::installed::{difference, install, remove};
 use super::kept;
 use super::rate;
 use super::relay::id;
@@ -137,14 +138,12 @@ impl Engine {
         let (granted, since) = (0, now);
         let new =
             SourcePath { link, hops, state, stretch, id, back, way, rate, granted, since, next };
+        let installed = install(new.installed(path));
         self.paths.insert(path, new);
         let onion = Box::new(onion);
-        let actions = vec![
-            self.keep_last_number(),
-            EngineAction::Let(link, back),
-            EngineAction::Pop(back),
-            EngineAction::Send(link, LinkMessage::SetUp { id, back, onion }),
-        ];
+        let mut actions = vec![self.keep_last_number()];
+        actions.extend(installed);
+        actions.push(EngineAction::Send(link, LinkMessage::SetUp { id, back, onion }));
         Ok((path, actions))
     }
 
@@ -174,20 +173,16 @@ impl Engine {
             path.state = PathState::Failed(PathFailure::Broken(0));
             return vec![];
         };
+        let before = path.installed(number);
         path.stretch.key = granted.inner_key;
         path.granted = rate::least(&granted.hops);
         path.state = PathState::Stands;
         path.way = SourceState::Stands { changes: pending.changes(), there: with };
         (path.since, path.next) = (now, now + REFRESH);
-        let (between, ttl) = (path.stretch.outer(), path.stretch.ttl());
-        let end = EngineAction::End(number, path.stretch.clone());
-        let keep = keep(number, path);
-        vec![
-            keep,
-            end,
-            EngineAction::Push { between, with, ttl, by: link },
-            EngineAction::Introduce(number),
-        ]
+        let mut actions = vec![keep(number, path)];
+        actions.extend(difference(before, path.installed(number)));
+        actions.push(EngineAction::Introduce(number));
+        actions
     }
 
     pub fn paths(&self) -> impl Iterator<Item = (PathNumber, &SourcePath)> {
@@ -253,10 +248,9 @@ impl Engine {
         self.ends.give_back(number);
         let mut actions = vec![EngineAction::Forget(kept::path_name(number))];
         actions.extend(self.path_carried(&path).map(EngineAction::Ended));
-        actions.push(EngineAction::Forbid(path.link, path.back));
-        actions.push(EngineAction::NoEnd(number, path.stretch.outer()));
+        actions.extend(remove(path.installed(number)));
         if let SourceState::Stands { there, .. } = path.way {
-            actions.push(self.uncount(path.link, there));
+            self.given.remove(&(path.link, there));
         }
         actions
     }

@@ -1,5 +1,5 @@
-//! Announcements of neighbours that do not mean well. What becomes of each is what the daemon asks: whether it is
-//! known, what its bytes say, and what the topology makes of it.
+//! Announcements of malicious neighbours, handled as in the daemon: it checks whether the
+//! announcement is known, decodes it, and passes it to the topology.
 
 use std::collections::BTreeMap;
 
@@ -59,14 +59,14 @@ enum Made {
     Cut,
     Flipped,
     Longer,
-    /// It comes back to the node that it is of.
+    /// It returns to its origin.
     Looping,
     Another,
-    /// The next one of a node that has announced itself in this second.
+    /// A second announcement of its origin within the minimum interval.
     TooSoon,
 }
 
-/// What becomes of one: `None` if it is dropped before it is read, or cannot be read.
+/// The result; `None` if the announcement is dropped before decoding, or cannot be decoded.
 type Became = Option<AnnouncementResult>;
 
 impl Made {
@@ -118,7 +118,7 @@ fn announcements_of_all_kinds() {
         let mut next = victim.says(sequence + 1, now + 2).to_bytes();
         let bytes = match made {
             Made::Well => {
-                // As long after the last one as it has to be.
+                // The minimum interval after the previous announcement.
                 now += 2;
                 sequence += 1;
                 known = next.clone();
@@ -145,7 +145,7 @@ fn announcements_of_all_kinds() {
                 let certificate = victim.certificate.clone();
                 let signed = SignedAnnouncement::sign(says, certificate, &hostile.key);
                 assert!(signed.is_err());
-                // What its own code would not sign either: the signature of another key.
+                // The origin never signs such bytes: the signature is by another key.
                 let (length, foreign) = (next.len(), hostile.says(sequence, now).to_bytes());
                 next[length - 64..].copy_from_slice(&foreign[foreign.len() - 64..]);
                 next
@@ -161,8 +161,8 @@ fn announcements_of_all_kinds() {
     assert_eq!(topology.iter().count(), 1);
 }
 
-/// A neighbour brings as many nodes as it likes, none of which there is: they take no place of those that another
-/// one has brought, and what is kept is bounded.
+/// A neighbour announces any number of invented nodes: they displace no nodes that another
+/// neighbour has announced, and the memory is bounded.
 #[test]
 fn a_flood_of_nodes() {
     const ROOM: usize = 64;

@@ -1,4 +1,4 @@
-//! Neighbours that do not mean well. Each time it works first as it is meant.
+//! Malicious neighbours. Each test first shows that the honest case works.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use octet_forward::onion::{PathFailure, Reason};
 
 use crate::net::{self, Fate, Net};
 
-/// How many of each kind there are: many more in the long variant.
+/// The number of messages per kind: many more in the long variant.
 pub fn each() -> usize {
     if std::env::var_os("OCTET_SOAK").is_some() { 10_000 } else { 200 }
 }
 
-/// The messages of one kind that went from one to the other.
+/// The messages that went from one node to the other.
 fn sent(net: &Net, from: usize, to: usize) -> Vec<LinkMessage> {
     net.sent.iter().filter(|it| (it.0, it.1) == (from, to)).map(|it| it.2.clone()).collect()
 }
@@ -35,21 +35,22 @@ fn a_set_up_counts_once() {
         net.run();
         assert!(net.is_clean(1) && net.is_clean(2), "{number}");
     }
-    // Long after nobody remembers it, it is too old.
+    // It is still refused as too old after its id was forgotten.
     net.pass(3600);
     net.hear(0, 1, LinkMessage::SetUp { id: Id(1000), back, onion });
     net.run();
     assert!(net.is_clean(1) && net.is_clean(2));
 }
 
-/// Who has a path of its own through a node changes no other's; nor does the hop in the middle.
+/// A node with a path of its own through a relay cannot change another's; nor can the relay in the
+/// middle.
 #[test]
 fn nobody_else_tears_down() {
     let mut net = Net::chain(4);
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
     let Some(LinkMessage::SetUp { id: at_2, .. }) = sent(&net, 1, 2).pop() else { panic!() };
-    // Node 1 is the hop before; it has seen changes of this path and of others.
+    // Node 1 is the previous hop; it has seen changes of this path and of others.
     net.pass(300);
     let Some(LinkMessage::Change { sealed, .. }) = sent(&net, 1, 2).pop() else { panic!() };
     let other = net.ask(1, &[2, 3]).unwrap();
@@ -64,13 +65,13 @@ fn nobody_else_tears_down() {
         net.run();
         assert!(net.carry(0, path).is_ok());
     }
-    // The source itself does.
+    // Only the source can drop it.
     net.drop_path(0, path);
     net.run();
     assert!((0..4).all(|node| net.is_clean(node)));
 }
 
-/// An answer that nobody has asked for, or by another link than the question went, changes nothing.
+/// An unrequested answer, or one over another link than the request, changes nothing.
 #[test]
 fn answers_come_from_who_was_asked() {
     let mut net = Net::chain(4);
@@ -86,7 +87,7 @@ fn answers_come_from_who_was_asked() {
     }
 }
 
-/// What goes with a label is counted as that of one path: a neighbour that gives it for a second one gets none.
+/// Each label is accounted as one path: a neighbour that assigns it twice gets no second path.
 #[test]
 fn one_label_is_one_path() {
     let mut net = Net::chain(4);
@@ -103,7 +104,7 @@ fn one_label_is_one_path() {
     net.run();
     assert_eq!(net.state(0, other), Some(PathState::Asked), "nobody answers");
     net.pass(20);
-    // The hop behind gives one for the second time: the relay hears it, or the source.
+    // The next hop assigns a label for the second time; the relay or the source detects it.
     for (from, to) in [(2, 1), (1, 0)] {
         let Some(LinkMessage::Answer { there: given, .. }) = sent(&net, from, to).pop() else {
             panic!()
@@ -132,16 +133,16 @@ fn one_label_is_one_path() {
 /// How a set-up was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Made {
-    /// As it is meant to be, by a node that means well.
+    /// A valid one by an honest node.
     Well,
     Again,
-    /// A part of it is missing.
+    /// It is truncated.
     Cut,
-    /// One bit of what is sealed is another.
+    /// One bit of the sealed part is flipped.
     Flipped,
-    /// There is more behind it.
+    /// It has trailing bytes.
     Longer,
-    /// It goes back to the node that it comes from.
+    /// Its path returns to the source.
     Looping,
     /// It is sealed for another node.
     Another,
@@ -150,11 +151,11 @@ enum Made {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Became {
     Path,
-    /// Node 1 refuses it, and nobody else hears of it.
+    /// Node 1 refuses it without forwarding it.
     RefusedAtOnce,
     Refused,
     Unreadable,
-    /// It is no message, or nobody answers it.
+    /// It is no valid message, or is not answered.
     Nothing,
 }
 
@@ -179,13 +180,13 @@ impl Made {
         }
     }
 
-    /// Node 0 makes one for node 1, other than a good one.
+    /// Makes a set-up of node 0 for node 1, of any kind but `Well`.
     fn make(self, net: &mut Net, before: &LinkMessage, chance: &mut Rng) -> Vec<u8> {
         let new = |net: &mut Net| net.craft(0, &[1, 2, 3], net::key).to_bytes();
         match self {
             Self::Well | Self::Again => {
                 let LinkMessage::SetUp { onion, .. } = before.clone() else { panic!() };
-                // Of another path's label nothing would be read any further.
+                // With a label in use the node would not read any further.
                 let back = Label::new(chance.u32(16..1 << 20)).unwrap();
                 LinkMessage::SetUp { id: Id(chance.u64(..)), back, onion }.to_bytes()
             }
@@ -214,7 +215,7 @@ impl Made {
     }
 }
 
-/// What node 1 does with something that node 0 sends.
+/// Sends a message from node 0 to node 1. Returns node 1's reaction.
 fn becomes(net: &mut Net, bytes: &[u8]) -> Became {
     net.sent.clear();
     let Some(message) = LinkMessage::from_bytes(bytes) else { return Became::Nothing };
@@ -229,7 +230,7 @@ fn becomes(net: &mut Net, bytes: &[u8]) -> Became {
     }
 }
 
-/// Node 4 means well, node 0 does not; nodes 1, 2 and 3 carry for both.
+/// Node 4 is honest, and node 0 is malicious; nodes 1, 2 and 3 relay for both.
 fn with_two() -> Net {
     let mut net = Net::new(5, 7);
     for (one, other) in [(0, 1), (4, 1), (1, 2), (2, 3)] {
@@ -245,7 +246,7 @@ fn set_ups_of_all_kinds() {
     net.run();
     let end = net.end_at(3).unwrap();
     assert_eq!(net.carry(4, path), Ok((3, end)));
-    // The one that is sent again is good the first time.
+    // The repeated set-up is valid the first time.
     let before = net.craft(0, &[1, 2, 3], net::key);
     assert_eq!(becomes(&mut net, &before.to_bytes()), Became::Path);
     let paths = net.relayed(1);
@@ -254,7 +255,7 @@ fn set_ups_of_all_kinds() {
     chance.shuffle(&mut kinds);
     for (at, made) in kinds.into_iter().enumerate() {
         let became = if made == Made::Well {
-            // By chance its port is that of another at the end: then who asks asks again.
+            // Its random port may be in use at the end: the source then asks again.
             let stands = (0..3).any(|_| {
                 let other = net.ask(4, &[1, 2, 3]).unwrap();
                 net.run();
@@ -269,7 +270,7 @@ fn set_ups_of_all_kinds() {
             becomes(&mut net, &bytes)
         };
         *counts.entry((made, became)).or_default() += 1;
-        // 64 in a second are read.
+        // A node reads 64 set-ups per second.
         if at % 32 == 31 {
             net.pass(1);
         }
@@ -277,8 +278,8 @@ fn set_ups_of_all_kinds() {
     println!("set-ups: {counts:?}");
     let wanted: BTreeMap<_, _> = Made::ALL.iter().map(|it| ((*it, it.wanted()), each())).collect();
     assert_eq!(counts, wanted);
-    // Nothing has come of them, and the path is there still. Of its own the neighbour has one,
-    // until its time is over.
+    // The invalid set-ups created no path, and the honest path still works. The neighbour's own
+    // path exists until it expires.
     assert_eq!(net.carry(4, path), Ok((3, end)));
     assert!(net.relayed(1) <= paths);
     net.drop_path(4, path);
@@ -286,7 +287,7 @@ fn set_ups_of_all_kinds() {
     assert!((0..5).all(|node| net.is_clean(node)));
 }
 
-/// As many as there are in one second: 64 of them are read, and none of those of another neighbour is left out.
+/// A flood within one second: 64 set-ups are read, and none of another neighbour's is dropped.
 #[test]
 fn a_flood_of_set_ups() {
     let mut net = with_two();
@@ -309,7 +310,7 @@ fn a_flood_of_set_ups() {
     assert!(net.carry(4, path).is_ok() && net.carry(4, other).is_ok());
 }
 
-/// A relay says to the node before it another label than its own: one that it made up, or that of another path.
+/// A relay reports a wrong label to the previous hop: an invented one, or that of another path.
 #[test]
 fn a_relay_lies_about_its_label() {
     let mut net = with_two();
@@ -320,7 +321,7 @@ fn a_relay_lies_about_its_label() {
     };
     let honest = net.carry(4, path);
     assert!(honest.is_ok());
-    // Two paths cannot have one label, so that is seen at once; one that is made up is not.
+    // Two paths cannot share a label, so that is detected at once; an invented label is not.
     for (lie, state) in [
         (Label::new(4711).unwrap(), PathState::Stands),
         (of_path, PathState::Failed(PathFailure::Broken(0))),
@@ -343,7 +344,7 @@ fn a_relay_lies_about_its_label() {
     assert_eq!(net.carry(4, path), honest);
 }
 
-/// Who stands between keeps nothing on that the source does not: what was sent before counts no more.
+/// A relay cannot refresh a path for its silent source: replayed changes have no effect.
 #[test]
 fn nobody_else_keeps_on() {
     let mut net = with_two();
@@ -356,7 +357,7 @@ fn nobody_else_keeps_on() {
     assert_eq!(changes.len(), 1);
     net.pass(300);
     assert!(net.carry(4, path).is_ok());
-    // From now on the source is silent, and node 1 says again what it has heard.
+    // From now on the source is silent, and node 1 repeats the changes that it has received.
     net.fate = Box::new(|from, _, _| if from == 4 { Fate::Lost } else { Fate::Passes });
     for _ in 0..10 {
         net.pass(60);
@@ -368,7 +369,7 @@ fn nobody_else_keeps_on() {
     assert!((0..4).all(|node| net.is_clean(node)));
 }
 
-/// All labels that there are, from each neighbour: none goes anywhere but those that it was given.
+/// A neighbour tries all labels: only those assigned to it are forwarded.
 #[test]
 fn all_labels_are_guessed() {
     let mut net = with_two();
@@ -389,7 +390,7 @@ fn all_labels_are_guessed() {
     assert!(net.carry(4, path).is_ok());
 }
 
-/// The refusal of a loop names the place; without the loop the same nodes make a path.
+/// A loop is refused at the node that closes it; without the loop the same nodes form a path.
 #[test]
 fn a_loop_is_refused_where_it_closes() {
     let mut net = with_two();
@@ -402,7 +403,7 @@ fn a_loop_is_refused_where_it_closes() {
     assert_eq!(net.state(0, looping), Some(at_3));
 }
 
-/// Of a node that is revoked no path is left at the ends that hear of it; those of others stay.
+/// All nodes that learn of a revocation drop paths that end at the revoked node; other paths stay.
 #[test]
 fn who_is_revoked_has_no_path() {
     let mut net = with_two();
@@ -426,7 +427,8 @@ fn who_is_revoked_has_no_path() {
     assert!(net.carry(4, of_4).is_err() && net.is_clean(3));
 }
 
-/// Ends are devices, of which there are few: no neighbour takes them from others, nor all of them from this node itself.
+/// Path ends are devices, whose number is limited: no neighbour can use up those of others, nor can
+/// all of them use up the node's own.
 #[test]
 fn ends_are_shared() {
     const BUSY: [usize; 4] = [1, 2, 3, 4];
@@ -439,7 +441,7 @@ fn ends_are_shared() {
             .map(|_| {
                 let path = net.ask(node, &[0]).unwrap();
                 net.run();
-                // As many set-ups are read in a second.
+                // The limit of set-ups per second.
                 net.pass(1);
                 path
             })
@@ -449,13 +451,13 @@ fn ends_are_shared() {
     let all = BUSY.map(|node| stand(&mut net, node, 150));
     assert_eq!(all, [128, 128, 128, 0]);
     assert_eq!(stand(&mut net, 5, 1), 0);
-    // Its own are asked for all the same.
+    // The node's own paths still get devices.
     let own = net.ask(0, &[5]).unwrap();
     net.run();
     assert_eq!(net.state(0, own), Some(PathState::Stands));
 }
 
-/// Who has not said who they are has no device for long.
+/// A peer that does not introduce itself loses its device soon.
 #[test]
 fn an_end_without_an_introduction_goes() {
     let mut net = Net::chain(2);

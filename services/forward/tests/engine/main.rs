@@ -1,5 +1,5 @@
-//! Paths over nodes that are all of them simulated: the same pure code that runs on boards, and in place of
-//! their kernels a table of labels that does what the actions say and nothing else.
+//! Paths over simulated nodes: the same pure code as on boards, and instead of their kernels a
+//! label table that carries out exactly the actions.
 
 #![cfg(test)]
 
@@ -41,11 +41,12 @@ fn who_refuses_is_known_and_nothing_stays() {
     let path = net.ask(0, &[1, 2, 3, 1]).unwrap();
     net.run();
     assert_eq!(net.state(0, path), refused(2, Reason::NoLink));
-    // Back by the link that it came by.
+    // The path would leave by the link on which it arrives.
     let path = net.ask(0, &[1, 2, 1]).unwrap();
     net.run();
     assert_eq!(net.state(0, path), refused(1, Reason::NoLink));
-    // A node that has another onion key by now: the one before it tells, or the source sees it itself.
+    // A node whose onion key has changed: the previous hop reports it, or the source detects it
+    // itself.
     for (hop, state) in [(2, refused(0, Reason::Unreadable)), (1, Some(PathState::Unreadable))] {
         let key = |node| if node == hop { [9; 32] } else { net::key(node) };
         let path = net.ask_with(0, &[1, 2, 3], key).unwrap();
@@ -64,7 +65,7 @@ fn who_says_nothing_is_known() {
     net.run();
     assert_eq!(net.state(0, path), Some(PathState::Asked));
     net.pass(10);
-    // Which of those before it gives up first is by chance.
+    // Which of the previous hops times out first is random.
     let state = net.state(0, path);
     let silent = |it: &PathState| {
         matches!(it, PathState::Failed(PathFailure::Refused(0..=1, Reason::Silent)))
@@ -72,14 +73,14 @@ fn who_says_nothing_is_known() {
     assert!(state.as_ref().is_some_and(silent), "{state:?}");
     net.pass(20);
     assert!((0..4).all(|node| net.is_clean(node)));
-    // Without the fault it stands.
+    // Without the fault the path comes up.
     net.fate = Box::new(|_, _, _| Fate::Passes);
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
     assert_eq!(net.state(0, path), Some(PathState::Stands));
 }
 
-/// A path stays as long as its source is there, and no longer than it was granted afterwards.
+/// A path lives while its source refreshes it, and not longer than it was granted after that.
 #[test]
 fn it_is_refreshed_or_it_ends() {
     let mut net = Net::chain(4);
@@ -106,7 +107,8 @@ fn with_a_link_goes_what_went_by_it() {
     assert!(net.is_clean(1) && net.is_clean(2));
 }
 
-/// A node's daemon may be killed whenever it likes: no packet misses its way, and the paths are its own still.
+/// The daemon of a node may be killed at any time: no packet is misrouted, and the node's paths
+/// stay its own.
 #[test]
 fn paths_outlive_the_daemons() {
     let mut net = Net::chain(5);
@@ -118,7 +120,7 @@ fn paths_outlive_the_daemons() {
         assert_eq!(net.carry(0, path), Ok((4, end)), "{node}");
         assert_eq!(net.carry(4, end), Ok((0, path)), "{node}");
     }
-    // It is refreshed as before, by changes that are newer than those before.
+    // The path is refreshed as before, by changes that are newer than those before the restart.
     for round in 0..20 {
         net.pass(100);
         net.restart(round % 5);
@@ -129,7 +131,7 @@ fn paths_outlive_the_daemons() {
     assert!((0..5).all(|node| net.is_clean(node)));
 }
 
-/// Whoever has noted a number means no other path by it, also when the daemon was killed after the path had ended.
+/// A path number is never reused, even if the daemon was killed after the path had ended.
 #[test]
 fn a_number_is_not_given_again() {
     let mut net = Net::chain(2);
@@ -149,7 +151,7 @@ fn a_number_is_not_given_again() {
     }
 }
 
-/// The first hop does not answer: that can be seen for a while, and then the path is forgotten.
+/// If the first hop does not answer, that is shown for a while, and then the path is forgotten.
 #[test]
 fn a_first_hop_that_is_off_is_shown() {
     let mut net = Net::chain(3);
@@ -164,8 +166,9 @@ fn a_first_hop_that_is_off_is_shown() {
     assert!(net.is_clean(0));
 }
 
-/// Each node counts a path once, by its two sides; what the one sends with is what the next one hears. A path
-/// that has ended is told once, as it stood, whoever ends it and whatever becomes of daemons.
+/// Each node counts a path once, by its two sides; the sender's tx label is the receiver's rx
+/// label. The counters of a path that has ended are reported once, in their last state, whichever
+/// side ends it and even if daemons restart.
 #[test]
 fn each_path_is_counted_at_each_node() {
     let mut net = Net::chain(4);
@@ -193,14 +196,14 @@ fn each_path_is_counted_at_each_node() {
             assert_eq!(side.node, net.address(node - 1));
         }
     }
-    // The link behind the first relay goes, and takes the path from there on.
+    // The link after the first relay fails, and the path ends from there on.
     net.cut(1, 2);
     net.drop_path(0, path);
     net.pass(3600);
     for (node, (stood, ended)) in before.into_iter().enumerate() {
         assert_eq!(net.carried(node), (vec![], [ended, stood].concat()), "{node}");
     }
-    // What never stood is not told.
+    // A path that never came up is not reported.
     let all: Vec<_> = (0..4).map(|node| net.carried(node)).collect();
     net.link(1, 2);
     net.fate = Box::new(|_, to, _| if to == 3 { Fate::Lost } else { Fate::Passes });
@@ -210,7 +213,7 @@ fn each_path_is_counted_at_each_node() {
     assert_eq!((0..4).map(|node| net.carried(node)).collect::<Vec<_>>(), all);
 }
 
-/// What was kept by something else, or is damaged, is not taken up, and does no harm.
+/// A record of another program or a damaged one is ignored, and does no harm.
 #[test]
 fn what_is_damaged_is_left() {
     let mut net = Net::chain(3);
@@ -232,8 +235,8 @@ fn what_is_damaged_is_left() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is lost, comes twice or is altered: a path that stands carries both ways, and when all is over
-    /// nothing is left anywhere.
+    /// Whatever is lost, duplicated or altered: an active path works in both directions, and at the
+    /// end no state is left anywhere.
     #[test]
     fn whatever_happens_on_the_wires(
         seed: u64,

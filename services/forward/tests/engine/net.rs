@@ -1,19 +1,19 @@
-//! Simulated nodes, and the wires between them.
+//! Simulated nodes, and the links between them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use octet_forward::control::LinkMessage;
 use octet_forward::engine::{
-    Engine, EngineAction, LAST_NUMBER, LinkNumber, NotAsked, PathCounters, PathEnd, PathNumber,
-    PathState, RequestedPath,
+    Engine, EngineAction, KernelEntry, LAST_NUMBER, LinkNumber, NotAsked, PathCounters, PathEnd,
+    PathNumber, PathState, RequestedPath, install,
 };
 use octet_forward::label::Label;
 use octet_forward::onion::OnionSecret;
 use octet_node::address::NodeAddress;
 use octet_node::control::PublicKey;
 
-/// What becomes of a message on its way.
+/// What happens to a message in transit.
 pub enum Fate {
     Passes,
     Lost,
@@ -21,7 +21,7 @@ pub enum Fate {
     Is(LinkMessage),
 }
 
-/// What a kernel does with a label.
+/// The kernel's action for a label.
 enum Then {
     Swap(Label, LinkNumber),
     Pop,
@@ -34,8 +34,60 @@ struct Kernel {
     labels: BTreeMap<Label, Then>,
     pushes: BTreeMap<Ipv4Addr, (Label, LinkNumber)>,
     ends: BTreeMap<PathNumber, PathEnd>,
-    /// Of what may come, how much.
+    /// The rate limit of each incoming label.
     bounds: BTreeMap<(LinkNumber, Label), u32>,
+}
+
+impl Kernel {
+    /// That of the node `number`.
+    fn install(&mut self, number: usize, entry: KernelEntry) {
+        match entry {
+            KernelEntry::Accept(link, label) => {
+                self.lets.insert((link, label));
+            }
+            KernelEntry::RateLimit(link, label, rate) => {
+                assert!(self.lets.contains(&(link, label)), "{link} {label} of {number}");
+                self.bounds.insert((link, label), rate);
+            }
+            KernelEntry::Swap { from, to, by } => {
+                self.labels.insert(from, Then::Swap(to, by));
+                self.counted.insert((by, to));
+            }
+            KernelEntry::Pop(label) => {
+                self.labels.insert(label, Then::Pop);
+            }
+            KernelEntry::Push { between: (_, far), with, by, .. } => {
+                self.pushes.insert(far, (with, by));
+                self.counted.insert((by, with));
+            }
+            KernelEntry::End(path, stretch) => {
+                self.ends.insert(path, stretch);
+            }
+        }
+    }
+
+    fn remove(&mut self, number: usize, entry: KernelEntry) {
+        match entry {
+            KernelEntry::Accept(link, label) => {
+                assert!(self.lets.remove(&(link, label)), "{link} {label} of {number}");
+                self.labels.remove(&label);
+            }
+            KernelEntry::RateLimit(link, label, _) => {
+                self.bounds.remove(&(link, label));
+            }
+            KernelEntry::Swap { to: label, by: link, .. }
+            | KernelEntry::Push { with: label, by: link, .. } => {
+                assert!(self.counted.remove(&(link, label)), "{link} {label} of {number}");
+            }
+            // It goes with its label.
+            KernelEntry::Pop(_) => {}
+            // What goes with a path's device is its route, too.
+            KernelEntry::End(path, _) => {
+                let stretch = self.ends.remove(&path).expect("what is removed is there");
+                self.pushes.remove(&stretch.outer().1);
+            }
+        }
+    }
 }
 
 struct Node {
@@ -48,19 +100,19 @@ struct Node {
     ended: Vec<PathCounters>,
 }
 
-/// Says what becomes of a message.
+/// Decides what happens to a message.
 pub type Judge = dyn FnMut(usize, usize, &LinkMessage) -> Fate;
 
-/// All of them. `fate` is given who sends, who is to hear, and what.
+/// All nodes. `fate` takes the sender, the receiver and the message.
 pub struct Net {
     nodes: Vec<Node>,
     wires: VecDeque<(usize, usize, LinkMessage)>,
     pub now: u64,
     rate: u32,
     chance: fastrand::Rng,
-    /// Whether the two ends of a path say who they are.
+    /// Whether the two ends of a path introduce themselves.
     pub introduces: bool,
-    /// Sources that are to do so.
+    /// Sources whose introduction is pending.
     strangers: Vec<(usize, PathNumber)>,
     pub fate: Box<Judge>,
     pub sent: Vec<(usize, usize, LinkMessage)>,
@@ -94,7 +146,7 @@ impl Net {
         }
     }
 
-    /// As many nodes in a row, each with the one before and the one after as its neighbours.
+    /// Creates a row of nodes, each linked to the previous and to the next one.
     pub fn chain(nodes: usize) -> Self {
         let mut net = Self::new(nodes, 7);
         for node in 1..nodes {
@@ -111,7 +163,7 @@ impl Net {
         }
     }
 
-    /// The link between them is gone, as both see it.
+    /// Removes the link between two nodes, at both ends.
     pub fn cut(&mut self, one: usize, other: usize) {
         for (here, there) in [(one, other), (other, one)] {
             let actions = self.nodes[here].engine.cut(LinkNumber(there as u16));
@@ -124,7 +176,7 @@ impl Net {
         self.ask_with(node, hops, |hop| *secret(hop).public())
     }
 
-    /// The same with a rate.
+    /// Requests a path with a rate.
     pub fn ask_at(&mut self, node: usize, hops: &[usize], rate: u32) -> PathNumber {
         self.rate = rate;
         let path = self.ask(node, hops).unwrap();
@@ -132,24 +184,24 @@ impl Net {
         path
     }
 
-    /// Has all hops of a path hold to another rate.
+    /// Changes the rate limit at all hops of a path.
     pub fn set_rate(&mut self, node: usize, path: PathNumber, rate: u32) {
         let actions = self.nodes[node].engine.set_rate(path, rate, self.now);
         self.act(node, actions);
     }
 
-    /// How much may come at a node from whom, if there is a bound or was one.
+    /// The rate limits at a node, by neighbour.
     pub fn bounds(&self, node: usize) -> Vec<(usize, u32)> {
         let bounds = &self.nodes[node].kernel.bounds;
         bounds.iter().map(|((LinkNumber(from), _), rate)| (usize::from(*from), *rate)).collect()
     }
 
-    /// What a path of this node's own was granted.
+    /// The granted rate of one of this node's own paths.
     pub fn rate(&self, node: usize, path: PathNumber) -> Option<u32> {
         self.nodes[node].engine.rate(path)
     }
 
-    /// With other onion keys than those that the nodes have.
+    /// Requests a path with onion keys that may differ from the nodes' own.
     pub fn ask_with(
         &mut self,
         node: usize,
@@ -175,7 +227,7 @@ impl Net {
         self.act(node, actions);
     }
 
-    /// Until nobody has anything more to say.
+    /// Delivers messages until none is left.
     pub fn run(&mut self) {
         while let Some((from, to, message)) = self.wires.pop_front() {
             self.sent.push((from, to, message.clone()));
@@ -194,7 +246,7 @@ impl Net {
         }
     }
 
-    /// Both ends of a path learn which node the other one is, if it stands at both.
+    /// Introduces both ends of a path to each other, if it is up at both.
     fn introduce(&mut self, source: usize, path: PathNumber) {
         let Some(stretch) = self.nodes[source].kernel.ends.get(&path) else { return };
         let number = stretch.number;
@@ -217,8 +269,8 @@ impl Net {
         self.act(to, actions);
     }
 
-    /// The daemon of a node is killed and comes again; its kernel goes on. Before anything was changed there,
-    /// what was kept and what the kernel has must be the same, as far as paths that stand go.
+    /// Restarts the daemon of a node; its kernel keeps its state. Before the daemon changes
+    /// anything, its stored state must agree with the kernel's, for all paths that are up.
     pub fn restart(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         node.engine = Engine::default();
@@ -230,31 +282,31 @@ impl Net {
         for (name, bytes) in node.kept.clone() {
             assert!(node.engine.take_up(&name, &bytes), "{name} of {number}");
         }
-        let standing = node.engine.standing();
+        let standing = node.engine.installed();
         let lets: BTreeSet<_> = standing
             .iter()
-            .filter_map(|action| match action {
-                EngineAction::Let(link, label) => Some((*link, *label)),
+            .filter_map(|entry| match entry {
+                KernelEntry::Accept(link, label) => Some((*link, *label)),
                 _ => None,
             })
             .collect();
         assert!(lets.is_subset(&node.kernel.lets));
         let bounds: BTreeMap<_, _> = standing
             .iter()
-            .filter_map(|action| match action {
-                EngineAction::Bound(link, label, rate) => Some(((*link, *label), *rate)),
+            .filter_map(|entry| match entry {
+                KernelEntry::RateLimit(link, label, rate) => Some(((*link, *label), *rate)),
                 _ => None,
             })
             .collect();
         assert!(bounds.iter().all(|(at, rate)| node.kernel.bounds.get(at) == Some(rate)));
         node.kernel.bounds = bounds;
-        // What was begun and does not stand goes.
+        // The state of paths that never came up is removed.
         node.kernel.lets.retain(|it| lets.contains(it));
         node.kernel.labels.retain(|label, _| lets.iter().any(|(_, it)| it == label));
-        self.act(number, standing);
+        self.act(number, install(standing).collect());
     }
 
-    /// So many seconds pass everywhere.
+    /// Lets this many seconds pass on all nodes.
     pub fn pass(&mut self, seconds: u64) {
         self.now += seconds;
         for node in 0..self.nodes.len() {
@@ -271,43 +323,8 @@ impl Net {
                 EngineAction::Send(link, message) => {
                     self.wires.extend(links.get(&link).map(|to| (number, *to, message)));
                 }
-                EngineAction::Let(link, label) => {
-                    kernel.lets.insert((link, label));
-                }
-                EngineAction::Bound(link, label, rate) => {
-                    assert!(kernel.lets.contains(&(link, label)), "{link} {label} of {number}");
-                    kernel.bounds.insert((link, label), rate);
-                }
-                EngineAction::Unbound(link, label) => {
-                    kernel.bounds.remove(&(link, label));
-                }
-                EngineAction::Forbid(link, label) => {
-                    kernel.lets.remove(&(link, label));
-                    kernel.labels.remove(&label);
-                }
-                EngineAction::Swap { from, to, by } => {
-                    kernel.labels.insert(from, Then::Swap(to, by));
-                    kernel.counted.insert((by, to));
-                }
-                EngineAction::Pop(label) => {
-                    kernel.labels.insert(label, Then::Pop);
-                }
-                EngineAction::Push { between: (_, far), with, by, .. } => {
-                    kernel.pushes.insert(far, (with, by));
-                    kernel.counted.insert((by, with));
-                }
-                EngineAction::Uncount(link, label) => {
-                    assert!(kernel.counted.remove(&(link, label)), "{link} {label} of {number}");
-                }
-                EngineAction::End(path, stretch) => {
-                    kernel.ends.insert(path, stretch);
-                }
-                // What goes with a path's device is its route, too.
-                EngineAction::NoEnd(path, _) => {
-                    if let Some(stretch) = kernel.ends.remove(&path) {
-                        kernel.pushes.remove(&stretch.outer().1);
-                    }
-                }
+                EngineAction::Install(entry) => kernel.install(number, entry),
+                EngineAction::Remove(entry) => kernel.remove(number, entry),
                 EngineAction::Keep(name, bytes) => {
                     kept.insert(name, bytes);
                 }
@@ -323,7 +340,7 @@ impl Net {
         }
     }
 
-    /// What stands at a node for whoever counts, and what has ended.
+    /// The counters of a node's active paths, and of those that have ended.
     pub fn carried(&self, node: usize) -> (Vec<PathCounters>, Vec<PathCounters>) {
         (self.nodes[node].engine.carried(), self.nodes[node].ended.clone())
     }
@@ -332,7 +349,7 @@ impl Net {
         self.nodes[node].address
     }
 
-    /// A set-up that `node` could send to its first hop. Nothing else comes of it.
+    /// A set-up that `node` could send to its first hop. It has no other effect.
     pub fn craft(
         &mut self,
         node: usize,
@@ -345,36 +362,36 @@ impl Net {
         message
     }
 
-    /// Whether what comes from a neighbour with this label goes anywhere.
+    /// Whether packets of a neighbour with this label are forwarded.
     pub fn admits(&self, node: usize, from: usize, label: Label) -> bool {
         self.nodes[node].kernel.lets.contains(&(LinkNumber(from as u16), label))
     }
 
-    /// The labels that may come, as the engine itself would make them anew.
+    /// The permitted labels, as the engine itself would install them anew.
     pub fn standing(&self, node: usize) -> BTreeSet<(usize, Label)> {
-        let standing = self.nodes[node].engine.standing().into_iter();
-        let lets = standing.filter_map(|action| match action {
-            EngineAction::Let(LinkNumber(from), label) => Some((usize::from(from), label)),
+        let standing = self.nodes[node].engine.installed().into_iter();
+        let lets = standing.filter_map(|entry| match entry {
+            KernelEntry::Accept(LinkNumber(from), label) => Some((usize::from(from), label)),
             _ => None,
         });
         lets.collect()
     }
 
-    /// The other end of a path has shown at `node` who it is.
+    /// Records at `node` that the other end of a path has proved its identity.
     pub fn introduced(&mut self, node: usize, path: PathNumber, other: usize) {
         let other = self.nodes[other].address;
         let actions = self.nodes[node].engine.introduced(path, other);
         self.act(node, actions);
     }
 
-    /// `node` does not believe `other` any more.
+    /// Revokes `other` at `node`.
     pub fn forsake(&mut self, node: usize, other: usize) {
         let other = self.nodes[other].address;
         let actions = self.nodes[node].engine.forsake(other);
         self.act(node, actions);
     }
 
-    /// How many paths go through a node or end there.
+    /// The number of paths that pass through a node or end there.
     pub fn relayed(&self, node: usize) -> usize {
         self.nodes[node].engine.relayed()
     }
@@ -383,7 +400,7 @@ impl Net {
         self.nodes[node].kept.clone().into_iter()
     }
 
-    /// A node that knows its links and nothing else.
+    /// An engine with the node's links and no other state.
     pub fn fresh(&self, node: usize) -> Engine {
         let mut engine = Engine::default();
         for (link, other) in &self.nodes[node].links {
@@ -392,13 +409,14 @@ impl Net {
         engine
     }
 
-    /// The only end at this node, if there is one.
+    /// The only path end at this node, if there is exactly one.
     pub fn end_at(&self, node: usize) -> Option<PathNumber> {
         let mut ends = self.nodes[node].kernel.ends.keys();
         ends.next().copied().filter(|_| ends.next().is_none())
     }
 
-    /// Sends a packet from the end `path` at `node`, and says where it comes out, or at which node it does not.
+    /// Sends a packet from the end `path` at `node`. Returns the end where it arrives, or the node
+    /// that drops it.
     pub fn carry(&self, node: usize, path: PathNumber) -> Result<(usize, PathNumber), usize> {
         let far = self.nodes[node].kernel.ends.get(&path).ok_or(node)?.outer().1;
         let (label, link) = *self.nodes[node].kernel.pushes.get(&far).ok_or(node)?;
@@ -424,7 +442,7 @@ impl Net {
         panic!("it goes round and round");
     }
 
-    /// Whether nothing is left of any path, but which number was given last.
+    /// Whether no state of any path is left, except the last assigned number.
     pub fn is_clean(&self, node: usize) -> bool {
         let Node { kernel, engine, kept, .. } = &self.nodes[node];
         kernel.lets.is_empty()
@@ -442,8 +460,8 @@ pub fn key(node: usize) -> [u8; 32] {
     *secret(node).public()
 }
 
-/// The same with one bit turned of what the source or the hops have sealed. What a neighbour says of labels
-/// concerns itself alone: the path of a liar carries nothing.
+/// The message with one flipped bit in a part that the source or the hops have sealed. Labels of
+/// the neighbour itself are not altered: a wrong one only breaks the neighbour's own path.
 pub fn altered(message: &LinkMessage, seed: u64) -> LinkMessage {
     let mut bytes = message.to_bytes();
     let plain = 14 * 8;

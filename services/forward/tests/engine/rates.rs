@@ -1,11 +1,13 @@
-//! How much paths carry at most: all hops hold to what their source asks for, and to nobody else's word.
+//! The rate limits of paths: all hops enforce the limit that the source requests, and no one else
+//! can change it.
 
 use octet_forward::control::LinkMessage;
 use octet_forward::engine::{HIGHEST_RATE, PathState};
 
 use crate::net::{Fate, Net};
 
-/// Relays bound both ways, the end what comes to it; who asks for nothing has no bound.
+/// Relays limit both directions, the end limits the incoming one; without a request there is no
+/// limit.
 #[test]
 fn what_is_asked_for_is_what_hops_hold_to() {
     let mut net = Net::chain(4);
@@ -22,7 +24,7 @@ fn what_is_asked_for_is_what_hops_hold_to() {
     assert_eq!(net.bounds(1), [(0, 1000), (2, 1000)]);
     assert_eq!(net.bounds(2), [(1, 1000), (3, 1000)]);
     assert_eq!(net.bounds(3), [(2, 1000)]);
-    // Two paths, two bounds; and each goes with its path.
+    // Two paths have two limits, and each limit is removed with its path.
     let other = net.ask_at(0, &[1], 64);
     net.run();
     let mut bounds = net.bounds(1);
@@ -39,7 +41,7 @@ fn what_is_asked_for_is_what_hops_hold_to() {
     assert!((0..4).all(|node| net.is_clean(node)));
 }
 
-/// More than the kernel can count is granted as that much.
+/// A rate above the kernel's maximum is granted as the maximum.
 #[test]
 fn nobody_grants_more_than_he_can() {
     let mut net = Net::chain(3);
@@ -49,7 +51,8 @@ fn nobody_grants_more_than_he_can() {
     assert_eq!(net.bounds(2), [(1, HIGHEST_RATE)]);
 }
 
-/// What comes back is bounded before the path stands, and goes if it does not come to be.
+/// The reverse direction is limited before the path is up, and the limit is removed if the path
+/// fails.
 #[test]
 fn a_path_that_is_refused_leaves_no_bound() {
     let mut net = Net::chain(4);
@@ -63,7 +66,8 @@ fn a_path_that_is_refused_leaves_no_bound() {
     assert!((0..4).all(|node| net.is_clean(node)));
 }
 
-/// The source changes it: more, less, none, and again; each hop hears of it, also those that have no bound yet.
+/// The source changes the rate: more, less, none, and again. Every hop learns it, including those
+/// without a limit yet.
 #[test]
 fn it_is_changed() {
     let mut net = Net::chain(4);
@@ -78,7 +82,7 @@ fn it_is_changed() {
         assert_eq!(net.bounds(3), [(2, rate)]);
         assert!(net.carry(0, path).is_ok());
     }
-    // It stays when the path is kept on.
+    // The limit stays when the path is refreshed.
     for _ in 0..10 {
         net.pass(200);
         assert_eq!(net.bounds(2), [(1, 1), (3, 1)]);
@@ -88,8 +92,8 @@ fn it_is_changed() {
     assert!((0..4).all(|node| net.is_clean(node)));
 }
 
-/// A daemon that is killed finds each bound as it was, also one that was lifted; and the source goes on asking for
-/// what it asked for.
+/// After a restart a daemon finds each limit unchanged, including a removed one; and the source
+/// still requests the same rate.
 #[test]
 fn bounds_outlive_the_daemons() {
     let mut net = Net::chain(4);
@@ -120,7 +124,7 @@ fn bounds_outlive_the_daemons() {
     assert!((0..4).all(|node| net.is_clean(node)));
 }
 
-/// A change that is lost is made good when the path is kept on. A neighbour that was sent one keeps nothing of it.
+/// A lost change is repeated with the next refresh. A neighbour cannot replay a change.
 #[test]
 fn what_is_lost_comes_again_and_counts_once() {
     let mut net = Net::chain(3);
@@ -133,7 +137,7 @@ fn what_is_lost_comes_again_and_counts_once() {
     net.fate = Box::new(|_, _, _| Fate::Passes);
     net.pass(200);
     assert_eq!(net.bounds(2), [(1, 900)]);
-    // Node 1 says again what it has heard, when it was another rate.
+    // Node 1 repeats a change with a previous rate.
     let is_change = |it: &&(usize, usize, LinkMessage)| {
         (it.0, it.1) == (1, 2) && matches!(it.2, LinkMessage::Change { .. })
     };
@@ -147,8 +151,8 @@ fn what_is_lost_comes_again_and_counts_once() {
     }
 }
 
-/// Each change of a rate is work for the kernel's rules: of one neighbour as many are done in a second as set-ups
-/// are read, and the last one asked for counts in the end.
+/// Each change of a rate is work for the kernel's rules: per neighbour, as many are applied per
+/// second as set-ups are read, and in the end the last requested rate is in force.
 #[test]
 fn a_flood_of_changes() {
     let mut net = Net::chain(3);

@@ -1,4 +1,4 @@
-//! Those who come in numbers, or slowly, or do not read.
+//! Floods, slow clients, and clients that do not read.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -24,8 +24,8 @@ fn request(id: u64, verb: &str) -> Vec<u8> {
     frame(&ClientMessage::Request(request))
 }
 
-/// A thousand connections of 250 addresses that say nothing, or begin and do not go on: the oldest of
-/// them are dropped, the owner comes in beside them.
+/// A thousand connections of 250 addresses that send nothing, or an incomplete handshake: the
+/// oldest of them are dropped, and the owner can still connect.
 #[test]
 fn a_thousand_half_open() {
     let anna = PrivateKey::generate().unwrap();
@@ -45,7 +45,7 @@ fn a_thousand_half_open() {
             host.from(251).ask(&anna, "status", json!({})).unwrap();
         }
     }
-    // All but the last 32 were closed: that is read from each.
+    // All except the last 32 were closed.
     for stream in open.iter_mut().take(900) {
         until_closed(stream, b"");
     }
@@ -55,12 +55,13 @@ fn a_thousand_half_open() {
     assert_eq!(host.units.count("init status"), 12);
 }
 
-/// One address tries again and again: it is turned away, and told once; another is not.
+/// An address that connects too often is refused, which is logged once; other addresses are not
+/// affected.
 #[test]
 fn who_tries_too_often_is_turned_away() {
     let (anna, stranger) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
     let host = Host::new(&[("anna", &anna, &["own"])]);
-    // As often as it likes, if it is an operator.
+    // Operators may connect as often as they like.
     for _ in 0..40 {
         host.from(1).ask(&anna, "status", json!({})).unwrap();
     }
@@ -80,13 +81,13 @@ fn who_is_too_slow_is_cut_off() {
     host.kill();
     host.short = ("handshake", 300);
     host.start();
-    // Before it has shown a key.
+    // During the handshake.
     until_closed(&mut host.at().tcp(), b"\x16\x03\x01\x02\x00\x01");
     assert!(host.has_logged(&["has shown no key", "too long"]), "{}", host.log());
     host.kill();
     host.short = ("frame", 300);
     host.start();
-    // In the middle of a request; what came before is answered.
+    // Within a request; the complete request before it is answered.
     let (mut stream, _) = host.at().tls(&anna).unwrap();
     let half = [&request(1, "status")[..], b"OCT1\0\0\x01\0{\"id"].concat();
     let said = errors(&until_closed(&mut stream, &half));
@@ -95,7 +96,7 @@ fn who_is_too_slow_is_cut_off() {
     until("it is asked", || host.units.count("init status") == 2);
 }
 
-/// Asks for what has no end, and reads nothing of it.
+/// The client requests an endless answer, and does not read it.
 #[test]
 fn who_does_not_read_is_cut_off() {
     let anna = PrivateKey::generate().unwrap();
@@ -106,7 +107,7 @@ fn who_does_not_read_is_cut_off() {
     let before = host.peak_memory();
     let (mut stream, _) = host.at().tls(&anna).unwrap();
     stream.write_all(&request(1, "flood")).unwrap();
-    // Others are served meanwhile.
+    // Other clients are served meanwhile.
     while !host.log().contains("leaves its answers unread") {
         host.from(2).ask(&anna, "status", json!({})).unwrap();
     }
@@ -115,7 +116,7 @@ fn who_does_not_read_is_cut_off() {
     assert!(grown < 8 << 10, "{grown} KiB");
 }
 
-/// Pieces of a file that nobody has asked for go nowhere.
+/// Pieces of a file without a request are ignored.
 #[test]
 fn pieces_without_a_request_go_nowhere() {
     let anna = PrivateKey::generate().unwrap();

@@ -1,4 +1,4 @@
-//! The gate in a process of its own, between stand-ins for PID 1 and identity.
+//! Runs the gate in a process of its own, with simulated PID 1 and identity.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -20,36 +20,35 @@ use tempfile::TempDir;
 use crate::operator::At;
 use crate::stand_in::{Identity, Units, cluster};
 
-/// Set in the process that is to be the gate.
+/// The environment variable of the process that acts as the gate.
 const ROLE: &str = "OCTET_TEST_ROLE";
 
-/// A box with a gate.
 pub struct Host {
     folder: TempDir,
     notify: UnixDatagram,
-    /// What they were asked, PID 1 among them.
+    /// The simulated units, which record their calls; PID 1 is one of them.
     pub units: Units,
-    /// Who certifies the gate's key.
+    /// The simulated identity, which certifies the gate's key.
     pub identity: Identity,
     operators: Operator,
     gate: Option<Child>,
     pub port: u16,
-    /// Where the gates of boards listen.
+    /// The port of the boards' gates.
     board_port: u16,
-    /// The limit of the gate's patience that a test is about, and its milliseconds: all others are long.
+    /// The timeout that the test is about, and its milliseconds; all others are long.
     pub short: (&'static str, u64),
 }
 
 impl Host {
-    /// With a gate for `operators`: name, key and what they may.
+    /// A host with a gate for `operators`: name, key and capabilities.
     pub fn new(operators: &[(&str, &PrivateKey, &[&str])]) -> Self {
         let mut host = Self::idle(operators);
         host.start();
         host
     }
 
-    /// The same, of a router: behind it are `boards`, number and node each, board N at 127.0.0.N, and
-    /// their gates listen at `port`.
+    /// A router with `boards`, as pairs of number and node; board N is at 127.0.0.N, and its gate
+    /// listens at `port`.
     pub fn router(
         operators: &[(&str, &PrivateKey, &[&str])],
         boards: &[(u8, PublicKey)],
@@ -58,7 +57,7 @@ impl Host {
         Self::coordinator(0, operators, boards, port)
     }
 
-    /// The same, of a node that holds the map and is `number`: 0, or a board itself.
+    /// A coordinator with this `number`: 0 for a router, otherwise a board.
     pub fn coordinator(
         number: u8,
         operators: &[(&str, &PrivateKey, &[&str])],
@@ -84,7 +83,7 @@ impl Host {
         Self { folder, notify, units, identity, operators, gate, port, board_port, short }
     }
 
-    /// Starts the gate, which is ready when this returns.
+    /// Starts the gate, and waits until it is ready.
     pub fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
@@ -112,7 +111,7 @@ impl Host {
         gate.wait().unwrap();
     }
 
-    /// Kills it, but does not look how it ended.
+    /// Kills the gate without waiting for its end.
     pub fn kill_now(&self) {
         let pid = rustix::process::Pid::from_child(self.gate.as_ref().unwrap());
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -122,19 +121,19 @@ impl Host {
         self.gate.take().unwrap().wait().unwrap();
     }
 
-    /// Starts it anew, with other operators.
+    /// Restarts the gate with other operators.
     pub fn restart_for(&mut self, operators: &[(&str, &PrivateKey, &[&str])]) {
         self.kill();
         self.operators = named(operators);
         self.start();
     }
 
-    /// The gate, as an operator reaches it.
+    /// The gate, from an operator's address.
     pub fn at(&self) -> At {
         self.from(1)
     }
 
-    /// The same from another address, 127.0.0.`number`.
+    /// The gate, from the address 127.0.0.`number`.
     pub fn from(&self, number: u8) -> At {
         At {
             gate: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)),
@@ -143,7 +142,7 @@ impl Host {
         }
     }
 
-    /// Asks the gate for one of its own verbs, as a service of the box does.
+    /// Calls one of the gate's own verbs, as a service of the box does.
     pub fn ask(&self, verb: &str, args: Value) -> Result<Value, CallError> {
         let mut client = Client::connect(&self.folder.path().join("gate.sock"))?;
         client.stream().set_read_timeout(Some(TIMEOUT))?;
@@ -155,7 +154,7 @@ impl Host {
         self.ask("run", args).map_err(|error| error.to_string())
     }
 
-    /// Whether the log gets a line with all of `parts`: the gate may say it after it has acted.
+    /// Whether a line with all of `parts` is logged; the gate may log it after it has acted.
     pub fn has_logged(&self, parts: &[&str]) -> bool {
         let deadline = Instant::now() + TIMEOUT;
         let found = || self.log().lines().any(|line| parts.iter().all(|part| line.contains(part)));
@@ -168,12 +167,11 @@ impl Host {
         true
     }
 
-    /// All that the gate has said.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap()
     }
 
-    /// The most memory that the gate has taken, in KiB.
+    /// The peak memory of the gate, in KiB.
     pub fn peak_memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.gate.as_ref().unwrap().id());
         let status = std::fs::read_to_string(status).unwrap();
@@ -181,7 +179,7 @@ impl Host {
         line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
-    /// Where the unit `name` listens.
+    /// The path of the socket of unit `name`.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.sock"))
     }
@@ -204,7 +202,7 @@ impl Drop for Host {
     }
 }
 
-/// These, as appliance.toml names them.
+/// The operators, as in `appliance.toml`.
 pub fn named(operators: &[(&str, &PrivateKey, &[&str])]) -> Operator {
     let keys = operators.iter().map(|(name, key, may)| OperatorKey {
         key: key.public(),
@@ -214,7 +212,7 @@ pub fn named(operators: &[(&str, &PrivateKey, &[&str])]) -> Operator {
     Operator { keys: keys.collect() }
 }
 
-/// Is the gate, in a process that was started for it; otherwise there is nothing to be tested here.
+/// Acts as the gate if the process was started for that; otherwise it tests nothing.
 #[test]
 fn gate() {
     let Ok(operators) = std::env::var(ROLE) else { return };
@@ -227,14 +225,14 @@ fn gate() {
         frame_time: patience("frame"),
         unread_time: patience("unread"),
         relay_idle: patience("relay"),
-        // No test lasts so long that an address may try again.
+        // No test takes so long that an address may connect again.
         interval: Duration::from_secs(3600),
         ..GateLimits::default()
     };
     let port = TcpListener::bind("[::]:0").unwrap();
     std::fs::write(folder.join("port"), port.local_addr().unwrap().port().to_string()).unwrap();
     let own = rustix::process::geteuid().as_raw();
-    // As PID 1 tells it. No other thread looks at the environment yet.
+    // This is PID 1's format of callers.
     let callers = Callers::parse(&format!(
         "{own}=run,show,verbs,trust-time,relay,config-check,config-apply,*"
     ))
@@ -252,7 +250,7 @@ fn gate() {
     run(parts, notify_ready).unwrap();
 }
 
-/// A socket at `path`, whatever was there.
+/// A socket at `path`, which is replaced if it exists.
 pub fn listen(path: &Path) -> UnixListener {
     let _ = std::fs::remove_file(path);
     UnixListener::bind(path).unwrap()

@@ -1,5 +1,5 @@
-//! The gate from end to end, over loopback: for each that is refused, what is allowed comes first, on
-//! the same gate; and afterwards it still answers.
+//! End-to-end tests of the gate over loopback. Before each refused case there is an allowed one at
+//! the same gate, which still answers after it.
 
 #![cfg(test)]
 
@@ -53,7 +53,7 @@ fn an_operator_reaches_every_unit() {
     assert_eq!(host.units.count("init restart"), 1);
 }
 
-/// What units have said is logd's to tell. What a unit does not say is told in its place.
+/// PID 1's verb `logs` is forwarded to logd. If a unit does not answer, the gate returns a failure.
 #[test]
 fn whoever_knows_is_asked() {
     let anna = key();
@@ -61,12 +61,12 @@ fn whoever_knows_is_asked() {
     let at = host.at();
     assert_eq!(at.ask(&anna, "logs", json!({})).unwrap()["unit"], "logd");
     assert_eq!((host.units.count("logd logs"), host.units.count("init logs")), (1, 0));
-    let mut client = at.client(&anna).unwrap().to_unit(Some("cache".parse().unwrap()));
+    let mut client = at.client(&anna).unwrap().with_unit(Some("cache".parse().unwrap()));
     let gone = failure(client.call("leave", Map::new()));
     assert_eq!(gone.message, "unit `cache` does not answer: it closed the connection");
     assert!(host.has_logged(&["cache leave {}", "failed: unit `cache` does not answer"]));
     client.call("stats", Map::new()).unwrap();
-    // A unit of other boards has no socket here.
+    // A unit that runs on other boards only has no socket here.
     let held = failure(at.ask_unit(&anna, "silent", "stats"));
     assert_eq!(
         (held.code, held.message.as_str()),
@@ -74,7 +74,8 @@ fn whoever_knows_is_asked() {
     );
 }
 
-/// However much operators leave open at a unit, others reach it, and those with `own` have room of their own.
+/// However many requests operators leave open at a unit, other operators can call it, and some
+/// connections are reserved for those with `own`.
 #[test]
 fn no_operator_keeps_others_from_a_unit() {
     let (anna, others) = (key(), [(); 4].map(|()| key()));
@@ -83,7 +84,7 @@ fn no_operator_keeps_others_from_a_unit() {
     let host = Host::new(&operators);
     let at = host.at();
     let watch = |key: &PrivateKey| {
-        let mut client = at.client(key).unwrap().to_unit(Some("cache".parse().unwrap()));
+        let mut client = at.client(key).unwrap().with_unit(Some("cache".parse().unwrap()));
         let watched = client.call_each("watch", Map::new(), |_| false);
         watched.map(|_| client).map_err(|error| failure(Err(error)).code)
     };
@@ -93,7 +94,8 @@ fn no_operator_keeps_others_from_a_unit() {
     assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 0, 0]);
     assert_eq!(watch(&others[3]).unwrap_err(), FailureCode::Busy);
     assert_eq!(all(&anna).len(), 3);
-    // Another unit is another matter, and who leaves makes room; that the gate has seen it is waited for.
+    // Other units are not affected, and a client that disconnects makes room, once the gate has
+    // noticed it.
     at.ask_unit(&others[3], "logd", "logs").unwrap();
     drop(held);
     until("there is room", || watch(&others[3]).is_ok());
@@ -107,25 +109,26 @@ fn a_file_goes_through() {
     let before = host.peak_memory();
     let bytes: Vec<u8> = (0..5_000_000u32).map(|number| (number % 253) as u8).collect();
     let sum: u64 = bytes.iter().map(|&byte| u64::from(byte)).sum();
-    let mut client = host.at().client(&anna).unwrap().to_unit(Some("update".parse().unwrap()));
+    let mut client = host.at().client(&anna).unwrap().with_unit(Some("update".parse().unwrap()));
     let mut file = MemoryFile(bytes);
     let args = object(json!({ "file": file.describe() }));
     let end = client.call_with("install", args, Some(&mut file), |_| true).unwrap();
     assert_eq!(end, json!([5_000_000, sum]));
-    // The file passes through; 4 MiB are more than all buffers on the way.
+    // The gate does not buffer the file, although it is larger than all buffers on its path.
     let grown = host.peak_memory() - before;
     assert!(grown < 4 << 10, "{grown} KiB");
 }
 
-/// Has `update` want so many parts of a file at once.
+/// Makes `update` request `wants` parts of a file at once.
 fn ahead(client: &mut Raw<operator::Stream>, id: u64, wants: usize) {
     let args = object(json!({ "file": {}, "wants": wants }));
     let (unit, verb) = ("update".parse().ok(), "ahead".to_owned());
     client.send(&ClientMessage::Request(Request { id, unit, verb, args, by: None }));
 }
 
-/// All that a unit may have in flight comes, though it reads nothing of it yet: more than sockets take. Other requests
-/// of the same connection are answered meanwhile, and the gate holds that much and no more.
+/// All parts in flight are received, although the unit does not read yet, and they exceed the
+/// sockets' buffers. Other requests on the connection are answered meanwhile, and the gate buffers
+/// no more than the parts in flight.
 #[test]
 fn wants_in_flight_are_answered_though_the_unit_is_busy() {
     let anna = key();
@@ -145,14 +148,14 @@ fn wants_in_flight_are_answered_though_the_unit_is_busy() {
     let grown = host.peak_memory() - before;
     assert!(grown < 6 << 10, "{grown} KiB");
     host.units.read_on();
-    // The last part was whole: the unit wants another, and sees the end.
+    // The last part had the full size, so the unit requests another one, which is empty.
     assert_eq!(client.wants(1), [length]);
     client.chunk(2, length, 0);
     assert_eq!(client.reply(), Reply { id: 2, body: ReplyBody::End(json!([length, 7 * length])) });
 }
 
-/// Pieces that the unit has not asked for do not reach it: whoever sends another one than the next is told so, and the
-/// connection goes on. So is whoever asks a unit that wants too much.
+/// Pieces that the unit has not requested are not forwarded to it: the client receives a failure,
+/// and the connection continues. A unit that requests too much results in a failure, too.
 #[test]
 fn pieces_out_of_order_are_refused() {
     let anna = key();
@@ -169,7 +172,7 @@ fn pieces_out_of_order_are_refused() {
         client.chunk(id, at, 9);
         let failure = client.failure();
         assert_eq!((failure.code, failure.message.as_str()), (FailureCode::BadRequest, why));
-        // This crosses the answer.
+        // This piece crosses the failure, and is ignored.
         client.chunk(id, at + 9, 9);
     }
     ahead(&mut client, 3, MAX_WANTS + 1);
@@ -189,7 +192,7 @@ fn who_is_no_operator_is_refused() {
     at.ask(&ben, "status", json!({})).unwrap();
     let asked = host.units.total();
 
-    // Without a key.
+    // Refused: a client without a key.
     let mut config: ClientConfig =
         (*tls::client(&anna, tls::AlpnProtocol::Control).unwrap()).clone();
     config.client_auth_cert_resolver = Arc::new(NoKey);
@@ -198,25 +201,25 @@ fn who_is_no_operator_is_refused() {
     assert!(until_closed(&mut keyless, b"").is_empty());
     assert!(host.has_logged(&["has shown no key"]), "{}", host.log());
 
-    // No TLS at all.
+    // Refused: a client without TLS.
     let mut plain = at.tcp();
     let from = plain.local_addr().unwrap().to_string();
     until_closed(&mut plain, b"OCT1\0\0\0\x02{}GET / HTTP/1.0\r\n\r\n");
     assert!(host.has_logged(&[&from, "has shown no key"]), "{}", host.log());
 
-    // With a key of somebody else.
+    // Refused: an unknown key.
     let stranger = key();
     denied(at.ask(&stranger, "status", json!({})), "is not an operator");
     let public = stranger.public().to_string();
     assert!(host.has_logged(&[&public, "refused", "is not an operator"]), "{}", host.log());
 
-    // With a key that was good.
+    // Refused: the key of a former operator.
     host.restart_for(&[("anna", &anna, &["own"])]);
     denied(host.at().ask(&ben, "status", json!({})), "is not an operator");
     assert_eq!(host.units.total(), asked);
     host.at().ask(&anna, "status", json!({})).unwrap();
 
-    // Nobody is named: nobody is let in.
+    // Without any operator, nobody can connect.
     host.restart_for(&[]);
     denied(host.at().ask(&anna, "status", json!({})), "is not an operator");
     assert!(host.has_logged(&["no operator is named"]));
@@ -261,13 +264,14 @@ fn each_may_what_it_may() {
     assert_eq!(host.units.total(), asked);
     let parts = ["ben", "init restart {\"unit\":\"cache\"}", "refused", "needs `operate`"];
     assert!(host.has_logged(&parts), "{}", host.log());
-    // A refusal ends nothing: the same connection goes on.
+    // A refusal does not end the connection.
     let mut client = at.client(&ben).unwrap();
     assert!(client.call("restart", object(json!({"unit": "cache"}))).is_err());
     client.call("status", Map::new()).unwrap();
 }
 
-/// What PID 1's verbs need is asked each time: while a slot is on trial, who may only operate ends no trial.
+/// The capabilities that PID 1's verbs need are queried for each call: during a trial, `operate`
+/// does not suffice for a verb that would end it.
 #[test]
 fn what_ends_a_trial_needs_update() {
     let (anna, ben) = (key(), key());
@@ -283,7 +287,7 @@ fn what_ends_a_trial_needs_update() {
     restart(&ben).unwrap();
 }
 
-/// Whoever has no `own` keeps no owner out, however many keys take all that they can.
+/// Keys without `own` cannot block owners, however many there are.
 #[test]
 fn owners_have_places_of_their_own() {
     let (anna, others) = (key(), [(); 5].map(|()| key()));
@@ -338,7 +342,8 @@ fn what_is_no_request_ends_the_connection() {
     assert!(grown < 4 << 10, "{grown} KiB");
 }
 
-/// The gate's key is revoked: it shows another, and who has seen that takes the old one no more.
+/// When the gate's key is revoked, the gate uses a new one, and clients that have seen it reject
+/// the old one.
 #[test]
 fn the_gates_own_key_can_be_revoked() {
     let anna = key();
@@ -351,13 +356,13 @@ fn the_gates_own_key_can_be_revoked() {
         (epoch > 1).then_some(epoch)
     });
     assert_eq!(second, Some(2));
-    // It is kept: identity is not needed to show it.
+    // The certificate is stored: the gate does not need identity to use it.
     host.kill();
     host.start();
     assert_eq!(host.at().tls(&anna).unwrap().1, 2);
 }
 
-/// Whoever has another box in mind is told, and asks nothing.
+/// A client that expects another box gets an error, and sends no request.
 #[test]
 fn another_box_is_told_apart() {
     let anna = key();
@@ -384,7 +389,7 @@ fn only_so_many_at_once() {
     assert_eq!(busy(connect(&anna)), FailureCode::Busy);
     let _bens: Vec<_> = (0..8).map(|_| connect(&ben).unwrap()).collect();
     assert_eq!(busy(connect(&ben)), FailureCode::Busy);
-    // Who leaves makes room; that the gate has seen it is waited for.
+    // A client that disconnects makes room, once the gate has noticed it.
     drop(annas.pop());
     let connected = || host.ask("show", json!({})).unwrap()["operators"][0]["connected"].clone();
     until("one has left", || connected() == 7);

@@ -1,4 +1,4 @@
-//! An operator, and others who try.
+//! Clients of the gate: operators and others.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
-/// Where the gate is, and where it is reached from.
+/// The address of the gate, and the client's own address.
 #[derive(Clone, Copy)]
 pub struct At {
     pub gate: SocketAddr,
@@ -23,9 +23,9 @@ pub struct At {
 }
 
 impl At {
-    /// A connection without a word.
+    /// A TCP connection without any data.
     pub fn tcp(&self) -> TcpStream {
-        // Not for the gates that are started meanwhile: they would keep it open.
+        // Otherwise gates that are started meanwhile would inherit the connection and keep it open.
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
         bind(&socket, &SocketAddrV4::new(self.from, 0)).unwrap();
@@ -36,19 +36,19 @@ impl At {
         stream
     }
 
-    /// TLS with `key`, and what the gate says first; with the number of the gate's key.
+    /// Performs the TLS handshake with `key`, and returns the epoch of the gate's key.
     pub fn tls(&self, key: &PrivateKey) -> io::Result<(Stream, u64)> {
         greet(self.tcp(), key, self.node)
     }
 
-    /// A connection that the gate hands on to board `number`: bytes, so far.
+    /// A connection that the gate relays to board `number`, before TLS.
     pub fn handed_on(&self, key: &PrivateKey, number: u64) -> Result<Stream, CallError> {
-        let mut client = self.client(key)?.to_unit(Some("gate".parse().unwrap()));
+        let mut client = self.client(key)?.with_unit(Some("gate".parse().unwrap()));
         client.call("relay", object(serde_json::json!({ "board": number })))?;
         Ok(client.into_stream().unwrap())
     }
 
-    /// The same, in which the gate of `node` is spoken to.
+    /// The same after the TLS handshake with the gate of `node`.
     pub fn at_board(
         &self,
         key: &PrivateKey,
@@ -62,15 +62,15 @@ impl At {
         Ok(Client::new(self.tls(key)?.0))
     }
 
-    /// Asks for a verb of PID 1, on a connection of its own.
+    /// Calls a verb of PID 1 on a new connection.
     pub fn ask(&self, key: &PrivateKey, verb: &str, args: Value) -> Result<Value, CallError> {
         self.client(key)?.call(verb, object(args))
     }
 
-    /// Asks for a verb of `unit`.
+    /// Calls a verb of `unit` on a new connection.
     pub fn ask_unit(&self, key: &PrivateKey, unit: &str, verb: &str) -> Result<Value, CallError> {
         let unit: UnitName = unit.parse().unwrap();
-        self.client(key)?.to_unit(Some(unit)).call(verb, Map::new())
+        self.client(key)?.with_unit(Some(unit)).call(verb, Map::new())
     }
 }
 
@@ -85,16 +85,16 @@ pub fn failure(result: Result<Value, CallError>) -> Failure {
     }
 }
 
-/// That it was denied, in words with `part`.
+/// Checks that the call was denied, with a message that contains `part`.
 pub fn denied(result: Result<Value, CallError>, part: &str) {
     let failure = failure(result);
     assert_eq!(failure.code, FailureCode::Denied, "{failure}");
     assert!(failure.message.contains(part) && !failure.help.is_empty(), "{failure}");
 }
 
-/// Sends `bytes` as they are, and reads all that comes until the gate closes the connection.
+/// Sends `bytes` as they are, and returns everything received until the gate closes the connection.
 pub fn until_closed(stream: &mut (impl Read + Write), bytes: &[u8]) -> Vec<u8> {
-    // The gate may have gone in the middle.
+    // The gate may close the connection during this.
     let _ = stream.write_all(bytes);
     let _ = stream.flush();
     let (mut all, mut buffer) = (vec![], [0; 4096]);
@@ -108,7 +108,7 @@ pub fn until_closed(stream: &mut (impl Read + Write), bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The messages of all errors in `bytes`.
+/// The messages of all failures in `bytes`.
 pub fn errors(bytes: &[u8]) -> Vec<String> {
     let mut decoder = Decoder::default();
     decoder.push(bytes);
@@ -119,7 +119,8 @@ pub fn errors(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// TLS with `key` over `stream`, and that the gate of `node` is behind it; with the number of its key.
+/// Performs the TLS handshake with `key`, and verifies that the peer is the gate of `node`. Returns
+/// the epoch of the gate's key.
 fn greet<S: Read + Write>(
     stream: S,
     key: &PrivateKey,

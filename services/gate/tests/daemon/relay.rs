@@ -15,14 +15,14 @@ use crate::key;
 use crate::operator::{denied, failure, object};
 use crate::settings::Config;
 
-/// What stands on the cable between the router's gate and those of boards: it hands on, and notes all.
+/// A proxy between the router's gate and those of boards, which records all bytes.
 struct Tap {
     port: u16,
     noted: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Tap {
-    /// Before the gate that listens at `gate`.
+    /// A proxy to the gate at port `gate`.
     fn before(gate: u16) -> Self {
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -57,12 +57,12 @@ impl Tap {
     }
 }
 
-/// The gate has the map: it hears of it after it is ready.
+/// Waits until the gate has received the map, which happens after it is ready.
 fn has_the_map(host: &Host, operator: &PrivateKey) {
-    // All on one connection, so that no more are open than the tests count.
+    // All calls use one connection, so that the tests' counts of connections are exact.
     let client = host.at().client(operator).unwrap();
-    let mut client = client.to_unit(Some("gate".parse().unwrap()));
-    // One that is not a board is asked for, so that nothing is handed on.
+    let mut client = client.with_unit(Some("gate".parse().unwrap()));
+    // The number is no board's, so that nothing is relayed.
     let mut ask = || failure(client.call("relay", object(json!({ "board": 99 }))));
     until("it has the map", || ask().code == FailureCode::NotFound);
 }
@@ -94,7 +94,8 @@ fn an_operator_reaches_a_board_and_nobody_reads_it() {
         assert!(router.has_logged(&parts), "{}", router.log());
     }
     assert!(board.has_logged(&["anna", "init restart", "done"]), "{}", board.log());
-    // Much has passed, and not this; what is not hidden by the two ends, the tap does see.
+    // Many bytes were recorded, but no plaintext; the proxy does see what the test sends without
+    // TLS.
     assert!(tap.noted.lock().unwrap().len() > 500);
     assert!(!tap.saw("a-word-that-nobody-reads") && !tap.saw("restart"));
     let mut plain = at.handed_on(&anna, 3).unwrap();
@@ -102,12 +103,12 @@ fn an_operator_reaches_a_board_and_nobody_reads_it() {
     let _ = plain.read(&mut [0; 10]);
     assert!(tap.saw("a-word-that-anybody-reads"));
 
-    // Whoever is behind the address is told apart from the board.
+    // The client detects that another node is behind the address.
     let other = key().public();
     let problem = at.at_board(&anna, 3, other).err().unwrap().to_string();
     assert!(problem.contains(&node.to_string()), "{problem}");
 
-    // The board's own gate knows one operator only; the router's own asks for `read`.
+    // The board's gate does not know Ben, and the router's gate requires `read`.
     denied(at.at_board(&ben, 3, node).map(|_| Value::Null), "needs `read`");
     assert_eq!(board.units.total(), 1);
 }
@@ -123,28 +124,30 @@ fn only_boards_of_the_map() {
     has_the_map(&router, &anna);
     let at = router.at();
     at.at_board(&anna, 3, node).unwrap().call("status", Map::new()).unwrap();
-    // Ben may come to the router, and not to the board.
+    // Ben is an operator of the router, but not of the board.
     let problem = at.at_board(&ben, 3, node).map(|mut it| it.call("status", Map::new()));
     denied(problem.unwrap(), "is not an operator");
     for number in [0, 4, 256 + 3] {
         let problem = failure(at.handed_on(&anna, number).map(|_| Value::Null));
         assert_eq!(problem.code, FailureCode::NotFound, "{problem}");
     }
-    // What goes through PID 1, or is signed, is no connection of the gate.
+    // A relay needs a TLS connection to the gate: it is refused through PID 1, and in a signed
+    // command.
     let problem = failure(router.ask("relay", json!({ "board": 3 })));
     assert!(problem.help.contains("--board"), "{problem}");
-    // A connection on which something else is asked stays what it is.
+    // A connection with another pending request cannot be relayed.
     let mut client = at.client(&anna).unwrap();
     client.call_each("watch", Map::new(), |_| false).unwrap();
-    client.speak_to(Some("gate".parse().unwrap()));
+    client.set_unit(Some("gate".parse().unwrap()));
     let busy = client.call("relay", object(json!({ "board": 3 })));
     assert_eq!(failure(busy).code, FailureCode::Busy);
-    client.speak_to(None);
+    client.set_unit(None);
     client.call("status", Map::new()).unwrap();
-    // A node that does not hold a map has no boards.
+    // A node that is not the coordinator has no boards.
     let problem = failure(board.at().handed_on(&anna, 3).map(|_| Value::Null));
     assert!(problem.message.contains("does not hold the map"), "{problem}");
-    // The board goes off: whoever is connected to it is told, and who comes then.
+    // When the board is switched off, relayed connections are closed, and new ones fail with a
+    // clear message.
     let mut client = at.at_board(&anna, 3, node).unwrap();
     client.call("status", Map::new()).unwrap();
     drop(board);
@@ -156,7 +159,7 @@ fn only_boards_of_the_map() {
     at.ask(&anna, "status", json!({})).unwrap();
 }
 
-/// It hands on like a router, and answers to its own number, too.
+/// A coordinator that is a board relays like a router, and also to its own number.
 #[test]
 fn a_board_that_holds_the_map_hands_on() {
     let anna = key();
@@ -173,7 +176,7 @@ fn a_board_that_holds_the_map_hands_on() {
     assert_eq!(problem.code, FailureCode::NotFound, "{problem}");
 }
 
-/// Through which nothing passes, and whose other end does not read.
+/// Relayed connections end if they are idle, or if the client does not read.
 #[test]
 fn who_wants_nothing_is_cut_off() {
     let anna = key();
@@ -229,7 +232,8 @@ fn so_many_and_no_more() {
         assert_eq!(busy(key), FailureCode::Busy);
     }
     assert_eq!(busy(&keys[2]), FailureCode::Busy);
-    // The others go on, the router itself answers, and who leaves makes room.
+    // The other connections continue, the router itself answers, and a closed connection makes
+    // room.
     held[7].call("status", Map::new()).unwrap();
     at.ask(&keys[2], "status", json!({})).unwrap();
     held.remove(0);

@@ -1,4 +1,4 @@
-//! Operators that change while the gate runs, as `config` tells it.
+//! Operators that change while the gate runs, reported by `config`.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use crate::host::{Host, listen, named};
 use crate::key;
 use crate::operator::{denied, object};
 
-/// config, as far as the gate sees it.
+/// Simulates `config` with the section that the gate reads.
 pub struct Config(pub Arc<Mutex<Operator>>);
 
 impl Config {
@@ -22,11 +22,9 @@ impl Config {
             for stream in listener.incoming().map_while(Result::ok) {
                 let mut peer = Peer::new(stream);
                 while let Ok(Some(request)) = peer.next_request() {
-                    assert_eq!(
-                        (request.verb.as_str(), &request.args["section"]),
-                        ("section", &json!("operator"))
-                    );
-                    peer.end(request.id, Ok(json!(*shared.lock().unwrap()))).unwrap();
+                    assert_eq!(request.verb, "sections");
+                    let sections = json!({ "operator": *shared.lock().unwrap() });
+                    peer.end(request.id, Ok(sections)).unwrap();
                 }
             }
         });
@@ -47,7 +45,7 @@ fn who_may_come_in_changes_while_it_runs() {
     denied(at.ask(&carl, "status", json!({})), "is not an operator");
 
     *config.0.lock().unwrap() = named(&[("anna", &anna, &["own"]), ("carl", &carl, &["read"])]);
-    // It is asked first, and that changes nothing.
+    // `config-check` changes nothing.
     host.ask("config-check", json!({})).unwrap();
     denied(at.ask(&carl, "status", json!({})), "is not an operator");
     let mut seen = 0;
@@ -56,7 +54,7 @@ fn who_may_come_in_changes_while_it_runs() {
         host.ask("config-apply", json!({})).unwrap();
         true
     });
-    // He had begun while he might, and is cut off in the middle of it.
+    // Ben was still permitted when his call started; it is interrupted.
     assert!(matches!(watched, Err(CallError::Closed | CallError::Io(_))), "{watched:?}");
     assert_eq!(seen, 1);
     assert!(host.has_logged(&["ben", "cut off"]), "{}", host.log());
@@ -64,7 +62,7 @@ fn who_may_come_in_changes_while_it_runs() {
     at.ask(&carl, "status", json!({})).unwrap();
     anna_stays.call("status", Map::new()).unwrap();
 
-    // The same again changes nothing, and an answer that makes no sense neither.
+    // Applying the same list changes nothing; an empty list disconnects everybody.
     host.ask("config-apply", json!({})).unwrap();
     anna_stays.call("status", Map::new()).unwrap();
     config.0.lock().unwrap().keys.clear();
@@ -73,7 +71,7 @@ fn who_may_come_in_changes_while_it_runs() {
     denied(at.ask(&anna, "status", json!({})), "is not an operator");
 }
 
-/// A unit is told who asks, and whoever asks cannot say that it is another.
+/// Units receive the operator's key, which the operator cannot replace by another identity.
 #[test]
 fn units_are_told_who_asks() {
     let anna = key();
@@ -83,6 +81,6 @@ fn units_are_told_who_asks() {
     assert_eq!(asked["by"], public);
     let client = host.at().client(&anna).unwrap();
     let args = object(json!({ "unit": "cache" }));
-    let asked = client.asks_for(By::Root).call("restart", args).unwrap();
+    let asked = client.on_behalf_of(By::Root).call("restart", args).unwrap();
     assert_eq!(asked["by"], public);
 }

@@ -1,4 +1,4 @@
-//! Commands that others carry.
+//! Signed commands that others deliver.
 
 use octet_node::as_pid_1::until;
 use octet_node::command::{Command, CommandBody};
@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 use crate::host::Host;
 use crate::operator::denied;
 
-/// 2030-01-01: long after what the clock of this machine may show.
+/// 2030-01-01, which is later than this machine's clock.
 const NOW: u64 = 1_893_456_000;
 
 fn order(operator: &PrivateKey, target: PublicKey, unit: &str, verb: &str) -> CommandBody {
@@ -47,13 +47,13 @@ fn a_signed_command_is_run_at_most_once() {
     let node = host.identity.node();
     let good = order(&anna, node, "init", "status");
 
-    // Until an owner has stated the time, nothing is in time.
+    // No command runs until an owner has stated the time.
     refused(&host, &sign(&good, &anna), "the time is not trusted");
     let time = json!({"time": "2030-01-01T00:00:00Z"});
     let state = |key: &PrivateKey| {
         let client = host.at().client(key).unwrap();
         client
-            .to_unit(Some("gate".parse().unwrap()))
+            .with_unit(Some("gate".parse().unwrap()))
             .call("trust-time", time.as_object().unwrap().clone())
     };
     denied(state(&ben), "needs `own`");
@@ -65,18 +65,18 @@ fn a_signed_command_is_run_at_most_once() {
     assert!(host.has_logged(&["anna", &public, "init status", "allowed, signed"]));
     assert!(host.has_logged(&["anna", &public, "init status", "done"]));
 
-    // Again: refused, also by another signature of the same, and after the gate was killed.
+    // The second run is refused, also after the gate was killed.
     refused(&host, &sign(&good, &anna), "run before");
     host.kill();
     host.start();
     refused(&host, &sign(&good, &anna), "run before");
 
-    // What ben may and what he may not.
+    // Ben's capabilities apply to his signed commands.
     host.bring(&sign(&order(&ben, node, "cache", "purge"), &ben)).unwrap();
     refused(&host, &sign(&order(&ben, node, "cache", "stats"), &ben), "needs `read`");
     refused(&host, &sign(&order(&ben, node, "init", "status"), &ben), "needs `read`");
 
-    // For another box, of somebody else, too late, too early, with a file, within another.
+    // Refused: for another box, of an unknown key, expired, too far ahead, with a file, and nested.
     let other = PrivateKey::generate().unwrap().public();
     refused(&host, &sign(&order(&anna, other, "init", "status"), &anna), "the command is for");
     refused(
@@ -96,7 +96,7 @@ fn a_signed_command_is_run_at_most_once() {
     unknown.args.insert("x".into(), json!(1));
     refused(&host, &sign(&unknown, &anna), "takes no argument `x`");
 
-    // Changed on the way.
+    // Altered commands are refused.
     let text = String::from(sign(&order(&anna, node, "init", "status"), &anna));
     let asked = host.units.total();
     for at in [0, 10, 100, text.len() - 1] {
@@ -110,7 +110,8 @@ fn a_signed_command_is_run_at_most_once() {
     assert_eq!(host.units.total(), asked + 1);
 }
 
-/// The gate goes by what an owner has stated, not by the clock; and an owner who was wrong by ten years says it again.
+/// The gate uses the time that an owner has stated, not the clock; an owner can correct a time that
+/// was ten years wrong.
 #[test]
 fn a_time_that_was_wrong_is_stated_again() {
     let anna = PrivateKey::generate().unwrap();
@@ -128,8 +129,8 @@ fn a_time_that_was_wrong_is_stated_again() {
     refused(&host, &sign(&late, &anna), "more than 24 hours ahead");
 }
 
-/// An operator who signs as much as he can keeps no other's commands out, and who asks what there is
-/// to be asked takes no room at all.
+/// An operator with many signed commands does not block those of others, and `describe` is not
+/// counted at all.
 #[test]
 fn one_operator_takes_no_others_room() {
     let (anna, ben) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
@@ -158,7 +159,7 @@ fn one_operator_takes_no_others_room() {
     assert_eq!(remembered(&host), 129);
 }
 
-/// Who is an operator no more has nothing run, whatever they have signed before.
+/// Commands of a former operator are refused, even if they were signed before.
 #[test]
 fn whose_key_was_taken_out_is_refused() {
     let (anna, ben) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
@@ -173,7 +174,8 @@ fn whose_key_was_taken_out_is_refused() {
     host.bring(&sign(&order(&anna, node, "init", "status"), &anna)).unwrap();
 }
 
-/// The file of what was run is damaged: no command is let through, and operators still are.
+/// If the file of executed commands is damaged, all commands are refused, but operators can
+/// connect.
 #[test]
 fn a_damaged_store_lets_nothing_through() {
     let anna = PrivateKey::generate().unwrap();
@@ -194,7 +196,7 @@ fn a_damaged_store_lets_nothing_through() {
     host.bring(&sign(&order(&anna, node, "init", "status"), &anna)).unwrap();
 }
 
-/// Killed while commands come in, again and again: none is run twice.
+/// However often the gate is killed while commands arrive, no command runs twice.
 #[test]
 fn killed_at_any_moment() {
     let anna = PrivateKey::generate().unwrap();
@@ -219,8 +221,8 @@ fn killed_at_any_moment() {
         host.start();
         let ran = host.units.count("init status") - before;
         assert!(ran >= answered && ran <= answered + 1, "{ran} ran, {answered} answered");
-        // All again: those that ran are refused, the others run now. One may have been remembered
-        // and not have begun.
+        // All commands are delivered again: those that ran are refused, and the others run. One may
+        // have been recorded without having started.
         let again = commands.iter().filter(|command| host.bring(command).is_ok()).count();
         let total = host.units.count("init status") - before;
         assert_eq!(total, ran + again);
@@ -228,7 +230,8 @@ fn killed_at_any_moment() {
     }
 }
 
-/// Who carries commands asks whose key has signed one. It changes nothing, however often it is asked.
+/// Services that deliver commands check whether a key is an operator's. The check is not counted as
+/// a command.
 #[test]
 fn whose_key_it_is() {
     let [anna, stranger] = [(); 2].map(|()| PrivateKey::generate().unwrap());
@@ -240,7 +243,7 @@ fn whose_key_it_is() {
     assert_eq!(host.ask("show", json!({})).unwrap()["signed_commands"]["remembered"], 0);
 }
 
-/// Who asks what may be asked is told that, and no more; what is told is then done.
+/// `verbs` lists exactly the verbs that the caller is permitted to call.
 #[test]
 fn each_is_told_what_they_may_ask() {
     let [anna, ben] = [(); 2].map(|()| PrivateKey::generate().unwrap());
@@ -268,10 +271,10 @@ fn each_is_told_what_they_may_ask() {
     let left = of_anna.iter().filter(|line| !signed.contains(line)).map(String::as_str);
     let left: Vec<_> = left.collect();
     assert_eq!(left, ["gate run command=TEXT", "update install file=FILE"]);
-    // `octetctl --board` calls it, and nobody else.
+    // `relay` is internal: only `octetctl --board` calls it.
     assert!(!of_anna.iter().any(|line| line.starts_with("gate relay")), "{of_anna:?}");
 
-    // All that is told is not refused, and what is not is.
+    // All listed verbs are permitted, and others are refused.
     for line in told(&ben, true) {
         let words: Vec<_> = line.split(' ').collect();
         host.bring(&sign(&order(&ben, node, words[0], words[1]), &ben)).unwrap();

@@ -1,4 +1,4 @@
-//! PID 1 and identity, as far as the gate sees them: threads at sockets of the same names.
+//! Simulates PID 1 and identity: threads at sockets of the same names.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -22,17 +22,17 @@ use serde_json::json;
 
 use crate::host::listen;
 
-/// A file beside the sockets: while it is there the slot is on trial.
+/// A file next to the sockets; while it exists, the slot is on trial.
 pub const TRIAL: &str = "trial";
 
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// PID 1, and beside it the units `cache`, `update` and `logd`.
+/// The simulated PID 1, and the units `cache`, `update` and `logd`.
 pub struct Units {
     asked: Asked,
-    /// Conversations that have begun and not ended.
+    /// The number of open connections.
     open: Arc<AtomicUsize>,
-    /// Whoever was asked for `ahead` reads on.
+    /// Whether units continue to read after a call of `ahead`.
     reads: Arc<AtomicBool>,
 }
 
@@ -50,7 +50,7 @@ impl Units {
                     let reads = Arc::clone(&reads);
                     open.fetch_add(1, Ordering::SeqCst);
                     thread::spawn(move || {
-                        // Whoever connected may have gone.
+                        // The client may have disconnected.
                         let _ =
                             Conversation { unit, stream, trial, all, reads, part: None }.go_on();
                         open.fetch_sub(1, Ordering::SeqCst);
@@ -61,19 +61,19 @@ impl Units {
         Self { asked, open, reads }
     }
 
-    /// Lets a unit that was asked for `ahead` read what has come for it.
+    /// Makes units read the data that has arrived since `ahead`.
     pub fn read_on(&self) {
         self.reads.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until what a gate that was killed has asked at `socket` is counted.
+    /// Waits until all calls of a killed gate at `socket` are counted.
     pub fn settle(&self, socket: &Path) {
-        // Those before it have been accepted, too.
+        // Once this call is answered, all earlier connections were accepted.
         Client::connect(socket).unwrap().describe().unwrap();
         until("all have ended", || self.open.load(Ordering::SeqCst) == 0);
     }
 
-    /// How often a verb was asked for that is not a `describe`: `unit verb`.
+    /// The number of calls of `unit verb`, except `describe`.
     pub fn count(&self, what: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| *asked == what).count()
     }
@@ -89,7 +89,7 @@ struct Conversation {
     trial: PathBuf,
     all: Asked,
     reads: Arc<AtomicBool>,
-    /// The part of a file that is waited for, and how much has come with what sum.
+    /// The requested part of a file, and the number and sum of the bytes so far.
     part: Option<(FileIntake, u64, u64)>,
 }
 
@@ -153,11 +153,11 @@ impl Conversation {
             }
             (_, "leave") => Err(io::ErrorKind::ConnectionAborted.into()),
             (_, "install") => self.want(id, 0, 0, 0),
-            // Wants so many parts at once, and reads none before it is let.
+            // Requests so many parts at once, and reads none of them until `read_on`.
             (_, "ahead") => {
                 let (mut part, wants) = (FileIntake::default(), request.args["wants"].as_u64());
                 for at in (0..).step_by(MAX_WANT as usize).take(wants.unwrap() as usize) {
-                    // Whoever wants more than may be in flight does so without counting.
+                    // Parts beyond the limit are requested without recording them.
                     let want = part.want(at, MAX_WANT).unwrap_or(Want { at, length: MAX_WANT });
                     self.say(id, ReplyBody::Want(want))?;
                 }
@@ -218,10 +218,10 @@ fn verbs(unit: &str, on_trial: bool) -> Vec<Verb> {
     verbs
 }
 
-/// identity: one node, and one key of the gate that counts.
+/// The simulated identity: one node, and the current key of the gate.
 pub struct Identity {
     node: Arc<PrivateKey>,
-    /// How often the key was revoked.
+    /// How often the gate's key was revoked.
     revoked: Arc<(Mutex<u64>, Condvar)>,
 }
 
@@ -246,7 +246,7 @@ impl Identity {
         self.node.public()
     }
 
-    /// Has the gate make another key.
+    /// Revokes the gate's key, so that the gate generates another.
     pub fn revoke(&self) {
         *self.revoked.0.lock().unwrap() += 1;
         self.revoked.1.notify_all();
@@ -286,8 +286,8 @@ fn certify(
     say(ReplyBody::End(json!({ "renew": true })))
 }
 
-/// cluster of the node that holds the map and is `number`: its `boards`, number and node each, board N at
-/// 127.0.0.N; the router is 0, and has no address.
+/// Simulates `cluster` of the coordinator with this `number`. `boards` are pairs of number and
+/// node; board N is at 127.0.0.N. The router has the number 0, and no address.
 pub fn cluster(folder: &Path, coordinator: &Identity, number: u8, boards: &[(u8, PublicKey)]) {
     let member = |number, node, addresses| {
         let (certificates, record) = (vec![], None);

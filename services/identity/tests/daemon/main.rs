@@ -1,4 +1,5 @@
-//! identity from end to end: a process with a socket and a folder, which is killed at any moment.
+//! End-to-end tests of identity: a process with a socket and a folder, which is killed at any
+//! moment.
 
 #![cfg(test)]
 
@@ -15,7 +16,7 @@ use octet_node::sub_key::{KEY, SubKey};
 use process::Host;
 use serde_json::{Value, json};
 
-/// What a certificate says to its service: the key's epoch.
+/// The epoch in the certificate for `key`.
 fn epoch(host: &Host, key: PublicKey) -> Option<u64> {
     let mut certificate = None;
     let end = host.call_each("certify", json!({ "key": key }), |item| {
@@ -56,7 +57,8 @@ fn one_key_of_a_service_counts() {
     assert!(matches!(error, CallError::Failure(failure) if failure.code == FailureCode::NotFound));
 }
 
-/// Who follows all certificates has them at once, and again when one is another; not at other requests.
+/// Followers receive all certificates at once, and again after each change, but not after other
+/// requests.
 #[test]
 fn all_certificates_and_each_change() {
     let host = Host::new();
@@ -85,7 +87,7 @@ fn all_certificates_and_each_change() {
     assert_eq!((seen[2].len(), seen[2][0].1), (1, 2));
 }
 
-/// One user, as operators together are, takes not all places of those who follow.
+/// One user, such as all operators together, cannot take all connections for followers.
 #[test]
 fn nobody_follows_without_end() {
     fn followed(host: &Host) -> usize {
@@ -100,13 +102,14 @@ fn nobody_follows_without_end() {
     let host = Host::new();
     let _identity = host.start();
     assert_eq!(followed(&host), 4);
-    // Who goes makes room; that identity has seen it is waited for.
+    // A follower that disconnects makes room, once identity has noticed it.
     while followed(&host) == 0 {
         thread::yield_now();
     }
 }
 
-/// Killed while it writes, again and again: what it has answered stays, and the node is the same.
+/// However often identity is killed while it writes, answered requests stay, and the node's key is
+/// the same.
 #[test]
 fn killed_at_any_moment() {
     let host = Host::new();
@@ -148,11 +151,12 @@ fn killed_at_any_moment() {
                     gone.push(key);
                 }
             };
-            // As many answers as the round has a number: so it is in the middle of something.
+            // The number of answers before the kill is that of the round, so that requests are in
+            // progress.
             answers.iter().take(1 + round).for_each(&mut take);
             identity.kill();
             over.store(true, Ordering::SeqCst);
-            // Whoever asks just now is answered by the next one.
+            // Pending requests are answered by the next process.
             identity = host.start();
             answers.iter().for_each(take);
         });
@@ -177,11 +181,11 @@ fn a_service_keeps_a_key_that_counts() {
     let second = certified.recv().unwrap();
     assert_ne!(second.key.public(), first.key.public());
     assert_eq!(second.certificate.statement().epoch, 2);
-    // Without identity, what it said last is still there.
+    // Without identity, the last certificates stay valid.
     identity.kill();
     assert!(following.join().unwrap().to_string().starts_with("identity: "));
     assert_eq!(open().kept().unwrap().certificate, second.certificate);
-    // A key that is damaged is replaced, and what was said of it is no longer shown.
+    // A damaged key is replaced, and its certificate is not used any more.
     std::fs::write(host.service_folder().join(KEY), "octet-key-1 x").unwrap();
     let mut service = open();
     assert!(service.kept().is_none());
@@ -194,7 +198,7 @@ fn a_service_keeps_a_key_that_counts() {
     assert!(following.join().unwrap().is_err());
 }
 
-/// The program that ships, as whoever runs the test: no service, so it has no key.
+/// The shipped program refuses the user of this test, who is no service.
 #[test]
 fn who_is_no_service_has_no_key() {
     let host = Host::new();

@@ -1,6 +1,6 @@
-//! identity as PID 1 runs it. The program that ships knows the users of services by their numbers,
-//! which a test does not have; so most tests run the same service in a process of this test program,
-//! where whoever runs the test is the service `gate`.
+//! Runs identity as PID 1 does. The shipped program maps the fixed users of services to units, and
+//! a test has no such user; so most tests run the service in a process of this test program, which
+//! maps the current user to the service `gate`.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -15,7 +15,7 @@ use octet_node::{inherited, notify_ready};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Set in the process that is to be identity.
+/// The environment variable of the process that acts as identity.
 const ROLE: &str = "OCTET_TEST_ROLE";
 
 pub struct Host {
@@ -40,7 +40,7 @@ impl Host {
         self.folder.path().join("state")
     }
 
-    /// That of the service `gate`.
+    /// The folder of the service `gate`.
     pub fn service_folder(&self) -> PathBuf {
         self.folder.path().join("service")
     }
@@ -49,14 +49,14 @@ impl Host {
         self.folder.path().join("identity.sock")
     }
 
-    /// Starts identity, which is ready when this returns.
+    /// Starts identity, and waits until it is ready.
     pub fn start(&self) -> Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "process::identity", "--nocapture"]).env(ROLE, "identity");
         self.run(command)
     }
 
-    /// The same with the program that ships.
+    /// Starts the shipped program instead.
     pub fn start_shipped(&self) -> Process {
         self.run(Command::new(env!("CARGO_BIN_EXE_octet-identity")))
     }
@@ -82,7 +82,7 @@ impl Host {
         self.call_each(verb, args, |_| true)
     }
 
-    /// Asks on a connection of its own.
+    /// Calls a verb on a new connection.
     pub fn call_each(
         &self,
         verb: &str,
@@ -103,7 +103,7 @@ pub struct Process(Child);
 
 impl Process {
     pub fn kill(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -115,7 +115,7 @@ impl Drop for Process {
     }
 }
 
-/// Is identity, in a process that was started for it; otherwise there is nothing to be tested here.
+/// Acts as identity if the process was started for that; otherwise it tests nothing.
 #[test]
 fn identity() {
     if std::env::var(ROLE).as_deref() != Ok("identity") {

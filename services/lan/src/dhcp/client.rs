@@ -1,9 +1,9 @@
-//! The DHCP client (RFC 2131, 4.4). Pure: it has no clock, socket or kernel access; it returns messages to
-//! send, and the current lease.
+//! The DHCP client (RFC 2131, 4.4). Pure: it has no clock, socket or kernel access; it returns
+//! messages to send, and the current lease.
 //!
-//! It broadcasts a discover, requests the first valid offer, and renews after half of the lease time, or
-//! earlier if the server sets T1; without an answer it rebinds by broadcast. Without any server it retries at
-//! increasing intervals, forever.
+//! It broadcasts a discover, requests the first valid offer, and renews after half of the lease
+//! time, or earlier if the server sets T1; without an answer it rebinds by broadcast. Without any
+//! server it retries at increasing intervals, forever.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -132,7 +132,8 @@ impl DhcpClient {
         }
     }
 
-    /// Handles the return of the carrier, maybe with another network: the address is requested at once.
+    /// Handles the return of the carrier, maybe with another network: the address is requested at
+    /// once.
     pub fn link_is_back(&mut self, now: Duration) {
         if let State::Selecting { .. } | State::Requesting { .. } = self.state {
             self.state = State::Idle;

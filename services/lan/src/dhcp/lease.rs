@@ -11,8 +11,8 @@ use super::message::{InvalidDhcpMessage, ServerMessage};
 /// The value for an infinite lease (RFC 2131, 3.3).
 const FOR_EVER: u32 = u32::MAX;
 
-/// The minimum lease time in seconds. A lease is renewed after half of its time, and `netd` applies expiry with
-/// a tolerance of 10 seconds.
+/// The minimum lease time in seconds. A lease is renewed after half of its time, and `netd` applies
+/// expiry with a tolerance of 10 seconds.
 const MIN: u32 = 30;
 
 /// The minimum T1; an earlier one is replaced by half of the lease time.
@@ -68,7 +68,7 @@ impl Lease {
         Ok(Self {
             address,
             // A gateway outside of the network is ignored.
-            gateway: answer.router.filter(|router| address.has_router(*router)),
+            gateway: answer.router.filter(|router| address.is_valid_gateway(*router)),
             server,
             until: time.map(|time| asked + time),
             renew_at: again.map(|(renew, _)| asked + renew),
@@ -88,7 +88,7 @@ impl Lease {
     pub fn ip(&self) -> Ipv4Addr {
         match self.address.address() {
             IpAddr::V4(address) => address,
-            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED, // `new` makes none
+            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED, // `new` sets IPv4 only
         }
     }
 
@@ -104,8 +104,8 @@ impl Lease {
     }
 }
 
-/// T1 and T2 of a lease of `time`: those of the server if they are valid, otherwise half and seven eighths (RFC
-/// 2131, 4.4.5).
+/// T1 and T2 of a lease of `time`: those of the server if they are valid, otherwise half and seven
+/// eighths (RFC 2131, 4.4.5).
 fn again(said: (Option<u32>, Option<u32>), time: Duration) -> (Duration, Duration) {
     let of = |said: Option<u32>| said.map(|seconds| Duration::from_secs(seconds.into()));
     let rebind = of(said.1).filter(|it| *it > SOONEST && *it < time).unwrap_or(time * 7 / 8);

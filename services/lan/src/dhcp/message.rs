@@ -9,53 +9,51 @@ use dhcproto::v4::{
 use dhcproto::{Decodable, Decoder, Encodable};
 use octet_appliance::Mac;
 
-/// The shortest message that every relay hands on (RFC 1542, 2.1), in bytes.
+/// The minimum size of a message, in bytes: relays may drop shorter ones (RFC 1542, 2.1).
 const SHORTEST: usize = 300;
 
-/// The option that says which board of the box the client is: the first of those that a site may use as
-/// it likes (RFC 3942, 2).
+/// The option with the client's board number: the first of the site-specific options (RFC 3942, 2).
 const BOARD: u8 = 224;
 
 const HEAD: usize = 240;
 
-/// Options without a value: one that fills up, and the last one.
+/// The options without a value: padding, and the end.
 const PAD: u8 = 0;
 const END: u8 = 255;
 
-/// What the options begin with.
+/// The magic cookie at the start of the options.
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 
-/// The options that are read: mask, routers, names, time, wish, seconds, kind, server, when to renew and to rebind,
-/// routes, board.
+/// The options that are read: subnet mask, routers, DNS and NTP servers, requested address, lease
+/// time, message type, server identifier, T1, T2, classless routes, board.
 const KNOWN: [u8; 12] = [1, 3, 6, 42, 50, 51, 53, 54, 58, 59, 121, BOARD];
 
-/// The option that says where else there are options (RFC 2132, 9.3), and these fields: `file`, by bit 0 of its value, and
-/// `sname`, by bit 1. They are read in this order (RFC 2131, 4.1).
+/// The option for overloaded fields (RFC 2132, 9.3), and these fields: `file`, by bit 0 of its
+/// value, and `sname`, by bit 1. They are read in this order (RFC 2131, 4.1).
 const OVERLOAD: u8 = 52;
 const FIELDS: [(u8, Range<usize>); 2] = [(1, 108..236), (2, 44..108)];
 
-/// Addresses of one kind that are read of an answer at most.
+/// The maximum number of addresses that are read from one option.
 const MAX_SERVERS: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// Whether anybody has an address, best this one.
+    /// A discover, with the preferred address.
     Discover(Option<Ipv4Addr>),
-    /// For the address that a server has offered.
+    /// A request for an offered address.
     Request { address: Ipv4Addr, server: Ipv4Addr },
-    /// To go on with the address that it has.
+    /// A renewal of the current address.
     Renew(Ipv4Addr),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyType {
     Offer,
-    /// The address is the client's.
     Ack,
     Nak,
 }
 
-/// A server's answer, as far as it is read.
+/// A server's message; only the fields in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerMessage {
     pub kind: ReplyType,
@@ -63,46 +61,42 @@ pub struct ServerMessage {
     pub mac: Mac,
     pub address: Ipv4Addr,
     pub server: Option<Ipv4Addr>,
-    /// Which bits of the address are those of its network.
     pub mask: Option<Ipv4Addr>,
-    /// Where packets to other networks go.
+    /// The default gateway.
     pub router: Option<Ipv4Addr>,
-    /// For how many seconds.
+    /// The lease time in seconds.
     pub seconds: Option<u32>,
-    /// After how many seconds the server is to be asked anew, and after how many everybody is (T1 and T2 of RFC 2131,
-    /// 4.4.5).
+    /// T1 and T2 in seconds (RFC 2131, 4.4.5).
     pub again: (Option<u32>, Option<u32>),
-    /// Who answers questions about names.
+    /// The DNS servers.
     pub names: Vec<Ipv4Addr>,
     pub time: Vec<Ipv4Addr>,
-    /// Which board of the box the client is.
+    /// The client's board number.
     pub board: Option<u8>,
 }
 
-/// What a client wants, as a server reads it.
+/// A client's message, as the server parses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientRequest {
     pub kind: QuestionKind,
     pub xid: u32,
     pub mac: Mac,
-    /// The address that it has and uses.
+    /// The client's current address (`ciaddr`).
     pub has: Option<Ipv4Addr>,
-    /// The address that it would like.
+    /// The requested address.
     pub wish: Option<Ipv4Addr>,
-    /// The server that it means.
+    /// The server that the client has selected.
     pub server: Option<Ipv4Addr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuestionKind {
     Discover,
-    /// May it have this one?
     Request,
-    /// It has an address, and asks for the rest.
+    /// The client has an address, and requests other options only.
     Inform,
-    /// It gives the address back.
     Release,
-    /// Somebody else has the address.
+    /// The address is in use by another device.
     Decline,
 }
 
@@ -110,38 +104,37 @@ pub enum QuestionKind {
 pub struct ServerReply {
     pub kind: ReplyType,
     pub server: Ipv4Addr,
-    /// The address that is given; none with [`ReplyType::Nak`], and for a client that has an address.
+    /// The assigned address; `None` with [`ReplyType::Nak`], and for a client that has an address.
     pub address: Option<Ipv4Addr>,
-    /// For how many seconds.
+    /// The lease time in seconds.
     pub seconds: u32,
-    /// After how many the server is to be asked anew, and after how many everybody is, where that is earlier than
-    /// clients would by themselves.
+    /// T1 and T2 in seconds, if they are earlier than the client's defaults.
     pub again: Option<(u32, u32)>,
-    /// The domain that names of the box are in.
+    /// The domain of the box's names.
     pub domain: String,
-    /// Which board of the box the client is.
+    /// The client's board number.
     pub board: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// Everybody on the link: there is no address yet, or no known server.
+    /// A broadcast on the link: the client has no address yet, or knows no server.
     Everybody,
     One(Ipv4Addr),
 }
 
-/// Why a message is not taken.
+/// Why a message is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidDhcpMessage(pub &'static str);
 
 impl Ask {
-    /// The message, as question `xid` of the client `mac`.
+    /// The message of client `mac` with transaction ID `xid`.
     pub fn bytes(self, xid: u32, mac: Mac) -> Vec<u8> {
         let none = Ipv4Addr::UNSPECIFIED;
         let has = if let Self::Renew(address) = self { address } else { none };
         let mut message = Message::new_with_id(xid, has, none, none, none, &mac.bytes());
-        // Until there is an address, answers can only go to everybody.
+        // A client without an address can only receive broadcasts.
         let everybody = !matches!(self, Self::Renew(_));
         message.set_flags(if everybody {
             Flags::default().set_broadcast()
@@ -181,7 +174,7 @@ impl Ask {
 }
 
 impl ServerMessage {
-    /// Reads what came to the client's port.
+    /// Parses a message that was received at the client's port.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidDhcpMessage> {
         let (message, mac) = decode(bytes, Opcode::BootReply)?;
         let kind = match message.opts().msg_type() {
@@ -205,7 +198,7 @@ impl ServerMessage {
             board: None,
         };
         let some = |all: &[Ipv4Addr]| all.iter().copied().take(MAX_SERVERS).collect();
-        // Who reads these routes does not look at the option for routers (RFC 3442).
+        // If there are classless routes, the option for routers is ignored (RFC 3442).
         let mut by_route = None;
         for (_, option) in message.opts().iter() {
             match option {
@@ -238,7 +231,7 @@ impl ServerMessage {
 }
 
 impl ClientRequest {
-    /// Reads what came to the server's port.
+    /// Parses a message that was received at the server's port.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidDhcpMessage> {
         let (message, mac) = decode(bytes, Opcode::BootRequest)?;
         if !message.giaddr().is_unspecified() {
@@ -274,7 +267,7 @@ impl ClientRequest {
 }
 
 impl ServerReply {
-    /// The message, in answer to `question`. Every network of a box has 24 bits, and the server is its
+    /// The encoded answer to `question`. Every network of a box is a /24, and the server is its
     /// router.
     pub fn bytes(&self, question: &ClientRequest) -> Vec<u8> {
         let none = Ipv4Addr::UNSPECIFIED;
@@ -316,12 +309,12 @@ impl ServerReply {
     }
 }
 
-/// Reads a message by Ethernet, and whose it is.
+/// Decodes a message for Ethernet, and the client's MAC address.
 fn decode(bytes: &[u8], code: Opcode) -> Result<(Message, Mac), InvalidDhcpMessage> {
     let bytes = with_known_options(bytes).ok_or(InvalidDhcpMessage("it is no DHCP message"))?;
     let message = Message::decode(&mut Decoder::new(&bytes));
     let message = message.map_err(|_| InvalidDhcpMessage("it is no DHCP message"))?;
-    // The length is a stranger's word: `chaddr` has room for 16 bytes.
+    // The length field is untrusted: `chaddr` has room for 16 bytes.
     if message.opcode() != code || message.htype() != HType::Eth || message.hlen() != 6 {
         return Err(InvalidDhcpMessage("it goes the other way, or not by Ethernet"));
     }
@@ -329,8 +322,8 @@ fn decode(bytes: &[u8], code: Opcode) -> Result<(Message, Mac), InvalidDhcpMessa
     Ok((message, mac.ok_or(InvalidDhcpMessage("it is nobody's"))?))
 }
 
-/// The message without the options that nobody here reads: `dhcproto` panics at some that are malformed
-/// (0.15.0 at option 80 with a length), and everybody on the link can send one.
+/// The message without unused options: `dhcproto` panics at some malformed ones (0.15.0 at option
+/// 80 with a length), and any device on the link can send one.
 fn with_known_options(bytes: &[u8]) -> Option<Vec<u8>> {
     let (head, options) = bytes.split_at_checked(HEAD)?;
     if !head.ends_with(&COOKIE) {
@@ -347,12 +340,13 @@ fn with_known_options(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(known)
 }
 
-/// Adds the known ones of `options` to `known`. Returns the value of [`OVERLOAD`], 0 without it.
+/// Appends those of `options` that are in [`KNOWN`] to `known`. Returns the value of [`OVERLOAD`],
+/// 0 without it.
 fn take_known(mut options: &[u8], known: &mut Vec<u8>) -> Option<u8> {
     let mut overloaded = 0;
     loop {
         match options {
-            // Without an end there is at least nothing more.
+            // A missing end option is tolerated.
             [] | [END, ..] => return Some(overloaded),
             [PAD, rest @ ..] => options = rest,
             [number, length, rest @ ..] => {
@@ -372,7 +366,7 @@ fn take_known(mut options: &[u8], known: &mut Vec<u8>) -> Option<u8> {
 }
 
 fn encode(message: &Message) -> Vec<u8> {
-    // Only lengths can fail, and none here is beyond its field.
+    // Encoding fails only for values that exceed their length field, and none here does.
     let mut bytes = message.to_vec().unwrap_or_default();
     bytes.resize(bytes.len().max(SHORTEST), 0);
     bytes

@@ -1,5 +1,5 @@
-//! DHCP for IPv4 (RFC 2131, RFC 2132): an address from whoever leads out, and one for each of those who
-//! are plugged in. The encoding is `dhcproto`'s.
+//! DHCP for IPv4 (RFC 2131, RFC 2132): a client on the uplink, and a server on the segments.
+//! `dhcproto` does the encoding.
 
 pub mod client;
 mod lease;

@@ -1,4 +1,5 @@
-//! The address pool for the owner's devices: a device gets the same address again, as long as there are any.
+//! The address pool for the owner's devices: a device gets the same address again, as long as there
+//! are any.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -13,18 +14,18 @@ const LAST: u8 = 254;
 /// How long an offer is reserved.
 const OFFERED: Duration = Duration::from_secs(60);
 
-/// How long a declined address is not assigned, and how many there can be; above it, the oldest is assigned
-/// again. A device can decline every address that it gets.
+/// How long a declined address is not assigned, and how many there can be; above it, the oldest is
+/// assigned again. A device can decline every address that it gets.
 const DECLINED: Duration = Duration::from_secs(60 * 60);
 const MAX_DECLINED: usize = 16;
 
-/// The number of the 253 addresses that are reserved for known devices. An attacker with invented devices can
-/// only exhaust the others.
+/// The number of the 253 addresses that are reserved for known devices. An attacker with invented
+/// devices can only exhaust the others.
 const FOR_KNOWN: usize = 64;
 const FOR_STRANGERS: usize = (LAST - FIRST) as usize + 1 - FOR_KNOWN;
 
-/// A device is known once it renews after at least a third of its lease time: clients do after half (RFC 2131,
-/// 4.4.5). An attacker has to keep up each invented device for that long.
+/// A device is known once it renews after at least a third of its lease time: clients do after half
+/// (RFC 2131, 4.4.5). An attacker has to keep up each invented device for that long.
 const KNOWN_AFTER: u32 = 3;
 
 /// How long a silent device stays known, and the maximum number of known devices.
@@ -53,9 +54,9 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The host for `mac`, which requests `wish`; `None` if there is none. It is reserved for a minute, or
-    /// until the pool is exhausted and another device asks, because offers cost an attacker nothing. Unknown
-    /// devices never exhaust the addresses for known ones.
+    /// The host for `mac`, which requests `wish`; `None` if there is none. It is reserved for a
+    /// minute, or until the pool is exhausted and another device asks, because offers cost an
+    /// attacker nothing. Unknown devices never exhaust the addresses for known ones.
     pub fn offer(&mut self, mac: Mac, wish: Option<u8>, now: Duration) -> Option<u8> {
         self.expire(now);
         if let Some(host) = self.host_of(mac) {
@@ -106,8 +107,8 @@ impl Pool {
         self.known.contains_key(&mac)
     }
 
-    /// Whether `mac`, which has no address, may get one. Declined addresses reduce the share of unknown
-    /// devices.
+    /// Whether `mac`, which has no address, may get one. Declined addresses reduce the share of
+    /// unknown devices.
     fn may_have_another(&self, mac: Mac) -> bool {
         let strangers = self.held.values().filter(|held| !self.is_known(held.by)).count();
         self.is_known(mac) || strangers + self.declined.len() < FOR_STRANGERS
@@ -120,7 +121,8 @@ impl Pool {
         }
     }
 
-    /// Declines `host`: it is in use by another device, and not assigned for an hour (RFC 2131, 4.3.3).
+    /// Declines `host`: it is in use by another device, and not assigned for an hour (RFC 2131,
+    /// 4.3.3).
     pub fn decline(&mut self, mac: Mac, host: u8, now: Duration) {
         if self.host_of(mac) != Some(host) {
             return;

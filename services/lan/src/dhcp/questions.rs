@@ -23,8 +23,9 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct Questions(BTreeMap<u32, (Duration, Vec<Mac>)>);
 
 impl Questions {
-    /// Parses a request on `link`; `None` if it is invalid or above a limit. Invalid requests, and those above
-    /// one device's limit, do not count for others. `is_known` tells whether a device is known.
+    /// Parses a request on `link`; `None` if it is invalid or above a limit. Invalid requests, and
+    /// those above one device's limit, do not count for others. `is_known` tells whether a device
+    /// is known.
     pub fn hear(
         &mut self,
         bytes: &[u8],

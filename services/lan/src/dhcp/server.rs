@@ -1,7 +1,8 @@
 //! The DHCP server (RFC 2131, 4.3). Pure: it has no clock and no socket.
 //!
-//! A board's address belongs to its port, whatever the client sends: each board's segment has one address, and
-//! `netd` ensures that only one device uses it. The owner's devices get addresses from a pool.
+//! A board's address belongs to its port, whatever the client sends: each board's segment has one
+//! address, and `netd` ensures that only one device uses it. The owner's devices get addresses from
+//! a pool.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use super::pool::{Pool, host};
 /// The lease time of a board, in seconds.
 const BOARD_SECONDS: u32 = 600;
 
-/// T1 and T2 of a board, in seconds. A router that has forgotten its clients (after a power failure, or an
-/// unnoticed change of cables) accepts no other packets from a board, which is offline for up to this time.
+/// T1 and T2 of a board, in seconds. A router that has forgotten its clients (after a power
+/// failure, or an unnoticed change of cables) accepts no other packets from a board, which is
+/// offline for up to this time.
 const BOARD_AGAIN: (u32, u32) = (60, 90);
 
 /// The lease time of the owner's devices, in seconds.
@@ -29,7 +31,8 @@ pub enum Gives<'a> {
     Lan(&'a PlannedSegment, &'a mut Pool),
 }
 
-/// The answer to `question`, received from `from`, and its destination; the box's names are in `domain`.
+/// The answer to `question`, received from `from`, and its destination; the box's names are in
+/// `domain`.
 pub fn answer(
     question: &ClientRequest,
     from: Ipv4Addr,
@@ -71,7 +74,8 @@ pub fn answer(
             Some((reply(ReplyType::Ack, None), Destination::One(question.has?)))
         }
         QuestionKind::Release => {
-            // A release must come from the released address: others can put any MAC and address into a message.
+            // A release must come from the released address: others can put any MAC and address
+            // into a message.
             if let (Gives::Lan(segment, pool), true) = (gives, question.has == Some(from))
                 && is_in(segment, from)
             {

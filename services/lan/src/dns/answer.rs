@@ -1,4 +1,4 @@
-//! What is said to a client (RFC 1035, 4.1; RFC 2308; RFC 8482).
+//! The answers to clients (RFC 1035, 4.1; RFC 2308; RFC 8482).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,47 +8,48 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::query::{BY_UDP, DnsQuestion, Query};
 
-/// For how many seconds others keep what this node itself says: boards come and go.
+/// The TTL of this node's own records, in seconds. It is short, because boards are plugged and
+/// unplugged.
 pub const OWN_TTL: u32 = 5;
 
-/// The longest that anything counts, in seconds.
+/// The maximum TTL in seconds.
 pub const LONGEST_TTL: u32 = 24 * 60 * 60;
 
-/// The longest that "there is none" counts, in seconds.
+/// The maximum TTL of a negative answer in seconds.
 pub const LONGEST_NEGATIVE_TTL: u32 = 15 * 60;
 
-/// For how many seconds nobody is asked again what nobody could answer (RFC 9520, 3.2).
+/// How long a failure is cached, in seconds (RFC 9520, 3.2).
 const FAILURE_TTL: u32 = 1;
 
-/// What is known about a question.
+/// The answer to a question, with its TTLs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CachedAnswer {
-    /// Whether it could be answered, and whether there is such a name.
+    /// `NoError`, `NXDomain`, or a failure.
     pub code: ResponseCode,
-    /// Whether this node itself is who knows.
+    /// Whether this node is authoritative for it.
     pub own: bool,
     pub records: Vec<Record>,
-    /// Where there is none: the start of the zone, which says for how long that counts.
+    /// The SOA record of a negative answer, which defines its TTL.
     pub soa: Option<Record>,
 }
 
 impl CachedAnswer {
-    /// Nothing but `code`.
+    /// An answer with a code only.
     pub fn of(code: ResponseCode) -> Self {
         Self { code, own: false, records: vec![], soa: None }
     }
 
-    /// There is no such name in `zone`, as this node itself knows.
+    /// An authoritative answer: `zone` has no such name.
     pub fn no_such_name(zone: Name) -> Self {
         Self { own: true, soa: Some(start_of(zone)), ..Self::of(ResponseCode::NXDomain) }
     }
 
-    /// There is such a name in `zone`, but nothing of that kind, as this node itself knows.
+    /// An authoritative answer: the name exists in `zone`, but has no records of the type.
     pub fn nothing(zone: Name) -> Self {
         Self { own: true, soa: Some(start_of(zone)), ..Self::of(ResponseCode::NoError) }
     }
 
-    /// What this node itself knows about a name in `zone` that has `addresses`.
+    /// An authoritative answer about a name in `zone` with `addresses`.
     pub fn addresses(question: &DnsQuestion, addresses: &[IpAddr], zone: Name) -> Self {
         let records = addresses.iter().filter_map(|address| {
             let data = RData::from(address.to_canonical());
@@ -57,19 +58,19 @@ impl CachedAnswer {
         Self::data(question, records, zone)
     }
 
-    /// The name behind an address of `zone`.
+    /// The answer to a reverse lookup in `zone`.
     pub fn pointer(question: &DnsQuestion, name: Name, zone: Name) -> Self {
         let data = RData::PTR(hickory_proto::rr::rdata::PTR(name));
         Self::data(question, (question.kind == RecordType::PTR).then_some(data), zone)
     }
 
-    /// The node itself: `localhost` (RFC 6761, 6.3).
+    /// The loopback addresses for `localhost` (RFC 6761, 6.3).
     pub fn localhost(question: &DnsQuestion) -> Self {
         let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         Self::addresses(question, &addresses, question.name.clone())
     }
 
-    /// To who wants everything about a name: that it does not get that (RFC 8482, 4.2).
+    /// The minimal answer to a question of type ANY (RFC 8482, 4.2).
     pub fn not_everything(question: &DnsQuestion) -> Self {
         let data = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
         let record = Record::from_rdata(question.name.clone(), LONGEST_NEGATIVE_TTL, data);
@@ -85,7 +86,7 @@ impl CachedAnswer {
         Self { own: true, records, ..Self::of(ResponseCode::NoError) }
     }
 
-    /// For how many seconds it counts; `None` if it is not to be kept.
+    /// The TTL in seconds; `None` if the answer must not be cached.
     pub fn ttl(&self) -> Option<u32> {
         match self.code {
             ResponseCode::NoError | ResponseCode::NXDomain => {}
@@ -93,7 +94,7 @@ impl CachedAnswer {
             _ => return None,
         }
         let has_records = self.code == ResponseCode::NoError && !self.records.is_empty();
-        // Without the start of a zone nobody says for how long there is none (RFC 2308, 5).
+        // A negative answer without an SOA record is not cached (RFC 2308, 5).
         if !has_records && self.soa.is_none() {
             return None;
         }
@@ -101,7 +102,7 @@ impl CachedAnswer {
         Some(ttl).filter(|ttl| *ttl > 0)
     }
 
-    /// With what counts for `most` seconds at most, `elapsed` seconds later.
+    /// The answer after `elapsed` seconds, with TTLs of at most `most` seconds.
     pub fn aged(mut self, elapsed: u32, most: u32) -> Self {
         for record in self.records.iter_mut().chain(&mut self.soa) {
             record.ttl = record.ttl.min(most).saturating_sub(elapsed);
@@ -110,17 +111,18 @@ impl CachedAnswer {
     }
 }
 
-/// The start of a zone that has none, so that it is known for how long there is no such name.
+/// An SOA record for `zone`, which defines the TTL of negative answers.
 fn start_of(zone: Name) -> Record {
     let root = Name::root();
     let nobody = root.prepend_label("invalid").and_then(|it| it.prepend_label("nobody"));
     let nobody = nobody.unwrap_or(root);
-    // Nobody transfers the zone: of the times only the last is ever looked at.
+    // There are no zone transfers, so only the last value is used.
     let soa = SOA::new(zone.clone(), nobody, 1, 3600, 1200, 604_800, OWN_TTL);
     Record::from_rdata(zone, OWN_TTL, RData::SOA(soa))
 }
 
-/// `answer` as the answer to `query`; if it is too long, only that it is.
+/// Encodes `answer` as the response to `query`; an answer that is too long is truncated to none,
+/// with TC set.
 pub fn reply(query: &Query, answer: &CachedAnswer) -> Vec<u8> {
     let mut message = Message::response(query.id, OpCode::Query);
     let head = &mut message.metadata;
@@ -132,7 +134,8 @@ pub fn reply(query: &Query, answer: &CachedAnswer) -> Vec<u8> {
     message.queries.push(Asked::query(name.clone(), *kind));
     message.answers.clone_from(&answer.records);
     for record in &mut message.answers {
-        // Spelled as it was asked: upper and lower case may be somebody else's, from the cache.
+        // The client's spelling is restored: a cached answer can have another client's upper and
+        // lower case.
         if record.name == *name {
             record.name.clone_from(name);
         }

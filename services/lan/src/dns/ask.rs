@@ -1,4 +1,4 @@
-//! Asking upstreams: each question from a socket of its own.
+//! Queries to upstreams, each from a socket of its own.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,8 +14,9 @@ use super::exchange::{Exchange, LONGEST_BY_UDP, Random, UpstreamMessage};
 use super::query::DnsQuestion;
 use super::upstreams::{Setback, Try};
 
-/// Asks upstreams about `question`, one after the other, as long as they and the box's networks are those of the
-/// beginning: who is asked for whom may have changed. What they say is kept if that is so by then.
+/// Asks the upstreams in order, until one answers. Stops if the upstreams or the box's networks
+/// change, because the question may then belong to another upstream. The answer is cached unless
+/// they have changed.
 pub(super) async fn ask(dns: &Dns, question: &DnsQuestion) -> CachedAnswer {
     let generation = dns.generation.get();
     let upstreams = dns.asked(question.way);
@@ -52,11 +53,11 @@ async fn once(dns: &Dns, question: &DnsQuestion, next: Try) -> Result<Message, S
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
         .map_err(|_| Setback::Failed)?;
     let exchange = Exchange::new(question, next.form, &random).ok_or(Setback::Failed)?;
-    // What has come before the answer should have come, and what to do if it never does.
+    // How the try counts if no valid answer follows the invalid ones.
     let mut otherwise = Setback::Failed;
     let heard = async {
         if next.tcp {
-            // Only so many at once: an answer may be long, and there is to be room for all of it.
+            // The number of streams is limited, because an answer can be up to 64 KiB.
             let _room = dns.streams.acquire().await.map_err(io::Error::other)?;
             by_tcp(next.server, &exchange).await
         } else {
@@ -72,14 +73,14 @@ async fn once(dns: &Dns, question: &DnsQuestion, next: Try) -> Result<Message, S
     }
 }
 
-/// Listens until there is something that only the upstream can have said.
+/// Receives until there is an answer that only the upstream can have sent.
 async fn by_udp(
     dns: &Dns,
     server: SocketAddr,
     exchange: &Exchange,
     otherwise: &mut Setback,
 ) -> io::Result<UpstreamMessage> {
-    // The kernel picks a port at random, and lets through only what comes from the server.
+    // The kernel picks a random port, and filters by the connected server.
     let own: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -101,7 +102,7 @@ async fn by_udp(
     }
 }
 
-/// In a stream nobody else can say anything.
+/// Asks by TCP, where spoofing requires the sequence numbers.
 async fn by_tcp(server: SocketAddr, exchange: &Exchange) -> io::Result<UpstreamMessage> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(exchange.bytes().len()).map_err(io::Error::other)?;

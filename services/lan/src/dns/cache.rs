@@ -1,4 +1,4 @@
-//! Answers that are known for a while, in bounded memory.
+//! A cache of answers in bounded memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -10,17 +10,17 @@ use hickory_proto::rr::RData;
 use super::answer::{CachedAnswer, LONGEST_TTL};
 use super::query::DnsQuestion;
 
-/// What an answer costs beside its bytes: its places in the map and in the queue.
+/// The approximate cost of an entry in addition to the message, in bytes: map and queue.
 const OVERHEAD: usize = 256;
 
-/// Answers as messages, which is how their size is known and small. Which one goes when there is no
-/// room is decided by CLOCK: one that was asked for since it was last looked at stays once more.
+/// Stores answers as messages, whose size is known and small. Entries are evicted by CLOCK: an
+/// entry that was used since the last visit stays for another round.
 #[derive(Debug)]
 pub struct AnswerCache {
     limit: usize,
     bytes: usize,
     entries: HashMap<Rc<DnsQuestion>, Entry>,
-    /// Each question of `entries` once, the next to be looked at first.
+    /// Each question of `entries` once, in the order of visits.
     queue: VecDeque<Rc<DnsQuestion>>,
 }
 
@@ -33,12 +33,12 @@ struct Entry {
 }
 
 impl AnswerCache {
-    /// Empty, with room for `limit` bytes.
+    /// An empty cache with room for `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { limit, bytes: 0, entries: HashMap::new(), queue: VecDeque::new() }
     }
 
-    /// The answer to `question` that still counts at `now`, with what is left of its time.
+    /// The answer to `question` if it is valid at `now`, with the remaining TTL.
     pub fn get(&mut self, now: Duration, question: &DnsQuestion) -> Option<CachedAnswer> {
         let entry = self.entries.get_mut(question)?;
         let elapsed = now.saturating_sub(entry.came).as_secs();
@@ -47,7 +47,7 @@ impl AnswerCache {
         Some(unpack(&entry.message)?.aged(elapsed, LONGEST_TTL))
     }
 
-    /// Keeps what came at `now`, for as long as it says.
+    /// Caches an answer that was received at `now`, for its TTL.
     pub fn put(&mut self, now: Duration, question: &DnsQuestion, answer: &CachedAnswer) {
         let Some(ttl) = answer.ttl() else { return };
         let Some(message) = pack(answer) else { return };
@@ -70,7 +70,7 @@ impl AnswerCache {
         *self = Self::new(self.limit);
     }
 
-    /// What it holds, in bytes.
+    /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

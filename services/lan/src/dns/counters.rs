@@ -1,56 +1,55 @@
-//! What was counted since the start.
+//! Counters since the start.
 
 use serde::Serialize;
 
 use super::query::QueryRefusal;
 
-/// What was counted since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DnsCounters {
     pub queries: u64,
-    /// Answered by what this node itself knows.
+    /// Answered from this node's own names.
     pub from_own: u64,
     pub from_cache: u64,
-    /// For which upstreams were asked.
+    /// Forwarded to upstreams.
     pub forwarded: u64,
-    /// For which upstreams were being asked already.
+    /// Joined to an identical query in flight.
     pub joined: u64,
-    /// Messages that were not answered with what they asked for.
+    /// Queries that were refused or dropped.
     pub refused: RefusedCounters,
-    /// Messages of clients that ask too often: dropped before they were read.
+    /// Messages above the rate limit, dropped unread.
     pub limited: u64,
-    /// Messages for which there was no room among those that wait to be read.
+    /// Messages that were dropped because the queue was full.
     pub crowded: u64,
-    /// Questions for which there was no room among those that wait for upstreams.
+    /// Queries that were refused because too many waited for upstreams.
     pub busy: u64,
-    /// Connections for which there was no room.
+    /// Connections above the limit.
     pub connections_refused: u64,
-    /// Messages that came in the place of an upstream's answer and were none.
+    /// Messages from an upstream's address that were not its answer.
     pub spoofed: u64,
-    /// Records of upstreams that would have led to the box's own networks.
+    /// Records of upstreams with addresses inside of the box, which were removed.
     pub removed: u64,
-    /// Tries with an upstream that came to nothing.
+    /// Failed tries at an upstream.
     pub upstream_failures: u64,
-    /// Questions that no upstream has answered.
+    /// Queries that no upstream has answered.
     pub unanswered: u64,
 }
 
-/// Messages that were not answered with what they asked for.
+/// The number of refused queries by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RefusedCounters {
-    /// From somebody who is not of the box: dropped.
+    /// From an address outside of the box: dropped.
     pub strangers: u64,
-    /// No questions at all: dropped.
+    /// Not a query: dropped.
     pub no_question: u64,
-    /// They cannot be read, or have not exactly one question.
+    /// Malformed, or not exactly one question.
     pub malformed: u64,
-    /// They want something else than to ask.
+    /// An opcode other than QUERY.
     pub opcode: u64,
-    /// About another class than the internet's.
+    /// A class other than IN, or an unknown EDNS version.
     pub class: u64,
-    /// For a whole zone, or a type that is not handed on.
+    /// A zone transfer, or a type that is not forwarded.
     pub kind: u64,
-    /// Upstreams would have to be asked, and the client does not want that.
+    /// Recursion is required, but not desired (RD is not set).
     pub recursion: u64,
 }
 

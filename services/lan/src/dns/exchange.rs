@@ -1,22 +1,22 @@
-//! One question to one upstream, and what is an answer to it (RFC 5452).
+//! One query to one upstream, and the check of its answer (RFC 5452).
 //!
-//! Whoever wants to answer in an upstream's place has to guess the port, the number, and which letters
-//! of the name are capitals (draft-vixie-dnsext-dns0x20): an upstream repeats the question as it is.
+//! An attacker who spoofs an answer has to guess the port, the ID, and the random case of the
+//! name's letters (draft-vixie-dnsext-dns0x20): an upstream repeats the question as it is.
 
 use hickory_proto::op::{Edns, Message, OpCode, Query as Asked};
 
 use super::query::{BY_UDP, DnsQuestion, HEAD};
 
-/// The longest answer by UDP that is read, in bytes. Upstreams are told less.
+/// The maximum size of an answer by UDP, in bytes. The size advertised to upstreams is smaller.
 pub const LONGEST_BY_UDP: usize = 4096;
 
-/// Random bytes for one question: two for its number, and a bit for each letter of a name.
+/// The random bytes of a query: two for the ID, and a bit for each letter of the name.
 pub type Random = [u8; 34];
 
-/// How a question is put. Not every upstream takes all that is usual.
+/// The form of a query. Some upstreams do not support all features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
-    /// With letters of random case.
+    /// Whether letters have random case.
     pub mixed_case: bool,
     pub edns: bool,
 }
@@ -24,27 +24,26 @@ pub struct Form {
 #[derive(Debug, Clone)]
 pub struct Exchange {
     bytes: Vec<u8>,
-    /// Where in `bytes` the name ends; type and class follow.
+    /// The offset in `bytes` after the name; type and class follow.
     name_end: usize,
     edns: bool,
 }
 
-/// What a message is that has come from an upstream's address.
+/// The classification of a message from an upstream's address.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UpstreamMessage {
     Answer(Box<Message>),
-    /// The answer, or its beginning: it is to be asked for by TCP.
+    /// A truncated answer, to be asked for by TCP.
     Truncated,
-    /// The answer, but nobody can read it, or it is too long.
+    /// The answer, but it is malformed or too long.
     Unreadable,
-    /// The upstream does not know EDNS.
+    /// The upstream does not support EDNS.
     NoEdns,
-    /// It would be the answer, but letters have changed their case: somebody guesses, or the upstream
-    /// does not repeat what it is asked.
+    /// An answer with a changed case of letters: it is spoofed, or the upstream does not repeat the
+    /// question as it is.
     OtherCase,
-    /// An error without the question: somebody guesses, or the upstream does not know EDNS.
+    /// An error without the question: it is spoofed, or the upstream does not support EDNS.
     BareError,
-    /// Not an answer to this question.
     Spoofed,
 }
 
@@ -55,7 +54,7 @@ impl Default for Form {
 }
 
 impl Exchange {
-    /// Asks `question`; `None` if it cannot be written.
+    /// A query for `question`; `None` if it cannot be encoded.
     pub fn new(question: &DnsQuestion, form: Form, random: &Random) -> Option<Self> {
         let [high, low, case @ ..] = random;
         let id = u16::from_be_bytes([*high, *low]);
@@ -72,7 +71,7 @@ impl Exchange {
         let name = bytes.get_mut(HEAD..name_end)?;
         if form.mixed_case {
             for (index, byte) in name.iter_mut().enumerate() {
-                // Lengths of labels are less than 64 and no letters.
+                // Bytes with the length of a label are below 64, and so no letters.
                 if case[index / 8] >> (index % 8) & 1 == 1 {
                     byte.make_ascii_uppercase();
                 }
@@ -85,12 +84,12 @@ impl Exchange {
         &self.bytes
     }
 
-    /// What `bytes` are, which came by UDP or TCP (`longest` bytes at most are an answer).
+    /// Classifies `bytes`, received by UDP or TCP. `longest` is the maximum size of an answer.
     pub fn heard(&self, bytes: &[u8], longest: usize) -> UpstreamMessage {
         let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
             return UpstreamMessage::Spoofed;
         };
-        // The same number, an answer, to a question.
+        // An answer has the same ID, the QR flag, and opcode QUERY.
         if head[..2] != self.bytes[..2] || head[2] & 0xf8 != 0x80 {
             return UpstreamMessage::Spoofed;
         }

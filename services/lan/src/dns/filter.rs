@@ -1,4 +1,5 @@
-//! What of an upstream's answer is kept: what belongs to the question, and leads nowhere inside.
+//! Filters an upstream's answer: only records that belong to the question, and no addresses inside
+//! of the box.
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamValue};
@@ -8,27 +9,28 @@ use super::answer::{CachedAnswer, LONGEST_NEGATIVE_TTL, LONGEST_TTL};
 use super::inside::{Inside, UpstreamClass};
 use super::query::DnsQuestion;
 
-/// How often one name may stand for another before there is an answer.
+/// The maximum length of a chain of CNAME records.
 pub const LONGEST_CHAIN: usize = 16;
 
-/// What is kept of an answer.
+/// The filtered answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilteredAnswer {
     pub answer: CachedAnswer,
-    /// Records that were taken out because they lead inside.
+    /// The number of records that were removed because they refer to the box.
     pub removed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Useless {
-    /// The upstream cannot answer; another one may.
+    /// The upstream has failed; another one may succeed.
     Upstream,
-    /// Names stand for each other, or too many in a row: nobody can answer that.
+    /// The CNAME records form a loop, or a chain that is too long; no upstream can help.
     Chain,
 }
 
-/// Takes of `message` what belongs to `question`. `inside` are the names and addresses about which an
-/// upstream has no say; `None` if it has, being a node of the box that was asked for a name of the box.
+/// Filters the records of `message` that belong to `question`. `inside` are the names and addresses
+/// that an upstream cannot define; `None` for a node of the box that was asked for a name of the
+/// box.
 pub fn filter(
     question: &DnsQuestion,
     message: Message,
@@ -45,24 +47,24 @@ pub fn filter(
         answer.soa = message.authorities.into_iter().find_map(|record| negative(record, &last));
     }
     for record in answer.records.iter_mut().chain(&mut answer.soa) {
-        // A time with the highest bit is none (RFC 2181, 8).
+        // A TTL with the highest bit set counts as 0 (RFC 2181, 8).
         let ttl = i32::try_from(record.ttl).map_or(0, i32::unsigned_abs);
         record.ttl = ttl.min(LONGEST_TTL);
     }
     Ok(FilteredAnswer { answer, removed })
 }
 
-/// What belongs to a question.
+/// The records that belong to a question.
 struct Found<'a> {
     records: Vec<&'a Record>,
-    /// The name that the question's stands for in the end.
+    /// The name at the end of the CNAME chain.
     last: Name,
-    /// Whether that has what was asked for.
+    /// Whether that name has records of the type.
     ends: bool,
     removed: u64,
 }
 
-/// Follows the names that stand for others, from the question's on.
+/// Follows the CNAME chain from the question's name.
 fn follow<'a>(
     question: &DnsQuestion,
     answers: &'a [Record],
@@ -105,15 +107,15 @@ fn follow<'a>(
     }
 }
 
-/// `record`, if it is the start of the zone in which there is no `name`, counting as long as that does
-/// (RFC 2308, 5).
+/// `record` if it is the SOA record of a zone that contains `name`, with the TTL of a negative
+/// answer (RFC 2308, 5).
 fn negative(mut record: Record, name: &Name) -> Option<Record> {
     let RData::SOA(start) = &record.data else { return None };
     record.ttl = record.ttl.min(start.minimum).min(LONGEST_NEGATIVE_TTL);
     (record.dns_class == DNSClass::IN && record.name.zone_of(name)).then_some(record)
 }
 
-/// Whether what a record says leads to the box's networks or to the node itself.
+/// Whether the record's data refers to the box's networks or the node itself.
 fn leads_in(data: &RData, inside: &Inside) -> bool {
     if let Some(address) = data.ip_addr() {
         return inside.is_kept_from(address);
@@ -126,7 +128,8 @@ fn leads_in(data: &RData, inside: &Inside) -> bool {
     }
 }
 
-/// Where a service is said to be: another name, and addresses by the way (RFC 9460, 2.5 and 7.3).
+/// Whether the target or the address hints of an SVCB record refer to the box (RFC 9460, 2.5 and
+/// 7.3).
 fn service_leads_in(service: &SVCB, inside: &Inside) -> bool {
     let hint = |(_, value): &(_, SvcParamValue)| match value {
         SvcParamValue::Ipv4Hint(hint) => hint.0.iter().any(|it| inside.is_kept_from(it.0.into())),

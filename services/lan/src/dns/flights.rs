@@ -1,4 +1,4 @@
-//! Questions for which upstreams are being asked: each of them once, whoever else wants to know.
+//! Queries in flight at upstreams. Identical ones are joined.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,10 +17,10 @@ use super::places::QueryLimits;
 use super::query::{DnsQuestion, Query};
 use super::rates::ClientPrefix;
 
-/// How many questions wait for upstreams at once.
+/// The maximum number of queries that wait for upstreams.
 const ROOM: QueryLimits = QueryLimits { all: 256, of_one: 32, kept: 64 };
 
-/// Questions for which upstreams are being asked.
+/// The queries in flight.
 #[derive(Debug)]
 pub(super) struct Flights {
     waiting: RefCell<HashMap<DnsQuestion, Vec<oneshot::Sender<Rc<CachedAnswer>>>>>,
@@ -34,7 +34,7 @@ impl Flights {
 }
 
 impl Dns {
-    /// A place for one more question of `client` that waits for upstreams; without one, what it is told.
+    /// A permit for another query of `client`; without one, the error response.
     pub(super) fn place(
         &self,
         client: ClientPrefix,
@@ -46,8 +46,8 @@ impl Dns {
         })
     }
 
-    /// The answer of upstreams to `query`. Who asks it first has his place until they have answered,
-    /// even if he waits no more; others as long as they wait.
+    /// The upstreams' answer to `query`. The first client of a question keeps its permit until the
+    /// answer arrives, even if it has stopped waiting; others keep theirs as long as they wait.
     pub(super) async fn forward(
         self: &Rc<Self>,
         query: &Query,
@@ -69,7 +69,7 @@ impl Dns {
                     let waiting = dns.flights.waiting.borrow_mut().remove(&question);
                     drop(place);
                     for sender in waiting.unwrap_or_default() {
-                        // Who waits no more has no need of it.
+                        // The client may have stopped waiting.
                         let _ = sender.send(Rc::clone(&answer));
                     }
                 });

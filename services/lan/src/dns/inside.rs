@@ -1,4 +1,4 @@
-//! What is inside of the box: its networks, and the names that nobody outside is ever asked for.
+//! The box's networks, and the names that are never forwarded outside.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,12 +8,11 @@ use super::prefix::{IpPrefix, bits};
 use super::reverse::Reverse;
 use super::way::UpstreamPath;
 
-/// Names that stand for something on this very node or for nothing: not even another node of the box
-/// is asked for them. Single labels are the same, without a list.
+/// Names that are local to the node, or never exist: they are not even forwarded within the box.
+/// Single labels are treated in the same way.
 const NEVER: [&[&str]; 3] = [&["localhost"], &["onion"], &["invalid"]];
 
-/// Names that mean something here, and something else or nothing elsewhere (`docs/names.md` says who
-/// says so).
+/// Names with a local meaning only (`docs/names.md` has the sources).
 const INSIDE: [&[&str]; 8] = [
     &["internal"],
     &["octet"],
@@ -25,23 +24,23 @@ const INSIDE: [&[&str]; 8] = [
     &["alt"],
 ];
 
-/// Addresses of this node alone, or of one link: reverse names about them mean nothing elsewhere.
+/// Addresses of the node or the link: their reverse names mean nothing elsewhere.
 const OF_THIS_NODE: [IpPrefix; 6] = [
     IpPrefix::v4([0; 4], 8),
     IpPrefix::v4([127, 0, 0, 0], 8),
     IpPrefix::v4([169, 254, 0, 0], 16),
     IpPrefix::v4([255; 4], 32),
-    // `::`, `::1`, and what used to stand for IPv4.
+    // `::`, `::1`, and the deprecated IPv4-compatible addresses.
     IpPrefix::v6([0; 4], 96),
     IpPrefix::v6([0xfe80, 0, 0, 0], 10),
 ];
 
-/// Addresses that lead to nobody outside, wherever this node is: those that are reserved (RFC 1112, 4), and those of
-/// nodes, by paths.
+/// Addresses that are never outside: the reserved ones (RFC 1112, 4), and those of nodes, which are
+/// reached over paths.
 const NOBODY_OUTSIDE: [IpPrefix; 2] =
     [IpPrefix::v4([240, 0, 0, 0], 4), IpPrefix::v6([0xfc00, 0, 0, 0], 8)];
 
-/// Addresses of private networks (RFC 1918, RFC 4193): of the box's, or of those around it.
+/// Addresses of private networks (RFC 1918, RFC 4193): the box's, or the surrounding networks'.
 const OF_PRIVATE_NETWORKS: [IpPrefix; 4] = [
     IpPrefix::v4([10, 0, 0, 0], 8),
     IpPrefix::v4([172, 16, 0, 0], 12),
@@ -49,12 +48,12 @@ const OF_PRIVATE_NETWORKS: [IpPrefix; 4] = [
     IpPrefix::v6([0xfc00, 0, 0, 0], 7),
 ];
 
-/// Addresses in which there is one of IPv4 to which a translator (RFC 6052, 2.1) or a tunnel (RFC 3056, 2) sends what is
-/// for them, and how many bits are behind that one.
+/// Networks whose addresses contain an IPv4 address to which a translator (RFC 6052, 2.1) or a
+/// tunnel (RFC 3056, 2) forwards packets, and the number of bits after that address.
 const WITH_IPV4: [(IpPrefix, u32); 2] =
     [(IpPrefix::v6([0x64, 0xff9b, 0, 0], 96), 0), (IpPrefix::v6([0x2002, 0, 0, 0], 16), 80)];
 
-/// Private addresses, and those of documents (RFC 6303, 4; RFC 7793).
+/// Private addresses, and those for documentation (RFC 6303, 4; RFC 7793).
 const PRIVATE: [IpPrefix; 9] = [
     IpPrefix::v4([10, 0, 0, 0], 8),
     IpPrefix::v4([172, 16, 0, 0], 12),
@@ -67,41 +66,41 @@ const PRIVATE: [IpPrefix; 9] = [
     IpPrefix::v6([0x2001, 0xdb8, 0, 0], 32),
 ];
 
-/// The box's networks, and this node in them.
+/// The box's networks, and this node's addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inside {
-    /// Networks whose hosts may ask. Nobody outside has a say about their addresses.
+    /// Networks of clients. Upstreams outside cannot define names with their addresses.
     pub networks: Vec<IpPrefix>,
-    /// All networks of the box, also those in which this node has no address.
+    /// All networks of the box, including those without an address of this node.
     pub whole: Vec<IpPrefix>,
-    /// Networks outside in which this node is, and which may be private: their machines may have names.
+    /// The uplink's networks. They may be private, and their machines may have names.
     pub around: Vec<IpPrefix>,
-    /// The node's own addresses: an upstream there would be the node itself.
+    /// The node's own addresses, which cannot be upstreams.
     pub node: Vec<IpAddr>,
-    /// Of the networks, those whose hosts leave by another node.
+    /// The client networks that use an exit node.
     pub by_exit: Vec<IpPrefix>,
-    /// Networks of nodes elsewhere that leave by this one.
+    /// Networks of remote nodes that use this node as their exit.
     pub guests: Vec<IpPrefix>,
 }
 
-/// Whom a name may be asked of.
+/// Which upstreams can be asked about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamClass {
     Outside,
-    /// The box; it is in this zone.
+    /// Only nodes of the box; the value is the zone.
     Inside(Name),
-    /// Nobody but this node; it is in this zone.
+    /// No upstream at all; the value is the zone.
     Never(Name),
 }
 
 impl Inside {
-    /// Whether who has `address` may ask.
+    /// Whether a client at `address` is served.
     pub fn may_ask(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_loopback() || self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// By which way who has `address` is answered; `None` if not at all.
+    /// The upstream path for a client at `address`; `None` if it is not served.
     pub fn way(&self, address: IpAddr) -> Option<UpstreamPath> {
         let is_of = |networks: &[IpPrefix]| networks.iter().any(|it| it.contains(address));
         if is_of(&self.by_exit) {
@@ -113,9 +112,10 @@ impl Inside {
         }
     }
 
-    /// Whether an answer from outside must not lead to `address`: a page from outside that can choose
-    /// what its own name means could else talk to the box's machines, or to those of a network around it, in a
-    /// visitor's name (DNS rebinding). One of IPv6 that leads to one of IPv4 leads where that one does.
+    /// Whether answers from outside must not contain `address`. Otherwise a website could point its
+    /// own name at machines of the box or a surrounding network, and talk to them through a
+    /// visitor's browser (DNS rebinding). An IPv6 address that embeds an IPv4 address is treated
+    /// like that one.
     pub fn is_kept_from(&self, address: IpAddr) -> bool {
         let leads_to_kept = |(prefix, behind): &(IpPrefix, u32)| {
             let ipv4 = Ipv4Addr::from_bits((bits(address) >> behind) as u32);
@@ -131,7 +131,7 @@ impl Inside {
             || is_of(&OF_PRIVATE_NETWORKS) && !is_of(&self.around)
     }
 
-    /// Whom `name` may be asked of.
+    /// Which upstreams can be asked about `name`.
     pub fn place(&self, name: &Name) -> UpstreamClass {
         let labels = name.iter().len();
         if labels == 0 {
@@ -162,7 +162,7 @@ impl Inside {
     }
 }
 
-/// Whether `name` is the name that `zone` spells, or below it.
+/// Whether `name` is `zone`, or below it.
 fn is_under(name: &Name, zone: &[&str]) -> bool {
     name.iter().len() >= zone.len()
         && name

@@ -1,8 +1,8 @@
-//! Names: answers the box's own, keeps them in the box, and asks upstreams for all others
-//! (`docs/names.md`).
+//! The DNS resolver: it answers the box's own names, never forwards these outside, and asks
+//! upstreams about all others (`docs/names.md`).
 //!
-//! What is decided is decided without clock or socket ([`Resolver`](resolver::Resolver) and what it is
-//! made of); [`Dns`] is the edge around it. One thread does all of it.
+//! All decisions are made without clock and socket ([`Resolver`](resolver::Resolver) and its
+//! parts); [`Dns`] does the I/O. All of it runs on one thread.
 
 pub mod answer;
 mod ask;
@@ -51,39 +51,39 @@ use upstreams::{RefusedUpstream, UpstreamRule, Upstreams};
 use way::UpstreamPath;
 use zones::{RegisterError, Registered};
 
-/// The pause after the kernel could not give what has come.
+/// The pause after the kernel has failed to deliver a message.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Upstreams that are asked by TCP at once.
+/// The maximum number of TCP connections to upstreams.
 const STREAMS: usize = 32;
 
-/// What stays as it is from the start on.
+/// The settings that never change after the start.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Whether upstreams are of the box and know its names: on a board, whose upstream is its router.
+    /// Whether upstreams are nodes of the box and know its names: true on a board, whose upstream
+    /// is its router.
     pub forwards_inside: bool,
-    /// Whether another program of this node may be an upstream, at another port.
+    /// Whether another program of this node can be an upstream, at another port.
     pub upstreams_on_loopback: bool,
-    /// What the cache holds, in bytes.
+    /// The size of the cache in bytes.
     pub cache: usize,
-    /// How long an upstream is waited for before another one is asked.
+    /// The timeout of an upstream, after which the next one is asked.
     pub patience: Duration,
 }
 
-/// The resolver of a node.
 #[derive(Debug)]
 pub struct Dns {
     settings: Settings,
     resolver: RefCell<Resolver>,
     upstreams: RefCell<Upstreams>,
-    /// Those of clients that leave by another node.
+    /// The upstreams for clients that use an exit node.
     exits: RefCell<Upstreams>,
-    /// Both as they were told, whether they may be asked or not.
+    /// Both lists as configured, including refused upstreams.
     wanted: RefCell<[Vec<SocketAddr>; 2]>,
     flights: Flights,
-    /// Room for answers of upstreams by TCP.
+    /// Limits the TCP connections to upstreams.
     streams: Semaphore,
-    /// Grows when what was learned so far counts no more.
+    /// Incremented when earlier answers become invalid.
     generation: Cell<u64>,
     port: Cell<u16>,
     start: Instant,
@@ -97,7 +97,7 @@ impl Default for Settings {
 }
 
 impl Dns {
-    /// Nobody but the node itself may ask, and there is nobody to be asked.
+    /// A resolver that serves only the node itself, and has no upstreams.
     pub fn new(settings: Settings) -> Rc<Self> {
         Rc::new(Self {
             settings,
@@ -113,7 +113,7 @@ impl Dns {
         })
     }
 
-    /// Answers at these sockets, for good. They are for both versions of IP (bound to `[::]`).
+    /// Serves at these sockets, for ever. They are dual-stack (bound to `[::]`).
     pub async fn serve(
         self: &Rc<Self>,
         udp: std::net::UdpSocket,
@@ -132,13 +132,14 @@ impl Dns {
             .await
     }
 
-    /// Who is asked for names from outside, the best first. Says which of them are not.
+    /// Sets the upstreams for names outside, in order of preference. Returns the refused ones.
     pub fn set_upstreams(&self, upstreams: &[SocketAddr]) -> Vec<RefusedUpstream> {
         let [_, exits] = self.wanted.borrow().clone();
         self.set([upstreams.to_vec(), exits])
     }
 
-    /// Who is asked for them by clients that leave by another node. Says which of all are not asked.
+    /// Sets the upstreams for clients that use an exit node. Returns the refused ones of both
+    /// lists.
     pub fn set_exits(&self, exits: &[SocketAddr]) -> Vec<RefusedUpstream> {
         let [upstreams, _] = self.wanted.borrow().clone();
         self.set([upstreams, exits.to_vec()])
@@ -151,7 +152,7 @@ impl Dns {
         self.choose()
     }
 
-    /// Who is asked now by this way.
+    /// The upstreams in use for this path.
     pub fn upstreams(&self, way: UpstreamPath) -> Vec<SocketAddr> {
         self.asked(way).borrow().addresses().collect()
     }
@@ -163,7 +164,7 @@ impl Dns {
         }
     }
 
-    /// The networks whose hosts may ask, and this node in them. Says which upstreams are not asked.
+    /// Sets the client networks and this node's addresses. Returns the refused upstreams.
     pub fn set_inside(&self, inside: Inside) -> Vec<RefusedUpstream> {
         if self.resolver.borrow().inside != inside {
             self.resolver.borrow_mut().inside = inside;
@@ -176,10 +177,10 @@ impl Dns {
         self.resolver.borrow_mut().own = own;
     }
 
-    /// Gives the service `unit` these names below `octet.`, instead of those that it has.
+    /// Replaces the names of service `unit` below `octet.`.
     ///
     /// # Errors
-    /// It may not have them, and keeps those that it has.
+    /// The unit may not have these names; it keeps the previous ones.
     pub fn register(
         &self,
         unit: &UnitName,
@@ -188,7 +189,7 @@ impl Dns {
         self.resolver.borrow_mut().zones.register(unit, names)
     }
 
-    /// Takes back the names of `unit`.
+    /// Removes the names of `unit`.
     pub fn forget(&self, unit: &UnitName) {
         self.resolver.borrow_mut().zones.forget(unit);
     }
@@ -197,23 +198,22 @@ impl Dns {
         self.resolver.borrow().zones.registered().collect()
     }
 
-    /// What was counted since the start.
     pub fn counters(&self) -> DnsCounters {
         self.resolver.borrow().counters.clone()
     }
 
-    /// What the cache holds, in bytes.
+    /// The memory that the cache uses, in bytes.
     pub fn cached_bytes(&self) -> usize {
         self.resolver.borrow().cache.bytes()
     }
 
-    /// What others have said is not what these say, nor about these networks.
+    /// Clears the cache, because upstreams or networks have changed.
     fn forget_answers(&self) {
         self.resolver.borrow_mut().cache.clear();
         self.generation.set(self.generation.get() + 1);
     }
 
-    /// Sees who of those that are wanted may be asked.
+    /// Selects the upstreams in use from the configured ones.
     fn choose(&self) -> Vec<RefusedUpstream> {
         let resolver = self.resolver.borrow();
         let rule = UpstreamRule {

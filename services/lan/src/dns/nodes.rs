@@ -1,5 +1,5 @@
-//! Names of nodes: `<key>.octet`. Each follows from the node's key, and so does its address: nobody is asked, and
-//! what is below such a name is none.
+//! Names of nodes: `<key>.octet`. Name and address follow from the node's key, so no upstream is
+//! asked. Names below such a name do not exist.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use octet_node::address::{NodeAddress, ZONE, named};
 use super::answer::CachedAnswer;
 use super::query::DnsQuestion;
 
-/// What is said about the name of a node; `None` if it is none.
+/// The answer about the name of a node; `None` if it is another name.
 pub fn answer(question: &DnsQuestion) -> Option<CachedAnswer> {
     let name = question.name.trim_to(2);
     let key = named(name.to_ascii().trim_end_matches('.'))?;
@@ -22,6 +22,6 @@ pub fn answer(question: &DnsQuestion) -> Option<CachedAnswer> {
 
 fn zone() -> Name {
     let labels = Name::from_labels([ZONE.as_bytes()]);
-    // One label of five letters is a name.
+    // A single label of five letters is an ordinary name.
     labels.unwrap_or_default()
 }

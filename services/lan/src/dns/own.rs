@@ -1,4 +1,4 @@
-//! Names of the box: who is plugged in, and what services call themselves.
+//! Names of the box: its hosts, and the names that services have registered.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use super::answer::CachedAnswer;
 use super::query::DnsQuestion;
 use super::reverse::Reverse;
 
-/// Names that a zone has at most.
+/// The maximum number of names per zone.
 pub const MAX_NAMES: usize = 1024;
 
-/// Addresses that a name has at most.
+/// The maximum number of addresses per name.
 pub const MAX_ADDRESSES: usize = 8;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ZoneNames(BTreeMap<Name, Vec<IpAddr>>);
 
-/// What of a zone cannot be.
+/// Why a zone is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidZone {
     #[error(
@@ -27,12 +27,10 @@ pub enum InvalidZone {
     Name(String),
     #[error("{0} names are too many: {MAX_NAMES} have room, leave some out")]
     Names(usize),
-    /// A name has too many addresses.
     #[error("`{0}` has {1} addresses: {MAX_ADDRESSES} have room, leave some out")]
     Addresses(String, usize),
 }
 
-/// The zone of the box: `<appliance>.internal`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BoxZone {
     zone: Name,
@@ -41,10 +39,10 @@ pub struct BoxZone {
 }
 
 impl BoxZone {
-    /// The zone `zone`, with `hosts` and their addresses; hosts are named without the zone.
+    /// Creates `zone` with `hosts` and their addresses; host names are relative to the zone.
     ///
     /// # Errors
-    /// Something is no name, or there is too much of it.
+    /// A name is invalid, or there are too many names or addresses.
     pub fn new(zone: &str, hosts: &BTreeMap<String, Vec<IpAddr>>) -> Result<Self, InvalidZone> {
         if hosts.len() > MAX_NAMES {
             return Err(InvalidZone::Names(hosts.len()));
@@ -60,7 +58,7 @@ impl BoxZone {
         Ok(own)
     }
 
-    /// What the zone says; `None` if nothing.
+    /// The answer from this zone; `None` if it has none.
     pub fn answer(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
         if let Some(reverse) = Reverse::of(&question.name) {
             let address = reverse.prefix.address().filter(|_| reverse.whole)?;
@@ -84,7 +82,7 @@ impl ZoneNames {
         self.0.remove(name);
     }
 
-    /// The addresses of a name; none if it is not there.
+    /// The addresses of a name; empty if it does not exist.
     pub fn get(&self, name: &Name) -> &[IpAddr] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
@@ -97,9 +95,9 @@ impl ZoneNames {
         self.0.is_empty()
     }
 
-    /// What they say, being of `zone`; `None` if nothing.
+    /// The answer from these names of `zone`; `None` if there is none.
     pub fn answer(&self, question: &DnsQuestion, zone: &Name) -> Option<CachedAnswer> {
-        // A name's own order is that of the tree: what is below it comes right after it.
+        // The order of names is that of the tree: names below a name directly follow it.
         let (name, addresses) = self.0.range(&question.name..).next()?;
         if *name == question.name {
             Some(CachedAnswer::addresses(question, addresses, zone.clone()))
@@ -109,7 +107,7 @@ impl ZoneNames {
     }
 }
 
-/// Reads a name of a host (RFC 1123, 2.1).
+/// Parses a host name (RFC 1123, 2.1).
 pub fn host_name(text: &str) -> Result<Name, InvalidZone> {
     let wrong = || InvalidZone::Name(text.to_owned());
     let labels: Vec<&[u8]> = text.trim_end_matches('.').split('.').map(str::as_bytes).collect();

@@ -1,20 +1,20 @@
-//! Places of which each client has a part, and of which some are kept for who has none.
+//! Permits with a limit per client, some of which are reserved for clients that have none.
 
 use octet_node::limits::{Permit, Permits};
 
 use super::rates::ClientPrefix;
 
-/// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryLimits {
     pub all: usize,
     pub of_one: usize,
-    /// Of all, those for clients that have none: a few that have taken all they may leave these.
+    /// The permits reserved for clients that have none, so that a few greedy clients cannot take
+    /// all.
     pub kept: usize,
 }
 
 impl QueryLimits {
-    /// A place for `client` besides those that are `taken`, if there is one.
+    /// A permit for `client` besides those that are `taken`, if there is one.
     pub fn admit(
         &self,
         taken: &Permits<ClientPrefix>,

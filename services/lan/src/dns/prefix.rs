@@ -1,24 +1,23 @@
-//! Networks, as the bits that their addresses have in common.
+//! IP prefixes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Bits before those of an IPv4 address when it is written as an IPv6 one (RFC 4291, 2.5.5.2).
+/// The number of bits before the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
 const MAPPED: u8 = 96;
 
-/// A network: all addresses that begin with the same bits. IPv4 is kept as the part of IPv6 that
-/// stands for it, so that an address is the same address however a socket has written it.
+/// An IP prefix. IPv4 is stored as IPv4-mapped IPv6, so that both notations of an address are
+/// equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IpPrefix {
     bits: u128,
-    /// How many of them are the network's.
+    /// The prefix length, of 128 bits.
     length: u8,
 }
 
 impl IpPrefix {
     pub const EVERYTHING: Self = Self { bits: 0, length: 0 };
 
-    /// The network of `address` whose prefix is `length` bits long; `None` if that is longer than an
-    /// address.
+    /// The prefix of `address` with `length` bits; `None` if that is longer than an address.
     pub const fn new(address: IpAddr, length: u8) -> Option<Self> {
         let (address, length, longest) = match address {
             IpAddr::V4(v4) => (v4.to_ipv6_mapped(), MAPPED.saturating_add(length), 32),
@@ -31,37 +30,37 @@ impl IpPrefix {
         Some(Self { bits: address.to_bits() & mask(length), length })
     }
 
-    /// A network of IPv4; `length` is 32 at most.
+    /// An IPv4 prefix; `length` is at most 32.
     pub(super) const fn v4(octets: [u8; 4], length: u8) -> Self {
         let [a, b, c, d] = octets;
         let address = Ipv4Addr::new(a, b, c, d).to_ipv6_mapped();
         Self { bits: address.to_bits() & mask(MAPPED + length), length: MAPPED + length }
     }
 
-    /// A network of IPv6; `length` is 128 at most.
+    /// An IPv6 prefix; `length` is at most 128.
     pub(super) const fn v6(head: [u16; 4], length: u8) -> Self {
         let [a, b, c, d] = head;
         let address = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0);
         Self { bits: address.to_bits() & mask(length), length }
     }
 
-    /// Whether `address` is one of its addresses.
+    /// Whether `address` is within the prefix.
     pub fn contains(&self, address: IpAddr) -> bool {
         (bits(address) ^ self.bits) & mask(self.length) == 0
     }
 
-    /// Whether all its addresses are `other`'s.
+    /// Whether `other` contains all of its addresses.
     pub fn is_within(&self, other: &Self) -> bool {
         self.length >= other.length && (self.bits ^ other.bits) & mask(other.length) == 0
     }
 
-    /// The one address, if it has no more.
+    /// The address, if there is only one.
     pub fn address(&self) -> Option<IpAddr> {
         (self.length == 128).then(|| IpAddr::V6(Ipv6Addr::from_bits(self.bits)).to_canonical())
     }
 }
 
-/// An address as 128 bits, in one way only.
+/// An address as 128 bits, the same for both notations of IPv4.
 pub(super) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),

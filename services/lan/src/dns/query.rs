@@ -1,4 +1,4 @@
-//! What a client asks, as far as it is answered (RFC 1035, 4.1; RFC 6891).
+//! The queries of clients that are answered (RFC 1035, 4.1; RFC 6891).
 
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
@@ -6,20 +6,21 @@ use hickory_proto::rr::{DNSClass, Name, RecordType};
 use super::answer::{CachedAnswer, reply};
 use super::way::UpstreamPath;
 
-/// Bytes of a message before the question.
+/// The size of a message's header, in bytes.
 pub(super) const HEAD: usize = 12;
 
-/// The longest question that is read, in bytes: a name has 255 at most, and options are few.
+/// The maximum size of a query, in bytes: a name has at most 255, and options are few.
 pub const LONGEST: usize = 1232;
 
-/// The longest answer by UDP: what every path carries in one piece (DNS flag day 2020).
+/// The maximum size of an answer by UDP, in bytes: it fits in one packet on every path (DNS flag
+/// day 2020).
 pub const BY_UDP: usize = 1232;
 
-/// The longest answer by UDP to who does not say what it takes (RFC 1035, 2.3.4).
+/// The maximum size of an answer by UDP to a client without EDNS, in bytes (RFC 1035, 2.3.4).
 const WITHOUT_EDNS: usize = 512;
 
-/// Types whose data may hold compressed names and are not read here: what an upstream says of them
-/// would mean something else in another message (RFC 3597, 4). Nobody uses them.
+/// Types whose data can contain compressed names and is not parsed here: copied into another
+/// message, it would have another meaning (RFC 3597, 4). They are obsolete.
 const COMPRESSED: [u16; 12] = [3, 4, 7, 8, 9, 14, 17, 18, 21, 24, 26, 30];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,58 +29,56 @@ pub enum Transport {
     Tcp,
 }
 
-/// A name, what is asked about it, and by which way. Two are equal if they are but for upper and lower case.
+/// A question, and the upstream path for it. Equality ignores the case of letters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DnsQuestion {
-    /// The name, spelled as it was asked.
+    /// The name in the client's spelling.
     pub name: Name,
-    /// The type of the records that are wanted.
     pub kind: RecordType,
-    /// Whom it is asked of: what the one way says is not what the other does.
+    /// The upstream path; answers of different paths can differ.
     pub way: UpstreamPath,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// The client's number for it.
+    /// The ID that the client has chosen.
     pub id: u16,
     pub question: DnsQuestion,
-    /// Whether others are to be asked (RD).
+    /// Whether recursion is desired (RD).
     pub recursion: bool,
-    /// Whether it had EDNS, and so has the answer.
+    /// Whether the query has EDNS, and so must the answer.
     pub edns: bool,
-    /// The longest answer that the client takes, in bytes.
+    /// The maximum size of the answer, in bytes.
     pub limit: usize,
 }
 
-/// Why a message is not answered with what it asks for.
+/// Why a query is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryRefusal {
-    /// It is an answer itself, or too short to be anything.
+    /// It is a response itself, or too short.
     NoQuestion,
-    /// It cannot be read, or has not exactly one question.
+    /// It is malformed, or has not exactly one question.
     Malformed,
-    /// It wants something else than to ask (an update, a notification, …).
+    /// The opcode is not QUERY.
     Opcode,
-    /// It is about another class than the internet's, or another version of EDNS.
+    /// The class is not IN, or the EDNS version is unknown.
     Class,
-    /// It asks for a whole zone, or for a type that is not handed on.
+    /// It asks for a zone transfer, or a type that is not forwarded.
     Kind,
 }
 
-/// A message that is not answered with what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedQuery {
     pub why: QueryRefusal,
-    /// What is said to the client; nothing if that could answer an answer.
+    /// The error response; `None` if it could answer a response, which would cause a loop.
     pub reply: Option<Vec<u8>>,
 }
 
 impl Query {
-    /// Reads a client's message, of whom no more is known yet: it is as if this node had asked.
+    /// Parses a client's message. The client is not considered yet: the path is the node's own.
     ///
     /// # Errors
-    /// It is not answered with what it asks for.
+    /// The query is refused.
     pub fn parse(bytes: &[u8], transport: Transport) -> Result<Self, RefusedQuery> {
         let silent = RefusedQuery { why: QueryRefusal::NoQuestion, reply: None };
         let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return Err(silent) };
@@ -91,7 +90,8 @@ impl Query {
         if head[2] & 0x78 != 0 {
             return Err(refused(QueryRefusal::Opcode, ResponseCode::NotImp));
         }
-        // One question and no answers: a message that says to hold thousands is not even begun.
+        // The message must have one question and no answers, so that a header which claims
+        // thousands is rejected early.
         if head[4..10] != [0, 1, 0, 0, 0, 0] || bytes.len() > LONGEST {
             return Err(malformed());
         }
@@ -127,8 +127,8 @@ impl Query {
     }
 }
 
-/// Whether records of `kind` can be asked for: not those that are about a message (RFC 6895, 3.1),
-/// or that stand for a whole zone.
+/// Whether records of `kind` can be asked for: neither meta types (RFC 6895, 3.1), nor types that
+/// stand for a whole zone.
 fn is_handed_on(kind: RecordType) -> bool {
     match u16::from(kind) {
         255 => true,
@@ -137,7 +137,7 @@ fn is_handed_on(kind: RecordType) -> bool {
     }
 }
 
-/// An answer to a message that was not read beyond its head: the head alone.
+/// An error response with a header only.
 fn bare(head: &[u8; HEAD], code: ResponseCode) -> Vec<u8> {
     let opcode_and_recursion = head[2] & 0x79;
     let mut bytes = vec![head[0], head[1], 0x80 | opcode_and_recursion, 0x80 | code.low()];

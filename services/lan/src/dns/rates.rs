@@ -1,31 +1,32 @@
-//! How often a client may ask: a rate for each, before anything of what it says is read.
+//! The rate limit of queries per client, checked before anything is parsed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use octet_node::limits::{Rate, RateLimiter, client};
 
-/// Questions of one client in a second, when it has used up its burst.
+/// The sustained rate of one client, in queries per second.
 pub const RATE: u32 = 400;
 
-/// Questions of one client at once.
+/// The burst of one client, in queries.
 pub const BURST: u32 = 800;
 
-/// Clients that are told apart at most. Behind the guard of the router's ports there are fewer.
+/// The maximum number of clients with a limit of their own. The guard of the router's ports
+/// permits fewer addresses than that.
 pub const MAX_CLIENTS: usize = 1024;
 
-/// Who asks: an IPv4 address, or a network of IPv6 (whoever has one has all of its addresses).
+/// A client: an IPv4 address, or an IPv6 /64, within which a client can choose any address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientPrefix {
     network: IpAddr,
-    /// The link, for addresses that are the same on each.
+    /// The link, for link-local addresses.
     link: u32,
 }
 
 #[derive(Debug)]
 pub struct ClientRates {
     of: RateLimiter<ClientPrefix>,
-    /// Of those for whom there was no room: one for all of them.
+    /// The shared limit of clients for which there is no room.
     others: RateLimiter<()>,
 }
 
@@ -47,7 +48,7 @@ impl Default for ClientRates {
 }
 
 impl ClientRates {
-    /// Whether `client` may ask once more at `now`.
+    /// Whether `client` is within the limit at `now`.
     pub fn take(&mut self, now: Duration, client: ClientPrefix) -> bool {
         match self.of.has_room(client, now) {
             true => self.of.allows(client, now),
@@ -77,7 +78,7 @@ mod tests {
         assert_eq!(taken(&mut rates, second, one), 0);
         assert!((0..100).all(|_| rates.take(second, other)));
         assert_eq!(taken(&mut rates, 2 * second, one), RATE as usize);
-        // In steps that are no whole milliseconds it is the same.
+        // Steps of fractions of a millisecond have the same result.
         let steps = 0..10_000u32;
         let step = Duration::from_micros(100);
         let taken = steps.filter(|at| rates.take(2 * second + *at * step, one)).count();
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(taken(&mut rates, now, numbered(5000)), BURST as usize);
         assert!(!rates.take(now, numbered(5001)));
         assert!(rates.take(now, numbered(3)));
-        // Who has not asked for a while makes room.
+        // An idle client is removed.
         assert!(rates.take(now + Duration::from_secs(1), numbered(5001)));
     }
 }

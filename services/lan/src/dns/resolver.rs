@@ -1,5 +1,5 @@
-//! What becomes of a message: answered from what is known, dropped, or asked of upstreams. Without
-//! clock or socket.
+//! Decides what happens to a query: it is answered, dropped, or forwarded to upstreams. It has no
+//! clock and no socket.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::rates::{ClientPrefix, ClientRates};
 use super::way::UpstreamPath;
 use super::zones::Zones;
 
-/// Everything that decides about answers.
+/// The state of all decisions.
 #[derive(Debug)]
 pub struct Resolver {
     pub inside: Inside,
@@ -28,21 +28,20 @@ pub struct Resolver {
     pub cache: AnswerCache,
     pub counters: DnsCounters,
     rates: ClientRates,
-    /// Whether upstreams are of the box, and know names of the box.
+    /// Whether upstreams are nodes of the box, and know its names.
     forwards_inside: bool,
 }
 
-/// What becomes of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum QueryDecision {
     Drop,
     Reply(Vec<u8>),
-    /// Upstreams are to be asked.
+    /// The query must be forwarded to upstreams.
     Ask(Query),
 }
 
 impl Resolver {
-    /// Knows nothing yet; `cache` is in bytes.
+    /// A resolver without names; `cache` is in bytes.
     pub fn new(forwards_inside: bool, cache: usize) -> Self {
         Self {
             inside: Inside::default(),
@@ -55,7 +54,7 @@ impl Resolver {
         }
     }
 
-    /// Whether `from` may say anything at `now`. Nothing is read before that.
+    /// Whether a message of `from` is read at `now`.
     pub fn admits(&mut self, now: Duration, from: SocketAddr) -> bool {
         if self.inside.way(from.ip()).is_none() {
             self.counters.refused.strangers += 1;
@@ -66,8 +65,7 @@ impl Resolver {
         has_left
     }
 
-    /// What becomes of the message `bytes` that has come at `now`, from somebody who is admitted and whose way this
-    /// is.
+    /// Decides about the message `bytes`, received at `now` from an admitted client with this path.
     pub fn received(
         &mut self,
         now: Duration,
@@ -99,7 +97,7 @@ impl Resolver {
         QueryDecision::Ask(query)
     }
 
-    /// What this node itself says; `None` if somebody else is to be asked.
+    /// The node's own answer; `None` if an upstream must be asked.
     fn own(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
         let of_the_box = || self.own.answer(question).or_else(|| self.zones.answer(question));
         let known = if question.way == UpstreamPath::Guest { None } else { of_the_box() };
@@ -116,8 +114,8 @@ impl Resolver {
         answer
     }
 
-    /// What is said after an upstream has said `message` about `question`; `None` if another one is to
-    /// be asked. It is kept for later if `keep`.
+    /// The answer from an upstream's `message` about `question`; `None` if the next upstream must
+    /// be asked. It is cached if `keep`.
     pub fn answered(
         &mut self,
         now: Duration,
@@ -125,7 +123,7 @@ impl Resolver {
         message: Message,
         keep: bool,
     ) -> Option<CachedAnswer> {
-        // A board asks its router about the box: who else would know?
+        // A board asks its router about names of the box.
         let of_the_box = self.inside.place(&question.name) != UpstreamClass::Outside;
         let inside = Some(&self.inside).filter(|_| !(of_the_box && self.forwards_inside));
         let most = if of_the_box { OWN_TTL } else { LONGEST_TTL };
@@ -144,7 +142,8 @@ impl Resolver {
     }
 }
 
-/// Names that only this node itself is asked for: `localhost` is it, all others are nothing.
+/// The answer about names that are never forwarded: `localhost` is this node, all others do not
+/// exist.
 fn of_this_node(question: &DnsQuestion, zone: Name) -> CachedAnswer {
     let last = zone.iter().next_back().unwrap_or_default();
     if last.eq_ignore_ascii_case(b"localhost") {
@@ -153,7 +152,7 @@ fn of_this_node(question: &DnsQuestion, zone: Name) -> CachedAnswer {
     no_such(question, zone)
 }
 
-/// There is no such name; but the name of a zone itself is there, or it would be no zone.
+/// A negative answer; the name of the zone itself exists, though.
 fn no_such(question: &DnsQuestion, zone: Name) -> CachedAnswer {
     if question.name == zone {
         CachedAnswer::nothing(zone)

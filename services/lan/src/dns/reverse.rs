@@ -1,4 +1,4 @@
-//! Reverse names: which addresses `2.3.20.10.in-addr.arpa` is about (RFC 1035, 3.5; RFC 3596, 2.5).
+//! Reverse names: parses `2.3.20.10.in-addr.arpa` to its addresses (RFC 1035, 3.5; RFC 3596, 2.5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,20 +8,19 @@ use super::prefix::IpPrefix;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reverse {
-    /// The addresses that it is about, or that the names above it are about.
+    /// The addresses of the name, or of all names below it.
     pub prefix: IpPrefix,
-    /// Whether it is about these and no more: nothing stands in front of the numbers.
+    /// Whether the name consists of the prefix only, without further labels in front.
     pub whole: bool,
-    /// The zone that it is said to be in: its last labels.
+    /// The zone to answer for: the last labels of the name.
     pub zone: Name,
 }
 
 impl Reverse {
-    /// Reads `name`; `None` if it is no reverse name.
+    /// Parses `name`; `None` if it is no reverse name.
     ///
-    /// What is written differently from how it should be, but would be read as a number by somebody,
-    /// is a number here, too: a name about an address of the box is to be recognised, in whatever way
-    /// it is spelled.
+    /// Non-standard notations of numbers that some parser accepts are parsed, too, so that a name
+    /// about an address of the box is recognised in every spelling.
     pub fn of(name: &Name) -> Option<Self> {
         let mut labels = name.iter().rev();
         if !labels.next()?.eq_ignore_ascii_case(b"arpa") {
@@ -36,7 +35,7 @@ impl Reverse {
             return None;
         };
         let whole = name.iter().len() == numbers + 2;
-        // The zones of RFC 6303 are of one octet or more, and of two nibbles or more.
+        // The zones of RFC 6303 have at least one octet, or two nibbles.
         let zone = name.trim_to(if kind.len() == 3 { 4 } else { 3 });
         Some(Self { prefix: prefix?, whole, zone })
     }

@@ -1,5 +1,5 @@
-//! Datagrams, and to which of the node's addresses they came: an answer from another one is not
-//! recognised by who waits for it.
+//! UDP datagrams with their destination address: an answer must be sent from the address that was
+//! asked.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV6};
@@ -14,13 +14,13 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// A socket for both versions of IP: IPv4 addresses are written as IPv6 ones (RFC 4291, 2.5.5.2).
+/// A dual-stack socket: IPv4 addresses are IPv4-mapped (RFC 4291, 2.5.5.2).
 #[derive(Debug)]
 pub(super) struct DnsSocket {
     udp: UdpSocket,
 }
 
-/// Who has sent a datagram, and where it came in.
+/// The sender of a datagram, and the address and link at which it was received.
 #[derive(Clone, Copy)]
 pub(super) struct DatagramSource {
     pub(super) address: SocketAddr,
@@ -42,7 +42,6 @@ impl DnsSocket {
         self.udp.readable().await
     }
 
-    /// The next datagram, if there is one.
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, DatagramSource)> {
         let mut space = cmsg_space!(in6_pktinfo);
         self.udp.try_io(Interest::READABLE, || {
@@ -59,14 +58,14 @@ impl DnsSocket {
         })
     }
 
-    /// Sends an answer from the address that was asked. Where there is no room it is lost, as it might be
-    /// anywhere else on its way.
+    /// Sends an answer from the address that was asked. It is dropped if the socket's buffer is
+    /// full.
     pub(super) fn try_answer(&self, bytes: &[u8], peer: DatagramSource) -> io::Result<()> {
         let SocketAddr::V6(to) = peer.address else {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         };
         let own = peer.own.map(|mut own| {
-            // Which way it goes is the routes' to say, but where only the link tells addresses apart.
+            // The routes select the link, except for link-local addresses, which need it.
             if !to.ip().is_unicast_link_local() {
                 own.ipi6_ifindex = 0;
             }

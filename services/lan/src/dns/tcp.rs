@@ -1,4 +1,4 @@
-//! Questions by TCP (RFC 7766): several on one connection, answered as answers come.
+//! Queries by TCP (RFC 7766): several per connection, each answered as soon as its answer is known.
 
 use octet_node::limits::{Permit, Permits};
 use octet_node::say;
@@ -21,17 +21,16 @@ use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
 use super::{Dns, RETRY_DELAY};
 
-/// How many connections there are at once.
+/// The maximum number of connections.
 const ROOM: QueryLimits = QueryLimits { all: 32, of_one: 8, kept: 8 };
 
-/// How long a connection stays on which nothing comes, or nothing is taken. Upstreams are asked for
-/// less time.
+/// The idle timeout, for reads and writes. Queries to upstreams end earlier.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Questions of one connection that are being answered at once.
+/// The maximum number of concurrent queries per connection.
 const AT_ONCE: usize = 8;
 
-/// Takes whoever connects, for good.
+/// Accepts connections, for ever.
 pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
     let places = Permits::default();
     loop {
@@ -55,7 +54,7 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
     }
 }
 
-/// Reads questions until there are no more. Whatever is wrong ends the connection.
+/// Reads queries until the client ends; any error closes the connection.
 async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Permit<ClientPrefix>) {
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
@@ -92,7 +91,7 @@ async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Perm
             break;
         }
     }
-    // Who says no more may still wait for answers.
+    // A client that has shut down its side may still wait for answers.
     drop(sender);
     let _ = written.await;
     drop(place);

@@ -1,5 +1,5 @@
-//! Messages that were taken from the socket and wait to be read: each client's in its turn. A socket has one
-//! queue for all; who asks more than is answered would have all of it.
+//! A fair queue of received messages, with a turn per client. The socket has one queue for all,
+//! which a flooding client would fill.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,13 +8,13 @@ use octet_node::limits::{Permit, Permits};
 use super::places::QueryLimits;
 use super::rates::ClientPrefix;
 
-/// How many wait at once.
+/// The maximum number of queued messages.
 const ROOM: QueryLimits = QueryLimits { all: 1024, of_one: 128, kept: 256 };
 
 #[derive(Debug)]
 pub(super) struct Turns<T> {
     of: HashMap<ClientPrefix, VecDeque<(Permit<ClientPrefix>, T)>>,
-    /// Each client that has something waiting, once.
+    /// Each client with queued messages, once.
     order: VecDeque<ClientPrefix>,
     places: Permits<ClientPrefix>,
 }
@@ -24,7 +24,7 @@ impl<T> Turns<T> {
         Self { of: HashMap::new(), order: VecDeque::new(), places: Permits::default() }
     }
 
-    /// Has `item` of `client` wait; whether there is room for it.
+    /// Queues `item` of `client`; returns whether there is room for it.
     pub(super) fn add(&mut self, client: ClientPrefix, item: T) -> bool {
         let Some(place) = ROOM.admit(&self.places, client) else { return false };
         let own = self.of.entry(client).or_default();
@@ -35,7 +35,7 @@ impl<T> Turns<T> {
         true
     }
 
-    /// The first of the client whose turn it is.
+    /// The oldest item of the next client.
     pub(super) fn next(&mut self) -> Option<T> {
         let client = self.order.pop_front()?;
         let own = self.of.get_mut(&client)?;
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(first, [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]);
         assert_eq!(std::iter::from_fn(|| turns.next()).count(), ROOM.of_one - 3);
         assert!(turns.of.is_empty() && turns.order.is_empty());
-        // What has left makes room.
+        // A removed item makes room.
         assert!(turns.add(client(1), (1, 0)));
     }
 

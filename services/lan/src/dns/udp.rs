@@ -1,4 +1,4 @@
-//! Questions by UDP.
+//! Queries by UDP.
 
 use octet_node::say;
 use std::io::{self, ErrorKind};
@@ -14,16 +14,16 @@ use super::socket::{DatagramSource, DnsSocket};
 use super::turns::Turns;
 use super::{Dns, RETRY_DELAY};
 
-/// How many messages are taken from the socket before one is read, at most: many at once, or the kernel drops
-/// those of whoever asks little with those of whoever asks much.
+/// The maximum number of messages taken from the socket at once. It is large, so that the kernel's
+/// buffer does not overflow, which would drop messages of quiet clients, too.
 const AT_ONCE: usize = 256;
 
-/// After so many messages that were read others have their turn: what upstreams say is waited for.
+/// The number of messages after which other tasks run, such as those that wait for upstreams.
 const IN_A_ROW: usize = 8;
 
-/// Answers what comes, for good.
+/// Answers queries, for ever.
 pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
-    // One byte more than is read, so that what is longer is not taken for its beginning.
+    // One byte more than the maximum, so that longer messages are recognised.
     let mut buffer = vec![0; LONGEST + 1];
     let mut turns = Turns::new();
     let mut in_a_row = 0;
@@ -40,7 +40,7 @@ pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
         }
         in_a_row = 0;
         match came {
-            // Whoever has filled a whole look has left nothing to read: others are to have their turn.
+            // The batch was dropped as a whole, as in a flood: other tasks run before the next one.
             Ok(()) => yield_now().await,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if socket.readable().await.is_err() {
@@ -55,7 +55,7 @@ pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
     }
 }
 
-/// Takes from the socket what there is, of those who may say something. An error where there is no more.
+/// Takes messages of admitted clients from the socket. Returns an error when it is empty.
 fn drain(
     dns: &Dns,
     socket: &DnsSocket,

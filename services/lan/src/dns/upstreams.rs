@@ -1,4 +1,4 @@
-//! Whom to ask, in which order, and how often for one question.
+//! The upstreams: their order, and the tries for one question.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::exchange::Form;
 use super::inside::Inside;
 
-/// Upstreams that are asked at most.
+/// The maximum number of upstreams.
 pub const MAX_UPSTREAMS: usize = 8;
 
-/// How often upstreams are asked one question, all together.
+/// The maximum number of tries for one question, over all upstreams.
 pub const TRIES: usize = 4;
 
-/// For how long an upstream that has failed is asked after all others.
+/// How long a failed upstream is tried after all others.
 pub const LAST_FOR: Duration = Duration::from_secs(30);
 
-/// Those that may be asked.
+/// The upstreams in use.
 #[derive(Debug, Default)]
 pub struct Upstreams {
     list: Vec<Upstream>,
@@ -25,34 +25,34 @@ pub struct Upstreams {
 struct Upstream {
     address: SocketAddr,
     last_until: Duration,
-    /// How it takes questions, as far as is known.
+    /// The form of queries that it is known to support.
     form: Form,
 }
 
-/// Which addresses are no upstreams.
+/// Which addresses are refused as upstreams.
 #[derive(Debug, Clone, Copy)]
 pub struct UpstreamRule<'a> {
-    /// The box and this node.
+    /// The box's networks, and this node.
     pub inside: &'a Inside,
-    /// Whether upstreams are nodes of the box (the router is its boards'), which are told names of the
-    /// box; else they are none.
+    /// Whether upstreams must be nodes of the box, which receive its names (true on a board, whose
+    /// upstream is the router); otherwise they must not be.
     pub in_the_box: bool,
-    /// Whether another program of this node may be one.
+    /// Whether another program of this node can be an upstream.
     pub on_loopback: bool,
-    /// The port at which this node itself answers.
+    /// The port of this resolver.
     pub port: u16,
 }
 
-/// An address that is not an upstream.
+/// Why an address is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedUpstream {
-    /// Asking there would be asking oneself.
+    /// The address is this resolver.
     #[error("{0} is this node itself: name a server that is elsewhere")]
     Itself(SocketAddr),
-    /// Asking there would come back.
+    /// The upstream would ask this resolver again.
     #[error("{0} is in the box, which asks this node: name a server outside")]
     Inside(SocketAddr),
-    /// It would be asked for names of the box.
+    /// The upstream would receive names of the box.
     #[error("{0} is not in the box, whose names it would be asked for: name the router")]
     Outside(SocketAddr),
     #[error("{0} is not an address of one server: name another")]
@@ -62,7 +62,7 @@ pub enum RefusedUpstream {
 }
 
 impl UpstreamRule<'_> {
-    /// Sees that `address` may be asked.
+    /// Checks whether `address` can be an upstream.
     pub fn check(&self, address: SocketAddr) -> Result<(), RefusedUpstream> {
         let ip = address.ip().to_canonical();
         let group = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) || ip.is_multicast();
@@ -76,7 +76,7 @@ impl UpstreamRule<'_> {
         if of_the_node {
             return Ok(());
         }
-        // Nobody but the router is on a board's link.
+        // A board's link has no other device than the router.
         let on_link = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
         match (self.in_the_box, self.inside.may_ask(ip)) {
             (false, true) => Err(RefusedUpstream::Inside(address)),
@@ -87,8 +87,8 @@ impl UpstreamRule<'_> {
 }
 
 impl Upstreams {
-    /// Those of `wanted` that `rule` lets be, each once; and what is wrong with the others. What is
-    /// known about those that stay is kept.
+    /// Sets the upstreams to those of `wanted` that `rule` permits, without duplicates, and returns
+    /// the refused ones. State of upstreams that stay is kept.
     pub fn set(&mut self, wanted: &[SocketAddr], rule: UpstreamRule<'_>) -> Vec<RefusedUpstream> {
         let mut old = std::mem::take(&mut self.list);
         let mut refused = vec![];
@@ -119,7 +119,7 @@ impl Upstreams {
         self.list.iter().map(|it| it.address)
     }
 
-    /// How one question goes round, at `now`.
+    /// The order of tries for one question at `now`.
     pub fn tries(&self, now: Duration) -> Tries {
         let mut order: Vec<&Upstream> = self.list.iter().collect();
         order.sort_by_key(|it| now < it.last_until);
@@ -130,14 +130,14 @@ impl Upstreams {
         Tries { order, turn: 0, left: TRIES, next }
     }
 
-    /// `server` has failed at `now`.
+    /// Records that `server` has failed at `now`.
     pub fn failed(&mut self, now: Duration, server: SocketAddr) {
         if let Some(upstream) = self.list.iter_mut().find(|it| it.address == server) {
             upstream.last_until = now + LAST_FOR;
         }
     }
 
-    /// `server` has answered a question that was put in `form`.
+    /// Records that `server` has answered a query of `form`.
     pub fn answered(&mut self, server: SocketAddr, form: Form) {
         if let Some(upstream) = self.list.iter_mut().find(|it| it.address == server) {
             (upstream.last_until, upstream.form) = (Duration::ZERO, form);
@@ -145,7 +145,7 @@ impl Upstreams {
     }
 }
 
-/// What is left to try for one question.
+/// The remaining tries for one question.
 #[derive(Debug)]
 pub struct Tries {
     order: Vec<(SocketAddr, Form)>,
@@ -157,34 +157,32 @@ pub struct Tries {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Try {
     pub server: SocketAddr,
-    /// How the question is put.
     pub form: Form,
     pub tcp: bool,
 }
 
-/// What has come of a try that has not brought the answer.
+/// Why a try has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setback {
-    /// The answer is longer than a datagram.
+    /// The answer is too long for a datagram.
     Truncated,
     /// The server seems to change the case of letters.
     OtherCase,
-    /// The server seems not to know EDNS.
+    /// The server seems not to support EDNS.
     NoEdns,
-    /// Nothing, or nothing that is of use.
+    /// There is no answer, or an unusable one.
     Failed,
 }
 
 impl Tries {
-    /// Begins the next try, if there is one.
     pub fn begin(&mut self) -> Option<Try> {
         let next = self.next.take()?;
         self.left = self.left.checked_sub(1)?;
         Some(next)
     }
 
-    /// After `tried` has come to `setback`: the same server in another way, or the next one. Whether
-    /// the server has failed.
+    /// Selects the next try: the same server with another form or by TCP, or the next server.
+    /// Returns whether the server has failed.
     pub fn after(&mut self, tried: Try, setback: Setback) -> bool {
         let Try { form, tcp, .. } = tried;
         let otherwise = match setback {

@@ -1,12 +1,13 @@
-//! By which way names of outside are asked for, by who asks.
+//! Which upstreams a client's query is forwarded to.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum UpstreamPath {
-    /// By those whom this node asks for itself.
+    /// This node's own upstreams.
     #[default]
     Own,
-    /// By the node by which the client's packets leave, and by nobody else.
+    /// The exit node of the client, and no other.
     Exit,
-    /// As [`Own`](Self::Own), for a node that leaves by this one: it is told nothing of the box.
+    /// [`Own`](Self::Own) for a remote node that uses this node as its exit, without names of the
+    /// box.
     Guest,
 }

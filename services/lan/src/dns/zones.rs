@@ -1,4 +1,4 @@
-//! Names that services have registered below `octet.`, each below its own.
+//! Names that services have registered below `octet.`, each below the service's own name.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,10 +12,10 @@ use super::answer::CachedAnswer;
 use super::own::{InvalidZone, ZoneNames, host_name};
 use super::query::DnsQuestion;
 
-/// Names that one unit has at most.
+/// The maximum number of names per unit.
 pub const MAX_OF_ONE: usize = 64;
 
-/// Units that have names at most.
+/// The maximum number of units with names.
 pub const MAX_UNITS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -24,24 +24,23 @@ pub struct Zones {
     names: ZoneNames,
 }
 
-/// A name that a service has.
+/// A registered name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Registered {
     pub unit: UnitName,
     pub name: String,
-    /// What the name leads to.
     pub addresses: Vec<IpAddr>,
 }
 
-/// Why a unit does not get its names. It keeps those that it had.
+/// Why a registration is refused. The unit keeps its previous names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
-    /// One is not the unit's.
+    /// A name is not below the unit's own.
     #[error("`{name}` is not the unit's: it may have `{unit}.octet` and names below that")]
     NotItsOwn { unit: UnitName, name: String },
     #[error("{0} names are too many: a unit has {MAX_OF_ONE} at most, leave some out")]
     TooMany(usize),
-    /// Other units have taken all room.
+    /// The maximum number of units is reached.
     #[error("{MAX_UNITS} units have names already: one of them has to give its names back first")]
     NoRoom,
     #[error(transparent)]
@@ -49,7 +48,7 @@ pub enum RegisterError {
 }
 
 impl Zones {
-    /// Gives `unit` these names, each with its addresses, instead of those that it has.
+    /// Replaces the names of `unit`.
     pub fn register(
         &mut self,
         unit: &UnitName,
@@ -80,7 +79,7 @@ impl Zones {
         Ok(())
     }
 
-    /// Takes back what `unit` has.
+    /// Removes the names of `unit`.
     pub fn forget(&mut self, unit: &UnitName) {
         for name in self.of_units.remove(unit).unwrap_or_default() {
             self.names.remove(&name);
@@ -97,9 +96,9 @@ impl Zones {
         })
     }
 
-    /// What services say; `None` if nothing.
+    /// The answer from registered names; `None` if there is none.
     pub fn answer(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
-        // The name of the zone itself is its last label, whoever is in it.
+        // The zone is the last label of the name.
         let zone = question.name.trim_to(1);
         self.names.answer(question, &zone)
     }

@@ -1,4 +1,5 @@
-//! Messages, as far as they are read (RFC 4861, 4.1, 4.2 and 4.6; RFC 4191, 2.3; RFC 8106, 5.1).
+//! Router advertisements and solicitations; only the fields in use (RFC 4861, 4.1, 4.2 and 4.6; RFC
+//! 4191, 2.3; RFC 8106, 5.1).
 
 use std::net::Ipv6Addr;
 
@@ -9,79 +10,79 @@ const PREFIX: u8 = 3;
 const ROUTE: u8 = 24;
 const NAMES: u8 = 25;
 
-/// Bytes before the options of an advertisement.
+/// The size of an advertisement's header, in bytes.
 const HEAD: usize = 16;
 
-/// Networks, routes, and servers for names, that are read at most.
+/// The maximum number of prefixes, of routes, and of DNS servers that are read.
 pub const MAX: usize = 4;
 
-/// Who is there to advertise? The kernel fills in the checksum.
+/// A router solicitation. The kernel fills in the checksum.
 pub const SOLICITATION: [u8; 8] = [SOLICIT, 0, 0, 0, 0, 0, 0, 0];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterAdvertisement {
-    /// For how many seconds packets to other networks may go by it; 0: not at all.
+    /// The lifetime as a default router, in seconds; 0 if it is none.
     pub router_seconds: u16,
-    /// The networks of the link.
+    /// The prefixes of the link.
     pub prefixes: Vec<PrefixInformation>,
-    /// Networks elsewhere to which packets may go by it, also if it is no default router.
+    /// Routes to other networks, independent of whether it is a default router.
     pub routes: Vec<RouteInformation>,
-    /// Who answers questions about names, and for how many seconds.
+    /// The DNS servers, with their lifetimes in seconds.
     pub names: Vec<(Ipv6Addr, u32)>,
 }
 
-/// A network of a link.
+/// The prefix of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrefixInformation {
-    /// Its first bits; all others are 0.
+    /// The prefix; all bits beyond its length are 0.
     pub network: Ipv6Addr,
     pub length: u8,
-    /// Whether all of it is on the link.
+    /// Whether its addresses are on-link.
     pub on_link: bool,
-    /// Whether devices may make addresses in it for themselves (RFC 4862).
+    /// Whether it is for address autoconfiguration (RFC 4862).
     pub autonomous: bool,
-    /// For how many seconds; `None` for ever.
+    /// The lifetime in seconds; `None` for infinity.
     pub seconds: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteInformation {
-    /// Its first bits; all others are 0.
+    /// The prefix; all bits beyond its length are 0.
     pub network: Ipv6Addr,
     pub length: u8,
-    /// For how many seconds; `u32::MAX` is for ever, and 0 that it leads there no more.
+    /// The lifetime in seconds; `u32::MAX` is infinity, and 0 withdraws the route.
     pub seconds: u32,
 }
 
-/// Bytes that are no advertisement.
+/// Why a message is not a valid advertisement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidAdvertisement(pub &'static str);
 
-/// Whether somebody asks who is there to advertise.
+/// Whether a message is a router solicitation.
 pub fn is_solicitation(bytes: &[u8]) -> bool {
     bytes.len() >= SOLICITATION.len() && bytes[..2] == [SOLICIT, 0]
 }
 
 impl RouterAdvertisement {
-    /// The message. The kernel fills in the checksum.
+    /// The encoded message. The kernel fills in the checksum.
     pub fn bytes(&self) -> Vec<u8> {
-        // Hops that a packet should be given, and no flags: there is no DHCPv6.
+        // The current hop limit is 64, and no flags are set, as there is no DHCPv6.
         let mut bytes = vec![ADVERT, 0, 0, 0, 64, 0];
         bytes.extend(self.router_seconds.to_be_bytes());
         bytes.extend([0; 8]);
         for prefix in &self.prefixes {
             let flags = u8::from(prefix.on_link) << 7 | u8::from(prefix.autonomous) << 6;
             bytes.extend([PREFIX, 4, prefix.length, flags]);
-            // Preferred as long as valid.
+            // The preferred lifetime equals the valid lifetime.
             let seconds = prefix.seconds.unwrap_or(u32::MAX).to_be_bytes();
             bytes.extend([seconds, seconds, [0; 4]].as_flattened());
             bytes.extend(prefix.network.octets());
         }
         for route in &self.routes {
-            // Only as much of the network as there are bits of it.
+            // A prefix of at most 64 bits takes 8 bytes, as RFC 4191 permits.
             let size = if route.length <= 64 { 8 } else { 16 };
-            // No flags: this route is as good as others.
+            // The preference is medium.
             bytes.extend([ROUTE, if size == 8 { 2 } else { 3 }, route.length, 0]);
             bytes.extend(route.seconds.to_be_bytes());
             bytes.extend(&route.network.octets()[..size]);
@@ -94,7 +95,7 @@ impl RouterAdvertisement {
         bytes
     }
 
-    /// Reads what came by ICMPv6 with a hop limit of 255: nobody has handed it on.
+    /// Parses an ICMPv6 message with a hop limit of 255, which no router has forwarded.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAdvertisement> {
         let Some((head, mut options)) = bytes.split_at_checked(HEAD) else {
             return Err(InvalidAdvertisement("it is too short"));
@@ -135,7 +136,7 @@ impl RouterAdvertisement {
     }
 }
 
-/// A network that a device can use.
+/// Parses a prefix information option; `None` if its prefix is unusable.
 fn prefix(option: &[u8]) -> Option<PrefixInformation> {
     let option = option.first_chunk::<32>()?;
     let (length, flags) = (option[2], option[3]);
@@ -153,11 +154,11 @@ fn prefix(option: &[u8]) -> Option<PrefixInformation> {
     })
 }
 
-/// A network to which a device can send.
+/// Parses a route information option; `None` if its prefix is unusable.
 fn route(option: &[u8]) -> Option<RouteInformation> {
     let (head, bits) = option.split_first_chunk::<8>()?;
     let (length, preference) = (head[2], head[3] >> 3 & 0b11);
-    // Of a reserved preference the whole option is to be ignored (RFC 4191, 2.3).
+    // An option with the reserved preference is ignored (RFC 4191, 2.3).
     if usize::from(length) > bits.len() * 8 || preference == 0b10 {
         return None;
     }
@@ -170,7 +171,7 @@ fn route(option: &[u8]) -> Option<RouteInformation> {
     is_usable.then_some(RouteInformation { network, length, seconds: word(head, 4) })
 }
 
-/// The network of the first `length` bits; none has more than an address.
+/// The first `length` bits of `address`; `None` if it has fewer bits.
 fn masked(address: Ipv6Addr, length: u8) -> Option<Ipv6Addr> {
     let others = 128u32.checked_sub(length.into())?;
     let mask = u128::MAX.checked_shl(others).unwrap_or(0);
@@ -225,16 +226,18 @@ mod tests {
         assert!(with(0, 133).is_err() && with(1, 1).is_err());
         assert!(with(17, 0).is_err() && with(17, 10).is_err());
         assert!(RouterAdvertisement::parse(&good[..40]).is_err());
-        // A network that no device can use is as good as none.
+        // Unusable prefixes are ignored.
         for (at, value) in [(18, 129), (27, 255), (32, 0xff)] {
             assert!(with(at, value).unwrap().prefixes.is_empty(), "byte {at}");
         }
         assert_eq!(with(16, 99).unwrap().prefixes, []);
-        // A route with more bits than the option has, of a reserved preference, or to a group.
+        // Ignored routes: a prefix longer than the option, the reserved preference, and a multicast
+        // prefix.
         for (at, value) in [(50, 65), (50, 129), (51, 0b1_0000), (56, 0xff)] {
             assert!(with(at, value).unwrap().routes.is_empty(), "byte {at}");
         }
-        // One of a high preference counts, as does one to everywhere, which needs no bits.
+        // A route of high preference is accepted, as is a default route, which needs no prefix
+        // bits.
         assert_eq!(with(51, 0b1000).unwrap().routes, advert().routes);
         let everywhere = [&good[..16], &[24, 1, 0, 0, 0, 0, 1, 44]].concat();
         let route = RouteInformation { network: Ipv6Addr::UNSPECIFIED, length: 0, seconds: 300 };

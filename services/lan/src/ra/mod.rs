@@ -1,4 +1,4 @@
-//! Router advertisements (RFC 4861): which network this is, and who leads out of it.
+//! Router advertisements (RFC 4861): they announce a link's prefixes and its default router.
 
 mod message;
 

@@ -1,37 +1,37 @@
-//! How far the clock is off, by others' word; without a clock or a socket in here.
+//! The SNTP client: measures the clock's offset. It has no clock and no socket.
 //!
-//! In a round each server is asked some times. Of its answers the one counts that took least time on the
-//! way; of several servers the one in the middle, if most agree with it.
+//! In a round each server is asked several times. The answer with the shortest round trip counts;
+//! of several servers the median, if most agree with it.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::packet::{NtpPacket, Stamp};
 
-/// How often each server is asked in a round, and the pause between.
+/// The number of requests per server and round, and their interval.
 const ASKS: u32 = 4;
 const ASK_DELAY: Duration = Duration::from_secs(2);
 
-/// The pause between rounds: the shorter one until the clock is right.
+/// The interval of rounds; it grows to the maximum while the clock is right.
 const RETRY_DELAY: Duration = Duration::from_secs(64);
 const MAX_DELAY: Duration = Duration::from_secs(1024);
 
-/// An answer that took longer says too little.
+/// Answers with a longer round trip are ignored as too inaccurate.
 const LONGEST_WAY: Duration = Duration::from_secs(1);
 
-/// By how much servers may differ that agree, in nanoseconds.
+/// The maximum difference between servers that agree, in nanoseconds.
 const AGREED: i64 = 500_000_000;
 
-/// A clock that is off by less is right, in nanoseconds.
+/// The maximum offset of a clock that counts as right, in nanoseconds.
 const RIGHT: i64 = 10_000_000;
 
-/// How many servers are asked.
+/// The maximum number of servers.
 pub const MAX_SERVERS: usize = 4;
 
 #[derive(Debug, Default)]
 pub struct NtpClient {
     servers: Vec<Server>,
-    /// Questions left in this round.
+    /// The remaining requests of this round.
     left: u32,
     due: Duration,
     pause: Duration,
@@ -40,11 +40,11 @@ pub struct NtpClient {
 #[derive(Debug)]
 struct Server {
     address: IpAddr,
-    /// The question that is not answered yet: its number, and when it was sent, by the clock that always
-    /// runs on and by that which is to be set.
+    /// The request in flight: its random transmit timestamp, and when it was sent by the monotonic
+    /// clock and by the clock that is measured.
     asked: Option<(Stamp, Duration, Duration)>,
     best: Option<NtpSample>,
-    /// Until when it is not asked: it has said so.
+    /// Until when the server must not be asked (kiss-o'-death).
     quiet_until: Duration,
 }
 
@@ -52,26 +52,26 @@ struct Server {
 pub struct NtpSample {
     /// How far the clock is behind, in nanoseconds; negative if it is ahead.
     pub behind: i64,
-    /// How long question and answer were on the way.
+    /// The round trip time.
     pub way: Duration,
-    /// How many clocks are between that one and one that knows.
+    /// The server's stratum.
     pub stratum: u8,
     pub server: IpAddr,
 }
 
-/// What is to be done.
+/// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Todo {
-    /// Each server is to be asked ([`Client::ask`]).
+    /// Each of these servers must be asked ([`NtpClient::ask`]).
     Ask(Vec<IpAddr>),
-    /// A round is over: this is how far the clock is off.
+    /// A round is over, with this offset.
     Off(NtpSample),
-    /// A round is over, and nothing came of it.
+    /// A round is over without a result.
     Nothing(&'static str),
 }
 
 impl NtpClient {
-    /// Asks these servers from now on.
+    /// Replaces the servers.
     pub fn set_servers(&mut self, servers: &[IpAddr], now: Duration) {
         let same = self.servers.iter().map(|server| server.address).eq(servers.iter().copied());
         if same {
@@ -87,12 +87,12 @@ impl NtpClient {
         (self.left, self.due, self.pause) = (ASKS, now, RETRY_DELAY);
     }
 
-    /// When [`tick`](Self::tick) is to be called.
+    /// When [`tick`](Self::tick) must be called.
     pub fn due(&self) -> Option<Duration> {
         (!self.servers.is_empty()).then_some(self.due)
     }
 
-    /// The time has come for something, or it may have.
+    /// Handles a timer, which may be early.
     pub fn tick(&mut self, now: Duration) -> Option<Todo> {
         if self.servers.is_empty() || now < self.due {
             return None;
@@ -113,8 +113,8 @@ impl NtpClient {
         Some(agreed.map_or_else(Todo::Nothing, Todo::Off))
     }
 
-    /// The question to `server`, which is sent at `now` while the clock shows `shown`; `random` is new for
-    /// every call.
+    /// The request to `server`, sent at `now` while the clock shows `shown`; `random` differs for
+    /// each call.
     pub fn ask(
         &mut self,
         server: IpAddr,
@@ -123,12 +123,13 @@ impl NtpClient {
         shown: Duration,
     ) -> Option<NtpPacket> {
         let server = self.servers.iter_mut().find(|it| it.address == server)?;
-        // Not the time: nobody learns how far this clock is off.
+        // The transmit timestamp is random, so that it does not disclose this clock's offset.
         server.asked = Some((Stamp(random), now, shown));
         Some(NtpPacket::question(Stamp(random)))
     }
 
-    /// `from` has answered at `now`; what is not to the question is passed over.
+    /// Handles a message of `from`, received at `now`; it is ignored unless it answers the request
+    /// in flight.
     pub fn received(&mut self, from: IpAddr, bytes: &[u8], now: Duration) {
         let Some(server) = self.servers.iter_mut().find(|it| it.address == from) else { return };
         let (Some((random, sent, shown)), Some(answer)) = (server.asked, NtpPacket::parse(bytes))
@@ -139,7 +140,7 @@ impl NtpClient {
             return;
         }
         server.asked = None;
-        // Kiss-o'-death (RFC 5905, 7.4).
+        // A kiss-o'-death packet (RFC 5905, 7.4).
         if answer.stratum == 0 {
             match &answer.reference {
                 b"DENY" | b"RSTR" => server.quiet_until = Duration::MAX,
@@ -152,7 +153,7 @@ impl NtpClient {
         if !is_set || answer.transmit == Stamp::default() || answer.receive == Stamp::default() {
             return;
         }
-        // By the clock that runs on: the other one may have been set meanwhile.
+        // The round trip is measured by the monotonic clock: the other one may have been set since.
         let whole = now.saturating_sub(sent);
         let (receive, transmit) = (answer.receive.near(shown), answer.transmit.near(shown));
         let there = transmit.saturating_sub(receive);
@@ -172,7 +173,7 @@ impl NtpClient {
     }
 }
 
-/// A time since 1970, for some centuries.
+/// A duration in nanoseconds, which suffices for some centuries after 1970.
 fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 4)
 }
@@ -184,7 +185,7 @@ fn agreed(mut samples: Vec<NtpSample>, servers: usize) -> Result<NtpSample, &'st
     };
     let with_it = |it: &&NtpSample| it.behind.abs_diff(middle.behind) <= AGREED.unsigned_abs();
     let count = samples.iter().filter(with_it).count();
-    // One liar among two cannot be told from the other.
+    // With two servers that differ, the wrong one is unknown.
     if servers > 1 && 2 * count <= samples.len() {
         return Err("the servers do not agree about the time");
     }

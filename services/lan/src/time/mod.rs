@@ -1,4 +1,4 @@
-//! The time, by SNTP (RFC 4330, RFC 5905): asked of others, and told.
+//! The time by SNTP (RFC 4330, RFC 5905): a client and a server.
 
 pub mod client;
 mod packet;

@@ -1,58 +1,56 @@
-//! A packet of NTP (RFC 5905, 7.3), and its times.
+//! NTP packets (RFC 5905, 7.3) and timestamps.
 
 use std::time::Duration;
 
-/// Bytes of a packet without extensions.
+/// The size of a packet without extensions, in bytes.
 pub const LENGTH: usize = 48;
 
-/// From the beginning of NTP's first era, 1900, to 1970, in seconds.
+/// The seconds from the start of NTP's first era, 1900, to 1970.
 const TO_1970: u64 = 2_208_988_800;
 
-/// An era, in seconds.
+/// The length of an era, in seconds.
 const ERA: u64 = 1 << 32;
 
-/// A moment as NTP tells it: seconds in some era, and their fraction, 32 bits each.
+/// An NTP timestamp: seconds within an era, and their fraction, 32 bits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp(pub u64);
 
-/// A packet, as far as it is read.
+/// A packet; only the fields in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NtpPacket {
-    /// Whether the clock is set (3: it is not), and leap seconds.
+    /// The leap indicator; 3 means that the clock is not synchronised.
     pub leap: u8,
-    /// The version of the protocol.
     pub version: u8,
-    /// 3: a client asks; 4: a server answers.
+    /// 3 for a client's request, 4 for a server's answer.
     pub mode: u8,
-    /// How many clocks are between this one and one that knows: 1 to 15.
+    /// The distance from a reference clock: 1 to 15.
     pub stratum: u8,
-    /// How often the client asks, as a power of two in seconds.
+    /// The client's interval, as a power of two in seconds.
     pub poll: u8,
-    /// Whom the clock was set by.
+    /// The source that the clock is synchronised to.
     pub reference: [u8; 4],
-    /// When it was set last.
+    /// When the clock was last set.
     pub set: Stamp,
-    /// In an answer, the question's `transmit`.
+    /// In an answer, the request's `transmit`.
     pub origin: Stamp,
     pub receive: Stamp,
-    /// When the packet was sent.
     pub transmit: Stamp,
 }
 
 impl Stamp {
-    /// A time since 1970.
+    /// The timestamp of a time since 1970.
     pub fn of(time: Duration) -> Self {
         let seconds = (time.as_secs() + TO_1970) % ERA;
         let fraction = (u64::from(time.subsec_nanos()) << 32) / 1_000_000_000;
         Self(seconds << 32 | fraction)
     }
 
-    /// The time since 1970 that is nearest to `near`: eras are 136 years long.
+    /// The time since 1970 that is nearest to `near`, because eras repeat after 136 years.
     pub fn near(self, near: Duration) -> Duration {
         let (seconds, fraction) = (self.0 >> 32, self.0 & u64::from(u32::MAX));
         let nanos = ((fraction * 1_000_000_000) >> 32) as u32;
         let base = near.as_secs() + TO_1970;
-        // Of the three eras around it.
+        // The candidates are in the era of `near`, and in the previous and the next one.
         let candidates = [(base / ERA).saturating_sub(1), base / ERA, base / ERA + 1];
         let times = candidates.iter().filter_map(|era| (era * ERA + seconds).checked_sub(TO_1970));
         let nearest = times.min_by_key(|seconds| seconds.abs_diff(near.as_secs()));
@@ -61,7 +59,7 @@ impl Stamp {
 }
 
 impl NtpPacket {
-    /// A client's question, which is told from others by `transmit`: nobody else knows it.
+    /// A client's request. The secret `transmit` authenticates the answer.
     pub fn question(transmit: Stamp) -> Self {
         Self {
             leap: 0,
@@ -81,7 +79,7 @@ impl NtpPacket {
         let mut bytes = [0; LENGTH];
         bytes[0] = self.leap << 6 | (self.version & 7) << 3 | self.mode & 7;
         (bytes[1], bytes[2]) = (self.stratum, self.poll);
-        // About a microsecond (2 to the power of -20).
+        // The precision is about a microsecond (2 to the power of -20).
         bytes[3] = 0xec;
         bytes[12..16].copy_from_slice(&self.reference);
         for (at, stamp) in
@@ -92,7 +90,7 @@ impl NtpPacket {
         bytes
     }
 
-    /// Reads a packet; what comes behind it is not looked at.
+    /// Parses a packet; extensions are ignored.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LENGTH] = bytes.first_chunk()?;
         let stamp = |at: usize| bytes[at..].first_chunk().map(|it| Stamp(u64::from_be_bytes(*it)));

@@ -1,23 +1,24 @@
-//! What those are told who ask for the time.
+//! The SNTP server.
 
 use std::time::Duration;
 
 use super::packet::{LENGTH, NtpPacket, Stamp};
 
-/// The stratum of a clock that nobody outside has set: those inside still agree with each other by it.
+/// The stratum while the clock is not synchronised: the nodes of a box at least agree with each
+/// other.
 const OWN: u8 = 10;
 
-/// By whom the clock was set.
+/// The source that the clock was set from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetBy {
-    /// How many clocks are between that one and one that knows.
+    /// The source's stratum.
     pub stratum: u8,
-    /// When, as a time since 1970.
+    /// When it was set, as a time since 1970.
     pub at: Duration,
 }
 
-/// The answer to the question `bytes`, which came at `received`; nothing if it is none. The caller fills
-/// in when it is sent, as late as it can ([`sent`]).
+/// The answer to the request `bytes`, received at `received`; `None` if it is not a request. The
+/// caller fills in the time of sending as late as possible ([`sent`]).
 pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option<NtpPacket> {
     let question = NtpPacket::parse(bytes)?;
     if question.mode != 3 || !(1..=4).contains(&question.version) {
@@ -41,7 +42,7 @@ pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option
     })
 }
 
-/// The answer as it is sent at `now`.
+/// The encoded answer, sent at `now`.
 pub fn sent(answer: NtpPacket, now: Duration) -> [u8; LENGTH] {
     NtpPacket { transmit: Stamp::of(now), ..answer }.bytes()
 }
@@ -59,7 +60,7 @@ mod tests {
         assert_eq!((told.origin, told.receive.near(now)), (Stamp(77), now));
         let set_by = Some(SetBy { stratum: 2, at: now });
         assert_eq!(answer(&asked.bytes(), set_by, now).unwrap().stratum, 3);
-        // Not an answer to an answer: two servers would go on for ever.
+        // Answers are not answered, or two servers would never stop.
         assert_eq!(answer(&sent(told, now), set_by, now), None);
         for mode in [0, 1, 2, 5, 6, 7] {
             assert_eq!(answer(&NtpPacket { mode, ..asked }.bytes(), set_by, now), None, "{mode}");

@@ -1,4 +1,4 @@
-//! Somebody who asks.
+//! A DNS client.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -7,15 +7,14 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
-/// Longer than anything takes that ends at all.
+/// A timeout that only a hanging test reaches.
 const LONGER: Duration = Duration::from_secs(180);
 
-/// Somebody who asks by UDP.
+/// A client by UDP.
 pub struct Client {
     pub socket: UdpSocket,
 }
 
-/// A question as it is sent.
 pub fn question(id: u16, name: &str, kind: RecordType) -> Message {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -23,13 +22,13 @@ pub fn question(id: u16, name: &str, kind: RecordType) -> Message {
     message
 }
 
-/// The answer's records as text, without names and times.
+/// The answer's records as text, without names and TTLs.
 pub fn data(message: &Message) -> Vec<String> {
     message.answers.iter().map(|record| record.data.to_string()).collect()
 }
 
 impl Client {
-    /// At `address`, asking at `server`.
+    /// A client at `address` that asks `server`.
     pub fn new(address: &str, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind((address, 0)).unwrap();
         socket.set_read_timeout(Some(LONGER)).unwrap();
@@ -47,7 +46,6 @@ impl Client {
         Message::from_vec(&buffer[..length]).unwrap()
     }
 
-    /// The answer to a question.
     pub fn ask(&self, name: &str, kind: RecordType) -> Message {
         self.send(&question(7, name, kind));
         let answer = self.receive();
@@ -55,13 +53,13 @@ impl Client {
         answer
     }
 
-    /// The data of the answer to a question for an address.
+    /// The data of the answer to a query of type A.
     pub fn address(&self, name: &str) -> Vec<String> {
         data(&self.ask(name, RecordType::A))
     }
 }
 
-/// Sends messages on a connection, each with its length.
+/// Sends messages over a TCP stream, each with its length.
 pub fn send_all(stream: &mut TcpStream, messages: &[Message]) {
     let mut bytes = vec![];
     for message in messages {
@@ -72,7 +70,7 @@ pub fn send_all(stream: &mut TcpStream, messages: &[Message]) {
     stream.write_all(&bytes).unwrap();
 }
 
-/// The next message of a connection; `None` if the other end has ended it.
+/// The next message of a TCP stream; `None` if the peer has closed it.
 pub fn receive(stream: &mut TcpStream) -> Option<Message> {
     stream.set_read_timeout(Some(LONGER)).unwrap();
     let mut length = [0; 2];

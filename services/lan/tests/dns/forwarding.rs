@@ -1,4 +1,4 @@
-//! What is asked of servers outside, and what becomes of what they say.
+//! Queries that are forwarded to upstreams, and their answers.
 
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
@@ -63,7 +63,7 @@ fn each_question_comes_from_another_port_with_another_number_and_other_capitals(
     };
     assert!(different(|(port, _, _)| port.to_string()) > 48);
     assert!(different(|(_, id, _)| id.to_string()) > 60);
-    // Of "example.com" alone, which is the same in all: 2^10 ways to spell it.
+    // The part "example.com" is the same in all queries: there are 2^10 spellings.
     assert!(different(|(_, _, name)| name[name.len() - 12..].to_owned()) > 48);
 }
 
@@ -89,7 +89,8 @@ fn a_server_that_does_not_answer_is_not_waited_for_twice() {
     assert_eq!(host.with(|dns| dns.counters()).upstream_failures, 2);
 }
 
-/// Of a client that leaves by another node nobody else is ever asked, also where that node says nothing.
+/// Queries of a client with an exit node are only forwarded there, even if that node does not
+/// answer.
 #[test]
 fn who_leaves_by_another_node_asks_there_alone() {
     let (own, exit) = (
@@ -262,7 +263,7 @@ fn one_client_has_its_part_of_those_that_wait() {
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let upstream = Upstream::new(move |asked| {
-        // Until the other end is dropped; from then on at once.
+        // Blocks until the sender is dropped, and never after that.
         let _ = held.lock().unwrap().recv();
         vec![asked.address("192.0.2.80").to_vec().unwrap()]
     });

@@ -1,4 +1,4 @@
-//! A node that answers on loopback, in a thread of its own.
+//! A resolver on loopback, in a thread of its own.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
@@ -21,18 +21,19 @@ pub struct Host {
     pub address: SocketAddr,
 }
 
-/// Settings for upstreams that are threads of the test: none of them is asked twice because it is late.
+/// Settings for upstreams that are threads of the test: the timeout is long, so that a slow one is
+/// not asked twice.
 pub fn settings() -> Settings {
     let patience = Duration::from_secs(60);
     Settings { upstreams_on_loopback: true, patience, ..Settings::default() }
 }
 
-/// The same where an upstream is silent, and another one is to be asked soon.
+/// Settings with the default timeout, for tests with a silent upstream.
 pub fn impatient() -> Settings {
     Settings { patience: Settings::default().patience, ..settings() }
 }
 
-/// The router's networks, as everywhere in the documents.
+/// The router's networks, as in the documentation.
 pub fn inside() -> Inside {
     let network = |address: &str, length| IpPrefix::new(address.parse().unwrap(), length).unwrap();
     Inside {
@@ -56,7 +57,7 @@ pub fn own() -> BoxZone {
 }
 
 impl Host {
-    /// Answers for a box whose upstreams are `upstreams`.
+    /// A resolver with these upstreams.
     pub fn new(settings: Settings, upstreams: &[SocketAddr]) -> Self {
         let (udp, tcp) = sockets();
         let address = SocketAddr::new([127, 0, 0, 1].into(), udp.local_addr().unwrap().port());
@@ -83,7 +84,7 @@ impl Host {
         host
     }
 
-    /// What `job` finds out about the node.
+    /// Runs `job` on the resolver's thread, and returns its result.
     pub fn with<T: Send + 'static>(&self, job: impl FnOnce(&Rc<Dns>) -> T + Send + 'static) -> T {
         let (sender, receiver) = mpsc::channel();
         let job: Job = Box::new(move |dns| sender.send(job(dns)).unwrap());
@@ -100,7 +101,7 @@ impl Drop for Host {
     }
 }
 
-/// A port of both kinds, as PID 1 passes them: one socket for both versions of IP.
+/// A UDP and a TCP socket at the same port, as PID 1 passes them: each is dual-stack.
 fn sockets() -> (UdpSocket, TcpListener) {
     loop {
         let udp = UdpSocket::bind("[::]:0").unwrap();

@@ -1,4 +1,4 @@
-//! Clients that want more than their part.
+//! Clients that exceed their limits.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,10 +13,10 @@ use crate::client::{Client, data, question, receive, send_all};
 use crate::host::{Host, settings};
 use crate::upstream::Upstream;
 
-/// How many questions one client sends that wants everything.
+/// The number of queries of the flooding client.
 const FLOOD: u16 = 10_000;
 
-/// How often a client asks again that has got no answer, as all do.
+/// How often a client repeats a query without an answer, as real ones do.
 const ATTEMPTS: usize = 20;
 
 #[test]
@@ -28,12 +28,12 @@ fn a_flood_of_one_leaves_others_their_answers() {
     assert_eq!(one.address("www.example.com."), ["192.0.2.80"]);
     let flood = thread::spawn(move || {
         for id in 0..FLOOD {
-            // Half of them for the same, half of them each for another name.
+            // Half of the queries are for the same name, half each for another one.
             let name =
                 if id % 2 == 0 { "www.example.com.".into() } else { format!("n{id}.flood.") };
             one.send(&question(id, &name, RecordType::A));
             if id % 10 == 0 {
-                // About 10 000 in a second.
+                // The rate is about 10 000 queries per second.
                 thread::sleep(Duration::from_millis(1));
             }
         }
@@ -47,7 +47,7 @@ fn a_flood_of_one_leaves_others_their_answers() {
             let mut buffer = [0; 1232];
             let Ok(length) = other.socket.recv(&mut buffer) else { continue };
             let answer = hickory_proto::op::Message::from_vec(&buffer[..length]).unwrap();
-            // The upstream is a thread of this test, and may be late.
+            // The upstream is a thread of this test, and can be slow.
             if answer.metadata.id == id && data(&answer) == ["192.0.2.80"] {
                 answered += 1;
                 break;
@@ -58,7 +58,7 @@ fn a_flood_of_one_leaves_others_their_answers() {
     assert_eq!(answered, 100);
     let counters = host.with(|dns| dns.counters());
     println!("{counters:?}");
-    // Which bound it meets first depends on how fast the machine is.
+    // Which limit is reached first depends on the machine's speed.
     assert!(counters.limited + counters.crowded > 0, "{counters:?}");
     assert!(upstream.asked().len() <= 1 + 100 * ATTEMPTS + FLOOD as usize / 2);
 }
@@ -80,7 +80,7 @@ fn questions_on_a_connection_are_answered_as_answers_come() {
         .collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..50).collect::<Vec<u16>>());
-    // Who says that there is no more still gets what it has asked for.
+    // A client that has shut down its side still receives all answers.
     send_all(&mut stream, &[question(99, "last.example.com.", RecordType::A)]);
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(receive(&mut stream).unwrap().metadata.id, 99);
@@ -91,7 +91,7 @@ fn questions_on_a_connection_are_answered_as_answers_come() {
 fn one_client_has_its_part_of_the_connections() {
     let host = Host::new(settings(), &[]);
     let ask = |stream: &mut TcpStream| {
-        // Who was turned away finds out at the first or the second word.
+        // A refused connection fails at the first or the second write.
         let asked = question(1, "board-3.octet.internal.", RecordType::A).to_vec().unwrap();
         let length = u16::try_from(asked.len()).unwrap().to_be_bytes();
         stream.write_all(&[&length, &asked[..]].concat()).ok()?;
@@ -104,7 +104,7 @@ fn one_client_has_its_part_of_the_connections() {
     assert!(ask(&mut ninth).is_none());
     assert!(streams.iter_mut().all(|stream| ask(stream).is_some()));
     assert_eq!(host.with(|dns| dns.counters()).connections_refused, 1);
-    // By UDP it is answered as before, and a place that is left can be had again.
+    // UDP is not affected, and a closed connection makes room.
     let client = Client::new("127.0.0.1", host.address);
     assert_eq!(client.address("board-3.octet.internal."), ["10.20.3.2"]);
     drop(streams.pop());
@@ -141,7 +141,7 @@ fn answers_are_not_answered() {
     answer.metadata.message_type = MessageType::Response;
     client.send(&answer);
     client.socket.send(&[0x80; 5]).unwrap();
-    // The next that comes is the answer to the next question.
+    // The next message is the answer to the next query.
     client.send(&question(2, "board-4.octet.internal.", RecordType::A));
     let next = client.receive();
     assert_eq!((next.metadata.id, data(&next)), (2, vec!["10.20.4.2".into()]));

@@ -1,5 +1,5 @@
-//! The resolver from end to end, on loopback, with servers outside that are threads of the test: for
-//! each that is refused, what is allowed comes first, on the same set-up.
+//! End-to-end tests of the resolver on loopback; upstreams are threads of the test. Each refused
+//! case follows an allowed one with the same setup.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! What the box itself answers, and what never leaves it.
+//! Names that the box answers itself, and names that it never forwards outside.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -30,17 +30,16 @@ fn the_boxs_own_names_and_addresses() {
     let missing = client.ask("board-9.octet.internal.", RecordType::A);
     assert_eq!(missing.metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(missing.authorities[0].record_type(), RecordType::SOA);
-    // The same by the other version of IP.
+    // The same by IPv6.
     let six = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), host.address.port());
     assert_eq!(Client::new("::1", six).address("board-3.octet.internal."), ["10.20.3.2"]);
-    // At another address of the node, from which the answer has to come.
+    // At another address of the node, which the answer must be sent from.
     let other = SocketAddr::new([127, 0, 0, 5].into(), host.address.port());
     let client = Client::new("127.0.0.1", other);
     assert_eq!(client.address("board-3.octet.internal."), ["10.20.3.2"]);
     assert_eq!(upstream.asked(), [""; 0]);
 }
 
-/// Names that no server outside is ever asked for.
 const NEVER: [&str; 34] = [
     "internal.",
     "octet.",
@@ -117,7 +116,7 @@ fn a_board_asks_its_router_about_the_box_and_no_more() {
     assert_eq!(missing.metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(outside.asked(), ["www.example.com. A"]);
     assert_eq!(router.with(|dns| dns.counters()).queries, 4);
-    // Not even the router is asked for these.
+    // These are not even forwarded to the router.
     for name in ["printer.", "localhost.", "x.onion.", "x.invalid.", "1.0.0.127.in-addr.arpa."] {
         client.ask(name, RecordType::A);
     }
@@ -154,18 +153,18 @@ fn what_is_set_counts_at_once() {
     let host = Host::new(settings(), &[first.address]);
     let client = Client::new("127.0.0.1", host.address);
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
-    // Told the same again, it knows what it knew.
+    // Setting the same upstreams again keeps the cache.
     let (same, other) = (first.address, second.address);
     host.with(move |dns| assert_eq!(dns.set_upstreams(&[same]), []));
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
     assert_eq!(first.asked().len(), 1);
     host.with(move |dns| assert_eq!(dns.set_upstreams(&[other]), []));
-    // What the first has said is forgotten.
+    // A change of upstreams clears the cache.
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
     assert_eq!((first.asked().len(), second.asked().len()), (1, 1));
     host.with(|dns| dns.set_own(BoxZone::default()));
     assert_eq!(client.address("board-3.octet.internal."), [""; 0]);
-    // A network that is the box's from now on is nobody else's.
+    // Addresses of a new network of the box are removed from answers.
     host.with(|dns| {
         let network = IpPrefix::new("192.0.2.0".parse().unwrap(), 24).unwrap();
         assert_eq!(dns.set_inside(Inside { networks: vec![network], ..Inside::default() }), []);

@@ -1,4 +1,4 @@
-//! The verb `register`: a service's names, from its socket to an answer.
+//! The verb `register`: from a service's socket to a DNS answer.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc::channel;
 use crate::client::Client;
 use crate::host::{Host, settings};
 
-/// A node whose unit `cache` asks.
+/// A resolver with the control socket for the unit `cache`.
 struct Lan {
     _folder: TempDir,
     socket: PathBuf,
@@ -59,7 +59,7 @@ impl Lan {
         Caller::new(connect_as(unprivileged(), &self.socket).unwrap())
     }
 
-    /// A connection, once one that has ended has made room for it.
+    /// A connection, once an ended one has made room for it.
     fn service_with_room(&self) -> Caller<UnixStream> {
         let mut caller = self.service();
         until("there is room", || {
@@ -71,12 +71,12 @@ impl Lan {
         caller
     }
 
-    /// What whoever asks for `name` is told.
+    /// The addresses in the answer about `name`.
     fn tells(&self, name: &str) -> Vec<String> {
         Client::new("127.0.0.1", self.host.address).address(name)
     }
 
-    /// Waits until nobody is told `name` any more: who hangs up is noticed in a moment.
+    /// Waits until `name` does not exist any more: the end of a connection is noticed with a delay.
     fn takes_back(&self, name: &str) {
         until("nobody is told it", || self.tells(name).is_empty());
     }
@@ -86,7 +86,7 @@ fn names(of: &[&str]) -> ServiceNames {
     of.iter().map(|name| ((*name).to_owned(), vec!["10.20.3.2".parse().unwrap()])).collect()
 }
 
-/// Asks for `names`, and goes on with the connection open.
+/// Registers `names`, and leaves the connection open.
 fn register(caller: &mut Caller<UnixStream>, names: &ServiceNames) -> Result<Value, CallError> {
     let args = Map::from_iter([("names".to_owned(), json!(names).to_string().into())]);
     let mut given = Value::Null;
@@ -116,7 +116,7 @@ fn names_hang_on_the_connection() {
         shown[0],
         json!({"unit": "cache", "name": "a.cache.octet.", "addresses": ["10.20.3.2"]})
     );
-    // The whole set at once, by another connection; the end of the first takes nothing away then.
+    // A second connection replaces all names; then the end of the first one removes nothing.
     let mut second = lan.service();
     register(&mut second, &names(&["b.cache.octet"])).unwrap();
     assert_eq!(lan.tells("cache.octet."), [""; 0]);
@@ -157,7 +157,7 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
     }
     let args = Map::from_iter([("names".to_owned(), "[]".into())]);
     assert_eq!(refused(service.call(REGISTER, args)).0, FailureCode::BadArgument);
-    // It may try again on the same connection.
+    // The same connection can try again.
     register(&mut service, &names(&["cache.octet"])).unwrap();
     assert_eq!(lan.tells("cache.octet."), ["10.20.3.2"]);
     assert_eq!(lan.tells("n7.cache.octet."), [""; 0]);
@@ -167,11 +167,11 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
 fn only_services_that_may() {
     let may = Lan::of_cache();
     register(&mut may.service(), &names(&["cache.octet"])).unwrap();
-    // Another verb is all that it may ask for.
+    // A caller that is only permitted another verb.
     let other = Lan::new(|_| "cache".parse().ok(), &format!("{}=show", unprivileged()));
     let (code, _) = refused(register(&mut other.service(), &names(&["cache.octet"])));
     assert_eq!(code, FailureCode::Denied);
-    // Whom no unit is run by.
+    // A caller that is no unit's user.
     let nobody = Lan::new(|_| None, &format!("{}={REGISTER}", unprivileged()));
     let (code, message) = refused(register(&mut nobody.service(), &names(&["cache.octet"])));
     assert_eq!(code, FailureCode::Denied);
@@ -190,7 +190,7 @@ fn as_services_do() {
     assert_eq!(lan.tells("cache.octet."), ["10.20.3.2"]);
     for round in ["one.cache.octet", "two.cache.octet", "three.cache.octet"] {
         kept.set(names(&[round]));
-        // The connection before may have to leave first.
+        // The previous connection may still have to end.
         while !matches!(news.recv().unwrap(), NamesUpdate::Told) {}
         assert_eq!(lan.tells(&format!("{round}.")), ["10.20.3.2"]);
     }
@@ -199,7 +199,7 @@ fn as_services_do() {
     lan.takes_back("three.cache.octet.");
 }
 
-/// Set in the process that is to be a service: where `lan` listens.
+/// The environment variable with lan's socket, in the process that acts as the service.
 const SOCKET: &str = "OCTET_TEST_SOCKET";
 
 #[test]
@@ -217,7 +217,7 @@ fn a_service_that_is_killed_has_no_names() {
     lan.takes_back("cache.octet.");
 }
 
-/// Is a service, in a process that was started for it; otherwise there is nothing to be tested here.
+/// Acts as the service if the process was started for that; otherwise it tests nothing.
 #[test]
 fn service() {
     let Some(socket) = std::env::var_os(SOCKET) else { return };

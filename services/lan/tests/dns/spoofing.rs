@@ -1,4 +1,4 @@
-//! Who would answer in an upstream's place, or lead into the box.
+//! Attackers who forge an upstream's answer, or point names at the box.
 
 use std::net::UdpSocket;
 
@@ -9,7 +9,7 @@ use crate::client::{Client, data};
 use crate::host::{Host, impatient, settings};
 use crate::upstream::{Asked, Upstream};
 
-/// The answer that an attacker would like to be believed, but for what he cannot know.
+/// An attacker's answer, correct except for what `change` alters.
 fn forged(asked: &Asked, change: impl FnOnce(&mut Message)) -> Vec<u8> {
     let mut message = asked.address("192.0.2.66");
     change(&mut message);
@@ -61,7 +61,8 @@ fn only_the_answer_to_the_question_is_believed() {
 fn only_the_server_that_was_asked_is_heard() {
     let elsewhere = UdpSocket::bind("127.0.0.1:0").unwrap();
     let upstream = Upstream::new(move |asked| {
-        // All that could be guessed is right, but not who says so.
+        // The answer is correct in everything that can be guessed, but has the wrong source
+        // address.
         let forged = forged(asked, |_| {});
         elsewhere.send_to(&forged, asked.from).unwrap();
         let somebody = UdpSocket::bind("127.0.0.9:0").unwrap();
@@ -88,7 +89,7 @@ fn a_server_that_does_not_repeat_capitals_is_asked_without() {
     let long = "a-long-name-so-that-some-letter-is-a-capital.example.com.";
     assert_eq!(client.address(long), ["192.0.2.80"]);
     assert_eq!(upstream.asked().len(), 2);
-    // From then on at once.
+    // The next query uses the supported form at once.
     assert_eq!(client.address(&format!("x.{long}")), ["192.0.2.80"]);
     assert_eq!(upstream.asked().len(), 3);
     assert_eq!(host.with(|dns| dns.counters()).upstream_failures, 0);

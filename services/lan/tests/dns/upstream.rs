@@ -1,4 +1,4 @@
-//! A server outside that does as the test says, and remembers everything that it is asked.
+//! An upstream whose answers the test defines, and which records all queries.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -10,12 +10,12 @@ use hickory_proto::op::{Message, OpCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record, RecordType};
 
-/// A question as it has come.
+/// A received query.
 pub struct Asked {
     pub message: Message,
     pub from: SocketAddr,
     pub tcp: bool,
-    /// How many were there before it.
+    /// The number of queries before it.
     pub before: usize,
 }
 
@@ -37,7 +37,6 @@ impl Asked {
         self.message.queries[0].query_type
     }
 
-    /// An answer without anything in it.
     pub fn empty(&self) -> Message {
         let mut answer = Message::response(self.message.metadata.id, OpCode::Query);
         answer.metadata.recursion_available = true;
@@ -45,14 +44,13 @@ impl Asked {
         answer
     }
 
-    /// An answer with these records.
     pub fn with(&self, records: Vec<Record>) -> Message {
         let mut answer = self.empty();
         answer.answers = records;
         answer
     }
 
-    /// An answer with the address that is asked for.
+    /// An answer with `address` for the queried name.
     pub fn address(&self, address: &str) -> Message {
         let data = RData::A(A(address.parse::<Ipv4Addr>().unwrap()));
         self.with(vec![Record::from_rdata(self.message.queries[0].name.clone(), 300, data)])
@@ -60,7 +58,7 @@ impl Asked {
 }
 
 impl Upstream {
-    /// Says `answer` to whatever it is asked.
+    /// An upstream that sends `answer` for each query.
     pub fn new(answer: impl Fn(&Asked) -> Say + Send + Sync + 'static) -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -108,12 +106,12 @@ impl Upstream {
         upstream
     }
 
-    /// Has an address for every name.
+    /// An upstream with an address for every name.
     pub fn honest() -> Self {
         Self::new(|asked| vec![asked.address("192.0.2.80").to_vec().unwrap()])
     }
 
-    /// What it was asked so far, as `name. TYPE`.
+    /// The queries so far, as `name. TYPE`.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }

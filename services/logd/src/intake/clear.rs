@@ -1,4 +1,4 @@
-//! Giving back the memory of the journal.
+//! Releases the memory of the journal.
 
 use std::io;
 
@@ -6,15 +6,15 @@ use crate::clock::BothClocks;
 
 use super::LogIntake;
 
-/// The journal is cleared of what is stored when it has grown by this much, in bytes.
+/// Stored data is removed from the journal after it has grown by this much, in bytes.
 pub const MUCH: u64 = 256 << 10;
 
-/// It holds no more than about this much, in bytes. More is asked of it only when the disk has
-/// failed for long: then the oldest lines are no longer safe from the end of this process.
+/// The approximate maximum size of the journal, in bytes. It is only reached if the disk fails for
+/// long; then the oldest lines are lost if this process ends.
 const MAX: u64 = 4 << 20;
 
 impl LogIntake {
-    /// Clears the journal of what is on disk, if it holds much.
+    /// Removes stored data from the journal if that is large enough.
     pub(super) fn clear_journal(&mut self) {
         if self.journal.as_ref().is_some_and(|journal| journal.size() >= self.look_at)
             && let Err(error) = self.clear()
@@ -23,8 +23,7 @@ impl LogIntake {
         }
     }
 
-    /// The disk has taken something: what it has need not be held here, even if nothing comes
-    /// after it.
+    /// Handles new data on disk: the journal shrinks even if no more lines arrive.
     pub fn stored(&mut self) {
         self.look_at = MUCH;
         self.clear_journal();
@@ -32,7 +31,7 @@ impl LogIntake {
 
     fn clear(&mut self) -> io::Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
-        // A line that is not ended for long must not hold all that came after it.
+        // A pending line is restated at the end, so that the records after it can be removed.
         let old = journal.end().saturating_sub(MUCH);
         for pipe in &mut self.pipes {
             if pipe.lines.pending_from().is_some_and(|start| start < old) {
@@ -48,17 +47,17 @@ impl LogIntake {
         Ok(())
     }
 
-    /// Logd ends: what is on disk is not to be taken from the journal again.
+    /// Removes stored data at the end, so that the next logd does not read it again.
     pub fn forget_stored(&mut self) {
         if let Some(journal) = &mut self.journal
             && self.tail.lock().ring.waiting_bytes() == 0
         {
-            // If it cannot be cleared, the marks on disk say what is kept.
+            // If this fails, the marks on disk still show what is stored.
             let _ = journal.forget(journal.end());
         }
     }
 
-    /// The journal takes no more. What it has is in memory too.
+    /// Continues without a journal, whose data is in memory, too.
     pub(super) fn go_on_without_journal(&mut self, error: &io::Error) {
         self.tail.say(&format!("the journal cannot be used any more: {error}"));
         self.journal = None;

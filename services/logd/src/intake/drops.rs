@@ -1,4 +1,4 @@
-//! Telling what was not kept.
+//! Logs what was dropped.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use crate::limit::Limiter;
 
 use super::LogIntake;
 
-/// How often it is told, at most, that the disk does not keep up.
+/// The minimum interval of messages about a disk that is too slow.
 const PERIOD: Duration = Duration::from_secs(1);
 
 impl LogIntake {
-    /// When something that was dropped is to be told, as time since the kernel started.
+    /// When dropped lines must be reported next, as time since the kernel started.
     pub fn due(&self) -> Option<Duration> {
         let limits = self.pipes.iter().map(|pipe| &pipe.limit).chain([&self.kernel_limit]);
         limits.filter_map(Limiter::due).min()
     }
 
-    /// Tells what was dropped, as far as it is time to.
+    /// Logs the lines above the rate limits that are due for a report.
     pub fn tell_dropped(&mut self, now: Duration) {
         let pipes = self.pipes.iter_mut().map(|pipe| (&pipe.unit, &mut pipe.limit));
         for (unit, limit) in pipes.chain([(&self.kernel_unit, &mut self.kernel_limit)]) {
@@ -32,7 +32,7 @@ impl LogIntake {
         }
     }
 
-    /// Tells what had to go before the disk had taken it, once a second.
+    /// Logs, at most once a second, the lines that were removed before they were on disk.
     pub fn tell_no_room(&mut self, now: Duration) {
         if now < self.no_room_told + PERIOD {
             return;

@@ -10,11 +10,11 @@ use crate::tail::NewLine;
 
 use super::{LogIntake, PipeRead};
 
-/// How many records of the kernel are read in their turn.
+/// The maximum number of kernel records per turn.
 const RECORDS_AT_ONCE: usize = 64;
 
 impl LogIntake {
-    /// Takes the kernel's log from `file`, from the first record that is not kept.
+    /// Reads the kernel's log from `file`, starting with the first record that is not stored.
     pub fn add_kernel(&mut self, file: OwnedFd) -> io::Result<()> {
         self.kernel = Some(KernelLog::new(file, self.marks.kernel)?);
         Ok(())
@@ -24,7 +24,7 @@ impl LogIntake {
         self.kernel.as_ref()
     }
 
-    /// Takes records of the kernel, as many as its turn allows.
+    /// Reads kernel records for one turn.
     pub fn take_kernel(&mut self) -> PipeRead {
         for _ in 0..RECORDS_AT_ONCE {
             let Some(kernel) = &mut self.kernel else { return PipeRead::Closed };

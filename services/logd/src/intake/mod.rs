@@ -1,4 +1,4 @@
-//! Everything that comes in: the units' pipes and the kernel's log become lines in the tail.
+//! Turns the units' pipes and the kernel's log into entries of the tail.
 
 mod clear;
 mod drops;
@@ -19,7 +19,8 @@ use crate::rates::UnitRates;
 use crate::store::Marks;
 use crate::tail::{NewLine, Tail};
 
-/// How much of one pipe is read in its turn, in bytes: a unit that floods takes no other's time.
+/// The maximum read from one pipe per turn, in bytes, so that a flooding unit does not starve
+/// others.
 const AT_ONCE: usize = 16 << 10;
 
 pub struct LogIntake {
@@ -30,7 +31,7 @@ pub struct LogIntake {
     kernel_limit: Limiter,
     kernel_unit: Arc<str>,
     marks: Marks,
-    /// The journal is looked through again when it holds this much.
+    /// The journal's size at which it is cleared next.
     look_at: u64,
     no_room_told: Duration,
 }
@@ -42,19 +43,19 @@ struct Pipe {
     limit: Limiter,
 }
 
-/// What reading a pipe came to.
+/// The result of reading a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PipeRead {
     Some,
-    /// There is no more now.
+    /// No more data for now.
     Nothing,
-    /// There will never be more.
+    /// End of file.
     Closed,
 }
 
 impl LogIntake {
-    /// Takes the lines of `pipes`, each with its unit's name. `kept` is how far everything is on
-    /// disk already.
+    /// Reads `pipes`, each with the name of its unit. `kept` are the marks of what is on disk
+    /// already.
     pub fn new(
         tail: Arc<Tail>,
         pipes: Vec<(String, OwnedFd)>,
@@ -92,14 +93,13 @@ impl LogIntake {
         }
     }
 
-    /// The pipes, in their order.
+    /// The pipes, in the order of their indices.
     pub fn pipes(&self) -> impl Iterator<Item = (&str, &OwnedFd)> {
         self.pipes.iter().map(|pipe| (&*pipe.unit, &pipe.file))
     }
 
-    /// Takes what the logd before has left in the journal. Lines that are on disk are not taken
-    /// again. (Of a line longer than [`LONGEST`](crate::entry::LONGEST) that was under way, pieces
-    /// may be cut in other places.)
+    /// Replays the journal that the previous logd has left, except for lines on disk. (A line
+    /// longer than [`LONGEST`](crate::entry::LONGEST) may be split at other places.)
     pub fn replay(&mut self, chunks: Vec<PipeChunk>) {
         for chunk in chunks {
             if let Some(index) = self.pipes.iter().position(|pipe| *pipe.unit == *chunk.unit) {
@@ -108,7 +108,7 @@ impl LogIntake {
                 }
                 self.split(index, chunk);
             } else {
-                // Nothing further comes of a unit that is not there any more.
+                // A unit that no longer exists writes no more, so its last line is complete.
                 let end = chunk.at + chunk.bytes.len() as u64;
                 let (unit, mut lines) = (Arc::<str>::from(&*chunk.unit), Splitter::default());
                 let mut whole = vec![];
@@ -121,7 +121,7 @@ impl LogIntake {
         }
     }
 
-    /// Takes what there is in pipe `index`, once.
+    /// Reads pipe `index` once.
     pub fn take(&mut self, index: usize) -> io::Result<PipeRead> {
         let Some(pipe) = self.pipes.get(index) else { return Ok(PipeRead::Closed) };
         let now = BothClocks::read();
@@ -176,7 +176,7 @@ impl LogIntake {
         self.tail.push(new, line.start, self.marks);
     }
 
-    /// Lines that are not ended end now.
+    /// Keeps lines without a newline as they are.
     pub fn finish(&mut self) {
         let end = self.journal.as_ref().map_or(self.marks.input, Journal::end);
         for index in 0..self.pipes.len() {
@@ -194,7 +194,7 @@ impl LogIntake {
     }
 }
 
-/// Reads `pipe` without a journal.
+/// Reads `pipe` if there is no journal.
 fn read(pipe: &Pipe, now: BothClocks, at: u64) -> io::Result<Option<PipeChunk>> {
     let mut bytes = vec![0; AT_ONCE];
     match rustix::io::read(&pipe.file, &mut bytes[..]) {

@@ -1,52 +1,52 @@
-//! What a client wants to read, and how far it is.
+//! A client's query, and its position in the log.
 
 use crate::entry::Entry;
 use octet_node::boot::BootId;
 
-/// What a client wants to read.
+/// A query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogQuery {
-    /// Lines of this unit only.
+    /// Only lines of this unit.
     pub unit: Option<String>,
-    /// Lines from this time on, in microseconds since 1970.
+    /// Only lines since this time, in microseconds since 1970.
     pub since: u64,
-    /// Lines of this boot only.
+    /// Only lines of this boot.
     pub boot: Option<BootId>,
-    /// No more than the last this many of what is there.
+    /// At most so many of the last existing lines.
     pub last: Option<usize>,
-    /// Goes on with what comes later.
+    /// Whether new lines are sent, too.
     pub follow: bool,
 }
 
-/// How far a client is.
+/// A client's position.
 #[derive(Debug, Clone)]
 pub struct Cursor {
     pub wanted: LogQuery,
-    /// The sequence number that comes next.
+    /// The next sequence number.
     pub next: u64,
-    /// Where on disk that is, as far as it is known: segment and offset.
+    /// Its position on disk, if known: segment and offset.
     pub place: Option<(u32, u64)>,
-    /// It ends before this sequence number, unless it follows.
+    /// The sequence number to stop before, unless the query follows.
     pub end: u64,
-    /// Whether the beginning has been looked for.
+    /// Whether the first entry was found.
     pub begun: bool,
-    /// By how much sequence numbers had been moved when this was last used.
+    /// The value of `State::moved` (renumbering of entries) at the last use.
     pub moved: u64,
 }
 
 impl Cursor {
-    /// At the beginning of what is wanted, in a log whose next entry will be `end`.
+    /// Creates a cursor at the start of the query, in a log whose next entry will be `end`.
     pub fn new(wanted: LogQuery, end: u64, moved: u64) -> Self {
         Self { wanted, next: 0, place: None, end, begun: false, moved }
     }
 
-    /// Whether `entry` is wanted.
+    /// Whether `entry` matches the query.
     pub fn wants(&self, entry: &Entry) -> bool {
         entry.wall >= self.wanted.since
             && self.wanted.unit.as_deref().is_none_or(|unit| unit == &*entry.unit)
     }
 
-    /// Whether nothing further is wanted once everything before `next` was seen.
+    /// Whether nothing after the entries before `next` can match.
     pub fn is_done(&self) -> bool {
         !self.wanted.follow && self.next >= self.end
     }

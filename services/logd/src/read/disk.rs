@@ -1,4 +1,4 @@
-//! A batch of entries, from disk and then from memory.
+//! Reads batches of entries, from disk and then from memory.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -11,40 +11,40 @@ use crate::tail::Tail;
 
 use super::cursor::Cursor;
 
-/// A batch ends after this many bytes of text.
+/// The text size after which a batch ends, in bytes.
 const ENOUGH: usize = 32 << 10;
 
-/// A batch ends after this many blocks, whether something was found or not: others wait too.
+/// The number of blocks after which a batch ends, matching or not, so that other clients get a
+/// turn.
 const BLOCKS: usize = 256;
 
-/// How many lines can be asked for with `last`; their sequence numbers are held in memory.
+/// The maximum of `last` in a query, because the sequence numbers are held in memory.
 const MAX_LAST: usize = 100_000;
 
-/// Looks in tail and store.
+/// Reads tail and store.
 pub struct LogReader {
     pub tail: Arc<Tail>,
-    /// The folder of the store.
     pub folder: PathBuf,
 }
 
-/// What a batch is made of.
+/// An item of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchItem {
-    /// An entry that is wanted.
+    /// A matching entry.
     Entry(Entry),
-    /// This many entries, wanted or not, are not there any more.
+    /// So many entries, matching or not, do not exist any more.
     Missing(u64),
 }
 
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// What was found, in order.
+    /// The items, in order.
     pub found: Vec<BatchItem>,
-    /// Bytes of text in it.
+    /// The size of their text, in bytes.
     bytes: usize,
-    /// Blocks that were looked at.
+    /// The number of blocks that were read.
     blocks: usize,
-    /// There is nothing more now.
+    /// Whether there are no more entries for now.
     pub at_end: bool,
 }
 
@@ -53,7 +53,7 @@ impl Batch {
         self.bytes >= ENOUGH || self.blocks >= BLOCKS
     }
 
-    /// Takes `entry`, which comes next at `cursor`.
+    /// Adds `entry`, the next one at `cursor`.
     fn take(&mut self, cursor: &mut Cursor, entry: &Entry) {
         if entry.sequence < cursor.next || (!cursor.wanted.follow && entry.sequence >= cursor.end) {
             return;
@@ -72,7 +72,7 @@ impl Batch {
 }
 
 impl LogReader {
-    /// The next batch for `cursor`, which moves on. What cannot be read counts as damaged.
+    /// Reads the next batch for `cursor`, and advances it. Unreadable blocks count as damaged.
     pub fn batch(&self, cursor: &mut Cursor) -> Batch {
         if let Some(count) = cursor.wanted.last.take() {
             self.go_back(cursor, count.min(MAX_LAST));
@@ -88,7 +88,7 @@ impl LogReader {
         batch
     }
 
-    /// Takes what is in memory. If something before that is on disk, returns the segments instead.
+    /// Reads from memory. If earlier entries are on disk, returns the segments instead.
     fn read_memory(&self, cursor: &mut Cursor, batch: &mut Batch) -> Option<Vec<Segment>> {
         let state = self.tail.lock();
         if cursor.moved != state.moved {
@@ -110,7 +110,7 @@ impl LogReader {
         None
     }
 
-    /// Takes blocks of `segments` until the batch is full or there are no more.
+    /// Reads blocks of `segments` until the batch is full or the segments end.
     fn read_disk(&self, cursor: &mut Cursor, segments: &[Segment], batch: &mut Batch) {
         for segment in &segments[start(cursor, segments)..] {
             let from = cursor.place.filter(|(number, _)| *number == segment.number);
@@ -165,7 +165,7 @@ impl LogReader {
         self.tail.lock().stats.damaged_at(segment, at);
     }
 
-    /// Sets `cursor` to the first of the last `count` entries that it wants.
+    /// Moves `cursor` to the first of the last `count` matching entries.
     fn go_back(&self, cursor: &mut Cursor, count: usize) {
         let (segments, memory_from, mut later) = {
             let state = self.tail.lock();
@@ -189,7 +189,7 @@ impl LogReader {
     }
 }
 
-/// The sequence numbers of the last `count` entries of `segment` that `cursor` wants and that come
+/// The sequence numbers of the last `count` entries of `segment` that match the query and are
 /// before `end`.
 fn last_wanted(
     cursor: &Cursor,
@@ -220,14 +220,14 @@ fn last_wanted(
     }
 }
 
-/// Whether a block may have entries that `cursor` wants.
+/// Whether a block can contain matching entries.
 fn may_have(cursor: &Cursor, header: &Header) -> bool {
     header.latest >= cursor.wanted.since
         && cursor.wanted.boot.is_none_or(|boot| header.boot == boot)
         && cursor.wanted.unit.as_ref().is_none_or(|unit| header.units & unit_bit(unit) != 0)
 }
 
-/// Passes by a block whose entries are not wanted.
+/// Skips a block without matching entries.
 fn pass(cursor: &mut Cursor, header: &Header, batch: &mut Batch) {
     if header.first > cursor.next && cursor.begun {
         batch.found.push(BatchItem::Missing(header.first - cursor.next));
@@ -236,8 +236,8 @@ fn pass(cursor: &mut Cursor, header: &Header, batch: &mut Batch) {
     cursor.next = header.last + 1;
 }
 
-/// Which of `segments` to go on with: the one where `cursor` is, else the last that begins at or
-/// before its sequence number, else the first.
+/// The index in `segments` to continue at: the segment of `cursor`, else the last one that starts
+/// at or before its sequence number, else the first.
 fn start(cursor: &Cursor, segments: &[Segment]) -> usize {
     let here =
         cursor.place.and_then(|(number, _)| segments.iter().position(|s| s.number == number));
@@ -245,7 +245,7 @@ fn start(cursor: &Cursor, segments: &[Segment]) -> usize {
     here.or_else(|| segments.iter().rposition(begins_before)).unwrap_or(0)
 }
 
-/// Whether `cursor` has seen all that is on disk.
+/// Whether `cursor` is at the end of the data on disk.
 fn is_exhausted(cursor: &Cursor, segments: &[Segment]) -> bool {
     segments.last().is_none_or(|last| {
         cursor.place.is_some_and(|(number, at)| number == last.number && at >= last.bytes)

@@ -1,4 +1,4 @@
-//! Reading the log: each client has a [`Cursor`], and gets as much as it has room for at a time.
+//! Reads the log in batches: each client has a [`Cursor`].
 
 mod cursor;
 mod disk;

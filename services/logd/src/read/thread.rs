@@ -1,4 +1,4 @@
-//! The thread that reads for clients: a disk that is slow to read keeps nobody's pipe waiting.
+//! The thread that reads for clients, so that a slow disk never delays the pipes.
 
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -19,7 +19,7 @@ pub struct ReadResponse {
     pub batch: Batch,
 }
 
-/// Does `jobs` until there is nobody left to give any. Each client has one job at a time.
+/// Processes `jobs` until all senders are gone. Each client has one job at a time.
 pub fn serve(
     reader: &LogReader,
     jobs: &Receiver<ReadJob>,

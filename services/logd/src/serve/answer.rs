@@ -1,4 +1,4 @@
-//! Requests, and what logd answers.
+//! Answers to requests.
 
 use octet_node::control::{Arguments, Failure, FailureCode, LOGS, Request, Verb};
 use serde_json::{Value, json};
@@ -11,17 +11,17 @@ use super::client::Reading;
 use super::show;
 use super::verbs::verbs;
 
-/// Lines that are shown when nobody says how many or from when on.
+/// The number of lines if the request has neither a number nor a start.
 const LINES: u64 = 100;
 
-/// How a request is answered.
+/// The answer to a request.
 pub enum LogReply {
     Now(Value),
-    /// With what is read, bit by bit.
+    /// The entries are read and sent in batches.
     Reading(Box<Reading>),
 }
 
-/// The answer to `request`; `busy` if this client is in the middle of another.
+/// The answer to `request`; `busy` if this client is still being answered.
 pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<LogReply, Failure> {
     let verbs = verbs();
     let verb = Verb::find(&verbs, &request.verb)?;
@@ -36,7 +36,7 @@ pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<LogReply, Fai
         }
         LOGS => LogReply::Reading(Box::new(logs(tail, &args, request.id)?)),
         "stats" => LogReply::Now(stats(tail)),
-        _ => LogReply::Now(json!(verbs)), // describe: the list has no other
+        _ => LogReply::Now(json!(verbs)), // `describe` is the only other one
     })
 }
 
@@ -52,7 +52,7 @@ fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
     });
     let since = since.transpose()?;
     let state = tail.lock();
-    // What is in memory is of this boot: only blocks on disk say of which they are.
+    // Entries in memory do not record their boot, but all are of this one; blocks on disk do.
     let boot = args.flag("boot").then_some(state.boot);
     let all = since.is_some() || boot.is_some();
     let lines = args.integer("lines").or((!all).then_some(LINES));
@@ -76,7 +76,7 @@ fn stats(tail: &Tail) -> Value {
     report
 }
 
-/// Why an answer without any line is none: nobody of that name has ever said anything.
+/// The error if an answer has no line because there is no unit of that name.
 pub fn nothing_of(tail: &Tail, unit: Option<&str>) -> Option<Failure> {
     let (state, unit) = (tail.lock(), unit?);
     (!state.stats.knows(unit)).then(|| {

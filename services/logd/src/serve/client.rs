@@ -1,4 +1,4 @@
-//! One client: its connection, and the answer that it is in the middle of.
+//! A client: its connection, and its answer in progress.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,36 +9,35 @@ use octet_node::limits::Permit;
 use crate::read::Cursor;
 
 pub struct LogClient {
-    /// What it is connected by.
     pub stream: UnixStream,
-    /// Whose process has connected, as the kernel says.
+    /// The user of the connected process, as reported by the kernel.
     pub uid: u32,
     connection: Connection,
-    /// The answer that is under way; one at a time.
+    /// The answer in progress; there is at most one.
     pub reading: Option<Reading>,
-    /// It does not read its answers: it is dropped.
+    /// Whether it is dropped because it does not read its answers.
     given_up: bool,
-    /// It will ask nothing further: it is dropped once it has its answers.
+    /// Whether it sends no more requests: it is dropped once it has all answers.
     done_asking: bool,
-    /// What is waited for: whether it can be read, whether it can be written.
+    /// The registered events: readable, writable.
     pub interest: (bool, bool),
     _place: Permit<u32>,
 }
 
-/// An answer of many lines.
+/// An answer that is sent in batches.
 pub struct Reading {
     pub id: u64,
-    /// Where to go on; `None` while the reader has it.
+    /// The position; `None` while the reader has it.
     pub cursor: Option<Cursor>,
-    /// It has all that there is, up to this sequence number.
+    /// Everything up to this sequence number was sent.
     pub at_end: Option<u64>,
     pub fields: bool,
-    /// Whether it has been sent anything yet.
+    /// Whether any line was found.
     pub found_any: bool,
 }
 
 impl LogClient {
-    /// A client that has just connected, a process of user `uid`, and has this place.
+    /// A new client of user `uid`.
     pub fn new(stream: UnixStream, uid: u32, place: Permit<u32>) -> Self {
         Self {
             stream,
@@ -52,14 +51,14 @@ impl LogClient {
         }
     }
 
-    /// Queues a reply; a client that does not read its replies is cut off.
+    /// Queues a reply; a client that does not read its replies is dropped.
     pub fn reply(&mut self, id: u64, body: ReplyBody) {
         if self.connection.reply(&Reply { id, body }).is_err() {
             self.given_up = true;
         }
     }
 
-    /// Reads what it has sent, once; `None` if it is gone.
+    /// Reads from the connection once; `None` if it has failed.
     pub fn receive(&mut self) -> Option<Vec<ClientMessage>> {
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {
@@ -71,7 +70,7 @@ impl LogClient {
         Some(vec![])
     }
 
-    /// Sends what it takes now. Returns whether it is still to be served.
+    /// Sends as much as the socket takes. Returns whether the client is kept.
     pub fn send(&mut self) -> bool {
         while self.connection.has_pending() && !self.given_up {
             match self.stream.write(self.connection.pending()) {
@@ -86,13 +85,13 @@ impl LogClient {
         !self.given_up && !self.connection.finished() && (!self.done_asking || owed)
     }
 
-    /// Whether to wait for something to read, and for room to write.
+    /// The events to register: readable, writable.
     pub fn wanted_interest(&self) -> (bool, bool) {
         (!self.done_asking, self.connection.has_pending())
     }
 
-    /// The cursor to read on with: it has read all that it was sent, and there may be more, up to
-    /// sequence number `next`.
+    /// The cursor to continue reading at, if everything so far was sent, and there may be more
+    /// entries before sequence number `next`.
     pub fn take_cursor(&mut self, next: u64) -> Option<Cursor> {
         if self.connection.has_pending() {
             return None;

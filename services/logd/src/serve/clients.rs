@@ -1,4 +1,4 @@
-//! All clients of logd's socket.
+//! All clients of the control socket.
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener;
@@ -18,10 +18,10 @@ use super::answer::{LogReply, answer, nothing_of};
 use super::client::LogClient;
 use super::show::show;
 
-/// How many clients may be connected at once; a further one is turned away.
+/// The maximum number of connections; further ones are refused.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 64, for_operators: 16, of_one: 16 };
 
-/// How many are let in, or turned away, in one turn; the rest waits for the next one.
+/// The maximum number of connections that are accepted or refused per turn.
 const AT_ONCE: usize = 16;
 
 pub struct LogClients {
@@ -36,7 +36,8 @@ pub struct LogClients {
 }
 
 impl LogClients {
-    /// Serves the `callers` that connect to `listener`; `jobs` go to the reader, which answers by `done`.
+    /// Serves `callers` that connect to `listener`. `jobs` are sent to the reader, whose results
+    /// arrive at `done`.
     pub fn new(
         tail: Arc<Tail>,
         listener: UnixListener,
@@ -52,11 +53,12 @@ impl LogClients {
         &self.listener
     }
 
-    /// Takes those who wait at the socket, some of them at a time.
+    /// Accepts waiting connections, up to the limit per turn.
     pub fn accept(&mut self, poll: &Poll) {
         for _ in 0..AT_ONCE {
             let Ok((stream, _)) = self.listener.accept() else { return };
-            // Whom the kernel does not name is dropped, as is who may ask nothing or finds no room.
+            // Connections without peer credentials, of users without any permitted verb, and above
+            // the limits are dropped.
             let Ok(uid) = peer_uid(&stream) else { continue };
             let Some(place) = self.places.admit(&self.callers, uid) else { continue };
             if stream.set_nonblocking(true).is_err() {
@@ -69,7 +71,7 @@ impl LogClients {
         }
     }
 
-    /// Something happened to client `token`.
+    /// Handles an event of client `token`.
     pub fn serve(&mut self, token: u32, ready: Ready) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let messages = if ready.hung_up { None } else { client.receive() };
@@ -78,14 +80,14 @@ impl LogClients {
             return;
         };
         for message in messages {
-            // Pieces of files are for verbs that ask for them; there is none here.
+            // File chunks belong to verbs with file arguments; logd has none.
             if let ClientMessage::Request(request) = message {
                 respond(&self.tail, &self.callers, client, request);
             }
         }
     }
 
-    /// Hands on what the reader has found.
+    /// Queues the reader's results for their clients.
     pub fn take_done(&mut self) {
         while let Ok(done) = self.done.try_recv() {
             if let Some(client) = self.clients.get_mut(&done.client) {
@@ -94,8 +96,7 @@ impl LogClients {
         }
     }
 
-    /// Sends everyone what they take, and has more read for those who have taken all. Drops those
-    /// who are done or gone.
+    /// Sends replies, requests the next batches, and drops clients that have finished or failed.
     pub fn go_on(&mut self, poll: &Poll) {
         let next = self.tail.lock().ring.next_sequence();
         let jobs = &self.jobs;
@@ -155,7 +156,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::channel;
 
-    /// Whoever waits beyond that waits on.
+    /// Connections above the limit per turn wait for the next one.
     #[test]
     fn no_turn_is_longer_than_it_may_be() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The server: verbs, and the clients that ask.
+//! The control server: verbs and clients.
 
 mod answer;
 mod client;

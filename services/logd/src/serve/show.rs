@@ -1,4 +1,4 @@
-//! Entries as answers.
+//! Formats entries as answers.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::entry::{Entry, LogSource};
 use crate::read::BatchItem;
 
-/// What was found, as one item of an answer: `{"lines": […]}`, each a line of text, or with
-/// `fields` an object.
+/// Formats a batch as one item of an answer: `{"lines": […]}` with lines of text, or objects with
+/// `fields`.
 pub fn show(found: &[BatchItem], fields: bool) -> Value {
     let lines = found.iter().map(|found| match (found, fields) {
         (BatchItem::Entry(entry), false) => line(entry).into(),
@@ -38,16 +38,16 @@ fn object(entry: &Entry) -> Value {
     })
 }
 
-/// A time that a damaged clock gave is shown as well as can be.
+/// Formats a time; one out of range, from a wrong clock, is clamped.
 fn time(micros: u64) -> String {
-    /// The last microsecond of the year 9999; there is no RFC 3339 after that.
+    /// The last microsecond of the year 9999, the maximum of RFC 3339.
     const LAST: u64 = 253_402_300_799_999_999;
     let time = UNIX_EPOCH + Duration::from_micros(micros.min(LAST));
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// The moment that `text` means, in microseconds since 1970: a length of time before `now` (`10m`,
-/// `1h 30m`), or a date (RFC 3339; UTC; `2026-01-31 12:00:00` or `2026-01-31` will do).
+/// Parses a start time to microseconds since 1970: a duration before `now` (`10m`, `1h 30m`), or a
+/// date (RFC 3339; UTC; `2026-01-31 12:00:00` and `2026-01-31` are accepted).
 pub fn since(text: &str, now: u64) -> Option<u64> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return Some(now.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX)));

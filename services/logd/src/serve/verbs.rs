@@ -1,8 +1,8 @@
-//! What logd can be asked.
+//! The verbs of logd.
 
 use octet_node::control::{ColumnKind, DESCRIBE, Permission, Verb, logs_verb};
 
-/// Every verb; `describe` answers with this list.
+/// All verbs; `describe` returns this list.
 pub fn verbs() -> Vec<Verb> {
     use Permission::Read;
 
@@ -10,6 +10,6 @@ pub fn verbs() -> Vec<Verb> {
         Verb::new(DESCRIBE, Read, "Lists these verbs, for programs").internal(),
         logs_verb(),
         Verb::new("stats", Read, "Shows how much log is stored, and how much was lost")
-            .shown(ColumnKind::Bytes, &["stored", "waiting", "torn", "bytes", "lost"]),
+            .columns(ColumnKind::Bytes, &["stored", "waiting", "torn", "bytes", "lost"]),
     ]
 }

@@ -1,12 +1,11 @@
-//! Blocks: some entries, compressed, with a header that says what is inside and whether it is
-//! whole. All numbers are little-endian.
+//! Blocks: compressed entries, with a header and checksums. All numbers are little-endian.
 //!
 //! | Bytes | Content |
 //! |---|---|
 //! | 8 | `OCTLOGB1` |
 //! | 4, 4 | length of the zstd frame that follows the header; of what is in it |
 //! | 4, 4 | count of entries; CRC-32 of the zstd frame |
-//! | 8 | where the block stands: number of the segment (upper half), offset in it (lower half) |
+//! | 8 | position of the block: number of the segment (upper half), offset in it (lower half) |
 //! | 8, 8 | sequence number of the first and of the last entry |
 //! | 8, 8 | earliest and latest time in it, microseconds since 1970 |
 //! | 16 | the boot (`/proc/sys/kernel/random/boot_id`) |
@@ -14,8 +13,8 @@
 //! | 8, 8, 8 | the [`Marks`]: kernel, journal, input |
 //! | 4 | CRC-32 of the header up to here |
 //!
-//! A block that is found elsewhere than where it says it stands is none: a unit cannot forge one by
-//! writing its bytes as a line.
+//! A block is valid only at the position in its header, so that a unit cannot forge one by logging
+//! its bytes.
 
 use octet_node::boot::BootId;
 
@@ -23,65 +22,58 @@ use crate::entry::Entry;
 
 use super::{contents, frame};
 
-/// What a block starts with.
 pub const MAGIC: [u8; 8] = *b"OCTLOGB1";
 
 pub const HEADER: usize = 116;
 
-/// The longest zstd frame that is read or written, in bytes.
+/// The maximum size of a zstd frame, in bytes.
 pub const MAX_STORED: usize = 80 << 10;
 
-/// How far what comes in has been taken, as of the last entry of a block. A logd that starts goes
-/// on from here: nothing is kept twice, nothing is left out.
+/// The positions in the inputs up to the last entry of a block. A restarted logd continues there,
+/// so that nothing is stored twice or missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {
-    /// The sequence number of the kernel's record that comes next (in this boot).
+    /// The sequence number of the next kernel record (in this boot).
     pub kernel: u64,
-    /// Which [journal](crate::journal) `input` is about; 0 for none.
+    /// The ID of the [journal](crate::journal) that `input` belongs to; 0 for none.
     pub journal: u64,
-    /// The position up to which it has been taken.
+    /// The position in the journal.
     pub input: u64,
 }
 
-/// What the header of a block says.
+/// The header of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Bytes of the zstd frame.
+    /// The size of the zstd frame, in bytes.
     pub stored: u32,
     pub raw: u32,
     pub count: u32,
-    /// CRC-32 of the zstd frame.
     pub checksum: u32,
-    /// Where it stands, see [`place`].
+    /// The position, see [`place`].
     pub place: u64,
-    /// Sequence number of the first entry.
     pub first: u64,
-    /// Sequence number of the last entry.
     pub last: u64,
-    /// The earliest time in it.
     pub earliest: u64,
-    /// The latest time in it.
     pub latest: u64,
-    /// The boot it was written in.
+    /// The boot in which it was written.
     pub boot: BootId,
     /// A bit for each unit in it, see [`unit_bit`].
     pub units: u64,
-    /// How far what comes in was taken.
     pub marks: Marks,
 }
 
-/// Where a block stands, as its header says it.
+/// The position of a block, as encoded in its header.
 pub fn place(segment: u32, offset: u32) -> u64 {
     u64::from(segment) << 32 | u64::from(offset)
 }
 
-/// The bit that says that lines of `unit` are in a block.
+/// The bit of `unit` in a header.
 pub fn unit_bit(unit: &str) -> u64 {
     1 << (crc32fast::hash(unit.as_bytes()) % 64)
 }
 
 impl Header {
-    /// Length of the whole block.
+    /// The length of header and frame, in bytes.
     pub fn length(&self) -> u64 {
         HEADER as u64 + u64::from(self.stored)
     }
@@ -102,7 +94,7 @@ impl Header {
         out
     }
 
-    /// The header that `bytes` is, if it is whole, stands at `place` and keeps to the bounds.
+    /// Parses a header; `None` if it is damaged, not at `place`, or exceeds a limit.
     pub fn parse(bytes: &[u8], place: u64) -> Option<Self> {
         let (body, checksum) = bytes.get(..HEADER)?.split_at(HEADER - 4);
         let mut rest = body.strip_prefix(&MAGIC)?;
@@ -132,12 +124,12 @@ impl Header {
         sound.then_some(header)
     }
 
-    /// Whether `frame` is the zstd frame of this block, as it was written.
+    /// Whether `frame` has the length and checksum of this header.
     pub fn is_whole(&self, frame: &[u8]) -> bool {
         frame.len() == self.stored as usize && crc32fast::hash(frame) == self.checksum
     }
 
-    /// The entries in `frame`, the zstd frame of this block; `None` if it is damaged.
+    /// Decodes the entries in `frame`, the zstd frame of this block; `None` if it is damaged.
     pub fn entries(&self, frame: &[u8]) -> Option<Vec<Entry>> {
         let raw = self.is_whole(frame).then(|| frame::decompress(frame, self.raw as usize))??;
         contents::decode(&raw, self.first)
@@ -150,15 +142,15 @@ fn u64_at(bytes: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*number))
 }
 
-/// What a block needs to know beside its entries.
+/// The data of a block in addition to its entries.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     pub boot: BootId,
-    /// How far what comes in was taken, as of the last entry.
+    /// The positions in the inputs up to the last entry.
     pub marks: Marks,
 }
 
-/// A block of `entries`, which are as many as [`contents::fit`] says, to stand at `place`.
+/// Encodes a block of `entries`, as many as [`contents::fit`] returns, for position `place`.
 pub fn encode<'a>(
     entries: impl Iterator<Item = &'a Entry> + Clone,
     place: u64,

@@ -1,8 +1,9 @@
-//! What is inside a block: the units' names, then the entries.
+//! The content of a block: the names of units, then the entries.
 //!
-//! Count of names, then each name as its length and bytes; then for each entry: the step of its
-//! sequence number, time and uptime from the entry before, the unit's place in the names, the
-//! source (one byte), length and bytes of the text. Numbers are [varints](super::varint).
+//! It starts with the number of names, and the length and bytes of each. Each entry has the
+//! differences of its sequence number, time and uptime to the previous entry, the index of the
+//! unit's name, the source (one byte), and the length and bytes of the text. Numbers are
+//! [varints](super::varint).
 
 use std::sync::Arc;
 
@@ -10,19 +11,19 @@ use crate::entry::{Entry, LONGEST, LogSource};
 
 use super::varint::{put, put_step, take, take_step};
 
-/// A block is closed when this much is in it, in bytes.
+/// The size at which a block is closed, in bytes.
 pub const TARGET: usize = 64 << 10;
 
-/// The most that is in a block, in bytes.
+/// The maximum size of a block's content, in bytes.
 pub const MAX_RAW: usize = 72 << 10;
 
-/// The longest name of a unit, in bytes.
+/// The maximum length of a unit's name, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// What an entry needs besides its text and its unit's name, in bytes, at most.
+/// The maximum size of an entry without text and unit name, in bytes.
 const OVERHEAD: usize = 48;
 
-/// How many of `entries`, from the first, make a block: as many as fit, at least one.
+/// The number of `entries`, from the first, that fit into one block, at least one.
 pub fn fit<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
     let mut size = 0;
     let mut names: Vec<&str> = vec![];
@@ -38,7 +39,7 @@ pub fn fit<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
     fits.count().max(1)
 }
 
-/// `entries` as the inside of a block.
+/// Encodes `entries` as the content of a block.
 pub fn encode<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
     let mut names: Vec<&str> = vec![];
     let mut body = vec![];
@@ -70,8 +71,8 @@ pub fn encode<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
     out
 }
 
-/// The entries in `raw`, the first of which has the sequence number `first`; `None` if that is not
-/// what `raw` holds.
+/// Decodes the entries in `raw`, which start with sequence number `first`; `None` if `raw` is
+/// invalid.
 pub fn decode(mut raw: &[u8], first: u64) -> Option<Vec<Entry>> {
     let bytes = &mut raw;
     let mut names: Vec<Arc<str>> = vec![];

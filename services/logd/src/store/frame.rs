@@ -1,20 +1,20 @@
-//! Compression: one zstd frame (RFC 8878) for each block, by pure Rust in both directions, so that
-//! the appliance has no C compiler's work in it. Any zstd can read the frames.
+//! Compression: one zstd frame (RFC 8878) per block. Both directions are pure Rust, because the
+//! appliance contains no C code. Any zstd can read the frames.
 
 use ruzstd::decoding::FrameDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-/// The window that ruzstd's encoder writes into its frames, in bytes; memory for no more than that
-/// is taken at the word of a frame.
+/// The window size of ruzstd's encoder, in bytes; the decoder refuses frames that demand more
+/// memory.
 const WINDOW: u64 = 128 << 10;
 
-/// `raw` as a frame. One that cannot be made smaller grows by a few bytes.
+/// Compresses `raw` to a frame. Incompressible data grows by a few bytes.
 pub fn compress(raw: &[u8]) -> Vec<u8> {
-    // The fastest level is the only one that ruzstd has.
+    // This is the only level that ruzstd implements.
     compress_to_vec(raw, CompressionLevel::Fastest)
 }
 
-/// What is in `frame`, if that is just `length` bytes.
+/// Decompresses `frame`; `None` unless the result has exactly `length` bytes.
 pub fn decompress(frame: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut raw = vec![0; length];
     let mut decoder = FrameDecoder::new();
@@ -44,7 +44,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-        /// Whatever it is, it comes back, and does not grow beyond the bound of a block.
+        /// Any content survives a round trip, and the frame stays within the limit of a block.
         #[test]
         fn comes_back(
             raw in prop::collection::vec(
@@ -63,8 +63,9 @@ mod tests {
             prop_assert_eq!(back.as_deref(), Some(raw));
         }
 
-        /// Damage is refused or gives other bytes, but never more than asked for, and no panic. (The
-        /// checksum of a block keeps it from here; this is the second wall.)
+        /// A damaged frame is refused or decompresses to other bytes, but never to more than
+        /// requested, and without a panic. (Damage is normally detected by the block's checksum
+        /// before.)
         #[test]
         fn survives_damage(
             text in "[a-z ]{0,400}", at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<bool>(),

@@ -1,4 +1,5 @@
-//! Entries on disk: a folder of segments, each a file of blocks. The oldest segment goes first.
+//! Entries on disk: a folder of segments, each a file of blocks. The oldest segment is removed
+//! first.
 
 mod block;
 mod contents;

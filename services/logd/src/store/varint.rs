@@ -1,6 +1,5 @@
-//! Numbers of as few bytes as they need: seven bits each, lowest first (LEB128).
+//! Integers of variable length: seven bits per byte, lowest first (LEB128).
 
-/// Appends `number`.
 pub fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -9,13 +8,13 @@ pub fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Appends the step from `before` to `now`, which may go either way.
+/// Appends the signed difference of `now` and `before`.
 pub fn put_step(out: &mut Vec<u8>, before: u64, now: u64) {
     let step = now.wrapping_sub(before).cast_signed();
     put(out, ((step << 1) ^ (step >> 63)).cast_unsigned());
 }
 
-/// Takes a number off the front of `bytes`; `None` if there is none.
+/// Removes a number from the front of `bytes`; `None` if there is none.
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
@@ -29,7 +28,7 @@ pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Takes a step off the front of `bytes` and returns where it leads from `before`.
+/// Removes a difference from the front of `bytes`, and adds it to `before`.
 pub fn take_step(bytes: &mut &[u8], before: u64) -> Option<u64> {
     let coded = take(bytes)?;
     let step = (coded >> 1) ^ (coded & 1).wrapping_neg();

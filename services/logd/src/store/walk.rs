@@ -1,4 +1,4 @@
-//! Walking through the blocks of a segment, past whatever is damaged.
+//! Iterates over the blocks of a segment, and skips damaged parts.
 
 use std::fs::File;
 use std::io;
@@ -9,10 +9,10 @@ use crate::entry::Entry;
 use super::block::{HEADER, Header, MAGIC, place};
 use super::segment::START;
 
-/// How much is read at once while the next block is looked for, in bytes.
+/// The size of reads while searching for the next block, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// A way through a segment.
+/// An iterator over a segment.
 pub struct SegmentWalk<'a> {
     file: &'a File,
     segment: u32,
@@ -20,16 +20,16 @@ pub struct SegmentWalk<'a> {
     end: u64,
 }
 
-/// What comes next in a segment.
+/// The next part of a segment.
 #[derive(Debug)]
 pub enum WalkStep {
-    /// A block whose header is whole.
+    /// A block with a valid header.
     Block {
-        /// Where it begins, in bytes.
+        /// Its offset, in bytes.
         at: u64,
         header: Box<Header>,
     },
-    /// Bytes that are no block.
+    /// Bytes that are no valid block.
     Damaged {
         at: u64,
         bytes: u64,
@@ -38,17 +38,17 @@ pub enum WalkStep {
 }
 
 impl<'a> SegmentWalk<'a> {
-    /// Starts at byte `from` of `file`, which is segment `segment`, and ends before byte `end`.
+    /// Starts at offset `from` of `file`, which is segment `segment`, and ends before offset `end`.
     pub fn new(file: &'a File, segment: u32, from: u64, end: u64) -> Self {
         Self { file, segment, at: from.max(START), end }
     }
 
-    /// The position, in bytes.
+    /// The current offset, in bytes.
     pub fn at(&self) -> u64 {
         self.at
     }
 
-    /// The next block, or what stands in its place.
+    /// The next block, or the damaged part before it.
     pub fn step(&mut self) -> io::Result<WalkStep> {
         let at = self.at;
         if at >= self.end {
@@ -62,12 +62,12 @@ impl<'a> SegmentWalk<'a> {
         Ok(WalkStep::Damaged { at, bytes: self.at - at })
     }
 
-    /// The entries of the block at `at`; `None` if its inside is damaged.
+    /// The entries of the block at `at`; `None` if its content is damaged.
     pub fn entries(&self, at: u64, header: &Header) -> io::Result<Option<Vec<Entry>>> {
         Ok(self.frame(at, header)?.and_then(|frame| header.entries(&frame)))
     }
 
-    /// Whether the block at `at` is as it was written.
+    /// Whether the checksum of the block at `at` is correct.
     pub fn is_whole(&self, at: u64, header: &Header) -> io::Result<bool> {
         Ok(self.frame(at, header)?.is_some_and(|frame| header.is_whole(&frame)))
     }
@@ -81,7 +81,7 @@ impl<'a> SegmentWalk<'a> {
         }
     }
 
-    /// The header at `at`, if it is whole and the block ends within the file.
+    /// The header at `at`, if it is valid and the block ends within the file.
     fn header(&self, at: u64) -> io::Result<Option<Header>> {
         let Ok(offset) = u32::try_from(at) else { return Ok(None) };
         if at + HEADER as u64 > self.end {
@@ -97,7 +97,7 @@ impl<'a> SegmentWalk<'a> {
         Ok(header.filter(|header| at + header.length() <= self.end))
     }
 
-    /// Where the next whole header stands, from `at` on; the end if there is none.
+    /// The offset of the next valid header at or after `at`; the end if there is none.
     fn find(&self, mut at: u64) -> io::Result<u64> {
         let mut chunk = vec![0; CHUNK];
         while at + (HEADER as u64) <= self.end {

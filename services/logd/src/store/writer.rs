@@ -1,5 +1,6 @@
-//! Writing: blocks at the end of the last segment, a new segment when it is full, the oldest away
-//! when there are too many. What a cut leaves behind is put right when the store is opened.
+//! Writes the store: blocks are appended to the last segment, a full segment is followed by a new
+//! one, and the oldest is removed above the limit. Opening the store repairs the end after a power
+//! failure.
 
 use std::fs::File;
 use std::io;
@@ -14,9 +15,9 @@ use super::walk::{SegmentWalk, WalkStep};
 
 #[derive(Debug, Clone, Copy)]
 pub struct StoreLimits {
-    /// The longest segment, in bytes.
+    /// The maximum size of a segment, in bytes.
     pub segment: u64,
-    /// The most that all segments take together, in bytes.
+    /// The maximum size of all segments, in bytes.
     pub total: u64,
 }
 
@@ -27,40 +28,39 @@ impl Default for StoreLimits {
 }
 
 impl StoreLimits {
-    /// Bounds that can be kept: a segment takes the longest block, and there is room for two.
+    /// Adjusts the limits: a segment fits the largest block, and the total fits two segments.
     fn sound(self) -> Self {
         let least = START + (HEADER + MAX_STORED) as u64;
         let total = self.total.max(2 * least);
-        // A block says in 32 bits where it stands.
+        // A block's offset has 32 bits.
         Self { segment: self.segment.clamp(least, total / 2).min(u64::from(u32::MAX)), total }
     }
 }
 
-/// What was found when the store was opened.
+/// The state in which the store was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Bytes at the end that were no whole block, and are cut off now.
+    /// The incomplete bytes at the end, which were cut off.
     pub torn: u64,
-    /// Stretches within the last segment that are damaged.
+    /// The number of damaged parts within the last segment.
     pub damaged: u64,
-    /// The last block that is whole.
+    /// The last valid block.
     pub last: Option<Header>,
 }
 
-/// The store, open for writing.
 #[derive(Debug)]
 pub struct LogStore {
     folder: PathBuf,
     limits: StoreLimits,
     segments: Vec<Segment>,
-    /// The last segment; `None` until the first block of a new one.
+    /// The last segment; `None` until a block starts a new one.
     file: Option<File>,
-    /// How much of the last segment a cut would leave, in bytes.
+    /// The length of the last segment that is synced to disk, in bytes.
     synced: u64,
 }
 
 impl LogStore {
-    /// Opens the store in `folder`, which is made if only it is missing.
+    /// Opens the store in `folder`, which is created if its parent exists.
     ///
     /// # Errors
     /// The folder or a file in it cannot be read or written.
@@ -79,7 +79,7 @@ impl LogStore {
         }
         let mut recovered = Recovered::default();
         store.mend_last(&mut recovered)?;
-        // The last block may stand in a segment before, if the last has none yet.
+        // A last segment without a block follows the one with the last block.
         for known in store.segments.iter().rev().skip(1) {
             if recovered.last.is_some() {
                 break;
@@ -93,7 +93,7 @@ impl LogStore {
         Ok((store, recovered))
     }
 
-    /// Looks through the last segment and cuts off its torn end.
+    /// Scans the last segment, and cuts off its incomplete end.
     fn mend_last(&mut self, recovered: &mut Recovered) -> io::Result<()> {
         let Some(last) = self.segments.last_mut() else {
             return Ok(());
@@ -111,7 +111,7 @@ impl LogStore {
             file.sync_all()?;
             last.bytes = survey.end;
         }
-        // What has lost its own header is left as it is; a new segment follows it.
+        // A segment with a damaged header is not changed; a new segment follows it.
         if survey.end >= START {
             self.file = Some(file);
             self.synced = survey.end;
@@ -119,12 +119,12 @@ impl LogStore {
         Ok(())
     }
 
-    /// Appends a block of `entries` (as many as [`fit`](super::fit) says). It survives the end of
-    /// this process when this returns, and a cut after [`sync`](Self::sync).
+    /// Appends a block of `entries` (as many as [`fit`](super::fit) returns). After the return it
+    /// survives the end of this process, and after [`sync`](Self::sync) a power failure.
     ///
     /// # Errors
-    /// The disk does not take it. Then this store is to be dropped and opened anew: opening cuts
-    /// off what was half-written.
+    /// The disk has failed. The caller must drop this store and open it again, which cuts off an
+    /// incomplete block.
     pub fn append<'a>(
         &mut self,
         entries: impl Iterator<Item = &'a Entry> + Clone,
@@ -140,7 +140,7 @@ impl LogStore {
             self.begin_segment()?;
         }
         let (Some(file), Some(last)) = (&self.file, self.segments.last_mut()) else {
-            return Ok(()); // a segment was begun
+            return Ok(()); // `begin_segment` has opened one
         };
         let offset = u32::try_from(last.bytes).map_err(io::Error::other)?;
         let (header, block) = block::encode(entries, place(last.number, offset), context);
@@ -150,7 +150,7 @@ impl LogStore {
         Ok(())
     }
 
-    /// Has the disk keep all that was appended.
+    /// Syncs all appended blocks to disk.
     pub fn sync(&mut self) -> io::Result<()> {
         if let (Some(file), Some(last)) = (&self.file, self.segments.last()) {
             file.sync_data()?;
@@ -159,8 +159,8 @@ impl LogStore {
         Ok(())
     }
 
-    /// Closes the store after an error. What was not synced is cut off, if the disk still lets it:
-    /// nobody knows whether it is there.
+    /// Closes the store after an error. The part that was not synced is cut off if possible,
+    /// because its state on disk is unknown.
     pub fn abandon(self) {
         if let Some(file) = self.file {
             let _ = file.set_len(self.synced);
@@ -176,7 +176,8 @@ impl LogStore {
         Ok(())
     }
 
-    /// Removes the oldest segments until `more` bytes fit the bound; never the last that is open.
+    /// Removes the oldest segments until `more` bytes fit within the limit; the open segment is
+    /// kept.
     fn make_room(&mut self, more: u64) -> io::Result<()> {
         let keep = usize::from(self.file.is_some());
         while self.segments.len() > keep && self.bytes() + more > self.limits.total {
@@ -193,13 +194,13 @@ impl LogStore {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// All segments, the oldest first.
+    /// All segments, in order.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 }
 
-/// Sequence number of the first entry of a segment.
+/// The sequence number of the first entry of a segment.
 fn first(file: &File, number: u32, bytes: u64) -> io::Result<Option<u64>> {
     let mut walk = SegmentWalk::new(file, number, START, bytes);
     loop {
@@ -212,14 +213,14 @@ fn first(file: &File, number: u32, bytes: u64) -> io::Result<Option<u64>> {
 }
 
 struct Survey {
-    /// The last whole block.
+    /// The last valid block.
     last: Option<Header>,
-    /// Where that block ends, in bytes.
+    /// The end of that block, in bytes.
     end: u64,
     damaged: u64,
 }
 
-/// Looks through a segment without unpacking anything: this is part of starting.
+/// Scans a segment without decompressing, because the start of logd depends on it.
 fn survey(file: &File, number: u32, bytes: u64) -> io::Result<Survey> {
     let mut walk = SegmentWalk::new(file, number, START, bytes);
     let mut survey = Survey { last: None, end: START.min(bytes), damaged: 0 };

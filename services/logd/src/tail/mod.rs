@@ -1,9 +1,8 @@
-//! The newest entries, in memory: those the disk does not have yet, and some that it has, for
-//! whoever follows.
+//! The newest entries in memory: those that are not on disk yet, and some that are, for followers.
 //!
-//! Three threads meet here. The event loop pushes entries, the [keeper](crate::keeper) takes those
-//! that wait for the disk, the [reader](crate::read) looks. Nobody holds the lock while it waits
-//! for a disk, so that reading pipes never does.
+//! Three threads share it: the event loop adds entries, the [keeper](crate::keeper) takes them to
+//! write them to disk, and the [reader](crate::read) reads. No thread holds the lock during disk
+//! I/O, so that reading the pipes never waits for the disk.
 
 mod ring;
 
@@ -20,11 +19,11 @@ use crate::wake::Wake;
 
 pub use ring::{RingItem, TailRing};
 
-/// How long an entry waits for others to share its block, at most. With the time to write it, a
-/// line is on disk within the second.
+/// The maximum time that an entry waits for others to share its block. Including the write, a line
+/// is on disk within a second.
 const TIMEOUT: Duration = Duration::from_millis(750);
 
-/// A block is written before that when this much waits, in bytes.
+/// A block is written earlier if so many bytes wait.
 const ENOUGH: usize = 64 << 10;
 
 #[derive(Debug)]
@@ -34,32 +33,33 @@ pub struct Tail {
     wake: Wake,
 }
 
-/// What is behind the lock.
+/// The state behind the lock.
 #[derive(Debug)]
 pub struct State {
     pub ring: TailRing,
-    /// How far what comes in has been taken.
+    /// The positions in the inputs up to the last entry.
     pub marks: Marks,
     pub stats: Stats,
-    /// The segments on disk; none while the disk is not used.
+    /// The segments on disk; empty while the disk is not in use.
     pub segments: Vec<Segment>,
     pub boot: BootId,
-    /// By how much sequence numbers have been moved, in all: see [`Tail::opened`].
+    /// By how much sequence numbers have been increased in total: see [`Tail::opened`].
     pub moved: u64,
-    /// Why nothing is written to disk, if so.
+    /// Why nothing is written to disk.
     pub trouble: Option<String>,
-    /// There is no disk to write to: what is old goes, and that is no loss.
+    /// Whether there is no disk: then removing old entries is not a loss.
     in_memory: bool,
-    /// When the first of the entries that wait came.
+    /// When the first of the waiting entries was added.
     waiting_since: Option<Instant>,
-    /// Everything that waits is to be written now.
+    /// Whether all waiting entries must be written now.
     flush: bool,
-    /// The keeper is to end.
+    /// Whether the keeper must end.
     stop: bool,
 }
 
 impl Tail {
-    /// A tail in `boot` that holds `capacity` bytes, and whose other threads wake the loop by `wake`.
+    /// An empty tail in `boot` with room for `capacity` bytes; other threads wake the loop by
+    /// `wake`.
     pub fn new(capacity: usize, boot: BootId, wake: Wake) -> Self {
         let state = State {
             ring: TailRing::new(capacity),
@@ -77,14 +77,13 @@ impl Tail {
         Self { state: Mutex::new(state), changed: Condvar::new(), wake }
     }
 
-    /// The state. Nobody panics with it in hand; if somebody did, what is there is still the best
-    /// there is.
+    /// Locks the state. After a panic of another thread, its state is used as it is.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line. `start` is the position of its first byte in the journal, and `marks` is how
-    /// far everything has been taken with it.
+    /// Adds a line. `start` is its position in the journal, and `marks` are the positions in the
+    /// inputs after it.
     pub fn push(&self, line: NewLine, start: u64, marks: Marks) {
         let mut state = self.lock();
         state.marks = marks;
@@ -106,7 +105,7 @@ impl Tail {
         self.wake.ring();
     }
 
-    /// Has the keeper write all that waits, and end.
+    /// Tells the keeper to write all waiting entries and end.
     pub fn stop(&self) {
         let mut state = self.lock();
         state.stop = true;
@@ -114,7 +113,7 @@ impl Tail {
         self.changed.notify_one();
     }
 
-    /// Waits until a block is to be written (`true`) or the keeper is to end (`false`).
+    /// Waits until a block must be written (`true`) or the keeper must end (`false`).
     pub fn wait_for_block(&self) -> bool {
         let mut state = self.lock();
         loop {
@@ -125,7 +124,7 @@ impl Tail {
                 return false;
             }
             if state.ring.waiting_bytes() == 0 {
-                state.waiting_since = None; // what waited had to go
+                state.waiting_since = None; // all waiting entries were removed
             }
             let left = state.waiting_since.map(|since| TIMEOUT.saturating_sub(since.elapsed()));
             state = match left {
@@ -138,7 +137,7 @@ impl Tail {
         }
     }
 
-    /// Waits for `pause`; `false` if the keeper is to end before.
+    /// Waits for `pause`; returns `false` early if the keeper must end.
     pub fn pause(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut state = self.lock();
@@ -168,9 +167,9 @@ impl Tail {
         taken
     }
 
-    /// The disk can be used: `last` is its last block, `segments` are all that it has. The first
-    /// time, entries that are here are made to come after those of the disk; later, what a write
-    /// that failed has left there whole is stored.
+    /// Handles an opened store: `last` is its last block, `segments` are all of its segments. The
+    /// first time, the entries in memory are renumbered to follow those on disk; later, entries
+    /// that a failed write has left on disk completely count as stored.
     pub fn opened(&self, last: Option<&Header>, segments: &[Segment], boot: BootId, first: bool) {
         let mut state = self.lock();
         let next = last.map_or(0, |last| last.last + 1);
@@ -189,7 +188,7 @@ impl Tail {
         state.trouble = None;
     }
 
-    /// There will never be a disk, for this reason.
+    /// Records that there is no disk, for this reason.
     pub fn stay_in_memory(&self, reason: &str) {
         {
             let mut state = self.lock();
@@ -199,7 +198,7 @@ impl Tail {
         self.say(&format!("the log is kept in memory only: {reason}"));
     }
 
-    /// The disk cannot be used, for this reason.
+    /// Records that the disk has failed, for this reason.
     pub fn failed(&self, trouble: &str) {
         let mut state = self.lock();
         state.ring.not_stored();
@@ -207,7 +206,7 @@ impl Tail {
         state.trouble = Some(trouble.to_owned());
     }
 
-    /// All that was taken is on disk, in `segments`.
+    /// Records that all taken entries are on disk, in `segments`.
     pub fn stored(&self, segments: &[Segment], blocks: u64) {
         let mut state = self.lock();
         state.ring.stored();
@@ -247,7 +246,7 @@ impl State {
     }
 }
 
-/// A line that comes in.
+/// A new line.
 #[derive(Debug, Clone)]
 pub struct NewLine {
     unit: Arc<str>,
@@ -257,7 +256,6 @@ pub struct NewLine {
 }
 
 impl NewLine {
-    /// A line of `unit` that came at `now`.
     pub fn new(unit: Arc<str>, source: LogSource, text: Box<[u8]>, now: BothClocks) -> Self {
         Self { unit, source, text, now }
     }

@@ -1,4 +1,4 @@
-//! The entries in memory, and how far the disk has them.
+//! The entries in memory, and which of them are on disk.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 use crate::entry::Entry;
 use crate::store::Marks;
 
-/// How much is kept in memory of what the disk has already, in bytes.
+/// The size of entries that stay in memory after they are on disk, in bytes.
 const RECENT: usize = 256 << 10;
 
-/// An entry, and how far everything had been taken when it came.
+/// An entry, with its positions in the inputs.
 #[derive(Debug)]
 pub struct RingItem {
     pub entry: Entry,
-    /// Position of its first byte in the journal.
+    /// Its position in the journal.
     pub start: u64,
-    /// How far everything had been taken with it.
+    /// The positions in the inputs after it.
     pub marks: Marks,
 }
 
 /// Entries in the order of their sequence numbers. The oldest are on disk (*stored*), the next are
-/// on their way there (*taken*), the others wait.
+/// being written (*taken*), the others wait.
 #[derive(Debug)]
 pub struct TailRing {
     items: VecDeque<Arc<RingItem>>,
@@ -29,14 +29,14 @@ pub struct TailRing {
     next: u64,
     /// Entries before this sequence number are on disk.
     stored: u64,
-    /// Entries before this sequence number are at least on their way.
+    /// Entries before this sequence number are on disk or being written.
     taken: u64,
-    /// Bytes of each unit that are not on disk.
+    /// The bytes per unit that are not on disk.
     waiting: HashMap<Arc<str>, usize>,
 }
 
 impl TailRing {
-    /// A ring of about `capacity` bytes.
+    /// An empty ring of about `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self {
             items: VecDeque::new(),
@@ -49,8 +49,7 @@ impl TailRing {
         }
     }
 
-    /// Every entry that is here gets a sequence number higher by `step`: the disk turned out to
-    /// have older ones.
+    /// Increases the sequence numbers of all entries by `step`, because the disk has older ones.
     pub fn renumber(&mut self, step: u64) {
         for shared in &mut self.items {
             let item = RingItem {
@@ -64,17 +63,16 @@ impl TailRing {
         self.taken += step;
     }
 
-    /// The sequence number of the next entry.
     pub fn next_sequence(&self) -> u64 {
         self.next
     }
 
-    /// The sequence number of the oldest entry that is here.
+    /// The sequence number of the oldest entry.
     pub fn first_sequence(&self) -> u64 {
         self.items.front().map_or(self.next, |item| item.entry.sequence)
     }
 
-    /// Adds `item` and returns what had to go for it without being on disk.
+    /// Adds `item`, and returns the entries that were removed for it before they were on disk.
     pub fn push(&mut self, item: RingItem) -> Vec<Arc<RingItem>> {
         let cost = item.entry.cost();
         self.next = item.entry.sequence + 1;
@@ -93,8 +91,8 @@ impl TailRing {
         gone
     }
 
-    /// The oldest entry of the unit that has most waiting: a unit that floods the log takes no
-    /// other's room. What is on its way to the disk stays.
+    /// The index of the entry to remove: the oldest of the unit with the most waiting bytes, so
+    /// that a flooding unit does not displace others. Entries that are being written stay.
     fn victim(&self) -> Option<usize> {
         let most = self.waiting.iter().max_by_key(|(_, bytes)| **bytes).map(|(unit, _)| unit);
         let from = self.place_of(self.taken);
@@ -126,38 +124,38 @@ impl TailRing {
         }
     }
 
-    /// Bytes that are not on disk.
+    /// The bytes that are not on disk.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting.values().sum()
     }
 
-    /// Position in the journal of the first byte that is still needed.
+    /// The journal position of the first byte that is still needed.
     pub fn needed_input(&self) -> Option<u64> {
         let waiting = self.items.range(self.place_of(self.stored)..);
         waiting.map(|item| item.start).min()
     }
 
-    /// Whether there are entries that nobody has taken to the disk yet.
+    /// Whether there are entries that were not taken for writing.
     pub fn has_untaken(&self) -> bool {
         self.items.back().is_some_and(|item| item.entry.sequence >= self.taken)
     }
 
-    /// The entries that nobody has taken to the disk yet.
+    /// The entries that were not taken for writing.
     pub fn untaken(&self) -> impl Iterator<Item = &Arc<RingItem>> {
         self.items.range(self.place_of(self.taken)..)
     }
 
-    /// The sequence number up to which the disk has what came before.
+    /// The sequence number of the first entry that is not on disk.
     pub fn first_waiting(&self) -> u64 {
         self.stored
     }
 
-    /// The entries before `sequence` are on their way to the disk.
+    /// Records that the entries before `sequence` are being written.
     pub fn taken(&mut self, sequence: u64) {
         self.taken = sequence;
     }
 
-    /// What was taken is on disk.
+    /// Records that the taken entries are on disk.
     pub fn stored(&mut self) {
         let range = self.place_of(self.stored)..self.place_of(self.taken);
         let now_stored: Vec<Arc<RingItem>> = self.items.range(range).cloned().collect();
@@ -168,7 +166,7 @@ impl TailRing {
         self.forget_stored();
     }
 
-    /// What was taken is not on disk: it waits again.
+    /// Records that writing the taken entries has failed: they wait again.
     pub fn not_stored(&mut self) {
         self.taken = self.stored;
     }
@@ -210,8 +208,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: the bound holds, the order is kept, nothing that waits is lost without
-        /// being returned, and the counts are right.
+        /// For any sequence of steps: the size limit and the order hold, waiting entries are only
+        /// removed by returning them, and the counts are correct.
         #[test]
         fn books_are_kept(steps in prop::collection::vec((0u8..6, 0usize..4000), 1..300)) {
             const CAPACITY: usize = 40_000;

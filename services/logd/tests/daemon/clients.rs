@@ -1,4 +1,4 @@
-//! Clients that are slow, many, or not allowed to ask.
+//! Clients that are slow, many, or not permitted.
 
 use std::fs;
 use std::io::Write;
@@ -34,7 +34,8 @@ fn a_slow_follower_is_told() {
     let args = object(json!({"unit": "one", "follow": true, "fields": true}));
     let each = |item: &Value| {
         if seen.is_empty() {
-            // Far more than sockets and memory hold; it all goes through while nobody reads here.
+            // This exceeds the sockets' buffers and logd's memory, and is written while the client
+            // does not read.
             let line = "x".repeat(200) + "\n";
             for _ in 0..200 {
                 writer.write_all(line.repeat(200).as_bytes()).unwrap();
@@ -52,7 +53,7 @@ fn a_slow_follower_is_told() {
         .sum();
     let lines = seen.iter().filter(|text| text.starts_with('x')).count() as u64;
     assert!(missing > 0, "{} seen", seen.len());
-    // logd's own lines may be among the missing.
+    // Some of logd's own lines may be among the missing.
     assert!((40_000..40_100).contains(&(missing + lines)), "{missing} + {lines}");
 }
 
@@ -60,7 +61,7 @@ fn a_slow_follower_is_told() {
 fn many_clients_are_turned_away_not_kept_waiting() {
     let host = Host::new(&[]);
     let logd = host.start();
-    // All places are root's, as which these tests may run or not, and few are one other user's.
+    // Root may use all connections, another user only some; the tests run as either.
     let places = if rustix::process::geteuid().is_root() { 64 } else { 16 };
     let mut clients: Vec<_> = (0..places).map(|_| logd.connect()).collect();
     for client in &mut clients {
@@ -71,12 +72,9 @@ fn many_clients_are_turned_away_not_kept_waiting() {
     other.describe().unwrap();
     drop(clients);
     other.call("stats", object(json!({}))).unwrap();
-    // Another test that starts a process has them open for a moment.
+    // A child process of another test holds copies of the connections until its exec.
     until("there is room again", || logd.connect().describe().is_ok());
 }
-
-/// Without a folder the newest lines are kept in memory: what is older makes room, and that is not
-/// told as a loss.
 
 #[test]
 fn only_callers_are_answered() {
@@ -100,7 +98,7 @@ fn only_callers_are_answered() {
     denied(call(&logd, "stats"));
     denied(call(&logd, "none"));
     assert!(logd.stop().success());
-    // Who is not listed has no place, nor has anybody if the list makes no sense.
+    // Users that are not listed are disconnected, as are all users if the list is invalid.
     for callers in ["999999=logs,stats".to_owned(), format!("{user}=logs;{user}")] {
         host.callers = callers;
         let logd = host.start();

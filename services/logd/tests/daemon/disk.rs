@@ -1,4 +1,4 @@
-//! A disk that is torn, damaged, full, slow or not there.
+//! A disk that is cut off, damaged, full, slow, or missing.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -26,7 +26,7 @@ fn a_torn_end_is_cut_off_and_told() {
     assert_eq!(logd.call("stats", json!({})).unwrap()["torn"], 20);
 }
 
-/// A byte that went bad costs its block: that is shown where the lines were, and counted.
+/// A damaged byte destroys its block: the gap is shown at its place, and counted.
 #[test]
 fn damage_is_shown_where_it_is() {
     let host = Host::new(&["one"]);
@@ -49,7 +49,7 @@ fn damage_is_shown_where_it_is() {
     assert_eq!(logd.logs(json!({"unit": "logd"})), [told]);
 }
 
-/// Of which boot a line is, its block on disk says, whatever the clock said then.
+/// The boot of a line is that of its block's header, whatever the clock was.
 #[test]
 fn a_boot_has_lines_of_its_own() {
     let host = Host::new(&["one"]);
@@ -62,7 +62,7 @@ fn a_boot_has_lines_of_its_own() {
     assert_eq!(logd.logs(json!({"unit": "one", "boot": true})), ["before", "after"]);
     assert!(logd.stop().success());
 
-    // What the first one wrote is of another boot: its header says so (src/store/block.rs).
+    // The first block is changed to one of another boot (see the format in src/store/block.rs).
     let segment = host.state().join("00000001.log");
     let mut bytes = fs::read(&segment).unwrap();
     let block = bytes.windows(8).position(|it| it == b"OCTLOGB1").unwrap();
@@ -87,12 +87,12 @@ fn goes_on_in_memory_without_a_disk() {
     let logd = host.start();
     host.say("one", "kept in memory\n");
     assert_eq!(logd.follow_until("one", "kept in memory"), ["kept in memory"]);
-    // It asks the disk in a thread, and is ready before that has answered.
+    // logd opens the store in a thread, and is ready before that is done.
     let told = logd.follow("logd", |text| text.starts_with("the log is kept in memory only: "));
     assert_eq!(told.len(), 1, "{told:?}");
     let stats = logd.call("stats", json!({})).unwrap();
     assert!(stats["trouble"].is_string() && stats["stored"] == 0, "{stats}");
-    // A killed logd finds even that again.
+    // The journal survives a kill.
     logd.kill();
     let logd = host.start();
     assert_eq!(logd.follow_until("one", "kept in memory"), ["kept in memory"]);
@@ -106,7 +106,8 @@ fn goes_on_in_memory_without_a_disk() {
     assert_eq!(logd.logs(json!({"unit": "one"})), ["kept in memory", "kept on disk"]);
 }
 
-/// The folder vanishes under it: the next segment cannot be made, and what waits is not lost.
+/// The folder is removed while logd runs: it cannot create the next segment, but loses no waiting
+/// line.
 #[test]
 fn goes_on_after_a_write_that_failed() {
     let mut host = Host::new(&["one"]);
@@ -116,7 +117,7 @@ fn goes_on_after_a_write_that_failed() {
     assert!(logd.stop().success());
     let logd = host.start();
     fs::remove_dir_all(host.state()).unwrap();
-    // Enough for more than one segment, of what does not compress.
+    // Incompressible text for more than one segment.
     let mut state = 1u64;
     let mut noise = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -130,15 +131,14 @@ fn goes_on_after_a_write_that_failed() {
     assert!(logd.stop().success());
     let logd = host.start();
     let seen = logd.logs(json!({"unit": "one", "since": "1970-01-01"}));
-    // What the vanished files had is gone; from there on, nothing is.
+    // Lines in the removed files are lost, but none after them.
     let from = lines.iter().position(|line| *line == seen[0]).unwrap();
     assert!(from < 4000, "{from}");
     assert_eq!(seen[..seen.len() - 1], lines[from..]);
     assert_eq!(seen.last().unwrap(), "last");
 }
 
-/// A follower that does not read holds nobody, and is told how much it has missed.
-
+/// Without a folder only the newest lines are kept, and removing older ones does not count as loss.
 #[test]
 fn keeps_the_newest_in_memory_without_a_folder() {
     let mut host = Host::new(&["one"]);
@@ -152,24 +152,23 @@ fn keeps_the_newest_in_memory_without_a_folder() {
     let stats = logd.call("stats", json!({})).unwrap();
     assert!(stats["trouble"].as_str().unwrap().contains("no folder"), "{stats}");
     assert_eq!(logd.unit_stats("one")["no_room"], 0);
-    // The next one finds them again, and no other.
+    // The next logd has exactly these lines, from the journal.
     logd.kill();
     let logd = host.start();
     let mut seen = logd.follow_until("one", "line 4999");
-    seen.retain(|text| !text.starts_with('-')); // how many are missing
+    seen.retain(|text| !text.starts_with('-')); // counts of missing lines
     assert!(seen.len() >= 100 && seen == numbered(5000)[5000 - seen.len()..], "{}", seen.len());
     assert!(logd.stop().success());
 }
 
-/// The disk does not answer at first: logd is ready all the same, and what was said meanwhile goes
-/// there once it does.
+/// The disk does not respond at first: logd is ready all the same.
 #[test]
 fn is_ready_before_the_disk() {
     use rustix::fs::{CWD, Mode, mkfifoat};
 
     let host = Host::new(&["one"]);
     fs::create_dir(host.state()).unwrap();
-    // Whoever opens a pipe without a writer waits.
+    // Opening a FIFO without a writer blocks.
     let dead = host.state().join("00000001.log");
     mkfifoat(CWD, &dead, Mode::RUSR | Mode::WUSR).unwrap();
     let logd = host.start();

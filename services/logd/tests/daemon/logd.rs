@@ -1,4 +1,4 @@
-//! logd as PID 1 runs it: pipes, journal and the kernel's log are held here, across its lives.
+//! Runs logd as PID 1 does: pipes, journal and kernel log outlive each logd.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,24 +16,23 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 pub struct Host {
-    /// The state folder is `state` in it.
+    /// The folder that contains the state folder `state`.
     pub folder: TempDir,
     pipes: Vec<(&'static str, OwnedFd, OwnedFd)>,
     journal: OwnedFd,
     kmsg: (UnixDatagram, UnixDatagram),
     notify: UnixDatagram,
     control: UnixListener,
-    /// Whether logd gets a state folder.
     pub has_state: bool,
-    /// Who may call, as PID 1 says it.
+    /// The permitted callers, in PID 1's format.
     pub callers: String,
     pub options: Vec<&'static str>,
 }
 
 impl Host {
-    /// With a pipe for each of `units`.
+    /// A host with a pipe for each of `units`.
     pub fn new(units: &[&'static str]) -> Self {
-        // A disk that others keep busy may take longer than logd waits for it.
+        // A busy disk could be slower than logd's timeout.
         let folder = TempDir::new_in("/dev/shm").unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -56,28 +55,28 @@ impl Host {
         self.folder.path().join("state")
     }
 
-    /// What `unit` writes to.
+    /// The write end of the pipe of `unit`.
     pub fn writer(&self, unit: &str) -> File {
         let pipe = self.pipes.iter().find(|(name, ..)| *name == unit).unwrap();
         pipe.2.try_clone().unwrap().into()
     }
 
-    /// `unit` says `text`.
+    /// Writes `text` as `unit`.
     pub fn say(&self, unit: &str, text: &str) {
         self.writer(unit).write_all(text.as_bytes()).unwrap();
     }
 
-    /// The kernel says something, as record `number`.
+    /// Writes a kernel record with the sequence number `number`.
     pub fn kernel_says(&self, number: u64, text: &str) {
         self.kmsg.1.send(format!("6,{number},1000000,-;{text}\n").as_bytes()).unwrap();
     }
 
-    /// Memory that the journal takes, in bytes.
+    /// The memory in use by the journal, in bytes.
     pub fn journal_size(&self) -> i64 {
         rustix::fs::fstat(&self.journal).unwrap().st_blocks * 512
     }
 
-    /// Starts logd, which is ready when this returns.
+    /// Starts logd, and waits until it is ready.
     pub fn start(&self) -> Logd {
         let mut command = Command::new(env!("CARGO_BIN_EXE_octet-logd"));
         command.args(&self.options);
@@ -112,7 +111,7 @@ impl Logd {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end, and returns how it did.
+    /// Sends SIGTERM, and returns the exit status.
     pub fn stop(mut self) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.child.wait().unwrap()
@@ -128,12 +127,11 @@ impl Logd {
         client
     }
 
-    /// Calls `verb`.
     pub fn call(&self, verb: &str, args: Value) -> Result<Value, CallError> {
         self.connect().call(verb, object(args))
     }
 
-    /// The texts that `logs` with `args` shows.
+    /// The texts in the answer to `logs` with `args`.
     pub fn logs(&self, args: Value) -> Vec<String> {
         let mut all = vec![];
         let each = |item: &Value| {
@@ -144,12 +142,12 @@ impl Logd {
         all
     }
 
-    /// Follows `unit` from its first line until `last` is seen, and returns all up to that.
+    /// Follows `unit` from its first line until the line `last`, and returns all of them.
     pub fn follow_until(&self, unit: &str, last: &str) -> Vec<String> {
         self.follow(unit, |text| text == last)
     }
 
-    /// Follows `unit` from its first line until one is `last`, and returns all up to that.
+    /// Follows `unit` from its first line until `last` is true for one, and returns all of them.
     pub fn follow(&self, unit: &str, last: impl Fn(&str) -> bool) -> Vec<String> {
         let args = json!({"unit": unit, "follow": true, "since": "1970-01-01"});
         let mut all: Vec<String> = vec![];
@@ -161,7 +159,7 @@ impl Logd {
         all
     }
 
-    /// The counts of `unit`.
+    /// The counters of `unit`.
     pub fn unit_stats(&self, unit: &str) -> Value {
         let stats = self.call("stats", json!({})).unwrap();
         let units = stats["units"].as_array().unwrap();
@@ -171,7 +169,7 @@ impl Logd {
 
 impl Drop for Logd {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -187,7 +185,7 @@ fn with_fields(args: Value) -> Map<String, Value> {
     args
 }
 
-/// The texts of an item; what is missing as `-COUNT`.
+/// The texts of an item; a gap is `-COUNT`.
 pub fn texts(item: &Value) -> impl Iterator<Item = String> {
     item["lines"].as_array().unwrap().iter().map(|line| match line["text"].as_str() {
         Some(text) => text.to_owned(),

@@ -1,4 +1,4 @@
-//! logd from end to end: the program, pipes as PID 1 holds them, and a folder.
+//! End-to-end tests of logd: the program, with pipes as PID 1 holds them, and a state folder.
 
 #![cfg(test)]
 
@@ -37,7 +37,7 @@ fn keeps_what_units_and_kernel_say() {
     all.sort();
     assert_eq!(all, ["Linux version", "hello", "two \u{fffd}", "world"]);
 
-    // For people: time, unit, text.
+    // In text format: time, unit, text.
     let mut shown = vec![];
     let args = object(json!({"unit": "one", "lines": 1}));
     let show = |item: &Value| {
@@ -95,7 +95,7 @@ fn a_flood_takes_nothing_from_others() {
     assert_eq!(logd.unit_stats("calm")["over_rate"], 0);
     assert_eq!(logd.unit_stats("calm")["lines"], LINES);
     assert!(logd.stop().success());
-    // What was dropped is told to the line, by the end at the latest.
+    // The exact number of dropped lines is reported, at the latest at the end.
     let logd = host.start();
     let told: u64 = logd
         .logs(json!({"unit": "logd", "since": "1970-01-01"}))
@@ -107,7 +107,7 @@ fn a_flood_takes_nothing_from_others() {
     assert_eq!(told + kept, 200_001, "{told} told, {kept} kept");
 }
 
-/// However often logd is killed while a unit writes: every line is there once, in order.
+/// However often logd is killed while a unit writes, each line is stored once, and in order.
 #[test]
 fn a_killed_logd_loses_nothing() {
     const LINES: usize = 60_000;
@@ -129,7 +129,7 @@ fn a_killed_logd_loses_nothing() {
     let mut busy = host.writer("busy");
     let writing = thread::spawn(move || {
         for (number, line) in numbered(LINES).into_iter().enumerate() {
-            // In pieces: a line is not always whole when logd is killed.
+            // Lines are written in two parts, so that logd is also killed within a line.
             let line = line + "\n";
             let (head, rest) = line.split_at(number % line.len());
             busy.write_all(head.as_bytes()).unwrap();
@@ -137,7 +137,7 @@ fn a_killed_logd_loses_nothing() {
             WRITTEN.store(number + 1, Ordering::SeqCst);
         }
     });
-    // Begun in the first life, ended in the last.
+    // This line is started in the first life, and ended in the last.
     host.say("slow", "begun");
     for life in 1..LIVES {
         let logd = host.start();
@@ -154,19 +154,19 @@ fn a_killed_logd_loses_nothing() {
     assert_eq!(seen.len(), LINES);
     assert_eq!(logd.follow_until("calm", &format!("line {}", LIVES - 2)), numbered(LIVES - 1));
     assert_eq!(logd.follow_until("slow", "begun and ended"), ["begun and ended"]);
-    // And all of that is on disk once it has ended.
+    // After a regular end, all lines are on disk.
     assert!(logd.stop().success());
     let logd = host.start();
     assert_eq!(logd.logs(json!({"unit": "busy", "since": "1970-01-01"})), numbered(LINES));
     assert_eq!(logd.logs(json!({"unit": "busy", "lines": 7})), numbered(LINES)[LINES - 7..]);
 }
 
-/// Bytes that the disk has not taken yet.
+/// The bytes that are not on disk yet.
 fn waiting(logd: &Logd) -> u64 {
     logd.call("stats", json!({})).unwrap()["waiting"].as_u64().unwrap()
 }
 
-/// A line that is not ended for long does not make the journal hold all that came after it.
+/// A line without a newline does not keep later data in the journal.
 #[test]
 fn the_journal_is_bounded() {
     let mut host = Host::new(&["slow", "busy"]);
@@ -176,12 +176,12 @@ fn the_journal_is_bounded() {
     let lines = ("x".repeat(999) + "\n").repeat(1000);
     for round in 0..20 {
         host.say("busy", &format!("{lines}round {round}\n"));
-        // What the disk has not taken yet is bounded by other means, and may be lost.
+        // Data that is not on disk yet has another limit, above which it can be lost.
         until("the disk takes them", || waiting(&logd) <= 500_000);
     }
     logd.follow_until("busy", "round 19");
     assert!(host.journal_size() < 5 << 20, "{}", host.journal_size());
-    // And it is given back once the disk has it all, though nothing further comes.
+    // The memory is released once everything is on disk, even if no more lines arrive.
     until("the disk has them", || waiting(&logd) == 0);
     until("it is given back", || host.journal_size() <= 600_000);
     logd.kill();
@@ -204,7 +204,7 @@ fn ends_with_all_that_was_said() {
     assert_eq!(seen[1000..], ["and then"]);
 }
 
-/// The kernel gives its records again to every new logd: those that are kept are not kept twice.
+/// The kernel returns all its records to each new logd, which must not store them again.
 #[test]
 fn records_of_the_kernel_are_kept_once() {
     let host = Host::new(&[]);

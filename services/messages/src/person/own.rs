@@ -57,8 +57,8 @@ pub struct MailboxState {
     pub place: MailboxAddress,
     /// The serial of the published card; 0 if none.
     published: u64,
-    /// Prekeys that the mailbox lacks. Each one-time key is for one mailbox only: two would give the same key
-    /// to two people.
+    /// Prekeys that the mailbox lacks. Each one-time key is for one mailbox only: two would give
+    /// the same key to two people.
     pending: Vec<Prekey>,
 }
 
@@ -171,8 +171,8 @@ pub fn save_account(account: &Account) -> Vec<u8> {
 }
 
 impl Person {
-    /// Makes a new person with the mailboxes `places`, and the rows to store; `None` if `fresh` is unusable, or
-    /// there are too many or duplicate mailboxes.
+    /// Makes a new person with the mailboxes `places`, and the rows to store; `None` if `fresh` is
+    /// unusable, or there are too many or duplicate mailboxes.
     pub fn new(
         fresh: NewIdentity,
         places: Vec<MailboxAddress>,
@@ -206,7 +206,8 @@ impl Person {
         Some(person)
     }
 
-    /// The person of a node with the messaging key `certified`; `seal` are 32 random bytes. `None` as above.
+    /// The person of a node with the messaging key `certified`; `seal` are 32 random bytes. `None`
+    /// as above.
     pub fn of_node(
         certified: &Certified,
         seal: [u8; 32],
@@ -273,8 +274,8 @@ impl Person {
         }
     }
 
-    /// Makes new one-time keys for `mailbox` if few are `left` there, and a new fallback key for all when it is
-    /// due. The previous fallback key still opens messages in flight.
+    /// Makes new one-time keys for `mailbox` if few are `left` there, and a new fallback key for
+    /// all when it is due. The previous fallback key still opens messages in flight.
     pub(super) fn refill(&mut self, mailbox: PublicKey, left: u32, now: u64) {
         let left = left as usize;
         let Some(at) = self.own.homes.iter().position(|home| home.place.mailbox == mailbox) else {

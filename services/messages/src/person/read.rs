@@ -14,8 +14,8 @@ use crate::record::PersonRecord;
 use crate::rows::RowName;
 
 impl Person {
-    /// Reads an envelope. An unreadable one is counted and dropped: otherwise it would stay in the mailbox
-    /// forever.
+    /// Reads an envelope. An unreadable one is counted and dropped: otherwise it would stay in the
+    /// mailbox forever.
     pub(super) fn read(&mut self, envelope: &[u8], now: u64) {
         if self.take(envelope, now).is_none() {
             self.own.refused += 1;
@@ -33,8 +33,8 @@ impl Person {
         }
         let peer = self.peers.get_mut(&name)?;
         let standing = Standing::of(&letter.card, peer.card.as_ref());
-        // A continued session authenticates the contact, however old the card is. An older card starts no
-        // session.
+        // A continued session authenticates the contact, however old the card is. An older card
+        // starts no session.
         let text = decrypt_in(&mut peer.sessions, &letter).or_else(|| {
             (standing != Standing::Older).then(|| begin(&mut self.account, peer, &letter))?
         });
@@ -64,7 +64,8 @@ impl Person {
             return;
         }
         if is_there(number <= peer.received) {
-            // The contact may lack the acknowledgement. If one is due, this is a copy from another mailbox.
+            // The contact may lack the acknowledgement. If one is due, this is a copy from another
+            // mailbox.
             peer.owed |= peer.receipt.is_none();
         } else if peer.lost_at.is_none_or(|at| now.saturating_sub(at) >= ASK) {
             // Anybody who knows the card could have sent it, so the request is rate-limited.
@@ -127,7 +128,8 @@ impl Person {
         self.release(name, record.first);
     }
 
-    /// The contact has started a new epoch: texts of the old one may still arrive, and nothing waits for them.
+    /// The contact has started a new epoch: texts of the old one may still arrive, and nothing
+    /// waits for them.
     fn begin_epoch(&mut self, name: PublicKey, epoch: u64) {
         self.release(name, u64::MAX);
         let Some(peer) = self.peers.get_mut(&name) else { return };
@@ -135,7 +137,8 @@ impl Person {
         (peer.epoch, peer.received) = (epoch, 0);
     }
 
-    /// Applies a text of an earlier epoch. It is not acknowledged, because its sender has lost that state.
+    /// Applies a text of an earlier epoch. It is not acknowledged, because its sender has lost that
+    /// state.
     fn apply_late(&mut self, name: PublicKey, record: PersonRecord) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
         let PersonRecord { number, written, text, .. } = record;
@@ -145,7 +148,8 @@ impl Person {
         }
     }
 
-    /// Moves texts without a gap before them to the history, and all before `first`: no others follow there.
+    /// Moves texts without a gap before them to the history, and all before `first`: no others
+    /// follow there.
     fn release(&mut self, name: PublicKey, first: u64) {
         while let Some(peer) = self.peers.get_mut(&name) {
             let Some(next) = peer.held.first_entry() else { return };

@@ -28,11 +28,11 @@ impl Person {
         }
     }
 
-    /// Restores the person of `backup` at `now`, in seconds since 1970, and returns the rows to store. `key`
-    /// are 32 random bytes. `None` if keys cannot be derived.
+    /// Restores the person of `backup` at `now`, in seconds since 1970, and returns the rows to
+    /// store. `key` are 32 random bytes. `None` if keys cannot be derived.
     ///
-    /// Contacts recognise a restore by a higher epoch. The new epoch exceeds all earlier ones, also those of an
-    /// earlier restore from the same backup, as long as the clock does not go back.
+    /// Contacts recognise a restore by a higher epoch. The new epoch exceeds all earlier ones, also
+    /// those of an earlier restore from the same backup, as long as the clock does not go back.
     pub fn restore(backup: Backup, key: [u8; 32], now: u64) -> Option<(Self, Vec<ChangedRow>)> {
         let epoch = backup.epoch.checked_add(1)?.max(now);
         let fresh = NewIdentity { name: backup.name, key, seal: backup.seal };

@@ -35,8 +35,8 @@ impl Person {
         self.own.homes.iter().map(|home| &home.place)
     }
 
-    /// The pending requests at `now`, in seconds since 1970. Texts to one contact keep their order at each
-    /// mailbox. Of several claims for one contact, the first success is enough.
+    /// The pending requests at `now`, in seconds since 1970. Texts to one contact keep their order
+    /// at each mailbox. Of several claims for one contact, the first success is enough.
     pub fn todo(&self, now: u64) -> Vec<MailboxAction> {
         let publish = self.bundles().map(|(place, bundle)| MailboxAction::Publish {
             place: place.clone(),

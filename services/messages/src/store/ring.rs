@@ -1,4 +1,4 @@
-//! The keys of a store, in a file beside it that is sealed itself.
+//! The keys of a store, in a separate encrypted file.
 
 use std::io;
 use std::path::Path;
@@ -12,27 +12,27 @@ use super::PersonStoreError;
 use crate::rows::{RowName, decode, encode};
 use crate::sealed::{open, seal};
 
-/// The file, in the folder of the store.
+/// The name of the file, in the folder of the store.
 const FILE: &str = "keys";
 
-/// What the file is, so that it is taken for nothing else.
+/// The domain of the file: other encrypted data cannot be used in its place.
 const ABOUT: &[u8] = b"octet keys of letters 1";
 
-/// More than it takes, in bytes.
+/// The maximum size of the file, in bytes.
 const LONGEST: u64 = 4096;
 
-/// The number of the key of the history.
+/// The number of the history's key.
 const HISTORY: u32 = 0;
 
-/// The bytes of the number of the key, before what is sealed.
+/// The size of the key number that precedes the ciphertext, in bytes.
 const NUMBER: usize = 4;
 
 #[derive(Serialize, Deserialize)]
 pub struct KeyRing {
-    /// Of which, with a row, its name is a digest.
+    /// The secret input of the digests that name the rows.
     names: [u8; 32],
     history: [u8; 32],
-    /// Seals all else; two while all is sealed anew. The last is sealed with.
+    /// The keys of all other rows: two during a rotation. New rows use the last one.
     state: Vec<(u32, [u8; 32])>,
 }
 
@@ -47,7 +47,7 @@ impl KeyRing {
         Ok(Self { names: random()?, history: random()?, state: vec![(HISTORY + 1, random()?)] })
     }
 
-    /// Reads the file in `folder`, which was sealed with `key`.
+    /// Reads the file in `folder`, and decrypts it with `key`.
     pub fn load(folder: &Path, key: &[u8; 32]) -> Result<Self, PersonStoreError> {
         let bytes = durable::read(&folder.join(FILE), LONGEST)?;
         let bytes = bytes.ok_or_else(|| PersonStoreError::Absent(folder.to_owned()))?;
@@ -55,7 +55,7 @@ impl KeyRing {
         ring.filter(|ring| (1..=2).contains(&ring.state.len())).ok_or(PersonStoreError::WrongKey)
     }
 
-    /// Keeps them in `folder`, sealed with `key`.
+    /// Writes the keys to `folder`, encrypted with `key`.
     pub fn save(
         &self,
         folder: &Path,
@@ -67,12 +67,12 @@ impl KeyRing {
         Ok(durable::write(&folder.join(FILE), &sealed, existing, |_| Ok::<_, io::Error>(()))?)
     }
 
-    /// Whether there is an older key.
+    /// Whether a rotation is in progress.
     pub fn is_turning(&self) -> bool {
         self.state.len() > 1
     }
 
-    /// Adds a key, with which is sealed from now on.
+    /// Starts a rotation: adds a key, which encrypts all rows from now on.
     pub fn begin_turn(&mut self) -> Result<(), NoRandomness> {
         let number = self.state.last().map_or(HISTORY, |(number, _)| *number) + 1;
         self.state.push((number, random()?));
@@ -83,7 +83,7 @@ impl KeyRing {
         self.state.drain(..self.state.len().saturating_sub(1));
     }
 
-    /// What a row is called in the file.
+    /// The key of the row in the file.
     pub fn name(&self, row: &RowName) -> [u8; 16] {
         let digest = Sha256::new().chain_update(self.names).chain_update(encode(row)).finalize();
         let mut name = [0; 16];
@@ -91,7 +91,7 @@ impl KeyRing {
         name
     }
 
-    /// Whether a sealed row is one of the history.
+    /// Whether an encrypted row is a line of the history.
     pub fn is_history(sealed: &[u8]) -> bool {
         sealed.starts_with(&HISTORY.to_be_bytes())
     }

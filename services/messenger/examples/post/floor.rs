@@ -1,4 +1,4 @@
-//! What the store does alone: rows as large as envelopes, each on disk before the next.
+//! The store alone: rows as large as envelopes, each on disk before the next one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::Failed;
 
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 
-/// How long so many commits take, of a row each.
+/// The duration of `count` commits of one row each.
 pub fn commits(folder: &Path, count: usize) -> Result<Duration, Failed> {
     let rows = Database::create(folder.join("floor"))?;
     let envelope = vec![7; SMALLEST];

@@ -1,4 +1,4 @@
-//! What one mailbox takes from several at once.
+//! The throughput of one mailbox with concurrent senders.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Barrier;
@@ -12,15 +12,15 @@ use octet_messages::place::MailboxAddress;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messenger::quic::open;
 use octet_node::control::PublicKey;
-use octet_node::key::random;
+use octet_node::key::{PrivateKey, random};
 use octet_node::tls::AlpnProtocol;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Failed;
 use super::mailbox::Mailbox;
 
-/// How many write, each from an address and to somebody of its own: a mailbox takes so many letters of one address at
-/// once, and has so many for one person.
+/// The number of senders, each with an address and a receiver of its own, because a mailbox has
+/// rate limits per address and a limit of messages per person.
 pub const ADDRESSES: usize = 8;
 
 struct Writer {
@@ -55,7 +55,7 @@ impl Writer {
         Ok(Self { runtime, _endpoint: endpoint, connection, requests })
     }
 
-    /// Leaves all its letters, one after the other.
+    /// Deposits all its messages, one after the other.
     fn write(self) -> Result<(), String> {
         self.runtime.block_on(async {
             for request in &self.requests {
@@ -76,11 +76,12 @@ async fn ask(connection: &Connection, request: &[u8]) -> Result<Option<MailboxRe
     Ok(MailboxReply::from_bytes(&receive.read_to_end(1 << 20).await?))
 }
 
-/// How long it takes until the mailbox has `count` letters of each on its disk.
+/// The time until the mailbox has `count` messages of each sender on its disk.
 pub fn letters(mailbox: &Mailbox, count: usize) -> Result<Duration, Failed> {
     let mut writers = vec![];
     for number in 0..ADDRESSES {
-        let to = PublicKey::new(random()?);
+        // Random bytes are a key only half of the time.
+        let to = PrivateKey::generate()?.public();
         mailbox.admit(to)?;
         writers.push(Writer::new(number, &mailbox.place, to, count)?);
     }

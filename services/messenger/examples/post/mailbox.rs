@@ -1,4 +1,4 @@
-//! A mailbox, in a process of its own.
+//! A mailbox in a process of its own.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,19 +19,19 @@ use serde_json::{Value, json};
 
 use super::{Failed, TIMEOUT};
 
-/// The word that makes a process a mailbox.
+/// The argument that makes a process run a mailbox.
 pub const ROLE: &str = "mailbox";
 
-/// The service's own socket, and identity's, in its folder.
+/// The names of the service's control socket and of identity's socket, in the folder.
 const SOCKET: &str = "messenger.sock";
 const IDENTITY: &str = "identity.sock";
 
-/// Its data folder, in its folder.
+/// The name of the data folder, in the folder.
 const STATE: &str = "state";
 
-/// Is the mailbox of `folder`.
+/// Runs the mailbox in `folder`.
 pub fn run(folder: &Path) -> Result<Value, Failed> {
-    // It does not outlive the one that measures, whatever that died of.
+    // Ends this process when its parent dies, for whatever reason.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let parts = MessengerConfig {
         folder: Some(folder.join(STATE)),
@@ -46,7 +46,7 @@ pub fn run(folder: &Path) -> Result<Value, Failed> {
     Ok(Value::Null)
 }
 
-/// A process that is one.
+/// A process that runs a mailbox.
 pub struct Mailbox {
     child: Child,
     folder: PathBuf,
@@ -54,7 +54,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Starts one in `folder`, and waits until people reach it.
+    /// Starts a mailbox in `folder`, and waits until it is reachable.
     pub fn start(folder: &Path) -> Result<Self, Failed> {
         fs::create_dir_all(folder.join(STATE))?;
         identity(&folder.join(IDENTITY))?;
@@ -80,7 +80,7 @@ impl Mailbox {
         }
     }
 
-    /// Lets somebody have letters here.
+    /// Makes a mailbox for `name`.
     pub fn admit(&self, name: PublicKey) -> Result<(), Failed> {
         self.ask("admit", &json!({ "name": name }))?;
         Ok(())
@@ -92,7 +92,7 @@ impl Mailbox {
         Ok(client.call(verb, args.as_object().cloned().unwrap_or_default())?)
     }
 
-    /// Bytes of memory of the process (`VmRSS` of proc_pid_status(5)).
+    /// The resident memory of the process, in bytes (`VmRSS` of proc_pid_status(5)).
     pub fn resident(&self) -> Result<u64, Failed> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -108,7 +108,7 @@ impl Drop for Mailbox {
     }
 }
 
-/// Certifies, at `socket`, whatever key it is asked about.
+/// Simulates identity at `socket`: it certifies any requested key.
 fn identity(socket: &Path) -> Result<(), Failed> {
     let (listener, node) = (UnixListener::bind(socket)?, PrivateKey::generate()?);
     thread::spawn(move || {
@@ -120,7 +120,7 @@ fn identity(socket: &Path) -> Result<(), Failed> {
             let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 1 };
             let Ok(certificate) = Certificate::sign(statement, &node) else { continue };
             if peer.item(request.id, json!(certificate)).is_ok() {
-                // Until the service ends.
+                // The connection stays open until the service ends.
                 let _ = peer.next_request();
             }
         }

@@ -1,13 +1,17 @@
-//! Measures letters on this computer itself, for `cargo image bench --only messenger`, which compiles it as what
-//! ships. Prints JSON; times are in nanoseconds.
+//! Benchmarks messages on this machine, for `cargo image bench --only messenger`, which compiles it
+//! as the release is compiled. It prints JSON; times are in nanoseconds.
 //!
 //! ```text
-//! post FOLDER LETTERS LOAD     two mailboxes, each a process: so many letters from somebody at the one to somebody at
-//!                              the other, one after the other; then so many by each of eight addresses, all at once
+//! post FOLDER LETTERS LOAD
 //! ```
 //!
-//! `FOLDER` is for the mailboxes' and people's files: its path is short. All that a letter goes by is what ships: the
-//! service, QUIC on loopback, its store. Only identity is played, by this process.
+//! It starts two mailboxes, each a process, and sends LETTERS messages, one after the other,
+//! between two people with a mailbox each. Then each of eight addresses sends LOAD messages, all
+//! concurrently.
+//!
+//! `FOLDER` is for the files of the mailboxes and people: its path must be short. The code under
+//! test is that of the release: the service, QUIC on loopback, and its store. Only identity is
+//! simulated, by this process.
 
 mod floor;
 mod load;
@@ -26,7 +30,7 @@ use mailbox::Mailbox;
 
 type Failed = Box<dyn Error>;
 
-/// Nothing here takes that long, however slow the machine.
+/// No step takes this long, even on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 const USAGE: &str = "post FOLDER LETTERS LOAD";
@@ -55,7 +59,7 @@ fn run(words: Vec<String>) -> Result<Value, Failed> {
     }
 }
 
-/// Letters, and then what one mailbox takes beside what its store does alone.
+/// Measures messages, and then the throughput of one mailbox and of its store alone.
 fn measure(folder: &Path, letters: usize, load: usize) -> Result<Value, Failed> {
     let boxes = [Mailbox::start(&folder.join("1"))?, Mailbox::start(&folder.join("2"))?];
     let idle = boxes[1].resident()?;

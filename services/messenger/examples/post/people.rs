@@ -1,4 +1,4 @@
-//! Letters between two people, each with a mailbox of their own.
+//! Messages between two people, each with a mailbox of their own.
 
 use std::fs;
 use std::path::Path;
@@ -18,23 +18,23 @@ use vodozemac::olm::{Account, OlmMessage, SessionConfig};
 use super::Failed;
 use super::mailbox::Mailbox;
 
-/// A letter's text, in bytes.
+/// The length of a text, in bytes.
 const TEXT: usize = 100;
 
 pub struct Letters {
-    /// From the word until the other has it on disk and would show it, asking at once.
+    /// The time from writing until the receiver, who polls at once, has it on disk and can show it.
     pub shown: Vec<Duration>,
-    /// From the word until it lies in the other's mailbox.
+    /// The time from writing until the message is in the receiver's mailbox.
     pub left: Vec<Duration>,
-    /// Bytes of requests and answers that a letter costs its writer.
+    /// The bytes of requests and answers per message at the sender.
     pub sent: usize,
-    /// And the reader, who asks for it alone.
+    /// The same at the receiver, which fetches each message on its own.
     pub fetched: usize,
-    /// Bytes of the same text by Olm within JSON.
+    /// The size of the same text as an Olm message in JSON, in bytes.
     pub olm_in_json: usize,
 }
 
-/// The wire that ships, and how many bytes go by in requests and answers.
+/// The transport of the release, with a count of the bytes in requests and answers.
 struct Counted {
     wire: MailboxClient,
     bytes: usize,
@@ -56,7 +56,7 @@ impl Wire for Counted {
     }
 }
 
-/// Somebody whose mailbox is `mailbox`, and who was there.
+/// A person with a mailbox at `mailbox`, who has published keys.
 fn person(folder: &Path, mailbox: &Mailbox) -> Result<Courier<Counted>, Failed> {
     fs::create_dir(folder)?;
     let fresh = NewIdentity { name: random()?, key: random()?, seal: random()? };
@@ -75,14 +75,15 @@ fn deliver(person: &mut Courier<Counted>) -> Result<(), Failed> {
     left.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// So many letters from the one to the other, each fetched as soon as it was left.
+/// Sends `count` messages from one to the other, each of which is fetched as soon as it is
+/// deposited.
 pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Letters, Failed> {
     let mut anna = person(&folder.join("anna"), &boxes[0])?;
     let mut ben = person(&folder.join("ben"), &boxes[1])?;
     let names = [anna.person().name(), ben.person().name()];
     anna.tell(PersonEvent::Add(ben.person().invite(), "ben".to_owned()), now())?;
     ben.tell(PersonEvent::Add(anna.person().invite(), "anna".to_owned()), now())?;
-    // After that a session stands, of which both have heard.
+    // After that there is a session that both sides know.
     for (writer, reader, to) in [(0, 1, names[1]), (1, 0, names[0])] {
         let people = [&mut anna, &mut ben];
         let [writer, reader] = if writer < reader {
@@ -116,8 +117,8 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
     Ok(Letters { shown, left, sent, fetched, olm_in_json: olm_in_json()? })
 }
 
-/// How long a text is as others send it: the second message of a session of Olm, in base64, within JSON that names both
-/// keys and, once more within, what it is.
+/// The size of a text in the encoding of other systems: the second message of an Olm session, in
+/// base64, within JSON that has both keys and, in an inner JSON object, the kind of message.
 fn olm_in_json() -> Result<usize, Failed> {
     let (anna, mut ben) = (Account::new(), Account::new());
     ben.generate_one_time_keys(1);

@@ -12,8 +12,8 @@ use octet_messages::envelope;
 use octet_messages::request::{MailboxRefusal, MailboxReply};
 
 impl Mailbox {
-    /// Returns a one-time key, or the fallback key if none is left or the rate limit is exceeded. So nobody can
-    /// exhaust the one-time keys, or prevent others from writing.
+    /// Returns a one-time key, or the fallback key if none is left or the rate limit is exceeded.
+    /// So nobody can exhaust the one-time keys, or prevent others from writing.
     pub(super) fn claim(
         &mut self,
         transaction: &WriteTransaction,

@@ -137,8 +137,8 @@ fn publish(
     Ok((MailboxReply::Done, true))
 }
 
-/// Deletes the messages of `name` for which `goes` is true, by number and expiry. Returns whether there were
-/// any.
+/// Deletes the messages of `name` for which `goes` is true, by number and expiry. Returns whether
+/// there were any.
 pub(super) fn delete(
     transaction: &WriteTransaction,
     name: &[u8; 32],

@@ -66,7 +66,8 @@ impl Mailbox {
         Ok(true)
     }
 
-    /// Deletes messages that have expired at `now`. Returns the number of mailboxes with such messages.
+    /// Deletes messages that have expired at `now`. Returns the number of mailboxes with such
+    /// messages.
     ///
     /// # Errors
     /// Writing fails.

@@ -1,4 +1,5 @@
-//! The QUIC server: one request per stream, one stream at a time, and a limited number of connections.
+//! The QUIC server: one request per stream, one stream at a time, and a limited number of
+//! connections.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,8 +46,8 @@ pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
             incoming.refuse();
             continue;
         };
-        // When half of the connections are in use, clients must prove their address (RFC 9000, section 8.1.2):
-        // the first half can be taken by spoofed addresses.
+        // When half of the connections are in use, clients must prove their address (RFC 9000,
+        // section 8.1.2): the first half can be taken by spoofed addresses.
         if !incoming.remote_addr_validated() && connected.in_all() >= bounds.all / 2 {
             let _ = incoming.retry();
             continue;

@@ -1,4 +1,4 @@
-//! What is wrong with the board, by letter.
+//! Alerts about failures of the board, sent as messages.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::bot::Operator;
 use crate::gate::Gate;
 use crate::{Host, TIMEOUT};
 
-/// PID 1, as far as the messenger sees it: a state, and how often it has changed.
+/// Simulates PID 1: its state, and the number of its changes.
 struct Init(Arc<(Mutex<(u64, Value)>, Condvar)>);
 
 impl Init {
@@ -48,7 +48,7 @@ impl Init {
     }
 }
 
-/// The state of a board whose `lan` is so.
+/// The state of a board whose unit `lan` has this state.
 fn of(lan: &str) -> Value {
     json!({ "state": "ready", "units": [{ "name": "lan", "state": lan, "reason": "no room" }] })
 }
@@ -82,7 +82,8 @@ fn who_has_asked_is_told_what_is_wrong() {
     init.becomes(of("failed"));
     assert_eq!(anna.answers(2).pop().unwrap(), "wrong: lan has failed: no room");
 
-    // After a cut it is not told again; that it is over is told, to whom still wants to be told.
+    // After a kill the alert is not repeated. The end of the failure is reported to those who are
+    // still subscribed.
     host.kill();
     assert_eq!(host.start(&at), place);
     ben.write(&ben.sign("show"));

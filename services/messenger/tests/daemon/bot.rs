@@ -1,4 +1,4 @@
-//! Commands by letter, from the operator to the gate and back.
+//! Commands in messages, from the operator to the gate, and the answers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::gate::Gate;
 use crate::{Host, TIMEOUT, go_on, person};
 
-/// An operator who knows a box.
+/// An operator who has the box as a contact.
 pub struct Operator {
     key: PrivateKey,
     courier: Courier<MailboxClient>,
@@ -23,7 +23,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Lets somebody in at `host`, and has them know the box by its invite.
+    /// Makes a mailbox for an operator at `host`, and adds the box by its invite.
     pub fn new(host: &Host, place: &octet_messages::place::MailboxAddress, name: &str) -> Self {
         let mut courier = person(&host.folder.path().join(name), place);
         host.ask("admit", json!({"name": courier.person().name()}));
@@ -36,12 +36,12 @@ impl Operator {
         Self { key: PrivateKey::generate().unwrap(), courier, node }
     }
 
-    /// What others know them by.
+    /// The name key as text.
     pub fn name(&self) -> String {
         self.courier.person().name().to_string()
     }
 
-    /// The key that signs their commands.
+    /// The key that signs the commands.
     pub fn key(&self) -> PublicKey {
         self.key.public()
     }
@@ -64,16 +64,16 @@ impl Operator {
         go_on(&mut self.courier, |it| it.deliver(now()).unwrap().is_empty());
     }
 
-    /// How many letters to the box have not been said to have come.
+    /// The number of unacknowledged messages to the box.
     pub fn on_their_way(&self) -> usize {
         self.courier.person().on_their_way(&self.node)
     }
 
-    /// All answers, once there are so many.
+    /// All answers, once there are `count`.
     pub fn answers(&mut self, count: usize) -> Vec<String> {
         let mut texts = vec![];
         go_on(&mut self.courier, |it| {
-            // That fails while the service is away.
+            // Fetching fails while the service is down.
             let _ = it.fetch(now());
             let (end, _) = it.person().history();
             let lines = it.store().history(0, end).unwrap().into_iter();
@@ -99,12 +99,13 @@ fn what_is_signed_is_carried_and_answered() {
     }
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "stats");
 
-    // The same again: the gate says no, and that is answered.
+    // The same command again: the gate refuses it, and the refusal is sent.
     anna.write(&command);
     let said = anna.answers(2).pop().unwrap();
     assert!(said.contains("not done: this command was run before: sign a new one"), "{said}");
 
-    // What nobody has signed is neither carried nor answered: the next answer is that of the next command.
+    // Messages without a valid signature are neither passed to the gate nor answered: the next
+    // answer belongs to the next command.
     let altered = format!("{}x", anna.sign("purge"));
     for text in ["help", "cache purge", &altered] {
         anna.write(text);
@@ -113,15 +114,15 @@ fn what_is_signed_is_carried_and_answered() {
     assert!(anna.answers(3).pop().unwrap().contains("show"));
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "show");
 
-    // What is longer than a letter is cut, between two letters of the alphabet, and says so.
+    // A longer answer is cut between two characters, and says so.
     anna.write(&anna.sign("long"));
     let said = anna.answers(4).pop().unwrap();
     assert!(said.len() <= TEXT && said.len() > TEXT - 4, "{}", said.len());
     assert!(said.starts_with("ää") && said.ends_with("longer than a message)"));
 }
 
-/// A signature proves a key, and not that it is an operator's. Strangers take nothing that operators need: neither the
-/// gate's time nor a place among those whom the node knows.
+/// A signature proves a key, but not that it is an operator's. Unknown people use up nothing that
+/// operators need: neither the gate's time nor a place among the node's contacts.
 #[test]
 fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
     let mut host = Host::new();
@@ -135,7 +136,7 @@ fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
     assert!(anna.answers(1).pop().unwrap().contains("stats"));
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "stats", "hers came first");
     eve.answers(0);
-    // Whoever is known is told that their letters have come.
+    // Only contacts get an acknowledgement.
     assert_eq!([&anna, &eve].map(Operator::on_their_way), [0, 1]);
 
     // The same key, once it is an operator's.
@@ -145,14 +146,14 @@ fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "show");
     assert_eq!(eve.on_their_way(), 0);
 
-    // Whoever is forgotten is told nothing, until they write anew.
+    // A forgotten contact gets no alerts, until it writes again.
     host.ask("subscribe", json!({ "name": eve.name() }));
     host.ask("forget", json!({ "name": eve.name() }));
     assert_eq!(host.ask("alerts", json!({}))["told"], json!([]));
     assert!(host.try_ask("forget", json!({ "name": eve.name() })).is_err());
 }
 
-/// Killed after the gate has begun a command, and before it has answered.
+/// The service is killed after the gate has started a command, and before the answer.
 #[test]
 fn killed_before_the_answer() {
     let mut host = Host::new();
@@ -167,7 +168,7 @@ fn killed_before_the_answer() {
     let said = anna.answers(1).pop().unwrap();
     assert!(said.contains("run before"), "{said}");
 
-    // Killed when all is answered: nothing is answered again.
+    // The service is killed after all answers: none is repeated.
     host.kill();
     assert_eq!(host.start(&at), place);
     anna.write(&anna.sign("stats"));

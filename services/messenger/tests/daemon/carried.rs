@@ -1,4 +1,4 @@
-//! Commands for another board of the box, to which the one that has the letter carries them.
+//! Commands for another board of the box, to which the receiving board relays them.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixListener;
@@ -19,10 +19,10 @@ use crate::bot::Operator;
 use crate::gate::Gate;
 use crate::{Host, TIMEOUT, certificate};
 
-/// What `cluster` tells, once it is known.
+/// The map that `cluster` sends, once it is set.
 type Told = Arc<Mutex<Option<SignedMap>>>;
 
-/// `cluster`, as far as the messenger sees it.
+/// Simulates `cluster` for the messenger.
 fn cluster(socket: &Path) -> Told {
     let (listener, told) = (UnixListener::bind(socket).unwrap(), Told::default());
     let shared = Arc::clone(&told);
@@ -39,7 +39,7 @@ fn cluster(socket: &Path) -> Told {
                     }
                 };
                 let update = Update { number: None, map: Some(map) };
-                // Until the service is killed.
+                // The connection stays open until the service is killed.
                 if peer.item(request.id, json!(update)).is_ok() {
                     let _ = peer.next_request();
                 }
@@ -72,7 +72,7 @@ fn what_is_for_another_board_is_carried_there() {
     let mut hosts = [Host::new(), Host::new()];
     let gates = hosts.each_ref().map(|host| Gate::start(&host.folder.path().join("gate.sock")));
     let told = hosts.each_ref().map(|host| cluster(&host.folder.path().join("cluster.sock")));
-    // One port for both, at an address each.
+    // Both use the same port, at different addresses.
     let port = UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port();
     let places = [0, 1].map(|it: usize| hosts[it].start(&format!("127.0.0.{}:{port}", it + 2)));
     let all = map(&[(&hosts[0], &places[0]), (&hosts[1], &places[1])]);
@@ -92,7 +92,8 @@ fn what_is_for_another_board_is_carried_there() {
     assert_eq!(gates[1].begun.recv_timeout(TIMEOUT).unwrap(), "stats");
     assert!(gates[0].begun.try_recv().is_err(), "it is for the other");
 
-    // A second time that board's gate says no, and who is none of the box is not let to the gate.
+    // That board's gate refuses a repetition, and a sender that is not in the map does not reach
+    // the gate.
     anna.write(&command);
     assert!(anna.answers(2).pop().unwrap().contains("run before"));
     let fresh = anna.sign_for(other, "show");
@@ -102,13 +103,14 @@ fn what_is_for_another_board_is_carried_there() {
         ask(&nobody, &places[1], &request, TIMEOUT)
     };
     assert_eq!(stranger, Some(MailboxReply::Refused(MailboxRefusal::NoBoard)));
-    // Somebody who is an operator here, and none there.
+    // An operator of this board who is not an operator of the other one.
     let mut ben = Operator::new(&hosts[0], &places[0], "ben");
     gates[1].strangers.lock().unwrap().push(ben.key());
     ben.write(&ben.sign_for(other, "purge"));
     let said = ben.answers(1).pop().unwrap();
     assert!(said.contains("nobody whom that board has as an operator"), "{said}");
-    // What strangers sign is not carried: a board has a rate, which they could use up.
+    // Commands of unknown keys are not relayed, because they would use up the rate limit of this
+    // board at the other one.
     gates[0].strangers.lock().unwrap().push(ben.key());
     for _ in 0..40 {
         ben.write(&ben.sign_for(other, "purge"));
@@ -117,7 +119,8 @@ fn what_is_for_another_board_is_carried_there() {
     assert!(anna.answers(3).pop().unwrap().contains("show"), "the same from a board is run");
     assert_eq!(gates[1].begun.recv_timeout(TIMEOUT).unwrap(), "show");
 
-    // It is away; then what it was is not known. What is for nobody of the box is for this gate to refuse.
+    // The other board is down, so the result is unknown. A command for a node outside the box is
+    // passed to this board's gate, which refuses it.
     hosts[1].kill();
     anna.write(&anna.sign_for(other, "stats"));
     assert!(anna.answers(4).pop().unwrap().contains("the board does not answer"));

@@ -1,4 +1,4 @@
-//! A box that keeps as much for others as it lets them have it keep, with the memory of its unit.
+//! A box that stores the maximum of answers for its contacts, with the memory limit of its unit.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ use crate::Host;
 use crate::bot::Operator;
 use crate::gate::Gate;
 
-/// Whoever fills it gets no further than this, in bytes: more than the unit may have.
+/// A bound on the memory that clients can fill, in bytes: more than the limit of the unit.
 const MAX: usize = 128 << 20;
 
 /// `memory_max` in its unit file, in bytes.
@@ -26,8 +26,8 @@ fn memory() -> u64 {
     unit.limits.memory_max.unwrap().get()
 }
 
-/// As many people as may be known, but one, have as many answers as are kept for them, and fetch none. Returns one of
-/// them, and how many bytes that is.
+/// Creates the maximum number of contacts but one, with the maximum of unfetched answers. Returns
+/// one of them, and the size of all answers in bytes.
 fn fill(host: &Host) -> (PublicKey, usize) {
     let folder = host.folder.path().join("state/bot");
     let secret = fs::read(folder.join("secret")).unwrap().try_into().unwrap();
@@ -64,7 +64,7 @@ fn it_lives_and_serves_others() {
 
     host.memory = Some(memory());
     assert_eq!(host.start(&place.addresses[0].to_string()), place);
-    // There is no room for an answer, until an operator has somebody forgotten.
+    // There is no room for an answer, until an operator makes the node forget a contact.
     host.ask("forget", json!({ "name": ben.to_string() }));
     anna.write(&anna.sign("stats"));
     assert!(anna.answers(1).pop().unwrap().contains("stats"));

@@ -1,5 +1,5 @@
-//! A stand-in for the gate, as far as the messenger sees it. What the real one checks is shown by its own tests: here it
-//! counts what is brought, and runs no command twice.
+//! Simulates the gate for the messenger. The tests of the real gate cover its checks; this one
+//! counts commands, and runs none twice.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -11,11 +11,11 @@ use octet_node::command::Command;
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::json;
 
-/// The gate, and what it was brought.
+/// The gate, and the commands that it has received.
 pub struct Gate {
-    /// The verb of each command that has begun, when it begins. One that is called `hang` is not answered.
+    /// Receives the verb of each command when it starts. The verb `hang` is not answered.
     pub begun: Receiver<String>,
-    /// Those who are no operators: everybody else is one.
+    /// The keys that are not operators'; all others are.
     pub strangers: Arc<Mutex<Vec<PublicKey>>>,
 }
 

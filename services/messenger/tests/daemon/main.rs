@@ -1,4 +1,4 @@
-//! The service in a process of its own, between stand-ins for PID 1 and identity, over QUIC on loopback.
+//! The service in a process of its own, with simulated PID 1 and identity, over QUIC on loopback.
 
 #![cfg(test)]
 
@@ -32,13 +32,13 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Set in the process that is to be the service: where it listens.
+/// The variable of the process that runs the service: the address at which it listens.
 const AT: &str = "OCTET_TEST_AT";
 
-/// The same, with the memory of the unit: `memory_max` in its unit file.
+/// The variable with its memory limit: `memory_max` in its unit file.
 const MEMORY: &str = "OCTET_TEST_MEMORY";
 
-/// Letters that are written while the service is killed now and then.
+/// The number of messages that are sent while the service is killed repeatedly.
 const LETTERS: usize = 12;
 
 /// A box with the service.
@@ -47,7 +47,7 @@ struct Host {
     notify: UnixDatagram,
     node: Arc<PrivateKey>,
     child: Option<Child>,
-    /// Bytes that the service may have, if not as many as there are.
+    /// The memory limit of the service in bytes; `None` for no limit.
     memory: Option<u64>,
 }
 
@@ -62,12 +62,13 @@ impl Host {
         Self { folder, notify, node, child: None, memory: None }
     }
 
-    /// Starts the service at `at`, and returns what it is called once people reach it.
+    /// Starts the service at `at`. Returns its mailbox address once it is reachable.
     fn start(&mut self, at: &str) -> MailboxAddress {
         self.started(at).0
     }
 
-    /// The same, and whether it has asked for more time before it was ready.
+    /// Starts the service at `at`. Returns, too, whether it has asked for more time before it was
+    /// ready.
     fn started(&mut self, at: &str) -> (MailboxAddress, bool) {
         let _ = std::fs::remove_file(self.folder.path().join("messenger.sock"));
         let child = Command::new(std::env::current_exe().unwrap())
@@ -107,7 +108,7 @@ impl Host {
         child.wait().unwrap();
     }
 
-    /// Has it end by itself.
+    /// Stops the service with SIGTERM.
     fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
@@ -134,7 +135,7 @@ impl Drop for Host {
     }
 }
 
-/// Certifies whatever key is asked about, for as long as it is asked.
+/// Simulates identity: it certifies any requested key.
 fn identity(socket: &Path, node: Arc<PrivateKey>) {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
@@ -145,21 +146,21 @@ fn identity(socket: &Path, node: Arc<PrivateKey>) {
             let key: PublicKey = request.args["key"].as_str().unwrap().parse().unwrap();
             let certificate = certificate(&node, key);
             if peer.item(request.id, json!(certificate)).is_ok() {
-                // Until it is killed.
+                // The connection stays open until the service is killed.
                 let _ = peer.next_request();
             }
         }
     });
 }
 
-/// What `node` says of the `key` of its messenger.
+/// The certificate by `node` of the `key` of its messenger.
 fn certificate(node: &PrivateKey, key: PublicKey) -> Certificate {
     let unit = "messenger".parse().unwrap();
     let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 1 };
     Certificate::sign(statement, node).unwrap()
 }
 
-/// Is the service, in a process that was started for it; otherwise there is nothing to be tested here.
+/// Not a test of its own: runs the service in a process that another test has started.
 #[test]
 fn service() {
     let Ok(at) = std::env::var(AT) else { return };
@@ -183,7 +184,7 @@ fn service() {
     run(parts, notify_ready).unwrap();
 }
 
-/// Somebody whose mailbox is at `place`.
+/// A person with a mailbox at `place`.
 fn person(folder: &Path, place: &MailboxAddress) -> Courier<MailboxClient> {
     std::fs::create_dir(folder).unwrap();
     let fresh =
@@ -194,7 +195,7 @@ fn person(folder: &Path, place: &MailboxAddress) -> Courier<MailboxClient> {
     Courier::new(store, MailboxClient::new().unwrap()).unwrap()
 }
 
-/// Until `done`: a mailbox that was not reached in time is left alone for a minute.
+/// Repeats `done` until it is true: an unreachable mailbox is not tried again for a minute.
 fn go_on(
     who: &mut Courier<MailboxClient>,
     mut done: impl FnMut(&mut Courier<MailboxClient>) -> bool,
@@ -207,7 +208,7 @@ fn its_unit_file_is_one() {
     let text = include_str!("../../unit.toml").to_owned();
     let unit = UnitSource::parse("unit.toml".into(), text).unwrap().unit;
     assert_eq!(json!(unit)["ports"]["messages"], json!(format!("udp/{PORT}")));
-    // Whoever takes it over can have commands run that operators have signed, and nothing else.
+    // An attacker who takes over the service can only have commands run that operators have signed.
     assert_eq!(
         json!(unit)["talks"],
         json!({"identity": ["certify"], "gate": ["check-key", "run"], "cluster": ["map"], "init": ["watch"]})
@@ -219,7 +220,8 @@ fn a_stop_closes_its_files() {
     let mut host = Host::new();
     let place = host.start("127.0.0.1:0");
     host.ask("invite", json!({"at": place.addresses[0].to_string()}));
-    // The second bit of the byte behind the magic number of redb's format: whoever opens the file has to go through it.
+    // The second bit of the byte after the magic number of redb's file format is set: opening the
+    // file needs a repair.
     let is_open = |host: &Host| {
         ["letters", "bot/rows"].map(|file| {
             let bytes = std::fs::read(host.folder.path().join("state").join(file)).unwrap();
@@ -229,7 +231,7 @@ fn a_stop_closes_its_files() {
     };
     host.kill();
     assert_eq!(is_open(&host), [true; 2]);
-    // Whoever goes through it has PID 1 wait.
+    // During the repair the service asks PID 1 for more time.
     assert!(host.started("127.0.0.1:0").1);
     host.stop();
     assert_eq!(is_open(&host), [false; 2]);
@@ -254,18 +256,18 @@ fn what_was_answered_outlives_the_service() {
     for round in 0..LETTERS {
         wanted.push(format!("letter {round}"));
         anna.tell(PersonEvent::Write(to, wanted[round].clone()), now()).unwrap();
-        // The connection may be one to a process that is gone.
+        // The connection may belong to a killed process.
         go_on(&mut anna, |it| it.deliver(now()).unwrap().is_empty());
         if [3, 8].contains(&round) {
             host.kill();
-            // It is known by the same key: the place is the same.
+            // Its key and address stay the same.
             assert_eq!(host.start(&at), place);
         }
     }
     let rows = host.ask("mailboxes", json!({}));
     let own = rows.as_array().unwrap().iter().find(|row| row["name"] == json!(to)).unwrap();
     assert_eq!(own["messages"], json!(LETTERS));
-    // Each is shown once, however often he asks.
+    // Each text is shown once, however often he fetches.
     go_on(&mut ben, |it| {
         let _ = it.fetch(now());
         host.ask("status", json!({}))["messages"] == 0

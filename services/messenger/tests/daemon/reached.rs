@@ -1,4 +1,4 @@
-//! Which address of a mailbox counts, and who has a place at one.
+//! The choice of a mailbox's address, and the limit of connections.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ fn the_address_that_proves_the_mailboxs_key() {
         let place = MailboxAddress { mailbox: place.mailbox, addresses: addresses.to_vec() };
         ask(&key, &place, &request, TIMEOUT)
     };
-    // Nobody answers there, and the socket is kept, so that nothing says so.
+    // The socket never answers; it stays open, so that the kernel sends no error either.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let [silent, own, others] =
         [silent.local_addr().unwrap(), place.addresses[0], other.addresses[0]];
@@ -38,7 +38,7 @@ fn the_address_that_proves_the_mailboxs_key() {
     assert_eq!(asked(&[]), None);
 }
 
-/// Handshakes that go no further, from addresses that are others': who shows that they get what is sent to theirs is served.
+/// Incomplete handshakes from spoofed addresses: a client that proves its address is served.
 #[test]
 fn handshakes_from_addresses_that_are_others() {
     let mut host = Host::new();
@@ -48,12 +48,12 @@ fn handshakes_from_addresses_that_are_others() {
         let id = EndpointId::from_bytes(place.mailbox.as_bytes()).unwrap();
         let mut answer = [0; 1500];
         for count in 0..70 {
-            // Another one each time: a client remembers where it has looked for somebody.
+            // Another endpoint each time, because a client caches a peer's address.
             let at = [([127, 0, 0, 1], 0).into()];
             let client = quic::open(&random().unwrap(), &at).await.unwrap();
             let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let address = EndpointAddr::new(id).with_ip_addr(wire.local_addr().unwrap());
-            // What a client sends first, as somebody has it who gets no answer to it.
+            // The first packet of a client, sent by a peer that does not receive the answer.
             let begun = client.connect(address, AlpnProtocol::Messenger.name());
             let (length, _) = tokio::select! {
                 first = wire.recv_from(&mut answer) => first.unwrap(),
@@ -98,7 +98,7 @@ fn who_asks_nothing_has_no_place() {
         send.finish().unwrap();
         let answer = receive.read_to_end(100).await.unwrap();
         assert!(matches!(MailboxReply::from_bytes(&answer), Some(MailboxReply::Nonce(_))));
-        // Its client says again and again that it is still there.
+        // The client sends keepalives.
         timeout(TIMEOUT, connection.closed()).await.expect("late: it stays");
     });
 }

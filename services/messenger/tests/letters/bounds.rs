@@ -1,4 +1,4 @@
-//! How much a mailbox takes, and for how long.
+//! The limits of a mailbox in size and time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn envelope(number: u8, size: usize) -> Vec<u8> {
     vec![number; size]
 }
 
-/// A mailbox of Ben's, and who leaves envelopes there.
+/// A mailbox of Ben's, and a function that deposits envelopes there.
 fn deposits(limits: MailboxLimits) -> (Box, Party, impl FnMut(Vec<u8>) -> MailboxReply) {
     let here = Box::new(limits);
     let (ben, mut anna) = (Party::new(&[&here]), Party::new(&[&here]));
@@ -35,7 +35,7 @@ fn so_many_letters_and_so_many_bytes() {
     assert_eq!(deposit(envelope(3, 2048)), FULL);
     assert_eq!(deposit(envelope(3, 1024)), MailboxReply::Done);
     assert_eq!(deposit(envelope(4, 1024)), FULL);
-    // The same again is no further one: its answer was lost.
+    // A repeated deposit is not stored again: its answer may have been lost.
     assert_eq!(deposit(envelope(1, 1024)), MailboxReply::Done);
     assert_eq!(here.with(|mailbox| mailbox.numbers(&ben.name).unwrap()), [1, 2, 3]);
     for size in [0, 1, 1023, 1025, 3072, 100 << 10] {
@@ -76,7 +76,7 @@ fn letters_go_when_their_time_has_come() {
     assert_eq!(here.with(|mailbox| mailbox.numbers(&ben.name).unwrap()), [2]);
     here.0.borrow_mut().now = start + 1000;
     assert_eq!(deposit(envelope(3, 1024)), MailboxReply::Done);
-    // What is over is not given, also if it was not swept yet.
+    // Expired messages are not returned, even before they are deleted.
     here.0.borrow_mut().now = start + 1500;
     ben.fetch();
     assert_eq!(ben.courier().person().refused(), 1, "the third alone, which is none");
@@ -99,7 +99,7 @@ fn numbers_outlive_a_mailbox_that_was_taken_away() {
     assert_eq!(deposit(envelope(1, 1024)), MailboxReply::Done);
     assert!(here.with(|mailbox| mailbox.remove(&ben.name).unwrap()));
     assert_eq!(deposit(envelope(2, 1024)), MailboxReply::Refused(MailboxRefusal::NoMailbox));
-    // Two there have been, and there is no room for a third.
+    // Two mailboxes exist already, and the maximum is two.
     let third = octet_node::key::PrivateKey::generate().unwrap().public();
     assert!(here.with(|mailbox| mailbox.admit(&third)).is_err());
     here.with(|mailbox| mailbox.admit(&ben.name)).unwrap();

@@ -1,4 +1,4 @@
-//! Several hundred letters, while every process is killed again and again, at every state it can be in.
+//! Several hundred messages, while all processes are killed repeatedly in every state.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use octet_messenger::mailbox;
 
 use crate::world::{Box, ENDLESS, Party};
 
-/// Letters each way: with these each state is cut. More of them with `--soak`.
+/// The number of messages in each direction, which covers every state; `--soak` sends more.
 const LETTERS: usize = 50;
 const LETTERS_SOAK: usize = 125;
 
@@ -25,18 +25,20 @@ const ALL: [Doing; 3] = [Doing::Writing, Doing::Delivering, Doing::Fetching];
 #[test]
 fn each_letter_is_shown_once_and_in_order() {
     let cuts = storm(&[&Box::new(ENDLESS)], false);
-    // Every state that there is was cut: writing asks nothing of a mailbox.
+    // Every state was interrupted: writing sends no request to a mailbox.
     let states = 2 + (3 + 3) + (3 + 3);
     assert_eq!(cuts.len(), states, "{cuts:?}");
 }
 
-/// Both have two, of which one is off now and then, or both have lost what lay there.
+/// Both people have two mailboxes, of which one is temporarily off, or both have lost their
+/// messages.
 #[test]
 fn each_letter_is_shown_once_and_in_order_where_mailboxes_fail() {
     storm(&[&Box::new(ENDLESS), &Box::new(ENDLESS)], true);
 }
 
-/// Two people write each other by these mailboxes, and every process is killed. In which state how often is returned.
+/// Two people exchange messages through these mailboxes, while all processes are killed. Returns
+/// how often each state was interrupted.
 fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
     let letters = if std::env::var_os("OCTET_SOAK").is_some() { LETTERS_SOAK } else { LETTERS };
     let mut chance = fastrand::Rng::with_seed(27);
@@ -59,7 +61,8 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
             }
         }
         if are_lost && chance.u8(..15) == 0 {
-            // A day, or as long as letters lie in a mailbox: they are gone, and left again only after the day.
+            // Lets a day pass, or the lifetime of messages in a mailbox: these are then deleted,
+            // and deposited again only after a day.
             pass(boxes, if chance.u8(..4) == 0 { AGAIN } else { ENDLESS.lifetime });
         }
         let who = chance.usize(..2);
@@ -69,12 +72,13 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
         if doing == Doing::Writing && written[who].len() == letters {
             continue;
         }
-        // A quarter of all goes without a cut, a quarter with one of a mailbox, and half with one of the person.
+        // A quarter of the steps is not interrupted; in a quarter a mailbox is killed, and in half
+        // of them the person.
         let kind = chance.usize(..4);
         let here = boxes[chance.usize(..boxes.len())];
         if kind == 1 {
             let stage = mailbox::RequestStage::ALL[chance.usize(..3)];
-            // Who fetches changes something there once, by saying what can go.
+            // A fetch changes the mailbox once, with the acknowledgement.
             let once = doing == Doing::Fetching && stage != mailbox::RequestStage::Come;
             let times = if once { 0 } else { chance.usize(..3) };
             here.0.borrow_mut().cut = Some((stage, times));
@@ -110,13 +114,13 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
             *cuts.entry(format!("{doing:?}, mailbox {stage:?}")).or_default() += 1;
         }
         here.0.borrow_mut().cut = None;
-        // Whether something was written is for the history to say: who was told of an error looks there.
+        // The history shows whether a text was written, even if the step ended with an error.
         let new = party.history_from(lines[who]);
         lines[who] += new.len() as u64;
         let own = new.into_iter().filter(|line| !line.received).map(|line| line.text);
         written[who].extend(own);
     }
-    // Nobody is cut or off any more.
+    // From here on nothing is interrupted or off.
     for one in boxes {
         one.is_off(false);
     }
@@ -124,9 +128,9 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
         if are_lost {
             pass(boxes, AGAIN);
         }
-        // What one leaves the other has within the day.
+        // All messages arrive within the day.
         for who in [0, 1, 0, 1] {
-            // The first connection may be one of before a mailbox was killed.
+            // The first connection may belong to a mailbox process that was killed.
             pair[who].deliver_where_it_can();
             pair[who].fetch();
         }
@@ -164,12 +168,12 @@ fn a_rotation_that_is_cut_is_finished() {
     anna.courier().store().rotate().unwrap();
     anna.stop();
     let after = ["rows", "keys"].map(old);
-    // Rows of before with the keys of now: nobody reads them.
+    // Old rows with the current keys are unreadable.
     std::fs::write(folder.join("rows"), &before[0]).unwrap();
     let store = octet_messages::store::PersonStore::open(&folder, anna.key()).unwrap();
     assert!(store.load().is_err());
     drop(store);
-    // With their own keys they are read.
+    // With their own keys they are readable.
     std::fs::write(folder.join("keys"), &before[1]).unwrap();
     assert_eq!(anna.courier().person().name(), name);
     anna.stop();

@@ -1,4 +1,4 @@
-//! Writing to somebody for the first time, who is away.
+//! The first message to a person who is offline.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::world::{Box, ENDLESS, Party};
 fn a_first_letter_waits_and_is_answered() {
     let (here, there) = (Box::new(ENDLESS), Box::new(ENDLESS));
     let (mut anna, mut ben) = (Party::new(&[&here, &there]), Party::new(&[&there, &here]));
-    // He was at his mailbox once, and is away.
+    // He has published keys at his mailbox, and is offline now.
     ben.deliver();
     anna.knows(&mut ben, "ben");
     ben.stop();
@@ -28,7 +28,7 @@ fn a_first_letter_waits_and_is_answered() {
     ben.fetch();
     assert_eq!(ben.received(anna.name), ["hello", "are you there?"]);
     assert!(there.with(|mailbox| mailbox.numbers(&to).unwrap()).is_empty());
-    // Who has written by themselves is told nothing before they are answered.
+    // An unknown sender gets no acknowledgement before the first answer.
     anna.fetch();
     assert_eq!(anna.courier().person().on_their_way(&to), 2);
     ben.write(anna.name, "yes");
@@ -36,7 +36,7 @@ fn a_first_letter_waits_and_is_answered() {
     anna.fetch();
     assert_eq!(anna.received(to), ["yes"]);
     assert_eq!(anna.courier().person().on_their_way(&to), 0);
-    // Numbers go on where they were.
+    // The numbers continue.
     anna.write(to, "good");
     anna.deliver();
     assert_eq!(
@@ -107,7 +107,7 @@ fn with_the_fallback_key_when_all_others_are_used_up() {
     for writer in [&anna, &carl] {
         assert_eq!(ben.received(writer.name), ["by the last key"]);
     }
-    // He has left new ones.
+    // He has published new ones.
     let keys = here.with(|mailbox| mailbox.residents().unwrap());
     assert_eq!(keys.iter().find(|one| one.name == to).unwrap().keys, 50);
 }
@@ -151,7 +151,7 @@ fn who_has_no_mailbox_is_told() {
     anna.write(ben.name, "hello");
     let left = anna.courier().deliver(now).unwrap();
     assert!(matches!(left[..], [CourierError::Mailbox(MailboxRefusal::NoMailbox)]), "{left:?}");
-    // It is tried again.
+    // The request is retried.
     there.with(|mailbox| mailbox.admit(&ben.name)).unwrap();
     ben.deliver();
     anna.deliver();

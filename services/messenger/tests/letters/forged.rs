@@ -1,4 +1,5 @@
-//! What only an owner may, asked by others or a second time; each time after it was shown that the owner may.
+//! Requests that only an owner may make, made by others or replayed; each after the owner's own
+//! request has succeeded.
 
 use octet_messages::card::ContactCard;
 use octet_messages::courier::Wire;
@@ -11,7 +12,7 @@ use octet_node::control::PublicKey;
 
 use crate::world::{Box, ENDLESS, Party};
 
-/// Somebody's signed request for the nonce that this visit gets.
+/// A request that this party signs with the nonce of this visit.
 fn signed(
     at: &Box,
     visit: &mut Visit,
@@ -56,13 +57,13 @@ fn only_the_owner_fetches_and_deletes_and_only_once() {
         panic!("he may")
     };
     assert_eq!(letters.len(), 2);
-    // The same again, on this connection, and on one that was given another nonce.
+    // The same request again, on this connection and on one with another nonce.
     assert_eq!(handle(&mut visit, &fetch), forged);
     let mut other = Visit::new([127, 0, 0, 1].into());
     assert_eq!(handle(&mut other, &fetch), forged);
     handle(&mut other, &SignedRequest::Nonce);
     assert_eq!(handle(&mut other, &fetch), forged);
-    // By somebody else, for another mailbox, and for another request.
+    // Signed by another person, for another mailbox, and for another request.
     let by_anna = signed(&here, &mut visit, &mut anna, name, own, MailboxRequest::Fetch);
     assert_eq!(handle(&mut visit, &by_anna), forged);
     let elsewhere = signed(&here, &mut visit, &mut ben, name, anna.name, MailboxRequest::Fetch);
@@ -79,7 +80,7 @@ fn only_the_owner_fetches_and_deletes_and_only_once() {
     let by_anna = signed(&here, &mut visit, &mut anna, name, own, delete(2));
     assert_eq!(handle(&mut visit, &by_anna), forged);
     assert_eq!(numbers(), [1, 2]);
-    // Letters of another disk.
+    // Messages of another generation.
     let other_disk = MailboxRequest::Acknowledge([0; 16], 2);
     let other_disk = signed(&here, &mut visit, &mut ben, name, own, other_disk);
     let refused = MailboxReply::Refused(MailboxRefusal::OtherGeneration);
@@ -89,7 +90,7 @@ fn only_the_owner_fetches_and_deletes_and_only_once() {
     let right = signed(&here, &mut visit, &mut ben, name, own, delete(1));
     assert_eq!(handle(&mut visit, &right), MailboxReply::Done);
     assert_eq!(numbers(), [2]);
-    // Numbers do not begin again when all is gone.
+    // Numbers are not reused after all messages were deleted.
     let right = signed(&here, &mut visit, &mut ben, name, own, delete(2));
     assert_eq!(handle(&mut visit, &right), MailboxReply::Done);
     anna.write(name, "three");
@@ -118,13 +119,14 @@ fn what_was_told_before_is_not_told_again() {
         here.with(|mailbox| mailbox.handle(&mut visit, claim.clone(), now));
     }
     assert_eq!(keys(), 47);
-    // An answer was lost: keys that may have been given away do not come back.
+    // A repeated request after a lost answer: keys that may have been given away are not stored
+    // again.
     let (own, name) = (here.place().mailbox, ben.name);
     let again = MailboxRequest::Publish(bundle.clone());
     let again = signed(&here, &mut visit, &mut ben, name, own, again);
     assert_eq!(here.with(|mailbox| mailbox.handle(&mut visit, again, now)), MailboxReply::Done);
     assert_eq!(keys(), 47);
-    // Another's bundle is not his, however it is signed.
+    // The bundle of another person is refused, whoever signs the request.
     let mut carl = Party::new(&[&here]);
     let others = MailboxRequest::Publish(bundle);
     let others = signed(&here, &mut visit, &mut carl, name, own, others);
@@ -132,7 +134,7 @@ fn what_was_told_before_is_not_told_again() {
     assert_eq!(here.with(|mailbox| mailbox.handle(&mut visit, others, now)), forged);
 }
 
-/// A mailbox that gives keys of its own for somebody else's.
+/// A mailbox that returns keys of its own instead of a person's.
 #[test]
 fn a_mailbox_cannot_stand_between_two() {
     let here = Box::new(ENDLESS);
@@ -170,7 +172,7 @@ fn a_mailbox_cannot_stand_between_two() {
     anna.deliver();
     ben.fetch();
     assert_eq!(ben.received(anna.name), ["for ben alone"]);
-    // What has come already is not shown again, also if the mailbox gives it again.
+    // A message is shown once, even if the mailbox returns it again.
     let envelope = Party::last_envelope(&here);
     ben.read(&envelope);
     ben.read(&envelope);

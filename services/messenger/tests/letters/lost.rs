@@ -1,4 +1,5 @@
-//! Letters that no session opens: they are asked for in a new one, and shown once and in order like all others.
+//! Messages that no session can decrypt: they are requested again in a new session, and shown once
+//! and in order.
 
 use octet_messages::card::ContactCard;
 use octet_messages::courier::Wire;
@@ -10,7 +11,7 @@ use vodozemac::olm::{Account, SessionConfig};
 
 use crate::world::{Box, ENDLESS, Party};
 
-/// How often keys were asked for.
+/// The number of claims.
 fn claims(at: &Box) -> usize {
     let is_claim = |bytes: &&Vec<u8>| {
         matches!(SignedRequest::from_bytes(bytes), Some(SignedRequest::Claim(_)))
@@ -18,7 +19,7 @@ fn claims(at: &Box) -> usize {
     at.0.borrow().heard.iter().filter(is_claim).count()
 }
 
-/// Two people who have written each other.
+/// Two people who have exchanged messages.
 fn pair(here: &Box) -> (Party, Party) {
     let (mut anna, mut ben) = (Party::new(&[here]), Party::new(&[here]));
     anna.deliver();
@@ -34,8 +35,8 @@ fn pair(here: &Box) -> (Party, Party) {
     (anna, ben)
 }
 
-/// A letter is lost in the mailbox, so many rounds follow, and it is left there again. How many sessions are begun, and
-/// what is shown.
+/// A message is lost in the mailbox, `rounds` rounds follow, and it is deposited again. Returns the
+/// number of new sessions, and the shown texts.
 fn lost_and_left_again(rounds: usize) -> (usize, Vec<String>) {
     let here = Box::new(ENDLESS);
     let (mut anna, mut ben) = pair(&here);
@@ -63,7 +64,7 @@ fn lost_and_left_again(rounds: usize) -> (usize, Vec<String>) {
     let begun = claims(&here) - before;
     let shown = ben.received(anna.name);
     assert_eq!(anna.courier().person().on_their_way(&ben.name), 0);
-    // And they write on.
+    // They continue to write.
     anna.write(ben.name, "good");
     anna.deliver();
     ben.fetch();
@@ -81,7 +82,8 @@ fn what_olm_has_forgotten_is_sealed_anew() {
         let later = (0..rounds).map(|round| format!("round {round}"));
         ["hello", "lost"].map(str::to_owned).into_iter().chain(later).collect()
     };
-    // Its key is still there after a round, and not after ten: Olm keeps those of five turns.
+    // Its key still exists after one round, but not after ten: Olm keeps the keys of five ratchet
+    // steps.
     assert_eq!(lost_and_left_again(1), (0, all(1)));
     assert_eq!(lost_and_left_again(10), (1, all(10)));
 }
@@ -130,7 +132,7 @@ fn junk_in_anothers_name_changes_little() {
     assert_eq!(write(&mut anna, &mut ben, "two"), "two");
     assert_eq!(ben.received(anna.name), ["hello", "one", "two"]);
 
-    // Who does not know her tells her nothing.
+    // A person who does not know her sends no acknowledgement.
     let mut dora = Party::new(&[&here]);
     dora.deliver();
     anna.knows(&mut dora, "dora");

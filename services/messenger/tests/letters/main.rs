@@ -1,4 +1,4 @@
-//! People and mailboxes, over a wire in memory and on files of redb.
+//! People and mailboxes, with a transport in memory and files of redb.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! Letters that come in another order than they were written, and more than once.
+//! Messages that arrive in another order than they were written, and more than once.
 
 use crate::world::{Box, ENDLESS, Party};
 
@@ -13,7 +13,7 @@ fn whatever_order_they_come_in_they_are_shown_in_theirs() {
     ben.deliver();
     anna.knows(&mut ben, "ben");
     ben.knows(&mut anna, "anna");
-    // The first ones begin a session, the later ones go on with it.
+    // The first messages start a session, the later ones continue it.
     for round in 0..2 {
         let start = there.0.borrow().heard.len();
         let texts: Vec<String> = (0..LETTERS).map(|at| format!("{round}, {at}")).collect();
@@ -32,7 +32,7 @@ fn whatever_order_they_come_in_they_are_shown_in_theirs() {
             ben.read(envelope);
             let shown = ben.received(anna.name).split_off(before.len());
             assert_eq!(shown, texts[..shown.len()]);
-            // What was not shown yet outlives the process.
+            // Unshown texts persist over a restart.
             if at % 10 == 0 {
                 ben.stop();
             }

@@ -1,4 +1,4 @@
-//! What is read of others' bytes.
+//! The decoders of untrusted bytes.
 
 use std::sync::LazyLock;
 
@@ -80,7 +80,7 @@ fn backup() -> Backup {
     Backup { name: [1; 32], seal: [2; 32], epoch: 3, places: vec![place()], contacts }
 }
 
-/// What there is, and for each whether bytes are one whose encoding they are.
+/// The name of an encoding, a valid example, and a function that decodes and encodes again.
 type Reader = (&'static str, Vec<u8>, fn(&[u8]) -> Option<Vec<u8>>);
 
 static READERS: LazyLock<Vec<Reader>> = LazyLock::new(|| {
@@ -101,7 +101,8 @@ fn what_was_written_is_read() {
     for (name, bytes, read) in READERS.iter() {
         assert_eq!(read(bytes).as_ref(), Some(bytes), "{name}");
         for length in 0..bytes.len() {
-            // A shorter text is a record, too, and Olm sees by itself where a message ends.
+            // A record with a shorter text is valid, too, and Olm itself detects the end of a
+            // message.
             let is_open = ["record", "letter"].contains(name);
             assert!(is_open || read(&bytes[..length]).is_none(), "{name}, {length} bytes");
         }
@@ -109,11 +110,11 @@ fn what_was_written_is_read() {
     }
 }
 
-/// Every byte of what is signed is.
+/// The signature covers every byte.
 #[test]
 fn what_is_altered_is_refused() {
     for (name, bytes, read) in &READERS[..2] {
-        // Each byte of a bundle costs three signatures.
+        // Each byte of a bundle costs three verifications.
         for at in (0..bytes.len()).step_by(3) {
             let mut altered = bytes.clone();
             altered[at] ^= 0x10;
@@ -175,7 +176,7 @@ proptest! {
     #[test]
     fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         for (name, _, read) in READERS.iter() {
-            // What is read has one encoding.
+            // Every accepted input is the canonical encoding.
             prop_assert!(read(&bytes).is_none_or(|again| again == bytes), "{}", name);
         }
         let _ = (SignedRequest::from_bytes(&bytes), MailboxReply::from_bytes(&bytes));
@@ -194,7 +195,7 @@ proptest! {
         let at = at.index(altered.len());
         altered[at] = byte;
         let again = read(&altered);
-        // Olm takes messages with fields that it does not know.
+        // Olm accepts messages with unknown fields.
         prop_assert!(*name == "letter" || again.is_none_or(|again| again == altered), "{}", name);
     }
 

@@ -1,4 +1,5 @@
-//! Somebody has another key for letters: what went with the one before begins nothing, and goes on.
+//! A person with a new messaging key: messages with the old one start no session, but continue
+//! existing ones.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use octet_node::sub_key::Certified;
 
 use crate::world::{Box, ENDLESS, Party};
 
-/// Has the name of `party` certify another key, the `epoch`th.
+/// Certifies another key for `party`, with the epoch `epoch`.
 fn renew(party: &mut Party, at: &Box, epoch: u64) {
     let (name, key) = (PrivateKey::from_seed(party.seed).unwrap(), PrivateKey::generate().unwrap());
     let (node, unit) = (name.public(), UNIT.parse().unwrap());
@@ -63,7 +64,7 @@ fn what_was_written_with_the_key_before_goes_on() {
     anna.deliver();
     anna.write(ben.name, "three");
     anna.deliver();
-    // He hears of the other key first.
+    // He receives the message with the new key first.
     ben.read(&Party::last_envelope(&here));
     ben.read(&before);
     assert_eq!(ben.received(anna.name), ["one", "two", "three"]);
@@ -77,14 +78,14 @@ fn what_begins_with_the_key_before_is_written_anew() {
     anna.deliver();
     renew(&mut anna, &here, 2);
     anna.deliver();
-    // He hears of the other key when he writes.
+    // He receives the new key when he writes.
     ben.write(anna.name, "hello");
     ben.deliver();
     let refused = ben.courier().person().refused();
     ben.fetch();
     assert_eq!(ben.courier().person().refused(), refused + 1);
     assert!(ben.received(anna.name).is_empty());
-    // She is asked for it.
+    // His client requests the text from her again.
     anna.fetch();
     ben.fetch();
     assert_eq!(ben.received(anna.name), ["one"]);

@@ -1,4 +1,4 @@
-//! Two mailboxes of each: what lies in both is shown once, and one of them is enough.
+//! Two mailboxes per person: a message in both is shown once, and one mailbox is enough.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use octet_messages::request::{MailboxReply, SignedRequest};
 
 use crate::world::{Box, ENDLESS, Party};
 
-/// Two boxes, and two people who have a mailbox at both.
+/// Two boxes, and two people with a mailbox at both.
 fn both() -> ([Box; 2], [Party; 2]) {
     let boxes = [Box::new(ENDLESS), Box::new(ENDLESS)];
     let all = [&boxes[0], &boxes[1]];
@@ -42,7 +42,7 @@ fn a_letter_lies_in_both_and_is_shown_once() {
     ben.deliver();
     anna.fetch();
     assert_eq!(anna.received(to), ["three"]);
-    // Words that something has come are not answered for ever.
+    // Acknowledgements are not acknowledged, so the exchange ends.
     let count = || -> usize { boxes.iter().map(|one| Party::envelopes(one, 0).len()).sum() };
     let rounds = |anna: &mut Party, ben: &mut Party| {
         for _ in 0..3 {
@@ -55,7 +55,7 @@ fn a_letter_lies_in_both_and_is_shown_once() {
     assert_eq!(rounds(&mut anna, &mut ben), quiet);
     assert_eq!(anna.courier().person().on_their_way(&to), 0);
     assert_eq!(ben.courier().person().on_their_way(&anna.name), 0);
-    // Two texts, one text, and one word about that: each at both.
+    // Two texts, one text, and the acknowledgement of that: each in both mailboxes.
     assert_eq!(quiet, 2 * (2 + 1 + 1));
 }
 
@@ -78,7 +78,8 @@ fn one_is_enough_for_a_first_letter_and_its_answer() {
         ben.deliver_where_it_can();
         anna.fetch_where_it_can();
         assert_eq!(anna.received(to), ["yes"]);
-        // It comes back, and has what was left for it before, and the same from the other.
+        // It returns with the messages deposited before, and gets the same ones as the other
+        // mailbox.
         boxes[dead].is_off(false);
         for _ in 0..2 {
             anna.fetch();
@@ -95,7 +96,7 @@ fn letters_that_lie_apart_are_shown_in_their_order() {
     anna.knows(&mut ben, "ben");
     anna.write(ben.name, "letter 1");
     anna.deliver();
-    // Each of the others lies in one of them alone.
+    // Each of the other messages is in one mailbox only.
     let now = boxes[0].now();
     let mut texts = vec!["letter 1".to_owned()];
     for number in 2..=9_usize {
@@ -117,7 +118,7 @@ fn letters_that_lie_apart_are_shown_in_their_order() {
     boxes[0].is_off(false);
     ben.fetch();
     assert_eq!(ben.received(anna.name), texts);
-    // What she leaves now has come before.
+    // The messages that she deposits now have arrived before.
     anna.deliver();
     ben.fetch();
     assert_eq!(ben.received(anna.name), texts);

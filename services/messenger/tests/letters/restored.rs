@@ -1,4 +1,5 @@
-//! Somebody has lost their folder, and begins anew with a back-up: others see one person, each text once, and in order.
+//! A person who has lost the folder and restores a backup: contacts see one person, and each text
+//! once and in order.
 
 use octet_messages::courier::CourierError;
 use octet_messages::limits::AGAIN;
@@ -7,10 +8,10 @@ use octet_messenger::mailbox::MailboxLimits;
 
 use crate::world::{Box, ENDLESS, Party};
 
-/// Letters lie longer than anybody is away here.
+/// Messages do not expire in these tests.
 const PATIENT: MailboxLimits = MailboxLimits { lifetime: 1 << 40, ..ENDLESS };
 
-/// Two people who have written each other.
+/// Two people who have exchanged messages.
 fn pair(homes: usize, boxes: &[&Box]) -> (Party, Party) {
     let (mut anna, mut ben) = (Party::with(homes, boxes), Party::with(homes, boxes));
     anna.deliver();
@@ -36,7 +37,7 @@ fn both_write_on() {
     let here = Box::new(PATIENT);
     let (mut anna, mut ben) = pair(1, &[&here]);
     let backup = anna.backup();
-    // What came after it, and was answered, is gone with the folder.
+    // Messages after the backup, and the acknowledgements of them, are lost with the folder.
     ben.write(anna.name, "one");
     ben.deliver();
     anna.fetch();
@@ -44,7 +45,7 @@ fn both_write_on() {
     anna.deliver();
     ben.fetch();
     assert_eq!(anna.received(ben.name), ["hello", "one"]);
-    // What waits is sealed for keys that are gone, too.
+    // Waiting messages are sealed for lost keys, too.
     for text in ["three", "four"] {
         ben.write(anna.name, text);
     }
@@ -69,7 +70,8 @@ fn both_write_on() {
     assert_eq!(ben.courier().person().on_their_way(&anna.name), 0);
 }
 
-/// She loses her folder again and again, also what was made of the same back-up before.
+/// She loses her folder repeatedly, including the one that was restored from the same backup
+/// before.
 #[test]
 fn whenever_it_is_lost_each_text_is_shown_once_and_in_order() {
     for seed in 0..2 {
@@ -139,7 +141,7 @@ fn what_lies_elsewhere_from_before_is_shown_late() {
     ben.fetch();
     let all = ["hello", "three", "one", "two"];
     assert_eq!(ben.received(anna.name), all);
-    // He goes on in the session that she has now.
+    // He continues in her current session.
     ben.write(anna.name, "four");
     ben.deliver();
     anna.deliver();
@@ -172,7 +174,7 @@ fn what_waits_for_a_text_that_is_lost_waits_no_more() {
         ben.read(&envelope);
     }
     assert_eq!(ben.received(anna.name), ["hello", "two", "four"]);
-    // Out of order nothing is shown.
+    // Nothing is shown out of order.
     ben.read(one);
     ben.read(three);
     assert_eq!(ben.received(anna.name), ["hello", "two", "four", "three"]);
@@ -193,7 +195,7 @@ fn who_was_before_is_let_in_no_more() {
     assert_eq!(restored.courier().person().peers().next(), Some((&ben.name, "ben")));
 }
 
-/// Who writes to her for the first time gets keys that she has.
+/// A person who writes to her for the first time gets keys that she has.
 #[test]
 fn a_stranger_begins_with_new_keys() {
     let here = Box::new(PATIENT);
@@ -211,7 +213,8 @@ fn a_stranger_begins_with_new_keys() {
     assert_eq!(anna.received(carl.name), ["hello"]);
 }
 
-/// What they wrote was sealed for keys that are gone, and nobody is asked for it who is not known.
+/// Messages of unknown senders were sealed for lost keys, and are requested again only once the
+/// sender is added.
 #[test]
 fn who_is_not_in_the_back_up_is_heard_once_they_are_added() {
     let here = Box::new(PATIENT);

@@ -1,4 +1,4 @@
-//! What a mailbox, a wire and a thief learn.
+//! What a mailbox, an eavesdropper and a thief can learn.
 
 use octet_messages::courier::Wire;
 use octet_messages::request::{MailboxReply, SignedRequest};
@@ -31,7 +31,7 @@ fn a_mailbox_learns_neither_what_is_said_nor_by_whom() {
             answer => panic!("{answer:?}"),
         }
     });
-    // Her name, the key that signs for her, those of her sessions and envelopes, and what she says.
+    // Her name, her signing key, the keys of her sessions and envelopes, and her text.
     let name = anna.name.to_string();
     let secrets: [&[u8]; 6] = [
         anna.name.as_bytes(),
@@ -52,7 +52,7 @@ fn a_mailbox_learns_neither_what_is_said_nor_by_whom() {
     assert_eq!(seen(ben.name.as_bytes()), [true; 2], "whose the mailbox is, is known");
     assert_eq!(seen(&Party::last_envelope(&there)), [true; 2]);
 
-    // The same with nothing sealed: the search finds it.
+    // The same search finds these in unsealed data.
     let mut open = secrets.concat();
     open.resize(1024, 0);
     let deposit = SignedRequest::Deposit(*ben.name.as_bytes(), open);
@@ -60,13 +60,13 @@ fn a_mailbox_learns_neither_what_is_said_nor_by_whom() {
     for secret in secrets {
         assert_eq!(seen(secret), [true; 2]);
     }
-    // Who comes is shown what is sealed, and the rest is left.
+    // The receiver decrypts the envelope.
     ben.fetch();
     assert_eq!(ben.received(anna.name), [TEXT]);
     assert_eq!(ben.courier().person().refused(), 1);
 }
 
-/// Both have the same mailbox, and it sees each of them as its owner.
+/// Both have the same mailbox, which sees each of them as an owner and as an anonymous sender.
 #[test]
 fn who_leaves_letters_is_not_who_fetches_them() {
     let here = Box::new(ENDLESS);
@@ -123,7 +123,7 @@ fn files_tell_nothing_without_the_key() {
     assert_eq!(anna.history()[0].text, TEXT);
 }
 
-/// Somebody has copied all files, and knows the passphrase.
+/// A thief has copied all files, and knows the passphrase.
 #[test]
 fn a_thief_reads_nothing_older_and_is_locked_out() {
     let here = Box::new(ENDLESS);
@@ -145,7 +145,7 @@ fn a_thief_reads_nothing_older_and_is_locked_out() {
     ben.deliver();
     anna.fetch();
     ben.fetch();
-    // Now it is stolen.
+    // Now the folder is stolen.
     ben.stop();
     let stolen = folder();
     for file in ["rows", "keys"] {
@@ -163,7 +163,7 @@ fn a_thief_reads_nothing_older_and_is_locked_out() {
     ben.fetch();
     let all = ["before", "just after", "after a round trip"];
     assert_eq!(ben.received(anna.name), all);
-    // The thief reads what comes next, so that what follows means something.
+    // The thief can read the next text: this proves that the copy works.
     thief.read(&next);
     assert_eq!(thief.received(anna.name), all[..2], "one from the history, and one more");
     let refused = thief.courier().person().refused();

@@ -1,4 +1,5 @@
-//! Mailboxes and people in one process. Both can be killed: what is on disk at that moment is all that is left.
+//! Mailboxes and people in one process. Both can be killed: only the data on disk at that moment
+//! remains.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,9 +21,10 @@ use octet_node::key::{PrivateKey, random};
 use octet_node::limits::Rate;
 use tempfile::TempDir;
 
-/// Nothing is too often at it.
+/// A rate that the tests do not reach.
 const ALWAYS: Rate = Rate { burst: u32::MAX, interval: Duration::from_secs(1) };
 
+/// Limits that the tests do not reach.
 pub const ENDLESS: MailboxLimits = MailboxLimits {
     people: 100,
     letters: 2000,
@@ -35,7 +37,7 @@ pub const ENDLESS: MailboxLimits = MailboxLimits {
     sources: 100,
 };
 
-/// A folder in memory where there is one: a cut is a copy here, and waits for no disk.
+/// A folder in memory if possible: a kill copies the files, and need not wait for a disk.
 pub fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
@@ -47,19 +49,19 @@ pub struct Site {
     own: PublicKey,
     limits: MailboxLimits,
     mailbox: Option<Mailbox>,
-    /// How often it was started: a visit ends with the process.
+    /// The number of starts: a visit ends with the process.
     pub started: usize,
-    /// All that went over the wire, both ways.
+    /// All messages on the wire, in both directions.
     pub heard: Vec<Vec<u8>>,
-    /// Where it is killed next: the how-manieth time that it is at this stage.
+    /// The next kill: the stage, and how many passes of that stage precede it.
     pub cut: Option<(mailbox::RequestStage, usize)>,
-    /// What was asked in each visit: as its owner, or as nobody.
+    /// For each visit, whether it made requests as an owner and as an anonymous client.
     pub visits: Vec<[bool; 2]>,
     pub is_off: bool,
     pub now: u64,
 }
 
-/// A mailbox that several reach.
+/// A mailbox that several people use.
 #[derive(Clone)]
 pub struct Box(pub Rc<RefCell<Site>>);
 
@@ -92,12 +94,12 @@ impl Box {
         self.0.borrow().now
     }
 
-    /// Has it reached by nobody, or by everybody again.
+    /// Makes it unreachable, or reachable again.
     pub fn is_off(&self, is_off: bool) {
         self.0.borrow_mut().is_off = is_off;
     }
 
-    /// Does something with the mailbox itself.
+    /// Accesses the mailbox directly.
     pub fn with<T>(&self, act: impl FnOnce(&mut Mailbox) -> T) -> T {
         act(self.0.borrow_mut().mailbox.as_mut().unwrap())
     }
@@ -138,7 +140,7 @@ impl Site {
         let answer = mailbox.handle_until(visit, request, self.now, goes_on);
         self.cut = cut;
         if answer.is_none() {
-            // What the process did at its end counts for nothing.
+            // The changes after the kill are discarded.
             self.mailbox = None;
             std::fs::rename(&copy, &path).unwrap();
             self.start();
@@ -151,10 +153,11 @@ impl Site {
     }
 }
 
-/// The wire of one person.
+/// The transport of one person.
 pub struct Memory {
     boxes: BTreeMap<PublicKey, Box>,
-    /// In which process of the mailbox each began, and the how-manieth of all it is.
+    /// For each mailbox: the process that the visit began with, its index among all visits, and the
+    /// visit.
     visits: BTreeMap<PublicKey, (usize, usize, Visit)>,
 }
 
@@ -191,24 +194,24 @@ impl Wire for Memory {
     }
 }
 
-/// A person and the files.
+/// A person with their files.
 pub struct Party {
     pub folder: TempDir,
     key: [u8; 32],
     boxes: Vec<Box>,
     pub name: PublicKey,
-    /// The seed of the key that is the name.
+    /// The seed of the name key.
     pub seed: [u8; 32],
     courier: Option<Courier<Memory>>,
 }
 
 impl Party {
-    /// Somebody whose mailbox is the first of `boxes`, and who reaches all of them.
+    /// A person with a mailbox at the first of `boxes`, who reaches all of them.
     pub fn new(boxes: &[&Box]) -> Self {
         Self::with(1, boxes)
     }
 
-    /// Somebody who has a mailbox at the first `homes` of `boxes`.
+    /// A person with mailboxes at the first `homes` of `boxes`.
     pub fn with(homes: usize, boxes: &[&Box]) -> Self {
         let boxes: Vec<Box> = boxes.iter().copied().cloned().collect();
         let (folder, key, seed) = (folder(), random().unwrap(), random().unwrap());
@@ -223,7 +226,7 @@ impl Party {
         Self { folder, key, boxes, name, seed, courier: None }
     }
 
-    /// The person of a back-up, on another machine.
+    /// The same person on another machine, restored from a backup.
     pub fn restore(&self, backup: &[u8]) -> Self {
         let (folder, key) = (folder(), random().unwrap());
         let backup = Backup::from_bytes(backup).unwrap();
@@ -242,12 +245,12 @@ impl Party {
         self.boxes[0].now()
     }
 
-    /// The key of the keys: what a passphrase gives.
+    /// The key of the key ring, as derived from a passphrase.
     pub fn key(&self) -> [u8; 32] {
         self.key
     }
 
-    /// Has what opens the files of `other`.
+    /// Copies the key of the key ring of `other`.
     pub fn take_key(&mut self, other: &Self) {
         self.stop();
         (self.key, self.name) = (other.key, other.name);
@@ -259,7 +262,7 @@ impl Party {
         Courier::new(PersonStore::open(self.folder.path(), self.key).unwrap(), wire).unwrap()
     }
 
-    /// The courier, which is started if there is none.
+    /// The courier, which is started if it is not running.
     pub fn courier(&mut self) -> &mut Courier<Memory> {
         if self.courier.is_none() {
             self.courier = Some(self.start());
@@ -271,7 +274,8 @@ impl Party {
         self.courier = None;
     }
 
-    /// Runs `act` in a process that is killed the `times`th time that it is at `stage`. Whether it was.
+    /// Runs `act` in a process that is killed at the `times`th pass of `stage`. Returns whether it
+    /// was killed.
     pub fn run_until(
         &mut self,
         stage: courier::CourierStage,
@@ -315,14 +319,14 @@ impl Party {
         self.courier().tell(PersonEvent::Write(to, text.to_owned()), now).unwrap();
     }
 
-    /// Does all that is to be done; whatever a mailbox refuses is an error.
+    /// Carries out all pending actions; an error of a mailbox fails the test.
     pub fn deliver(&mut self) {
         let now = self.now();
         let left = self.courier().deliver(now).unwrap();
         assert!(left.is_empty(), "{left:?}");
     }
 
-    /// The same, and whoever is off is left out.
+    /// Carries out all pending actions that reachable mailboxes allow.
     pub fn deliver_where_it_can(&mut self) {
         let now = self.now();
         for error in self.courier().deliver(now).unwrap() {
@@ -330,7 +334,7 @@ impl Party {
         }
     }
 
-    /// Comes to the mailboxes, and says so.
+    /// Fetches the messages of all mailboxes, and acknowledges them.
     pub fn fetch(&mut self) {
         let now = self.now();
         let left = self.courier().fetch(now).unwrap();
@@ -338,7 +342,7 @@ impl Party {
         self.deliver();
     }
 
-    /// The same, and whoever is off is left out.
+    /// Fetches the messages of the reachable mailboxes.
     pub fn fetch_where_it_can(&mut self) {
         let now = self.now();
         for error in self.courier().fetch(now).unwrap() {
@@ -347,7 +351,7 @@ impl Party {
         self.deliver_where_it_can();
     }
 
-    /// Has an envelope read that was taken from elsewhere.
+    /// Reads an envelope that was taken from elsewhere.
     pub fn read(&mut self, envelope: &[u8]) {
         let (mailbox, now) = (self.boxes[0].place().mailbox, self.now());
         let event = PersonEvent::Fetched(mailbox, vec![envelope.to_vec()], 50);
@@ -364,13 +368,13 @@ impl Party {
         courier.store().history(start, end).unwrap()
     }
 
-    /// The texts that came from `from`, in the order in which they were shown.
+    /// The texts of `from`, in the order in which they were shown.
     pub fn received(&mut self, from: PublicKey) -> Vec<String> {
         let lines = self.history().into_iter();
         lines.filter(|line| line.received && line.peer == from).map(|line| line.text).collect()
     }
 
-    /// The envelopes that a mailbox was given, from the `start`th message on its wire on.
+    /// The envelopes that were deposited at a mailbox, from the `start`th message on the wire on.
     pub fn envelopes(at: &Box, start: usize) -> Vec<Vec<u8>> {
         let site = at.0.borrow();
         let requests =

@@ -169,12 +169,12 @@ fn whose_word_counts() {
         ] {
             let client = server.connect(uid);
             let mut client = match said {
-                Some(by) => client.asks_for(by),
+                Some(by) => client.on_behalf_of(by),
                 None => client,
             };
             assert_eq!(client.call("who", Map::new()).unwrap(), asker, "{uid} {said:?}");
         }
-        let mut brings = server.connect(907).asks_for(key);
+        let mut brings = server.connect(907).on_behalf_of(key);
         assert!(brings.call("nothing", Map::new()).is_err());
         assert!(brings.call("describe", Map::new()).is_ok());
     }

@@ -74,7 +74,7 @@ impl<S: 'static> Verbs<S> {
             Permission::Read,
             "Prints the metrics in the Prometheus text format",
         );
-        self.with(verb.shown(ColumnKind::Lines, &["text"]), nothing(), move |state, _, ()| {
+        self.with(verb.columns(ColumnKind::Lines, &["text"]), nothing(), move |state, _, ()| {
             let text = read(state).ok_or_else(|| {
                 let message = "what is counted cannot be read";
                 Failure::new(FailureCode::Failed, message, "the log says why")

@@ -1,4 +1,4 @@
-//! People with the command itself, and a mailbox, over QUIC on loopback.
+//! End-to-end tests of the command, with a mailbox over QUIC on loopback.
 
 #![cfg(test)]
 

@@ -1,18 +1,18 @@
-//! A picture of a terminal, and what a reader of QR codes finds in it.
+//! Renders a terminal to an image, and reads QR codes in it.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The dots of a letter's half, on each side: the reader does not find each code that is drawn as sharply as here, and
-/// does then at another size.
+/// Sizes of a half character cell, in pixels: the reader misses some codes at one size, and finds
+/// them at another.
 const DOTS: [usize; 4] = [4, 5, 6, 3];
 
-/// What there is of colours until something else is said: light on dark.
+/// The default colours: light on dark.
 const USUAL: (bool, bool) = (true, false);
 
-/// Of each line of letters two rows, whether their upper and lower halves are light. Of colours it knows those of a code
-/// (ECMA-48, SGR); they hold until others are said.
+/// Two rows per line of characters: whether the upper and the lower halves are light. Only the
+/// colours of a QR code are implemented (ECMA-48, SGR).
 fn rows(coloured: &str) -> Vec<Vec<bool>> {
     let (mut front, mut back) = USUAL;
     let mut rows = vec![];
@@ -37,7 +37,7 @@ fn rows(coloured: &str) -> Vec<Vec<bool>> {
                 '█' => (front, front),
                 '▀' => (front, back),
                 '▄' => (back, front),
-                // The strokes of others are no matter.
+                // Other characters count as background.
                 _ => (back, back),
             };
             upper.push(above);
@@ -48,7 +48,7 @@ fn rows(coloured: &str) -> Vec<Vec<bool>> {
     rows
 }
 
-/// The code that `zbarimg` reads from a picture of this screen, which it makes in `folder`.
+/// The code that `zbarimg` reads from an image of this screen; the image is in `folder`.
 pub fn code(coloured: &str, folder: &Path) -> String {
     let (rows, path) = (rows(coloured), folder.join("picture.pgm"));
     let read = DOTS.iter().map(|dots| {
@@ -60,7 +60,7 @@ pub fn code(coloured: &str, folder: &Path) -> String {
     String::from_utf8(found.stdout).unwrap().trim().to_owned()
 }
 
-/// A picture of these rows (Netpbm, PGM).
+/// An image of these rows (Netpbm, PGM).
 fn picture(rows: &[Vec<bool>], dots: usize) -> Vec<u8> {
     let width = rows.iter().map(Vec::len).max().unwrap();
     let mut picture = format!("P5 {} {} 255\n", width * dots, rows.len() * dots).into_bytes();

@@ -1,4 +1,4 @@
-//! Somebody backs up who they are, loses their folder, and goes on. What is refused leaves every file as it was.
+//! A user makes a backup, loses the folder, and restores it. Refused commands change no file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use octet_node::key::random;
 
 use crate::world::{Person, Site, lines, new_folder};
 
-/// All files below `folder`, and what is in them; folders have nothing.
+/// All files below `folder` with their content, and all folders.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -34,7 +34,8 @@ fn a_folder_is_lost_and_its_person_goes_on() {
     anna.say(&["send", "ben", "one"]);
     ben.say(&["receive"]);
 
-    // A file that is there stays, and is all that there is. (Who opens letters writes into them.)
+    // An existing file is not overwritten, and no other file is created. (Opening the message store
+    // writes to it.)
     let path = folder.join("backup");
     let backup = path.to_str().unwrap();
     assert!(anna.say(&["backup", backup]).contains("passphrase"));
@@ -43,7 +44,7 @@ fn a_folder_is_lost_and_its_person_goes_on() {
     assert_eq!(files(folder)[&path], before[&path]);
     assert!(before.keys().eq(files(folder).keys()));
 
-    // Whom it cannot make anew it leaves alone; the same file does below.
+    // Refused restores change nothing; the same backup is restored below.
     let elsewhere = Person { folder: folder.join("elsewhere"), ..Person::new(folder, "anna") };
     let other = Person { folder: elsewhere.folder.clone(), ..Person::new(folder, "ben") };
     let whole = fs::read(&path).unwrap();
@@ -75,7 +76,7 @@ fn a_folder_is_lost_and_its_person_goes_on() {
     fs::remove_dir(&left).unwrap();
     assert!(files(folder) == before);
 
-    // Her folder is lost. What Ben writes now is sealed for keys that were in it.
+    // The folder is lost. Ben's next message is encrypted for keys in it.
     let stolen = Person { folder: folder.join("stolen"), ..Person::new(folder, "anna") };
     fs::rename(&anna.folder, &stolen.folder).unwrap();
     ben.say(&["send", "anna", "two"]);
@@ -89,7 +90,7 @@ fn a_folder_is_lost_and_its_person_goes_on() {
     let complaint = stolen.refuse(&["receive"]);
     assert!(complaint.contains("restored by a back-up is let in from there alone"), "{complaint}");
 
-    // Ben seals it anew, and both write on.
+    // Ben's client encrypts the message again, and both continue.
     ben.say(&["receive"]);
     ben.say(&["send", "anna", "three"]);
     assert_eq!(lines(&elsewhere.say(&["receive"])), ["ben: two", "ben: three"]);

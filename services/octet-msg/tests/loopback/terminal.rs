@@ -1,4 +1,4 @@
-//! A terminal, and what is on its screen: tmux, whose server is this one's alone.
+//! A terminal and its screen: tmux with a server of its own.
 
 use std::fs;
 use std::path::Path;
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The limit of waiting, which only ends a hang, and the pause between two looks.
+/// The timeout, which only a hanging test reaches, and the polling interval.
 const SOON: Duration = Duration::from_secs(180);
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// A screen of the usual size stays when its program has ended, with nothing else on it.
+/// The screen stays after the program has ended, without tmux's own text.
 const SETTINGS: &str = "set -g remain-on-exit on\nset -g remain-on-exit-format ''\n";
 
-/// Runs a program, and keeps in the file that is named before it how it has ended.
+/// Runs a program, and writes its exit status to the file named first.
 const KEEP_STATUS: &str = r#""$@"; echo $? > "$0""#;
 
-/// What `program` says, which must be there and succeed.
+/// The output of a command that must succeed.
 pub fn must(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| {
         panic!("{command:?}: {error}; `cargo image test --setup` installs what tests need")
@@ -32,17 +32,17 @@ pub struct Terminal {
     folder: TempDir,
 }
 
-/// How a program in the terminal has ended, and what was on the screen then.
+/// The exit status of a program, and the screen at its end.
 #[derive(Debug)]
 pub struct Ended {
     pub status: i32,
     pub screen: String,
-    /// The same, with what is said of colours (ECMA-48).
+    /// The screen with colour codes (ECMA-48).
     pub coloured: String,
 }
 
 impl Terminal {
-    /// A new one, of somebody whose files are in `home`.
+    /// A new terminal whose home folder is `home`.
     pub fn new(home: &Path) -> Self {
         let terminal = Self { folder: TempDir::new().unwrap() };
         fs::write(terminal.folder.path().join("settings"), SETTINGS).unwrap();
@@ -59,7 +59,8 @@ impl Terminal {
         command
     }
 
-    /// Runs `program` with `words` to its end. Whenever it asks one of `typed` the other is typed.
+    /// Runs `program` with `words` to its end. For each pair in `typed`, the second is typed after
+    /// the prompt that is the first.
     pub fn run(&self, program: &str, words: &[&str], typed: &[(&str, &str)]) -> Ended {
         let status = self.folder.path().join("status");
         let mut respawn = self.tmux();
@@ -79,7 +80,7 @@ impl Terminal {
         must(self.tmux().args(["capture-pane", "-p"]).args(options))
     }
 
-    /// Whether the program has ended, and all that it said is on the screen.
+    /// Whether the program has ended, and its output is complete.
     fn has_ended(&self) -> bool {
         must(self.tmux().args(["display-message", "-p", "#{pane_dead}"])).trim() == "1"
     }

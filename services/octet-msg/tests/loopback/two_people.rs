@@ -1,4 +1,4 @@
-//! From the first line to an answer.
+//! Two users, from `init` to an answer.
 
 use octet_node::durable::ExistingFile;
 use octet_node::key::{self, random};
@@ -19,7 +19,7 @@ fn two_people_who_are_never_there_at_the_same_time() {
     let with_code = ben.say(&["invite"]);
     assert!(with_code.starts_with(&invite) && with_code.lines().count() > 15, "{with_code}");
 
-    // Ben is away. What Anna writes outlives the mailbox's process, and hers.
+    // Ben is offline. Anna's message outlives the processes of the mailbox and of her client.
     let number = anna.say(&["add", "ben", &invite]);
     assert_eq!(anna.say(&["send", "ben", "are you there?"]), "left at the mailbox of ben\n");
     drop(site);
@@ -31,7 +31,7 @@ fn two_people_who_are_never_there_at_the_same_time() {
     assert_eq!(anna.say(&["receive"]), "");
     assert_eq!(anna.say(&["send", "ben", "anna"]), "left at the mailbox of ben\n");
 
-    // Ben comes, and knows her by her key alone until he names her.
+    // Ben receives messages by her key, until he adds her as a contact.
     let said = ben.say(&["receive"]);
     let from = |text: &str| format!("{}: {text}", names[0]);
     assert_eq!(lines(&said), ["are you there?", "it is me", "anna"].map(from));
@@ -43,7 +43,7 @@ fn two_people_who_are_never_there_at_the_same_time() {
     assert_eq!(ben.say(&["send", "anna", "yes, I am"]), "left at the mailbox of anna\n");
     assert_eq!(lines(&anna.say(&["receive"])), ["ben: yes, I am"]);
 
-    // A command is a letter whose text is signed with another key: that of an operator.
+    // A command is a message whose text is signed with another key, the operator's.
     let path = folder.path().join("key");
     let key = path.to_str().unwrap();
     let complaint = anna.complain(&["command", "--key", key, "ben", "status"]);

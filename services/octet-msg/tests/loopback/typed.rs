@@ -1,4 +1,4 @@
-//! One of two has no file of a passphrase: what she does she does in a terminal.
+//! One of two users has no passphrase file, and types it at a terminal.
 
 use octet_node::key::random;
 
@@ -8,7 +8,7 @@ use crate::world::{Person, Site, lines, new_folder};
 
 const PASSPHRASE: &str = "correct horse, über allem";
 
-/// Runs the command for her, who types the passphrase.
+/// Runs the command in the terminal, and types the passphrase.
 fn run(terminal: &Terminal, words: &[&str], passphrase: &str) -> Ended {
     let typed: &[(&str, &str)] = match words {
         ["init", ..] => {
@@ -21,7 +21,7 @@ fn run(terminal: &Terminal, words: &[&str], passphrase: &str) -> Ended {
     ended
 }
 
-/// What is said below what she was asked.
+/// The output below the prompt.
 fn say(terminal: &Terminal, words: &[&str]) -> String {
     let ended = run(terminal, words, PASSPHRASE);
     assert_eq!(ended.status, 0, "{}", ended.screen);
@@ -37,7 +37,7 @@ fn in_a_terminal_from_the_first_line_to_a_history() {
     let ben = Person::new(folder.path(), "ben");
     ben.join(&site);
 
-    // A first line: her name.
+    // The first command prints her public key.
     let terminal = Terminal::new(home.path());
     let made = run(&terminal, &["init", "--mailbox", &site.name()], PASSPHRASE);
     let name = made.screen.lines().find_map(|line| line.strip_prefix("you are ")).unwrap();
@@ -45,7 +45,7 @@ fn in_a_terminal_from_the_first_line_to_a_history() {
     site.admit(name.trim_end());
     assert_eq!(say(&terminal, &["receive"]), "");
 
-    // Ben reads her invite from her screen, with what reads codes.
+    // Ben scans her invitation from the screen with a QR code reader.
     let shown = run(&terminal, &["invite"], PASSPHRASE);
     let read = code(&shown.coloured, folder.path());
     assert!(read.starts_with("OCTET-MSG:") && shown.screen.contains(&read), "{read}");
@@ -54,13 +54,13 @@ fn in_a_terminal_from_the_first_line_to_a_history() {
     let added = say(&terminal, &["add", "ben", invite.trim()]);
     assert!(added.starts_with("ben is did:key:"), "{added}");
 
-    // Each writes to the other.
+    // Each sends a message to the other.
     assert_eq!(say(&terminal, &["send", "ben", "bist du da?"]), "left at the mailbox of ben");
     assert_eq!(lines(&ben.say(&["receive"])), ["anna: bist du da?"]);
     ben.say(&["send", "anna", "für dich immer"]);
     assert_eq!(lines(&say(&terminal, &["receive"])), ["ben: für dich immer"]);
 
-    // In another terminal all is there; for who does not know the passphrase nothing is.
+    // A new terminal shows the history with the passphrase, and nothing without it.
     drop(terminal);
     let terminal = Terminal::new(home.path());
     let history = ["to ben: bist du da?", "ben: für dich immer"];

@@ -1,4 +1,4 @@
-//! A mailbox, and people who have files of their own. Each time that they run the command it is another process.
+//! A mailbox, and users with folders of their own. Each command is a separate process.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use octet_node::key::PrivateKey;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-/// A folder in memory: nobody waits for a disk that others keep busy.
+/// A folder in memory, so that a busy disk does not slow the test.
 pub fn new_folder() -> TempDir {
     TempDir::new_in("/dev/shm").unwrap()
 }
 
-/// A mailbox that serves as long as this lives.
+/// A mailbox that serves until it is dropped.
 pub struct Site {
     mailbox: Arc<Mutex<Mailbox>>,
     key: PublicKey,
@@ -27,7 +27,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Serves what is in `file` at `at`, with the key of `seed`.
+    /// Serves the mailbox in `file` at the address `at`, with the key of `seed`.
     pub fn start(file: &Path, seed: [u8; 32], at: SocketAddr) -> Self {
         let key = PrivateKey::from_seed(seed).unwrap().public();
         let mailbox = Mailbox::open(file, key, MailboxLimits::default()).unwrap();
@@ -40,7 +40,7 @@ impl Site {
             .unwrap();
         let endpoint = runtime.block_on(quic::open(&seed, &[at])).unwrap();
         let at = endpoint.bound_sockets()[0];
-        // No board of a box brings anything here.
+        // No board relays commands.
         let brought = Arc::new(RelayedCommands::new(MapBoards::default(), Path::new("")));
         let served = Served { mailbox: Arc::clone(&mailbox), brought };
         runtime.spawn(quic::serve(endpoint, served, ServerLimits::default()));
@@ -59,12 +59,12 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // Nobody is told.
+        // Clients are not notified.
         self.runtime.take().unwrap().shutdown_timeout(std::time::Duration::from_secs(5));
     }
 }
 
-/// A person with files of their own.
+/// A user with files of their own.
 pub struct Person {
     pub folder: PathBuf,
     pub passphrase: PathBuf,
@@ -77,7 +77,8 @@ impl Person {
         Self { folder: at.join(name), passphrase }
     }
 
-    /// Makes their keys. The mailbox takes them when its owner has said so, and not before. Returns their name.
+    /// Runs `init`; the mailbox accepts the user only after its owner has admitted them. Returns
+    /// the public key.
     pub fn join(&self, site: &Site) -> String {
         let output = self.run(&["init", "--mailbox", &site.name()]);
         let complaint = String::from_utf8(output.stderr).unwrap();
@@ -89,7 +90,7 @@ impl Person {
         name
     }
 
-    /// The command, as this person runs it.
+    /// The command with this user's files.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_octet-msg"));
         command.arg("--folder").arg(&self.folder);
@@ -101,7 +102,7 @@ impl Person {
         self.command(words).output().unwrap()
     }
 
-    /// What it says, if it does what it is asked and complains of nothing.
+    /// The output of a command that must succeed without warnings.
     pub fn say(&self, words: &[&str]) -> String {
         let output = self.run(words);
         let said = String::from_utf8(output.stdout).unwrap();
@@ -114,7 +115,7 @@ impl Person {
         String::from_utf8(self.run(words).stderr).unwrap()
     }
 
-    /// Why it does nothing of what it is asked.
+    /// The error of a command that must fail.
     pub fn refuse(&self, words: &[&str]) -> String {
         let output = self.run(words);
         assert!(!output.status.success() && output.stdout.is_empty(), "{words:?}: {output:?}");
@@ -122,7 +123,7 @@ impl Person {
     }
 }
 
-/// What stands behind the time of each line.
+/// The part of each line after the time.
 pub fn lines(said: &str) -> Vec<&str> {
     said.lines().map(|line| line.split_once(' ').unwrap().1).collect()
 }

@@ -1,4 +1,4 @@
-//! A router that hands on to a board that it plays itself: it may say what it likes of it.
+//! Boards behind a router, both played by the test: the router can claim anything about the board.
 
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -30,7 +30,7 @@ fn say(stream: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()>
     stream.flush()
 }
 
-/// Says that it is the gate of `node`, and answers one request.
+/// Sends a hello of `node`, and answers one request.
 fn greet_and_answer<S: Read + Write>(
     stream: S,
     node: &PrivateKey,
@@ -51,7 +51,7 @@ fn greet_and_answer<S: Read + Write>(
     Ok(stream)
 }
 
-/// A router at which the board is `board`, whose map says `entry` about it.
+/// A router that relays to `board`, and sends `entry` as the board's entry in the map.
 fn router(
     node: &Arc<PrivateKey>,
     board: &Arc<PrivateKey>,
@@ -63,7 +63,7 @@ fn router(
     let (node, board) = (Arc::clone(node), Arc::clone(board));
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            // A client that does not like what it sees goes away.
+            // A client that rejects the key disconnects.
             let _ = greet_and_answer(stream, &node, 1, entry.clone())
                 .and_then(|stream| greet_and_answer(stream, &board, epoch, json!("board")));
         }
@@ -85,7 +85,7 @@ impl Operator {
         Boxes::open(&self.folder.path().join("boxes.toml")).unwrap()
     }
 
-    /// What board 3 answers, named by `meant` if it is.
+    /// Calls board 3, named with the key `meant` if there is one.
     fn ask(
         &self,
         node: &PrivateKey,
@@ -121,17 +121,18 @@ fn record(owner: &PrivateKey, coordinator: &PrivateKey, number: u8, node: &Priva
 fn a_board_is_the_one_that_it_was() {
     let (node, board, other, operator) = (new(), new(), new(), Operator::new());
     let at = router(&node, &board, 2, json!({ "node": board.public() }));
-    // The coordinator's word is not enough, and there is nobody to ask.
+    // The coordinator's claim does not suffice, and there is no user to ask.
     assert!(operator.problem(&node, &at, None).contains(&board.public().to_string()));
     assert_eq!(operator.ask(&node, &at, Some(&board)).unwrap(), "board");
     assert_eq!(operator.ask(&node, &at, None).unwrap(), "board");
-    // Another one behind the address, also if the coordinator says that it is the board; an old key of it.
+    // Rejected: another board at the address, even if the coordinator claims it, and an old key of
+    // the same board.
     let swapped = router(&node, &other, 2, json!({ "node": other.public() }));
     assert!(operator.problem(&node, &swapped, None).contains("not did:key"));
     assert!(operator.problem(&node, &at, Some(&other)).contains("not did:key"));
     let old = router(&node, &board, 1, json!({}));
     assert!(operator.problem(&node, &old, None).contains("number 2 was seen"));
-    // One that is in others' hands.
+    // Rejected: a revoked board.
     operator.boxes().revoke(board.public()).unwrap();
     assert!(operator.problem(&node, &at, None).contains("was revoked"));
 }
@@ -143,11 +144,11 @@ fn a_board_is_the_one_that_an_owner_says() {
         let operator = Operator::new();
         (router(&node, &board, 1, entry.clone()), operator)
     };
-    // By the operator's own word.
+    // A record by the operator's own key.
     let operator = Operator::new();
     let at = router(&node, &board, 1, record(&operator.key, &node, 3, &board));
     assert_eq!(operator.ask(&node, &at, None).unwrap(), "board");
-    // By that of somebody else, who is no owner here until the file says so.
+    // A record by another key is accepted once `boxes.toml` lists that key as an owner.
     let by_owner = record(&owner, &node, 3, &board);
     let (at, operator) = fresh(&by_owner);
     assert!(operator.problem(&node, &at, None).contains("is not known"));
@@ -155,7 +156,7 @@ fn a_board_is_the_one_that_an_owner_says() {
     let file = operator.folder.path().join("boxes.toml");
     std::fs::write(&file, &owners).unwrap();
     assert_eq!(operator.ask(&node, &at, None).unwrap(), "board");
-    // About another box, another number; or somebody else is there than it says.
+    // Rejected: a record for another box or number, and another board than the record's.
     let elsewhere = [record(&owner, &owner, 3, &board), record(&owner, &node, 4, &board)];
     for entry in elsewhere {
         let (at, operator) = fresh(&entry);

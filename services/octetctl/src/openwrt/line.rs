@@ -1,4 +1,4 @@
-//! The words behind `octetctl openwrt`.
+//! The command line of `octetctl openwrt`.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub struct OpenwrtLine {
 }
 
 impl OpenwrtLine {
-    /// Whether boards of a box may be asked about it.
+    /// Whether the command can involve boards of a box.
     pub fn asks_boards(&self) -> bool {
         matches!(self.verb, OpenwrtVerb::Verify(_))
     }
@@ -36,8 +36,8 @@ pub enum OpenwrtVerb {
     Diff(RouterOptions),
     /// Applies the settings to the router, or leaves it unchanged
     Apply(RouterOptions),
-    /// Lists differences between the settings and the router: configuration, firewall warnings, running state; with
-    /// --box BOX also which packets between its boards arrive
+    /// Lists differences between the settings and the router: configuration, firewall warnings,
+    /// running state; with --box BOX also which packets between its boards arrive
     Verify(RouterOptions),
     /// Removes everything of Octet, and keeps what is the owner's
     Release(RouterOptions),
@@ -49,7 +49,8 @@ pub struct RouterOptions {
     /// The settings of the box
     #[arg(long, value_name = "FILE", default_value = "appliance.toml")]
     pub settings: PathBuf,
-    /// The folder of Octet's repository, for the ports of its services; default: the folder of the settings
+    /// The folder of Octet's repository, for the ports of its services; default: the folder of the
+    /// settings
     #[arg(long, value_name = "FOLDER")]
     pub octet: Option<PathBuf>,
     /// The router's web server; default: `router` in [cluster]

@@ -1,5 +1,5 @@
-//! `octetctl openwrt …`: a router with OpenWrt is made to obey `appliance.toml`, from the owner's machine. Its password lies
-//! on no board, unless the image has the unit `router`.
+//! `octetctl openwrt …` configures a router with OpenWrt according to `appliance.toml`, from the
+//! owner's machine. No board stores the router's password, unless the image has the unit `router`.
 
 mod line;
 mod packets;
@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use octet_appliance::RouterContact;
-use octet_control::{lines, print as say};
+use octet_control::{escape_lines, print as say};
 use octet_openwrt::adopt;
 use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt::diff::diff;
 use octet_openwrt::https::Https;
-use octet_openwrt::kept::SavedCopies;
+use octet_openwrt::saved::SavedCopies;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::DesiredConfig;
 
 pub use line::OpenwrtLine;
 use line::{OpenwrtVerb, RouterOptions};
@@ -27,32 +27,28 @@ pub use packets::PacketTest;
 use packets::PacketsError;
 use settings::{PlanError, Settings};
 
-/// The environment variable with the password, where no file is named.
+/// The environment variable with the password, if no file is given.
 const PASSWORD: &str = "OCTET_OPENWRT_PASSWORD";
 
-/// Why it did not work.
+/// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenwrtError {
-    /// Nobody takes what is printed.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
-    /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] PlanError),
     #[error("no password is said")]
     NoPassword,
-    /// The file with the password cannot be read.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     PasswordFile(PathBuf, io::Error),
-    /// The router is not brought there.
     #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Packets(#[from] PacketsError),
-    /// It is as it was.
+    /// The change was rolled back.
     #[error("the router is as it was before: {0}")]
     Undone(String),
-    /// It is not as the plan says.
+    /// The router deviates from the plan.
     #[error("{0} of what the plan says is not so")]
     NotAsPlanned(usize),
 }
@@ -84,7 +80,8 @@ impl OpenwrtError {
     }
 }
 
-/// Does what `line` says; copies of what routers had are kept in `folder`. If somebody `asks` boards, they send packets.
+/// Runs `line`. Backups of routers' configurations are stored in `folder`. With `asks`, boards send
+/// test packets.
 pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<PacketTest>) -> Result<(), OpenwrtError> {
     match line.verb {
         OpenwrtVerb::Adopt { address } => {
@@ -128,7 +125,7 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<PacketTest>) -> Result
                     print(&report.table)?;
                     say("\n")?;
                     print(&report.unknown)?;
-                    // What packets show is what is so.
+                    // Test packets have priority over what the configuration suggests.
                     found.splice(0..0, report.found);
                 }
                 None => {
@@ -147,9 +144,9 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<PacketTest>) -> Result
     }
 }
 
-/// A line each: it may be the router's words.
+/// Prints one line per item, escaped, because it can contain text of the router.
 fn print(said: &[String]) -> Result<(), OpenwrtError> {
-    Ok(said.iter().try_for_each(|line| say(&format!("{}\n", lines(line))))?)
+    Ok(said.iter().try_for_each(|line| say(&format!("{}\n", escape_lines(line))))?)
 }
 
 fn change(
@@ -159,7 +156,7 @@ fn change(
 ) -> Result<(), OpenwrtError> {
     let kept = SavedCopies::new(folder, &contact.address);
     let keep = |state: &RouterState| {
-        kept.keep(state)?;
+        kept.save(state)?;
         let _ = say(&format!("What the router has now is kept in {}\n", kept.last.display()));
         Ok(())
     };
@@ -171,7 +168,7 @@ fn change(
     Ok(())
 }
 
-/// The way to the router. Nothing was sent yet.
+/// A connection to the router; nothing is sent yet.
 fn ubus(of: &RouterOptions, contact: &RouterContact) -> Result<Ubus, OpenwrtError> {
     let address = contact.address.to_string();
     let https = Https::new(&address, Some(contact.fingerprint)).map_err(UbusError::from)?;

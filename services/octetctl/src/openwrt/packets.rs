@@ -1,5 +1,5 @@
-//! What boards of the box send each other, for `octetctl openwrt verify`: whoever runs Octet there is asked through the gate
-//! of the board that holds the map.
+//! Test packets between the boards of a box, for `octetctl openwrt verify`. Boards are reached
+//! through the gate of the coordinator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,22 +20,23 @@ use crate::target::BoxAddress;
 
 const NETD: &str = "netd";
 
-/// As many kinds of flows are sent for one request (netd, `MAX`).
+/// The maximum number of flow kinds per request (netd, `MAX`).
 const AT_ONCE: usize = 200;
 
-/// How often is sent what the plan lets, and has not come: a packet may be lost.
+/// The number of rounds. Packets that should have arrived are sent again, because packets can be
+/// lost.
 const ROUNDS: usize = 3;
 
-/// A board, and to whom it sends.
+/// The sending board, and the destination.
 type Pair = (u8, Zone);
 
-/// Why boards cannot be asked.
+/// Why boards cannot be tested.
 #[derive(Debug, thiserror::Error)]
 pub enum PacketsError {
-    /// The board that holds the map cannot be.
+    /// The coordinator cannot be called.
     #[error(transparent)]
     Manager(RemoteError),
-    /// A board does not answer any more.
+    /// Another board cannot be called.
     #[error("board {0}: {1}")]
     Board(u8, RemoteError),
     #[error("board {0} answers something else: {1}")]
@@ -52,25 +53,25 @@ impl PacketsError {
 }
 
 pub struct PacketTest {
-    /// The box, by the address of the board that holds its map.
+    /// The box, by the address of its coordinator.
     pub target: BoxAddress,
     pub key: PrivateKey,
-    /// The boxes that are known.
+    /// The known boxes.
     pub boxes: Boxes,
 }
 
 #[derive(Debug, Default)]
 pub struct PacketReport {
-    /// How much has come, from whom to whom.
+    /// The number of received packets per pair.
     pub table: Vec<String>,
-    /// What is not as the plan says.
+    /// Deviations from the plan.
     pub found: Vec<String>,
-    /// What nothing is known of.
+    /// What could not be tested.
     pub unknown: Vec<String>,
 }
 
 enum Netd {
-    /// Of the board that holds the map.
+    /// A connection to the coordinator, which is this board.
     Manager(u8, Box<Client<RemoteStream>>),
     Other(u8, Box<Client<Through>>),
 }
@@ -96,22 +97,22 @@ impl PacketTest {
         let (client, node) = self.manager().map_err(PacketsError::Manager)?;
         let unit: Option<UnitName> = NETD.parse().ok();
         if number == manager {
-            return Ok(Netd::Manager(number, Box::new(client.to_unit(unit))));
+            return Ok(Netd::Manager(number, Box::new(client.with_unit(unit))));
         }
         let board = BoardArgument { number, key: None };
         let through = board::connect(client, node, board, &self.key, &mut self.boxes);
         let (client, _) = through.map_err(|error| PacketsError::Board(number, error))?;
-        Ok(Netd::Other(number, Box::new(client.to_unit(unit))))
+        Ok(Netd::Other(number, Box::new(client.with_unit(unit))))
     }
 
-    /// The boards that are connected to `manager`, with it, and the others, each with how it is.
+    /// The boards that `manager` reaches, itself included, and a line about each of the others.
     fn boards(
         &mut self,
         plan: &RouterPlan,
         manager: u8,
     ) -> Result<(Vec<u8>, Vec<String>), PacketsError> {
         let (mut client, _) = self.manager().map_err(PacketsError::Manager)?;
-        client.speak_to(CLUSTER.parse().ok());
+        client.set_unit(CLUSTER.parse().ok());
         let shown = client.call("show", Map::new());
         let shown = shown.map_err(|error| PacketsError::Manager(error.into()))?;
         let rows = shown["boards"].as_array().cloned().unwrap_or_default();
@@ -128,10 +129,10 @@ impl PacketTest {
         Ok((there, others))
     }
 
-    /// Has all boards send each other what is worth it, and says what has come.
+    /// Sends test packets between all boards, and reports which have arrived.
     ///
     /// # Errors
-    /// Nobody can be asked, or a board goes away meanwhile.
+    /// The coordinator cannot be called, or a board fails during the test.
     pub fn packets(
         &mut self,
         plan: &RouterPlan,
@@ -148,7 +149,7 @@ impl PacketTest {
         }
         let mut matrix = Matrix::new(plan, seats);
         let pairs = pairs(&matrix);
-        // Of a way by which the last one did not come back nothing is known.
+        // A pair whose last packet was not echoed by the router has no reliable result yet.
         let mut unechoed = pairs.clone();
         for round in 0..ROUNDS {
             let kinds = |pair: &Pair| match unechoed.contains(pair) {
@@ -159,7 +160,7 @@ impl PacketTest {
             let open = open.filter(|(_, kinds)| !kinds.is_empty()).collect();
             unechoed = self.round(&mut matrix, manager, &open, round == 0)?;
         }
-        let mut found = matrix.found();
+        let mut found = matrix.differences();
         found.extend(unechoed.iter().map(|(from, to)| {
             format!(
                 "the router does not answer what board-{from} says last: that something does not reach {to} from there \
@@ -170,8 +171,8 @@ impl PacketTest {
         Ok(PacketReport { table: matrix.table(), found, unknown })
     }
 
-    /// Has boards send what is `open`, and takes what comes; with `past` also past the router. Returns those pairs of which
-    /// the router has not echoed the last.
+    /// Sends the flows in `open`, and collects the received ones; with `past` it also tries to
+    /// bypass the router. Returns the pairs whose last packet the router has not echoed.
     fn round(
         &mut self,
         matrix: &mut Matrix<'_>,
@@ -180,7 +181,7 @@ impl PacketTest {
         past: bool,
     ) -> Result<BTreeSet<Pair>, PacketsError> {
         let mut unechoed = BTreeSet::new();
-        let seats: Vec<_> = matrix.seats().cloned().collect();
+        let seats: Vec<_> = matrix.boards().cloned().collect();
         for from in seats.iter().map(|it| it.number) {
             let mut own = open.iter().filter(|(pair, _)| pair.0 == from).peekable();
             if own.peek().is_none() {
@@ -196,7 +197,7 @@ impl PacketTest {
                         args["mac"] = json!(mac);
                     }
                     let sent: SentProbe = netd.call(PROBE, args)?;
-                    matrix.take_answers(from, sent.answers);
+                    matrix.add_answers(from, sent.answers);
                     if !sent.echoed {
                         unechoed.insert(*pair);
                     }
@@ -206,17 +207,17 @@ impl PacketTest {
         for at in seats.iter().map(|it| it.number) {
             if open.keys().any(|(_, to)| *to == Zone::Board(at)) {
                 let came: ReceivedProbes = self.netd(at, manager)?.call(CAME, json!({}))?;
-                matrix.take(at, came);
+                matrix.add_received(at, came);
             }
         }
         Ok(unechoed)
     }
 }
 
-/// All pairs of those who send, and to whom.
+/// All pairs of a sending board and a destination.
 fn pairs(matrix: &Matrix<'_>) -> BTreeSet<Pair> {
     let of = |number| matrix.targets(number).map(move |to| (number, to));
-    matrix.seats().flat_map(|it| of(it.number)).collect()
+    matrix.boards().flat_map(|it| of(it.number)).collect()
 }
 
 fn list(kinds: &[FlowKind]) -> String {

@@ -1,41 +1,38 @@
-//! The plan of a box, from its settings and the unit files that they name.
+//! Makes the plan of a box from its settings and unit files.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_appliance::{
-    Appliance, FileError, RouterContact, RouterKind, Segments, Unit, UnitSource,
-};
+use octet_appliance::{Appliance, FileError, RouterContact, RouterKind, Unit, UnitSource};
 use octet_router::plan::RouterPlan;
 
 use super::line::RouterOptions;
 
-/// Services whose folders stand beside `services/`.
+/// Services whose folders are next to `services/`.
 const BESIDE: [&str; 1] = ["netd"];
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// A file cannot be read.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     Unread(PathBuf, io::Error),
-    /// A unit file of a service of Octet's is not there.
+    /// A unit file of one of Octet's services is missing.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     NoUnit(PathBuf, io::Error),
-    /// A file says something wrong.
+    /// A file is invalid.
     #[error("{0}")]
     Wrong(#[from] Box<FileError>),
-    /// It is a box without a router.
+    /// The settings describe no box.
     #[error("{} has no [cluster]", .0.display())]
     NoCluster(PathBuf),
-    /// It is a box with another router.
+    /// The box's router runs Octet.
     #[error("{} says that the router runs Octet", .0.display())]
     OwnRouter(PathBuf),
-    /// It does not say where the router is.
+    /// The router's address is missing.
     #[error("{} does not say where the router is", .0.display())]
     NoContact(PathBuf),
-    /// No board holds the map.
+    /// The box has no coordinator.
     #[error("{} gives no board the role `manager`: nobody knows the others", .0.display())]
     NoManager(PathBuf),
 }
@@ -55,27 +52,27 @@ impl PlanError {
     }
 }
 
-/// What the settings come to.
+/// The evaluated settings.
 pub struct Settings {
     path: PathBuf,
-    /// The plan of the box.
     pub plan: RouterPlan,
     pub contact: RouterContact,
-    /// The board that holds its map.
+    /// The board with the role `manager`, which is the coordinator.
     manager: Option<u8>,
 }
 
 impl Settings {
-    /// The board that holds the map.
+    /// The number of the coordinator.
     pub fn manager(&self) -> Result<u8, PlanError> {
         self.manager.ok_or_else(|| PlanError::NoManager(self.path.clone()))
     }
 }
 
-/// The plan of the box, and where its router is: as `of` says, or else the file.
+/// Reads the settings, and makes the plan. The router's address in `of` has priority over the one
+/// in the file.
 ///
 /// # Errors
-/// There is none, or nobody says where.
+/// The settings are invalid, or there is no address.
 pub fn read(of: &RouterOptions) -> Result<Settings, PlanError> {
     let path = &of.settings;
     let text = text(path)?;
@@ -90,18 +87,17 @@ pub fn read(of: &RouterOptions) -> Result<Settings, PlanError> {
     let contact = contact.ok_or_else(|| PlanError::NoContact(path.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let units = units(&appliance, folder, of.octet.as_deref().unwrap_or(folder))?;
-    let (segments, _) = Segments::of(&settings, &units, (&file, &text))?;
-    let plan = RouterPlan::new(&settings, &segments, &units);
+    let plan = RouterPlan::of_file(&settings, &units, (&file, &text))?;
     let manager = settings.cluster.manager(&settings.boards);
     Ok(Settings { path: path.clone(), plan, contact, manager })
 }
 
-/// Where the router is, as the command says.
+/// The router's address, if it is given on the command line.
 fn said(of: &RouterOptions) -> Option<RouterContact> {
     Some(RouterContact { address: of.address.clone()?, fingerprint: of.fingerprint? })
 }
 
-/// The units of the image: Octet's, and the owner's.
+/// The units of the image: Octet's and the owner's.
 fn units(appliance: &Appliance, folder: &Path, octet: &Path) -> Result<Vec<Unit>, PlanError> {
     let mut units = vec![];
     for name in &appliance.image.services {

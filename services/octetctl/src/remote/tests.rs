@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::thread;
 use tempfile::TempDir;
 
-/// A gate that says who it is by `certificate`, and answers one request with whose key it saw.
+/// A gate with `certificate`, which answers one request with the client's key.
 fn gate(key: PrivateKey, certificate: Certificate) -> GateAddress {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string().parse().unwrap();
@@ -15,7 +15,7 @@ fn gate(key: PrivateKey, certificate: Certificate) -> GateAddress {
             let connection =
                 ServerConnection::new(tls::server(&key, tls::AlpnProtocol::Control).unwrap())
                     .unwrap();
-            // A client that does not like what it sees goes away.
+            // A client that rejects the certificate disconnects.
             let _ = converse(StreamOwned::new(connection, stream), &certificate);
         }
     });
@@ -69,16 +69,17 @@ fn only_the_box_that_is_meant() {
     };
     let problem = |result: Result<serde_json::Value, RemoteError>| result.unwrap_err().to_string();
 
-    // Not known, and nobody to ask: refused, and told who it says that it is.
+    // The box is unknown, and there is no user to ask: the error contains the key that the box
+    // claims.
     let address = gate_of(2);
     assert!(problem(connect(None, &address)).contains(&node.public().to_string()));
-    // Named, and from then on known.
+    // The box is given by its key, and known after that.
     let public = operator.public().to_string();
     assert_eq!(connect(Some(node.public()), &address).unwrap(), public);
     assert_eq!(connect(None, &address).unwrap(), public);
-    // Another box than the one that is named.
+    // Rejected: another box than the given one.
     assert!(problem(connect(Some(other.public()), &address)).contains("not did:key"));
-    // The same box with a key that is older than the one that was seen; then with a newer one.
+    // An older key of the box's gate is rejected, a newer one accepted.
     assert!(problem(connect(Some(node.public()), &gate_of(1))).contains("number 2 was seen"));
     assert_eq!(connect(Some(node.public()), &gate_of(3)).unwrap(), public);
     assert!(problem(connect(None, &address)).contains("number 3 was seen"));
@@ -104,14 +105,14 @@ fn a_box_in_others_hands_is_not_spoken_to() {
         let problem = connect(&target, &operator, &mut boxes).unwrap_err().to_string();
         assert!(problem.contains("was revoked"), "{problem}");
     }
-    // At an address where it was not before it says who it is; nobody is asked about it.
+    // At a new address the box identifies itself, and is rejected without a prompt.
     let at = format!("localhost:{}", address.parts().1).parse().unwrap();
     let moved = BoxAddress { key: None, address: at };
     let problem = connect(&moved, &operator, &mut boxes).unwrap_err().to_string();
     assert!(problem.contains("was revoked"), "{problem}");
 }
 
-/// Who has the box's certificate, but not the key that it is about.
+/// A thief has the box's certificate, but not its private key.
 #[test]
 fn a_certificate_of_another_is_of_no_use() {
     let (operator, node, key, thief) = (new(), new(), new(), new());
@@ -127,7 +128,7 @@ fn a_certificate_of_another_is_of_no_use() {
     assert_eq!(boxes.at(&stolen.address), None);
 }
 
-/// Whoever goes in the middle is told of in words, and not in those of a library.
+/// A peer that closes the connection early results in a readable message, not in that of a library.
 #[test]
 fn a_gate_that_goes_is_told_of_plainly() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

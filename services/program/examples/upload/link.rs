@@ -1,4 +1,4 @@
-//! A way that takes time: a proxy that forwards each byte half a round trip after it came.
+//! A link with latency: a proxy that forwards each byte after half a round trip.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,22 +8,23 @@ use std::time::{Duration, Instant};
 
 use super::LOOPBACK;
 
-/// How much is read at once, in bytes.
+/// The size of a read, in bytes.
 pub const READ: usize = 64 << 10;
 
-/// How many such may be under way in one direction: 64 MiB, more than anybody here sends in a round trip.
+/// The maximum number of reads in flight per direction: 64 MiB, more than the benchmark sends
+/// within a round trip.
 const UNDER_WAY: usize = 1024;
 
-/// Where `to` is reached by a way with this round trip.
+/// Starts a proxy to `to` with this round trip time, and returns its address.
 ///
 /// # Errors
-/// There is no port for it.
+/// No port is available.
 pub fn start(to: SocketAddr, round_trip: Duration) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(LOOPBACK)?;
     let at = listener.local_addr()?;
     thread::spawn(move || {
         for near in listener.incoming().map_while(Result::ok) {
-            // Whoever does not reach the other end sees its own close.
+            // If the target is unreachable, the client's connection is closed.
             let _ = connect(near, to, round_trip / 2);
         }
     });
@@ -33,14 +34,14 @@ pub fn start(to: SocketAddr, round_trip: Duration) -> io::Result<SocketAddr> {
 fn connect(near: TcpStream, to: SocketAddr, delay: Duration) -> io::Result<()> {
     let far = TcpStream::connect(to)?;
     for (from, to) in [(near.try_clone()?, far.try_clone()?), (far, near)] {
-        // What waits here waits because of the delay, and not for more to come.
+        // Nagle's algorithm would add to the configured delay.
         to.set_nodelay(true)?;
         forward(from, to, delay);
     }
     Ok(())
 }
 
-/// Forwards one direction until either end closes.
+/// Forwards one direction until either side closes.
 fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     let (sender, receiver) = sync_channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     thread::spawn(move || {

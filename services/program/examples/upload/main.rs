@@ -1,14 +1,15 @@
-//! Measures `octetctl cache add` through the gate, for `cargo image bench --only upload`, which compiles it as what
-//! ships. Prints JSON: bytes a second, and the most memory that gate and cache had, in bytes.
+//! Measures `octetctl cache add` through the gate, for `cargo image bench --only upload`, which
+//! compiles it like the shipped programs. Prints JSON: bytes per second, and the peak memory of
+//! gate and cache in bytes.
 //!
 //! ```text
 //! upload FOLDER BYTES MILLISECONDS
-//!     a file of BYTES, by a way whose round trip takes so long, by one that takes no time, and by TCP alone over
-//!     the first of them
+//!     a file of BYTES over a link with a round trip of MILLISECONDS, over one without latency, and
+//!     by plain TCP over the first one
 //! ```
 //!
-//! `FOLDER` is for the files and sockets of all of them: its path is short. Gate, cache and `octetctl` are processes of
-//! their own, and all of them what ships. Only PID 1 and identity are played, by this process.
+//! `FOLDER` is for files and sockets, so its path must be short. Gate, cache and `octetctl` run the
+//! shipped code in processes of their own; this process simulates PID 1 and identity.
 
 mod link;
 mod stand_in;
@@ -35,17 +36,17 @@ use serde_json::{Value, json};
 
 type Failed = Box<dyn Error>;
 
-/// The words that make a process one of the two.
+/// The arguments that make the process a gate or a cache.
 const GATE: &str = "gate";
 const CACHE: &str = "cache";
 
-/// And the name that makes it the operator's command.
+/// The program name that makes the process octetctl.
 const OCTETCTL: &str = "octetctl";
 
-/// Any port of this computer.
+/// Loopback with a port that the kernel selects.
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Nothing here takes that long, however slow the machine.
+/// A timeout that only a hanging run reaches.
 const LONGEST: Duration = Duration::from_secs(180);
 
 const USAGE: &str = "upload FOLDER BYTES MILLISECONDS";
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Is the gate, whose socket and whose units' sockets are in `folder`.
+/// Runs the gate; its socket and those of the units are in `folder`.
 fn gate(folder: &Path, operators: &str) -> Result<(), Failed> {
     end_with_parent()?;
     let port = TcpListener::bind(LOOPBACK)?;
@@ -90,7 +91,7 @@ fn gate(folder: &Path, operators: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Is cache, whose socket is in `folder`, and which knows no other unit.
+/// Runs the cache without other units; its socket is in `folder`.
 fn cache(folder: &Path) -> Result<(), Failed> {
     end_with_parent()?;
     let state = folder.join("cache");
@@ -108,28 +109,28 @@ fn cache(folder: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Whoever runs this may ask for these verbs, and root for all of them.
+/// Permits these verbs to the current user, and all verbs to root.
 fn callers(verbs: &str) -> Callers {
     let list = format!("{}=add,{verbs}", geteuid().as_raw());
     Callers::parse(&list).unwrap_or_default()
 }
 
-/// No process outlives the one that measures, whatever that died of.
+/// Kills this process when its parent ends, for whatever reason.
 fn end_with_parent() -> Result<(), Failed> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Says in `folder` that a service can be asked.
+/// Writes a file to `folder` that reports the service as ready.
 fn ready(folder: &Path, word: &str) -> io::Result<()> {
     fs::write(folder.join("new"), word)?;
     fs::rename(folder.join("new"), folder.join("ready"))
 }
 
-/// A process of this program.
+/// A child process with a service.
 struct Service(Child);
 
 impl Service {
-    /// Starts it, and waits for the word that it leaves in `folder` when it can be asked.
+    /// Starts the process, and waits for its ready file in `folder`, whose content is returned.
     fn start(words: &[&str], folder: &Path) -> Result<(Self, String), Failed> {
         let mut command = Command::new(env::current_exe()?);
         let child = command.args(words).stdout(Stdio::null()).spawn()?;
@@ -148,7 +149,7 @@ impl Service {
         }
     }
 
-    /// The most memory that it had (proc_pid_status(5)), in bytes.
+    /// The peak memory in bytes (`VmHWM` in proc_pid_status(5)).
     fn peak(&self) -> Result<u64, Failed> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -164,7 +165,7 @@ impl Drop for Service {
     }
 }
 
-/// What an operator needs to reach a gate.
+/// An operator's files for a gate.
 struct Site<'a> {
     folder: &'a Path,
     key: PathBuf,
@@ -209,7 +210,7 @@ fn measure(folder: &Path, bytes: &str, milliseconds: &str) -> Result<(), Failed>
 }
 
 impl Site<'_> {
-    /// How long `octetctl cache add` takes with a file of so many bytes, from its start to its end.
+    /// The duration of `octetctl cache add` with a file of this size.
     fn add(&self, seed: u64, bytes: u64, gate: SocketAddr) -> Result<Duration, Failed> {
         let file = self.folder.join(format!("file-{seed}"));
         io::copy(&mut Noise(seed).take(bytes), &mut File::create(&file)?)?;
@@ -232,7 +233,8 @@ impl Site<'_> {
     }
 }
 
-/// How long so many bytes take by TCP and nothing else, from the connection until the other end says that it has them.
+/// The duration of a plain TCP transfer of this size, from the connection to the receiver's
+/// confirmation.
 fn tcp(bytes: u64, round_trip: Duration) -> Result<Duration, Failed> {
     let sink = TcpListener::bind(LOOPBACK)?;
     let at = link::start(sink.local_addr()?, round_trip)?;
@@ -259,7 +261,7 @@ fn tcp(bytes: u64, round_trip: Duration) -> Result<Duration, Failed> {
     Ok(began.elapsed())
 }
 
-/// Bytes that nobody can guess the next of, the same for the same seed (SplitMix64, Steele 2014).
+/// Incompressible bytes that are determined by the seed (SplitMix64, Steele 2014).
 struct Noise(u64);
 
 impl Read for Noise {

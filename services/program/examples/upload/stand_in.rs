@@ -1,4 +1,4 @@
-//! PID 1 and identity, as far as the gate and `octetctl` see them.
+//! Simulates PID 1 and identity, as the gate and `octetctl` use them.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, GATE};
 
-/// Plays PID 1 at `socket`: it has no verbs but `describe`, which `octetctl` asks first.
+/// Simulates PID 1 at `socket`: its only verb is `describe`, which `octetctl` calls first.
 pub fn init(socket: &Path) -> Result<(), Failed> {
     serve(socket, |peer, request| {
         let unknown = || Failure::new(FailureCode::NotFound, "there is no such verb", "");
@@ -22,21 +22,21 @@ pub fn init(socket: &Path) -> Result<(), Failed> {
     })
 }
 
-/// Plays identity at `socket`: the node `owner` certifies whatever key it is asked about. That holds for good, so no
-/// answer ends.
+/// Simulates identity at `socket`: the node `owner` certifies any key. The certificate stays valid,
+/// so the calls never end.
 pub fn identity(socket: &Path, owner: PrivateKey) -> Result<(), Failed> {
     serve(socket, move |peer, request| {
         let key = request.args.get("key").and_then(Value::as_str).unwrap_or_default();
         let (node, unit, key) = (owner.public(), GATE.parse()?, key.parse::<PublicKey>()?);
         let statement = KeyStatement { node, unit, key, epoch: 1, issued: 1 };
         peer.item(request.id, json!(Certificate::sign(statement, &owner)?))?;
-        // Until the gate ends.
+        // This blocks until the gate ends.
         peer.next_request()?;
         Ok(())
     })
 }
 
-/// Has `answer` answer the first request of whoever connects, one after the other.
+/// Answers the first request of each connection with `answer`, one after the other.
 fn serve(
     socket: &Path,
     answer: impl Fn(&mut Peer, &Request) -> Result<(), Failed> + Send + 'static,
@@ -46,7 +46,7 @@ fn serve(
         for stream in listener.incoming().map_while(Result::ok) {
             let mut peer = Peer::new(stream);
             if let Ok(Some(request)) = peer.next_request() {
-                // Whoever asked may have gone.
+                // The client may have disconnected.
                 let _ = answer(&mut peer, &request);
             }
         }

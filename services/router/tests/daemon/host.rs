@@ -1,4 +1,5 @@
-//! A board with router in a process of its own between stand-ins for PID 1 and config, and a double of the box's router.
+//! A board with the unit `router` in a process of its own, with simulated PID 1, config and OpenWrt
+//! router.
 
 use std::fs::File;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -20,22 +21,21 @@ use tempfile::TempDir;
 
 use crate::stand_in::{Config, Init};
 
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+/// A timeout that only a hanging test reaches.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Set in the process that is to be router.
+/// The environment variable with the folder, in the process that acts as `router`.
 const FOLDER: &str = "OCTET_TEST_FOLDER";
 
 /// The password of the router's login.
 pub const PASSWORD: &str = "correct horse";
 
-/// The unit, as its file says.
 pub fn unit() -> Unit {
     let text = include_str!("../../unit.toml").to_owned();
     UnitSource::parse("unit.toml".into(), text).unwrap().unit
 }
 
-/// A board of four, and the router.
+/// A board of a box with four, and the router.
 pub struct Host {
     folder: TempDir,
     notify: UnixDatagram,
@@ -46,7 +46,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Board `number`, whose manager is board 2. router runs when this returns.
+    /// Starts board `number` of a box whose manager is board 2, with the unit `router`.
     pub fn start(number: Option<u8>) -> Self {
         let server = Server::start(router()).unwrap();
         let folder = TempDir::new().unwrap();
@@ -66,7 +66,7 @@ impl Host {
         host
     }
 
-    /// Starts router, which can be asked when this returns.
+    /// Starts the unit `router`, and waits until it is ready.
     pub fn start_again(&mut self) {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
@@ -92,7 +92,7 @@ impl Host {
         self.ask_with(verb, json!({}), None)
     }
 
-    /// Asks for a verb that is not answered, because it is killed before that.
+    /// Calls a verb in a thread; the service is killed before it answers.
     pub fn begin(&self, verb: &'static str) -> JoinHandle<()> {
         let mut client = Client::connect(&self.path("router.sock")).unwrap();
         client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -102,12 +102,12 @@ impl Host {
         })
     }
 
-    /// Gives it this file as one with the password.
+    /// Uploads this file as the one with the password.
     pub fn log_in(&self, text: &str) -> Result<Value, Failure> {
         self.log_in_to(&self.server, text)
     }
 
-    /// As an owner who means this router.
+    /// The same, by an owner who names this router.
     pub fn log_in_to(&self, router: &Server, text: &str) -> Result<Value, Failure> {
         let file = Some(MemoryFile(text.as_bytes().to_vec()));
         let args = json!({ "fingerprint": contact(router)["fingerprint"] });
@@ -149,12 +149,12 @@ impl Host {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
 
-    /// A file of its data folder.
+    /// The path of a file in the data folder.
     pub fn kept(&self, name: &str) -> PathBuf {
         self.path("state").join(name)
     }
 
-    /// The names of all that are there.
+    /// The names of all files in the data folder.
     pub fn all_kept(&self) -> Vec<String> {
         let folder = std::fs::read_dir(self.path("state")).unwrap();
         let mut names: Vec<_> =
@@ -163,7 +163,7 @@ impl Host {
         names
     }
 
-    /// The router's file `network`.
+    /// The router's configuration `network`.
     pub fn network(&self) -> String {
         self.server.with(|router| router.file("network"))
     }
@@ -193,25 +193,25 @@ pub fn contact(server: &Server) -> Value {
     json!({ "kind": "openwrt", "address": server.address().to_string(), "fingerprint": fingerprint })
 }
 
-/// A router whose owner asks by a port of his own, and has pasted what `adopt` says.
+/// A router whose owner is connected by a separate port, and has run the commands of `adopt`.
 fn router() -> Router {
     let network = Router::default()
         .file("network")
         .replace("'br-lan'\n\toption proto", "'br-lan.1'\n\toption proto")
         + "config bridge-vlan 'mine'\n\toption device 'br-lan'\n\toption vlan '1'\n\tlist ports 'lan8:u*'\n\n";
     let mut router = Router::with(&[("network", &network)]);
-    // router's clock is this computer's: the daemons of the double need no time.
+    // No delay: the service uses the real clock.
     router.delay = 0;
     router.add_login(adopt::LOGIN, PASSWORD, adopt::acl());
     router
 }
 
-/// Is router, in a process that was started for it; otherwise there is nothing to be tested here.
+/// Acts as the unit `router` if the process was started for that; otherwise it tests nothing.
 #[test]
 fn router_unit() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let socket = folder.join("router.sock");
-    // The one before was killed.
+    // A killed process has left its socket.
     let _ = std::fs::remove_file(&socket);
     let own = rustix::process::geteuid().as_raw();
     let verbs = "login,logout,diff,apply,verify,release,config-check,config-apply";

@@ -1,5 +1,5 @@
-//! router from end to end, with a double of a router with OpenWrt. For each that is refused, what is allowed comes first or
-//! after it, on the same host.
+//! End-to-end tests of the unit `router`, with a simulated OpenWrt router. Each refused case is
+//! paired with an allowed one on the same host.
 
 #![cfg(test)]
 
@@ -41,7 +41,8 @@ fn there_and_back() {
     assert_eq!(host.report("verify"), [""; 0]);
     assert!(host.report("diff").iter().any(|it| it == "Nothing is to be changed"));
 
-    // The manager is where the plan says now, which lets it speak to the router's web server: other settings come by that.
+    // The manager's address and port are in the plan now, which permits its connections to the
+    // router's web server: other settings are applied over such a connection.
     let rule = format!("octet_board_2_router_tcp_{}", host.server.address().port());
     assert!(host.server.with(|router| router.file("firewall")).contains(&rule), "{rule}");
     let owners = host.server.with(|router| std::mem::replace(&mut router.port, "lan2".to_owned()));
@@ -55,7 +56,7 @@ fn there_and_back() {
 
     assert_eq!(host.ask("release").unwrap(), applied());
     assert_eq!(host.network(), before);
-    // What was there before the last change, and before the first one.
+    // The backups from before the last change, and before the first one.
     let address = host.server.address().to_string().replace(':', "_");
     let names = [format!("{address}.first.uci"), format!("{address}.uci")];
     assert_eq!(host.all_kept(), [&names[0], &names[1], "password"]);
@@ -144,7 +145,7 @@ fn nothing_is_kept_where_it_is_not_needed() {
     assert_eq!(host.all_kept(), ["password"]);
     assert!(host.report("diff").len() > 1);
 
-    // Another board's matter from now on: it is not used, and can be taken away.
+    // Once another board is the manager, the password is not used, but can be deleted.
     *host.init.0.lock().unwrap() = Some(1);
     host.server.count(None);
     assert!(host.ask("apply").unwrap_err().help.contains("router logout"));
@@ -153,7 +154,7 @@ fn nothing_is_kept_where_it_is_not_needed() {
     assert_eq!(host.all_kept(), [""; 0]);
 }
 
-/// Who may change settings is not yet who is told the password.
+/// Permission to change the settings does not suffice to obtain the password.
 #[test]
 fn another_machine_is_not_sent_the_password() {
     let host = Host::start(MANAGER);
@@ -167,7 +168,8 @@ fn another_machine_is_not_sent_the_password() {
         assert!(failure.message.contains("another certificate"), "{failure}");
     }
     assert!(other.requests().is_empty() && host.server.requests().is_empty());
-    // Nor is it kept for it by an owner who means the first one, until that one says so.
+    // The password is also not stored for the new router by an owner who names the first one, until
+    // the owner names the new one.
     let failure = host.log_in(PASSWORD).unwrap_err();
     assert_eq!(failure.code, FailureCode::BadArgument, "{failure}");
     assert!(failure.message.contains("a router with another certificate: sha256:"), "{failure}");
@@ -188,11 +190,11 @@ fn a_plan_has_to_come_of_what_is_to_come() {
     let failure = host.ask("config-check").unwrap_err();
     assert_eq!(failure.code, FailureCode::BadArgument, "{failure}");
     assert!(failure.message.contains("no board 9"), "{failure}");
-    // What is in force is another.
+    // The active settings differ from the pending ones.
     host.ask("config-apply").unwrap();
     host.log_in(PASSWORD).unwrap();
     assert!(host.report("diff").len() > 1);
-    // Lines of a box with a router of ours are not this unit's matter.
+    // This unit ignores settings of a box whose router runs Octet.
     host.config.set("cluster", &cluster(&json!("octet")), false);
     host.ask("config-check").unwrap();
 }
@@ -204,7 +206,7 @@ fn one_change_at_a_time() {
     host.server.count(Some((0, Fault::HoldBefore)));
     thread::scope(|scope| {
         let first = scope.spawn(|| host.ask("apply"));
-        // It waits for the router's answer.
+        // The service waits for the router's response.
         host.server.wait_until_gone();
         for verb in ["apply", "release", "diff", "verify"] {
             let failure = host.ask(verb).unwrap_err();
@@ -218,7 +220,8 @@ fn one_change_at_a_time() {
     assert_eq!(host.ask("release").unwrap(), applied());
 }
 
-/// Who changes the router waits for those who look at it, who do not keep each other from it; and cannot be kept out by them.
+/// A change waits for readers of the router; these do not block each other, and cannot starve a
+/// change.
 #[test]
 fn a_change_waits_for_who_looks() {
     let host = Host::start(MANAGER);
@@ -228,7 +231,7 @@ fn a_change_waits_for_who_looks() {
         let looks = scope.spawn(|| host.ask("diff"));
         host.server.wait_until_gone();
         let change = scope.spawn(|| host.ask("apply"));
-        // As soon as it waits nobody else begins to look.
+        // Once a change waits, new readers are refused.
         let refused = |failure: Failure| failure.code == FailureCode::Busy;
         while !host.ask("verify").is_err_and(refused) {}
         host.server.back();
@@ -238,7 +241,8 @@ fn a_change_waits_for_who_looks() {
     assert_eq!(host.report("verify"), [""; 0]);
 }
 
-/// Killed when the router has just applied it: the router undoes that, and the next one gets there.
+/// If the service is killed right after the router has applied a change, the router rolls it back,
+/// and the next change succeeds.
 #[test]
 fn killed_in_the_middle_of_a_change() {
     let mut host = Host::start(MANAGER);

@@ -1,5 +1,5 @@
-//! PID 1 and config, as far as router sees them: threads at sockets of the same names. They answer what its unit file lets it
-//! ask.
+//! Simulates PID 1 and config: threads at sockets of the same names, with the verbs that the unit
+//! file permits.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,13 +17,13 @@ fn serve(path: &Path, answer: impl Fn(UnixStream) -> io::Result<()> + Send + Syn
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let answer = Arc::clone(&answer);
-            // Whoever connected may have gone.
+            // The client may have disconnected.
             thread::spawn(move || answer(stream));
         }
     });
 }
 
-/// PID 1: which board this is.
+/// PID 1: returns the board number.
 #[derive(Clone)]
 pub struct Init(pub Arc<Mutex<Option<u8>>>);
 
@@ -44,7 +44,7 @@ impl Init {
     }
 }
 
-/// config: the sections that are in force, and those that are to come.
+/// config: the active and the pending sections.
 #[derive(Clone)]
 pub struct Config(Arc<Mutex<[Map<String, Value>; 2]>>);
 
@@ -57,19 +57,19 @@ impl Config {
         serve(&folder.join("config.sock"), move |stream| {
             let mut peer = Peer::new(stream);
             while let Some(request) = peer.next_request()? {
-                assert_eq!(request.verb, "section");
-                let name = request.args["section"].as_str().unwrap();
-                assert!(may.iter().any(|it| it == name), "{name}");
+                assert_eq!(request.verb, "sections");
                 let is_next = request.args.get("next") == Some(&Value::Bool(true));
-                let section = shared.0.lock().unwrap()[usize::from(is_next)].get(name).cloned();
-                peer.end(request.id, Ok(section.unwrap_or(Value::Null)))?;
+                let all = shared.0.lock().unwrap()[usize::from(is_next)].clone();
+                let section = |name: &String| (name.clone(), all.get(name).cloned().into());
+                let sections: Map<_, Value> = may.iter().map(section).collect();
+                peer.end(request.id, Ok(sections.into()))?;
             }
             Ok(())
         });
         config
     }
 
-    /// Has section `name` be `value`: in what is to come, and if it `is_in_force` in that, too.
+    /// Sets the pending section `name` to `value`, and with `is_in_force` the active one, too.
     pub fn set(&self, name: &str, value: &Value, is_in_force: bool) {
         let mut all = self.0.lock().unwrap();
         let from = usize::from(!is_in_force);

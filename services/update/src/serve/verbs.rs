@@ -4,7 +4,7 @@ use std::path::Path;
 
 use octet_appliance::{LICENSES, Trust};
 use octet_bundle::{Manifest, SlotState};
-use octet_esp::present::{EspContents, PresentSlot};
+use octet_esp::contents::{EspContents, PresentSlot};
 use octet_node::control::file::FileArg;
 use octet_node::control::{ColumnKind, Failure, Permission, Verb};
 use octet_node::section;
@@ -28,7 +28,7 @@ pub fn verbs() -> Verbs<SharedState> {
                 Read,
                 "Shows the slots, the running one, and the one that boots next",
             )
-            .shown(ColumnKind::Bytes, &["free"]),
+            .columns(ColumnKind::Bytes, &["free"]),
             nothing(),
             |work: &SharedState, _, ()| {
                 work.status().map(|(running, present, floor)| match present {
@@ -43,7 +43,7 @@ pub fn verbs() -> Verbs<SharedState> {
                 Update,
                 "Installs a signed update into the other slot; the next boot tries it",
             )
-            .shown(ColumnKind::Bytes, &["size", "received", "copied", "patched", "shared"]),
+            .columns(ColumnKind::Bytes, &["size", "received", "copied", "patched", "shared"]),
             file("file", "The bundle that `cargo image bundle` has made"),
             install,
         )
@@ -65,11 +65,12 @@ pub fn verbs() -> Verbs<SharedState> {
                 Read,
                 "Lists the software components; with a name, the licence text and the source of one",
             )
-            .shown(ColumnKind::Lines, &["text"]),
+            .columns(ColumnKind::Lines, &["text"]),
             optional_text("name", "A component, for example busybox"),
             |_, _, name| licenses::show(Path::new(LICENSES), name.as_deref()),
         )
-        // Each update is verified with the active settings, so applying them only means reading them.
+        // Each update is verified with the active settings, so applying them only means reading
+        // them.
         .with_settings(
             |_| Ok(next_section::<Trust>("trust").map(drop)?),
             |_| Ok(section::<Trust>("trust").map(drop)?),
@@ -103,7 +104,7 @@ fn status(running: &RunningSlot, present: &EspContents, floor: u64) -> Value {
 }
 
 fn show(slot: &PresentSlot, running: &RunningSlot) -> Value {
-    let standing = match slot.standing {
+    let standing = match slot.state {
         SlotState::Good => "good".to_owned(),
         SlotState::Trying { left: 0, .. } => "no tries left".to_owned(),
         SlotState::Trying { left, .. } => format!("{left} tries left"),

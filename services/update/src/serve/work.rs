@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use octet_appliance::Trust;
 use octet_bundle::{Manifest, SlotName};
-use octet_esp::present::EspContents;
+use octet_esp::contents::EspContents;
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 

@@ -1,5 +1,5 @@
-//! What systemd-boot and PID 1 do with a medium, worked out from their documents. Debian 12 has one release of
-//! systemd-boot alone, so what others do is a stand-in's.
+//! Simulates systemd-boot and PID 1, according to their documentation. Debian 12 has only one
+//! release of systemd-boot; the others are simulated.
 
 use octet_esp::medium::Medium;
 
@@ -17,11 +17,12 @@ pub struct Started {
 /// How a release of systemd-boot counts the tries of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counting {
-    /// That of Debian 12, which ships.
+    /// The release of Debian 12, which the image contains.
     Systemd252,
-    /// It starts an entry that has no tries left, and goes on to count those done (systemd/systemd issue 40192).
+    /// It starts an entry without tries left, and continues to count the finished ones
+    /// (systemd/systemd issue 40192).
     Systemd258,
-    /// It renames nothing (systemd/systemd issue 40405).
+    /// It renames no entry (systemd/systemd issue 40405).
     Systemd259,
 }
 
@@ -30,13 +31,13 @@ fn field<'a>(text: &'a str, key: &str) -> &'a str {
     line.trim()
 }
 
-/// What the boot loader that ships starts.
+/// The entry that the shipped boot loader starts.
 pub fn start(contents: &Contents) -> Option<Started> {
     start_by(Counting::Systemd252, contents)
 }
 
-/// The entry that is taken: one without tries only if there is no other, then the highest version.
-/// A file that is missing is empty, and an entry that names no kernel is none.
+/// The entry to start: one without tries left only if there is no other, then the highest version.
+/// A missing file counts as empty, and an entry without a kernel is ignored.
 pub fn start_by(counting: Counting, contents: &Contents) -> Option<Started> {
     let mut best: Option<((bool, u64), Started)> = None;
     for path in contents.paths() {
@@ -69,14 +70,14 @@ pub fn start_by(counting: Counting, contents: &Contents) -> Option<Started> {
     best.map(|(_, started)| started)
 }
 
-/// Whether `started` is `release`, whole.
+/// Whether `started` is `release`, with intact files.
 pub fn is_whole(started: &Started, release: &Release) -> bool {
     started.slot == release.name()
         && started.linux == release.linux
         && started.initrd == release.initrd
 }
 
-/// What PID 1 does once all base units are ready: the entry gets the name of a good one.
+/// What PID 1 does once all base units are ready: it renames the entry to one without a counter.
 pub fn mark_good(flash: &mut Flash, slot: &str) {
     let names: Vec<String> = flash.contents().paths().map(str::to_owned).collect();
     let begin = format!("loader/entries/octet-{slot}+");
@@ -88,12 +89,12 @@ pub fn mark_good(flash: &mut Flash, slot: &str) {
     }
 }
 
-/// What the boot loader that ships does at each start of a slot that is tried.
+/// What the shipped boot loader does at each start of a slot on trial.
 pub fn count(flash: &mut Flash, slot: &str) {
     count_by(Counting::Systemd252, flash, slot);
 }
 
-/// What the boot loader does at each start of a slot that is tried.
+/// What the boot loader does at each start of a slot on trial.
 pub fn count_by(counting: Counting, flash: &mut Flash, slot: &str) {
     if counting == Counting::Systemd259 {
         return;

@@ -1,4 +1,4 @@
-//! The power goes after each change of an update, and of a rollback.
+//! A power failure after each change of an update and of a rollback.
 
 use octet_update::plan::This;
 use octet_update::rollback::rollback;
@@ -7,8 +7,8 @@ use crate::boot_loader::{is_whole, mark_good, start};
 use crate::flash::Flash;
 use crate::release::{Bytes, Release, key, noise, take};
 
-/// Which of the changes that were not synced survive a cut: all (this is `kill -9`), none, and
-/// several choices by chance.
+/// The number of choices of which unsynced changes survive: all (as with `kill -9`), none, and
+/// random ones.
 const CHOICES: u32 = 12;
 
 fn survives(choice: u32, at: usize) -> impl FnMut() -> bool {
@@ -20,7 +20,7 @@ fn survives(choice: u32, at: usize) -> impl FnMut() -> bool {
     }
 }
 
-/// A box with three slots: one that runs, one to go back to, one that failed.
+/// A box with three slots: the running one, the fallback, and a failed one.
 fn full_box() -> (Flash, [Release; 4]) {
     let releases = [1, 2, 3, 4].map(Release::number);
     let mut flash = Flash::new(2 << 20);
@@ -30,7 +30,7 @@ fn full_box() -> (Flash, [Release; 4]) {
     (flash, releases)
 }
 
-/// Whether a release is there as it was flashed.
+/// Whether a release is intact.
 fn stands(flash: &Flash, release: &Release) -> bool {
     let name = release.name();
     let file = |path: String| flash.contents().get(&path).map(<[u8]>::to_vec);
@@ -43,7 +43,7 @@ fn stands(flash: &Flash, release: &Release) -> bool {
 #[test]
 fn after_any_change_of_an_update_old_or_new_starts() {
     let (flash, [older, running, _, mut new]) = full_box();
-    // Nothing of it is shared, so that everything has to be written.
+    // It shares nothing with other slots, so that all files are written.
     new = Release::new(new.manifest.sequence, noise(7, 7300), noise(8, 9500));
     let bundle = new.signed(key());
     let mut whole = flash.clone().cut_after(usize::MAX);
@@ -63,14 +63,14 @@ fn after_any_change_of_an_update_old_or_new_starts() {
             let started = start(cut.contents()).unwrap();
             if is_whole(&started, &new) {
                 new_starts += 1;
-                // Its entry was the last thing: nothing is left to do but to be found good.
+                // The entry is written last, so the slot is complete, and only has to become good.
                 mark_good(&mut cut, new.name());
                 assert!(is_whole(&start(cut.contents()).unwrap(), &new), "{at}");
                 continue;
             }
             assert!(is_whole(&started, &running), "{at}: {started:?}");
             old_starts += 1;
-            // And the next try gets there, with nothing left of this one.
+            // The next attempt succeeds, and leaves nothing of this one.
             take(&mut cut, running.name(), &mut Bytes::new(bundle.clone())).expect(&at);
             let paths =
                 |flash: &Flash| flash.contents().paths().map(str::to_owned).collect::<Vec<_>>();

@@ -1,12 +1,12 @@
-//! A medium that can lose its power. Until it is synced, any part of what was done may be lost, each
-//! for itself: FAT promises no order. Every byte of a file that was never written reads as zero.
+//! A medium with power failures. Any subset of the changes since the last sync can be lost, because
+//! FAT guarantees no order. Lost parts of a file read as zeros.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use octet_esp::medium::{FolderItem, Medium};
 
-/// What is on the medium.
+/// The content of the medium.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     names: BTreeMap<String, usize>,
@@ -41,7 +41,6 @@ impl Contents {
         }
     }
 
-    /// The content of a file.
     pub fn get(&self, path: &str) -> Option<&[u8]> {
         self.files.get(self.names.get(path)?).map(Vec::as_slice)
     }
@@ -50,7 +49,7 @@ impl Contents {
         self.names.keys().map(String::as_str)
     }
 
-    /// All folders that were made.
+    /// All existing folders.
     pub fn folders(&self) -> impl Iterator<Item = &str> {
         self.folders.iter().map(String::as_str)
     }
@@ -67,16 +66,16 @@ pub struct Flash {
     pending: Vec<Step>,
     next: usize,
     size: u64,
-    /// How many changes may still be made.
+    /// The number of changes until the power fails.
     power: usize,
-    /// Changes that were made, syncs among them.
+    /// The number of changes so far, including syncs.
     pub changes: usize,
-    /// A byte of this file changes when it is read from the medium.
+    /// A file that is damaged: reading returns a changed byte.
     pub bad: Option<String>,
 }
 
 impl Flash {
-    /// An empty one of `size` bytes.
+    /// An empty medium of `size` bytes.
     pub fn new(size: u64) -> Self {
         let (durable, now) = (Contents::default(), Contents::default());
         let (pending, bad) = (vec![], None);
@@ -92,18 +91,18 @@ impl Flash {
         self.sync().unwrap();
     }
 
-    /// Has the power go after `changes` further changes.
+    /// Makes the power fail after `changes` more changes.
     pub fn cut_after(mut self, changes: usize) -> Self {
         self.power = changes;
         self.changes = 0;
         self
     }
 
-    /// What there is once the power is back: of what was not synced, what `survives` says.
+    /// The medium after a power failure: `survives` decides about each unsynced change.
     pub fn after_cut(&self, mut survives: impl FnMut() -> bool) -> Self {
         let mut durable = self.durable.clone();
         self.pending.iter().filter(|_| survives()).for_each(|step| durable.apply(step));
-        // What is in a folder that is not there cannot be reached.
+        // Files in a missing folder are unreachable.
         let folders = durable.folders.clone();
         durable.names.retain(|path, _| {
             path.rsplit_once('/').is_none_or(|(folder, _)| folders.contains(folder))
@@ -112,7 +111,7 @@ impl Flash {
         Self { durable, now, pending: vec![], power: usize::MAX, changes: 0, ..self.clone() }
     }
 
-    /// What is on it, as it is read.
+    /// The content, as a reader sees it.
     pub fn contents(&self) -> &Contents {
         &self.now
     }
@@ -186,8 +185,9 @@ impl Medium for Flash {
         self.step(Step::Write(file, self.now.files[&file].len(), bytes.to_vec()))
     }
 
-    /// The parts of it are written in no certain order. The kernel first makes the new name as that of
-    /// an empty file (Linux, fs/fat: `vfat_rename`), and its folder may be written before it is more.
+    /// The parts of a rename can be written in any order. The kernel creates the new name as that
+    /// of an empty file first (Linux, fs/fat: `vfat_rename`), and may write the folder in that
+    /// state.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         let file = self.file(from)?;
         self.create(to)?;

@@ -1,5 +1,6 @@
-//! Updates on a medium in memory: what is taken, what is refused, and what a power cut leaves after
-//! any step. What the boot loader would do with it is worked out here anew, not with update's own code.
+//! Updates on a medium in memory: accepted ones, refused ones, and the state after a power failure
+//! at any step. The boot loader's decision is computed by the tests, independently of update's
+//! code.
 
 #![cfg(test)]
 

@@ -1,5 +1,4 @@
-//! Updates that are refused: nothing changes. Each is shown to be taken but for the one thing that is
-//! wrong with it.
+//! Refused updates, which change nothing. Each would be accepted without its single defect.
 
 use octet_appliance::Trust;
 use octet_bundle::{BundleHead, Data};
@@ -15,7 +14,7 @@ fn flashed() -> (Flash, Release) {
     (flash, running)
 }
 
-/// Takes `bundle` and sees that it is refused with these words, and nothing is changed.
+/// Checks that `bundle` is refused with an error that contains `words`, and changes nothing.
 fn refuses(bundle: Vec<u8>, this: u64, trust: &Trust, words: &str) {
     let (mut flash, running) = flashed();
     let (before, changes) = (flash.contents().clone(), flash.changes);
@@ -42,7 +41,7 @@ fn before_anything_is_written() {
     refuses(good.signed(&stranger), 0, &revoked, "revoked");
     refuses(good.signed(key()), 0, &Trust::default(), "takes no updates");
 
-    // What was signed for another manifest, no signature, garbage.
+    // Refused: a signature of another manifest, none, and garbage.
     let manifest = good.manifest.render();
     let with = |signature: Vec<u8>| {
         let head = BundleHead { signature, manifest: manifest.clone() };
@@ -102,7 +101,8 @@ fn without_room() {
     }
 }
 
-/// What is signed is known before anything is written; what it promises is seen as it comes.
+/// The signature is checked before anything is written; the files are checked while they are
+/// received.
 #[test]
 fn what_is_not_what_was_signed() {
     let good = Release::new(6, vec![3; 5000], vec![4; 5000]).signed(key());
@@ -114,7 +114,7 @@ fn what_is_not_what_was_signed() {
         let before = paths(&flash);
         let mut bundle = Bytes::new(good.clone());
         bundle.bytes[bit] ^= 1 << (bit % 8);
-        // The comment for people is not signed.
+        // The untrusted comment is not signed.
         if take(&mut flash, running.name(), &mut bundle).is_ok() {
             assert!(bit < 100, "bit {bit}");
             continue;

@@ -1,4 +1,4 @@
-//! Releases, signed by keys of the test, and boxes that take them.
+//! Releases that are signed by keys of the test, and boxes that install them.
 
 use std::io::Cursor;
 use std::sync::OnceLock;
@@ -16,10 +16,10 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use crate::flash::Flash;
 
-/// Bytes of a chunk here.
+/// The size of a chunk in these tests, in bytes.
 const CHUNK: usize = 1000;
 
-/// A key that nobody else has.
+/// A new key pair.
 pub struct Key(KeyPair);
 
 impl Key {
@@ -37,7 +37,7 @@ impl Key {
     }
 }
 
-/// The key that boxes trust.
+/// The key that the boxes trust.
 pub fn key() -> &'static Key {
     static KEY: OnceLock<Key> = OnceLock::new();
     KEY.get_or_init(Key::new)
@@ -47,7 +47,6 @@ pub fn trust() -> Trust {
     Trust { update_keys: vec![key().public()], revoked: vec![] }
 }
 
-/// A slot and its files.
 #[derive(Debug, Clone)]
 pub struct Release {
     pub manifest: Manifest,
@@ -56,7 +55,7 @@ pub struct Release {
     pub initrd: Vec<u8>,
 }
 
-/// Bytes that look like nothing, the same for the same `seed`.
+/// Pseudorandom bytes that are determined by `seed`.
 pub fn noise(seed: u32, size: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761).max(1);
     let mut next = || {
@@ -74,7 +73,7 @@ fn file(content: &[u8]) -> ChunkedFile {
 }
 
 impl Release {
-    /// Number `sequence`, with these files.
+    /// A release with the number `sequence` and these files.
     pub fn new(sequence: u64, linux: Vec<u8>, initrd: Vec<u8>) -> Self {
         let digest = Digest::of(&[linux.clone(), initrd.clone()].concat()).to_string();
         let manifest = Manifest {
@@ -94,7 +93,8 @@ impl Release {
         Self { manifest, patches: vec![], linux, initrd }
     }
 
-    /// Number `sequence` of a row: the kernel stays, a chunk of the initramfs changes.
+    /// A release with the number `sequence` of a series: the kernel is the same, and a chunk of the
+    /// initramfs changes.
     pub fn number(sequence: u64) -> Self {
         let mut initrd = noise(2, 9500);
         initrd[4100..4120].copy_from_slice(&noise(sequence as u32 + 100, 20));
@@ -105,7 +105,6 @@ impl Release {
         self.manifest.slot.as_str()
     }
 
-    /// The bundle, signed by `key`.
     pub fn signed(&self, key: &Key) -> Vec<u8> {
         let manifest = self.manifest.render();
         let head = BundleHead { signature: key.sign(&manifest), manifest };
@@ -123,7 +122,8 @@ impl Release {
         self.patches.extend(bytes);
     }
 
-    /// Puts it onto `flash` as the builder does, with an entry of this counter (`+3`, or nothing).
+    /// Writes the slot to `flash` as the builder does, with this counter in its entry (`+3`, or
+    /// none).
     pub fn flash(&self, flash: &mut Flash, counter: &str) {
         let name = self.name();
         flash.put(&format!("octet/{name}/linux"), &self.linux);
@@ -138,7 +138,7 @@ impl Release {
     }
 }
 
-/// A bundle in memory; what was read of it is counted, and it can break off.
+/// A bundle in memory, which counts the bytes read, and can end early.
 pub struct Bytes {
     pub bytes: Vec<u8>,
     pub read: u64,
@@ -168,7 +168,7 @@ impl BundleReader for Bytes {
     }
 }
 
-/// Has the box that runs `running` take `bundle`.
+/// Installs `bundle` on a box that runs `running`.
 pub fn take(
     flash: &mut Flash,
     running: &str,
@@ -177,7 +177,7 @@ pub fn take(
     take_with(flash, This { running, floor: 0 }, bundle, &trust())
 }
 
-/// The same with all that a box knows.
+/// The same with all parameters of a box.
 pub fn take_with(
     flash: &mut Flash,
     this: This<'_>,

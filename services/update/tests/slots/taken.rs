@@ -1,7 +1,7 @@
-//! Updates that are taken, one after the other.
+//! Updates that are installed one after the other.
 
+use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
-use octet_esp::present::EspContents;
 use octet_update::install::tidy;
 use octet_update::plan::This;
 use octet_update::rollback::rollback;
@@ -26,22 +26,22 @@ fn three_in_a_row() {
         let new = Release::number(sequence);
         let mut bundle = Bytes::new(new.signed(key()));
         let counts = take(&mut flash, running.name(), &mut bundle).unwrap();
-        // The kernel is the same, and so are nine chunks of ten: neither is sent.
+        // The kernel and nine of ten chunks are the same, and not sent.
         assert_eq!((counts.shared, counts.copied), (7300, 8500), "{sequence}");
         assert_eq!((counts.received, counts.size), (bundle.read, 16_800));
         let head = bundle.bytes.len() as u64 - 16_800;
         assert_eq!(bundle.read, head + 1000);
         let started = start(flash.contents()).unwrap();
         assert!(is_whole(&started, &new), "{started:?}");
-        // A slot has its own files, or the entry leads to those of another that stays.
+        // Each entry refers to its own files, or to those of another slot that stays.
         let names: Vec<_> =
             flash.contents().paths().filter(|it| it.starts_with("loader")).collect();
         assert!(names.len() <= 3, "{names:?}");
         mark_good(&mut flash, new.name());
         running = new;
     }
-    // One kernel for all; an initramfs for the one that runs, the one before, and the one of before
-    // the last update, which the next one replaces.
+    // There is one kernel for all; the initramfs files are those of the running slot, the previous
+    // one, and the one before the last update, which the next update removes.
     assert_eq!(flash.contents().paths().filter(|path| path.ends_with("/linux")).count(), 1);
     assert_eq!(flash.contents().paths().filter(|path| path.ends_with("/initrd")).count(), 3);
 }
@@ -56,15 +56,16 @@ fn one_that_never_becomes_good_is_left_by_itself_and_replaced() {
         count(&mut flash, bad.name());
     }
     assert!(is_whole(&start(flash.contents()).unwrap(), &old));
-    // Its sequence is no obstacle: it was never good.
+    // A failed slot with a higher number does not block the update, because it never became good.
     take(&mut flash, old.name(), &mut Bytes::new(next.signed(key()))).unwrap();
     assert!(is_whole(&start(flash.contents()).unwrap(), &next));
     assert!(flash.contents().paths().all(|path| !path.contains(bad.name())));
     assert!(flash.contents().folders().all(|path| !path.contains(bad.name())));
 }
 
-/// Which boot loader ships is not indifferent: `cargo image lock --update` says that the tests of disks have to pass with
-/// another release, and these would not. The same slots are left by the release that ships.
+/// Some releases of the boot loader would never leave a bad slot. `cargo image lock --update`
+/// therefore demands that the disk tests pass with another release; with these they would fail. The
+/// shipped release leaves the same slot after three tries.
 #[test]
 fn a_boot_loader_that_counts_otherwise_never_leaves_a_bad_slot() {
     let (old, bad) = (Release::number(1), Release::number(2));
@@ -99,7 +100,7 @@ fn a_chunk_that_went_bad_is_sent() {
     let mut bad = old.clone();
     bad.initrd[8200] ^= 1;
     let mut flash = flashed(&bad);
-    // Where the files are whole only what has changed is sent.
+    // Only changed chunks are sent if the files are intact.
     let mut bundle = Bytes::new(new.signed(key()));
     let counts = take(&mut flashed(&old), old.name(), &mut bundle).unwrap();
     let head = bundle.bytes.len() as u64 - counts.size;
@@ -109,7 +110,7 @@ fn a_chunk_that_went_bad_is_sent() {
     assert!(is_whole(&start(flash.contents()).unwrap(), &new));
 }
 
-/// What a program is when it is linked anew: something in every chunk is another, but not much.
+/// A relinked program: each chunk differs, but only in a few bytes.
 fn linked_anew() -> (Release, Release) {
     let old = Release::new(1, noise(1, 7300), noise(2, 60_000));
     let mut initrd = old.initrd.clone();
@@ -150,7 +151,7 @@ fn a_patch_that_leads_nowhere_costs_its_bytes() {
         take(&mut flash, old.name(), &mut bundle).unwrap();
         assert!(is_whole(&start(flash.contents()).unwrap(), &new), "{at}");
     }
-    // So does one that is applied to a file that went bad.
+    // A patch of a damaged file is not used either.
     let mut bad = old.clone();
     bad.initrd[100] ^= 1;
     let mut flash = flashed(&bad);
@@ -172,11 +173,11 @@ fn the_way_back() {
     assert!(rollback(&mut flash, high).unwrap_err().message.contains("nothing below 2"));
     assert_eq!(rollback(&mut flash, this(new.name())).unwrap().as_str(), old.name());
     assert!(is_whole(&start(flash.contents()).unwrap(), &old));
-    // Done again it changes nothing.
+    // A repeated rollback changes nothing.
     let before = flash.contents().clone();
     assert_eq!(rollback(&mut flash, this(new.name())).unwrap().as_str(), old.name());
     assert_eq!(flash.contents(), &before);
-    // From there the same update can come again.
+    // After the rollback the same update can be installed again.
     take(&mut flash, old.name(), &mut Bytes::new(new.signed(key()))).unwrap();
     assert!(is_whole(&start(flash.contents()).unwrap(), &new));
 }
@@ -191,7 +192,7 @@ fn leftovers_go() {
     for path in ["octet/1.0-half/linux", "octet/1.0-half/x", "loader/entries/octet-1.0-half.new"] {
         flash.put(path, b"half");
     }
-    // What cuts in the middle of a rename have left: neither says how its slot stands.
+    // Power failures during renames have left both names: the state of these slots is ambiguous.
     let other = Release::number(3);
     flash.put(&format!("loader/entries/octet-{}+0.conf", old.name()), b"");
     flash.put(&format!("loader/entries/octet-{}.conf", other.name()), b"");
@@ -210,7 +211,7 @@ fn leftovers_go() {
             .folders()
             .all(|folder| !folder.contains("half") && !folder.contains("empty"))
     );
-    // Without the slot that runs nothing is touched.
+    // Without the running slot nothing is removed.
     flash.put("octet/1.0-half/linux", b"half");
     assert!(tidy(&mut flash, "1.0-other").is_err());
     assert!(flash.contents().get("octet/1.0-half/linux").is_some());

@@ -1,15 +1,15 @@
-//! Plans in worlds by chance, held against rules that are written here anew.
+//! Plans for random slots, checked against independently written rules.
 
 use std::collections::BTreeSet;
 
-use octet_esp::present::EspContents;
+use octet_esp::contents::EspContents;
 use octet_update::plan::{This, plan};
 use proptest::prelude::*;
 
 use crate::flash::Flash;
 use crate::release::{Release, noise};
 
-/// A slot by chance: its sequence, its counter, and which kernel it has.
+/// Random slots: the number, the counter, and which kernel each has.
 fn slots() -> impl Strategy<Value = Vec<(u64, u8, u32)>> {
     prop::collection::vec((1..12u64, 0..3u8, 1..4u32), 1..5)
 }

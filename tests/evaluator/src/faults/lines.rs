@@ -1,4 +1,4 @@
-//! Faults as if the file said something else.
+//! Faults as if the file had other rules.
 
 use crate::by::By;
 use crate::line::{Line, What, Word};
@@ -14,12 +14,12 @@ fn lists(world: &mut World) -> impl Iterator<Item = &mut Vec<Word>> {
     policies(world).flat_map(|line| [&mut line.from, &mut line.to])
 }
 
-/// Everything that policies speak of.
+/// The protocols and ports of all policies.
 fn whats(world: &mut World) -> impl Iterator<Item = &mut What> {
     policies(world).flat_map(|line| &mut line.what)
 }
 
-/// The ranges of policies that have more than one port.
+/// Applies `change` to the port ranges of policies with more than one port.
 fn ranges(world: &mut World, change: fn(&mut u16, &mut u16)) {
     for what in whats(world) {
         if let What::Tcp(first, last) | What::Udp(first, last) = what
@@ -46,7 +46,7 @@ pub(super) fn both_directions(world: &mut World) {
     world.lines.extend(back.lines);
 }
 
-/// The role that the first policy with any names.
+/// The role that the first policy with a role names.
 fn some_role(world: &mut World) -> Option<String> {
     let mut words = lists(world).flatten();
     words.find_map(|word| match word {

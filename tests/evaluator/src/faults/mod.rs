@@ -1,5 +1,5 @@
-//! Ways in which a plan could be wrong. A test plants each into a right table, and shows that the
-//! comparison finds it.
+//! Possible faults of a plan. A test plants each into a correct table, and shows that the
+//! comparison detects it.
 
 mod lines;
 mod tables;
@@ -7,7 +7,7 @@ mod tables;
 use crate::table::Table;
 use crate::world::World;
 
-/// A way to be wrong.
+/// A fault.
 #[derive(Debug)]
 pub struct Fault {
     pub name: &'static str,
@@ -16,17 +16,17 @@ pub struct Fault {
 
 #[derive(Debug)]
 enum Change {
-    /// As if the file said something else.
+    /// As if the file had other rules.
     Lines(fn(&mut World)),
-    /// As if this built-in line were not there.
+    /// As if this built-in rule did not exist.
     Without(&'static str),
-    /// Some probes come out elsewhere.
+    /// Some probes have another result.
     Table(fn(&World, &mut Table)),
 }
 
 impl Fault {
-    /// A copy of `table`, which is one of `world`, with this fault in it. It has the same probes,
-    /// and says the same of all if nothing in `world` can be wrong in this way.
+    /// A copy of `table`, which is a table of `world`, with this fault. It has the same probes, and
+    /// the same results if the fault does not affect `world`.
     pub fn plant(&self, world: &World, table: &Table) -> Table {
         let mut table = table.clone();
         let mut wrong = world.clone();
@@ -38,7 +38,7 @@ impl Fault {
             Change::Lines(change) => change(&mut wrong),
             Change::Without(name) => lines::without(&mut wrong, name),
         }
-        // Only what the fault changes: the table need not be this crate's.
+        // Only the differences are applied, because the table need not be this crate's.
         for (&(from, to, traffic, version), at) in &mut table {
             let is = wrong.reaches(from, to, traffic, version);
             if is != world.reaches(from, to, traffic, version) {

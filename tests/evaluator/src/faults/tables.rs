@@ -1,11 +1,11 @@
-//! Faults that no file can say.
+//! Faults that no file can express.
 
 use crate::table::{Probe, Table};
 use crate::traffic::{Traffic, Version};
 use crate::world::World;
 use crate::zone::Zone;
 
-/// Lets all dropped probes that `which` picks arrive at whom they are addressed to.
+/// Makes all dropped probes for which `which` is true arrive at their destination.
 fn let_in(table: &mut Table, which: impl Fn(Probe) -> bool) {
     for (probe @ (from, to, ..), at) in table {
         if at.is_none() && from != to && which(*probe) {

@@ -1,5 +1,5 @@
-//! A daemon that is well until it is told to be otherwise: `be MODE`, or its first argument for a
-//! mode that it has from the start. `ping` shows that it is well.
+//! A daemon that works until it is ordered to misbehave: by `be MODE`, or from the start by its
+//! first argument. `ping` shows that it works.
 
 use std::env;
 use std::fs::File;
@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 /// Whether `WATCHDOG=1` is sent.
 static NOTIFIES: AtomicBool = AtomicBool::new(true);
 
-/// Bytes that the flood has written.
+/// The bytes written by the flood.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 fn main() -> ExitCode {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         "grandchild" => outlive(),
         "connect" => connect(),
         "stranger" => notify("READY=1\nWATCHDOG=1\nSTATUS=hijacked"),
-        // Without a word to PID 1.
+        // No notification is sent to PID 1.
         "quiet" => serve(|| Ok(()), |request| answer(&request.verb, &request.args)),
         _ => serve(
             || {
@@ -97,7 +97,7 @@ fn be(mode: &str, count: u64) -> io::Result<Value> {
         "stop-notifying" => NOTIFIES.store(false, Ordering::Relaxed),
         "notify-as-stranger" => drop(child("stranger")?.wait()?),
         "exit" => drop(thread::spawn(move || exit(i32::try_from(count).unwrap_or(1)))),
-        // Rust's own handler only takes itself away at the first.
+        // Rust's own handler only removes itself at the first signal.
         "crash" => loop {
             kill_process(getpid(), Signal::SEGV)?;
         },
@@ -106,13 +106,14 @@ fn be(mode: &str, count: u64) -> io::Result<Value> {
     Ok(Value::Null)
 }
 
-/// This program as another process. It says nothing: what it says would be the unit's words.
+/// Starts this program as another process. Its output is discarded, because it would be logged as
+/// the unit's.
 fn child(mode: &str) -> io::Result<std::process::Child> {
-    // By its own path, so that the kernel gives it its own name.
+    // The process gets its own name from the kernel, because the path is its own.
     Command::new(env::current_exe()?).arg(mode).stdin(Stdio::null()).spawn()
 }
 
-/// Makes more of itself for as long as there is room.
+/// Forks until a limit is reached.
 fn bomb() -> io::Result<()> {
     loop {
         if child("bomb").is_err() {
@@ -124,7 +125,7 @@ fn bomb() -> io::Result<()> {
 fn eat_memory() {
     let mut eaten: Vec<Vec<u8>> = vec![];
     loop {
-        // Written to, so that it is there.
+        // Writing to the pages allocates them.
         eaten.push(vec![1; 1 << 20]);
     }
 }
@@ -139,7 +140,7 @@ fn hold_descriptors(most: u64) -> io::Result<usize> {
         Err(error) => Some(error),
     });
     let count = held.len();
-    // Kept for as long as the process lives.
+    // The descriptors stay open as long as the process runs.
     held.into_iter().for_each(std::mem::forget);
     match problem.and_then(|error| error.raw_os_error()) {
         Some(errno) if errno != rustix::io::Errno::MFILE.raw_os_error() => {
@@ -149,7 +150,7 @@ fn hold_descriptors(most: u64) -> io::Result<usize> {
     }
 }
 
-/// Writes lines of 1 KiB as fast as they are taken.
+/// Writes lines of 1 KiB as fast as possible.
 fn flood() {
     let line = format!("{}\n", "flood ".repeat(170));
     let text = line.repeat(16);
@@ -163,16 +164,17 @@ fn ignore(signal: i32) -> io::Result<()> {
     signal_hook::flag::register(signal, Arc::default()).map(drop)
 }
 
-/// Comes to PID 1's socket and goes, as fast as it can.
+/// Connects to PID 1's socket and disconnects, as fast as possible.
 fn connect() -> io::Result<()> {
     let socket = Path::new(SOCKETS).join(format!("{INIT}.sock"));
     loop {
-        // Whoever finds no room at the socket comes again.
+        // A refused connection is retried.
         drop(UnixStream::connect(&socket));
     }
 }
 
-/// Leaves its session, so that no signal to a terminal or a process group reaches it, and stays.
+/// Starts a new session, so that no signal to a terminal or a process group reaches the process,
+/// and keeps running.
 fn outlive() -> io::Result<()> {
     ignore(SIGTERM)?;
     ignore(SIGHUP)?;

@@ -1,4 +1,4 @@
-//! A daemon that never works.
+//! A daemon that always crashes.
 
 fn main() {
     eprintln!("crash: this service never works");

@@ -1,15 +1,15 @@
-//! Keeps a diary in its data folder: line after line, each on the medium before it is spoken of. After a cut
-//! it says how many it finds, so that a test can tell what was lost.
+//! Appends lines to a file in its data folder, and prints each only after it is synced. After a
+//! power cut it prints the number of lines that it finds, so that a test can detect lost ones.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// In the folder that PID 1 gave us.
+/// The file, in the folder that PID 1 provides.
 const DIARY: &str = "diary.txt";
 
-/// How many lines one run adds.
+/// The number of lines per run.
 const LINES: usize = 6;
 
 fn line(number: usize) -> String {
@@ -33,7 +33,7 @@ fn main() -> std::io::Result<()> {
         file.write_all(line(number).as_bytes())?;
         file.sync_all()?;
         if number == 0 {
-            // The name of a new file is its folder's.
+            // The folder is synced for the name of a new file.
             File::open(&folder)?.sync_all()?;
         }
         println!("kept {}", number + 1);

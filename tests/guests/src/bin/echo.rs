@@ -1,5 +1,5 @@
-//! A good citizen: answers every ping with its number and how many there were, and logs each. It says at which
-//! address it is.
+//! A well-behaved daemon: it answers each ping with its number and the count of pings, and logs it.
+//! It logs its address.
 
 use octet_guests::service::{notify, serve, unknown};
 use serde_json::json;

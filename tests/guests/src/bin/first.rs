@@ -1,8 +1,10 @@
-//! The first program of a guest whose root is not ours, such as OpenWrt's: loads the kernel's modules that are in `/octet`,
-//! gives network cards the names that a router has, leaves a shell at the control port, and becomes the root's own init.
+//! The first program of a guest with another root, such as OpenWrt's: it loads the kernel modules
+//! in `/octet`, renames the network cards to a router's names, serves a shell at the control port,
+//! and executes the init of the root.
 //!
-//! `octet.cards=lan1,lan2,wan` on the kernel's command line are the names, in the order of the cards. At the control port
-//! each line is a command for the root's own shell, as JSON; the answer is how it ended and what it said.
+//! `octet.cards=lan1,lan2,wan` on the kernel command line has the names, in the order of the cards.
+//! At the control port each line is a command for the root's shell, as JSON; the answer is its exit
+//! status and its output.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -49,12 +51,12 @@ fn first() -> io::Result<()> {
     }
     let me = env::current_exe()?;
     Command::new(me).arg(port()?).stdin(Stdio::null()).spawn()?;
-    // Its userland is unpacked already: there is nothing to be mounted in its place.
+    // The userland is unpacked already: nothing must be mounted over it.
     let init = Command::new("/sbin/init").env("INITRAMFS", "1").env("PATH", PATH).exec();
     Err(io::Error::other(format!("/sbin/init: {init}")))
 }
 
-/// Loads all modules: those that others wait for are found by trying.
+/// Loads all modules, and retries those that depend on others.
 fn load() -> io::Result<()> {
     let mut left: Vec<PathBuf> =
         fs::read_dir(MODULES)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
@@ -92,7 +94,7 @@ fn shell(port: &Path) -> io::Result<()> {
     let mut line = String::new();
     loop {
         line.clear();
-        // Nobody is at the other end.
+        // No client has the other end open.
         if lines.read_line(&mut line)? == 0 {
             std::thread::sleep(std::time::Duration::from_millis(20));
             continue;

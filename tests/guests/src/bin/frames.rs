@@ -1,5 +1,5 @@
-//! Attacks PID 1's socket from inside: waits for SIGHUP, then sends 2 000 random frames, or for SIGQUIT and sends
-//! 10 000, each on a connection of its own, and reads whatever comes back to its end.
+//! Attacks PID 1's socket from inside: on SIGHUP it sends 2 000 random frames, on SIGQUIT 10 000,
+//! each on a connection of its own, and reads the answer to its end.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -20,7 +20,7 @@ fn main() -> std::io::Result<()> {
     let (mut answered, mut answers) = (0, Vec::new());
     for frame in Frames::new(1).take(count) {
         let mut stream = UnixStream::connect(SOCKET)?;
-        // PID 1 may hang up on the first wrong byte: it owes nobody its attention.
+        // PID 1 may close the connection at the first invalid byte.
         let _ = stream.write_all(&frame).and_then(|()| stream.shutdown(Shutdown::Write));
         answers.clear();
         let _ = stream.read_to_end(&mut answers);

@@ -1,4 +1,4 @@
-//! A daemon of somebody's own, as `[[service]]` adds it: says that it is ready, and stays.
+//! A daemon for `[[service]]`: it reports readiness, and keeps running.
 
 use std::os::unix::net::UnixDatagram;
 

@@ -1,14 +1,14 @@
-//! The trivial unit of the comparison of supervisors: puts itself on the roll and waits for ever.
+//! The trivial unit for the comparison of supervisors: it records its start, and sleeps forever.
 
 use std::path::Path;
 
 use octet_guests::roll::{ROLL, Start};
 
-/// The file in a unit's folder that makes an output of the unit one to s6. There it has a 1.
+/// The file in a unit's folder with the descriptor for s6's readiness notification. It is 1 there.
 const S6_NOTIFICATION: &str = "notification-fd";
 
-/// Its number is its argument, or else the name of the folder that its supervisor starts it in: s6
-/// and runit start a program without arguments, so that no other program need come before it.
+/// The unit's number: the argument, or the name of the folder in which its supervisor starts it. s6
+/// and runit start a program without arguments, so no wrapper is necessary.
 fn number() -> Option<u64> {
     let named = std::env::args().nth(1);
     let name = named.or_else(|| {
@@ -20,8 +20,8 @@ fn number() -> Option<u64> {
 
 fn main() -> std::io::Result<()> {
     Start::now(number().unwrap_or_default()).append(Path::new(ROLL))?;
-    // s6 alone restarts a unit without a pause only if that has told it, by a line on this output,
-    // when it was ready.
+    // s6 restarts a unit without a pause only if the unit has reported its readiness by a line on
+    // this descriptor.
     if Path::new(S6_NOTIFICATION).exists() {
         println!();
     }

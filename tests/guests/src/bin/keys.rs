@@ -1,4 +1,5 @@
-//! What a service's user gets of others' keys, and whom it may speak for: one line for each try.
+//! Tries to access other units' keys and to impersonate other callers as a service's user. It
+//! prints a line per try.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -38,10 +39,10 @@ fn tell(name: &str, outcome: std::io::Result<String>) {
     }
 }
 
-/// The kind of the answer: `end`, an error's code, or nothing from who closes the connection.
+/// The kind of the answer: `end`, an error code, or empty if the connection was closed.
 fn ask(unit: &str, request: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(format!("/run/octet/{unit}.sock"))?;
-    // Who is turned away may find the connection closed already.
+    // A refused client may find the connection closed already.
     let sent = stream.write_all(&frame(request.as_bytes()));
     let sent = sent.and_then(|()| stream.shutdown(Shutdown::Write));
     let mut answer = Vec::new();

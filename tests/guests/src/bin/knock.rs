@@ -1,13 +1,13 @@
-//! Knocks at doors: `knock all|none PROTOCOL/ADDRESS:PORT ...` ends well if all of them answer, or none.
+//! Tests ports: `knock all|none PROTOCOL/ADDRESS:PORT ...` succeeds if all of them answer, or none.
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-/// Longer than anybody on the same machine takes to answer who is there.
+/// A timeout that an existing service on the same machine never reaches.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How long nobody is waited for who is not.
+/// The timeout for expected silence.
 const SILENCE: Duration = Duration::from_secs(3);
 
 fn main() -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! Answers on every port that PID 1 has opened for it: a datagram with itself, a connection with a
-//! greeting and then with itself.
+//! Answers on every port that PID 1 has opened: a datagram is echoed, and a connection gets a
+//! greeting and then an echo.
 
 use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -27,7 +27,7 @@ fn datagrams(socket: &UdpSocket) -> io::Result<()> {
     let mut buffer = [0; 2048];
     loop {
         let (count, from) = socket.recv_from(&mut buffer)?;
-        // Whoever is gone by now is told nothing.
+        // The sender may have disappeared.
         let _ = socket.send_to(&buffer[..count], from);
     }
 }

@@ -1,5 +1,5 @@
-//! One unit of a large graph. What happens to it, it writes to a file that all of them share, one
-//! line at a time; so the order of the lines is the order of what happened.
+//! A unit of a large graph. It appends its events to a shared file, a line each, so the order of
+//! the lines is the order of the events.
 
 use std::env;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! An example of a service: one verb, one setting, one metric. It gives back what it is given, part by part, under the
-//! box's name.
+//! An example of a service: one verb, one setting, one metric. It returns the file that it
+//! receives, part by part, and under the box's name.
 
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 12, for_operators: 8, of_one: 2 };
 
-/// What it reads of `[appliance]`.
+/// The keys of `[appliance]` that it reads.
 #[derive(Deserialize)]
 struct Appliance {
     name: String,
@@ -29,7 +29,7 @@ struct Appliance {
 #[derive(Default)]
 struct Mirror {
     name: Mutex<String>,
-    /// Bytes that were given back.
+    /// The number of returned bytes.
     bytes: AtomicU64,
 }
 
@@ -61,7 +61,7 @@ impl Mirror {
     }
 }
 
-/// How many bytes were given back.
+/// The number of returned bytes.
 #[derive(Debug)]
 struct Given(u64);
 

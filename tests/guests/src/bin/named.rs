@@ -1,4 +1,4 @@
-//! A service with a name: says to `lan` where it is to be found, and stays.
+//! A service that registers a name and its address at `lan`, and keeps running.
 
 use std::env;
 use std::net::IpAddr;
@@ -6,10 +6,10 @@ use std::os::unix::net::UnixDatagram;
 
 use octet_node::names::{NamesUpdate, ServiceNames, keep};
 
-/// Of the service's user, since it is the owner's.
+/// The name is below that of the service's user, because it is an additional unit.
 const NAME: &str = "extra-1.octet";
 
-/// Where it would serve: the address of board 1.
+/// The announced address, which is that of board 1.
 const ADDRESS: &str = "10.20.1.2";
 
 fn main() -> std::io::Result<()> {

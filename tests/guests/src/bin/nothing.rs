@@ -1,3 +1,3 @@
-//! Does nothing, and that well: in place of a program whose work is to be left undone.
+//! Does nothing and succeeds: it replaces a program whose work has to be left out.
 
 fn main() {}

@@ -1,5 +1,5 @@
-//! Says numbered lines for ever, each with the boot it belongs to, so that a test can tell which of
-//! them were kept.
+//! Prints numbered lines forever, each with its boot id, so that a test can tell which of them were
+//! stored.
 
 use std::fs;
 use std::thread;

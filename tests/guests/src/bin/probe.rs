@@ -1,5 +1,6 @@
-//! What a taken-over service tries, from inside and as a service's user: one line for each try,
-//! with what came of it. The first of each pair is allowed and shows that the try itself works.
+//! Attempts of a compromised service, from inside and as a service's user: it prints a line with
+//! the result of each. The first one of each pair is permitted, and shows that the attempt itself
+//! works.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -70,7 +71,7 @@ fn tell(name: &str, outcome: std::io::Result<String>) {
     }
 }
 
-/// The kind of PID 1's answer: `end`, or an error's code.
+/// The kind of PID 1's answer: `end`, or an error code.
 fn ask(request: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(SOCKET)?;
     stream.write_all(&frame(request.as_bytes()))?;

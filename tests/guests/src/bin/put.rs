@@ -1,4 +1,4 @@
-//! Writes a text into a file: `put PATH TEXT`.
+//! Writes a text to a file: `put PATH TEXT`.
 
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);

@@ -1,5 +1,5 @@
-//! Reads `[appliance]`, and says what it has read. It refuses a name that begins with `refused`, and
-//! cannot live with one that begins with `broken`.
+//! Reads `[appliance]`, and logs the values. It refuses a name that begins with `refused`, and
+//! fails to apply one that begins with `broken`.
 
 use octet_guests::service::{Answer, notify, serve, unknown};
 use octet_node::control::settings::{APPLY, CHECK};

@@ -1,9 +1,11 @@
-//! Measures the supervisor that it runs under, from beside it: the same program for each, so that
-//! none is measured by its own words. It runs as one more unit, reads the roll of the trivial units
-//! and /proc, and kills units; what it finds goes to the console, as JSON behind a mark.
+//! Measures the supervisor that it runs under. It is the same program for each supervisor, so that
+//! none is measured by its own output. It runs as an additional unit, reads the records of the
+//! trivial units and /proc, and kills units. Its results are JSON lines with a prefix on the
+//! console.
 //!
-//! The kernel's command line says how much: `referee.units` there are, `referee.kills` within at
-//! most `referee.seconds`, `referee.quiet` seconds of rest.
+//! The parameters are on the kernel command line: `referee.units` is the number of units,
+//! `referee.kills` that of kills, within at most `referee.seconds`, and `referee.quiet` is the
+//! duration of idling in seconds.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -19,14 +21,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Units that do not all come up by then never do.
+/// The timeout for the start of all units.
 const LONGEST_BOOT: Duration = Duration::from_secs(240);
 
-/// How long a replacement may take.
+/// The timeout of a restart.
 const LONGEST_RESTART: Duration = Duration::from_secs(10);
 
-/// Between all up and the first measurement. Longer than the second within which s6 and runit hold
-/// back a unit that died, and than it takes until freed pages count as free.
+/// The pause between the start of all units and the first measurement. It is longer than the second
+/// for which s6 and runit delay a restart, and than the time until freed pages are accounted as
+/// free.
 const SETTLE: Duration = Duration::from_secs(10);
 
 const BETWEEN: Duration = Duration::from_millis(50);
@@ -35,7 +38,7 @@ fn main() {
     if let Err(error) = measure() {
         say(&format!(r#"{{"failed":{{"reason":"{error}"}}}}"#));
     }
-    // A supervisor would start it again.
+    // If it ended, a supervisor would start it again.
     loop {
         rustix::event::pause();
     }
@@ -59,7 +62,7 @@ fn measure() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until each unit has come up, and returns its first instance.
+/// Waits until each unit has started. Returns its first instance.
 fn all_up(units: u64) -> io::Result<Vec<Start>> {
     let began = Instant::now();
     loop {
@@ -72,12 +75,13 @@ fn all_up(units: u64) -> io::Result<Vec<Start>> {
         if began.elapsed() > LONGEST_BOOT {
             return Err(io::Error::other(format!("only {} units came up", starts.len())));
         }
-        // The time is in the records: seldom is enough, and takes nothing from those who start.
+        // The records have the times: polling seldom is sufficient, and takes no CPU time from the
+        // units.
         sleep(Duration::from_millis(100));
     }
 }
 
-/// PID 1 and all its helpers: who is neither a unit nor this program.
+/// PID 1 and its helpers: all processes but the units and this program.
 fn supervisors(units: &[Start]) -> io::Result<Vec<Process>> {
     let units: HashSet<u64> = units.iter().map(|start| start.pid).collect();
     processes::all(|pid| units.contains(&pid) || pid == u64::from(std::process::id()))
@@ -98,7 +102,7 @@ fn memory(units: &[Start]) -> io::Result<()> {
     Ok(())
 }
 
-/// Does nothing for a while, and says how often the supervisors were woken meanwhile.
+/// Idles for a while, and reports how often the supervisors woke up meanwhile.
 fn idle(units: &[Start], quiet: Duration) -> io::Result<()> {
     let count = || Ok::<_, io::Error>(supervisors(units)?.iter().map(|it| it.wakeups).sum::<u64>());
     let (before, began) = (count()?, Instant::now());
@@ -109,8 +113,8 @@ fn idle(units: &[Start], quiet: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills one unit after the other, none twice, and returns the nanoseconds from each death to its
-/// replacement's first act.
+/// Kills units one after the other, none twice. Returns the time from each kill to the first action
+/// of its replacement, in nanoseconds.
 fn kill(units: &[Start], kills: u64, within: Duration) -> io::Result<Vec<u64>> {
     let news = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     inotify::add_watch(&news, ROLL, inotify::WatchFlags::MODIFY)?;
@@ -118,7 +122,8 @@ fn kill(units: &[Start], kills: u64, within: Duration) -> io::Result<Vec<u64>> {
     let mut read = inotify::Reader::new(&news, &mut buffer);
     let began = Instant::now();
     let mut deaths = vec![];
-    // Spread over all of them: where a supervisor looks for a unit must not matter by luck.
+    // The kills are spread over all units, because the order in which a supervisor searches must
+    // not matter.
     let stride = (units.len() as u64 / kills.max(1)).max(1);
     for unit in units.iter().step_by(usize::try_from(stride).unwrap_or(1)).take(to_usize(kills)) {
         if began.elapsed() > within {
@@ -159,7 +164,7 @@ fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// One line of its own, even if somebody else has just begun one.
+/// Prints a line of its own, even if another process has just begun one.
 fn say(json: &str) {
     let line = format!("\nreferee: {json}\n");
     let console = File::options().write(true).open("/dev/console");

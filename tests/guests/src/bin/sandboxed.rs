@@ -1,5 +1,5 @@
-//! Tries one thing that a sandbox or a limit may forbid, and says what came of it: `NAME: done`, or
-//! `NAME: denied(WHY)`. The arguments are the name of the try, and what it needs.
+//! Attempts an action that a sandbox or a limit may forbid, and prints the result: `NAME: done`, or
+//! `NAME: denied(WHY)`. The arguments are the name of the attempt, and its parameters.
 
 use std::env;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd,
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Map;
 
-/// What came of a try.
+/// The result of an attempt.
 enum Outcome {
     Done,
     Denied(String),
@@ -31,9 +31,9 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args[..] {
-        // Not a try: the other half of `setuid`.
+        // Not an attempt: the child process of `setuid`.
         ["who"] => return println!("{}", geteuid().as_raw()),
-        // Not a try: the other end of `connect`.
+        // Not an attempt: the peer of `connect`.
         ["listen", name] => listen(name).into(),
         ["connect", name] => connect(name).into(),
         ["raw-socket"] => {
@@ -42,7 +42,7 @@ fn main() {
         ["setuid", program] => setuid(program),
         ["look-into-process"] => look_into_process().into(),
         ["queue", name] => queue(name),
-        // Not a try: connects to a unit's socket as often as that, and says nothing.
+        // Not an attempt: connects to a unit's socket `count` times without sending anything.
         ["crowd", unit, count] => crowd(unit, number(count)).into(),
         ["read", path] => fs::read(path).map(drop).into(),
         ["open", path] => File::open(path).map(drop).into(),
@@ -80,7 +80,7 @@ impl From<rustix::io::Result<()>> for Outcome {
     }
 }
 
-/// `Denied`, with the number that was reached.
+/// `Denied` with the reached number, unless it is enough.
 fn unless(enough: bool, reached: String) -> Outcome {
     if enough { Done } else { Denied(reached) }
 }
@@ -89,7 +89,7 @@ fn number(text: &str) -> u64 {
     text.parse().unwrap_or(0)
 }
 
-/// A program that is root's and set-user-ID: does it run as root?
+/// Tries whether a set-user-ID program of root runs as root.
 fn setuid(program: &str) -> Outcome {
     match Command::new(program).arg("who").output() {
         Ok(output) => {
@@ -100,13 +100,14 @@ fn setuid(program: &str) -> Outcome {
     }
 }
 
-/// Takes a descriptor out of a process, our own: whoever may call this at all may do it to that.
+/// Takes a descriptor from a process, its own one: if the system call works at all, that is
+/// permitted.
 fn look_into_process() -> rustix::io::Result<()> {
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
     pidfd_getfd(own.as_fd(), 0, PidfdGetfdFlags::empty()).map(drop)
 }
 
-/// Writes to a folder of its own, which this variable names.
+/// Writes to the folder in this variable.
 fn keep(folder: &str) -> Outcome {
     match env::var(folder) {
         Ok(folder) => fs::write(format!("{folder}/kept"), "kept").into(),
@@ -120,7 +121,7 @@ fn interface(name: &str) -> Outcome {
     unless(names.any(|it| it == name), "not there".into())
 }
 
-/// Listens at an abstract address until it is killed.
+/// Listens on an abstract address until it is killed.
 fn listen(name: &str) -> io::Result<()> {
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
     octet_node::notify_ready()?;
@@ -133,11 +134,11 @@ fn connect(name: &str) -> io::Result<()> {
     UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?).map(drop)
 }
 
-/// Where POSIX queues are seen as files.
+/// The mount point of the POSIX message queues.
 const QUEUES: &str = "/tmp/queues";
 
-/// Is there a queue called `name`? If `MAKES` is set it is made first; if that is `and-stays`, this program goes
-/// on until it is killed.
+/// Tries whether there is a queue `name`. If `MAKES` is set, the queue is created first; if that is
+/// `and-stays`, the program keeps running until it is killed.
 fn queue(name: &str) -> Outcome {
     let path = format!("{QUEUES}/{name}");
     let seen = || -> io::Result<()> {
@@ -181,7 +182,7 @@ fn call(unit: &str, verb: &str) -> Outcome {
     }
 }
 
-/// Who takes too much is killed: then there is no outcome but the unit's own end.
+/// A process above the limit is killed: the result is then the end of the unit.
 fn memory(mib: u64) -> Outcome {
     let taken: Vec<Vec<u8>> = (0..mib).map(|_| vec![1; 1 << 20]).collect();
     unless(taken.iter().all(|piece| piece[piece.len() / 2] == 1), "wrong".into())
@@ -210,8 +211,9 @@ fn files(count: u64) -> Outcome {
     all.map(drop).into()
 }
 
-/// Works, for eight seconds at most: does it get more than `percent` of a processor in one of them? A second in which a
-/// busy host has stopped the guest, or others worked, says nothing.
+/// Uses the CPU for at most eight seconds, and reports whether it got more than `percent` of a CPU
+/// in one of them. A single second proves nothing, because a busy host may have paused the guest,
+/// or other units may have run.
 fn processor(percent: u64) -> Outcome {
     let used = || clock_gettime(ClockId::ProcessCPUTime);
     let share = || {
@@ -233,7 +235,8 @@ fn processor(percent: u64) -> Outcome {
     Denied(format!("{most} %"))
 }
 
-/// Writes to the disk for six seconds, or `SECONDS`: does more than `mib` MiB arrive?
+/// Writes to the disk for six seconds, or `SECONDS`, and reports whether more than `mib` MiB were
+/// written.
 fn disk(mib: u64) -> Outcome {
     let seconds = env::var("SECONDS").map_or(6, |seconds| number(&seconds));
     let written = || -> io::Result<u64> {

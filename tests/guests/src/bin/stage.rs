@@ -1,9 +1,9 @@
-//! The first stage of a guest whose supervisor does not mount what every system has: the same for
-//! each of them, and the least that they need. Then it becomes the program that the file with its
-//! own name and the ending `.argv` names, one argument a line; an empty file is the end.
+//! The first stage of a guest whose supervisor does not mount the basic file systems: the same for
+//! each of them, and the minimum that they need. Then it executes the program that the file with
+//! its own name and the suffix `.argv` names, with one argument per line; an empty file ends it.
 //!
-//! It also stands where a supervisor wants a script to start another program: there is no shell in
-//! these guests.
+//! It also replaces scripts by which a supervisor starts a program, because these guests have no
+//! shell.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, mount};
 
-/// A kernel gives its init no PATH, and supervisors find their own programs with it.
+/// The kernel passes no PATH to init, and supervisors need it to find their own programs.
 const PATH: &str = "/usr/bin:/usr/sbin:/bin:/sbin";
 
 fn main() -> io::Result<()> {

@@ -1,9 +1,9 @@
-//! Says to somebody who repeats what he hears (`listener`) what it is told to say, and tells what came back.
+//! Sends data to an echo service (`listener`), and returns the received data.
 //!
-//! What is said is `mark`, again and again, each time with a number: every packet has it whole. It is known
-//! to nobody but who asks, so a test can look for it elsewhere.
+//! The data is `mark`, repeated with a number each, and every packet has it completely. Only the
+//! caller knows it, so a test can search for it elsewhere.
 //!
-//! With `begin` a connection goes on, a little at a time, until `end`.
+//! After `begin` a connection stays open and sends a little at a time, until `end`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -16,19 +16,19 @@ use octet_guests::service::{notify, serve, unknown};
 use octet_node::control::{Failure, FailureCode, Request};
 use serde_json::{Value, json};
 
-/// How long is waited for what comes back: a host may be busy.
+/// The timeout of an echo, for busy hosts.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a datagram is said that nobody answers.
+/// The number of attempts for an unanswered datagram.
 const TRIES: usize = 3;
 
-/// What is said at a time by a connection that goes on, in bytes, and the pause after it: so little that nodes which
-/// are emulated have time for more.
+/// The size of a piece on an open connection, in bytes, and the pause after it: low enough that
+/// emulated nodes have CPU time left.
 const PIECE: usize = 500;
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 fn main() -> io::Result<()> {
-    // The last one, with its answer unread: a test finds it in the kernel's memory.
+    // The last socket, with its answer unread: a test finds it in the kernel's memory.
     let mut last = None;
     let mut talk: Option<Talk> = None;
     serve(
@@ -66,23 +66,23 @@ fn wrong() -> io::Error {
     io::Error::other("TO MARK BYTES")
 }
 
-/// Who is spoken to, and the mark.
+/// The peer, and the mark.
 fn whom(request: &Request) -> io::Result<(SocketAddr, &str)> {
     let text = |name| request.args.get(name).and_then(Value::as_str).ok_or_else(wrong);
     Ok((text("to")?.parse().map_err(io::Error::other)?, text("mark")?))
 }
 
-/// The mark with one number after the other, without end.
+/// The mark with consecutive numbers, without an end.
 fn words(mark: String) -> impl Iterator<Item = u8> {
     (0u32..).flat_map(move |number| format!("{mark} {number:08} ").into_bytes())
 }
 
-/// A connection that goes on.
+/// An open connection.
 struct Talk {
     said: Arc<AtomicUsize>,
     back: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
-    /// What was said, and what came back, when all is over.
+    /// The threads of both directions, which return the sent and the received data.
     both: [JoinHandle<io::Result<Vec<u8>>>; 2],
 }
 
@@ -92,7 +92,7 @@ impl Talk {
         let mut words = words(mark.to_owned());
         let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
         let mut answers = BufReader::new(stream.try_clone()?);
-        // He says his name first.
+        // The peer sends a greeting first.
         answers.read_line(&mut String::new())?;
         let (said, back) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let is_over = Arc::<AtomicBool>::default();
@@ -141,7 +141,7 @@ fn told(said: &[u8], back: &[u8]) -> Value {
     json!({ "said": said.len(), "back": back.len(), "same": said == back })
 }
 
-/// What is to be said, and to whom.
+/// The data to send, and the peer.
 struct Said {
     to: SocketAddr,
     bytes: Vec<u8>,
@@ -156,7 +156,7 @@ impl Said {
     }
 }
 
-/// Asks for a page, and tells all that came.
+/// Requests a page over HTTP, and returns the whole response.
 fn get(request: &Request) -> io::Result<Value> {
     let wrong = || io::Error::other("TO PATH");
     let text = |name| request.args.get(name).and_then(Value::as_str).ok_or_else(wrong);
@@ -169,12 +169,12 @@ fn get(request: &Request) -> io::Result<Value> {
     Ok(page.into())
 }
 
-/// By one connection, to its end.
+/// Sends the data over one connection, and closes it.
 fn tcp(said: &Said) -> io::Result<Value> {
     let mut stream = TcpStream::connect_timeout(&said.to, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let mut answers = BufReader::new(stream.try_clone()?);
-    // He says his name first.
+    // The peer sends a greeting first.
     answers.read_line(&mut String::new())?;
     let back = thread::spawn(move || {
         let mut back = vec![];
@@ -186,7 +186,7 @@ fn tcp(said: &Said) -> io::Result<Value> {
     Ok(told(&said.bytes, &back))
 }
 
-/// In one datagram, whether or not anybody hears it.
+/// Sends one datagram, without waiting for an answer.
 fn word(said: &Said) -> io::Result<UdpSocket> {
     let any = if said.to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any)?;
@@ -195,7 +195,7 @@ fn word(said: &Said) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// In one datagram, until it comes back.
+/// Sends one datagram until it is echoed.
 fn udp(said: &Said) -> io::Result<(UdpSocket, Value)> {
     let socket = word(said)?;
     socket.set_read_timeout(Some(TIMEOUT))?;

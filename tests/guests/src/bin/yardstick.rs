@@ -1,5 +1,5 @@
-//! What a benchmark holds the box against, from inside: how long plain writing takes on the medium
-//! of the slots, and how much memory a process has.
+//! Reference values for a benchmark, measured inside the box: the duration of plain writes to the
+//! medium of the slots, and the memory of a process.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,10 +12,10 @@ use octet_node::control::{Failure, FailureCode, Request};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 
-/// Where the EFI system partition is mounted, as `update` does it.
+/// The mount point of the EFI system partition, which is mounted as `update` does it.
 const POINT: &str = "/efi";
 
-/// What is written at once, as by `dd bs=1M`.
+/// The size of a write, as by `dd bs=1M`.
 const PIECE: usize = 1 << 20;
 
 fn main() -> io::Result<()> {
@@ -29,8 +29,9 @@ fn main() -> io::Result<()> {
     )
 }
 
-/// Writes files of the sizes `sizes` onto the partition `device`, each until it is on the medium. How
-/// long that took is `ns`; the partition is mounted before, and the files are removed after.
+/// Writes files of the sizes `sizes` to the partition `device`, each until it is synced. Returns
+/// the durations in nanoseconds; mounting before and removing the files afterwards are not
+/// included.
 fn write(request: &Request) -> io::Result<Value> {
     let wrong = || io::Error::other("write DEVICE SIZES");
     let device = request.args.get("device").and_then(Value::as_str).ok_or_else(wrong)?;

@@ -1,5 +1,5 @@
-//! What an owner has at the router's console: `uci`, `uhttpd -m`, and the scripts that start daemons anew. Each is the same
-//! program by another name, which asks the router.
+//! The programs at the router's console: `uci`, `uhttpd -m`, and the scripts that restart daemons.
+//! Each is this program under another name, which calls the router.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::switch;
 
-/// Where the router is asked.
+/// The socket of the router.
 const SOCKET: &str = "/run/openwrt-double";
 
-/// Where files are with what logins may do.
+/// The folder of the access lists of logins.
 const ACLS: &str = "/usr/share/rpcd/acl.d";
 
-/// Asks the router to do `line`, and says what it says.
+/// Makes the router run `line`, and prints its answer.
 pub fn ask(line: &[String]) -> ExitCode {
     match answer(line) {
         Ok(said) => {
@@ -44,16 +44,16 @@ fn answer(line: &[String]) -> io::Result<String> {
     }
 }
 
-/// Answers for ever.
+/// Answers forever.
 ///
 /// # Errors
-/// There is no socket to ask at.
+/// The socket cannot be created.
 pub fn serve(server: &Server) -> io::Result<std::convert::Infallible> {
     let listener = UnixListener::bind(SOCKET)?;
     println!("the router is there");
     loop {
         let (stream, _) = listener.accept()?;
-        // Whoever asks and goes away gets no answer.
+        // The client may have disconnected.
         let _ = attend(&stream, server);
     }
 }
@@ -74,20 +74,20 @@ fn act(words: &[&str], server: &Server) -> Result<String, String> {
     match words {
         ["uci", "-q", rest @ ..] => Ok(server.with(|router| uci(rest, router)).unwrap_or_default()),
         ["uci", rest @ ..] => server.with(|router| uci(rest, router)),
-        // The real one makes a hash of it.
+        // The real program prints a hash.
         ["uhttpd", "-m", password] => Ok(format!("{password}\n")),
         ["rpcd", "restart"] => server.with(logins).map(|()| String::new()),
         ["network" | "firewall", "restart"] => {
             server.with(Router::restart);
             Ok(String::new())
         }
-        // So that no test has to wait for its roll-back.
+        // For tests, which then need not wait for the rollback.
         ["pass", seconds] => {
             let seconds = seconds.parse().map_err(|_| format!("{seconds}: how many seconds?"))?;
             server.pass(Duration::from_secs(seconds));
             Ok(String::new())
         }
-        // A switch chip that does not do what it is told, and says nothing of it.
+        // Simulates a switch chip that silently violates its configuration.
         ["leak", from, to] => {
             switch::leak(from, to).map(|()| String::new()).map_err(|error| error.to_string())
         }
@@ -95,7 +95,7 @@ fn act(words: &[&str], server: &Server) -> Result<String, String> {
     }
 }
 
-/// `uci`, as far as it is needed: what is said is in the file at once, and `commit` has nothing to do.
+/// `uci`, as far as necessary: changes are written at once, and `commit` does nothing.
 fn uci(words: &[&str], router: &mut Router) -> Result<String, String> {
     let (how, path) = match words {
         ["export", name] => return Ok(router.file(name)),
@@ -121,7 +121,7 @@ fn uci(words: &[&str], router: &mut Router) -> Result<String, String> {
     is_there.filter(|it| *it).map(|_| String::new()).ok_or("Entry not found".to_owned())
 }
 
-/// `rpcd` reads its logins and what they may do.
+/// Makes `rpcd` read its logins and their access lists.
 fn logins(router: &mut Router) -> Result<(), String> {
     let logins = router.edit("rpcd", |package| {
         let of = |it: &octet_openwrt_double::uci::Section| {

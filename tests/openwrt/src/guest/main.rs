@@ -1,10 +1,10 @@
-//! The double as a guest: `/sbin/init` of a root with busybox. It serves HTTPS, and what its daemons run is put on the
-//! guest's kernel: the VLANs of the bridge and the addresses ([`switch`]), and the rules of the firewall ([`rules`]). Who
-//! asks for an address gets one ([`dhcp`]). Called by another name it is one of the programs that an owner has at a
-//! router's console ([`console`]).
+//! The double as a guest: `/sbin/init` of a root with busybox. It serves HTTPS, and applies the
+//! configuration of its daemons to the guest's kernel: the VLANs of the bridge and the addresses
+//! ([`switch`]), and the rules of the firewall ([`rules`]). It assigns addresses by DHCP
+//! ([`dhcp`]). Under another name it is one of the programs at a router's console ([`console`]).
 //!
-//! It advertises no network of IPv6 and gives no addresses of it, answers no names, and knows one bridge, whose ports
-//! stay. A configuration that it cannot put on the kernel ends the guest.
+//! It sends no router advertisements, assigns no IPv6 addresses, and answers no DNS queries. It has
+//! one bridge with fixed ports. A configuration that it cannot apply to the kernel ends the guest.
 
 mod console;
 mod dhcp;
@@ -21,10 +21,10 @@ use std::{env, fs};
 use octet_openwrt_double::router::Files;
 use octet_openwrt_double::{Router, Server};
 
-/// Where `uhttpd` has its certificate.
+/// The file of `uhttpd`'s certificate.
 const CERTIFICATE: &str = "/etc/uhttpd.crt";
 
-/// What a router is told before anything comes to it: it passes on what is for others, and uses its addresses at once.
+/// The kernel settings of a router: it forwards packets, and uses its IPv6 addresses without delay.
 const SYSCTLS: [(&str, &str); 4] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
@@ -32,7 +32,7 @@ const SYSCTLS: [(&str, &str); 4] = [
     ("net/ipv6/conf/default/accept_dad", "0"),
 ];
 
-/// How often the router's clock is set.
+/// The interval at which the double's clock advances.
 const TICK: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -58,9 +58,9 @@ fn init() -> io::Result<std::convert::Infallible> {
     }
     switch::begin()?;
     let mut router = Router::default();
-    // Which port somebody has come by is the kernel's business here: for the router he is on the loopback.
+    // The kernel knows the port of a connection; for the double all clients are on loopback.
     router.port = "lo".to_owned();
-    // Its daemons do at once what files say; on real ones that takes seconds.
+    // Its daemons apply files at once; real ones need seconds.
     router.delay = 0;
     router.runs = Some(runs);
     router.restart();
@@ -79,7 +79,7 @@ fn init() -> io::Result<std::convert::Infallible> {
     })
 }
 
-/// Has the kernel do what `files` say.
+/// Applies `files` to the kernel.
 fn runs(files: &Files) {
     let done = switch::run(&files["network"]).and_then(|()| {
         let script = rules::script(&files["firewall"], &files["network"]);

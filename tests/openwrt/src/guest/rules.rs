@@ -1,18 +1,19 @@
-//! What `fw4` makes of the file `firewall`: the table that it loads, as far as the configurations of a box need it. Held
-//! against the table of a real one that was recorded (`dsa_evidence.json`), but for its limit of new connections to itself.
+//! Simulates `fw4` with the file `firewall`: the table that it loads, as far as the configurations
+//! of a box need it. It was compared with the recorded table of a real router
+//! (`dsa_evidence.json`), but for its rate limit of new connections to itself.
 
 use std::fmt::Write;
 
 use octet_openwrt_double::uci::{Package, Section};
 
-/// What stands before all rules, with what zones and the world get if nothing lets it.
+/// The beginning of the ruleset, with the default verdicts of zones and of the uplink.
 const HEAD: &str = "table inet fw4\ndelete table inet fw4\ntable inet fw4 {\n\
     chain handle_reject { meta l4proto tcp reject with tcp reset; reject with icmpx port-unreachable; }\n";
 
-/// What belongs to a flow that was let.
+/// Accepts packets of established flows.
 const BEGUN: &str = "ct state established,related accept";
 
-/// Types of ICMP by their names: number and code, of each version that has them.
+/// ICMP types by name: number and code, for each version of IP that has them.
 const ICMP: [(&str, Option<&str>, Option<&str>); 11] = [
     ("echo-request", Some("8"), Some("128")),
     ("echo-reply", Some("0"), Some("129")),
@@ -27,7 +28,7 @@ const ICMP: [(&str, Option<&str>, Option<&str>); 11] = [
     ("neighbour-advertisement", None, Some("136")),
 ];
 
-/// What `nft` is to load for these files.
+/// The script for `nft` that these files result in.
 pub fn script(firewall: &Package, network: &Package) -> String {
     let hooks = ["input", "forward", "output"].map(|hook| chains(firewall, network, hook));
     let (mut published, mut masqueraded) = (String::new(), String::new());
@@ -48,7 +49,7 @@ pub fn script(firewall: &Package, network: &Package) -> String {
     )
 }
 
-/// The chain of a hook, and behind it one for each zone.
+/// The chain of a hook, followed by one per zone.
 fn chains(firewall: &Package, network: &Package, hook: &str) -> String {
     let default = of(firewall, "defaults").find_map(|it| it.one(hook)).unwrap_or("REJECT");
     let rules = |zone: &str| {
@@ -77,7 +78,8 @@ fn chains(firewall: &Package, network: &Package, hook: &str) -> String {
             if redirects(firewall, zone).next().is_some() {
                 chain += "ct status dnat accept\n";
             }
-            // What is said of a zone's forwarding is about what stays in it; the rest gets what all get.
+            // A zone's forwarding policy applies to packets that stay in the zone; others get the
+            // default.
             let own = out(firewall, network, Some(name));
             chain.extend(own.map(|own| format!("{own}{policy}\n")));
         } else {
@@ -99,7 +101,8 @@ fn of<'a>(package: &'a Package, kind: &'a str) -> impl Iterator<Item = &'a Secti
     package.sections.iter().filter(move |it| it.kind == kind)
 }
 
-/// The zone in whose chain of `hook` a rule is, `*` for that of all; `None` if it is about another hook.
+/// The zone whose chain of `hook` contains a rule, `*` for the chain of all; `None` if it is for
+/// another hook.
 fn of_hook<'a>(rule: &'a Section, hook: &str) -> Option<&'a str> {
     let is_disabled = rule.one("enabled") == Some("0");
     match (rule.one("src"), rule.one("dest"), hook) {
@@ -110,7 +113,7 @@ fn of_hook<'a>(rule: &'a Section, hook: &str) -> Option<&'a str> {
     }
 }
 
-/// The devices of a zone, as a set has them.
+/// The devices of a zone, in the syntax of a set.
 fn devices(zone: &Section, network: &Package) -> String {
     let device = |name: &&str| network.section(name).and_then(|it| it.one("device"));
     let mut devices: Vec<&str> = zone.all("network").iter().filter_map(device).collect();
@@ -119,7 +122,7 @@ fn devices(zone: &Section, network: &Package) -> String {
     devices.join(", ")
 }
 
-/// That a packet leaves to this zone; `None` if the zone has no device yet.
+/// Matches packets that leave to this zone; `None` if the zone has no device yet.
 fn out(firewall: &Package, network: &Package, zone: Option<&str>) -> Option<String> {
     let Some(name) = zone else { return Some(String::new()) };
     let zone = of(firewall, "zone").find(|it| it.one("name") == Some(name));
@@ -136,7 +139,7 @@ fn verdict(target: &str) -> String {
     .to_owned()
 }
 
-/// A rule, which may be several in the kernel.
+/// A rule, which may become several in the kernel.
 fn lines(rule: &Section, to: &str) -> String {
     let family = rule.one("family").unwrap_or("any");
     let mut protocols = rule.all("proto");
@@ -166,7 +169,7 @@ fn lines(rule: &Section, to: &str) -> String {
     lines
 }
 
-/// What a rule says of the protocol; `None` if there is no such packet.
+/// The part of a rule that matches the protocol; `None` if no packet can match.
 fn what(rule: &Section, protocol: &str, version: &str) -> Option<String> {
     let ports = |key, side| match rule.all(key) {
         ports if ports.is_empty() => String::new(),

@@ -1,4 +1,4 @@
-//! What `netifd` does with the bridge, its VLANs, and addresses.
+//! Simulates `netifd` for the bridge, its VLANs, and addresses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,21 +11,21 @@ use octet_openwrt_double::uci::Package;
 use rtnetlink::packet_route::link::{BridgeVlanInfoFlags, LinkMessage};
 use rtnetlink::{LinkBridgeVlan, new_connection};
 
-/// The bridge, and the ports that are in it. Those of boards come first: the bridge has the first one's Ethernet address.
+/// The bridge and its ports. Those of boards are first: the bridge has the first one's MAC address.
 const BRIDGE: &str = "br-lan";
 const PORTS: [&str; 8] = ["lan1", "lan2", "lan3", "lan4", "lan5", "lan6", "lan7", "lan8"];
 const OUT: &str = "wan";
 
-/// What the kernel is to have, or has.
+/// The desired or the actual state of the kernel.
 #[derive(Debug, Clone, Default)]
 struct Switch {
-    /// Whether ports are held against their VLANs.
+    /// Whether the bridge filters by VLAN.
     is_filtering: bool,
-    /// Ports, and the bridge itself, in VLANs.
+    /// The VLAN memberships of ports and of the bridge itself.
     members: BTreeSet<Member>,
-    /// Devices on VLANs of the bridge.
+    /// The devices on VLANs of the bridge.
     devices: BTreeSet<String>,
-    /// Addresses with the length of their prefix.
+    /// The addresses with their prefix lengths.
     addresses: BTreeSet<(String, IpAddr, u8)>,
     gateways: BTreeSet<IpAddr>,
 }
@@ -34,7 +34,7 @@ struct Switch {
 struct Member {
     device: String,
     vlan: u16,
-    /// Whether frames have no tag there.
+    /// Whether frames are untagged at this port.
     is_untagged: bool,
 }
 
@@ -46,7 +46,7 @@ static HAS: Mutex<Switch> = Mutex::new(Switch {
     gateways: BTreeSet::new(),
 });
 
-/// Makes the bridge, and switches its ports on.
+/// Creates the bridge, and enables its ports.
 ///
 /// # Errors
 /// A port is missing, or the kernel refuses.
@@ -64,7 +64,7 @@ pub fn begin() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the kernel do what the file `network` says: what is so already stays as it is.
+/// Applies the file `network` to the kernel; unchanged parts are left alone.
 pub fn run(network: &Package) -> io::Result<()> {
     let new = Switch::of(network);
     let mut has = has();
@@ -100,8 +100,8 @@ pub fn run(network: &Package) -> io::Result<()> {
     Ok(())
 }
 
-/// Has what comes by the port `from` come out of the port `to`, too, whatever VLANs say; until both leave theirs nobody
-/// sees that but those at the wires.
+/// Copies the frames that are received at the port `from` to the port `to`, regardless of VLANs,
+/// until both leave their VLANs. The configuration does not show this.
 ///
 /// # Errors
 /// The port `from` is in no VLAN, or the kernel refuses.
@@ -156,7 +156,8 @@ impl Switch {
 }
 
 impl Member {
-    /// Tells the kernel that it is one, or is one no more: `bridge vlan` of iproute2, which busybox has not.
+    /// Adds the membership to the kernel or removes it, like `bridge vlan` of iproute2, which
+    /// busybox lacks.
     fn tell(&self, is_one: bool) -> io::Result<()> {
         let pvid = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
         let flags = if self.is_untagged { pvid } else { BridgeVlanInfoFlags::empty() };
@@ -175,7 +176,7 @@ impl Member {
     }
 }
 
-/// Speaks with the kernel (rtnetlink(7)).
+/// Sends a message to the kernel (rtnetlink(7)).
 fn vlan(message: LinkMessage, is_one: bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
@@ -199,7 +200,7 @@ fn route(how: &str, gateway: IpAddr) -> String {
     format!("{family} route {how} default via {gateway}")
 }
 
-/// `ip` of busybox.
+/// Runs `ip` of busybox.
 fn ip(line: &str) -> io::Result<()> {
     let status = Command::new("/sbin/ip").args(line.split(' ')).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("ip {line}: {status}"))) }

@@ -1,4 +1,4 @@
-//! Recordings, and a double that they are sent to.
+//! The recordings, and a double to which they are replayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use octet_openwrt_double::http::Request;
 use octet_openwrt_double::ubus::Answer;
 use serde_json::{Map, Value, json};
 
-/// What is another number or text each time; its type is compared, and nothing else of it.
+/// Fields whose value differs each time; only their type is compared.
 const VARYING: [&str; 16] = [
     "ubus_rpc_session",
     "uptime",
@@ -31,7 +31,7 @@ const VARYING: [&str; 16] = [
     "entries",
 ];
 
-/// The session of nobody, and others that no login has given.
+/// The session of unauthenticated clients, and invalid ones.
 const NOBODYS: [&str; 4] = ["00000000000000000000000000000000", "short", "deadbe", "111111"];
 
 pub struct Recordings(BTreeMap<String, Value>);
@@ -64,17 +64,17 @@ impl Recordings {
         self.0.len()
     }
 
-    /// The one of this name.
+    /// The recording with this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// The names of those that are a request with its answer.
+    /// The names of the recordings with a request and its response.
     pub fn requests(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter(|(_, it)| it.get("request").is_some()).map(|(name, _)| name.clone())
     }
 
-    /// The session that a request is in, as far as a name of it is short, and its number there.
+    /// The session of a request (abbreviated), and its number there.
     fn place(&self, name: &str) -> (String, i64) {
         let body = &self.0[name]["request"]["body"];
         let session = body["params"][0].as_str().unwrap_or_default();
@@ -83,14 +83,14 @@ impl Recordings {
     }
 }
 
-/// A double that recordings are sent to.
+/// A double to which recordings are replayed.
 pub struct Replay<'a> {
     recordings: &'a Recordings,
     pub router: Router,
     pub seen: BTreeSet<String>,
-    /// What was answered in another way.
+    /// The responses that differ.
     pub differences: Vec<String>,
-    /// From sessions of recordings to those of the double.
+    /// Maps sessions of recordings to those of the double.
     sessions: BTreeMap<String, String>,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Replay<'a> {
         self.sessions.clear();
     }
 
-    /// Who has logged in in a recording that is not there.
+    /// Logs in a user whose login was not recorded.
     pub fn log_in(&mut self, session: &str, user: &str) {
         let password = if user == "root" { "rootpw" } else { "adapterpw" };
         let args = json!({ "username": user, "password": password });
@@ -114,12 +114,12 @@ impl<'a> Replay<'a> {
         self.sessions.insert(session.into(), value["ubus_rpc_session"].as_str().unwrap().into());
     }
 
-    /// The double's name of a session.
+    /// The double's session for a recorded one.
     pub fn session(&self, session: &str) -> String {
         self.sessions.get(session).cloned().unwrap_or_else(|| session.to_owned())
     }
 
-    /// What was done between recordings.
+    /// Makes a call that happened between recordings.
     pub fn uci(&mut self, session: &str, method: &str, args: &Value) -> Value {
         let session = self.session(session);
         match self.router.call(&session, "uci", method, args.as_object().unwrap()) {
@@ -133,7 +133,7 @@ impl<'a> Replay<'a> {
         self.recordings.get(name).unwrap().clone()
     }
 
-    /// Sends those of a session that have these numbers.
+    /// Replays the requests of a session with these numbers.
     pub fn ids(&mut self, session: &str, ids: RangeInclusive<i64>) {
         let names = self.recordings.requests().map(|name| (self.recordings.place(&name), name));
         let mut names: Vec<_> =
@@ -143,7 +143,8 @@ impl<'a> Replay<'a> {
         names.into_iter().for_each(|(_, name)| self.send(&name));
     }
 
-    /// Sends those that look around on a router as it comes: in order of their numbers, and those about the wire last.
+    /// Replays the read-only requests to a router as shipped, in the order of their numbers, with
+    /// those of the HTTP layer last.
     pub fn of_first_stand(&mut self) {
         let of = |session: &str| {
             let known = [
@@ -181,7 +182,7 @@ impl<'a> Replay<'a> {
                 body = body.replace(&whole, ours);
             }
         }
-        // What stood in a header was not recorded.
+        // Header fields were not recorded.
         let bearer = (name == "wire_rest_call").then(|| self.session("840f1a"));
         let word = |key: &str| asked[key].as_str().unwrap().to_owned();
         let request =
@@ -212,7 +213,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Where two answers differ, but for what does so each time.
+/// The first difference of two responses, except in varying fields.
 fn differs(wanted: &Value, given: &Value) -> Option<String> {
     match (wanted, given) {
         (Value::Object(wanted), Value::Object(given)) => {
@@ -235,7 +236,8 @@ fn differs(wanted: &Value, given: &Value) -> Option<String> {
     }
 }
 
-/// Where a frame goes that comes in at `from`, as `lan1` or `lan7 tag10`, by what the bridge's status says of VLANs.
+/// The destinations of a frame that arrives at `from` (`lan1` or `lan7 tag10`), by the VLANs in the
+/// bridge's status.
 pub fn frames(router: &Router, from: &str) -> Value {
     let (port, tag) = from.split_once(" tag").map_or((from, None), |(port, tag)| (port, Some(tag)));
     let status = octet_openwrt_double::network::device(router, "br-lan").unwrap();

@@ -1,18 +1,19 @@
-//! What ships is the same wherever it is built: the same inputs give the same bytes.
+//! The image is reproducible: the same inputs result in the same bytes on any machine.
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use octet_tests::{builder, clone_to, link_programs, must, run, shipped, workspace};
 
-/// `cargo image build --verify=EXTENT` of what ships.
+/// `cargo image build --verify=EXTENT` of the released image.
 fn verify(extent: &str) -> Command {
     let mut command = Command::new(builder());
     command.current_dir(workspace()).args(["build", &format!("--verify={extent}")]);
     command
 }
 
-/// Everything but the programs is made again there. (It starts the builder and compares two whole images.)
+/// Everything but the programs is built again. (The test starts the builder and compares two whole
+/// images.)
 #[test]
 fn another_clone_another_host_the_same_bytes() {
     let said = the_same("composition");
@@ -22,19 +23,20 @@ fn another_clone_another_host_the_same_bytes() {
     );
 }
 
-/// The second build compiles on one processor, for minutes.
+/// The second build compiles on one processor, which takes minutes.
 #[test]
 #[ignore = "long: compiles everything once more"]
 fn and_the_same_programs() {
     let said = the_same("all");
-    // Nothing was found compiled: cargo compiled every crate that is in the image.
+    // There was no cache: cargo compiled every crate of the image.
     let (_, compiled) = said.split_once("a second build (").unwrap();
     let compiled: usize = compiled.split(' ').next().unwrap().parse().unwrap();
     let crates = crates(&shipped().folder);
     assert!(crates.len() > 20 && compiled >= crates.len(), "{compiled}: {crates:?}");
 }
 
-/// Crates of registries come from where the first clone has left them. Whole programs do, too, but not where CI builds.
+/// Compiled crates of registries are taken from the first clone. Whole programs are as well, but
+/// not in CI.
 #[test]
 #[ignore = "long: compiles the workspace's own crates once more"]
 fn a_second_clone_compiles_its_own_crates_alone() {
@@ -61,13 +63,13 @@ fn a_second_clone_compiles_its_own_crates_alone() {
     }
 }
 
-/// Builds once more and compares; what was said of that.
+/// Builds once more and compares. Returns the output.
 fn the_same(extent: &str) -> String {
     let first = shipped();
     let said = must(&mut verify(extent));
     println!("{}\n{}", said.stderr, said.stdout);
 
-    // Each was looked at in the second place itself.
+    // These facts were checked in the second build environment.
     for fact in [
         "path: ",
         "umask: 0077",
@@ -80,12 +82,12 @@ fn the_same(extent: &str) -> String {
         let line = format!("different there: {fact}");
         assert!(said.stdout.contains(&line), "no `{line}` in:\n{}", said.stdout);
     }
-    // What depends on this machine is said either way.
+    // Facts that depend on this machine are printed whether they differ or not.
     for fact in ["processors: ", "host name: ", "order of directory entries: "] {
         assert!(said.stdout.contains(&format!("there: {fact}")), "{fact}:\n{}", said.stdout);
     }
 
-    // All that ships was compared, SHA256SUMS itself too.
+    // All released files were compared, including SHA256SUMS.
     let sums = fs::read_to_string(first.file("SHA256SUMS")).unwrap();
     let files = sums.lines().count() + 1;
     assert!(files >= 7, "{sums}");
@@ -111,7 +113,7 @@ fn what_it_needs_is_named_if_it_is_missing() {
     }
 }
 
-/// The crates that an image's SBOM lists.
+/// The crates in an image's SBOM.
 fn crates(image: &Path) -> Vec<String> {
     let text = fs::read(image.join("sbom.spdx.json")).unwrap();
     let sbom: serde_json::Value = serde_json::from_slice(&text).unwrap();

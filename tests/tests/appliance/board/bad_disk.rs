@@ -1,4 +1,4 @@
-//! Disks that are full, dead or dying: the box comes up, says what is wrong, and goes down again.
+//! Full, dead or dying disks: the box boots, reports the problem, and shuts down.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,13 +9,13 @@ use octet_tests::{DiskFile, Image, READY, SOON, USED, WrappingDisk, shipped, soa
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-/// Where the data partition starts, in sectors.
+/// The start of the data partition, in sectors.
 const DATA: u64 = 526_336;
-/// Where the EFI system partition starts, in sectors.
+/// The start of the EFI system partition, in sectors.
 const ESP: u64 = 2048;
 
-/// Boots from `disk`, sees that all but the data is there, that the reason says `what`, in `status`
-/// and on the screen, and that the box still answers and turns off.
+/// Boots from `disk`, and checks that everything but the data works, that `status` and the screen
+/// show a reason with `what`, and that the box answers and turns off.
 fn comes_up_degraded(image: &Image, disk: Disk, what: &str) {
     let machine = image.machine().disk(disk).cpus(1).start().unwrap();
     let degraded = |status: &Status| status.state == State::Degraded;
@@ -47,12 +47,13 @@ fn fault(access: Access, errno: i32, sector: Option<u64>) -> Fault {
     Fault { access, errno, sector }
 }
 
-/// In process a disk of others' is none (`init/src/storage/disk.rs`), and how that is said is seen of the others here.
+/// An in-process test covers foreign disks (`init/src/storage/disk.rs`), and the other tests here
+/// cover the messages.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn no_disk_at_all() {
     let image = shipped();
-    // An empty disk is none of ours.
+    // An empty disk is not an Octet disk.
     let disk = DiskFile::used();
     let file = File::options().write(true).open(disk.path()).unwrap();
     file.set_len(0).unwrap();
@@ -64,7 +65,7 @@ fn no_disk_at_all() {
 fn a_full_data_partition() {
     let image = shipped();
     let disk = DiskFile::used();
-    // Filled by debugfs, which takes a file of the host's.
+    // debugfs fills it from a file of the host.
     let filler = disk.beside("filler");
     let bytes: Vec<u8> = (0..(USED - 257) << 20).map(|at| (at >> 3) as u8 | 1).collect();
     std::fs::write(&filler, bytes).unwrap();
@@ -90,14 +91,14 @@ fn writes_that_fail() {
     let image = shipped();
     let flashed = DiskFile::flashed(&image, USED);
     if soak() {
-        // A first boot can write nothing at all: the partition table is first.
+        // A first boot fails at its first write: the partition table.
         let all = fault(Access::Write, EIO, None);
         comes_up_degraded(&image, flashed.disk().fault(all), "I/O error");
-        // The medium refuses to promise anything.
+        // The medium fails to flush.
         let flush = fault(Access::Flush, EIO, None);
         comes_up_degraded(&image, flashed.disk().fault(flush), "I/O error");
     }
-    // It can grow, but not format.
+    // The partition can be grown, but not formatted.
     let superblock = fault(Access::Write, EIO, Some(DATA + 2));
     comes_up_degraded(&image, flashed.disk().fault(superblock), "mke2fs");
 
@@ -119,7 +120,7 @@ fn writes_that_fail() {
 fn a_medium_that_has_shrunk_and_a_torn_file_system() {
     let image = shipped();
     let disk = DiskFile::used();
-    // Superblock and first group are zeros: e2fsck finds a copy of the superblock.
+    // The superblock and the first group are zeros: e2fsck finds a backup of the superblock.
     let file = File::options().write(true).open(disk.path()).unwrap();
     file.write_all_at(&[0; 4096], DATA * 512).unwrap();
     let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
@@ -128,17 +129,18 @@ fn a_medium_that_has_shrunk_and_a_torn_file_system() {
     assert!(note.contains("repaired"), "{note}");
     assert!(machine.power_off(SOON).unwrap().is_power_off());
     drop(machine);
-    // Smaller than its own table says.
+    // It is smaller than its partition table says.
     file.set_len(280 << 20).unwrap();
     comes_up_degraded(&image, disk.disk(), "vda, 280 MiB");
 }
 
-/// What a counterfeit has, in bytes, and what it says that it has: what is written behind the former is written over its
-/// beginning.
+/// The real and the reported size of a counterfeit medium, in bytes: writes beyond the real end
+/// overwrite its beginning.
 const HAS: u64 = 512 << 20;
 const SAYS: u64 = 4 * HAS;
 
-/// In process for every size (`init/src/storage/counterfeit.rs`); here by the kernel and its cache.
+/// An in-process test covers every size (`init/src/storage/counterfeit.rs`); this one involves the
+/// kernel and its cache.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn a_counterfeit_that_begins_anew() {
@@ -149,7 +151,7 @@ fn a_counterfeit_that_begins_anew() {
         File::open(disk.path()).unwrap().read_exact_at(&mut bytes, at).unwrap();
         bytes
     };
-    // All that is before the data partition: the table, and the EFI system partition.
+    // Everything before the data partition: the table, and the EFI system partition.
     let before = || read(0, usize::try_from(DATA * 512).unwrap());
     let flashed = before();
     let counterfeit = WrappingDisk::new(&disk.path(), HAS, SAYS).unwrap();
@@ -161,7 +163,7 @@ fn a_counterfeit_that_begins_anew() {
     // The magic number of ext4, in its superblock.
     assert_ne!(read(DATA * 512 + 1080, 2), [0x53, 0xef]);
 
-    // The same medium, by the same server, that says what it has.
+    // The same medium and server, with the real size.
     let genuine = WrappingDisk::new(&disk.path(), HAS, HAS).unwrap();
     let machine = image.machine().disk(genuine.disk()).cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();

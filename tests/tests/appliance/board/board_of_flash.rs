@@ -1,5 +1,5 @@
-//! A flash that says which node of a box it is for: written so by `cargo image flash --board`, read when
-//! firmware starts from it.
+//! A flash with the number of its node: `cargo image flash --board` writes it, and it is read when
+//! firmware boots from the flash.
 
 use std::process::Command;
 
@@ -7,21 +7,21 @@ use octet_machine::{Machine, State};
 use octet_tests::{DiskFile, Image, READY, SOON, builder, must, shipped, soak};
 use serde_json::json;
 
-/// MiB of the medium that the image, which is smaller, is put on.
+/// The size of the medium in MiB; the image is smaller.
 const MEDIUM: u64 = 400;
 
 /// The file, on the EFI system partition.
 const FILE: &str = "octet/board.toml";
 
-/// The image as firmware starts it from a disk; it is ready.
+/// Boots the image from a disk by firmware, and waits until it is ready.
 fn ready(image: &Image, disk: &DiskFile) -> Machine {
     let machine = image.machine_from(disk.disk()).cpus(1).memory(512).start().unwrap();
     machine.wait_ready(READY).unwrap();
     machine
 }
 
-/// Whether the kernel is to hand on packets, if netd knows that it is a router's. That comes last, once
-/// the kernel has taken all rules, for which it needs the modules of a router.
+/// Whether the kernel forwards packets, if netd knows the router's configuration. This is set last,
+/// after the kernel has accepted all rules, which need the modules of a router.
 fn forwards(machine: &Machine) -> Option<bool> {
     machine.call_unit("netd", "show", json!({})).unwrap()["forwards"].as_bool()
 }
@@ -35,7 +35,7 @@ fn power_off(machine: &Machine) {
 fn a_flash_of_the_router_starts_as_the_router() {
     let image = shipped();
     let disk = DiskFile::flashed_for(&image, MEDIUM, "router");
-    // A kernel that does not start is replaced, and the file stays.
+    // A kernel that does not boot is replaced, and the file stays.
     disk.esp_put(&format!("octet/{}/linux", image.slot()), b"no kernel");
     let mut flash = Command::new(builder());
     flash.args(["flash", "--keep-data", "--yes", "--image"]).arg(image.file("octet.img"));
@@ -49,7 +49,7 @@ fn a_flash_of_the_router_starts_as_the_router() {
     assert_eq!(forwards(&machine), Some(true));
     let said = machine.logs("data").unwrap().join("\n");
     assert!(!said.contains(".ko"), "a module was not loaded: {said}");
-    // What the flash says is for as long as it runs.
+    // The number on the flash is valid until the shutdown.
     let refused = machine.call("board", json!({"number": 4})).unwrap_err().to_string();
     assert!(refused.contains("by its port this is board 4, by `octet/board.toml`"), "{refused}");
     assert_eq!(machine.status().unwrap().board, Some(0));
@@ -60,7 +60,7 @@ fn a_flash_of_the_router_starts_as_the_router() {
     if !soak() {
         return;
     }
-    // The next start, which has nothing to format, is one of the router, too.
+    // The next boot, which formats nothing, is the router's, too.
     let machine = ready(&image, &disk);
     assert_eq!(machine.status().unwrap().board, Some(0));
     assert_eq!(forwards(&machine), Some(true));
@@ -89,7 +89,7 @@ fn a_flash_of_a_board_and_one_that_makes_no_sense() {
     assert!(reason.contains("octet/board.toml:1:9: ") && reason.contains("1 to 32"), "{reason}");
     let said = machine.logs("data").unwrap().join("\n");
     assert!(said.contains("ALARM: octet/board.toml:1:9: "), "{said}");
-    // As if it were not there: the port has the number.
+    // The invalid file is ignored: the number follows from the port.
     machine.call("board", json!({"number": 4})).unwrap();
     assert_eq!(machine.status().unwrap().board, Some(4));
 }

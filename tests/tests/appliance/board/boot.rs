@@ -1,9 +1,9 @@
-//! Boots what ships, and builds the same for the other architecture.
+//! Boots the released image, and builds it for the other architecture.
 
 use octet_machine::{MachineError, UnitState};
 use octet_tests::{AARCH64, READY, SOON, builder, must, shipped, shipped_for, workspace};
 
-/// Every phase, in the order in which they must run.
+/// All phases, in their required order.
 const PHASES: [&str; 7] = [
     "mount-api",
     "control-groups",
@@ -33,7 +33,7 @@ fn comes_up_in_order_and_powers_off() {
         assert_eq!(phase.result, "ok", "{phase:?}");
     }
     for pair in boot.phases.windows(2) {
-        // Each is rounded down to milliseconds.
+        // Both values are rounded down to milliseconds.
         assert!(pair[0].start + pair[0].took <= pair[1].start + 1, "{pair:?}");
     }
 
@@ -51,11 +51,11 @@ fn fits_into_96_mib_knows_its_number_and_reboots() {
     let machine = machine.kernel_argument(&format!("test.said={said}")).start().unwrap();
     let status = machine.wait_ready(READY).unwrap();
     assert_eq!(status.board, Some(3));
-    // The command line has the last word on the number.
+    // The number on the command line takes precedence.
     let other = machine.call("board", serde_json::json!({ "number": 4 })).unwrap_err().to_string();
     assert!(other.contains("by its port this is board 4"), "{other}");
     assert_eq!(machine.status().unwrap().board, Some(3));
-    // What a guest knows is found in its memory, and what it does not know is not.
+    // The search finds a text that the guest has received, and not one that it has not.
     let dump = machine.dump_memory().unwrap();
     let needles = [("said", said.as_bytes()), ("unsaid", unsaid.as_bytes())];
     assert_eq!(dump.contains(&needles).unwrap(), ["said"].into());
@@ -66,9 +66,9 @@ fn fits_into_96_mib_knows_its_number_and_reboots() {
 
 #[test]
 fn a_kernel_panic_is_told_with_the_consoles_tail() {
-    // The same machine comes up in the tests above; this one has no PID 1.
+    // The same machine boots in the tests above; this one has no PID 1.
     let machine = shipped().machine().kernel_argument("rdinit=/no-such-init");
-    // Also where a machine may reboot: PID 1 has not announced this one.
+    // A reboot is permitted, but this is none: PID 1 has not announced it.
     let machine = machine.reboots().start().unwrap();
     let exit = machine.follow(|| panic!("it is no reboot")).unwrap();
     assert!(exit.panicked, "{exit}");
@@ -82,7 +82,7 @@ fn a_kernel_panic_is_told_with_the_consoles_tail() {
 fn it_is_built_for_arm_too() {
     let (own, other) = (shipped(), shipped_for(AARCH64));
     let linux = std::fs::read(other.file("boot/linux")).unwrap();
-    // What QEMU loads: the kernel's Documentation/arch/arm64/booting.rst.
+    // The format that QEMU loads: the kernel's Documentation/arch/arm64/booting.rst.
     assert_eq!(linux[56..60], *b"ARM\x64");
     let sums = std::fs::read_to_string(other.file("SHA256SUMS")).unwrap();
     assert!(sums.contains("  octet.img\n") && sums.contains("  octet.img.zst\n"), "{sums}");

@@ -1,5 +1,5 @@
-//! Settings of a running box, given over the control port: tried, confirmed, undone by themselves, and
-//! after a cut what was confirmed last.
+//! Settings of a running box, changed over the control port: they are tried, confirmed, and undone
+//! automatically; after a power cut the last confirmed ones are in force.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use octet_machine::{Machine, Status, UnitState};
 use octet_tests::{DiskFile, Image, READY, Remake, SOON, guest, shipped, workspace};
 use serde_json::{Value, json};
 
-/// MiB of the medium.
+/// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
 const READER: &str = r#"
@@ -20,7 +20,7 @@ const READER: &str = r#"
     sockets.control = { path = "/run/octet/reader.sock", open = true }
 "#;
 
-/// What the image was built with, and another name.
+/// The image's configuration with another name.
 fn text(name: &str) -> String {
     let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
     assert!(shipped.contains("name = \"octet\""));
@@ -40,12 +40,12 @@ fn config(machine: &Machine, verb: &str) -> Value {
     machine.call_unit("config", verb, json!({})).unwrap()
 }
 
-/// When something is undone by itself, units are still being told after the one that is looked at: who
-/// asks for the next change then is told to ask again.
+/// After an automatic undo, further units may still be applying the settings: the next change is
+/// then refused as busy, and retried here.
 fn apply(machine: &Machine, text: &str, args: Value) -> Result<Value, String> {
     let deadline = Instant::now() + SOON;
     loop {
-        let mut file = LocalFile::Held(text.as_bytes().to_vec());
+        let mut file = LocalFile::Memory(text.as_bytes().to_vec());
         let answer = machine.send_file_with("config", "apply", args.clone(), "file", &mut file);
         match answer.map_err(|error| error.to_string()) {
             Err(why)
@@ -58,7 +58,7 @@ fn apply(machine: &Machine, text: &str, args: Value) -> Result<Value, String> {
     }
 }
 
-/// The name that is in force, and the one that the reader has.
+/// The name in force, and the one that the reader has applied.
 fn names(machine: &Machine) -> (String, String) {
     let section = json!({ "section": "appliance" });
     let shown = machine.call_unit("config", "show", section).unwrap();
@@ -67,7 +67,7 @@ fn names(machine: &Machine) -> (String, String) {
     (text(&shown["name"]), text(&has["name"]))
 }
 
-/// Kills config, and waits until there is another one.
+/// Kills config, and waits for its restart.
 fn kill(machine: &Machine) {
     let restarts = |status: &Status| status.unit("config").unwrap().restarts;
     let before = restarts(&machine.status().unwrap());
@@ -98,7 +98,7 @@ fn settings_are_tried_confirmed_and_survive_a_cut() {
     assert_eq!(names(&machine), both("octet"));
     assert_eq!(config(&machine, "show")["from"], "the image");
 
-    // Refused by what reads it, and by what only a build can use: nothing has changed anywhere.
+    // Refused by a reader, and as a change that needs a build: nothing has changed anywhere.
     let refused = apply(&machine, &text("refused"), json!({})).unwrap_err();
     assert!(refused.contains("reader refuses: I do not like it: refused"), "{refused}");
     let busybox = text("other").replace("\"busybox\",", "\"bash\",");
@@ -107,7 +107,7 @@ fn settings_are_tried_confirmed_and_survive_a_cut() {
     assert!(refused.contains(&format!("appliance.toml:{line}:")), "{refused}");
     assert!(refused.contains("only a build can use `image.packages`"), "{refused}");
     assert_eq!(config(&machine, "history").as_array().unwrap().len(), 1);
-    // Put back, where the unit cannot live with it.
+    // Undone, because the unit cannot apply it.
     let broken = apply(&machine, &text("broken"), json!({})).unwrap_err();
     assert!(broken.contains("I cannot: broken"), "{broken}");
     let told = machine.call_unit("reader", "has", json!({})).unwrap()["told"].clone();
@@ -115,23 +115,23 @@ fn settings_are_tried_confirmed_and_survive_a_cut() {
     assert_eq!(told[told.len() - 2..], ["broken", "octet"]);
     assert_eq!(names(&machine), both("octet"));
 
-    // Nobody confirms it.
+    // It is not confirmed.
     assert_eq!(apply(&machine, &text("one"), json!({ "confirm": 10 })).unwrap()["applied"], 2);
     wait_for(&machine, "octet");
-    // Somebody does, and config is killed.
+    // It is confirmed, and config is killed.
     apply(&machine, &text("two"), json!({})).unwrap();
     assert_eq!(names(&machine), both("two"));
     assert_eq!(config(&machine, "confirm")["confirmed"], 3);
     kill(&machine);
     wait_for(&machine, "two");
 
-    // A unit reads what its file names, and not what it does not.
+    // A unit may read the sections that its unit file names, and no others.
     let peek = |section| machine.call_unit("reader", "peek", json!({ "section": section }));
     assert_eq!(peek("appliance").unwrap()["name"], "two");
     let denied = peek("operator").unwrap_err().to_string();
-    assert!(denied.contains("may not read section `operator`"), "{denied}");
+    assert!(denied.contains("`operator` is not in `config` of the unit file"), "{denied}");
 
-    // Nobody confirms it before the power goes.
+    // It is not confirmed before the power cut.
     apply(&machine, &text("three"), json!({ "confirm": 3600 })).unwrap();
     assert_eq!(names(&machine), both("three"));
     machine.kill().unwrap();
@@ -140,7 +140,7 @@ fn settings_are_tried_confirmed_and_survive_a_cut() {
     assert_eq!(names(&machine), both("two"));
     let notes = config(&machine, "show")["notes"].to_string();
     assert!(notes.contains("configuration 4 was not confirmed"), "{notes}");
-    // Its number does not come again, and none that is lower.
+    // Its number is not reused, nor is a lower one.
     for used in [1, 4] {
         let refused = apply(&machine, &text("four"), json!({ "sequence": used })).unwrap_err();
         assert!(refused.contains("the next one is 5"), "{refused}");
@@ -148,7 +148,7 @@ fn settings_are_tried_confirmed_and_survive_a_cut() {
     assert_eq!(apply(&machine, &text("four"), json!({ "sequence": 5 })).unwrap()["applied"], 5);
     assert_eq!(config(&machine, "rollback")["undone"], 5);
     assert_eq!(names(&machine), both("two"));
-    // What was confirmed before is the image's.
+    // The previous confirmed configuration is the image's.
     assert_eq!(config(&machine, "rollback")["applied"], 6);
     assert_eq!(names(&machine), both("octet"));
     config(&machine, "confirm");

@@ -1,9 +1,9 @@
-//! The image on a disk: booted by firmware, grown, formatted, marked good.
+//! The image on a disk: booted by firmware, grown, formatted, and marked good.
 
 use octet_machine::{Machine, State, UnitState};
 use octet_tests::{AARCH64, DiskFile, Image, READY, SOON, guest, shipped, shipped_for, soak};
 
-/// MiB of the medium that the image, which is smaller, is put on.
+/// The size of the medium in MiB; the image is smaller.
 const MEDIUM: u64 = 400;
 
 fn power_off(machine: &Machine) {
@@ -11,15 +11,15 @@ fn power_off(machine: &Machine) {
     assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
 }
 
-/// What a first boot says of the file system that it has made on a medium of `mebibytes`.
+/// Checks the first boot's report of the file system that it has made on a medium of `mebibytes`.
 pub fn is_made(machine: &Machine, mebibytes: u64) {
     let data = machine.boot().unwrap().data.unwrap();
     assert_eq!(data.note.as_deref(), Some("made by this boot"));
-    // What an ext4 of the whole rest of the medium has, less what it needs for itself.
+    // The size of an ext4 on the rest of the medium, less its overhead.
     assert!(data.size.unwrap() > (mebibytes - 257 - 20) << 20, "{data:?}");
 }
 
-/// Everything that tools of others have to say about a disk that was turned off.
+/// Checks a disk after a shutdown with all independent tools.
 pub fn check(disk: &DiskFile, image: &Image) {
     disk.check_table();
     let esp = disk.fsck_esp();
@@ -47,7 +47,7 @@ fn first_boot_and_second(image: &Image) {
     check(&disk, image);
     let name = disk.debugfs("cat octet.json");
 
-    // Turned off cleanly, it needs no check; and nothing is made again.
+    // After a clean shutdown it needs no check, and nothing is formatted again.
     let machine = image.machine_from(disk.disk()).cpus(1).start().unwrap();
     assert_eq!(machine.wait_slot(READY).unwrap(), "good");
     assert_eq!(machine.boot().unwrap().data.unwrap().note, None);
@@ -57,7 +57,8 @@ fn first_boot_and_second(image: &Image) {
     assert_eq!(disk.debugfs("cat octet.json"), name);
 }
 
-/// The short tier has the first one in `board::power_cut`, whose reference it is, and others by firmware in `update::good`.
+/// In the short tier `board::power_cut` has the first boot, as its reference, and `update::good`
+/// has others by firmware.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn a_first_boot_and_a_second_by_firmware() {
@@ -79,7 +80,7 @@ fn arm_without_a_disk() {
     power_off(&machine);
 }
 
-/// The short tier sees it where the power was cut (`board::cut`).
+/// The short tier covers this after power cuts (`board::cut`).
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn killed_instead_of_turned_off_it_is_checked() {
@@ -114,7 +115,7 @@ fn killed_while_it_makes_the_file_system() {
         assert_eq!(machine.wait_slot(READY).unwrap(), "good");
         let status = machine.status().unwrap();
         println!("killed after {pause} ms: {:?}", status.unit("data").unwrap());
-        // A host that is too busy may show the next one its disk too late.
+        // On a busy host the next boot may see its disk too late.
         assert!(status.unit("data").unwrap().restarts >= 1);
         power_off(&machine);
         drop(machine);
@@ -122,7 +123,7 @@ fn killed_while_it_makes_the_file_system() {
     }
 }
 
-/// The short tier has the same of an update (`update::bad`).
+/// The short tier covers this for an update (`update::bad`).
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn a_slot_that_is_never_ready_runs_out_of_tries() {
@@ -149,8 +150,9 @@ fn a_slot_that_is_never_ready_runs_out_of_tries() {
     }
 }
 
-/// Octet on the flash and on a card: what the firmware has started from counts, whichever comes first, and the other is
-/// not touched. Of two copies of one disk nobody can say which it is, so neither is.
+/// Octet on the flash and on a card: the disk from which the firmware has booted is used, in any
+/// order, and the other one is not changed. Two copies of one disk cannot be told apart, so neither
+/// is used.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn of_two_disks_the_one_counts_that_was_started_from() {
@@ -160,7 +162,7 @@ fn of_two_disks_the_one_counts_that_was_started_from() {
     let start = |first: &DiskFile, second: &DiskFile| {
         image.machine_from(first.disk()).disk(second.disk()).cpus(1).start().unwrap()
     };
-    // The first one is the one that this firmware starts from.
+    // This firmware boots from the first one.
     for (first, second) in [(&fresh, &used), (&used, &fresh)] {
         let before = std::fs::read(second.path()).unwrap();
         let machine = start(first, second);

@@ -1,4 +1,5 @@
-//! The node's key and those of its services on the box: who has which, and who may speak for whom.
+//! The keys of the node and of its services on the box: who can read which, and who may impersonate
+//! whom.
 
 use std::thread::sleep;
 use std::time::Instant;
@@ -7,10 +8,10 @@ use octet_machine::{Machine, Status, UnitState};
 use octet_tests::{DiskFile, Image, READY, RETRY_DELAY, Remake, SOON, guest, shipped};
 use serde_json::{Value, json};
 
-/// MiB of the medium.
+/// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
-/// Runs `keys` as user `user`, once the gate is up.
+/// A unit that runs `keys` as user `user`, after the gate has started.
 fn keys(name: &str, user: &str) -> String {
     format!(
         "name = \"{name}\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/keys\"\nuser = \"{user}\"\n\
@@ -28,7 +29,7 @@ fn show(machine: &Machine, unit: &str) -> Value {
     machine.call_unit(unit, "show", json!({})).unwrap()
 }
 
-/// The gate's key and its number, once `identity` has certified it.
+/// The gate's key and its epoch, once `identity` has certified it.
 fn gate_key(machine: &Machine) -> (Value, Value) {
     let shown = show(machine, "identity");
     let gate = shown["certified"].as_array().unwrap().iter().find(|key| key["unit"] == "gate");
@@ -72,7 +73,7 @@ fn keys_are_each_ones_own_and_stay() {
         assert_eq!(came, wanted, "{name}: {tried:#?}");
     }
 
-    // An operator asks both.
+    // An operator calls both.
     let (identity, gate) = (show(&machine, "identity"), show(&machine, "gate"));
     assert_eq!(
         (&identity["kept"], &identity["node"]),
@@ -83,7 +84,7 @@ fn keys_are_each_ones_own_and_stay() {
     let (first, number) = gate_key(&machine);
     assert_eq!(number, 1);
     machine.call_unit("identity", "revoke", json!({"unit": "gate"})).unwrap();
-    // The gate hears it, makes another and has it certified.
+    // The gate is notified, generates another key, and has it certified.
     let deadline = Instant::now() + SOON;
     while !matches!(gate_key(&machine), (Value::String(_), number) if number == 2) {
         assert!(Instant::now() < deadline, "late: {}", show(&machine, "identity"));
@@ -93,7 +94,8 @@ fn keys_are_each_ones_own_and_stay() {
     assert!(machine.power_off(SOON).unwrap().is_power_off());
     drop(machine);
 
-    // The same box after another boot; another box has another name, and one without a disk, too.
+    // The box keeps its key over a reboot; another box has another one, and so has one without a
+    // disk.
     let again = start(&shipped, &disk);
     assert_eq!(
         (show(&again, "identity")["node"].as_str(), gate_key(&again).1),

@@ -1,4 +1,4 @@
-//! One board by itself: its boots, its disk, its settings and its units.
+//! A single board: its boots, its disk, its settings and its units.
 
 mod again;
 mod bad_disk;

@@ -1,4 +1,4 @@
-//! Units that boards name: each runs on those boards, and nowhere else.
+//! Units that boards name run on these boards, and nowhere else.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use octet_machine::{Machine, State, Status, UnitState};
 use octet_tests::{Image, READY, Remake, SOON, guest};
 use serde_json::json;
 
-/// Where two of three services of the owner's run.
+/// The boards of two of three additional services.
 const BOARDS: &str = "
 [[board]]
 number = 3
@@ -20,7 +20,7 @@ services = [\"store\"]
 /// `store` is for boards 3 and 4; `fetcher`, which needs it, for board 3; `local` for every node.
 fn image() -> Image {
     let own = ["store", "fetcher", "local"].map(|name| (name, guest("hello")));
-    // Nobody but the test says what runs: `cluster`, which does so in a box, may not.
+    // `cluster` may not place units here, so that only the test does.
     let quiet = Remake::of(&Image::with_services_and(&own, BOARDS)).change_units(|unit| {
         if unit["name"] == "cluster" {
             unit["talks"]["init"] = json!(["watch"]);
@@ -29,7 +29,8 @@ fn image() -> Image {
     quiet.image()
 }
 
-/// A machine that is ready, with these words on the kernel's command line; and `local` is.
+/// Starts a machine with these words on the kernel command line, and waits until it and `local` are
+/// ready.
 fn ready(words: &[&str]) -> Machine {
     let image = image();
     let builder = words.iter().fold(image.machine(), |it, word| it.kernel_argument(word));
@@ -45,7 +46,7 @@ fn wait(machine: &Machine, name: &str, state: UnitState) -> Status {
     machine.wait_status(&format!("{name} {state:?}"), SOON, is).unwrap()
 }
 
-/// The state of a unit, and why.
+/// The state of a unit, with its reason.
 fn told(status: &Status, name: &str) -> (UnitState, String) {
     let unit = status.unit(name).unwrap();
     (unit.state, unit.reason.clone().unwrap_or_default())
@@ -55,7 +56,7 @@ fn stopped(reason: &str) -> (UnitState, String) {
     (UnitState::Stopped, reason.to_owned())
 }
 
-/// What is said of a call that is refused.
+/// The message of a refused call.
 fn refused(result: Result<serde_json::Value, impl std::fmt::Display>) -> String {
     match result {
         Ok(value) => panic!("it is not refused: {value}"),
@@ -73,7 +74,8 @@ fn all_that_is_for_a_board_runs_there() {
     assert_eq!(told(&status, "store"), (UnitState::Ready, String::new()));
 }
 
-/// The short tier has units on the boards that name them in `cluster::run`, and holding them in `init/src/supervisor/tests`.
+/// In the short tier `cluster::run` has units on named boards, and `init/src/supervisor/tests` the
+/// logic of placement.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn units_follow_the_number_that_the_port_has() {
@@ -85,7 +87,7 @@ fn units_follow_the_number_that_the_port_has() {
         let said = refused(machine.call("start", json!({"unit": name})));
         assert!(said.contains("waits for the board's number"), "{said}");
     }
-    // Who is not here is not asked either.
+    // A unit that is not placed here cannot be called.
     machine.call_unit("clock", "describe", json!({})).unwrap();
     let said = refused(machine.call_unit("store", "describe", json!({})));
     assert!(said.contains("waits for the board's number"), "{said}");
@@ -99,7 +101,7 @@ fn units_follow_the_number_that_the_port_has() {
     let store = status.unit("store").unwrap().pid;
     assert!(store.is_some());
 
-    // On another board that is for one of them, that one goes on.
+    // On another board that is for one of them, only that one keeps running.
     plug(4);
     let status = wait(&machine, "fetcher", UnitState::Stopped);
     assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
@@ -109,7 +111,7 @@ fn units_follow_the_number_that_the_port_has() {
     assert_eq!(told(&status, "store"), stopped("is for boards 3, 4"));
     assert_eq!(status.unit("store").unwrap().restarts, 0);
 
-    // Both at once, in order; and both again.
+    // Both start in order; and again after a change.
     plug(3);
     wait(&machine, "fetcher", UnitState::Ready);
     plug(5);
@@ -136,7 +138,7 @@ fn what_is_for_another_board_does_not_run(machine: &Machine) {
     assert_eq!(status.unit("fetcher").unwrap().pid, None);
     assert_eq!(machine.logs("fetcher").unwrap().len(), 0, "it has never said a word");
 
-    // Nobody can start it here: what runs can be, so that is not why.
+    // It cannot be started here, although a running unit can be restarted.
     machine.call("restart", json!({"unit": "store"})).unwrap();
     wait(machine, "store", UnitState::Ready);
     for verb in ["start", "restart"] {
@@ -158,7 +160,7 @@ fn who_knows_that_the_settings_are_others_says_so(machine: &Machine) {
     let status = wait(machine, "store", UnitState::Stopped);
     assert_eq!(told(&status, "store"), stopped("is for other boards"));
     assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
-    // A unit of which the list says nothing, and back.
+    // A list that does not contain a unit stops it, and it is started again.
     machine.call("place", json!({"units": "store", "of": "store,local"})).unwrap();
     let status = wait(machine, "local", UnitState::Stopped);
     assert_eq!(told(&status, "local"), stopped("is for other boards"));

@@ -1,5 +1,5 @@
-//! A first boot by firmware, and the power goes after any write of it: the next boot gets to where this one would
-//! have, and nothing that was on the medium is lost.
+//! A first boot by firmware with a power cut after any write: the next boot reaches the same state,
+//! and no stored data is lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,27 +9,28 @@ use octet_tests::{DiskFile, Image, READY, SOON, guest, in_parallel, part, soak};
 
 use crate::board::disk;
 
-/// MiB of the medium.
+/// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
-/// How many states are booted with `--soak`: those in which table or EFI system partition was written last, and
-/// so many of the others. Else one of the former, from the middle on: the first that leaves something to be tidied up.
+/// The number of states that are booted with `--soak`: those in which the table or the EFI system
+/// partition was written last, and this many others. Otherwise one of the former is booted: the
+/// first from the middle on that needs to be tidied up.
 const STATES: usize = 300;
 const CANDIDATES: usize = 4;
 
-/// Lines that the diary adds at each boot.
+/// The number of lines that the diary adds per boot.
 const LINES: usize = 6;
 
-/// How the unit `data` says that it has tidied up the ESP.
+/// The message of the unit `data` that it has tidied up the ESP.
 const TIDIED: &str = " after a power cut: ";
 
-/// What the diary has said with this word before the number: the highest one.
+/// The highest number that the diary has printed after this word.
 fn diary(machine: &Machine, word: &str) -> Option<usize> {
     let lines = machine.logs("diary").unwrap();
     lines.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok()).max()
 }
 
-/// Waits until the diary has said that.
+/// Waits until the diary has printed at least that number.
 fn wait_diary(machine: &Machine, word: &str, number: usize) -> usize {
     let deadline = Instant::now() + SOON;
     loop {
@@ -41,7 +42,8 @@ fn wait_diary(machine: &Machine, word: &str, number: usize) -> usize {
     }
 }
 
-/// The reference: its writes, and after how many of them each line of the diary was kept.
+/// The reference run: its writes, and the number of writes after which each line of the diary was
+/// synced.
 struct Reference {
     log: WriteLog,
     kept_after: Vec<usize>,
@@ -62,7 +64,7 @@ fn reference(image: &Image) -> Reference {
     }
     assert_eq!(machine.wait_slot(READY).unwrap(), "good");
     disk::is_made(&machine, MEDIUM);
-    // The inode tables go on being filled in.
+    // The kernel still initialises the inode tables.
     let exit = machine.power_off(SOON).unwrap();
     assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
     drop(machine);
@@ -70,14 +72,14 @@ fn reference(image: &Image) -> Reference {
     Reference { log: WriteLog::read(&log).unwrap(), kept_after }
 }
 
-/// A state to boot from: the first `writes` writes were made.
+/// A state to boot from: the disk after the first `writes` writes.
 struct State {
     writes: usize,
     part: &'static str,
     disk: DiskFile,
 }
 
-/// Which states are booted, as the numbers of writes that were made.
+/// The states to boot, as numbers of writes.
 fn chosen(parts: &[&str]) -> Vec<usize> {
     let is_critical = |made: &usize| *made > 0 && parts[made - 1] != "data";
     let (critical, others): (Vec<usize>, Vec<usize>) = (0..=parts.len()).partition(is_critical);
@@ -129,7 +131,7 @@ fn after_any_write_of_a_first_boot() {
     assert!(tidied > 0, "the cuts have left nothing on the ESP: they came too early or too late");
 }
 
-/// What `fsck.vfat` finds on the ESP, without its name and how full the ESP is.
+/// The problems that `fsck.vfat` finds on the ESP, without its name and its usage.
 fn found_on_esp(disk: &DiskFile) -> Vec<String> {
     let said = disk.fsck_esp();
     let told = |line: &&str| !line.starts_with("fsck.fat ") && !line.ends_with(" clusters");
@@ -138,14 +140,15 @@ fn found_on_esp(disk: &DiskFile) -> Vec<String> {
     found
 }
 
-/// What the unit `data` has done to the ESP.
+/// The changes of the unit `data` to the ESP.
 fn tidied(machine: &Machine) -> Option<String> {
     let lines = machine.logs("data").unwrap();
     assert!(!lines.iter().any(|line| line.starts_with("/dev/")), "a problem: {lines:?}");
     lines.iter().find_map(|line| Some(line.split_once(TIDIED)?.1.to_owned()))
 }
 
-/// Boots from the state and looks at everything: in the short tier, which has other boots by firmware, by the kernel. Returns whether the ESP was tidied up.
+/// Boots from the state and checks everything. In the short tier, which has other boots by
+/// firmware, QEMU boots the kernel directly. Returns whether the ESP was tidied up.
 fn boots(image: &Image, state: &State, kept_after: &[usize]) -> bool {
     let by = if soak() && state.part != "data" { "firmware" } else { "kernel" };
     let cut = found_on_esp(&state.disk).join("; ");

@@ -1,4 +1,4 @@
-//! `cargo image run --quick`, as who changes a line uses it.
+//! `cargo image run --quick`, for development.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use octet_tests::{Image, InTerminal, READY, builder, clone_to, must, run, shipped};
 
-/// A line of the status screen, and another in its place.
+/// A line of the status screen, and its replacement.
 const SCREEN: &str = "services/console/src/screen.rs";
 const LINE: [&str; 2] = ["There is no login here.", "There is a quick change."];
 
@@ -17,7 +17,7 @@ fn image(clone: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// How many crates a build has compiled, by what it says; none if there is nothing about it.
+/// The number of crates that a build has compiled, from its output; 0 if it mentions none.
 fn compiled(said: &str) -> usize {
     let said = said.lines().find_map(|line| line.trim().strip_prefix("compile "));
     said.map_or(0, |line| line.trim().split(' ').next().unwrap().parse().unwrap())
@@ -36,7 +36,7 @@ fn a_changed_line_is_tried_and_shipped_by_nobody() {
     assert!(screen.contains(LINE[0]));
     fs::write(clone.join(SCREEN), screen.replace(LINE[0], LINE[1])).unwrap();
     let second = must(&mut image(&clone, &["build", "--quick"])).stderr;
-    // The console, and the program that has it.
+    // The console, and the program that contains it.
     assert_eq!(compiled(&second), 2, "{second}");
     let mut person = InTerminal::start(image(&clone, &["run", "--quick"]));
     person.wait_for(LINE[1], READY);
@@ -45,7 +45,7 @@ fn a_changed_line_is_tried_and_shipped_by_nobody() {
     let status = person.end();
     assert!(!person.text.contains(LINE[0]), "{status}: {}", person.text);
 
-    // It says what it is, and there is nothing to be flashed, signed or bundled.
+    // The result is marked as quick, and has nothing to flash, sign or bundle.
     let out = clone.join("out/qemu-x86_64-quick");
     let quick = Image::at(out.clone());
     let root = quick.root(folder.path());
@@ -57,7 +57,7 @@ fn a_changed_line_is_tried_and_shipped_by_nobody() {
     let disk = run(&mut image(&clone, &["run", "--quick", "--disk"]));
     assert!(disk.status != Some(0) && disk.stderr.contains("--quick"), "{}", disk.stderr);
 
-    // What ships is compiled in the same folder, and is the same as ever.
+    // The released image is built in the same folder, and is unchanged.
     fs::write(clone.join(SCREEN), screen).unwrap();
     let said = must(image(&clone, &["build"]).env("CI", "true")).stderr;
     assert!(compiled(&said) > 10, "{said}");

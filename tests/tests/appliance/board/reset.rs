@@ -1,5 +1,5 @@
-//! A box whose owner has it forget everything: what it was is gone, also from the raw disk, and after
-//! a cut at any write it is one box or the other. Each cut is a start of its own.
+//! A factory reset: the previous data is gone, even from the raw disk, and after a power cut at any
+//! write the box is either the old or a new one. Each power cut is a boot of its own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,17 +13,18 @@ use octet_machine::{Machine, Status, UnitState, Write, WriteLog};
 use octet_tests::{DiskFile, Image, READY, Remake, SOON, guest, in_parallel, part, shipped, soak};
 use serde_json::json;
 
-/// MiB of the medium.
+/// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
-/// How many steps there are with `--soak` between the states that are booted, besides all those in which the
-/// EFI system partition was written last. Else what is cut is the doing of it, after one of those writes.
+/// With `--soak`, the number of sampled states that are booted, in addition to all those in which
+/// the EFI system partition was written last. Otherwise one state of the reset itself is booted,
+/// after such a write.
 const STEPS: usize = 100;
 
-/// What the box kept before.
+/// The data that the box has stored before.
 const SECRET: &str = "what-the-box-has-kept-for-its-owner";
 
-/// What ships, with a unit that keeps something, which it does only if it is told to.
+/// The released image with a unit that stores a secret.
 fn image() -> Image {
     let unit = format!(
         "name = \"note\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/put\"\nuser = \"extra-1\"\n\
@@ -49,7 +50,7 @@ fn start(image: &Image, disk: octet_machine::Disk) -> Machine {
     machine
 }
 
-/// The seed of the private key in a file of the data partition, as it is there and as it is used.
+/// The seed of the private key in a file of the data partition, as text and as bytes.
 fn seed(disk: &DiskFile, file: &str) -> [Vec<u8>; 2] {
     let line = disk.debugfs(&format!("cat {file}"));
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -63,7 +64,7 @@ fn has(file: &Path, bytes: &[u8]) -> bool {
     memmem::find(&fs::read(file).unwrap(), bytes).is_some()
 }
 
-/// All files of an image. Others may lie beside them: the sockets of one that somebody runs.
+/// All files of an image. The folder may have others: the sockets of a running machine.
 fn files(image: &Image) -> Vec<PathBuf> {
     let sums = fs::read_to_string(image.file("SHA256SUMS")).unwrap();
     let files: Vec<_> =
@@ -72,16 +73,16 @@ fn files(image: &Image) -> Vec<PathBuf> {
     files
 }
 
-/// What a boot of a disk comes to.
+/// The result of a boot.
 struct Booted {
     name: String,
-    /// Whether its data partition was made by this boot.
+    /// Whether this boot has made the data partition.
     is_first: bool,
     has_secret: bool,
 }
 
 fn boots(disk: &DiskFile) -> Booted {
-    // Without the unit that keeps the secret.
+    // This image does not have the unit that stores the secret.
     let machine = start(&shipped(), disk.disk());
     let name = node(&machine);
     let is_first = is_first(&machine);
@@ -98,7 +99,7 @@ fn is_first(machine: &Machine) -> bool {
     note.as_deref() == Some("made by this boot")
 }
 
-/// On a medium that can discard nothing is left of what it was.
+/// On a medium that supports discard, no previous data is left.
 fn is_gone(disk: &DiskFile, seeds: &[[Vec<u8>; 2]]) {
     assert_ne!(seed(disk, "identity/node.key"), seeds[0]);
     assert!(!has(&disk.path(), SECRET.as_bytes()));
@@ -107,7 +108,8 @@ fn is_gone(disk: &DiskFile, seeds: &[[Vec<u8>; 2]]) {
     }
 }
 
-/// Some of the numbers of writes from `first` to `last`, both included; without `--soak` one of the middle.
+/// Some of the numbers of writes from `first` to `last`, inclusive; without `--soak` one in the
+/// middle.
 fn chosen(log: &WriteLog, (first, last): (usize, usize), sectors: u64) -> Vec<usize> {
     let part = |made: usize| part(&log.writes()[made - 1].range(), sectors);
     let esp: Vec<usize> = (first + 1..=last).filter(|made| part(*made) == "esp").collect();
@@ -141,7 +143,7 @@ fn forgets_everything() {
         }
     }
 
-    // Asked for, and cut off at once.
+    // The reset is requested, and the power is cut at once.
     let state = DiskFile::copy(&disk.path());
     let log = disk.beside("asked");
     let machine = start(&shipped(), disk.disk().log(&log));
@@ -171,7 +173,7 @@ fn forgets_everything() {
         });
     }
 
-    // The next boot does it, and is cut off, too.
+    // The next boot performs it, and the power is cut again.
     let state = DiskFile::copy(&disk.path());
     let cut = DiskFile::copy(&disk.path());
     let log = disk.beside("done");
@@ -185,24 +187,25 @@ fn forgets_everything() {
     println!("done by {} writes; states: {states:?}", log.writes().len());
     let is_esp = |write: &Write| part(&write.range(), disk.sectors()) == "esp";
     let formatted = log.writes().iter().rposition(is_esp).unwrap();
-    // The first of its last writes to the EFI system partition says that this is in use, the next takes the marker.
+    // The first of the last writes to the EFI system partition records the use of the data
+    // partition, and the next one removes the marker of the reset.
     let marked = log.writes()[..formatted].iter().rposition(|write| !is_esp(write)).unwrap() + 2;
     let names = Mutex::new(BTreeSet::from([before.clone()]));
     in_parallel(state.after_writes(&log, &states), |(writes, disk)| {
         let Booted { name, is_first, has_secret } = boots(&disk);
         println!("after write {writes}: {}", if is_first { "made anew" } else { "used" });
         assert!(name != before && !has_secret, "after write {writes}: {name}");
-        // Until the marker is gone each boot is a first one, and no two of one image make the same key.
+        // Until the marker is removed, each boot is a first one, and generates a key of its own.
         let is_new = names.lock().unwrap().insert(name);
         assert!(is_new || writes > formatted, "after write {writes}");
         assert!(is_first || writes > marked, "after write {writes}");
-        // A medium whose writes are recorded discards nothing.
+        // A medium whose writes are recorded does not support discard.
         if is_first {
             is_gone(&disk, &seeds);
         }
     });
 
-    // And without a cut.
+    // Without a power cut.
     if soak() {
         let Booted { name, is_first, has_secret } = boots(&disk);
         assert!(name != before && is_first && !has_secret, "{name}");

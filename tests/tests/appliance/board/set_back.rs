@@ -1,4 +1,5 @@
-//! A machine whose own clock is in the year 2040: its owner sets the time back, and it stays so, though that clock goes on.
+//! A machine whose hardware clock is in the year 2040: its owner sets the time back, and the
+//! setting persists, although the hardware clock is unchanged.
 
 use octet_machine::Machine;
 use octet_tests::{DiskFile, READY, SOON, shipped};
@@ -42,7 +43,7 @@ fn a_clock_of_the_future_is_set_back() {
     }
     println!("{}", set_back("2030-06-01T00:00:00Z", &boot).unwrap());
     assert!(shown(&machine, "time").starts_with("2030-06-01"));
-    // The gate has a time of its own, which an owner states: for it nothing has changed.
+    // The gate has a trusted time of its own, which an owner sets: it is unchanged.
     let trusted = machine.call_unit("gate", "show", json!({})).unwrap();
     println!("{trusted}");
     end(&machine);

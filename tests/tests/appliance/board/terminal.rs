@@ -1,4 +1,4 @@
-//! `cargo image run` and `cargo image ctl` as a person uses them.
+//! `cargo image run` and `cargo image ctl` in a terminal.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::cluster::silent_beside;
 
-/// `cargo image` of the workspace, with the image built already.
+/// `cargo image` of the workspace; the image is built already.
 fn image(args: &[&str]) -> Command {
     shipped();
     let mut command = Command::new(builder());
@@ -23,7 +23,7 @@ fn image(args: &[&str]) -> Command {
     command
 }
 
-/// The place at which `out/` has the one machine of `cargo image run`.
+/// The name under which `out/` has the single machine of `cargo image run`.
 const RUN: &str = "run";
 
 #[test]
@@ -45,7 +45,7 @@ fn a_person_watches_asks_and_turns_it_off() {
     for word in told {
         assert!(help.contains(word), "no `{word}` in:\n{help}");
     }
-    // Options stand before a unit, and after its verb.
+    // Options may precede the unit and follow the verb.
     let shown = must(&mut image(&["ctl", "gate", "--json", "show", "--machine", "1"])).stdout;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["operators"], serde_json::json!([]));
@@ -65,7 +65,8 @@ fn a_person_watches_asks_and_turns_it_off() {
     assert_ne!(run(&mut image(&["ctl", "status"])).status, Some(0));
 }
 
-/// It is board 1 for the owner's devices, who reach what the appliance's file lets them, and nothing else.
+/// It is board 1 for the owner's devices, which can reach the ports that the appliance's file
+/// allows, and nothing else.
 fn a_device_reaches_it() {
     let board = "10.20.1.2";
     let script = silent_beside(&[(board, 22), ("10.20.2.2", 8080)], (board, 8080));
@@ -75,7 +76,7 @@ fn a_device_reaches_it() {
     assert!(outside.stderr.contains("--cluster"), "{}", outside.stderr);
 }
 
-/// The drawing of the boot is XML, and shows every phase and every unit that has started.
+/// The chart of the boot is XML, and has every phase and every unit that has started.
 fn the_boot_is_drawn(status: &serde_json::Value) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("boot.svg");
@@ -100,7 +101,7 @@ fn the_boot_is_drawn(status: &serde_json::Value) {
     }
 }
 
-/// While a machine runs another one is started, and turned off by closing its terminal.
+/// A second machine is started while the first runs, and is turned off by closing its terminal.
 fn two_are_told_apart() {
     let mut other = InTerminal::start(image(&["run", "--memory", "200"]));
     other.wait_for("machine 2", READY);
@@ -120,7 +121,8 @@ fn two_are_told_apart() {
     must(&mut image(&["ctl", "status"]));
 }
 
-/// Whoever asks while another `ctl` follows the log is told at once who that is.
+/// While another `ctl` follows the log, a call is refused at once, and the error names the other
+/// process.
 fn one_asks_at_a_time() {
     let mut follows = image(&["ctl", "logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = [0];
@@ -165,7 +167,7 @@ fn a_unit_that_failed_is_said_though_nobody_reads_the_report() {
     command.arg("run").arg("--appliance").arg(out.with_file_name("appliance.toml"));
     command.arg("--out").arg(out).stdin(Stdio::null());
     let mut runs = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // As `| head` does, before the first line.
+    // The reader closes the pipe before the first line, as `| head` may do.
     drop(runs.stdout.take());
     let said = runs.wait_with_output().unwrap();
     let stderr = String::from_utf8(said.stderr).unwrap();
@@ -174,7 +176,7 @@ fn a_unit_that_failed_is_said_though_nobody_reads_the_report() {
     assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
-/// A folder with all programs of this machine but one.
+/// A folder with all programs of this host but one.
 fn programs_without(program: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     link_programs(folder.path(), program);

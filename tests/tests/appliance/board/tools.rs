@@ -1,10 +1,11 @@
-//! `cargo image tools`: the owner's and the person's program, from the crates of the image.
+//! `cargo image tools` builds `octetctl` and `octet-msg` from the crates of the image.
 
 use std::process::Command;
 
 use octet_tests::{builder, must, run, shipped, workspace};
 
-/// The short tier has these programs as cargo makes them for this machine, in `net::owner` and `cluster::served`.
+/// In the short tier `net::owner` and `cluster::served` use these programs as cargo builds them for
+/// this host.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn two_static_programs_that_run_here() {
@@ -19,7 +20,7 @@ fn two_static_programs_that_run_here() {
         assert!(!linked.stdout.contains("INTERP"), "{}", linked.stdout);
         must(Command::new(&path).arg("--help"));
     }
-    // That of the image knows no router with OpenWrt.
+    // The image's own `octetctl` does not support routers with OpenWrt.
     let path = folder.path().join("octetctl");
     must(Command::new(&path).args(["openwrt", "--help"]));
     let nobody = run(Command::new(&path).arg("status"));

@@ -1,4 +1,4 @@
-//! Units under load and in trouble: killed, broken, attacked.
+//! Units under load and with problems: killed, broken and attacked.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use octet_machine::{Machine, UnitState, connect};
 use octet_tests::{Image, READY, SOON, builder, guest, must, soak, workspace};
 use serde_json::{Value, json};
 
-/// Kills the unit's main process and waits until it is ready again, started once more.
+/// Kills the unit's main process, and waits for its restart.
 fn kill_and_wait(machine: &Machine, name: &str) {
     let before = machine.status().unwrap();
     let unit = before.unit(name).unwrap();
@@ -35,8 +35,8 @@ fn kill(machine: &Machine, name: &str) {
         machine.call("signal", args).unwrap();
         return;
     }
-    // What kills the one that would answer gets no answer, mostly. The line is kept until it is done: with its user a
-    // request goes.
+    // A kill of the unit that would answer mostly gets no answer. The connection is kept until the
+    // kill is done, because a request ends with its client.
     machine.release_control();
     let deadline = Instant::now() + SOON;
     let mut client = connect(machine.control_path(), deadline).unwrap();
@@ -58,10 +58,11 @@ fn lines(machine: &Machine, unit: &str) -> String {
 
 const OWN: [&str; 4] = ["hello", "crash", "frames", "probe"];
 
-/// The appliance with them, each added by three lines.
+/// The released image with these services, each added by three lines.
 fn with_services() -> Image {
-    // A program header table that is longer than Linux takes (1170 entries of 56 bytes fill its 64 KiB): it says ENOEXEC. It
-    // is at the end, where e_phoff says: the program's own, and PT_NULL, so that the builder finds nothing wrong.
+    // A program header table that is too long for Linux (1170 entries of 56 bytes fill its limit of
+    // 64 KiB): it returns ENOEXEC. The table is at the end, where e_phoff points: the original
+    // entries and PT_NULL, so that the builder accepts it.
     let mut program = fs::read(guest("hello")).unwrap();
     let own = usize::from(u16::from_le_bytes(program[56..58].try_into().unwrap())) * 56;
     let table = program.len().next_multiple_of(8);
@@ -76,7 +77,7 @@ fn with_services() -> Image {
     Image::with_services(&[&own[..], &[("no-program", no_program)]].concat())
 }
 
-/// Half a minute: PID 1 is looked at in the kernel that it is for, beside everything that ships.
+/// It takes half a minute: PID 1 is tested with a real kernel, and all units of the image.
 #[test]
 fn services_of_ones_own_and_what_they_can_do_to_others() {
     let image = with_services();
@@ -107,7 +108,7 @@ fn one_comes_up_and_is_explained(machine: &Machine, image: &Image) {
         |status: &octet_machine::Status| status.unit("hello").unwrap().state == UnitState::Ready;
     machine.wait_status("hello ready", SOON, ready).unwrap();
     assert!(lines(machine, "hello").contains("hello from a service of my own"));
-    // Its unit file names every module of the image; each one loads.
+    // Its unit file lists every module of the image; each of them loads.
     let settled = |status: &octet_machine::Status| {
         matches!(status.unit("modules").unwrap().state, UnitState::Exited | UnitState::Failed)
     };
@@ -144,7 +145,7 @@ fn one_that_cannot_run_is_failed_and_the_rest_is_up(machine: &Machine) {
     }
 }
 
-/// What a service's user can and cannot do, tried from inside: the allowed case of each kind first.
+/// The privileges of a service's user, tried from inside; the permitted case of each kind is first.
 fn one_that_is_taken_over_commands_and_changes_nothing(machine: &Machine) {
     let done =
         |status: &octet_machine::Status| status.unit("probe").unwrap().state == UnitState::Exited;
@@ -184,7 +185,7 @@ fn pid_1_survives_random_frames_on_its_socket(machine: &Machine) {
     let after = machine.wait_status("all frames sent", READY, done).unwrap();
     let said = lines(machine, "frames");
     assert_eq!(after.unit("frames").unwrap().state, UnitState::Exited, "{said}");
-    // Most were looked at: every one that is not just the beginning of a frame has an answer.
+    // Most frames were handled: every one but incomplete frames has an answer.
     let sent = format!("{count} frames sent, ");
     let answered = said.split(&sent).nth(1).unwrap_or_else(|| panic!("{said}"));
     let answered: u32 = answered.split_whitespace().next().unwrap().parse().unwrap();
@@ -198,14 +199,14 @@ fn pid_1_survives_random_frames_on_its_port(machine: &Machine) {
     let port = UnixStream::connect(machine.control_path()).unwrap();
     port.set_read_timeout(Some(READY)).unwrap();
     let mut reader = port.try_clone().unwrap();
-    // Read beside writing: a port whose answers nobody takes stands still.
+    // A thread reads meanwhile, because the port stalls if its answers are not read.
     let reading = std::thread::spawn(move || {
         let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
         let last = br#"{"id":424242,"#;
         while !all.windows(last.len()).any(|window| window == last) {
             let count = reader.read(&mut buffer).unwrap();
             assert_ne!(count, 0, "the port was closed");
-            // What matters is at the end.
+            // The relevant part is at the end.
             let keep = all.len().saturating_sub(last.len());
             all.drain(..keep);
             all.extend_from_slice(&buffer[..count]);
@@ -214,7 +215,7 @@ fn pid_1_survives_random_frames_on_its_port(machine: &Machine) {
     for frame in Frames::new(2).take(if soak() { 50_000 } else { 10_000 }) {
         (&port).write_all(&frame).unwrap();
     }
-    // A length that lies swallows what follows it, up to the longest frame that is allowed.
+    // A wrong length swallows the following bytes, up to the maximum size of a frame.
     (&port).write_all(&vec![b'\n'; 1 << 20]).unwrap();
     (&port).write_all(&frame(br#"{"id":424242,"verb":"status"}"#)).unwrap();
     reading.join().unwrap();
@@ -222,7 +223,7 @@ fn pid_1_survives_random_frames_on_its_port(machine: &Machine) {
     still_the_same(machine, &before);
 }
 
-/// PID 1 still answers, has not started again, and holds no more memory than it should.
+/// Checks that PID 1 still answers, was not restarted, and has no excessive memory.
 fn still_the_same(machine: &Machine, before: &octet_machine::Status) {
     let after = machine.status().unwrap();
     assert_eq!((after.state, after.ready_at), (before.state, before.ready_at));

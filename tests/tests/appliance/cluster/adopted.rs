@@ -1,4 +1,4 @@
-//! Paths go on while the daemons that made them are killed and come back.
+//! Paths stay up while the daemons that set them up are killed and restarted.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cluster::site::Site;
 use crate::cluster::uplink::kill;
 
-/// What has come to a board and gone from it, by link, way and label.
+/// The rx and tx counters of a board, by link, direction and label.
 type Counts = BTreeMap<(String, String, u64), u64>;
 
 fn counts(site: &Site, board: u8) -> Counts {
@@ -21,8 +21,8 @@ fn counts(site: &Site, board: u8) -> Counts {
     rows.as_array().unwrap().iter().map(of).collect()
 }
 
-/// Has `source` make the path that is `asked` for, as soon as it can: a daemon that was killed has another key for
-/// set-ups, and others hear of it a little later.
+/// Adds the path `asked` at `source`, with retries: a daemon that was killed has a new onion key,
+/// which the others learn a little later.
 pub fn path_add(site: &Site, source: u8, asked: &Value) -> Value {
     let machine = site.machine(Node::Board(source));
     let mut path = Value::Null;
@@ -34,20 +34,20 @@ pub fn path_add(site: &Site, source: u8, asked: &Value) -> Value {
     path
 }
 
-/// Drops the way that begins at `source`.
+/// Drops the route that begins at `source`.
 pub fn drop_way(site: &Site, source: u8) {
     let ask = |verb: &str, args: Value| {
         site.machine(Node::Board(source)).call_unit("forward", verb, args).ok()
     };
-    // On a busy host a path may seem silent, and there is another one in its place by then.
+    // On a busy host the path may have timed out, and another one may have replaced it.
     site.wait("it is dropped", || {
         let paths = ask("paths", json!({}));
         paths.is_some_and(|rows| ask("drop", json!({ "to": rows[0]["to"] })).is_some())
     });
 }
 
-/// On a path from the first of `boards` over the others to the last one each daemon is killed: packets pass
-/// meanwhile, labels are the same afterwards, and their counts go on.
+/// Kills each daemon on a path from the first of `boards` through the others to the last one:
+/// packets pass meanwhile, the labels are unchanged afterwards, and their counters continue.
 pub fn passes(site: &Site, path: &Value, boards: &[u8]) {
     let [source, relays @ .., _] = boards else { panic!("{boards:?}") };
     let ping = || site.ask(Node::Board(*source), "forward", "ping", json!({"path": path}));
@@ -66,7 +66,7 @@ pub fn passes(site: &Site, path: &Value, boards: &[u8]) {
     for board in boards {
         kill(site, Node::Board(*board), "forward");
     }
-    // A daemon that has not taken its paths over yet does not hear that one is torn down.
+    // A daemon that has not recovered its paths yet misses a teardown.
     site.wait("all know the path again", || {
         let paths = site.ask(Node::Board(*source), "forward", "paths", json!({}));
         let own = paths.as_array().unwrap().iter().find(|row| row["path"] == *path).cloned();
@@ -79,7 +79,7 @@ pub fn passes(site: &Site, path: &Value, boards: &[u8]) {
         assert_eq!(now.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
         assert!(before.iter().all(|(key, count)| now[key] > *count), "board {board}");
     }
-    // It is the source's still.
+    // The path still belongs to the source.
     site.ask(Node::Board(*source), "forward", "drop", json!({"path": path}));
     let mut left = vec![];
     site.wait("nothing of it is left", || {

@@ -1,4 +1,4 @@
-//! What a person does with a box from their own machine, as nobody in particular: a film in a browser, and letters.
+//! An unprivileged user of the host uses a box: a video in a browser, and messages.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use crate::cluster::run::{NOBODY, Person};
 
-/// Where board 1 is in the lan, and its name there.
+/// The address of board 1 in the lan, and its name there.
 const BOARD: &str = "10.20.1.2";
 const NAME: &str = "board-1.octet.internal";
 
-/// What the browser says of the film, which has been played and then played on from its last quarter.
+/// The browser's report on the video: it was played, and then played on from its last quarter.
 const PLAYED: &str = "640x360, 30 s\n";
 
 #[test]
@@ -27,13 +27,13 @@ fn a_film_and_letters_from_a_machine_outside_the_box() {
     let mut command = Command::new(builder());
     command.arg("run").arg("--appliance").arg(out.with_file_name("appliance.toml"));
     command.arg("--out").arg(out).args(["--cluster", "1"]).stdin(Stdio::null());
-    // Nobody else's machines beside it.
+    // No other test may run machines meanwhile.
     let _alone = Cluster::new(2, true).unwrap();
     let mut terminal = InTerminal::start(command);
     terminal.wait_for("machines are one box", 2 * READY);
     let person = Person::new(out, 1);
     let home = Home::new();
-    // One proxy, and one port for letters; both end with the box.
+    // One proxy, and one port for messages; both end with the box.
     let mut ports = InTerminal::start(person.in_clone(&[
         "lan",
         "--listen",
@@ -49,14 +49,14 @@ fn a_film_and_letters_from_a_machine_outside_the_box() {
     assert!(ports.end().success(), "{}", ports.text);
 }
 
-/// The port that is said in the line of `what`.
+/// The port in the output line that begins with `what`.
 fn listens(ports: &InTerminal, what: &str) -> u16 {
     let row = ports.text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     let (_, port) = row.split_once("127.0.0.1:").unwrap();
     port.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// A folder of somebody who is nobody to this host.
+/// The folder of an unprivileged user.
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -76,14 +76,14 @@ impl Home {
         }
     }
 
-    /// What somebody runs here, outside the box's lan.
+    /// A command of this user on the host, outside the box's lan.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("env");
         if geteuid().is_root() {
             let nobody = NOBODY.to_string();
             command.args(["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
         }
-        // Programs in the folders of this host's root are not theirs.
+        // Programs in root's folders are not available to the user.
         command.env("PATH", "/usr/bin:/bin").env("HOME", self.0.path());
         command.arg(program).stdin(Stdio::null());
         command
@@ -112,7 +112,7 @@ fn a_film_in_a_browser(person: &Person, home: &Home, proxy: u16) {
     let url = format!("http://{BOARD}:8080{path}");
     let inside = must(&mut person.lan(&["python3", player.to_str().unwrap(), &url]));
     assert_eq!(inside.stdout, PLAYED, "{}", inside.stderr);
-    // In a browser of this host, by the proxy, which knows the names.
+    // In a browser on the host, through the proxy, which resolves names.
     let (url, proxy) =
         (format!("http://{NAME}:8080{path}"), format!("--proxy-server=socks5://127.0.0.1:{proxy}"));
     let mut outside = home.command("python3");
@@ -120,7 +120,7 @@ fn a_film_in_a_browser(person: &Person, home: &Home, proxy: u16) {
     assert_eq!(outside.stdout, PLAYED, "{}", outside.stderr);
 }
 
-/// Anna is in the lan, and Ben reaches the mailbox by a port of this host.
+/// Anna is in the lan, and Ben reaches the mailbox through a port of the host.
 fn letters(person: &Person, home: &Home, port: u16) {
     let status = must(&mut person.owner(&["ctl", "--board", "1", "--json", "messenger", "status"]));
     let status: Value = serde_json::from_str(&status.stdout).unwrap();
@@ -142,7 +142,7 @@ fn letters(person: &Person, home: &Home, port: u16) {
         };
         must(&mut command).stdout
     };
-    // Each is told to the other with the addresses that reach it: those of the lan come first.
+    // Each invite has addresses that reach the person; those of the lan are first.
     let places = [
         ("anna", format!("{mailbox}@{BOARD}:4434")),
         ("ben", format!("{mailbox}@{BOARD}:4434,127.0.0.1:{port}")),

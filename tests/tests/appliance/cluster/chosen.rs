@@ -1,4 +1,4 @@
-//! A path is as its source wants it, or there is none; and the source sees what it is made of.
+//! A path satisfies the constraints of its source, or is refused; and the source sees the hops.
 
 use octet_machine::Node;
 use octet_tests::soak;
@@ -7,25 +7,26 @@ use serde_json::{Value, json};
 use crate::cluster::metering::counted;
 use crate::cluster::site::Site;
 
-/// Where the paths begin and end, among boards that are all neighbours of each other.
+/// The ends of the paths, among boards that all are neighbours.
 const SOURCE: u8 = 1;
 const END: u8 = 5;
 
-/// What has to be so of the relays.
+/// The condition for the relays.
 type IsRight = fn(&[&str]) -> bool;
 
-/// What can be asked for, alone and together; without `--soak` the first. In process all limits are held against all
-/// paths that there are (`services/forward/src/graph/tests.rs`).
+/// The constraints, alone and combined; without `--soak` the first ones. In-process tests check all
+/// limits against all possible paths (`services/forward/src/graph/tests.rs`).
 const GIVEN: [(&str, IsRight); 5] = [
     (r#"{ "hops": 2, "avoid": "3" }"#, |relays| relays.len() >= 2 && !relays.contains(&"board-3")),
     (r#"{ "hops": 1, "avoid": "2,4" }"#, |relays| relays == ["board-3"]),
     (r#"{ "hops": 3, "max-latency-ms": 60000 }"#, |relays| relays.len() == 3),
-    // Here every way is right: the shortest is as a rule the link itself, but not on every host.
+    // Any path satisfies these: the shortest one usually is the direct link, but not on every host.
     (r#"{ "min-bandwidth-kbps": 1 }"#, |_| true),
     (r#"{ "max-price": 0 }"#, |_| true),
 ];
 
-/// What no path can be: there are three relays, four links of a millisecond take longer, and none carries 4 Tbit/s.
+/// Impossible constraints: there are three relays, four links take longer than a millisecond, and
+/// none carries 4 Tbit/s.
 const REFUSED: [&str; 3] = [
     r#"{ "hops": 1, "avoid": "2,3,4" }"#,
     r#"{ "hops": 3, "max-latency-ms": 1 }"#,
@@ -36,7 +37,7 @@ fn ask(site: &Site, verb: &str, args: Value) -> Value {
     site.ask(Node::Board(SOURCE), "forward", verb, args)
 }
 
-/// What `path-add` is given: the end, and that it is this path only.
+/// The arguments of `path-add`: the end, and that there is no backup path.
 fn wanted(what: &str) -> Value {
     let mut args: Value = serde_json::from_str(what).unwrap();
     args["to"] = json!(END.to_string());
@@ -44,7 +45,7 @@ fn wanted(what: &str) -> Value {
     args
 }
 
-/// All boards are on, and forward's other paths are gone or stay as they are.
+/// All boards are on, and other paths of forward do not change meanwhile.
 pub fn passes(site: &Site) {
     let boards = site.cluster.nodes().len() - 1;
     site.wait("all are known, and what their links carry", || {
@@ -59,7 +60,7 @@ pub fn passes(site: &Site) {
     println!("{}", ask(site, "links", json!({})));
     let count = |all: usize| if soak() { all } else { 1 };
     for (what, is_right) in &GIVEN[..count(GIVEN.len())] {
-        // What a link carries is announced a little later than it is known, by both its ends.
+        // Both ends announce the bandwidth of a link a little later than it is measured.
         let machine = site.machine(Node::Board(SOURCE));
         let mut made = Value::Null;
         site.wait(what, || {
@@ -87,10 +88,12 @@ pub fn passes(site: &Site) {
     }
 }
 
-/// Hop by hop it is this path: its label on the first link is the one that the first hop takes from the source.
+/// `trace` shows this path hop by hop: its first label is the one that the first hop has assigned
+/// to the source.
 fn traced(site: &Site, path: &Value, hops: &[&str]) {
     let mut rows = vec![];
-    // How long a link takes is announced again and again, and on a busy host it may be unknown for a moment.
+    // The latency of a link is announced repeatedly, and on a busy host it may be unknown for a
+    // moment.
     site.wait("each hop and the end answer in time", || {
         let answer = ask(site, "trace", json!({ "path": path }));
         rows = answer.as_array().unwrap().clone();
@@ -103,6 +106,6 @@ fn traced(site: &Site, path: &Value, hops: &[&str]) {
     let label = rows[0]["label"].as_u64().unwrap();
     let first: u8 = hops[0].strip_prefix("board-").unwrap().parse().unwrap();
     assert!(counted(site, first).contains_key(&(first, "in", SOURCE, label)), "{rows:?}");
-    // The others' are no business of the source's.
+    // The other labels are not known to the source.
     assert!(rows[1..].iter().all(|row| row["label"].is_null()), "{rows:?}");
 }

@@ -1,29 +1,29 @@
-//! A path dies, and packets take another one: a connection goes on and loses no byte.
+//! A path fails, and packets take another one: a connection continues without losing a byte.
 
-use octet_machine::{Fate, Node, Socket};
+use octet_machine::{FrameAction, Node, Socket};
 use serde_json::{Value, json};
 
 use crate::cluster::adopted::{drop_way, path_add};
 use crate::cluster::site::Site;
 use crate::cluster::wires::Wires;
 
-/// Where the path begins and ends.
+/// The ends of the path.
 const SOURCE: u8 = 1;
 const END: u8 = 5;
 
-/// How much has to come back by a connection, in bytes, before it is said to go on.
+/// The number of bytes that must be echoed before a connection counts as continuing.
 const MORE: u64 = 3_000;
 
-/// What becomes of a relay that packets go over.
+/// The fault of a relay on the active path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Wire,
-    /// Whatever it says is lost on its wire. It hears, and its link is up.
+    /// All frames that it sends are lost. It receives, and its link is up.
     Mute,
     Power,
 }
 
-/// The rows of the paths that begin at the source, those in use first.
+/// The paths that begin at the source, the active ones first.
 fn paths(site: &Site) -> Vec<Value> {
     let shown = site.ask(Node::Board(SOURCE), "forward", "paths", json!({}));
     let mut rows = shown.as_array().unwrap().clone();
@@ -31,13 +31,13 @@ fn paths(site: &Site) -> Vec<Value> {
     rows
 }
 
-/// Who is on the way before the end.
+/// The relays of a path.
 fn relays(row: &Value) -> Vec<String> {
     let via = row["via"].as_str().unwrap().split(", ").filter(|it| !it.is_empty());
     via.map(str::to_owned).collect()
 }
 
-/// Whether there is a path in use and one to fall back on, with no relay in common.
+/// Whether there are an active path and a backup path without a common relay.
 fn has_two(rows: &[Value]) -> bool {
     let stand = rows.len() == 2 && rows.iter().all(|row| row["state"] == "up");
     stand
@@ -45,7 +45,7 @@ fn has_two(rows: &[Value]) -> bool {
         && relays(&rows[0]).iter().all(|it| !relays(&rows[1]).contains(it))
 }
 
-/// Waits until there are two paths that `is_right` is true of.
+/// Waits until there are two paths for which `is_right` is true.
 fn wait_two(site: &Site, what: &str, is_right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let mut found = vec![];
     site.wait(what, || {
@@ -59,20 +59,20 @@ fn wait_two(site: &Site, what: &str, is_right: impl Fn(&[Value]) -> bool) -> Vec
     found
 }
 
-/// What the connection has carried so far.
+/// The bytes that the connection has carried so far.
 fn talk(site: &Site, verb: &str, args: Value) -> Value {
     site.ask(Node::Board(SOURCE), "talker", verb, args)
 }
 
-/// Waits until [`MORE`] has come back than now.
+/// Waits until [`MORE`] further bytes have been echoed.
 fn goes_on(site: &Site) {
     let back = || talk(site, "so-far", json!({}))["back"].as_u64().unwrap();
     let before = back();
     site.wait("the connection goes on", || back() >= before + MORE);
 }
 
-/// The source has a route to the end, of which the relay `gone` has failed: that can be seen, and another route is asked for
-/// in its place.
+/// The source has a route to the end, whose relay `gone` has failed: the error message says so, and
+/// the route is replaced.
 fn another_in_its_place(site: &Site, gone: u8, fault: Fault) {
     let add = |asked: Value| {
         let machine = site.machine(Node::Board(SOURCE));
@@ -88,7 +88,7 @@ fn another_in_its_place(site: &Site, gone: u8, fault: Fault) {
         asked
     };
     if fault == Fault::Power {
-        // It is off: packets go on by the route of before.
+        // The relay is off: the previous route stays in use.
         let refused = add(replacing(gone));
         println!("{refused}");
         assert!(
@@ -99,15 +99,15 @@ fn another_in_its_place(site: &Site, gone: u8, fault: Fault) {
     }
     let other = (SOURCE + 1..END).find(|relay| *relay != gone).unwrap();
     let path = path_add(site, SOURCE, &replacing(other)).as_u64().unwrap();
-    // Numbers are not given again: those of before are gone.
+    // Path numbers are not reused: the previous paths are gone.
     let is_later = |row: &Value| row["path"].as_u64().is_none_or(|it| it >= path);
     assert!(paths(site).iter().all(is_later), "{path}");
 }
 
-/// From the source to the end, where somebody listens at `to`; then a relay over which packets go has the first of
-/// `faults`, the next one the next.
+/// A route leads from the source to the end, where an echo service listens at `to`; then a relay of
+/// the active path gets the first of `faults`, the next relay the next one, and so on.
 pub fn passes(site: &Site, wires: &Wires, to: &str, faults: &[Fault]) {
-    // A daemon that was killed hears of the others anew.
+    // A restarted daemon has to learn the others again.
     let nodes = site.cluster.nodes().len() - 1;
     site.wait("all are known", || {
         site.ask(Node::Board(SOURCE), "forward", "status", json!({}))["nodes"] == nodes
@@ -118,16 +118,17 @@ pub fn passes(site: &Site, wires: &Wires, to: &str, faults: &[Fault]) {
     for fault in faults {
         talk(site, "begin", json!({ "to": to, "mark": "failover" }));
         goes_on(site);
-        // On a busy host a path may seem silent, and packets have left it before its relay has its fault.
+        // On a busy host a path may time out, and packets may have left it before its relay has its
+        // fault.
         let before = wait_two(site, "there is one to fall back on", |_| true);
         let relay = relays(&before[0])[0].clone();
         let board: u8 = relay.strip_prefix("board-").unwrap().parse().unwrap();
         last = Some((board, *fault));
         match fault {
-            Fault::Wire => site.cluster.pull(Socket::Board(board)).unwrap(),
+            Fault::Wire => site.cluster.unplug(Socket::Board(board)).unwrap(),
             Fault::Mute => wires.disturb(move |from, _| match from == Socket::Board(board) {
-                true => Fate::Lost,
-                false => Fate::Goes,
+                true => FrameAction::Drop,
+                false => FrameAction::Forward,
             }),
             Fault::Power => site.cluster.cut_power(Node::Board(board)).unwrap(),
         }
@@ -153,6 +154,6 @@ pub fn passes(site: &Site, wires: &Wires, to: &str, faults: &[Fault]) {
         another_in_its_place(site, gone, fault);
     }
     drop_way(site, SOURCE);
-    // Hops that did not hear of an end, as their fault was just then, forget a path when its time is over.
+    // Hops that missed the teardown because of their fault drop the path when it expires.
     site.wait("nothing of it is left", || paths(site).is_empty());
 }

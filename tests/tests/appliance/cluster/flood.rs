@@ -1,4 +1,4 @@
-//! Who asks for too many names is alone with that.
+//! A client that floods the resolver affects only itself.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,21 +12,24 @@ use crate::cluster::question;
 use crate::cluster::site::{Site, address};
 use crate::cluster::uplink::{ELSEWHERE, OURS, resolve, router};
 
-/// Questions in a second of one who asks too much, and for how many names another asks meanwhile.
+/// The queries per second of the flood, and the number of names that another client resolves
+/// meanwhile.
 const FLOOD: u32 = 10_000;
 const NAMES: usize = 20;
 
-/// How often one of them is asked for before there is no answer: on a busy host a guest's patience, which is by
-/// its own clock, may end before it had its turn of the processor.
+/// The number of attempts per name: on a busy host a guest may time out, by its own clock, before
+/// it was scheduled.
 const TRIES: u32 = 25;
 
-/// Our board asks 10 000 times a second, each time for another name; `board` has all its answers.
+/// The test's board sends 10 000 queries per second, each for another name; `board` gets all its
+/// answers.
 pub fn passes(site: &Site, board: Node, peer: &Peer) {
     let counted = || {
         let shown = site.ask(Node::Router, "lan", "show", json!({}));
         shown["names"]["counted"]["limited"].as_u64().unwrap()
     };
-    // A guest's clock runs fast under load, and with it its patience: who gets no answer asks again.
+    // A guest's clock runs fast under load, so its timeouts are short, and unanswered queries are
+    // repeated.
     let again = AtomicU32::new(0);
     let resolves = |name: &str| {
         let machine = site.machine(board);
@@ -49,7 +52,8 @@ pub fn passes(site: &Site, board: Node, peer: &Peer) {
     let before = counted();
     let began = Instant::now();
     let asked = std::thread::scope(|scope| {
-        // Twenty names may be known before the router has had its fill: it is a flood once something is dropped.
+        // Twenty names may be resolved before the limit is reached: it is a flood once something is
+        // dropped.
         let other = scope.spawn(|| {
             site.wait("something is dropped", || counted() > before);
             (0..NAMES).for_each(|nth| resolves(&format!("www{nth}.example")));
@@ -67,7 +71,8 @@ pub fn passes(site: &Site, board: Node, peer: &Peer) {
         count
     });
     let took = began.elapsed();
-    // On a busy host the router's card takes fewer than are asked: the others wait before it.
+    // On a busy host the router's card receives fewer queries than were sent: the others wait
+    // before it.
     let came = || {
         let shown = site.ask(Node::Router, "netd", "show", json!({ "links": true }));
         let name = format!("eth{OURS}");
@@ -85,6 +90,6 @@ pub fn passes(site: &Site, board: Node, peer: &Peer) {
     println!(
         "{asked} questions in {took:?}, {limited} of them dropped by lan; the other board asked {again} times again"
     );
-    // And the board itself, once it asks for less.
+    // The flooding board itself is served again, once it sends less.
     assert_eq!(resolve(peer, "after.example"), (0, Some(ELSEWHERE)));
 }

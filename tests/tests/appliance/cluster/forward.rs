@@ -1,11 +1,11 @@
-//! A path over three relays that its source has chosen: it carries what programs say to each other, and who
-//! is on the way learns neither what that is nor who speaks.
+//! A path over three relays that its source has chosen: it carries the data of programs, and the
+//! relays learn neither the data nor the two ends.
 //!
-//! All boards of a box know each other: each has the cluster's map, with the keys of all nodes, and hears
-//! what every node says of its links. So the keys and addresses of the source and the end *are* in the memory
-//! of the relays, as those of every other board, and it is shown that the search finds them there. What must
-//! not be there is what belongs to this path: what is said by it, the keys of the WireGuard within it, and the
-//! header of a packet, which names the two nodes together.
+//! All boards of a box know each other: each has the membership map with the keys of all nodes, and
+//! receives the announcements of all nodes. So the keys and addresses of the source and the end
+//! *are* in the memory of the relays, like those of every other board, and the test shows that the
+//! search finds them there. Data of this path must not be there: the payload, the keys of the
+//! WireGuard tunnel within it, and the header of a packet, which names the two nodes together.
 
 mod needles;
 
@@ -25,8 +25,8 @@ use crate::cluster::uplink::clock;
 use crate::cluster::wires::{Count, Wires};
 use needles::{AT_ENDS, AT_SOURCE, Named, Needles};
 
-/// Boards may reach each other by WireGuard, and by nothing else; and who comes by a path reaches one port of
-/// the board at its end.
+/// Boards may reach each other by WireGuard only, and packets from a path may reach one port of the
+/// board at its end.
 const LINES: &str = r#"
 [[policy]]
 from = "boards"
@@ -47,7 +47,7 @@ protocol = "udp"
 ports = [7000]
 "#;
 
-/// Who speaks, at the source.
+/// The client, at the source.
 pub const TALKER: &str = r#"
 name = "talker"
 exec = "/usr/lib/octet/talker"
@@ -57,7 +57,7 @@ sockets.control.open = true
 sandbox.network = "host"
 "#;
 
-/// Who repeats what he hears, at the end.
+/// The echo service, at the end.
 pub const MIRROR: &str = r#"
 name = "mirror"
 exec = "/usr/lib/octet/listener"
@@ -71,24 +71,25 @@ sandbox.network = "host"
 
 const PORT: u16 = 7000;
 
-/// The boards that are on, and the path among them, from its source to its end.
+/// The number of boards, and the path among them, from its source to its end.
 pub const BOARDS: u8 = 5;
 const PATH: [u8; 5] = [1, 2, 3, 4, 5];
 const SOURCE: u8 = PATH[0];
 const FIRST: u8 = PATH[1];
 const END: u8 = PATH[4];
 
-/// What is said by a connection, each way.
+/// The bytes of a connection, in each direction.
 pub const STREAM: usize = 300_000;
 
-/// What a packet of 1280 bytes has besides the headers of IPv6 and UDP.
+/// The payload of a packet of 1280 bytes: less the headers of IPv6 and UDP.
 const DATAGRAM: usize = 1280 - 40 - 8;
 
-/// The same packet where labels are counted: within WireGuard (32), UDP (8), IPv4 (20) and a label (4).
+/// The same packet where labels are counted: with WireGuard (32), UDP (8), IPv4 (20) and a label
+/// (4).
 const COUNTED: u64 = 1280 + 32 + 8 + 20 + 4;
 
-/// The longest frame of a message of forward's itself: 1280 bytes within UDP (8) and IPv4 (20), filled up to
-/// a multiple of 16, within WireGuard (32), UDP (8), IPv4 (20) and Ethernet (14).
+/// The maximum size of a frame with a message of forward itself: 1280 bytes within UDP (8) and IPv4
+/// (20), padded to a multiple of 16, within WireGuard (32), UDP (8), IPv4 (20) and Ethernet (14).
 const LONGEST_CONTROL: usize = 1312 + 32 + 8 + 20 + 14;
 
 fn image() -> Image {
@@ -107,18 +108,18 @@ fn forward(site: &Site, board: u8, verb: &str, args: Value) -> Value {
     site.ask(Node::Board(board), "forward", verb, args)
 }
 
-/// Has `board` say `mark` to `to`, in so many bytes.
+/// Makes `board` send `mark` repeatedly to `to`, `bytes` bytes in total.
 fn say(site: &Site, (board, how): (u8, &str), to: &str, mark: &str, bytes: usize) -> Value {
     let args = json!({ "to": to, "mark": mark, "bytes": bytes });
     site.ask(Node::Board(board), "talker", how, args)
 }
 
-/// Who listens at a node.
+/// The address of the echo service of a node.
 fn door(at: &Named) -> String {
     SocketAddrV6::new(at.address, PORT, 0, 0).to_string()
 }
 
-/// A box whose boards know each other, and have links to each other.
+/// Starts a box whose boards know each other and have links to each other.
 fn linked() -> (Site, Wires) {
     let site = Site::of(8, image());
     let began = Instant::now();
@@ -144,7 +145,8 @@ fn linked() -> (Site, Wires) {
     (site, wires)
 }
 
-/// Of the short tier's test below the first fault is a part. Here are all, without what else takes long in the long tier.
+/// The first fault is part of the short tier's test below. This test has all of them, without the
+/// other slow parts of the long tier.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn a_relay_dies_and_others_take_its_place() {
@@ -153,8 +155,8 @@ fn a_relay_dies_and_others_take_its_place() {
     failover::passes(&site, &wires, &door(&Named::of(&site, END)), &faults);
 }
 
-/// It takes the kernels of a whole box: nothing in process has labels, WireGuard, or a wire that can be cut. Two of its
-/// three minutes are pauses, in which others run.
+/// This needs the kernels of a whole box: no in-process test has labels, WireGuard, or a wire that
+/// can be cut. Two of its three minutes are waits, in which other tests run.
 #[test]
 fn a_path_over_three_relays() {
     let began = Instant::now();
@@ -169,7 +171,8 @@ fn a_path_over_three_relays() {
         ["plain", "payload"].map(|it| format!("{it}-{:032x}", fastrand::u128(..)));
     let needles = Needles { plain: &plain, payload: &payload, named: &named, path: &paths[0] };
 
-    // Without a path a word is what it is: the first wire has it, and the router lets it no further.
+    // Without a path the packet is not encrypted: the first wire carries it, and the router drops
+    // it.
     say(&site, (SOURCE, "word"), &format!("{}:{PORT}", address(END)), &plain, 100);
     carries(&site, &door(&named[1]), &payload);
     only_where_a_line_leads(&site, &door(&named[0]), &payload);
@@ -193,7 +196,8 @@ fn a_path_over_three_relays() {
     println!("all of it: {:?}", began.elapsed());
 }
 
-/// TCP both ways, and in a datagram the least that IPv6 asks of every link (RFC 8200, section 5).
+/// Sends data by TCP in both directions, and a datagram with the minimum MTU of IPv6 links (RFC
+/// 8200, section 5).
 fn carries(site: &Site, to: &str, mark: &str) {
     let all = |bytes: usize| json!({ "said": bytes, "back": bytes, "same": true });
     // On a busy host each answer may be late.
@@ -202,7 +206,7 @@ fn carries(site: &Site, to: &str, mark: &str) {
         site.machine(Node::Board(SOURCE)).call_unit("talker", how, args).ok()
     };
     site.wait("a connection comes through", || talk("tcp", STREAM) == Some(all(STREAM)));
-    // Whatever else goes by the path at that moment is counted too.
+    // Other packets on the path at that moment are counted, too.
     site.wait("a packet of 1280 bytes goes each way, whole", || {
         let before = counts(site);
         if talk("udp", DATAGRAM) != Some(all(DATAGRAM)) {
@@ -214,14 +218,15 @@ fn carries(site: &Site, to: &str, mark: &str) {
         });
         let grown: Vec<_> = grown.filter(|it| *it != (0, 0)).collect();
         println!("packets and bytes at the first relay: {grown:?}");
-        // It comes and goes, and so does what is said back.
+        // The packet is received and sent, and so is its echo.
         grown == [(1, COUNTED); 4]
     });
 }
 
-/// The end says by the same path what the source has said, to the same program there: no policy allows that.
+/// The end sends the same data by the same path to the same program at the source, which no policy
+/// allows.
 fn only_where_a_line_leads(site: &Site, to: &str, mark: &str) {
-    // Other things are denied now and then too.
+    // Other packets may be denied meanwhile, too.
     site.wait("a packet of 1280 bytes to the source is denied", || {
         let before = denied(site);
         say(site, (END, "word"), to, mark, DATAGRAM);
@@ -230,7 +235,7 @@ fn only_where_a_line_leads(site: &Site, to: &str, mark: &str) {
     });
 }
 
-/// How many bytes that came by paths the source has not let in.
+/// The bytes that arrived at the source by paths and were dropped.
 fn denied(site: &Site) -> u64 {
     let shown = site.ask(Node::Board(SOURCE), "netd", "show", json!({}));
     let mut lines = shown["rules"].as_array().unwrap().iter().filter_map(Value::as_str);
@@ -239,7 +244,7 @@ fn denied(site: &Site) -> u64 {
     bytes.trim().parse().unwrap()
 }
 
-/// What the first relay has counted of each label, in and out: packets and bytes.
+/// The first relay's counters of each label, in both directions: packets and bytes.
 fn counts(site: &Site) -> BTreeMap<(String, String, u64), (u64, u64)> {
     let shown = forward(site, FIRST, "labels", json!({}));
     let number = |row: &Value, name: &str| row[name].as_u64().unwrap();
@@ -250,12 +255,14 @@ fn counts(site: &Site) -> BTreeMap<(String, String, u64), (u64, u64)> {
     shown.as_array().unwrap().iter().map(count).collect()
 }
 
-/// From one board to the next all of it goes by WireGuard, and between all others only what forward says
-/// itself; on no wire is there an address or a key of a node, nor what was said.
+/// From each board of the path to the next, all data goes by WireGuard, and between other boards
+/// there are only messages of forward itself. No wire shows an address or a key of a node, or the
+/// data.
 fn who_is_on_the_way_knows_only_neighbours(wires: &Wires, needles: &Needles<'_>) {
     let links = wires.links(LONGEST_CONTROL);
     println!("{links:?}");
-    // No packet of the path's is longer than 1356 bytes. Between others there are a few that ask how long they may be.
+    // The path's packets have at most 1356 bytes. Between other boards there are a few that probe
+    // the MTU.
     let carries = |count: &Count| count.long >= STREAM / 1356;
     let carrying: BTreeSet<_> =
         links.iter().filter(|(_, count)| carries(count)).map(|(ends, _)| *ends).collect();
@@ -272,12 +279,12 @@ fn who_is_on_the_way_knows_only_neighbours(wires: &Wires, needles: &Needles<'_>)
         })
         .collect();
     let mut found = wires.found(&needles.of_wires());
-    // Nobody is at the other sockets of the router's.
+    // The other sockets of the router are not connected.
     found.retain(|wire, found| all.contains_key(wire) || !found.is_empty());
     assert_eq!(found, all);
 }
 
-/// What the source and the end have in their memory, and the relays have not.
+/// The data that is in the memory of the source and the end, and not in that of the relays.
 fn relays_know_nothing_of_it(site: &Site, needles: &Needles<'_>) {
     let (of_box, of_path) = (needles.of_box(), needles.of_path());
     let all: Vec<_> =

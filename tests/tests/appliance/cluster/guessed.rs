@@ -1,4 +1,4 @@
-//! A neighbour guesses labels: nothing passes but what was given to it.
+//! A neighbour guesses labels: only those that were assigned to it are forwarded.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use crate::cluster::metering::{Counts, PATH, Place, counted};
 use crate::cluster::site::{Site, address};
 use crate::cluster::wires::Wires;
 
-/// A path of others by the relay of that in `metering.rs`, over WireGuard. There the relay's links are plain: what the
-/// source says to it can be forged on the wire.
+/// Another path through the relay of `metering.rs`, over WireGuard. The links of the path there are
+/// plain, so the source's packets to the relay can be forged on the wire.
 pub const OTHERS: [u8; 3] = [2, 1, 5];
 
-/// All labels (RFC 3032, 2.1).
+/// The number of labels (RFC 3032, 2.1).
 const LABELS: u32 = 1 << 20;
 
-/// Of how many labels one is guessed, but for the long run: then all are.
+/// One label in this many is guessed; in the long run all of them are.
 const ONE_OF: usize = 251;
 
-/// How many frames go at once, and the pause after them: a guest has to keep up.
+/// The number of frames in a burst, and the pause after it: the guest has to keep up.
 const AT_ONCE: usize = 50;
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// What forward may have, in bytes.
+/// The memory limit of forward, in bytes.
 const MEMORY: u64 = 64 << 20;
 
 /// MPLS in IP (RFC 4023).
 const MPLS_IN_IP: u8 = 137;
 
-/// A frame with this label, as the source sends it to the relay. Below the label is anything.
+/// A frame with this label, as the source sends it to the relay. The payload is arbitrary.
 fn frame(label: u32) -> Vec<u8> {
     let [source, relay, _] = PATH;
-    // The label, the bit that says there is no further one, and the time to live.
+    // The label, the bottom-of-stack bit, and the TTL.
     let shim = (label << 12 | 1 << 8 | 64).to_be_bytes();
     let payload = [&shim[..], &[0x45; 60]].concat();
     let ends = (address(source).into(), address(relay).into());
@@ -44,19 +44,19 @@ fn frame(label: u32) -> Vec<u8> {
     raw::ethernet::ip(macs, &raw::packet(ends, MPLS_IN_IP, &payload))
 }
 
-/// What the relay has counted.
+/// The relay's counters.
 fn counts(site: &Site) -> Counts {
     counted(site, PATH[1])
 }
 
-/// What has come to the relay at all.
+/// The frames that the relay has received.
 fn received(site: &Site) -> u64 {
     let shown = site.ask(Node::Board(PATH[1]), "netd", "show", json!({ "links": true }));
     let mut links = shown["links"].as_array().unwrap().iter();
     links.find(|it| it["name"] == "eth0").unwrap()["received"].as_u64().unwrap()
 }
 
-/// The path of others, set up.
+/// Sets up the other path.
 pub fn others(site: &Site) -> Value {
     let [from, via, to] = OTHERS;
     let asked = json!({ "to": to.to_string(), "via": via.to_string(), "alone": true });
@@ -65,7 +65,7 @@ pub fn others(site: &Site) -> Value {
     path
 }
 
-/// The source guesses labels at the relay. Nothing else goes by there.
+/// The source guesses labels at the relay. There is no other traffic.
 pub fn passes(site: &Site, wires: &Wires) {
     let [source, relay, end] = PATH;
     let before = counts(site);
@@ -81,14 +81,14 @@ pub fn passes(site: &Site, wires: &Wires) {
         { labels.iter() }.filter(|(it, _)| it.0 == relay && it.1 == "out").map(|(_, it)| it.0).sum()
     };
 
-    // The label that was given to it passes, and goes on to the end.
+    // The source's own label is accepted, and the packet is forwarded to the end.
     let (had, passed) = (packets(&into), on_wire());
-    site.cluster.forge(Socket::Board(source), &frame(own));
+    site.cluster.inject(Socket::Board(source), &frame(own));
     site.wait("the label that was given to it passes", || {
         packets(&into) == had + 1 && on_wire() == passed + 1
     });
 
-    // Those of others are guessed too: labels that the relay has given to them, or they to it.
+    // The guesses include the labels of other paths, in both directions.
     let of_others: BTreeSet<u32> = before
         .keys()
         .map(|place| u32::try_from(place.3).unwrap())
@@ -108,13 +108,13 @@ pub fn passes(site: &Site, wires: &Wires) {
     let restarts = daemon().restarts;
     for some in guesses.chunks(AT_ONCE) {
         for label in some {
-            site.cluster.forge(Socket::Board(source), &frame(*label));
+            site.cluster.inject(Socket::Board(source), &frame(*label));
         }
         std::thread::sleep(RETRY_DELAY);
     }
     let sent = u64::try_from(guesses.len()).unwrap();
     site.wait("all have come to the relay", || received(site) >= came + sent);
-    site.cluster.forge(Socket::Board(source), &frame(own));
+    site.cluster.inject(Socket::Board(source), &frame(own));
     site.wait("its own label passes still", || {
         packets(&into) == had + 2 && on_wire() == passed + 2
     });
@@ -126,7 +126,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     );
     assert!(after.restarts == restarts && memory <= MEMORY, "{after:?}");
 
-    // Nobody else's count has grown, and nothing has gone on but the two.
+    // No other counter has changed, and only the two packets were forwarded.
     let mut grown = counts(site);
     grown.retain(|place, count| all.get(place) != Some(count));
     let out = grown.keys().filter(|place| place.1 == "out").collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! Two boxes at one wire.
+//! Connects two boxes by a wire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,12 +9,12 @@ use octet_machine::Socket;
 
 use crate::cluster::site::Site;
 
-/// How soon a frame that waits is carried on.
+/// The maximum delay of a waiting frame.
 const TICK: Duration = Duration::from_millis(2);
 
 const ETHERNET: usize = 14;
 
-/// A wire between two boxes, as long as the value lives.
+/// A wire between two boxes; it exists as long as this value.
 pub struct Joined {
     is_cut: Arc<AtomicBool>,
     mtu: Arc<AtomicUsize>,
@@ -28,7 +28,7 @@ impl Joined {
                 Socket::Router(card) => card,
                 Socket::Board(board) | Socket::Other(board) => number + board,
             };
-            site.cluster.be(own, socket).unwrap()
+            site.cluster.attach(own, socket).unwrap()
         };
         let ends = [end(one), end(other)];
         let mtu = Arc::new(AtomicUsize::new(usize::MAX - ETHERNET));
@@ -39,7 +39,7 @@ impl Joined {
                     let fits =
                         |frame: &Vec<u8>| frame.len() <= longest.load(Ordering::Relaxed) + ETHERNET;
                     if let Some(frame) = from.receive(Instant::now() + TICK).filter(fits) {
-                        // A guest that is gone takes nothing.
+                        // A guest that has ended receives nothing.
                         let _ = to.send(&frame);
                     }
                 }
@@ -48,8 +48,8 @@ impl Joined {
         Self { is_cut, mtu }
     }
 
-    /// From now on no longer packet gets through, nor does any part of it: who fragments it on the way sends what a
-    /// router drops.
+    /// From now on longer packets are dropped, and all of their fragments: they are sent by nodes
+    /// that ignore the MTU.
     pub fn narrow(&self, mtu: usize) {
         self.mtu.store(mtu, Ordering::Relaxed);
     }

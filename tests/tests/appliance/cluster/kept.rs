@@ -1,4 +1,4 @@
-//! A box whose nodes keep what they have: through troubles, and against those who are not what they say.
+//! A box whose nodes have disks: with faults, and with attackers.
 
 use octet_machine::Node;
 use octet_tests::{DiskFile, Owner, shipped};
@@ -7,20 +7,20 @@ use serde_json::json;
 use crate::cluster::site::{Site, text};
 use crate::cluster::{refused, trouble};
 
-/// MiB of a medium: enough for an image and its data.
+/// The size of a medium in MiB: sufficient for an image and its data.
 const MEDIUM: u64 = 512;
 
-/// All three boards at their own ports.
+/// The three boards at their own ports.
 pub const PLACES: [(Node, u8); 3] = [(Node::Board(1), 1), (Node::Board(2), 2), (Node::Board(3), 3)];
 
-/// The box, and its disks.
+/// The box and its disks.
 pub struct Kept {
     pub site: Site,
     pub router: DiskFile,
     boards: [DiskFile; 3],
 }
 
-/// An owner has to let each board in.
+/// The settings require an owner's approval of each board.
 pub fn lines(key: &str) -> String {
     format!(
         "enrol = \"approve\"\n[operator]\nkeys = [{{ key = {key:?}, name = \"anna\", may = [\"own\"] }}]\n"
@@ -44,7 +44,7 @@ impl Kept {
         kept
     }
 
-    /// Whoever waits at `number` is let in by an owner.
+    /// Approves the node that waits at `number`.
     pub fn approve(&self, number: u8) {
         self.site.wait("it waits", || self.site.row(number)["state"] == "pending");
         self.site.ask(Node::Router, "cluster", "approve", json!({ "number": number.to_string() }));
@@ -59,7 +59,7 @@ impl Kept {
         self.site.power_on_with(node, disk);
     }
 
-    /// As when a node's power fails.
+    /// Cuts a node's power.
     pub fn power_off(&self, node: Node) {
         self.site.cluster.cut_power(node).unwrap();
     }

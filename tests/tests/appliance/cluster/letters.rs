@@ -1,5 +1,5 @@
-//! Two people whose mailboxes are on two boards write to each other, and one of the boards loses its power; then one
-//! of them runs a board by letter.
+//! Two people with mailboxes on two boards exchange messages, and one of the boards loses its
+//! power; then one of them operates a board by messages.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,7 +23,7 @@ use crate::cluster::served::PORTS;
 use crate::cluster::site::{Site, address};
 use crate::cluster::uplink::kill;
 
-/// The line of `appliance.toml`, as far as it counts here: devices in the lan reach mailboxes.
+/// The relevant policies of `appliance.toml`: devices in the lan reach mailboxes.
 pub const LINES: &str = r#"
 [[policy]]
 from = ["boards", "lan"]
@@ -32,31 +32,32 @@ protocol = "udp"
 ports = [4434]
 "#;
 
-/// Where a mailbox is reached.
+/// The port of mailboxes.
 const LETTERS: u16 = 4434;
 
-/// The boards that have the mailboxes.
+/// The boards with mailboxes.
 pub const BOARDS: [u8; 2] = [1, 2];
 
-/// The router's card for the owner's devices, one of these, and the router as it knows it.
+/// The router's card for the owner's devices, the address of a device, and the router's address
+/// there.
 const LAN: u8 = PORTS + 1;
 const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 77);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
 
-/// How often it is looked whether something lies there, before what was not left is tried again.
+/// The number of polls for new messages before undelivered ones are retried.
 const LOOKS: u32 = 20;
 
-/// Long enough to be looked for on a disk.
+/// Long enough to be searched for on a disk.
 const FIRST: &str = "are you there? I am at the old mill";
 
-/// Somebody who has `octet-msg`, and a folder for it: each time it is another process.
+/// A user of `octet-msg` with a folder: each command is a new process.
 struct Person {
     folder: TempDir,
     name: String,
 }
 
 impl Person {
-    /// Somebody new, whose mailboxes do not know them yet.
+    /// A new person, whose mailboxes do not exist yet.
     fn new(mailboxes: &[String]) -> Self {
         let mut person = Self { folder: tempfile::tempdir().unwrap(), name: String::new() };
         std::fs::write(person.passphrase(), "correct horse battery staple\n").unwrap();
@@ -96,7 +97,7 @@ impl Person {
         self.say(&["add", alias, invite.trim()]);
     }
 
-    /// Writes `text`, and tries again until it `is_left`, by what was said last.
+    /// Sends `text`, and retries until `is_left` is true for the output.
     fn writes(&self, site: &Site, to: &str, text: &str, is_left: impl Fn(&Output) -> bool) {
         let mut said = self.run(&["send", to, text]);
         site.wait("it lies there", || {
@@ -107,18 +108,18 @@ impl Person {
         });
     }
 
-    /// Receives until so many letters were shown as there are `texts`: they are these.
+    /// Receives until as many messages as `texts` were shown: they must be these.
     fn is_shown(&self, site: &Site, texts: &[&str]) {
         let mut shown = vec![];
         site.wait("letters are shown", || {
-            // A mailbox is not always reached in time.
+            // A mailbox may be temporarily unreachable.
             shown.extend(lines(&self.run(&["receive"]).stdout));
             shown.len() >= texts.len()
         });
         assert_eq!(shown, texts);
     }
 
-    /// Receives until all mailboxes have answered: nothing is shown.
+    /// Receives until all mailboxes have answered: no message may be shown.
     fn is_shown_nothing(&self, site: &Site) {
         site.wait("all mailboxes are reached", || {
             let output = self.run(&["receive"]);
@@ -128,7 +129,7 @@ impl Person {
     }
 }
 
-/// Receives until the box has answered, and returns that.
+/// Receives until the box has answered, and returns the answer.
 fn answer(site: &Site, person: &Person) -> String {
     let something_lies_there = || {
         BOARDS.iter().any(|board| {
@@ -140,8 +141,8 @@ fn answer(site: &Site, person: &Person) -> String {
     let (mut said, mut looks) = (String::new(), 0);
     site.wait("the box answers", || {
         looks += 1;
-        // Each try makes a key of the passphrase, which is meant to take long; but what no mailbox has taken in time is
-        // tried again by nothing else.
+        // Each attempt derives a key from the passphrase, which is deliberately slow; but it is
+        // also the only retry of undelivered messages.
         if !something_lies_there() && looks % LOOKS != 0 {
             return false;
         }
@@ -151,11 +152,12 @@ fn answer(site: &Site, person: &Person) -> String {
     said
 }
 
-/// Files of keys: of an operator who may read, of one who may operate the messenger, and of nobody.
+/// The key files of an operator with `read`, of one with `operate` for the messenger, and of an
+/// unknown person.
 pub struct Keys(TempDir);
 
 impl Keys {
-    /// New ones, and the lines of `appliance.toml` that name the operators.
+    /// Generates the keys. Returns, too, the lines of `appliance.toml` with the operators.
     pub fn new() -> (Self, String) {
         let keys = Self(tempfile::tempdir().unwrap());
         let make =
@@ -178,7 +180,7 @@ impl Keys {
     }
 }
 
-/// Board 2 is run by letter: by its operators, by each as far as they may, and once.
+/// Operators run commands on board 2 by messages: each as far as permitted, and each command once.
 fn is_run_by_letter(site: &Site, at: &str, keys: &Keys, anna: &Person, ben: &Person) {
     let invite = ask(site, 2, "invite", json!({ "at": at }))["invite"].clone();
     for person in [anna, ben] {
@@ -193,7 +195,7 @@ fn is_run_by_letter(site: &Site, at: &str, keys: &Keys, anna: &Person, ben: &Per
         let time = humantime::format_rfc3339_seconds(time).to_string();
         site.ask(Node::Board(board), "gate", "trust-time", json!({ "time": time }));
     };
-    // A receipt of Ben's may lie there, and is taken for no answer.
+    // An acknowledgement for Ben may be there, and is not an answer.
     anna.is_shown_nothing(site);
     let early = command(anna, "reads", &["box", "status"]);
     assert!(early.contains("the time is not trusted"), "{early}");
@@ -205,7 +207,7 @@ fn is_run_by_letter(site: &Site, at: &str, keys: &Keys, anna: &Person, ben: &Per
     let again = answer(site, anna);
     assert!(again.contains("run before"), "{again}");
 
-    // Each may what it may.
+    // Each operator may call the permitted verbs.
     let help = command(anna, "reads", &["box", "help"]);
     for verb in ["init status", "messenger mailboxes: ", "cache ls", "gate verbs "] {
         assert!(help.contains(verb), "{verb}: {help}");
@@ -220,11 +222,12 @@ fn is_run_by_letter(site: &Site, at: &str, keys: &Keys, anna: &Person, ben: &Per
         is_offered_what_it_may(site, &keys.read(key));
     }
 
-    // The other board, by this one; and none of the box.
+    // A command for the other board is relayed by this one; one for a node outside the box is
+    // refused.
     let other = site.ask(Node::Board(1), "gate", "show", json!({}))["node"].clone();
     let to_board = |node: &str| {
         let mut said = String::new();
-        // A board that is not reached in time may have done it or not.
+        // A board that is not reached in time may have run the command or not.
         site.wait("what came of it is known", || {
             said = command(anna, "reads", &["--board", node, "box", "status"]);
             !said.contains("not known whether")
@@ -236,8 +239,8 @@ fn is_run_by_letter(site: &Site, at: &str, keys: &Keys, anna: &Person, ben: &Per
     let refused = to_board(&anna.name);
     assert!(refused.contains("not done"), "{refused}");
 
-    // What nobody's key has signed is not answered: the first answer is that of the next command. And one whose time has
-    // gone by.
+    // A command of an unknown key is not answered: the first answer belongs to the next command.
+    // Nor is an expired one run.
     let nobody = keys.path("nobody");
     ben.say(&["command", "--key", nobody.to_str().unwrap(), "box", "status"]);
     let refused = command(ben, "operates", &["box", "status"]);
@@ -249,15 +252,15 @@ fn is_run_by_letter(site: &Site, at: &str, keys: &Keys, anna: &Person, ben: &Per
     assert!(status.contains("\"board\": 2"), "{status}");
 }
 
-/// What `person` has written to the box last.
+/// The last text that `person` has sent to the box.
 fn last_to_box(person: &Person) -> String {
     let history = lines(person.say(&["history", "box"]).as_bytes());
     let mut signed = history.iter().filter_map(|line| line.strip_prefix("to box: "));
     signed.next_back().unwrap().to_owned()
 }
 
-/// The gate of board 2 lists to the operator with `key` what it does for it, and nothing else: every verb of every unit
-/// is asked for, with an argument that none has.
+/// The gate of board 2 lists exactly the verbs that the operator with `key` may call: every verb of
+/// every unit is tried, with an argument that no verb has.
 fn is_offered_what_it_may(site: &Site, key: &PrivateKey) {
     let board = Node::Board(2);
     let node = site.ask(board, "gate", "show", json!({}))["node"].clone();
@@ -284,7 +287,7 @@ fn is_offered_what_it_may(site: &Site, key: &PrivateKey) {
     }
 }
 
-/// What stands behind the time of each line.
+/// The text of each line after its time.
 fn lines(said: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(said)
         .lines()
@@ -292,14 +295,15 @@ fn lines(said: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// What the mailbox on a board answers.
+/// The answer of the messenger on a board.
 fn ask(site: &Site, board: u8, verb: &str, args: Value) -> Value {
     site.ask(Node::Board(board), "messenger", verb, args)
 }
 
-/// All of it: they come once and in order when a board is off. The boards' `disks` are those of [`BOARDS`].
+/// The whole test: messages arrive once and in order even if a board is off. `disks` are the disks
+/// of the boards [`BOARDS`].
 pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
-    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let device = Host::start_behind(port, Mac::number(77), (DEVICE, 24), ROUTER);
     let mailboxes = BOARDS.map(|board| {
         let mut shown = json!({});
@@ -308,11 +312,11 @@ pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
             !shown["mailbox"].is_null()
         });
         let at = SocketAddr::new(IpAddr::V4(address(board)), LETTERS);
-        let at = device.hand_on(at).unwrap();
+        let at = device.forward_udp(at).unwrap();
         format!("{}@{at}", shown["mailbox"].as_str().unwrap())
     });
 
-    // Both make their keys, are let in, and leave some at each mailbox.
+    // Both generate keys, get mailboxes, and publish keys at each of them.
     let (anna, ben) = (Person::new(&mailboxes), Person::new(&mailboxes));
     for person in [&anna, &ben] {
         for board in BOARDS {
@@ -325,7 +329,8 @@ pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
         println!("board {board}: {:?} bytes", idle.unit("messenger").and_then(|unit| unit.memory));
     }
 
-    // Ben is away when Anna writes to him for the first time, and then his first mailbox is gone, which is hers, too.
+    // Ben is offline when Anna writes to him for the first time; then his first mailbox, which is
+    // hers as well, loses its power.
     anna.knows(&ben, "ben");
     let everywhere = |said: &Output| said.stderr.is_empty();
     let at_board_2 =
@@ -334,27 +339,27 @@ pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
     anna.writes(site, "ben", "it is me", everywhere);
     site.cluster.cut_power(Node::Board(1)).unwrap();
     anna.writes(site, "ben", "anna", at_board_2(3));
-    // The other's process is killed, which is less.
+    // The process of the other mailbox is killed, which is less severe.
     kill(site, Node::Board(2), "messenger");
     site.wait("the other mailbox is there again", || {
         !ask(site, 2, "status", json!({}))["mailbox"].is_null()
     });
 
-    // On the disk of that mailbox it is seen whose it is, and not what was written to him.
+    // The disk of that mailbox shows its owners, but not the texts.
     let on_disk = std::fs::read(disks[0].1.path()).unwrap();
     let is_there = |bytes: &[u8]| memmem::find(&on_disk, bytes).is_some();
     let name = ben.name.parse::<PublicKey>().unwrap();
     assert!(is_there(name.as_bytes()), "the search finds what is there");
     assert!(!is_there(FIRST.as_bytes()));
 
-    // He comes back, and answers.
+    // He returns, and answers.
     let from = |text: &str| format!("{}: {text}", anna.name);
     ben.is_shown(site, &[FIRST, "it is me", "anna"].map(from).each_ref().map(String::as_str));
     ben.knows(&anna, "anna");
     ben.writes(site, "anna", "yes, I am", at_board_2(1));
     anna.is_shown(site, &["ben: yes, I am"]);
 
-    // The board is there again, with what it kept: it is shown to nobody a second time.
+    // The board returns with its data: no message is shown again.
     site.power_on_with(disks[0].0, &disks[0].1);
     site.wait_ready(disks[0].0);
     ben.is_shown_nothing(site);

@@ -1,10 +1,10 @@
-//! Wires that lose frames, and on which some overtake others: what comes at a node is what has gone at the node
-//! before, less what was lost.
+//! Wires with loss and reordering: each node receives the packets that the previous one has sent,
+//! less the lost ones.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use octet_machine::{Fate, Node, Socket};
+use octet_machine::{FrameAction, Node, Socket};
 use serde_json::json;
 
 use crate::cluster::adopted::path_add;
@@ -12,30 +12,30 @@ use crate::cluster::metering::{Counts, counted, quiet};
 use crate::cluster::site::Site;
 use crate::cluster::wires::{Wires, link, plain};
 
-/// How many words are said.
+/// The number of datagrams.
 const WORDS: usize = 60;
 
-/// So long that no message of forward's own is as long: what is lost on a wire is a packet of the path.
+/// Longer than any message of forward itself, so that only packets of the path are lost.
 const LONG: usize = 1232;
 
-/// The same where labels are counted, as `forward.rs` has it.
+/// The same packet where labels are counted, as in `forward.rs`.
 const COUNTED: u64 = 1344;
 
-/// The same in a frame of WireGuard's: within IPv4 (20), filled up to a multiple of 16, within WireGuard (32), UDP (8),
-/// IPv4 (20) and Ethernet (14).
+/// The same in a WireGuard frame: within IPv4 (20), padded to a multiple of 16, within WireGuard
+/// (32), UDP (8), IPv4 (20) and Ethernet (14).
 const FRAME: usize = (COUNTED as usize + 20).next_multiple_of(16) + 32 + 8 + 20 + 14;
 
-/// Which of the frames are lost, and which are late: in turn.
+/// One frame in this many is lost, or delayed.
 const LOST: usize = 5;
 const LATE: usize = 3;
 
-/// A path that has no plain link: its source, its relay, its end.
+/// A path without a plain link: its source, its relay, its end.
 const SECRET: [u8; 3] = [2, 4, 5];
 
-/// How many frames were lost between two boards.
+/// The number of frames that were lost between two boards.
 type Lost = BTreeMap<(u8, u8), u64>;
 
-/// Disturbs what `ends` finds the boards of, while `talk` goes on.
+/// Disturbs the frames whose boards `ends` returns, while `talk` runs.
 fn disturbed(
     wires: &Wires,
     ends: impl Fn(&[u8]) -> Option<(u8, u8)> + Send + 'static,
@@ -44,17 +44,17 @@ fn disturbed(
     let lost = Arc::new(Mutex::new((0, Lost::new())));
     let counts = Arc::clone(&lost);
     wires.disturb(move |_: Socket, frame| {
-        let Some(ends) = ends(frame) else { return Fate::Goes };
+        let Some(ends) = ends(frame) else { return FrameAction::Forward };
         let (seen, lost) = &mut *counts.lock().unwrap();
         *seen += 1;
         if *seen % LOST == 0 {
             *lost.entry(ends).or_default() += 1;
-            return Fate::Lost;
+            return FrameAction::Drop;
         }
-        if *seen % LATE == 0 { Fate::Late } else { Fate::Goes }
+        if *seen % LATE == 0 { FrameAction::Delay } else { FrameAction::Forward }
     });
     talk();
-    // A frame that is late goes on soon.
+    // Delayed frames are delivered soon.
     std::thread::sleep(std::time::Duration::from_secs(1));
     wires.calm();
     let lost = lost.lock().unwrap().1.clone();
@@ -70,12 +70,12 @@ fn say(site: &Site, from: u8, to: &str) {
     }
 }
 
-/// On the path over plain links, whose counts are held against the wires' own afterwards.
+/// On the path over plain links, whose counters are compared with those of the wires afterwards.
 pub fn plainly(site: &Site, wires: &Wires, path: &[u8; 3], to: &str) -> Lost {
     disturbed(wires, plain, || say(site, path[0], to))
 }
 
-/// On a path over WireGuard, of which the wires show no labels.
+/// On a path over WireGuard, whose labels the wires do not show.
 pub fn passes(site: &Site, wires: &Wires) {
     let [source, relay, end] = SECRET;
     let forward = |board, verb, args| site.ask(Node::Board(board), "forward", verb, args);
@@ -83,12 +83,12 @@ pub fn passes(site: &Site, wires: &Wires) {
     let path = path_add(site, source, &asked);
     forward(source, "ping", json!({ "path": path }));
     let node = forward(end, "status", json!({}))["address"].as_str().unwrap().to_owned();
-    // Boards are looked at one after the other, and both ends ask how long packets may be.
+    // The boards are queried one after the other, and both ends probe the MTU.
     quiet(site, &SECRET);
     let before = counts(site);
     let is_long = |frame: &[u8]| link(frame).filter(|_| frame.len() == FRAME);
     let lost = disturbed(wires, is_long, || say(site, source, &node));
-    // What went and came between two boards since then, whatever the label.
+    // The packets between two boards since then, for all labels.
     let grown = |board: u8, way: &str, other: u8| {
         let sum = |counts: &Counts| {
             let of = counts.iter().filter(|(it, _)| (it.0, it.1, it.2) == (board, way, other));
@@ -111,7 +111,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     forward(source, "drop", json!({ "path": path }));
 }
 
-/// What all boards of the path have counted.
+/// The counters of all boards of the path.
 fn counts(site: &Site) -> Counts {
     SECRET.into_iter().flat_map(|board| counted(site, board)).collect()
 }

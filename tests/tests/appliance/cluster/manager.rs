@@ -1,5 +1,5 @@
-//! A box whose router is none of ours: a board holds the map. In the place of that router there is one of
-//! ours, which obeys the same lines, and knows that it holds nothing.
+//! A box whose router does not run Octet: a board is the coordinator. The router is simulated by
+//! one with Octet, which has the same rules, and which is not the coordinator.
 
 use octet_machine::Node;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn shown(site: &Site, node: Node) -> Value {
     site.ask(node, "cluster", "show", json!({}))
 }
 
-/// Waits until all have the manager's map. Returns the keys, the manager's first.
+/// Waits until all nodes have the manager's map. Returns the keys, the manager's first.
 fn wait_whole(site: &Site) -> Vec<Value> {
     let row = |of: &Value, number: u8| {
         let mut rows = of["boards"].as_array().into_iter().flatten();
@@ -42,7 +42,8 @@ fn wait_whole(site: &Site) -> Vec<Value> {
     [2, 1, 3].iter().map(|number| row(&own, *number)["node"].clone()).collect()
 }
 
-/// In process the daemon shows the same, but for the view of the whole box and units that are killed.
+/// The daemon's own tests cover the same in process, except the view of the whole box and killed
+/// units.
 #[test]
 #[ignore = "long: `services/cluster/tests/daemon/manager.rs` shows it"]
 fn a_board_holds_the_map_where_the_router_is_none_of_ours() {
@@ -52,7 +53,7 @@ fn a_board_holds_the_map_where_the_router_is_none_of_ours() {
     assert_eq!(keys[0], shown(&site, MANAGER)["node"]);
     assert!(shown(&site, Node::Router)["boards"].is_null(), "the router holds nothing");
 
-    // The whole box in one view, from there.
+    // The status of the whole box, from there.
     let rows = |site: &Site| -> Vec<Value> {
         let shown = site.machine(MANAGER).call("status", json!({ "box": true })).unwrap();
         shown["nodes"].as_array().unwrap().clone()
@@ -63,7 +64,7 @@ fn a_board_holds_the_map_where_the_router_is_none_of_ours() {
         ready.map(|row| row["number"].as_u64().unwrap()).collect::<Vec<_>>() == [1, 2, 3]
     });
 
-    // Another board is drained, and the manager is killed: all is as before.
+    // Another board is drained, and the manager is killed: the state persists.
     site.ask(MANAGER, "cluster", "drain", json!({ "number": "3" }));
     site.wait("it is in the map", || {
         let map = shown(&site, MANAGER);

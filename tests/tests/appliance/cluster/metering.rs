@@ -1,5 +1,5 @@
-//! What nodes count of a path is what goes by on its wires, to the byte. Only of plain links can the wires tell:
-//! there labels are seen.
+//! The nodes' counters of a path equal the traffic on its wires, to the byte. Only plain links can
+//! be compared, because their labels are visible.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::cluster::uplink::kill;
 use crate::cluster::wires::Wires;
 use crate::cluster::{guessed, lossy};
 
-/// The source, the relay and the end. All links between others are WireGuard.
+/// The source, the relay and the end. All links to other boards are WireGuard.
 pub const PATH: [u8; 3] = [4, 1, 3];
 
-/// What makes the links of the path plain.
+/// The policy that makes the links of the path plain.
 pub const LINES: &str = r#"
 [[policy]]
 from = ["board-4", "board-3"]
@@ -29,23 +29,26 @@ to = ["board-4", "board-3"]
 protocol = "mpls-in-ip"
 "#;
 
-/// Longer than WireGuard waits with saying that it is there, when nobody has answered what came (10 s; its paper,
-/// section 6.5), and with another handshake, when nothing came after what was sent (5 s more and up to a third of one).
+/// Longer than WireGuard's timers: a keepalive follows a received packet that was not answered (10
+/// s; its paper, section 6.5), and a new handshake follows a sent packet without any answer (5 s
+/// more, and up to a third of a second).
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// Between two looks whether it is silent: who asks all three boards without a pause has them do nothing else.
+/// The interval of checks for silence: polling all three boards without a pause would use up their
+/// CPU time.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// What goes by at one board: in or out, which other board is at the link, and the label.
+/// A counter's place at a board: in or out, the other board of the link, and the label.
 pub type Place = (u8, &'static str, u8, u64);
 
-/// How much does: packets and bytes.
+/// Packets and bytes.
 pub type Count = (u64, u64);
 
 pub type Counts = BTreeMap<Place, Count>;
 
-/// On a path over plain links each hop counts what its wire has: while the daemons are killed, and at last in
-/// the records of the path. Before that ends, a neighbour guesses labels.
+/// On a path over plain links each hop's counters equal the traffic on its wire: while the daemons
+/// are killed, and finally in the records of the path. Before the path ends, a neighbour guesses
+/// labels.
 pub fn passes(site: &Site, wires: &Wires) {
     let [source, relay, end] = PATH;
     let forward = |board, verb, args| site.ask(Node::Board(board), "forward", verb, args);
@@ -69,7 +72,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     };
     talk();
     let first = same(site, wires);
-    // Each way at both sides of each link.
+    // Both directions at both sides of each link.
     assert_eq!(first.len(), 8, "{first:?}");
     site.machine(Node::Board(relay))
         .call("signal", json!({"unit": "forward", "signal": "KILL"}))
@@ -89,7 +92,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     let last = same(site, wires);
     println!("{first:?} -> {last:?}, {lost:?} were lost on the wires");
     assert_eq!(last.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
-    // At least three packets of 1232 bytes and their headers went there, and answers came back.
+    // At least three packets of 1232 bytes and their headers were sent, and answered.
     for (place, (packets, bytes)) in &last {
         let (before, of_before) = first[place];
         assert!(*packets > before && *bytes > of_before, "{place:?}");
@@ -134,12 +137,12 @@ pub fn passes(site: &Site, wires: &Wires) {
     }
 }
 
-/// What the boards of the path have counted, once it is what has gone by.
+/// Waits until the counters of the path's boards equal the traffic on the wires. Returns them.
 fn same(site: &Site, wires: &Wires) -> Counts {
     let mut counts = Counts::new();
     site.wait("each hop counts what its wire has", || {
         counts = PATH.into_iter().flat_map(|board| counted(site, board)).collect();
-        // No wire shows labels by which nothing went.
+        // Labels without traffic are not on the wires.
         counts.retain(|place, count| PATH.contains(&place.2) && *count != (0, 0));
         let mut seen = wires.labels();
         seen.retain(|place, _| counts.contains_key(place));
@@ -149,8 +152,8 @@ fn same(site: &Site, wires: &Wires) -> Counts {
     counts
 }
 
-/// Waits until nothing goes by the labels of the boards of a path any more: nothing comes by itself then, as long as
-/// nobody says anything.
+/// Waits until there is no traffic with the labels of a path's boards any more. Then none follows
+/// until something is sent.
 pub fn quiet(site: &Site, path: &[u8; 3]) {
     let all = || path.iter().flat_map(|board| counted(site, *board)).collect::<Counts>();
     let (mut counts, mut since) = (all(), Instant::now());
@@ -164,7 +167,7 @@ pub fn quiet(site: &Site, path: &[u8; 3]) {
     });
 }
 
-/// What a board has counted.
+/// The counters of a board.
 pub fn counted(site: &Site, board: u8) -> Counts {
     let rows = site.ask(Node::Board(board), "forward", "labels", json!({}));
     let number = |row: &Value, name: &str| row[name].as_u64().unwrap();
@@ -184,7 +187,7 @@ fn other(link: &Value) -> u8 {
     link.as_str().and_then(|link| link.strip_prefix("fl")).unwrap().parse().unwrap()
 }
 
-/// What a record says, in the same words.
+/// The counters in a record, in the same form.
 fn recorded(board: u8, row: &Value) -> Option<Counts> {
     let sides = ["previous_hop", "next_hop"].into_iter().filter(|side| !row[side].is_null());
     let ways = sides.flat_map(|side| ["in", "out"].map(|way| (side, way)));

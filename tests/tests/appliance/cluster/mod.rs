@@ -1,4 +1,4 @@
-//! A router and its boards, from blank machines to one box: all of them boot what ships.
+//! A router and its boards, from blank machines to one box: all of them boot the released image.
 
 mod adopted;
 mod browser;

@@ -1,5 +1,5 @@
-//! Two boxes whose routers are neighbours by lines of their files: one knows where the other is, which has to be
-//! found and learns it. Nobody else gets a link, whatever line names him.
+//! Two boxes whose routers are configured as neighbours: one has the other's address, and the other
+//! one learns its address. No other node gets a link, whatever is configured.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ const LAKE: &str = "192.0.2.2";
 
 const PORT: u16 = 51820;
 
-/// Who comes by a path reaches somebody there who repeats what he hears.
+/// Packets from a path may reach an echo service there.
 const LINES: &str = r#"
 [[policy]]
 from = "path"
@@ -39,10 +39,10 @@ protocol = "tcp"
 ports = [7000]
 "#;
 
-/// What the uplink of one of the two takes, as one by PPPoE does (RFC 2516).
+/// The MTU of one uplink, as with PPPoE (RFC 2516).
 const PPPOE: &str = "virtio-net-pci.host_mtu=1492";
 
-/// A box whose uplink has this address.
+/// The settings of a box whose uplink has this address.
 fn text(address: &str, lines: &str) -> String {
     format!(
         "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\n[cluster]\nboards = {BOARDS}\n[lan]\n{LINES}{lines}"
@@ -57,7 +57,7 @@ fn image(address: &str) -> Image {
     remake.program("listener", &guest("listener")).unit(MIRROR).image()
 }
 
-/// The peer descriptor of a node that is nowhere.
+/// The peer descriptor of a node that does not exist.
 fn strangers() -> String {
     let node = PrivateKey::generate().unwrap();
     let (unit, key) = ("forward".parse().unwrap(), PrivateKey::generate().unwrap().public());
@@ -79,15 +79,15 @@ fn descriptor(site: &Site) -> String {
     shown().unwrap()["descriptor"].as_str().unwrap().to_owned()
 }
 
-/// Has the box be as `text` says, for good.
+/// Applies the settings `text`, and confirms them.
 fn apply(site: &Site, text: String) {
-    let mut file = LocalFile::Held(text.into_bytes());
+    let mut file = LocalFile::Memory(text.into_bytes());
     let machine = site.machine(Node::Router);
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     site.ask(Node::Router, "config", "confirm", json!({}));
 }
 
-/// Which links there are, by what they are called, and whether they are up.
+/// The links by the names of their neighbours, and whether they are up.
 fn links(site: &Site) -> Vec<(String, bool)> {
     let shown = forward(site, "links", json!({}));
     let row = |row: &Value| (row["node"].as_str().unwrap().to_owned(), row["up"] == true);
@@ -96,7 +96,7 @@ fn links(site: &Site) -> Vec<(String, bool)> {
     links
 }
 
-/// What netd says of UDP at the port of links between the uplink and the router itself.
+/// Whether netd allows UDP at the port of links from the uplink to the router itself.
 fn is_open(site: &Site) -> bool {
     let asked = json!({ "from": "uplink", "to": "router", "what": format!("udp/{PORT}") });
     site.ask(Node::Router, "netd", "explain", asked)["answer"] == "allowed"
@@ -125,7 +125,7 @@ fn two_routers_are_neighbours_by_their_lines() {
     }
     let [of_hill, of_lake] = [&hill, &lake].map(descriptor);
     println!("ready after {:?}: {of_hill}", began.elapsed());
-    // What it needs of the kernel was there when it started.
+    // The required kernel modules were loaded at the start.
     let status = hill.machine(Node::Router).status().unwrap();
     assert_eq!(
         status.unit("forward").unwrap().restarts,
@@ -135,7 +135,8 @@ fn two_routers_are_neighbours_by_their_lines() {
     );
     assert!([&hill, &lake].iter().all(|site| links(site).is_empty() && !is_open(site)));
 
-    // One knows the other, and is not known there: the other's door is shut. So is it to whom nobody has met.
+    // One side has the other's address, but is not configured there: the other's port is closed. So
+    // is its own port until the neighbour was met.
     let to_lake = line("lake", &of_lake, &format!("at = \"{LAKE}:{PORT}\""));
     let stranger = line("stranger", &strangers(), &format!("at = \"{LAKE}:{PORT}\""));
     apply(&hill, text(HILL, &format!("{stranger}{to_lake}")));
@@ -143,7 +144,8 @@ fn two_routers_are_neighbours_by_their_lines() {
     hill.wait("links are made", || links(&hill) == down);
     assert!(is_open(&hill) && !is_open(&lake));
 
-    // A line with another's key opens the door, and not the link. Whom it names is in the descriptor, not in the name.
+    // A section with another key opens the port, but creates no link. The descriptor identifies the
+    // neighbour, not the name.
     apply(&lake, text(LAKE, &line("hill", &strangers(), "")));
     lake.wait("a link is made", || links(&lake) == [("hill".to_owned(), false)]);
     assert!(is_open(&lake));
@@ -151,7 +153,7 @@ fn two_routers_are_neighbours_by_their_lines() {
     assert_eq!((links(&hill), links(&lake)), (down.into(), vec![("hill".to_owned(), false)]));
     println!("nobody is up after {:?}", began.elapsed());
 
-    // With the right one, both are up: who was found has learned from where.
+    // With the right descriptor both are up: the side without an address has learned it.
     apply(&lake, text(LAKE, &line("hill", &of_hill, "")));
     hill.wait("the link is up", || links(&hill)[0] == is_up("lake"));
     lake.wait("the link is up", || links(&lake) == [is_up("hill")]);
@@ -160,16 +162,16 @@ fn two_routers_are_neighbours_by_their_lines() {
     carries_a_path(&hill);
     passes_a_way_that_is_narrower(&hill, &lake, &wire);
 
-    // Without its line there is no link.
+    // Without the section there is no link.
     apply(&hill, text(HILL, &stranger));
     assert_eq!(links(&hill), [("stranger".to_owned(), false)]);
     lake.wait("the other hears nothing", || links(&lake) == [("hill".to_owned(), false)]);
     println!("all of it: {:?}", began.elapsed());
 }
 
-/// By the link a path goes, as by one that the map has given.
+/// Paths use the link like one that results from the map.
 fn carries_a_path(hill: &Site) {
-    // By it a path goes, to whom the line has named, once both have announced it.
+    // A path to the configured neighbour is found once both sides have announced the link.
     let mut made = Value::Null;
     hill.wait("a path is known", || {
         let args = json!({ "to": "lake", "alone": true });
@@ -186,7 +188,7 @@ fn carries_a_path(hill: &Site) {
     let path = [&paths[0]["to"], &paths[0]["via"], &paths[0]["state"]];
     assert_eq!(path, [&json!("lake"), &json!(""), &json!("up")]);
 
-    // A daemon that is started again finds the link in the kernel, and it is up again.
+    // A restarted daemon finds the link in the kernel, and it comes up again.
     let numbers = || {
         let shown = forward(hill, "links", json!({}));
         let rows = shown.as_array().unwrap().iter();
@@ -203,21 +205,21 @@ fn carries_a_path(hill: &Site) {
     hill.wait("the path stands as before", || ping().is_ok());
 }
 
-/// What both routers know of how long packets are that pass: at the link, and by the paths of the first one.
+/// The known MTUs: of the link at both routers, and of the first router's path.
 fn mtus(hill: &Site, lake: &Site) -> [Value; 3] {
     let path = forward(hill, "paths", json!({}))[0]["mtu"].clone();
     [row(hill, "lake")["mtu"].clone(), row(lake, "hill")["mtu"].clone(), path]
 }
 
-/// What is shown of the link to the node of this name.
+/// The row of the link to the node with this name.
 fn row(site: &Site, name: &str) -> Value {
     let shown = forward(site, "links", json!({}));
     let row = shown.as_array().unwrap().iter().find(|row| row["node"] == name);
     row.unwrap_or_else(|| panic!("no link to {name}: {shown}")).clone()
 }
 
-/// A connection carries as much as it may be long, whatever the way between the two takes; below what a path needs the
-/// link says why there is none.
+/// A connection transfers data at any MTU between the two; if the MTU is too low for a path, the
+/// link's state says so.
 fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
     let card = lake.machine(Node::Router).call_unit("forward", "status", json!({})).unwrap();
     let to = format!("[{}]:7000", card["address"].as_str().unwrap());
@@ -226,7 +228,7 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
         let said = hill.machine(Node::Router).call_unit("talker", "tcp", args);
         said.is_ok_and(|said| said == json!({ "said": STREAM, "back": STREAM, "same": true }))
     };
-    // Its own uplink takes no more; the other one's does.
+    // The first router's uplink has this MTU; the wire may have a lower one.
     for (mtu, [of_hill, of_lake, path]) in [(1500, [1432, 1440, 1344]), (1430, [1364, 1364, 1280])]
     {
         wire.narrow(mtu);
@@ -245,7 +247,7 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
     hill.wait("a connection comes through", talks);
 }
 
-/// Waits until that is known of both routers and the path, and says what is known meanwhile.
+/// Waits until both links and the path have these MTUs, and prints the values meanwhile.
 fn wait_known(hill: &Site, lake: &Site, wanted: [u16; 3]) {
     let (wanted, mut last) =
         (wanted.map(|mtu| json!(mtu)), [Value::Null, Value::Null, Value::Null]);
@@ -259,7 +261,7 @@ fn wait_known(hill: &Site, lake: &Site, wanted: [u16; 3]) {
     });
 }
 
-/// How many flows to the port of links the router has let in.
+/// The number of accepted flows to the port of links.
 fn came_in(site: &Site) -> u64 {
     let shown = site.ask(Node::Router, "netd", "show", json!({}));
     shown["lines"]["links"].as_u64().unwrap()

@@ -1,4 +1,4 @@
-//! What a node does in numbers, for whom a line lets have them.
+//! A node's metrics, for the clients that a policy allows.
 
 use octet_machine::Node;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::cluster::forward::BOARDS;
 use crate::cluster::site::{Site, address};
 use crate::cluster::uplink::kill;
 
-/// Board 1 collects them, of the router and of one board. Who else asks is not let.
+/// Board 1 may collect them, from the router and from one board. Other clients may not.
 pub const LINES: &str = r#"
 [[policy]]
 from = "board-1"
@@ -19,7 +19,7 @@ const COLLECTS: u8 = 1;
 const SHOWS: u8 = 2;
 const STRANGER: u8 = 3;
 
-/// What `from` is answered at a path, if it is let.
+/// The response to `from` at a path, if it is allowed.
 fn get(site: &Site, from: u8, path: &str) -> Option<String> {
     let to = format!("{}:4044", address(SHOWS));
     let machine = site.machine(Node::Board(from));
@@ -27,7 +27,7 @@ fn get(site: &Site, from: u8, path: &str) -> Option<String> {
     page.as_str().map(str::to_owned)
 }
 
-/// One of the numbers, by the name and labels that stand before it.
+/// A sample, by its name and labels.
 fn number(page: &str, series: &str) -> f64 {
     let mut lines = page.lines().filter_map(|line| line.strip_prefix(series));
     let value = lines.next().unwrap_or_else(|| panic!("{series} in {page}"));
@@ -37,7 +37,7 @@ fn number(page: &str, series: &str) -> f64 {
 pub fn passes(site: &Site) {
     let up = r#"octet_forward_link_up{link="fl1",by="wireguard"}"#;
     let mut page = String::new();
-    // A daemon that has much to do answers no probe for a moment: then it seems to be down.
+    // A busy daemon may miss a probe: the link then seems to be down.
     site.wait("the numbers are there, and the link is up", || {
         page = get(site, COLLECTS, "/metrics").unwrap_or_default();
         page.starts_with("HTTP/1.1 200 OK\r\n") && number(&page, up) == 1.0
@@ -47,12 +47,12 @@ pub fn passes(site: &Site) {
     assert!(page.contains(&format!("\r\nContent-Type: {format}\r\n")));
     let status = site.ask(Node::Board(SHOWS), "forward", "status", json!({}));
     assert_eq!(number(&page, "octet_forward_nodes "), status["nodes"].as_f64().unwrap());
-    // An operator is shown the same.
+    // An operator gets the same values.
     site.wait("an operator is shown the same", || {
         let shown = site.ask(Node::Board(SHOWS), "forward", "metrics", json!({}));
         number(shown["text"].as_str().unwrap(), up) == 1.0
     });
-    // Paths have gone through here, and are gone: what they have carried is counted still.
+    // Earlier paths through this node are gone, but their traffic is still counted.
     let carried = r#"octet_forward_link_bytes_total{link="fl1",way="in"}"#;
     let before = number(&page, carried);
     let labels = site.ask(Node::Board(SHOWS), "forward", "labels", json!({}));
@@ -63,7 +63,7 @@ pub fn passes(site: &Site) {
         let page = get(site, COLLECTS, "/metrics").unwrap_or_default();
         page.contains(carried) && number(&page, carried) == before
     });
-    // No key and no address of a node is in it.
+    // The metrics contain no key and no address of a node.
     let address = |value: &Value| value.as_str().unwrap().to_owned();
     for board in 1..=BOARDS {
         let status = site.ask(Node::Board(board), "forward", "status", json!({}));

@@ -1,5 +1,5 @@
-//! An object that was put into one board is had from the others, also by a device in the lan, when that board is off
-//! and nothing leads out.
+//! An object on one board is available from the others, also to a device in the lan, when that
+//! board is off and there is no uplink.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex};
 
 use octet_machine::panel::Port;
 use octet_machine::panel::{Host, Mac};
-use octet_machine::{Fate, Node, Socket};
+use octet_machine::{FrameAction, Node, Socket};
 use octet_tests::{Bytes, seed};
 use serde_json::json;
 
 use crate::cluster::owned::{BOARDS, LAN};
 use crate::cluster::site::{Site, address};
 
-/// Boards reach each other's objects; devices in the lan reach what boards give out over HTTP.
+/// Boards may fetch each other's objects; devices in the lan may download objects of boards over
+/// HTTP.
 pub const LINES: &str = r#"
 [[policy]]
 from = "boards"
@@ -30,18 +31,18 @@ protocol = "tcp"
 ports = [8080]
 "#;
 
-/// A device of the owner's, and the router as it knows it.
+/// A device of the owner's, and the router's address in its network.
 const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 77);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
 
-/// The ports of objects from board to board, and over HTTP.
+/// The ports of objects between boards, and over HTTP.
 const OBJECTS: [u8; 2] = 4433_u16.to_be_bytes();
 const HTTP: u16 = 8080;
 
 const SIZE: usize = 2 << 20;
 
-/// Whether it is UDP from or to the port of objects. Ethernet has 14 bytes; IPv4's protocol is at 9 of 20 bytes (no
-/// options are let by the router), IPv6's at 6 of 40.
+/// Whether a frame is UDP from or to the port of objects. Ethernet has 14 bytes; IPv4's protocol
+/// field is at 9 of 20 bytes (the router drops options), IPv6's next header at 6 of 40.
 fn is_of_objects(frame: &[u8]) -> bool {
     let ports = match (frame.get(12..14), frame.get(20), frame.get(23)) {
         (Some([0x08, 0x00]), _, Some(17)) => frame.get(34..38),
@@ -51,7 +52,7 @@ fn is_of_objects(frame: &[u8]) -> bool {
     ports.is_some_and(|ports| ports[..2] == OBJECTS || ports[2..] == OBJECTS)
 }
 
-/// What the device gets of `path` at a board's gateway: the first line, and the body.
+/// The status line and the body of the response to the device at a board's gateway.
 fn get(device: &Host, board: u8, path: &str, more: &str) -> (String, Vec<u8>) {
     let at = SocketAddr::new(IpAddr::V4(address(board)), HTTP);
     let mut stream = device.connect(at).unwrap_or_else(|error| panic!("late: {at}: {error}"));
@@ -65,22 +66,22 @@ fn get(device: &Host, board: u8, path: &str, more: &str) -> (String, Vec<u8>) {
     (head.lines().next().unwrap().to_owned(), body)
 }
 
-/// How many frames of objects a socket has sent.
+/// The number of frames with objects that each socket has sent.
 pub type Seen = Arc<Mutex<BTreeMap<Socket, usize>>>;
 
-/// Counts frames of objects from now on, as long as the port is held.
+/// Counts frames with objects from now on, as long as the port exists.
 pub fn count(site: &Site) -> (Seen, Port) {
     let seen = Seen::default();
     let sees = Arc::clone(&seen);
     site.cluster.watch(move |from, frame| {
         *sees.lock().unwrap().entry(from).or_default() += usize::from(is_of_objects(frame));
-        Fate::Goes
+        FrameAction::Forward
     });
-    // Somebody at the uplink, who hears all and answers nothing.
-    (seen, site.cluster.be(0, Socket::Router(0)).unwrap())
+    // A silent listener at the uplink.
+    (seen, site.cluster.attach(0, Socket::Router(0)).unwrap())
 }
 
-/// What one board had the others give when it is off. In the end board 1 is.
+/// Objects of a board that is off are available from the others. At the end board 1 is off.
 pub fn passes(site: &Site, seen: &Seen) {
     let mut chance = fastrand::Rng::with_seed(seed());
     let object: Vec<u8> = (0..SIZE).map(|_| chance.u8(..)).collect();
@@ -92,13 +93,13 @@ pub fn passes(site: &Site, seen: &Seen) {
     let path = added["path"].as_str().unwrap();
     println!("{added}");
 
-    // Once the map says by which key board 1 serves, board 2 has it from there.
+    // Board 2 fetches it once the map has the key of board 1's cache.
     let find = |board| {
         let hash = json!({ "hash": added["hash"] });
         site.machine(Node::Board(board)).call_unit("cache", "get", hash)
     };
     site.wait("board 2 has it", || find(2).is_ok());
-    // A name of board 1, which board 2 has learned of it.
+    // A name of board 1, which board 2 has learned from it.
     let publish = || {
         let args = json!({ "path": "site/it.bin", "hash": added["hash"] });
         site.machine(Node::Board(1)).call_unit("cache", "publish", args)
@@ -113,19 +114,19 @@ pub fn passes(site: &Site, seen: &Seen) {
     site.wait("board 2 knows the name", || resolve().is_ok_and(|it| it["hash"] == added["hash"]));
     site.cluster.cut_power(Node::Board(1)).unwrap();
 
-    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let device = Host::start_behind(port, Mac::number(77), (DEVICE, 24), ROUTER);
     let mut found = (String::new(), vec![]);
     site.wait("the device has it from board 3", || {
         found = get(&device, 3, path, "");
         println!("{}, {} bytes", found.0, found.1.len());
-        // A board that was silent for too long in between has it end short.
+        // The transfer fails if a board was silent for too long meanwhile.
         found.0.contains(" 200 ") && found.1.len() == SIZE
     });
     assert!(found.1 == object, "it is not what was put in");
     let part = get(&device, 3, &format!("{path}/of.bin"), "Range: bytes=1000000-1000999\r\n");
     assert!(part.0.contains(" 206 ") && part.1 == object[1_000_000..1_001_000], "{}", part.0);
-    // Board 3 has the name from board 2.
+    // Board 3 resolves the name at board 2.
     site.wait("board 3 has its name", || {
         found = get(&device, 3, published["path"].as_str().unwrap(), "");
         println!("{}", found.0);
@@ -136,17 +137,17 @@ pub fn passes(site: &Site, seen: &Seen) {
     println!("{stats}");
     let nodes = stats["nodes"].as_array().unwrap();
     let gave = |board: u8| nodes.iter().find(|row| row["board"] == board).unwrap()["gave"].clone();
-    // A part of it each time that it was asked.
+    // At each request it has sent a part.
     assert!(gave(1) == 0 && gave(2).as_u64() >= Some(1), "{stats}");
 
-    // What nobody has is not there, whoever is asked.
+    // An unknown object is not found on any board.
     let nothing = path
         .replace(&path[3..11], if path[3..11] == *"00000000" { "11111111" } else { "00000000" });
     let (line, said) = get(&device, 2, &nothing, "");
     println!("{line}: {}", String::from_utf8_lossy(&said));
     assert!(line.contains(" 404 ") || line.contains(" 504 "), "{line}");
 
-    // From board to board it went, and nowhere else.
+    // The frames went between boards, and nowhere else.
     let seen = seen.lock().unwrap();
     println!("frames of objects: {seen:?}");
     let of = |socket| seen.get(&socket).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Blank boards in any order become one box, and each is what its port says.
+//! Blank boards in any order become one box, and each has the number of its port.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::cluster::site::{Site, address, image, text};
 
-/// The box has more ports than boards: those after them are for who is not what he says.
+/// The box has more ports than boards: the others are for attackers.
 const fn ports(boards: u8) -> u8 {
     if boards <= 4 { 8 } else { 16 }
 }
 
-/// Blank boards in an order by chance: one comes late, one is cut off while it starts and comes again, one
-/// has the Ethernet address of another, and one says that it has another's number.
+/// Blank boards in a random order: one is late, one loses its power during the boot and returns,
+/// one has the MAC address of another, and one claims another's number.
 fn any_order(boards: u8, image: Image, seed: u64) -> Site {
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut order: Vec<u8> = (1..=boards).collect();
@@ -50,8 +50,8 @@ fn any_order(boards: u8, image: Image, seed: u64) -> Site {
     let all: Vec<_> = (1..=boards).map(|number| (Node::Board(number), number)).collect();
     let before = site.wait_whole(&all);
 
-    // The copy of a board's card, at a port of its own: it gets no address, and that is told. The liar has
-    // one, and is refused.
+    // The copy of a board's MAC address at another port gets no address, and the conflict is
+    // reported. The liar gets an address, and is refused.
     let (copy, liar) = (Node::Board(boards + 1), Node::Board(boards + 2));
     site.cluster.power_on_as(copy, Mac::number(copied), site.machine_of(copy)).unwrap();
     let lies = site.machine_of(liar).kernel_argument(&format!("octet.board={copied}"));
@@ -69,14 +69,14 @@ fn any_order(boards: u8, image: Image, seed: u64) -> Site {
     println!("{liar}: {:?}", site.refusal(boards + 2));
     assert_eq!(site.wait_whole(&all), before, "the others are not touched");
     assert_eq!(site.number(copy), None);
-    // Whoever has an Ethernet address first keeps it: the copy would have it once its owner moves.
+    // The first owner of a MAC address keeps it: the copy would get it once its owner moves.
     for node in [copy, liar] {
         site.cluster.cut_power(node).unwrap();
     }
     site
 }
 
-/// Every board has its port's number and addresses.
+/// Checks that a board has the number and addresses of its port.
 fn has_its_place(site: &Site, node: Node, number: u8) {
     site.wait(&format!("{node} is board {number}"), || site.number(node) == Some(number.into()));
     let wanted = [format!("{}/24", address(number)), format!("fd6f:6374:6574:{number:x}::2/64")];
@@ -86,7 +86,7 @@ fn has_its_place(site: &Site, node: Node, number: u8) {
     });
 }
 
-/// A board is what its port says, also when it is plugged elsewhere while it runs.
+/// A board gets the number of its port, also if it is moved to another port while it runs.
 fn is_moved(site: &Site, boards: u8) {
     let all: Vec<_> = (1..=boards).map(|number| (Node::Board(number), number)).collect();
     let keys = site.wait_whole(&all);
@@ -97,14 +97,14 @@ fn is_moved(site: &Site, boards: u8) {
     site.cluster.plug(Socket::Router(2), Socket::Board(1)).unwrap();
     for (board, number) in [(2, 1), (1, 2)] {
         has_its_place(site, Node::Board(board), number);
-        // It has that place, but is not the one who belongs there.
+        // It has that address, but it is not the enrolled node.
         site.wait("it is told of", || site.refusal(number).is_some());
         assert_eq!(site.row(number)["node"], keys[&number]);
     }
-    // Back, and one without a cable for a while.
+    // The boards are moved back, and one is without a cable for a while.
     site.cluster.plug(Socket::Router(1), Socket::Board(1)).unwrap();
     site.cluster.plug(Socket::Router(2), Socket::Board(2)).unwrap();
-    site.cluster.pull(Socket::Board(3)).unwrap();
+    site.cluster.unplug(Socket::Board(3)).unwrap();
     site.wait("without a cable there is no address", || {
         !site.addresses(Node::Board(3), "eth0").contains(&format!("{}/24", address(3)))
     });
@@ -115,8 +115,8 @@ fn is_moved(site: &Site, boards: u8) {
     assert_eq!(site.wait_whole(&all), keys);
 }
 
-/// The short tier has boxes of blank boards in every other test here, swapped cables in `refused.rs`, and who says that
-/// he is another in process (`services/cluster/tests/daemon/attacks.rs`).
+/// In the short tier all other tests here have boxes of blank boards, `refused.rs` has swapped
+/// cables, and an in-process test has false claims (`services/cluster/tests/daemon/attacks.rs`).
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn blank_boards_in_any_order_become_one_box() {

@@ -1,4 +1,4 @@
-//! Two boxes of `cargo image run --cluster` in one network outside.
+//! Two boxes of `cargo image run --cluster` in one external network.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,7 +12,7 @@ use rustix::process::{Signal, geteuid};
 use crate::cluster::run::{NOBODY, Person};
 use crate::cluster::silent_beside;
 
-/// What is published, and the owner's devices may ask others for it.
+/// A published port, and the policy by which the owner's devices may reach that of another box.
 const PUBLISHED: &str = r#"
 [[publish]]
 port = "tcp/8088"
@@ -40,7 +40,7 @@ fn two_boxes_share_a_network_which_outlives_who_made_it() {
         command.arg(&appliance).arg("--out").arg(out).stdin(Stdio::null());
         InTerminal::start(command)
     };
-    // Nobody else's machines beside them.
+    // No other test may run machines meanwhile.
     let _alone = Cluster::new(4, true).unwrap();
     let boxes = ["198.18.2.1", "198.18.2.2"];
     let mut terminals = boxes.map(|address| {
@@ -53,7 +53,7 @@ fn two_boxes_share_a_network_which_outlives_who_made_it() {
     }
     let machines = [1, 2].map(|number| (number.to_string(), Person::new(out, number)));
     let street = folder.path().join(format!("octet-outside-{}/street", geteuid().as_raw()));
-    // What belongs to who has started the boxes becomes nobody's.
+    // The files of the user who has started the boxes are given to `nobody`.
     let own_wire = || {
         let deadline = Instant::now() + SOON;
         while !street.join("wire").exists() {
@@ -74,7 +74,7 @@ fn two_boxes_share_a_network_which_outlives_who_made_it() {
         let said = must(&mut person.in_clone(&lan));
         assert_eq!(said.stdout, "400 True\n", "{}", said.stderr);
     };
-    // From the lan of each by both routers, and by somebody between them.
+    // From the lan of each through both routers, and from a host between them.
     for (machine, other) in machines.iter().zip([boxes[1], boxes[0]]) {
         get(machine, "lan", other);
         get(machine, "outside", other);

@@ -1,4 +1,5 @@
-//! A box as its owner has it: what runs where, an operator at a board, and objects that stay.
+//! The owner's view of a box: the placement of units, an operator at a board, and persistent
+//! objects.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::cluster::site::{Site, without_forward};
 use crate::cluster::{objects, view};
 
-/// Ports of the box, and the boards that are on.
+/// The number of ports of the box, and the boards that are on.
 const PORTS: u8 = 8;
 pub const BOARDS: [u8; 3] = [1, 2, 3];
 
@@ -19,7 +20,8 @@ pub const LAN: u8 = PORTS + 1;
 /// Node keys of boards, by number.
 pub type Keys = BTreeMap<u8, Value>;
 
-/// It needs the kernels of four machines and the rules between them: nothing in process has these.
+/// This needs the kernels of four machines and the rules between them, which no in-process test
+/// has.
 #[test]
 fn an_owner_sees_it_reaches_it_and_finds_objects_of_a_board_that_is_off() {
     let owner = Owner::new();

@@ -1,4 +1,4 @@
-//! A path carries what its source has asked for, and no more: the kernels of its hops see to it.
+//! The kernels of a path's hops enforce the rate that its source has requested.
 
 use octet_machine::Node;
 use serde_json::{Value, json};
@@ -11,14 +11,14 @@ const SOURCE: u8 = 1;
 const RELAY: u8 = 2;
 const END: u8 = 5;
 
-/// What is said by a connection, each way: much more than what may come at once.
+/// The bytes of a connection, in each direction: much more than the burst.
 const STREAM: usize = 300_000;
 
-/// kbit/s: 50 000 bytes in a second.
+/// In kbit/s: 50 000 bytes per second.
 const RATE: u32 = 400;
 
-/// Packets at a board with the label of the one path that is there: what has come by a link, has gone, or was too
-/// much.
+/// The packets at a board with the label of the only path: received at a link, sent, or above the
+/// limit.
 fn packets(site: &Site, board: u8, link: &str, way: &str) -> u64 {
     let rows = site.ask(Node::Board(board), "forward", "labels", json!({}));
     let is_it = |row: &&Value| row["link"] == link && row["way"] == way;
@@ -33,7 +33,7 @@ pub fn passes(site: &Site) {
     assert_eq!(forward("paths", json!({}))[0]["kilobits"], RATE);
     let end = site.ask(Node::Board(END), "forward", "status", json!({}))["address"].clone();
     let to = format!("[{}]:7000", end.as_str().unwrap());
-    // A connection comes through all the same, whole.
+    // A connection still transfers all data.
     let talk = || {
         let args = json!({ "to": to, "mark": "rates", "bytes": STREAM });
         let machine = site.machine(Node::Board(SOURCE));
@@ -46,14 +46,14 @@ pub fn passes(site: &Site) {
     let dropped = above();
     println!("above its rate at the relay: {dropped}");
     assert!(dropped > 0);
-    // Something may go by at any time: what has come is asked before what was sent.
+    // There may be packets at any time, so the received ones are read before the sent ones.
     let came = packets(site, RELAY, "fl1", "in");
     assert!(came + dropped <= packets(site, SOURCE, "fl2", "out"));
-    // What is too much for the relay has not gone on.
+    // Packets above the relay's limit were not forwarded.
     site.wait("what was let has gone on", || {
         packets(site, RELAY, "fl1", "in") == packets(site, RELAY, "fl5", "out")
     });
-    // So it is when the daemon there comes back; what was dropped is counted still.
+    // The limit persists over a restart of the daemon, and so does the count of drops.
     kill(site, Node::Board(RELAY), "forward");
     site.wait("the relay knows the path", || {
         let status = site.ask(Node::Board(RELAY), "forward", "status", json!({}));
@@ -62,7 +62,7 @@ pub fn passes(site: &Site) {
     assert!(above() >= dropped);
     let dropped = above();
     site.wait("it drops again", || talk() && above() > dropped);
-    // Without a bound nothing is dropped.
+    // Without a limit nothing is dropped.
     forward("rate", json!({ "path": path, "rate": 0 }));
     assert_eq!(forward("paths", json!({}))[0]["kilobits"], Value::Null);
     site.wait("all is let", || {

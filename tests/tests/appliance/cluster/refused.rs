@@ -1,4 +1,4 @@
-//! Who is not what he says is refused, and told of; the rest goes on.
+//! Nodes with false identities are refused and reported; all others keep working.
 
 use octet_control::file::LocalFile;
 use octet_machine::{Node, Socket};
@@ -8,36 +8,37 @@ use serde_json::{Value, json};
 use crate::cluster::kept::{Kept, PLACES, lines};
 use crate::cluster::site::text;
 
-/// All of it, on a box that is whole. `old` is the router's disk from before; the box's owner is `anna`, by
-/// `key`.
+/// All cases, on a complete box. `old` is an earlier copy of the router's disk; the box's owner is
+/// `anna`, with `key`.
 pub fn are_told_of(kept: &Kept, owner: &Owner, key: &str, old: DiskFile) {
     let site = &kept.site;
     let keys = site.wait_whole(&PLACES);
-    // A blank board, below, is another one, too.
+    // The blank board below is another node, too.
     if soak() {
         swapped(kept);
     }
 
-    // A blank board at a known port: it is another one until an owner says that it replaces it.
+    // A blank board at a known port is refused as another node until an owner permits the
+    // replacement.
     kept.power_off(Node::Board(2));
     site.power_on(Node::Board(2));
     site.wait("the new key is told of", || site.refusal(2).is_some());
     assert_eq!(site.row(2)["node"], keys[&2]);
     site.ask(Node::Router, "cluster", "replace", json!({ "number": "2" }));
-    // It waits for an owner, as every board here.
+    // It waits for an owner's approval, like every board here.
     site.wait("it is there", || others(kept, 2).iter().any(|row| row["is"] == "waiting"));
     site.ask(Node::Router, "cluster", "approve", json!({ "number": "2" }));
     let replaced = site.wait_whole(&PLACES);
     assert_ne!(replaced[&2], keys[&2]);
 
-    // One that was revoked stays out.
+    // A revoked board is still refused.
     site.ask(Node::Router, "cluster", "revoke", json!({ "number": "3" }));
     site.wait("it is revoked", || site.row(3)["state"] == "revoked");
     site.wait("it is not let in again", || site.refusal(3).is_some());
     assert_eq!(site.wait_whole(&PLACES[..2]), site.wait_whole(&PLACES[..2]));
 
-    // A router with an old disk, and an old map on it: the boards do not take that one back, and it learns
-    // from them what it has forgotten.
+    // A router with an old disk and an old map: the boards keep the newer map, and the router
+    // recovers from theirs.
     let newest = sequence(kept);
     kept.power_off(Node::Router);
     site.power_on_with(Node::Router, &old);
@@ -47,14 +48,14 @@ pub fn are_told_of(kept: &Kept, owner: &Owner, key: &str, old: DiskFile) {
     assert_eq!(learned[&2], replaced[&2]);
     assert!(sequence(kept) >= newest, "{} after {newest}", sequence(kept));
 
-    // In process the daemons themselves show both (`services/cluster/tests/daemon`, `src/book/tests.rs`).
+    // In-process tests cover both (`services/cluster/tests/daemon`, `src/book/tests.rs`).
     if soak() {
         another_router(kept, owner, &learned.into_iter().collect::<Vec<_>>());
         pinned(kept, key);
     }
 }
 
-/// Two boards, swapped while they are off: each is at a number that is not its own.
+/// Two boards that are swapped while they are off: each is at the other's port.
 fn swapped(kept: &Kept) {
     let site = &kept.site;
     let keys = site.wait_whole(&PLACES);
@@ -67,19 +68,20 @@ fn swapped(kept: &Kept) {
     for number in [1, 2] {
         site.wait("the wrong key is told of", || site.refusal(number).is_some());
         assert_eq!(site.row(number)["node"], keys[&number]);
-        // The connection of the one before ends when it has been silent for half a minute.
+        // The previous connection times out after half a minute.
         site.wait("the right one is missed", || site.row(number)["connected"] == false);
         println!("board {number}: {:?}", site.refusal(number));
     }
     assert_eq!(site.wait_whole(&PLACES[2..])[&3], keys[&3], "the third is not touched");
     // Back at their own ports.
-    site.cluster.pull(Socket::Router(1)).unwrap();
+    site.cluster.unplug(Socket::Router(1)).unwrap();
     site.cluster.plug(Socket::Router(2), Socket::Board(2)).unwrap();
     site.cluster.plug(Socket::Router(1), Socket::Board(1)).unwrap();
     assert_eq!(site.wait_whole(&PLACES), keys);
 }
 
-/// Another router: the boards have their coordinator, and know no other without an owner's word.
+/// Another router: the boards have pinned their coordinator, and trust no other without an owner's
+/// appointment.
 fn another_router(kept: &Kept, owner: &Owner, boards: &[(u8, Value)]) {
     let site = &kept.site;
     let old = site.ask(Node::Router, "cluster", "show", json!({}))["node"].clone();
@@ -105,17 +107,17 @@ fn another_router(kept: &Kept, owner: &Owner, boards: &[(u8, Value)]) {
     assert_eq!(taken, boards);
 }
 
-/// An owner names the keys: whoever has another is out at once, and the rest stays.
+/// An owner names the keys: a board with another key is disconnected at once, and the others stay.
 fn pinned(kept: &Kept, owner: &str) {
     let site = &kept.site;
     let keys = site.wait_whole(&PLACES[..2]);
     let lines = lines(owner).replace("approve", "pinned");
     let board = |number: u8, key: &Value| format!("[[board]]\nnumber = {number}\nkey = {key}\n");
-    // That of nobody who is here.
+    // A key of no node here.
     let other = Owner::new().keygen("nobody");
     let apply = |boards: &str| {
         let text = text(4, &format!("{lines}{boards}"));
-        let mut file = LocalFile::Held(text.into_bytes());
+        let mut file = LocalFile::Memory(text.into_bytes());
         let machine = site.machine(Node::Router);
         machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
         site.ask(Node::Router, "config", "confirm", json!({}));

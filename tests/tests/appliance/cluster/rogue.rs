@@ -1,10 +1,11 @@
-//! A rogue DHCP server and a rogue coordinator: who is plugged into one believes it, and nobody else hears of it.
+//! A rogue DHCP server and a rogue coordinator: only nodes that are connected to them directly are
+//! affected.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use octet_machine::panel::peer::{Does, Own, Peer};
+use octet_machine::panel::peer::{OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::{DhcpServer, Mac, Port, raw};
 use octet_machine::{Cluster, Node, Socket, router_card};
 use serde_json::{Value, json};
@@ -17,17 +18,17 @@ const BOARDS: u8 = 4;
 /// The router's card for the owner's devices.
 const LAN: u8 = BOARDS + 1;
 
-/// It gives the address of board 3.
+/// It assigns the address of board 3.
 const SERVER: DhcpServer = DhcpServer {
     mac: Mac::number(210),
     address: Ipv4Addr::new(10, 20, 3, 1),
     mask: Ipv4Addr::new(255, 255, 255, 0),
-    gives: Ipv4Addr::new(10, 20, 3, 2),
+    offered: Ipv4Addr::new(10, 20, 3, 2),
     seconds: 3600,
     knows: false,
 };
 
-/// The server at work at the end of a wire. It counts who has asked it.
+/// Runs the server at the end of a wire. It counts the requests.
 fn serves(port: Port, other: Mac, asked: &Arc<AtomicUsize>) -> Peer {
     let asked = Arc::clone(asked);
     let on_frame = move |frame: &[u8]| {
@@ -35,15 +36,15 @@ fn serves(port: Port, other: Mac, asked: &Arc<AtomicUsize>) -> Peer {
         asked.fetch_add(1, Ordering::Relaxed);
         reply
     };
-    let does = Does {
-        own: Own::One(SERVER.address),
+    let does = PeerBehaviour {
+        own: OwnAddresses::One(SERVER.address),
         on_frame: Box::new(on_frame),
         answer: Box::new(|_| vec![]),
     };
     Peer::start(port, SERVER.mac, other, does)
 }
 
-/// What has been dropped at a port, whatever the reason.
+/// The drops at a port, for all reasons.
 fn dropped(site: &Site, port: u8) -> u64 {
     let shown = site.ask(Node::Router, "netd", "show", json!({}));
     let at = shown["drops"][format!("eth{port}")].clone();
@@ -61,8 +62,8 @@ fn own_key(site: &Site) -> Value {
     shown()
 }
 
-/// In the short tier `segments::attacks` has the router's ports against such a server, and `rogues.rs` of cluster's own
-/// tests a board's pin against such a coordinator.
+/// In the short tier `segments::attacks` tests the router's ports with such a server, and
+/// `rogues.rs` of cluster's own tests a board's pin with such a coordinator.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
@@ -70,16 +71,17 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     let site = Site::of(BOARDS, image.clone());
     let rogue = Site { cluster: Cluster::new(BOARDS, false).unwrap(), image };
     let stray = Node::Board(4);
-    site.cluster.pull(Socket::Board(4)).unwrap();
+    site.cluster.unplug(Socket::Board(4)).unwrap();
     for (of, node) in [(&site, Node::Router), (&site, stray), (&rogue, Node::Router)] {
         of.power_on(node);
     }
 
-    // Both work: a board that is plugged into them has an address and a number by them, and such a coordinator.
+    // Both attacks work on a board that is connected to them: it gets an address and a number, and
+    // pins that coordinator.
     let asked = Arc::new(AtomicUsize::new(0));
-    let port = site.cluster.be(4, Socket::Board(4)).unwrap();
+    let port = site.cluster.attach(4, Socket::Board(4)).unwrap();
     let server = serves(port, Mac::number(4), &asked);
-    let given = format!("{}/24", SERVER.gives);
+    let given = format!("{}/24", SERVER.offered);
     site.wait("the server is believed", || site.addresses(stray, "eth0").contains(&given));
     assert!(asked.swap(0, Ordering::Relaxed) > 0);
     drop(server);
@@ -92,10 +94,11 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     assert_eq!(site.number(stray), Some(1));
     drop(wire);
 
-    // Now at two ports for boards and at the lan; the server speaks without being asked, too.
+    // Now they are at two ports for boards and at the lan; the server sends unrequested offers,
+    // too.
     site.wait_ready(Node::Router);
     let before = [2, 3].map(|port| dropped(&site, port));
-    let port = site.cluster.be(2, Socket::Router(2)).unwrap();
+    let port = site.cluster.attach(2, Socket::Router(2)).unwrap();
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let discover = raw::transport::udp(ends, (68, 67), &raw::dhcp::discover(Mac::number(1)));
     let discover =
@@ -111,7 +114,7 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
         let now = [2, 3].map(|port| dropped(&site, port));
         now[0] > before[0] && now[1] > before[1]
     });
-    // A blank board, which would believe anybody, and the one that was theirs.
+    // A blank board, which would pin any coordinator, and the one that has pinned the rogue.
     let board = Node::Board(1);
     site.power_on(board);
     site.cluster.plug(Socket::Router(4), Socket::Board(4)).unwrap();
@@ -123,7 +126,8 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     assert_eq!(site.number(board), Some(1));
     assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody asked the server");
 
-    // The stray one has its port's place, and says whom it believes; nobody else is troubled.
+    // The second one gets its port's address, and reports its pinned coordinator; no other node is
+    // affected.
     site.wait("it is board 4", || site.number(stray) == Some(4));
     site.wait("it does not follow another coordinator", || {
         let (coordinator, state) = coordinator(&site, 4);

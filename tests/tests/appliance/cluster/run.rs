@@ -1,4 +1,5 @@
-//! `cargo image run --cluster` and `cargo image lan`: the box as a person sees it, and as a device in its lan does.
+//! `cargo image run --cluster` and `cargo image lan`: the box as the user sees it, and as a device
+//! in its lan does.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -11,7 +12,7 @@ use octet_machine::Cluster;
 use octet_tests::{Image, InTerminal, READY, SOON, builder, guest, must, run};
 use rustix::process::{Signal, geteuid};
 
-/// Services of the owner's: one for both boards, and one for one of these.
+/// Two additional services: one for both boards, and one for one of them.
 const BOARDS: &str = r#"
 [[board]]
 number = 1
@@ -27,10 +28,10 @@ to = "board-2"
 at = "tcp/8080"
 "#;
 
-/// The router as those outside reach it.
+/// The router's address for hosts outside.
 const UPLINK: &str = "198.18.2.1";
 
-/// `nobody`, for whom nothing is allowed that is not allowed to all.
+/// The user `nobody`, who has no privileges.
 pub const NOBODY: u32 = 65534;
 
 #[test]
@@ -45,7 +46,7 @@ fn one_command_makes_of_blank_machines_one_box() {
         command.args(["--cluster", boards]).stdin(Stdio::null());
         command
     };
-    // Nobody else's machines beside it.
+    // No other test may run machines meanwhile.
     let _alone = Cluster::new(4, true).unwrap();
     let mut terminal = InTerminal::start(cluster("2"));
     terminal.wait_for("machines are one box", 2 * READY);
@@ -60,16 +61,16 @@ fn one_command_makes_of_blank_machines_one_box() {
         let (name, address) = (format!("board-{number}"), format!("10.20.{number}.2"));
         let row = row(&name);
         assert_eq!(row[1..4], ["enrolled", sequence, &address]);
-        // Behind when it was ready, in seconds, and the number of its units.
+        // After the time of readiness in seconds, and the number of its units.
         assert_eq!(row[7..].join(" "), services);
     }
     let person = Person::new(out, 1);
     is_a_device_in_the_lan(&person);
     is_a_device_outside(&person);
-    // Before board 2 starts again.
+    // Before board 2 is restarted.
     let mut ports = has_ports_into_the_lan(&person);
     has_machines_that_are_switched_on_and_off(&person, &mut terminal);
-    // A device stays until its cable is pulled, which is what the end of the box is.
+    // A device exists until its cable is pulled, which happens at the end of the box.
     let until = "echo plugged; while ip link show dev lan | grep -q LOWER_UP; do sleep 0.2; done";
     let mut device = InTerminal::start(person.lan(&["sh", "-c", until]));
     device.wait_for("plugged", SOON);
@@ -82,7 +83,7 @@ fn one_command_makes_of_blank_machines_one_box() {
     assert!(ports.text.contains("has been turned off"), "{}", ports.text);
     let nobody_there = run(&mut person.lan(&["true"]));
     assert!(nobody_there.stderr.contains("cargo image run"), "{}", nobody_there.stderr);
-    // More than the file says are refused.
+    // A larger number of boards than in the file is refused.
     let error = run(&mut cluster("16"));
     assert_eq!(error.status, Some(1));
     assert!(
@@ -92,9 +93,9 @@ fn one_command_makes_of_blank_machines_one_box() {
     );
 }
 
-/// Who runs `cargo image lan`: nobody in particular, if these tests are root's.
+/// The user of `cargo image lan`: the unprivileged `nobody` if the tests run as root.
 pub struct Person {
-    /// What serves as their clone: its folder `out` is the one that the box runs from.
+    /// The folder that replaces the clone: its folder `out` is the one that the box runs from.
     clone: tempfile::TempDir,
     builder: PathBuf,
 }
@@ -111,7 +112,7 @@ impl Person {
         let builder = at("octet-image");
         fs::copy(octet_tests::builder(), &builder).unwrap();
         if geteuid().is_root() {
-            // What the box's own person has made for themselves becomes nobody's.
+            // The files of the user who has started the box are given to `nobody`.
             let text = fs::read_to_string(out.join(format!("machines/{machine}"))).unwrap();
             let sockets = Path::new(text.lines().nth(1).unwrap());
             for open in [clone.path(), out.parent().unwrap(), sockets.parent().unwrap()] {
@@ -124,7 +125,7 @@ impl Person {
         Self { clone, builder }
     }
 
-    /// A command as a device in the lan.
+    /// A command of a device in the lan.
     pub fn lan(&self, command: &[&str]) -> Command {
         self.in_clone(&[&["lan", "--"], command].concat())
     }
@@ -140,13 +141,13 @@ impl Person {
         self.at_home(own)
     }
 
-    /// The home of whoever runs these tests is another one's.
+    /// The home folder of the user who runs the tests must not be used.
     fn at_home(&self, mut command: Command) -> Command {
         command.env("HOME", self.clone.path()).env_remove("XDG_CONFIG_HOME");
         command
     }
 
-    /// The command `cargo image` with these arguments, of who has started the box.
+    /// The command `cargo image` with these arguments, by the user who has started the box.
     pub fn owner(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.builder);
         command.current_dir(self.clone.path()).args(arguments).stdin(Stdio::null());
@@ -174,7 +175,7 @@ fn has_machines_that_are_switched_on_and_off(person: &Person, terminal: &mut InT
         assert!(refused.status != Some(0) && refused.stderr.contains(word), "{}", refused.stderr);
     }
     assert_eq!(box_of(&["on", "2"]), ["on, port 1", "on, port 2"]);
-    // In order, from inside: one starts again, the other one stays off.
+    // One board reboots by itself; the other one stays off.
     must(&mut person.owner(&["ctl", "--board", "2", "reboot"]));
     terminal.wait_for("board-2 reboots", SOON);
     must(&mut person.owner(&["ctl", "--board", "1", "poweroff"]));
@@ -185,14 +186,14 @@ fn has_machines_that_are_switched_on_and_off(person: &Person, terminal: &mut InT
 
 fn is_a_device_in_the_lan(person: &Person) {
     let lan = |command: &str| must(&mut person.lan(&["sh", "-c", command])).stdout;
-    // Who they are outside they are inside, too, and a second time they have the same address.
+    // The user is the same inside as outside, and the device gets the same address again.
     let [first, second] = [(); 2].map(|()| lan("id -u; ip -4 -oneline address show dev lan"));
     let (id, address) = first.split_once('\n').unwrap();
     assert_ne!(id, "0");
     let address = address.split_whitespace().nth(3).unwrap();
     assert!(address.starts_with("10.20.250.") && address.ends_with("/24"), "{first}");
     assert!(second.contains(address), "{first}{second}");
-    // Names and TCP: an answer of a board's cache over HTTP. This host knows no such name.
+    // Names and TCP: a response of a board's cache over HTTP. The host cannot resolve this name.
     let name = "board-2.octet.internal";
     let get = format!(
         "import http.client, os, sys\n\
@@ -205,19 +206,19 @@ fn is_a_device_in_the_lan(person: &Person) {
     let mut get = person.lan(&["python3", "-c", &get]);
     assert_eq!(must(get.env("http_proxy", "http://127.0.0.1:1")).stdout, "400\nNone\n");
     assert!((name, 8080).to_socket_addrs().is_err(), "this host knows {name}");
-    // What they keep there is there the next time, beside the operator's key that they have outside.
+    // Files in the config folder persist, beside the operator's key from outside.
     assert_eq!(lan("cat $XDG_CONFIG_HOME/kept $XDG_CONFIG_HOME/octet/key"), "xa key\n");
-    // Nothing else: what listens on this host is not there.
+    // Nothing else is reachable: a listener of the host is not.
     let here = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let here = here.local_addr().unwrap().port();
     let dial = format!("import socket; socket.create_connection(('127.0.0.1', {here}), 10)");
     must(Command::new("python3").args(["-c", &dial]));
     let refused = run(&mut person.lan(&["python3", "-c", &dial]));
     assert!(refused.stderr.contains("ConnectionRefusedError"), "{}", refused.stderr);
-    // The command's end is ours.
+    // The exit status of the command is passed on.
     assert_eq!(run(&mut person.lan(&["sh", "-c", "exit 7"])).status, Some(7));
     assert_eq!(run(&mut person.lan(&["sh", "-c", "kill -9 $$"])).status, Some(128 + 9));
-    // Where users may have no namespaces.
+    // A host on which users may not create namespaces.
     let none = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
     let mut forbidden = Command::new("unshare");
     forbidden.args(["--user", "--map-root-user", "sh", "-c", none, "sh"]);
@@ -229,7 +230,7 @@ fn is_a_device_in_the_lan(person: &Person) {
     assert!(forbidden.stderr.contains("user.max_user_namespaces"), "{}", forbidden.stderr);
 }
 
-/// From outside what is published answers, and nothing else does.
+/// From outside, published ports answer, and no others do.
 fn is_a_device_outside(person: &Person) {
     let closed = [(UPLINK, 8080), (UPLINK, 4040), ("10.20.2.2", 8080)];
     let script = silent_beside(&closed, (UPLINK, 8088));
@@ -239,8 +240,9 @@ fn is_a_device_outside(person: &Person) {
     assert!(said.stderr.contains("198.18.3."), "{}", said.stderr);
 }
 
-/// A program that asks a board's cache, which is `open`, until that answers, begins connections to those that are
-/// `closed`, asks it again, and prints its answer, and whether nobody has answered to the others before.
+/// A program that calls the board's cache at `open` until it answers, starts connections to those
+/// in `closed`, calls it again, and prints its answer, and whether none of the others has answered
+/// before.
 pub fn silent_beside(closed: &[(&str, u16)], open: (&str, u16)) -> String {
     let closed: String =
         closed.iter().map(|(host, port)| format!("('{host}', {port}), ")).collect();
@@ -268,7 +270,8 @@ pub fn silent_beside(closed: &[(&str, u16)], open: (&str, u16)) -> String {
     )
 }
 
-/// A browser of this host reaches the lan by a proxy and by a port that is forwarded. Returns who serves them.
+/// A browser of the host reaches the lan through a proxy and a forwarded port. Returns the process
+/// that serves them.
 fn has_ports_into_the_lan(person: &Person) -> InTerminal {
     let name = "board-2.octet.internal";
     let lan = |forward: &str| {
@@ -297,7 +300,7 @@ fn has_ports_into_the_lan(person: &Person) -> InTerminal {
     let length = u8::try_from(name.len()).unwrap();
     let port = 8080_u16.to_be_bytes();
     socks.write_all(&[&[5, 1, 0, 5, 1, 0, 3, length], name.as_bytes(), &port].concat()).unwrap();
-    // It is bound to an address of IPv4 or IPv6.
+    // The reply has an IPv4 or an IPv6 address.
     let mut reply = [0; 2 + 4];
     socks.read_exact(&mut reply).unwrap();
     assert_eq!(reply[..5], [5, 0, 5, 0, 0]);
@@ -307,7 +310,7 @@ fn has_ports_into_the_lan(person: &Person) -> InTerminal {
     let forwarded = at("forward");
     assert_eq!(get(connect(forwarded), &format!("localhost:{forwarded}")), "400");
     assert_eq!(get(connect(forwarded), "evil.example"), "403");
-    // A port has one owner, and ctrl-C gives it back.
+    // A port cannot be forwarded twice, and ctrl-C releases it.
     let forward = format!("{forwarded}:{name}:8080");
     let taken = run(&mut person.in_clone(&["lan", "--forward", &forward]));
     assert!(taken.stderr.contains(&format!("port {forwarded} ")), "{}", taken.stderr);

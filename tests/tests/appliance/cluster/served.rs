@@ -1,12 +1,13 @@
-//! What a box does for people: letters between them, and the way out.
+//! The services of a box for people: messages, and the uplink.
 
 use crate::cluster::site::{Site, text};
 use crate::cluster::{letters, uplink};
 
 pub const PORTS: u8 = 4;
 
-/// Two minutes and more, of which most are waits. It needs the kernels of three machines, the rules between them, a disk
-/// that is cut, and units that are killed and come back: nothing in process has these.
+/// It takes more than two minutes, mostly waits. It needs the kernels of three machines, the rules
+/// between them, a disk with a power cut, and units that are killed and restarted, which no
+/// in-process test has.
 #[test]
 fn people_get_letters_names_and_the_time() {
     let (keys, operators) = letters::Keys::new();
@@ -14,7 +15,7 @@ fn people_get_letters_names_and_the_time() {
     let site = Site::new(PORTS, &text(PORTS, &lines));
     let disks = site.start_with_disks(letters::BOARDS);
     letters::passes(&site, &disks, &keys);
-    // Nobody needs the other board any more, and the rest is cheaper without it.
+    // The other board is not needed any more, and the rest is faster without it.
     let [(board, _), (other, _)] = disks.each_ref();
     site.cluster.cut_power(*other).unwrap();
     uplink::passes(&site, *board);

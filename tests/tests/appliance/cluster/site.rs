@@ -1,4 +1,4 @@
-//! The box: a router and boards that know nothing of each other, wired as in the box.
+//! The box: a router and boards that do not know each other yet, wired as in a real box.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,21 +10,23 @@ use octet_machine::{Builder, Cluster, Machine, Node, State, Status};
 use octet_tests::{DiskFile, Image, Remake, USED, shipped};
 use serde_json::{Value, json};
 
-/// From a machine's start until it is ready and knows which board it is: nine machines share the host.
+/// The timeout from the start of a machine until it is ready and knows its number: nine machines
+/// share the host.
 pub const WHOLE: Duration = Duration::from_secs(600);
 
-/// For anything that the box does after that.
+/// The timeout of any later action of the box.
 pub const SOON: Duration = Duration::from_secs(300);
 
-/// What a build needs, and says nothing here.
+/// The sections that a build requires, and that are not used here.
 pub const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
-/// MiB of the router, and of a board.
+/// The memory of the router and of a board, in MiB.
 const ROUTER: u32 = 384;
 const BOARD: u32 = 256;
 
-/// By the processor's own counter, which the kernel measures while the host is busy, a guest's clock may run some
-/// times too fast: then no answer about the time comes soon enough, and hops find set-ups too old.
+/// The kernel would calibrate the processor's counter while the host is busy, and the guest's clock
+/// could run several times too fast: then answers of time servers would seem late, and set-ups too
+/// old.
 const CLOCK: &str = "clocksource=hpet";
 
 pub struct Site {
@@ -32,25 +34,25 @@ pub struct Site {
     pub image: Image,
 }
 
-/// A box of `boards`; the router's uplink asks by DHCP.
+/// The settings of a box of `boards`; the router's uplink uses DHCP.
 pub fn text(boards: u8, lines: &str) -> String {
     format!("[appliance]\nname = \"octet\"\n[cluster]\nboards = {boards}\n{lines}\n[lan]\n")
 }
 
-/// What ships, with the settings of `text`, without forward.
+/// The released image with the settings of `text`, without forward.
 pub fn image(text: &str) -> Image {
     let appliance = Appliance::parse("appliance.toml", &format!("{text}\n{IMAGE}")).unwrap();
     let settings = serde_json::to_vec(&appliance).unwrap();
     place_forward_nowhere(Remake::of(&shipped()).file(SETTINGS, 0o644, settings))
 }
 
-/// The same as `image`, without forward.
+/// `image` without forward.
 pub fn without_forward(image: &Image) -> Image {
     place_forward_nowhere(Remake::of(image))
 }
 
-/// forward, which has a test of its own, is placed on a board that is not there: its links between all boards are more
-/// than two processors have to spare beside the rest.
+/// Places forward, which has tests of its own, on a board that does not exist: its links between
+/// all boards use more CPU time than two processors have left.
 fn place_forward_nowhere(remake: Remake) -> Image {
     let remake = remake.change_units(|unit| {
         if unit["name"] == "forward" {
@@ -61,18 +63,18 @@ fn place_forward_nowhere(remake: Remake) -> Image {
 }
 
 impl Site {
-    /// A box of `boards` that `text` is about; nothing is powered on.
+    /// A box of `boards` with the settings `text`; no node is on.
     pub fn new(boards: u8, text: &str) -> Self {
         Self::of(boards, image(text))
     }
 
-    /// The same of this image.
+    /// The same with this image.
     pub fn of(boards: u8, image: Image) -> Self {
         let cluster = Cluster::new(boards, true).unwrap();
         Self { cluster, image }
     }
 
-    /// The same, powered on in this order, and whole.
+    /// The same, powered on in this order, and complete.
     pub fn start(boards: u8, text: &str, order: &[Node]) -> Self {
         let site = Self::new(boards, text);
         for node in order {
@@ -84,7 +86,8 @@ impl Site {
         site
     }
 
-    /// Powers the router and these boards on, each board with a disk, and waits until all are ready.
+    /// Powers on the router and these boards, each board with a disk, and waits until all are
+    /// ready.
     pub fn start_with_disks<const COUNT: usize>(
         &self,
         boards: [u8; COUNT],
@@ -101,34 +104,34 @@ impl Site {
         disks
     }
 
-    /// Powers a node on, with nothing that lasts.
+    /// Powers on a node without a disk.
     pub fn power_on(&self, node: Node) -> Arc<Machine> {
         self.cluster.power_on(node, self.machine_of(node)).unwrap()
     }
 
-    /// Powers a node on whose data is on `disk`.
+    /// Powers on a node with its data on `disk`.
     pub fn power_on_with(&self, node: Node, disk: &DiskFile) -> Arc<Machine> {
         self.cluster.power_on(node, self.machine_of(node).disk(disk.disk())).unwrap()
     }
 
-    /// What a node is, before it is powered on.
+    /// The machine of a node, before it is powered on.
     pub fn machine_of(&self, node: Node) -> Builder {
         let machine = self.image.machine().kernel_argument(CLOCK);
         match node {
-            // With one processor the kernel of a router that is flooded would have no time left for others.
+            // With one processor, the kernel of a flooded router would have no CPU time left.
             Node::Router => machine.memory(ROUTER).cpus(2).kernel_argument("octet.board=router"),
-            // That is cheaper to emulate, and many boards share the host's processors.
+            // One processor is cheaper to emulate, and many boards share the host's processors.
             Node::Board(_) => machine.memory(BOARD).cpus(1),
         }
     }
 
-    /// The row of board `number`, as the coordinator shows it.
+    /// The row of board `number`, from the coordinator.
     pub fn row(&self, number: u8) -> Value {
         row(&self.ask(Node::Router, "cluster", "show", json!({})), number)
     }
 
-    /// Waits until each of these nodes is the board of this number, and all have the router's map. Returns
-    /// the node keys, by number.
+    /// Waits until each of these nodes is the board of this number, and all have the router's map.
+    /// Returns the node keys, by number.
     pub fn wait_whole(&self, boards: &[(Node, u8)]) -> BTreeMap<u8, Value> {
         self.wait("all are enrolled and have one map", || {
             let shown = self.ask(Node::Router, "cluster", "show", json!({}));
@@ -137,7 +140,7 @@ impl Site {
                 let row = row(&shown, *number);
                 row["state"] == "enrolled" && row["connected"] == true && row["has_map"] == sequence
             };
-            // Boards are asked once the coordinator has nothing to wait for.
+            // The boards are queried only after the coordinator shows them as complete.
             boards.iter().all(has_it)
                 && boards.iter().all(|(node, number)| {
                     self.is_in(*node, &sequence) && self.number(*node) == Some(u16::from(*number))
@@ -146,13 +149,13 @@ impl Site {
         boards.iter().map(|(_, number)| (*number, self.row(*number)["node"].clone())).collect()
     }
 
-    /// Whether a board says itself that it is in the box, with the map of this number.
+    /// Whether a board itself reports that it is enrolled, with the map of this number.
     fn is_in(&self, board: Node, sequence: &Value) -> bool {
         let shown = self.ask(board, "cluster", "show", json!({}));
         shown["state"] == "enrolled" && shown["sequence"] == *sequence
     }
 
-    /// Why the last one was refused at `number`.
+    /// The reason of the last refusal at `number`.
     pub fn refusal(&self, number: u8) -> Option<String> {
         let shown = self.ask(Node::Router, "cluster", "show", json!({}));
         let mut others = shown["others"].as_array().into_iter().flatten();
@@ -160,12 +163,12 @@ impl Site {
         others.find(is_it).map(|row| row["why"].to_string())
     }
 
-    /// The machine of a node that is on.
+    /// The machine of a running node.
     pub fn machine(&self, node: Node) -> Arc<Machine> {
         self.cluster.node(node).unwrap()
     }
 
-    /// Waits until a node is ready, and knows its number if it is plugged in.
+    /// Waits until a node is ready, and knows its number if it is connected.
     pub fn wait_ready(&self, node: Node) -> Status {
         let machine = self.machine(node);
         let settled = |status: &Status| match status.state {
@@ -178,18 +181,18 @@ impl Site {
         status
     }
 
-    /// Which board `node` is.
+    /// The number of `node`.
     pub fn number(&self, node: Node) -> Option<u16> {
         self.machine(node).status().unwrap().board
     }
 
-    /// What a unit of a node answers.
+    /// The answer of a unit on a node.
     pub fn ask(&self, node: Node, unit: &str, verb: &str, args: Value) -> Value {
         let answer = self.machine(node).call_unit(unit, verb, args);
         answer.unwrap_or_else(|error| panic!("{node} {unit} {verb}: {error}"))
     }
 
-    /// The addresses of a node's card: none as long as netd has not looked at it.
+    /// The addresses of a node's card: none until netd has configured it.
     pub fn addresses(&self, node: Node, link: &str) -> Vec<String> {
         let shown = self.ask(node, "netd", "show", json!({ "links": true }));
         let mut links = shown["links"].as_array().unwrap().iter();
@@ -198,8 +201,8 @@ impl Site {
         all.map(|address| address.as_str().unwrap().to_owned()).collect()
     }
 
-    /// Asks until `wanted` is so, not too often: whoever is asked has less of the processor for what is waited
-    /// for.
+    /// Polls until `wanted` is true, with pauses: polling takes CPU time from the node that is
+    /// waited for.
     pub fn wait(&self, what: &str, mut wanted: impl FnMut() -> bool) {
         let began = Instant::now();
         while !wanted() {
@@ -209,13 +212,13 @@ impl Site {
         println!("{what}: after {:.1?}", began.elapsed());
     }
 
-    /// What the nodes that are on say of the box, for people.
+    /// The state of all running nodes, for the message of a failed test.
     fn told(&self) -> String {
         let of = |(node, machine): (Node, Arc<Machine>)| {
             let shown = machine.call_unit("cluster", "show", json!({})).unwrap_or_default();
             let lines = machine.logs("cluster").unwrap_or_default();
             let last = lines.len().saturating_sub(10);
-            // Whether it has its address, and whom the router lets in.
+            // Whether it has its address, and which nodes the router admits.
             let lan = machine.call_unit("lan", "show", json!({})).unwrap_or_default();
             let netd = machine.call_unit("netd", "show", json!({})).unwrap_or_default();
             let (ports, drops) = (&netd["box"], &netd["drops"]);
@@ -226,9 +229,9 @@ impl Site {
     }
 }
 
-/// The row of board `number` in what the coordinator shows.
+/// The row of board `number` in the coordinator's answer.
 fn row(shown: &Value, number: u8) -> Value {
-    // There are none until the coordinator's key is certified.
+    // There are no rows until the coordinator's key is certified.
     let mut rows = shown["boards"].as_array().into_iter().flatten();
     rows.find(|row| row["board"] == number).cloned().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What happens to a box: cables, power and daemons fail, and it is whole again without a hand.
+//! Faults of a box: cables, power and daemons fail, and it recovers without an operator.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use serde_json::json;
 use crate::cluster::kept::{Kept, PLACES};
 use crate::cluster::site::address;
 
-/// Units of the router without which there is no box.
+/// The units of the router without which there is no box.
 const UNITS: [&str; 6] = ["netd", "lan", "cluster", "identity", "config", "gate"];
 
-/// A name, and what happens; to a board, if it is about one.
+/// The name of a fault, and a function that causes it, for a board if it concerns one.
 type Trouble = (&'static str, fn(&Kept, u8));
 
 const TROUBLES: [Trouble; 4] = [
@@ -25,8 +25,9 @@ const TROUBLES: [Trouble; 4] = [
 
 const ROUNDS: u32 = 10;
 
-/// Each at moments by chance, with `--soak`. The short tier has each of it elsewhere: a cable is pulled (`uplink.rs`), a
-/// board and the router lose their power (`refused.rs`), every unit is killed (`supervisor::trouble`).
+/// All faults at random times, with `--soak`. The short tier covers each elsewhere: a pulled cable
+/// (`uplink.rs`), power cuts of a board and of the router (`refused.rs`), and kills of every unit
+/// (`supervisor::trouble`).
 pub fn passes(kept: &Kept) {
     let seed = seed();
     println!("troubles: seed {seed}");
@@ -50,10 +51,10 @@ pub fn passes(kept: &Kept) {
     }
 }
 
-/// The router's disk as a cut of its power would leave it now.
+/// The router's disk as a power cut would leave it now.
 pub fn disk_of_now(kept: &Kept) -> DiskFile {
     let machine = kept.site.machine(Node::Router);
-    // Whatever it has asked of its disk is done then (QEMU's qapi/misc.json).
+    // Its pending requests to the disk complete before the stop (QEMU's qapi/misc.json).
     machine.qmp("stop", json!({})).unwrap();
     let copy = DiskFile::copy(&kept.router.path());
     machine.qmp("cont", json!({})).unwrap();
@@ -62,12 +63,12 @@ pub fn disk_of_now(kept: &Kept) -> DiskFile {
 
 fn cable(kept: &Kept, number: u8) {
     let own = format!("{}/24", address(number));
-    kept.site.cluster.pull(Socket::Router(number)).unwrap();
+    kept.site.cluster.unplug(Socket::Router(number)).unwrap();
     kept.site.wait("without a cable there is no address", || {
         !kept.site.addresses(Node::Board(number), "eth0").contains(&own)
     });
     kept.site.cluster.plug(Socket::Router(number), Socket::Board(number)).unwrap();
-    // Nobody may have noticed yet that the connection to the coordinator is gone.
+    // The loss of the connection to the coordinator may not have been noticed yet.
     kept.site.wait("with a cable there is one again", || {
         kept.site.addresses(Node::Board(number), "eth0").contains(&own)
     });

@@ -1,4 +1,4 @@
-//! A program that says something to a node has a path to it, though nobody has asked for one.
+//! A program that sends a packet to a node gets a path to it automatically.
 
 use octet_machine::Node;
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ fn is_any_in_use(rows: &[Value]) -> bool {
     rows.iter().any(|row| row["active"] == true)
 }
 
-/// `board` speaks with who listens at `to`, which is at the end. There is no path of its own before.
+/// `board` communicates with the service at `to`, which is at the end. There was no path between
+/// them before.
 pub fn passes(site: &Site, board: u8, to: &str) {
     assert_eq!(paths(site, board), [] as [Value; 0]);
     let machine = site.machine(Node::Board(board));
@@ -30,26 +31,26 @@ pub fn passes(site: &Site, board: u8, to: &str) {
     site.wait("a connection comes about", || {
         said("tcp", to, 1000).is_ok_and(|it| it["back"] == 1000 && it["same"] == true)
     });
-    // On a busy host it may have seemed silent just now, and another one was asked for; and what the end sends by itself,
-    // to who spoke with it before, may have begun one, which is that of both then.
+    // On a busy host a path may have timed out just now, and been replaced. The end may also have
+    // started a path to `board` by sending packets itself; both sides then use that one.
     let mut all = vec![];
     site.wait("one is in use", || {
         all = paths(site, board);
         is_any_in_use(&all) || is_any_in_use(&paths(site, END))
     });
     println!("unasked: {all:?}");
-    // Its name is known without asking anybody, and leads there.
+    // The node's name resolves without a query, to its address.
     let shown = site.ask(Node::Board(END), "forward", "status", json!({}));
     let found = site.ask(Node::Board(board), "lan", "lookup", json!({ "name": shown["name"] }));
     assert_eq!(found["addresses"], json!([shown["address"]]));
-    // To nobody there is none.
+    // There is no path to the unknown node.
     let ends = |row: &Value| row["to"] == "board-5";
     assert!(all.iter().all(ends), "{all:?}");
     one_that_was_asked_for_goes_before(site, board, to);
 }
 
-/// The end asks for a path to `board`, which has a way to it that began by itself: both take what was asked for, as long
-/// as it is there.
+/// The end requests a path to `board`, which has an automatic path to the end: both use the
+/// requested one, as long as it exists.
 fn one_that_was_asked_for_goes_before(site: &Site, board: u8, to: &str) {
     let mut before = [vec![], vec![]];
     let mut used = || {
@@ -63,8 +64,8 @@ fn one_that_was_asked_for_goes_before(site: &Site, board: u8, to: &str) {
     path_add(site, END, &json!({ "to": board.to_string(), "via": "2" }));
     site.wait("both take what was asked for", || used() == [true, false]);
     drop_way(site, END);
-    // As a rule that is `board`'s. But if it was the end whose way began by itself, that one was dropped just now: another
-    // begins once somebody says something again.
+    // Usually that is the path of `board`. But if the end's own path was the automatic one, it was
+    // dropped just now, and a new one starts with the next packet.
     let args = json!({ "to": to, "mark": "unasked", "bytes": 100 });
     let say = || site.ask(Node::Board(board), "talker", "word", args.clone());
     site.wait("one that began by itself is in use", || {

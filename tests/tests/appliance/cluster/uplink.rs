@@ -1,4 +1,4 @@
-//! The way out: its address, names and time by it, and nothing of the inside that goes there.
+//! The uplink: its address, names and time by it, and that no internal data leaves by it.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::raw::nd;
 use octet_machine::panel::{DhcpServer, Mac, raw};
 use octet_machine::{Node, Socket, router_card};
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::cluster::question;
 use crate::cluster::site::{Site, address};
 
-/// Who leads out, what it gives, and where every name leads.
+/// The gateway, the assigned address, and the address of every external name.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const GIVEN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -24,10 +24,10 @@ const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const NETWORK: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 5, 0, 0, 0, 0, 0);
 const GATEWAY_MAC: Mac = Mac::number(200);
 
-/// The port whose board the test is.
+/// The port at which the test simulates a board.
 pub const OURS: u8 = 3;
 
-/// Where somebody outside repeats what he hears, and who may speak with him.
+/// The port of an external echo service, and the policy for its clients.
 const ECHO: u16 = 7000;
 pub const LINES: &str = r#"
 [[policy]]
@@ -37,13 +37,13 @@ protocol = "udp"
 ports = [7000]
 "#;
 
-/// How long the first round of questions for the time may take, each further one that much longer (a lan that
-/// comes back on a busy host needs an address first), and how many there are at most.
+/// The timeout of the first round of requests for the time, by which each further round is longer
+/// (on a busy host a restarted lan needs an address first), and the maximum number of rounds.
 const ROUND: Duration = Duration::from_secs(15);
 const ROUNDS: u32 = 8;
 
-/// How often netd is killed while somebody speaks through the router, and with `--soak` started again; and the pause
-/// between two words.
+/// How often netd is killed during an exchange through the router, and with `--soak` restarted; and
+/// the pause between two datagrams.
 const KILLS: u32 = 2;
 const AGAIN: u32 = 40;
 const BREATH: Duration = Duration::from_millis(5);
@@ -51,7 +51,7 @@ const BREATH: Duration = Duration::from_millis(5);
 /// A day, in seconds.
 const DAY: u64 = 86_400;
 
-/// Names that nobody outside is to hear of.
+/// Names that must not be sent outside.
 const INSIDE: [&str; 12] = [
     "board-3.octet.internal",
     "nobody.octet.internal",
@@ -67,20 +67,20 @@ const INSIDE: [&str; 12] = [
     "1.0.0.0.8.e.f.ip6.arpa",
 ];
 
-/// What those outside were asked.
+/// The requests that external hosts have received.
 #[derive(Default)]
 struct Heard {
     names: BTreeSet<String>,
     dhcp_from: BTreeSet<Ipv4Addr>,
     times: usize,
-    /// Who has said something to the one that repeats it.
+    /// The senders of datagrams to the echo service.
     words_from: BTreeSet<(Ipv4Addr, u16)>,
 }
 
-/// The world outside: everybody is behind one gateway.
+/// The external network: all hosts are behind one gateway.
 struct Outside {
     heard: Arc<Mutex<Heard>>,
-    /// The time that it tells, in seconds since 1970.
+    /// The time of the time servers, in seconds since 1970.
     time: Arc<Mutex<u64>>,
     _peer: Peer,
 }
@@ -92,7 +92,7 @@ fn outside(site: &Site) -> Outside {
         mac: GATEWAY_MAC,
         address: GATEWAY,
         mask: Ipv4Addr::new(255, 255, 255, 0),
-        gives: GIVEN,
+        offered: GIVEN,
         seconds: 3600,
         knows: true,
     };
@@ -121,22 +121,23 @@ fn outside(site: &Site) -> Outside {
         let said = |payload| Datagram { from: asked.to, to: asked.from, payload };
         payload.map(said).into_iter().collect()
     };
-    let does = Does {
-        own: Own::AllBut(GIVEN),
+    let does = PeerBehaviour {
+        own: OwnAddresses::AllBut(GIVEN),
         on_frame: Box::new(move |frame| match dhcp.answer(frame) {
             Some((_, reply)) => reply,
             None => advertised(frame),
         }),
         answer: Box::new(answer),
     };
-    let port = site.cluster.be(0, Socket::Router(0)).unwrap();
+    let port = site.cluster.attach(0, Socket::Router(0)).unwrap();
     let peer = Peer::start(port, GATEWAY_MAC, router_card(0), does);
     Outside { heard, time, _peer: peer }
 }
 
-/// What is advertised to one who asks for routers.
+/// The router advertisement in answer to a solicitation.
 fn advertised(frame: &[u8]) -> Option<Vec<u8>> {
-    // IPv6's type, ICMPv6 without headers before it, and the type of a solicitation (RFC 4861, 4.1).
+    // IPv6's EtherType, ICMPv6 without extension headers, and the type of a solicitation (RFC 4861,
+    // 4.1).
     let asks = frame.get(12..14)? == [0x86, 0xdd]
         && *frame.get(20)? == raw::icmp::ICMPV6
         && *frame.get(54)? == 133;
@@ -146,28 +147,33 @@ fn advertised(frame: &[u8]) -> Option<Vec<u8>> {
     asks.then(|| raw::ethernet::ip((GATEWAY_MAC, raw::ethernet::group(nd::ALL_NODES)), &packet))
 }
 
-/// The test as a board, which the router knows by its question for an address.
+/// The test as a board, which the router has learned by its DHCP request.
 fn our_board(site: &Site) -> Peer {
     let (peer, offered) = newcomer(site, OURS, address(OURS));
     assert_eq!(offered, address(OURS), "the router offers the port's address");
     peer
 }
 
-/// The test as somebody new with the address `own` at the router's card `card`, and what is offered to him.
+/// The test as a new host with the address `own` at the router's card `card`. Returns, too, the
+/// offered address.
 pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
     let mac = Mac::number(card);
-    let port = site.cluster.be(card, Socket::Router(card)).unwrap();
+    let port = site.cluster.attach(card, Socket::Router(card)).unwrap();
     let discover = raw::dhcp::discover(mac);
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let packet = raw::packet(ends, 17, &raw::transport::udp(ends, (68, 67), &discover));
-    let does =
-        Does { own: Own::One(own), on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
+    let does = PeerBehaviour {
+        own: OwnAddresses::One(own),
+        on_frame: Box::new(|_| None),
+        answer: Box::new(|_| vec![]),
+    };
     let peer = Peer::start(port, mac, router_card(card), does);
     let mut offered = None;
-    // As a client does that hears nothing (RFC 2131, 4.1): the port's rules may not know yet that it is there.
+    // The request is repeated like by a client without an answer (RFC 2131, 4.1): the port's rules
+    // may not be updated yet.
     site.wait("an address is offered", || {
         peer.send_frame(&raw::ethernet::ip((mac, Mac([0xff; 6])), &packet)).unwrap();
-        offered = peer.hear(Instant::now() + Duration::from_secs(1), |it| it.to.1 == 68);
+        offered = peer.receive(Instant::now() + Duration::from_secs(1), |it| it.to.1 == 68);
         offered.is_some()
     });
     let offered = offered.unwrap();
@@ -176,39 +182,41 @@ pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
     (peer, address.into())
 }
 
-/// The router, as our board knows it.
+/// The router's address for the simulated board.
 pub fn router() -> Ipv4Addr {
     Ipv4Addr::new(10, 20, OURS, 1)
 }
 
-/// What a name comes to, asked as our board.
+/// Resolves a name from the simulated board.
 pub fn resolve(peer: &Peer, name: &str) -> (u8, Option<Ipv4Addr>) {
     static LAST: AtomicU16 = AtomicU16::new(0);
     let (from, to) = ((address(OURS), 5353), (router(), 53));
     let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     let payload = question::question(id, name);
-    // A guest under load may be late, and a datagram is lost now and then: an answer may come to a question before.
+    // A guest under load may be late, and datagrams may be lost: a received answer may belong to an
+    // earlier query.
     let is_it = |it: &Datagram| it.to == from && it.payload.starts_with(&id.to_be_bytes());
     for _ in 0..30 {
         peer.send(&Datagram { from, to, payload: payload.clone() }).unwrap();
-        if let Some(said) = peer.hear(Instant::now() + Duration::from_secs(6), is_it) {
+        if let Some(said) = peer.receive(Instant::now() + Duration::from_secs(6), is_it) {
             return question::told(&said.payload).unwrap();
         }
     }
     panic!("late: {name}: no answer");
 }
 
-/// What a node's clock shows, in seconds since 1970.
+/// The time of a node's clock, in seconds since 1970.
 pub fn clock(site: &Site, node: Node) -> u64 {
     let shown = site.ask(node, "clock", "show", json!({}));
     let time = humantime::parse_rfc3339(shown["time"].as_str().unwrap()).unwrap();
     time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// All of it: names and time come by it, to `board` too, and nothing of the inside goes there. Most of it are waits.
+/// The whole test, mostly waits: names and time arrive by the uplink, at `board` too, and no
+/// internal data leaves by it.
 pub fn passes(site: &Site, board: Node) {
     let peer = our_board(site);
-    // Without a way out the inside has names, and others have none.
+    // Without an uplink, internal names are resolved, and external ones are not.
     assert_eq!(resolve(&peer, "board-1.octet.internal"), (0, Some(Ipv4Addr::new(10, 20, 1, 2))));
     assert_eq!(resolve(&peer, "www.example").0, 2, "nobody can be asked");
 
@@ -237,7 +245,7 @@ pub fn passes(site: &Site, board: Node) {
         let (code, address) = resolve(&peer, name);
         let expected = match name {
             "board-3.octet.internal" | "localhost" => (0, true),
-            // A name that exists, and is not that of a host.
+            // A name that exists, but has no address.
             "2.3.20.10.in-addr.arpa" => (0, false),
             _ => (3, false),
         };
@@ -246,14 +254,14 @@ pub fn passes(site: &Site, board: Node) {
     {
         let heard = outside.heard.lock().unwrap();
         assert_eq!(heard.names, ["www.example.".to_owned()].into(), "only names of outside leave");
-        // Nobody outside learns how the inside is numbered.
+        // The internal addresses are not visible outside.
         assert_eq!(heard.dhcp_from, [Ipv4Addr::UNSPECIFIED].into());
     }
 
     crate::cluster::flood::passes(site, board, &peer);
     a_flow_outlives_netd(site, &peer, &outside);
 
-    // The time comes from outside, to the router and from there to the board; and never goes back.
+    // The time arrives from outside at the router, and from there at the board; it never goes back.
     let told = *outside.time.lock().unwrap();
     wait_time(site, Node::Router, told);
     kill_lan(site, board);
@@ -268,7 +276,8 @@ pub fn passes(site: &Site, board: Node) {
         last
     };
     look(site);
-    // Back a day, with `--soak` ahead a year and nonsense, too: nobody inside follows.
+    // The servers jump back a day, with `--soak` also ahead by a year and to an invalid time: no
+    // node follows.
     let jumps = [told - DAY, told + 300 * DAY, 0];
     for jump in &jumps[..if soak() { jumps.len() } else { 1 }] {
         *outside.time.lock().unwrap() = *jump;
@@ -281,23 +290,23 @@ pub fn passes(site: &Site, board: Node) {
     let last = look(site);
     assert!(last.iter().all(|it| (told..told + 3600).contains(it)), "{last:?}, {told} was told");
 
-    // The way out is lost, and comes back; inside nothing changes.
-    site.cluster.pull(Socket::Router(0)).unwrap();
+    // The uplink is lost and returns; internally nothing changes.
+    site.cluster.unplug(Socket::Router(0)).unwrap();
     site.wait("its loss is noticed", || answers(site) == Some(false));
     assert_eq!(resolve(&peer, "board-1.octet.internal").0, 0);
     site.cluster.plug(Socket::Other(0), Socket::Router(0)).unwrap();
     site.wait("so is its return", || answers(site) == Some(true));
 }
 
-/// Somebody outside is spoken with while netd is killed and comes back: to him it is the same flow. The router
-/// asks both ends now and then whether they are there (RFC 4861, 7.3.3; ARP alike), and a host that is too busy to
-/// answer in time may cost a word.
+/// A datagram exchange with an external host continues while netd is killed and restarted: for the
+/// host it is one flow. The router sometimes probes both ends (RFC 4861, 7.3.3; ARP likewise), and
+/// a host that is too busy to answer in time may lose a datagram.
 fn a_flow_outlives_netd(site: &Site, peer: &Peer, outside: &Outside) {
     let says = |nth: u32| {
         let (from, to) = ((address(OURS), 6000), (ELSEWHERE, ECHO));
         let word = Datagram { from, to, payload: nth.to_be_bytes().to_vec() };
-        // Less than the kernel remembers a flow that is young (30 s; nf_conntrack_proto_udp.c).
-        let answer = peer.ask(&word, Instant::now() + Duration::from_secs(20));
+        // Shorter than the kernel's timeout of a new UDP flow (30 s; nf_conntrack_proto_udp.c).
+        let answer = peer.exchange(&word, Instant::now() + Duration::from_secs(20));
         answer.is_some_and(|it| it.payload == word.payload)
     };
     assert!(says(0), "the policy lets it");
@@ -323,7 +332,7 @@ fn a_flow_outlives_netd(site: &Site, peer: &Peer, outside: &Outside) {
     assert_eq!(outside.heard.lock().unwrap().words_from.len(), 1, "one flow");
 }
 
-/// How many flows the line has let begin; its counter outlives netd.
+/// The number of flows that the policy has allowed; the counter survives a restart of netd.
 fn begun(site: &Site) -> u64 {
     let shown = site.ask(Node::Router, "netd", "show", json!({}));
     let mut rules = shown["rules"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
@@ -333,7 +342,7 @@ fn begun(site: &Site) -> u64 {
     shown["lines"][counter].as_u64().unwrap()
 }
 
-/// netd, and what needs it, is started again: PID 1 does not pause before that, as it does after kills.
+/// Restarts netd and the units that need it: PID 1 does not delay this, as it does after kills.
 fn start_again(site: &Site) {
     let machine = site.machine(Node::Router);
     let pid = machine.status().unwrap().unit("netd").unwrap().pid;
@@ -345,8 +354,8 @@ fn start_again(site: &Site) {
     machine.wait_status("netd is another", SOON, back).unwrap();
 }
 
-/// Waits until a node's clock is set. An answer that was under way for a second is not looked at, which
-/// happens on a busy host, and then nobody is asked for a minute: so it is asked anew.
+/// Waits until a node's clock is set. On a busy host an answer may take more than a second, and is
+/// ignored; then the next request would follow a minute later, so lan is restarted.
 fn wait_time(site: &Site, node: Node, told: u64) {
     for round in 0..ROUNDS {
         let deadline = Instant::now() + ROUND * (round + 1);
@@ -362,12 +371,12 @@ fn wait_time(site: &Site, node: Node, told: u64) {
     panic!("{node} has not the time\nlan:\n{}\nclock:\n{}", said("lan"), said("clock"));
 }
 
-/// A lan that is started anew asks for the time at once.
+/// A restarted lan requests the time at once.
 fn kill_lan(site: &Site, node: Node) {
     kill(site, node, "lan");
 }
 
-/// Kills a unit, and waits until it is back.
+/// Kills a unit, and waits for its restart.
 pub fn kill(site: &Site, node: Node, unit: &str) {
     let machine = site.machine(node);
     let restarts = |status: &octet_machine::Status| status.unit(unit).unwrap().restarts;

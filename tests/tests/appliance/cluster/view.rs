@@ -1,4 +1,5 @@
-//! One view of the whole: how each node is, what runs where, and an operator at a board through the router.
+//! The view of the whole box: the state of each node, the placement of units, and an operator at a
+//! board through the router.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,11 +12,11 @@ use crate::cluster::owned::{Keys, LAN};
 use crate::cluster::site::Site;
 use crate::cluster::uplink::newcomer;
 
-/// A device of the owner's, and the router as it knows it.
+/// A device of the owner's, and the router's address in its network.
 const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 250, 77));
 const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 250, 1));
 
-/// A service of the owner's for board 1 alone, and an owner.
+/// An additional service for board 1 only, and an owner.
 pub fn lines(key: &str) -> String {
     format!(
         "[[board]]\nnumber = 1\nservices = [\"named\"]\n\
@@ -27,9 +28,9 @@ fn state(site: &Site, board: u8, unit: &str) -> UnitState {
     site.machine(Node::Board(board)).status().unwrap().unit(unit).unwrap().state
 }
 
-/// The whole box is seen, drained and reached. `keys` are those of its boards.
+/// The whole box is viewed, drained and operated. `keys` are those of its boards.
 pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
-    // What runs is what the file says.
+    // The units run where the file places them.
     site.wait("the service is on its board", || state(site, 1, "named") == UnitState::Ready);
     assert_eq!(state(site, 2, "named"), UnitState::Stopped);
     site.wait("the router knows of it", || {
@@ -39,11 +40,11 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
             { rows }.find(|row| row["number"] == number).cloned().unwrap_or_default()
         };
         let more = |row: &Value| row["ready"].as_u64();
-        // One unit more than the other board has.
+        // One unit more than on the other board.
         row(1)["box"] == "ready" && more(&row(1)) > more(&row(2)) && row(4)["state"] == "none"
     });
 
-    // Its name is told while it runs.
+    // Its name resolves while it runs.
     let has_name = || {
         let name = json!({ "name": "extra-1.octet" });
         let found = site.machine(Node::Board(1)).call_unit("lan", "lookup", name);
@@ -51,7 +52,7 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
     };
     site.wait("it has a name", has_name);
 
-    // Drained, and not.
+    // Drained and undrained.
     site.ask(Node::Router, "cluster", "drain", json!({ "number": "1" }));
     site.wait("nothing runs on it", || state(site, 1, "named") == UnitState::Stopped);
     assert_eq!(site.row(1)["state"], "drained");
@@ -60,21 +61,21 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
     site.wait("it runs again", || state(site, 1, "named") == UnitState::Ready);
     site.wait("it has a name again", has_name);
 
-    // A device in the lan gets an address there.
+    // A device in the lan gets an address.
     let (device, offered) = newcomer(site, LAN, Ipv4Addr::new(10, 20, 250, 78));
     assert_eq!(offered.octets()[..3], [10, 20, 250]);
     drop(device);
 
-    // An operator in the lan, at a board by the router.
-    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    // An operator in the lan reaches a board through the router.
+    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let host = Host::start(port, Mac::number(77), &[(DEVICE, 24)]);
-    let address = host.forward(SocketAddr::new(ROUTER, 4040)).unwrap().to_string();
+    let address = host.forward_tcp(SocketAddr::new(ROUTER, 4040)).unwrap().to_string();
     let router = site.ask(Node::Router, "identity", "show", json!({}))["node"].clone();
     let named = format!("{}@{address}", router.as_str().unwrap());
     let at = |board: &str, words: &[&str]| {
         let ask = || owner.ask("anna", &[&["--box", &named, "--board", board], words].concat());
         let mut asked = ask();
-        // A host that is too busy may be late.
+        // A busy host may be late.
         site.wait("the board answers", || {
             !asked.stderr.contains("cannot reach") || {
                 asked = ask();
@@ -86,13 +87,13 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
     let key = keys[&1].as_str().unwrap();
     let asked = at(&format!("1={key}"), &["status", "--json"]);
     assert_eq!(asked.status, Some(0), "{}", asked.stderr);
-    // What the router itself has told all nodes in the lan is not held against anybody there.
+    // Broadcasts of the router itself in the lan are not counted as drops of any device.
     let drops = &site.ask(Node::Router, "netd", "show", json!({}))["drops"];
     println!("dropped: {drops}");
     assert_eq!(drops[format!("eth{LAN}")]["ra"], Value::Null);
     let status: Value = serde_json::from_str(&asked.stdout).unwrap();
     assert_eq!(status["board"], 1, "{status}");
-    // Known from now on, and no other is taken for it.
+    // The board is known from now on, and another one is not accepted in its place.
     assert_eq!(at("1", &["status"]).status, Some(0));
     let other = keys[&2].as_str().unwrap();
     let refused = at(&format!("1={other}"), &["status"]);

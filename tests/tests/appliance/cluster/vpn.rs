@@ -1,6 +1,6 @@
-//! A box is a VPN: its lan leaves by another box, whose owner says what may. Both routers' uplinks and a server are in
-//! one network, which the test carries and hears. Nothing of the lan is on it but by the exit, and without a path
-//! nothing at all.
+//! A VPN between boxes: the lan of one box uses another box as its exit, whose owner defines the
+//! policies. Both routers' uplinks and a server are in one network, which the test carries and
+//! monitors. Traffic of the lan appears there only from the exit, and not at all without a path.
 
 mod begun;
 mod device;
@@ -25,7 +25,7 @@ use crate::cluster::uplink::kill;
 
 const BOARDS: u8 = 4;
 
-/// The box whose lan leaves by the other one, that one, and the server.
+/// The box whose lan uses the exit, the exit, and the server.
 const HOME: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const HILL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
@@ -35,31 +35,33 @@ const SERVER_MAC: Mac = Mac::number(200);
 
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
-/// The server repeats what it hears at both, and takes up connections at the first. The exit's lines let that one only.
+/// The server echoes datagrams at both ports, and accepts connections at the first. The exit's
+/// policies allow the first only.
 const LET: u16 = 7000;
 const NOT_LET: u16 = 7001;
 const NAMES: u16 = 53;
 
-/// At this port of the box itself those outside may ask, and nobody answers.
+/// A port of the box itself that external hosts may reach; no program listens there.
 const ASKED: u16 = 7005;
 
-/// What all that the device says has in it.
+/// A text in all data of the device.
 const WORD: &str = "devices-word";
 const NAME: &str = "devices-name";
 
-/// The longest word that goes by the VPN in one piece: 1316 bytes less the headers of IPv4 and UDP.
+/// The maximum payload through the VPN without fragmentation: 1316 bytes less the headers of IPv4
+/// and UDP.
 const LONGEST: usize = 1288;
 
-/// And the longest segment: less those of IPv4 and TCP.
+/// The maximum segment size: 1316 bytes less the headers of IPv4 and TCP.
 const SEGMENT: u16 = 1276;
 
-/// For how long an answer is waited for that is to come, and for one that is not.
+/// The timeouts for an expected answer, and for expected silence.
 const ANSWER: Duration = Duration::from_secs(6);
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// A box whose uplink has this address.
+/// The settings of a box whose uplink has this address.
 fn text(address: Ipv4Addr, lines: &str) -> String {
-    // Each has another inside, so that the one can be addressed from the other.
+    // Their internal networks differ, so that one can be addressed from the other.
     let inside = 19 + address.octets()[3];
     format!(
         "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\ndns = \"{SERVER}\"\n\
@@ -67,7 +69,8 @@ fn text(address: Ipv4Addr, lines: &str) -> String {
     )
 }
 
-/// Lets words of the one to the other at these ports, and connections at the one of them that is for both.
+/// Policies that allow datagrams between two zones at these ports, and connections at the one that
+/// is for both.
 fn policy(from: &str, to: &str, ports: &[u16]) -> String {
     let line = |protocol: &str, ports: &[u16]| {
         format!(
@@ -97,21 +100,21 @@ fn descriptor(site: &Site) -> String {
     shown().unwrap()["descriptor"].as_str().unwrap().to_owned()
 }
 
-/// Has the box be as `text` says, for good.
+/// Applies the settings `text`, and confirms them.
 fn apply(site: &Site, text: String) {
-    let mut file = LocalFile::Held(text.into_bytes());
+    let mut file = LocalFile::Memory(text.into_bytes());
     let machine = site.machine(Node::Router);
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     site.ask(Node::Router, "config", "confirm", json!({}));
 }
 
-/// What has come by devices of `forward` to a router, and was dropped.
+/// Packets from devices of `forward` that the router has dropped.
 fn denied_by_path(site: &Site) -> u64 {
     let shown = site.ask(Node::Router, "netd", "show", json!({}));
     shown["lines"]["denied_by_path"].as_u64().unwrap()
 }
 
-/// What a router would have said, and did not.
+/// Packets of the router itself that were dropped.
 fn denied_own(site: &Site) -> u64 {
     let shown = site.ask(Node::Router, "netd", "show", json!({}));
     shown["lines"]["denied_own"].as_u64().unwrap()
@@ -151,7 +154,7 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     home.wait("they know each other", || forward(&home, "status")["nodes"] == 2);
     println!("neighbours after {:?}", began.elapsed());
 
-    // Without a VPN it is the box itself that is seen outside, and whoever sees the wire can read it.
+    // Without a VPN the server sees the box itself, and the traffic on the wire is readable.
     let reaches = |from: u16, to: u16| {
         let mut word = String::new();
         home.wait("the device reaches the server", || {
@@ -182,19 +185,20 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     assert_eq!([reaches(6000, LET), reaches(6001, NOT_LET), resolves()], [HOME; 3]);
     assert_eq!(connects(), (Some(SAID), Some((HOME, SAID))));
     assert!(outside.leaked(before) >= 4);
-    // Nor does anybody wonder that a server is told of a device that is gone.
+    // The router sends an error to the server about a device that is gone.
     let before = outside.now();
     device.says_and_goes(6012, (SERVER, LET));
     home.wait("the server is told", || outside.errors(before) > 0);
 
-    // With one, and an exit whose owner lets nothing: there is a path, and no place. Nothing of it is on the wire.
+    // With a VPN and an exit that allows nothing: there is a path, but the VPN is refused. No
+    // traffic of it is on the wire.
     apply(&home, with.clone());
     let since = outside.now();
     home.wait("the exit refuses", || {
         let state = forward(&home, "status")["vpn"]["state"].clone();
         state.as_str().is_some_and(|state| state.starts_with("refused: no line"))
     });
-    // The flow that stood is no exception.
+    // The existing flow is blocked, too.
     for from in [6000, 6002] {
         assert!(!device.says(from, (SERVER, LET), SILENCE).1);
     }
@@ -203,17 +207,17 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     assert_eq!(outside.leaked(since), 0);
     println!("refused after {:?}", began.elapsed());
 
-    // Its owner lets something: that, and nothing else. It is the exit that is seen.
+    // The exit's owner allows one port: only that works, and the server sees the exit.
     apply(&hill, text(HILL, &format!("{to_home}{lets}")));
     wait_open(&home);
     println!("{} after {:?}", forward(&home, "status"), began.elapsed());
     assert_eq!([reaches(6003, LET), resolves()], [HILL; 2]);
-    // What is long fits, and connections are told what does.
+    // Long packets pass, and the MSS of connections is clamped.
     assert_eq!(connects(), (Some(SEGMENT), Some((HILL, SEGMENT))));
     home.wait("a long word comes back", || device.says_of(6003, (SERVER, LET), ANSWER, LONGEST).1);
     let (word, is_back) = device.says(6004, (SERVER, NOT_LET), SILENCE);
     assert!(!is_back && outside.said_by(&word).is_none());
-    // What is inside of the exit, itself too, is no part of what is outside.
+    // Internal addresses of the exit, and its own, cannot be reached.
     for inside in [HILL, Ipv4Addr::new(10, 21, 250, 1), Ipv4Addr::new(10, 21, 1, 2)] {
         let before = denied_by_path(&hill);
         assert!(!device.says(6005, (inside, LET), SILENCE).1);
@@ -222,8 +226,8 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     assert_eq!(forward(&hill, "status")["clients"], 1);
     assert_eq!(outside.leaked(since), 0);
 
-    // Of a device that is gone, and of an answer whose hops are over, the router has nothing to say by the uplink. Of
-    // what it was asked itself it has.
+    // For a device that is gone, and for an answer whose TTL has expired, the router sends no error
+    // by the uplink. For requests to the router itself it does.
     let (before, denied) = (outside.now(), denied_own(&home));
     device.says_and_goes(6013, (SERVER, LET));
     home.wait("nobody is told of a device that is gone", || {
@@ -243,7 +247,7 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     assert_eq!(reaches(6014, LET), HILL);
     assert_eq!(outside.leaked(since), 0);
 
-    // Whoever is killed and comes back finds it as it was.
+    // After a kill of either daemon the state is recovered.
     let address = forward(&home, "status")["vpn"]["address"].clone();
     for site in [&home, &hill] {
         kill(site, Node::Router, "forward");
@@ -252,7 +256,7 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     assert_eq!(forward(&home, "status")["vpn"]["address"], address);
     assert_eq!([reaches(6006, LET), resolves()], [HILL; 2]);
 
-    // The path is gone: so is all else, whoever is killed besides.
+    // The path fails: then nothing passes, whichever unit is killed.
     outside.cut(true);
     home.wait("the path is gone", || forward(&home, "status")["vpn"]["state"] == "no path");
     for unit in ["forward", "lan", "netd"] {
@@ -267,13 +271,13 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     assert_eq!(outside.leaked(since), 0);
     println!("cut after {:?}", began.elapsed());
 
-    // It comes back by itself.
+    // It recovers automatically.
     outside.cut(false);
     wait_open(&home);
     assert_eq!([reaches(6009, LET), resolves()], [HILL; 2]);
     assert_eq!(outside.leaked(since), 0);
 
-    // And without the section it is as it was before.
+    // Without the section the box behaves as before.
     apply(&home, without);
     assert_eq!([reaches(6010, LET), reaches(6011, NOT_LET), resolves()], [HOME; 3]);
     assert_eq!(forward(&home, "status")["vpn"], Value::Null);

@@ -1,4 +1,4 @@
-//! How a box gets its addresses.
+//! The address configuration of a box.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +11,7 @@ use crate::net::guest::{
     show, wait_address, with_doors, with_network,
 };
 
-/// A connection to the gate, as a program would use it: greeting and echo.
+/// A connection to the listener at the gate's port: greeting and echo.
 fn reach(host: &Host, address: IpAddr) {
     let mut stream = host.connect(gate(address)).unwrap();
     stream.write_all(b"hello\n").unwrap();
@@ -30,7 +30,7 @@ fn host(port: octet_machine::Port, addresses: &[IpAddr]) -> Host {
 #[test]
 fn a_server_gives_an_address_and_it_is_kept() {
     let (machine, port) = boot(with_doors());
-    // Ready without an address: nobody has answered yet.
+    // It is ready without an address: no DHCP server has answered yet.
     let link = format!("{BOX_LINK}/64");
     assert_eq!(addresses(&machine), std::slice::from_ref(&link));
     let asked = server().serve(&port).unwrap();
@@ -40,21 +40,22 @@ fn a_server_gives_an_address_and_it_is_kept() {
     assert_eq!(shown["dhcp"]["address"], given, "{shown}");
     assert_eq!(shown["routes"], json!([{ "to": "default", "gateway": OURS, "link": "eth0" }]));
     println!("DHCP: {asked:?}");
-    // A netd that was killed leaves the address, and is told of it again.
+    // When netd is killed, the address stays, and netd learns it again.
     kill(&machine, || {});
     assert_eq!(addresses(&machine), [given.clone(), link.clone()]);
     assert_eq!(show(&machine)["routes"], shown["routes"]);
-    // A lan that was killed has nobody's word for it, and asks for it.
+    // A restarted lan has no lease, and requests one.
     kill_unit(&machine, "lan", || {});
     assert_eq!(addresses(&machine), [given.clone(), link.clone()]);
-    // This time it gives the address alone, as providers do: the gateway is on the link all the same.
+    // This time the mask is that of a single host, as providers use it: the gateway is on the link
+    // nevertheless.
     DhcpServer { mask: Ipv4Addr::BROADCAST, ..server() }.serve(&port).unwrap();
     let given = format!("{GIVEN}/32");
     wait_address(&machine, &given);
     assert_eq!(show(&machine)["routes"], shown["routes"]);
     let ours = [OURS.into(), "fe80::2".parse().unwrap()];
     let mut station = Station::new(port, TEST, &ours);
-    // Where a DHCP server speaks to the box nobody else is heard, nor told that nobody is there.
+    // At the ports of DHCP only DHCP servers are heard, and others get no ICMP error.
     for target in [IpAddr::V4(GIVEN), BOX_LINK.parse().unwrap()] {
         let udp = station.scan_udp(target, [67, 68, ECHO, GATE], GATE).unwrap();
         assert_eq!(udp.into_iter().collect::<Vec<_>>(), [(GATE, Reply::Open)]);

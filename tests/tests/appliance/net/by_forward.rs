@@ -1,5 +1,6 @@
-//! A board whose image has the unit `forward`: the door of its links is open, and lines to this board, and
-//! to no other, are rules of its kernel. What it takes of errors about its flows.
+//! A board whose image has the unit `forward`: its port for links is open, and policies for this
+//! board, and for no other, are rules of its kernel. The test covers the ICMP errors that it
+//! accepts about its flows as well.
 
 use std::net::IpAddr;
 
@@ -16,11 +17,11 @@ use crate::net::scan::station as open;
 const LINKS: u16 = 51820;
 const CONTROL: u16 = 4042;
 
-/// The header of IPv6, and the longest error with it.
+/// The header of IPv6, and the maximum size of an error including it.
 const IPV6: usize = 40;
 const LONGEST: usize = 1280;
 
-/// Somebody in its place, who tells everybody that he is there.
+/// A program in its place, which echoes data.
 const FORWARD: &str = r#"
     name = "forward"
     exec = "/usr/lib/octet/listener"
@@ -49,7 +50,7 @@ fn the_door_of_its_links_and_lines_to_this_board() {
     machine.wait_ready(READY).unwrap();
     let mut station = open(machine.port(0).unwrap());
     let target = BOX_LINK.parse().unwrap();
-    // Somebody listens at both, who answers at once.
+    // Listeners answer at both ports.
     assert_eq!(
         station.scan_udp(target, [CONTROL, LINKS], LINKS).unwrap(),
         [(LINKS, Reply::Open)].into()
@@ -66,7 +67,7 @@ fn the_door_of_its_links_and_lines_to_this_board() {
     errors_that_are_taken(&machine, station);
 }
 
-/// How many errors the board has refused, as its rules count.
+/// The number of errors that the board's rules have dropped.
 fn refused(machine: &Machine) -> u64 {
     let shown = show(machine);
     let mut rules = shown["rules"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
@@ -75,14 +76,14 @@ fn refused(machine: &Machine) -> u64 {
     counted.unwrap().parse().unwrap()
 }
 
-/// What whoever is on the way says of what the board has answered: that it is too long is taken, and neither an error
-/// that no router sends nor one that is longer than it has to be.
+/// ICMP errors about a flow of the board: packet too big is accepted; types that no router sends
+/// and errors above the maximum size are dropped.
 fn errors_that_are_taken(machine: &Machine, mut station: Station) {
     let target: IpAddr = BOX_LINK.parse().unwrap();
-    let own = station.address_like(target).unwrap();
+    let own = station.source_address(target).unwrap();
     let (to, ports) = (station.resolve(target).unwrap(), (7000, LINKS));
     let asks = Segment { from: (own, ports.0), to: (target, ports.1), kind: Kind::Udp };
-    station.ask(to, &asks).unwrap();
+    station.request(to, &asks).unwrap();
     let said = transport::udp((target, own), (ports.1, ports.0), b"octet");
     let said = raw::packet((target, own), transport::UDP, &said);
     let error = |kind, length| {
@@ -97,7 +98,7 @@ fn errors_that_are_taken(machine: &Machine, mut station: Station) {
     let mut counted = vec![];
     for (kind, length) in [(2, 200), (2, LONGEST), (2, LONGEST + 1), (100, 200)] {
         station.send(&error(kind, length)).unwrap();
-        // Behind it something that is answered.
+        // A following probe that is answered.
         station.scan_udp(target, [GATE], GATE).unwrap();
         counted.push(refused(machine) - before);
     }

@@ -1,4 +1,5 @@
-//! The guest: what ships, with a door at the gate's port and another one beside it.
+//! The guest: the released image, with a test listener at the gate's port, and another one beside
+//! it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread::sleep;
@@ -10,21 +11,21 @@ use octet_machine::{Machine, Status, UnitState};
 use octet_tests::{READY, RETRY_DELAY, Remake, SOON, guest, shipped};
 use serde_json::{Value, json};
 
-/// The box's network card, and its address on the link that comes of it (RFC 4291, appendix A).
+/// The MAC address of the box, and the resulting link-local address (RFC 4291, appendix A).
 pub const BOX: Mac = Mac::number(1);
 pub const BOX_LINK: &str = "fe80::ff:fe00:1";
 
 pub const TEST: Mac = Mac::number(2);
 
-/// The gate's port; in the tests it has one for datagrams, too.
+/// The gate's port; in these tests it is open for UDP, too.
 pub const GATE: u16 = 4040;
 
-/// A port that somebody listens on, too.
+/// Another port with a listener, for TCP.
 pub const WEB: u16 = 80;
 
 pub const ECHO: u16 = 5000;
 
-/// Somebody whom nobody outside is to reach.
+/// A listener that must not be reachable from outside.
 const WEB_UNIT: &str = r#"
     name = "web"
     exec = "/usr/lib/octet/listener"
@@ -36,17 +37,17 @@ const WEB_UNIT: &str = r#"
     sandbox.network = "host"
 "#;
 
-/// A box that has been told to forward.
+/// Settings by which a box forwards packets.
 const FORWARDS: [(&str, &str); 2] = [
     ("forwards-4", "/proc/sys/net/ipv4/ip_forward"),
     ("forwards-6", "/proc/sys/net/ipv6/conf/all/forwarding"),
 ];
 
-/// What ships, with both doors.
+/// The released image with both listeners.
 pub fn with_doors() -> Remake {
     Remake::of(&shipped()).program("listener", &guest("listener")).unit(WEB_UNIT).change_units(
         |unit| match unit["name"].as_str() {
-            // In the gate's place stands somebody who tells everybody that it is there.
+            // A listener replaces the gate, and echoes data.
             Some("gate") => {
                 unit["exec"] = json!("/usr/lib/octet/listener");
                 unit["readiness"] = json!("socket");
@@ -55,7 +56,7 @@ pub fn with_doors() -> Remake {
                 unit["sockets"] = json!({ "gate": door.clone(), "echo": door });
                 unit["sockets"]["echo"]["port"] = json!("echo");
             }
-            // As often as a test kills it.
+            // The budget of restarts allows the kills of the tests.
             Some("netd") => {
                 unit["restart"] = json!({
                     "policy": "always", "delay": "10ms", "max_delay": "100ms", "budget": 10_000,
@@ -67,7 +68,7 @@ pub fn with_doors() -> Remake {
     )
 }
 
-/// The same, told to forward what is not for it.
+/// The same, configured to forward packets.
 pub fn that_forwards(remake: Remake) -> Remake {
     FORWARDS.iter().fold(remake.program("put", &guest("put")), |remake, (name, file)| {
         remake.unit(&format!(
@@ -80,12 +81,12 @@ pub fn that_forwards(remake: Remake) -> Remake {
 
 /// With another `[network]`.
 pub fn with_network(remake: Remake, network: &Value) -> Remake {
-    // The shipped settings are the builder's own; only this section is another.
+    // The released settings are the builder's own; only this section differs.
     let settings = json!({ "appliance": { "name": "octet" }, "network": network });
     remake.file(SETTINGS, 0o644, settings.to_string().into_bytes())
 }
 
-/// Starts the image with one card.
+/// Starts the image with one network card.
 pub fn start(remake: Remake) -> (Machine, Port) {
     let machine = remake.image().machine().nic(BOX).start().unwrap();
     let port = machine.port(0).unwrap();
@@ -100,15 +101,15 @@ pub fn boot(remake: Remake) -> (Machine, Port) {
     (machine, port)
 }
 
-/// The address that the test's server gives.
+/// The address that the test's server assigns, and the test's own.
 pub const GIVEN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 
 pub const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// A server that gives [`GIVEN`].
+/// A server that assigns [`GIVEN`].
 pub fn server() -> DhcpServer {
     let mask = Ipv4Addr::new(255, 255, 255, 0);
-    DhcpServer { mac: TEST, address: OURS, mask, gives: GIVEN, seconds: 3600, knows: false }
+    DhcpServer { mac: TEST, address: OURS, mask, offered: GIVEN, seconds: 3600, knows: false }
 }
 
 pub fn show(machine: &Machine) -> Value {
@@ -126,7 +127,7 @@ pub fn addresses(machine: &Machine) -> Vec<String> {
     all.map(|address| address.as_str().unwrap().to_owned()).collect()
 }
 
-/// Asks until netd shows the address `wanted`.
+/// Waits until netd shows the address `wanted`.
 pub fn wait_address(machine: &Machine, wanted: &str) {
     let deadline = Instant::now() + SOON;
     while !addresses(machine).iter().any(|address| address == wanted) {
@@ -140,7 +141,7 @@ pub fn wait_address(machine: &Machine, wanted: &str) {
     }
 }
 
-/// Kills netd, does `meanwhile`, and waits until there is another one.
+/// Kills netd, calls `meanwhile`, and waits for the restart.
 pub fn kill(machine: &Machine, meanwhile: impl FnOnce()) {
     kill_unit(machine, "netd", meanwhile);
 }
@@ -157,7 +158,7 @@ pub fn kill_unit(machine: &Machine, unit: &str, meanwhile: impl FnOnce()) {
     machine.wait_status("it is back", SOON, back).unwrap();
 }
 
-/// The gate, as the test reaches it.
+/// The gate's socket address for the test.
 pub fn gate(address: IpAddr) -> SocketAddr {
     SocketAddr::new(address, GATE)
 }

@@ -1,5 +1,5 @@
-//! The network of a box, proved with packets: what netd sets up, what gets in, and that nothing else
-//! does. The test is everybody else on the wire.
+//! The network of a box, tested with packets: its configuration, and which packets are accepted.
+//! The test simulates all other hosts on the link.
 
 mod address;
 mod by_forward;

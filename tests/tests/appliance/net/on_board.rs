@@ -1,4 +1,4 @@
-//! Units of one board reach each other's ports only where a unit file says so.
+//! Units of one board reach each other's ports only if a unit file permits it.
 
 use octet_machine::UnitState;
 use octet_tests::{READY, Remake, guest};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::net::guest::{start, with_doors, with_network};
 
-/// Ports of the unit `web`, by every address that is the board's own.
+/// The ports of the unit `web`, at all addresses of the board itself.
 const DOORS: [&str; 5] = [
     "tcp/127.0.0.1:80",
     "tcp/[::1]:80",
@@ -15,7 +15,7 @@ const DOORS: [&str; 5] = [
     "udp/192.0.2.7:5000",
 ];
 
-/// A unit that knocks at all of them, and ends well if they do as is said.
+/// A unit that tests all of these ports, and succeeds if the result is as expected.
 fn knocker(name: &str, user: &str, does: &str, more: &str) -> String {
     let args: Vec<&str> = [does].into_iter().chain(DOORS).collect();
     format!(
@@ -32,7 +32,7 @@ fn with_knockers() -> Remake {
         .program("knock", &guest("knock"))
         .unit(&knocker("friend", "extra-2", "all", both))
         .unit(&knocker("stranger", "extra-3", "none", ""))
-        // His own ports are not another's.
+        // The unit has a port of its own, which does not permit it those of others.
         .unit(&knocker("namesake", "extra-4", "none", "ports.http = \"tcp/8081\""))
 }
 
@@ -55,7 +55,7 @@ fn units_reach_what_their_files_name() {
     }
     let rules = machine.call_unit("netd", "show", json!({})).unwrap()["rules"].to_string();
     let denied = rules.split("counter denied_on_board {").nth(1).unwrap();
-    // The words of nft: `packets N bytes M`.
+    // nft's format: `packets N bytes M`.
     let denied = denied.split("packets ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let denied: usize = denied.parse().unwrap();
     assert!(denied >= 2 * DOORS.len(), "{denied}");

@@ -1,5 +1,5 @@
-//! The gate that ships, with an operator of its own: reached with the owner's own program through the
-//! wire, by nobody else, and nothing beside it.
+//! The released gate with an operator: only the owner's program with the operator's key gets
+//! access, and no other port is reachable.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ fn node(machine: &Machine) -> String {
     shown["node"].as_str().unwrap().to_owned()
 }
 
-/// Whether the gate tells the log; what it says takes a moment until it is there.
+/// Whether the gate has logged the words; a message takes a moment to arrive.
 fn said(machine: &Machine, words: &[&str]) -> bool {
     let deadline = Instant::now() + SOON;
     loop {
@@ -33,7 +33,7 @@ fn said(machine: &Machine, words: &[&str]) -> bool {
     }
 }
 
-/// The image that ships, with fixed addresses, and an operator who may read.
+/// The released image with fixed addresses, and an operator with `read`.
 fn with_anna(shipped: &Image, anna: &str) -> Remake {
     let operators = [json!({ "key": anna, "name": "anna", "may": ["read"] })];
     let settings = json!({
@@ -56,7 +56,7 @@ fn an_operator_is_let_in_and_a_stranger_is_not() {
         let tcp: BTreeSet<_> =
             station.scan_tcp(target, ports(), GATE).unwrap().into_iter().collect();
         assert_eq!(tcp, [(GATE, Reply::Open)].into(), "{target}");
-        // The same probes are answered where there are no rules (`scan`).
+        // The same probes are answered without rules (`scan`).
         assert!(!datagrams_are_answered(&mut station, target, ROUNDS), "{target}");
     }
 
@@ -64,7 +64,7 @@ fn an_operator_is_let_in_and_a_stranger_is_not() {
     let ours = ours.map(|(address, prefix)| (address.parse::<IpAddr>().unwrap(), prefix));
     let host = Host::start(station.into_port(), TEST, &ours);
     for target in ["192.0.2.7", BOX_LINK] {
-        let address = host.forward(gate(target.parse().unwrap())).unwrap();
+        let address = host.forward_tcp(gate(target.parse().unwrap())).unwrap();
         let named = format!("{node}@{address}");
         let status = owner.ask("anna", &["--box", &named, "status"]);
         assert_eq!(status.status, Some(0), "{target}: {}", status.stderr);
@@ -78,12 +78,12 @@ fn an_operator_is_let_in_and_a_stranger_is_not() {
         assert!(refused.stderr.contains("operate"), "{}", refused.stderr);
         let refused = owner.ask("stranger", &["--box", &named, "status"]);
         assert_eq!(refused.status, Some(1), "{}", refused.stdout);
-        // Another box than the one that answers: nothing is asked of it.
+        // Another box than the expected one answers: no request is sent to it.
         let another = owner.ask("anna", &["--box", &format!("{stranger}@{address}"), "status"]);
         assert!(another.status == Some(1) && another.stderr.contains(&node), "{}", another.stderr);
     }
-    // The box is lost: it is not spoken to any more, wherever it is and however it is named.
-    let address = host.forward(gate("192.0.2.7".parse().unwrap())).unwrap();
+    // The box is blocked: it is not contacted any more, at any address and by any name.
+    let address = host.forward_tcp(gate("192.0.2.7".parse().unwrap())).unwrap();
     let named = format!("{node}@{address}");
     assert_eq!(owner.ask("anna", &["--box", &named, "status"]).status, Some(0));
     assert_eq!(owner.ask("anna", &["revoke", &address.to_string()]).status, Some(0));
@@ -114,7 +114,7 @@ fn the_same_on_arm() {
     let (anna, stranger) = (owner.keygen("anna"), owner.keygen("stranger"));
     let (machine, port) = boot(with_anna(&shipped_for(AARCH64), &anna));
     let host = Host::start(port, TEST, &[("192.0.2.1".parse().unwrap(), 24)]);
-    let address = host.forward(gate("192.0.2.7".parse().unwrap())).unwrap();
+    let address = host.forward_tcp(gate("192.0.2.7".parse().unwrap())).unwrap();
     let named = format!("{}@{address}", node(&machine));
     let status = owner.ask("anna", &["--box", &named, "status"]);
     assert!(status.status == Some(0) && status.stdout.contains("identity"), "{}", status.stderr);

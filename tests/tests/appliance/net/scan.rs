@@ -1,4 +1,4 @@
-//! What gets in: the gate's port, and nothing else.
+//! Only the gate's port is reachable.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,23 +13,23 @@ use crate::net::guest::{
     with_network,
 };
 
-/// How often netd is killed between probes.
+/// The number of kills of netd between probes.
 const KILLS: usize = 3;
 
-/// How many datagrams are sent at once.
+/// The number of datagrams in a burst.
 const AT_ONCE: usize = 64;
 
-/// How often a packet for somebody else is sent.
+/// The number of repetitions of a packet for another host.
 pub const ROUNDS: usize = 3;
 
-/// More often than it takes, where it is known that something comes.
+/// The number of repetitions where an effect is certain.
 const MANY: usize = 1000;
 
-/// Somebody else on the wire, whom only a box that forwards would speak to.
+/// Another host on the link, to which only a forwarding box would send packets.
 const OTHER: [&str; 2] = ["192.0.2.99", "2001:db8::99"];
 
-/// The ports that are probed: those below 1024, those of the test and their neighbours; all of them
-/// with `--soak`.
+/// The probed ports: those below 1024, and the test's own with adjacent ones; all ports with
+/// `--soak`.
 pub fn ports() -> BTreeSet<u16> {
     if soak() {
         return (1..=u16::MAX).collect();
@@ -39,7 +39,7 @@ pub fn ports() -> BTreeSet<u16> {
     (1..1024).chain(near(GATE)).chain(near(ECHO)).chain(numbers).collect()
 }
 
-/// What answers: TCP ports, and UDP ports. Ports that say no count as answers.
+/// The answering TCP ports and UDP ports. Rejections count as answers.
 type Answers = [BTreeSet<(u16, Reply)>; 2];
 
 fn scan(station: &mut Station, target: IpAddr) -> Answers {
@@ -58,11 +58,11 @@ fn only_the_gate() -> Answers {
     [[(GATE, Reply::Open)].into(), [(GATE, Reply::Open)].into()]
 }
 
-/// Packets for somebody else, sent to the box: what comes of them on the wire. They are sent some
-/// times in turn, for the box has to ask first where somebody else is.
+/// Sends packets for another host to the box, and returns those that it forwards. They are
+/// repeated, because the box has to resolve the other host's MAC address first.
 fn forwarded(station: &mut Station, target: IpAddr) -> BTreeSet<(IpAddr, u16)> {
     let to = station.resolve(target).unwrap();
-    let from = station.address_like(target).unwrap();
+    let from = station.source_address(target).unwrap();
     let like = |other: &IpAddr| other.is_ipv4() == target.is_ipv4();
     let other = others().into_iter().find(like).unwrap();
     let probe = |port, kind| Segment { from: (from, 1234), to: (other, port), kind };
@@ -89,17 +89,17 @@ pub fn station(port: Port) -> Station {
     Station::new(port, TEST, &[&ours[..], &others()].concat())
 }
 
-/// Whether `target` says anything to datagrams for its ports, be it that nobody is there. That a kernel
-/// says seldom, and a program says what it says when its turn comes: so a port that agrees to
-/// connections is asked `rounds` more times for the rest, or until something has come. [`LINKS`] is
-/// let in, whether or not somebody is there, and is not asked.
+/// Whether `target` reacts to datagrams at its ports, by an answer or an ICMP error. The kernel
+/// rate-limits errors, and a program answers when it is scheduled, so a port that accepts
+/// connections is polled `rounds` more times, or until there is a reaction. [`LINKS`] is open
+/// whether there is a listener or not, and is not probed.
 pub fn datagrams_are_answered(station: &mut Station, target: IpAddr, rounds: usize) -> bool {
-    let (to, from) = (station.resolve(target).unwrap(), station.address_like(target).unwrap());
+    let (to, from) = (station.resolve(target).unwrap(), station.source_address(target).unwrap());
     let mut exchange = |ports: &[u16]| {
         let probe = |port| Segment { from: (from, 1234), to: (target, port), kind: Kind::Udp };
         let probes: Vec<_> = ports.iter().copied().map(probe).collect();
         let heard = station.exchange(to, &probes, (target, GATE)).unwrap();
-        // What is refused names the probe, what is answered comes to its port.
+        // An ICMP error quotes the probe, and an answer is sent to its port.
         heard.iter().any(|it| it.from == (from, 1234) || it.to == (from, 1234))
     };
     let ports: Vec<_> = ports().into_iter().filter(|it| *it != LINKS).collect();
@@ -112,7 +112,8 @@ fn only_the_gate_answers_and_nothing_is_forwarded() {
     without_rules();
     let (machine, port) = start(with_network(that_forwards(with_doors()), &network()));
     let mut station = station(port);
-    // From before there is a link, so that the first packet that can get in is one of these.
+    // The probes start before the link is up, so that the first packet that can pass is one of
+    // them.
     assert_eq!(knock(&mut station), [GATE].into());
     machine.wait_ready(READY).unwrap();
     for target in boxes() {
@@ -128,7 +129,7 @@ fn only_the_gate_answers_and_nothing_is_forwarded() {
             assert_eq!(forwarded(&mut station, *target), [].into(), "{target}, {kills} kills");
         }
         if kills < KILLS {
-            // While there is no netd, and while the next one loads its rules.
+            // While netd is down, and while it loads its rules again.
             kill(&machine, || {
                 for _ in 0..ROUNDS {
                     let answers = doors(&mut station, boxes()[0]);
@@ -140,40 +141,41 @@ fn only_the_gate_answers_and_nothing_is_forwarded() {
     counted(&machine);
 }
 
-/// Knocks at both doors from before the box is up until the gate opens.
+/// Probes both ports from before the boot until the gate's is open.
 fn knock(station: &mut Station) -> BTreeSet<u16> {
-    station.knock(BOX, (boxes()[0], GATE), &[WEB], READY).unwrap()
+    station.probe_tcp(BOX, (boxes()[0], GATE), &[WEB], READY).unwrap()
 }
 
-/// The doors alone: they are what would answer if there were a hole.
+/// Scans the ports with listeners only: they would answer through a hole.
 fn doors(station: &mut Station, target: IpAddr) -> Answers {
     let tcp = station.scan_tcp(target, [WEB, GATE], GATE).unwrap();
     let udp = station.scan_udp(target, [ECHO, GATE], GATE).unwrap();
     [tcp.into_iter().collect(), udp.into_iter().collect()]
 }
 
-/// Where `lan` answers questions about names by TCP.
+/// The port of DNS over TCP in `lan`.
 const NAMES: u16 = 53;
 
-/// Where `cluster` listens, on a board, too: who holds the map may change.
+/// The port of `cluster`, which is open on boards as well, because any board may become the
+/// coordinator.
 const ENROLMENT: u16 = 4041;
 
-/// Where `cache` gives out objects: a program listens there, too.
+/// The HTTP port of `cache`, which has a listener.
 const OBJECTS: u16 = 8080;
 
-/// Where `forward` and `cache` tell whoever collects that how they do.
+/// The ports of metrics of `forward` and `cache`.
 const METRICS: [u16; 2] = [4044, 4045];
 
-/// Where `forward` has its links come in by WireGuard, which says nothing to strangers. Before there is one the kernel
-/// says that nobody is there.
+/// The WireGuard port of `forward`, which does not answer unknown peers. Without a link the kernel
+/// sends an ICMP error.
 const LINKS: u16 = 51_820;
 
 fn others() -> Vec<IpAddr> {
     OTHER.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// The same guest with rules that were never loaded: all that is refused above answers here, and all
-/// that is not forwarded above is.
+/// The same guest without rules: all ports that are closed above answer here, and packets for
+/// others are forwarded.
 fn without_rules() {
     let nothing = std::fs::read(guest("nothing")).unwrap();
     let remake = with_network(that_forwards(with_doors()), &network());
@@ -184,8 +186,7 @@ fn without_rules() {
     for target in boxes() {
         assert!(datagrams_are_answered(&mut station, target, MANY), "{target}");
         let [mut tcp, mut udp] = scan(&mut station, target);
-        // Two programs answer, and whose turn of the processor comes first is by chance: a scan ends with the
-        // answer of the gate's.
+        // Two programs answer in random order, and a scan ends with the answer of the gate's port.
         for _ in 0..ROUNDS {
             let [more_tcp, more_udp] = doors(&mut station, target);
             tcp.extend(more_tcp);
@@ -207,8 +208,8 @@ fn without_rules() {
     }
 }
 
-/// The rules that netd shows have counted what was refused: each port of the scans but the gate's, by
-/// both protocols and from both addresses. The counters outlive netd.
+/// The rules that netd shows have counted the drops: each port of the scans but the gate's, for
+/// both protocols and both addresses. The counters survive a restart of netd.
 fn counted(machine: &Machine) {
     let shown = show(machine);
     let rules = shown["rules"].as_array().unwrap().iter();

@@ -1,5 +1,5 @@
-//! Settings that are given to a running box: what netd refuses, what it lives with, and what becomes of
-//! an operator who cuts himself off.
+//! Settings of a running box: what netd refuses, what it applies, and the automatic undo when an
+//! operator is cut off.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::net::guest::{
 /// A link that the box does not have.
 const NO_LINK: &str = "eth77";
 
-/// The shipped settings of one board, with these lines in `[network]`.
+/// The released settings of a single board, with these lines in `[network]`.
 fn text(network: &str) -> String {
     let shipped = text_of_one_board();
     assert!(shipped.contains("\naddress = \"dhcp\"\n"));
@@ -25,7 +25,7 @@ fn text(network: &str) -> String {
 }
 
 fn apply(machine: &Machine, network: &str, args: Value) -> Result<Value, String> {
-    let mut file = LocalFile::Held(text(network).into_bytes());
+    let mut file = LocalFile::Memory(text(network).into_bytes());
     let answer = machine.send_file_with("config", "apply", args, "file", &mut file);
     answer.map_err(|error| error.to_string())
 }
@@ -46,7 +46,7 @@ fn who_cuts_himself_off_is_back_by_himself() {
     };
     knock();
 
-    // netd refuses it before anything is applied anywhere.
+    // netd refuses it before anything is applied.
     let line = format!("address = [{given:?}]\nlink = \"{NO_LINK}\"");
     let refused = apply(&machine, &line, json!({})).unwrap_err();
     assert!(refused.contains("netd refuses: there is no link `eth77`"), "{refused}");
@@ -58,12 +58,13 @@ fn who_cuts_himself_off_is_back_by_himself() {
     apply(&machine, &line, json!({ "confirm": 10 })).unwrap();
     let now = addresses(&machine);
     assert!(now.contains(&other.to_owned()) && !now.contains(&given), "{now:?}");
-    // Nobody is at the old address now. The operator keeps knocking, and does nothing else.
+    // The old address is gone now. The operator only retries to connect.
     knock();
     let now = addresses(&machine);
     assert!(!now.contains(&other.to_owned()) && now.contains(&given), "{now:?}");
 
-    // The same for good, if somebody says so: as soon as all that read settings have the old ones again.
+    // The same change is confirmed this time; it is possible as soon as all readers have the
+    // previous settings again.
     let deadline = Instant::now() + SOON;
     while let Err(error) = apply(&machine, &line, json!({})) {
         assert!(error.contains("another change"), "{error}");

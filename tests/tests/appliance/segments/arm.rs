@@ -1,4 +1,4 @@
-//! The same on the other processor.
+//! The same tests on AArch64.
 
 use octet_tests::{AARCH64, shipped_for};
 

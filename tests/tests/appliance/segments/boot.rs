@@ -1,10 +1,10 @@
-//! From power-on until the router is ready, and after: nothing passes that no policy allows.
+//! From power-on until the router is ready, and afterwards, no packet passes without a policy.
 
 use std::thread::sleep;
 use std::time::Instant;
 
 use octet_evaluator::{Traffic, Zone};
-use octet_machine::panel::switchboard::{Came, Probe, Traffic as Kind};
+use octet_machine::panel::switchboard::{Probe, ProbeOutcome, Traffic as Kind};
 use octet_tests::{RETRY_DELAY, SOON, soak};
 
 use crate::segments::attacks::NODE;
@@ -30,26 +30,27 @@ to = "boards"
 protocol = "icmp"
 "#;
 
-/// A probe that is sent over and over.
+/// A probe that is repeated.
 struct Sent {
     name: String,
     probe: Probe,
     is_for_router: bool,
-    /// Where it comes out, if it may. The router is known to take what is for it by its answer.
-    expected: Option<Came>,
+    /// The expected result, if it may pass. Whether the router accepts a packet is visible by its
+    /// answer.
+    expected: Option<ProbeOutcome>,
 }
 
-/// From every zone to every other one and to the router, what some line lets and what none does.
+/// From every zone to every other one and to the router: allowed and denied probes.
 fn honest(site: &Site) -> Vec<Sent> {
     let traffic =
         [Traffic::Tcp(8080), Traffic::Tcp(53), Traffic::Udp(5000), Traffic::Ping, Traffic::Tcp(22)];
     let mut asked = pairs(&site.world.zones(), &traffic);
-    // The router answers 20 in a second, and no more.
+    // The router answers at most 20 pings per second.
     asked.retain(|(_, to, what, _)| *to != Zone::Router || *what != Traffic::Ping);
     let sent = |(from, to, what, version)| {
         let expected = match site.world.reaches(from, to, what, version) {
-            Some(Zone::Router) => Some(Came::Answered),
-            Some(zone) => Some(Came::Out(site.leg(zone))),
+            Some(Zone::Router) => Some(ProbeOutcome::Answered),
+            Some(zone) => Some(ProbeOutcome::Out(site.leg(zone))),
             None => None,
         };
         let name = format!("{from} to {to}, {what} of {version}");
@@ -59,7 +60,7 @@ fn honest(site: &Site) -> Vec<Sent> {
     asked.into_iter().map(sent).collect()
 }
 
-/// What a line would let, if it were its sender's own address.
+/// Probes that would be allowed with the sender's own address.
 fn spoofed(site: &Site) -> Vec<Sent> {
     let mut sent = vec![];
     for (from, to, kind) in [
@@ -74,7 +75,7 @@ fn spoofed(site: &Site) -> Vec<Sent> {
         let (index, target) = (site.leg(from), legs[site.leg(to)].test);
         let others = legs.iter().filter(|leg| leg.zone != from.to_string());
         let others = others.filter(|leg| leg.zone != to.to_string()).map(|leg| leg.test);
-        // Somebody outside may have any address that is nobody's inside.
+        // External hosts may have any address that is not internal.
         let router = (from != Zone::Uplink).then_some(legs[index].router);
         for other in others.chain(router) {
             let ends =
@@ -90,8 +91,9 @@ fn spoofed(site: &Site) -> Vec<Sent> {
     sent
 }
 
-/// For nodes, from whom a line lets it to outside, and from outside as a node. No device leads to nodes until `forward`
-/// has begun, and then to none, as there is no path.
+/// Packets to nodes from zones that may reach the outside, and packets from outside with a node's
+/// address. Before `forward` starts no device leads to nodes, and afterwards none does, because
+/// there is no path.
 fn of_nodes(site: &Site) -> Vec<Sent> {
     let senders = [Zone::Board(2), Zone::Lan].map(|from| {
         let probe = Probe::new(site.leg(from), NODE.into(), Kind::Udp(5000));
@@ -104,7 +106,7 @@ fn of_nodes(site: &Site) -> Vec<Sent> {
     senders.into_iter().chain([posing]).map(sent).collect()
 }
 
-/// What came out that no policy allows, and what did not that one does, from power-on on.
+/// The denied probes that have passed, and the allowed ones that have not, from power-on on.
 fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) {
     let mut site = Site::power_on(&text(boards, LINES), fault);
     let sent = [honest(&site), spoofed(&site), of_nodes(&site)];
@@ -116,9 +118,9 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     let sentinels = site.sentinels();
     let (ready, before) = (site.panel.recorded().len(), barrage.rounds());
     let deadline = Instant::now() + SOON;
-    // Not every leg has its addresses at the same time, and who is asked for his on a busy host may be late.
-    let is_missing = |sent: &Sent, after: &Came| match (after, &sent.expected) {
-        (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
+    // The legs get their addresses at different times, and on a busy host the answers may be late.
+    let is_missing = |sent: &Sent, after: &ProbeOutcome| match (after, &sent.expected) {
+        (ProbeOutcome::Several { out, .. }, Some(ProbeOutcome::Out(leg))) => out != &[*leg],
         (after, Some(expected)) => after != expected,
         (_, None) => false,
     };
@@ -128,16 +130,16 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
             assert!(Instant::now() < deadline, "late: {}", site.machine.tail(30));
             sleep(RETRY_DELAY);
         }
-        let after = barrage.came(&site.panel.recorded()[ready..]);
+        let after = barrage.outcomes(&site.panel.recorded()[ready..]);
         let all_came = !sent.iter().zip(&after).any(|(sent, after)| is_missing(sent, after));
         if all_came || Instant::now() >= deadline {
             break;
         }
         rounds += 1;
     }
-    site.panel.cease(&mut barrage, &sentinels).unwrap();
+    site.panel.stop_barrage(&mut barrage, &sentinels).unwrap();
     let seen = site.panel.recorded();
-    let (all, after) = (barrage.came(seen), barrage.came(&seen[ready..]));
+    let (all, after) = (barrage.outcomes(seen), barrage.outcomes(&seen[ready..]));
     println!(
         "{} probes, at least {before} times before ready; {ready} frames came until then, {} later",
         sent.len(),
@@ -146,13 +148,13 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     let (mut holes, mut missing) = (vec![], vec![]);
     for ((sent, all), after) in sent.iter().zip(all).zip(after) {
         let is_hole = match (&all, &sent.expected) {
-            (Came::Nowhere, _) => false,
-            (Came::Out(_), expected) => expected.as_ref() != Some(&all),
-            // Until the router has all routes it says that it has none for IPv6.
-            (Came::Answered, None) => sent.is_for_router,
-            (Came::Answered, Some(_)) => false,
-            (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
-            (Came::Several { .. }, _) => true,
+            (ProbeOutcome::Dropped, _) => false,
+            (ProbeOutcome::Out(_), expected) => expected.as_ref() != Some(&all),
+            // Until the router has all routes, it sends ICMP errors for IPv6.
+            (ProbeOutcome::Answered, None) => sent.is_for_router,
+            (ProbeOutcome::Answered, Some(_)) => false,
+            (ProbeOutcome::Several { out, .. }, Some(ProbeOutcome::Out(leg))) => out != &[*leg],
+            (ProbeOutcome::Several { .. }, _) => true,
         };
         if is_hole {
             holes.push(format!("{all:?}: {}", sent.name));
@@ -173,7 +175,7 @@ fn nothing_passes_before_the_rules_stand() {
         assert!(holes.is_empty(), "{boards} boards: {holes:#?}");
         assert!(missing.is_empty(), "{boards} boards: {missing:#?}");
     }
-    // The same probes find the hole of a netd that has the rules last.
+    // The same probes detect the hole of a netd that loads the rules last.
     let (holes, _) = from_power_on(4, Some("reversed"));
     println!("links before rules: {} holes, such as {:#?}", holes.len(), holes.first());
     assert!(!holes.is_empty());

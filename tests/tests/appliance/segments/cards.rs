@@ -4,10 +4,10 @@ use octet_machine::panel::Mac;
 use octet_tests::{AARCH64, Image, READY, shipped, shipped_for, soak};
 use serde_json::json;
 
-/// 32 boards, one for the owner's devices, one outside.
+/// 32 boards, one for the owner's devices, one for the uplink.
 const MAX: u8 = 34;
 
-/// Names of cards, and their addresses, as `image` knows them.
+/// The names of the cards with their MAC addresses, as configured by `image`.
 fn named(image: &Image, count: u8) -> Vec<(String, String)> {
     let builder = (0..count).fold(image.machine(), |it, number| it.nic(Mac::number(number)));
     let machine = builder.start().unwrap();
@@ -30,7 +30,7 @@ fn they_are_named_in_the_order_in_which_they_are_added() {
                 .map(|number| (Mac::number(number).to_string(), format!("eth{number}")))
                 .collect();
             assert_eq!(named(&image, count), expected, "{:?}", image.architecture);
-            // The rest is the same.
+            // The other counts are equivalent.
             if !soak() {
                 break;
             }

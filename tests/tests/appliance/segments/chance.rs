@@ -1,4 +1,4 @@
-//! Boxes by chance: texts of `appliance.toml` that are valid, with every kind of line.
+//! Random boxes: valid texts of `appliance.toml`, with every kind of rule.
 
 use std::fmt::Write as _;
 
@@ -8,20 +8,21 @@ use octet_machine::panel::Mac;
 
 use crate::segments::sweep::pairs;
 
-/// Roles of boards. The last one is no board's.
+/// The roles of boards. No board has the last one.
 const ROLES: [&str; 3] = ["front", "back", "spare"];
 
-/// Ports of lines are close together, so that lines meet. Probes come from higher ones.
+/// The ports of rules are close together, so that rules overlap. Probes use higher source ports.
 const PORTS: [std::ops::Range<u16>; 3] = [50..70, 4035..4045, 8000..8020];
 
-/// Protocols without ports. What the kernel tracks by more than addresses (SCTP, DCCP) has to be whole to pass.
+/// Protocols without ports. Those with more connection tracking (SCTP, DCCP) would need complete
+/// packets to pass.
 const NUMBERS: [u8; 4] = [2, 47, 50, 89];
 
-/// What all boxes say of the router.
+/// The router's configuration in all boxes.
 const ROUTER: &str = "[appliance]\nname = \"octet\"\n[network]\naddress = [\"192.0.2.7/24\", \"2001:db8::7/64\"]\n\
      gateway = [\"192.0.2.1\", \"2001:db8::1\"]\n";
 
-/// A box of so many boards, with its `[lan]` at `lan`, if it has one.
+/// A box with this many boards, and with its `[lan]` at `lan`, if given.
 pub fn text(boards: u8, lan: Option<&str>, chance: &mut Rng) -> String {
     let roles = (0..boards).map(|_| ROLES[..2].get(chance.usize(..3)).copied()).collect();
     let has_lan = lan.is_some();
@@ -47,7 +48,7 @@ pub fn text(boards: u8, lan: Option<&str>, chance: &mut Rng) -> String {
             text += "comment = \"by chance\"\n";
         }
     }
-    // A port that a line opens on the router for those outside cannot lead somewhere else.
+    // A port that a policy opens on the router for external hosts cannot be published.
     let publishes = if opens_router { 0 } else { chance.usize(..3) };
     let mut outside: Vec<u16> = PORTS.into_iter().flatten().collect();
     chance.shuffle(&mut outside);
@@ -65,7 +66,8 @@ pub fn text(boards: u8, lan: Option<&str>, chance: &mut Rng) -> String {
     text
 }
 
-/// What is sent: some of what lines of the file let, some of what is next to that, and some others.
+/// The traffic to probe: some that rules of the file allow, some with adjacent ports, and some
+/// other.
 pub fn traffic(world: &World, chance: &mut Rng) -> Vec<Traffic> {
     let worth = world.worth_a_probe();
     let zones = world.zones();
@@ -81,21 +83,21 @@ pub fn traffic(world: &World, chance: &mut Rng) -> Vec<Traffic> {
     }
     some.extend(next);
     some.extend([Traffic::Ping, Traffic::Protocol(NUMBERS[chance.usize(..NUMBERS.len())])]);
-    // Not to ports that probes come from: what is for these looks like an answer.
+    // The source ports of probes are left out: packets to them look like answers.
     some.extend([Traffic::Tcp(chance.u16(1..20_000)), Traffic::Udp(chance.u16(1..20_000))]);
     some.sort_unstable();
     some.dedup();
     some
 }
 
-/// What lines can speak of.
+/// The values that rules can use.
 struct Chosen {
     roles: Vec<Option<&'static str>>,
     has_lan: bool,
 }
 
 impl Chosen {
-    /// Who sends and who receives, such that somebody sends to somebody else, or nobody has the role.
+    /// Sources and destinations that include at least two different zones, or a role of no board.
     fn pair(&self, chance: &mut Rng) -> (Vec<String>, Vec<String>) {
         loop {
             let (from, to) = (self.words(chance), self.words(chance));
@@ -119,7 +121,7 @@ impl Chosen {
         words
     }
 
-    /// The zones that `words` mean.
+    /// The zones that `words` stand for.
     fn zones(&self, words: &[String]) -> Vec<String> {
         let board = |index: usize| format!("board-{}", index + 1);
         let zones =
@@ -137,7 +139,7 @@ impl Chosen {
     }
 }
 
-/// A list, or one word without brackets.
+/// A list, or a single word without brackets.
 fn said(words: &[String], chance: &mut Rng) -> String {
     match words {
         [one] if chance.bool() => format!("\"{one}\""),
@@ -154,7 +156,7 @@ fn port(chance: &mut Rng) -> u16 {
     chance.u16(ports)
 }
 
-/// What a line is about.
+/// The protocol and ports of a rule.
 fn what(chance: &mut Rng) -> String {
     match chance.u8(..8) {
         0 => "protocol = \"icmp\"".to_owned(),

@@ -1,4 +1,4 @@
-//! A router that is told something else while it runs.
+//! Changes the configuration of a running router.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use crate::segments::site::{Site, world};
 
 impl Site {
-    /// Has the router be as `text` says, for good.
+    /// Applies `text` to the router, and confirms it.
     pub fn change(&mut self, text: &str) {
         change(&self.machine, text);
         self.lives_by(world(text));
     }
 
-    /// From now on it is as `world` says. On legs that belong to no zone of it the router says nothing.
+    /// Expects the behaviour of `world` from now on. On legs without a zone in it the router sends
+    /// nothing.
     pub fn lives_by(&mut self, world: World) {
         let quiet = quiet(&self.panel, &world);
         self.panel.quiet(quiet);
@@ -25,20 +26,20 @@ impl Site {
     }
 }
 
-/// Gives `text` to the router on `machine`, which undoes it by itself unless it is confirmed.
+/// Applies `text` to the router on `machine`, pending confirmation.
 pub fn apply(machine: &Machine, text: &str) -> Result<Value, MachineError> {
-    let mut file = LocalFile::Held(text.as_bytes().to_vec());
+    let mut file = LocalFile::Memory(text.as_bytes().to_vec());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file)
 }
 
-/// The legs that belong to no zone of `world`.
+/// The legs without a zone in `world`.
 pub fn quiet(panel: &Switchboard, world: &World) -> BTreeSet<usize> {
     let zones: Vec<_> = world.zones().iter().map(ToString::to_string).collect();
     let legs = panel.legs().iter().enumerate();
     legs.filter(|(_, leg)| !zones.contains(&leg.zone)).map(|(index, _)| index).collect()
 }
 
-/// Gives `text` to the router on `machine`. When this returns, it is lived with.
+/// Applies `text` to the router on `machine`. When this returns, it is in force.
 pub fn change(machine: &Machine, text: &str) {
     let answer = apply(machine, text);
     let answer = answer.unwrap_or_else(|error| {

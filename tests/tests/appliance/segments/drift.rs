@@ -1,4 +1,4 @@
-//! Somebody else changes what netd has set: it is told of, and put right.
+//! Another program changes netd's rules: netd reports and repairs that.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ protocol = "tcp"
 ports = [8080]
 "#;
 
-/// Somebody with the right to do it, who does it at each of his starts.
+/// A privileged unit that makes a change at each of its starts.
 fn meddler(name: &str, exec: &str, args: &[&str]) -> String {
     format!(
         "name = \"{name}\"\ntype = \"one-shot\"\nexec = \"{exec}\"\nuser = \"root\"\nargs = {args:?}\n\
@@ -26,7 +26,7 @@ fn meddler(name: &str, exec: &str, args: &[&str]) -> String {
     )
 }
 
-/// What each of them does, and whether it shows in what netd says.
+/// The changes, and whether they are visible in netd's answer.
 const MEDDLERS: [(&str, &str, &[&str]); 4] = [
     ("flush", "/usr/sbin/nft", &["flush", "ruleset"]),
     ("one-rule", "/usr/sbin/nft", &["flush", "chain", "inet", "octet_fw", "forward"]),
@@ -34,7 +34,7 @@ const MEDDLERS: [(&str, &str, &[&str]); 4] = [
     ("stop-6", "/usr/lib/octet/put", &["/proc/sys/net/ipv6/conf/all/forwarding", "0"]),
 ];
 
-/// Another daemon's table, to which this adds something each time.
+/// A change of another daemon's table, which each time appends a rule to it.
 const THEIRS: (&str, &str, &[&str]) = (
     "theirs",
     "/usr/sbin/nft",
@@ -56,7 +56,7 @@ fn what_somebody_else_changes_is_put_right() {
     let mut site = Site::of(&image, &text, None, None);
     site.wait_ready();
     let mut asked = pairs(&site.world.zones(), &site.world.worth_a_probe());
-    // All that arrive, and of the others one of many.
+    // All allowed probes, and one in 20 of the denied ones.
     let mut others = (0..).map(|number| number % 20 == 0);
     asked.retain(|asked| expected(&site.world, *asked).is_some() || others.next().unwrap_or(false));
     let alarms = |shown: &Value| shown["alarms"]["count"].as_u64().unwrap();
@@ -64,9 +64,9 @@ fn what_somebody_else_changes_is_put_right() {
     for (name, ..) in MEDDLERS {
         let before = alarms(&shown);
         let is_nft = ["flush", "one-rule"].contains(&name);
-        // What it does at the start of the machine may be over, or not.
+        // The change at the start of the machine may have happened already or not.
         restart(&site, name);
-        // Until it is told of and put right: no packet says when.
+        // Waits until it is reported and repaired: no packet shows that.
         let until = Instant::now() + READY;
         shown = site.shown();
         while (is_nft && alarms(&shown) == before) || !is_whole(&shown) {
@@ -83,7 +83,7 @@ fn what_somebody_else_changes_is_put_right() {
         swept.must_be_right(&site);
         shown = swept.shown;
     }
-    // The kernel tells of one change after the other: of this one nothing was made when the next is told of.
+    // The kernel reports changes in order: netd has ignored this one when the next is reported.
     let before = alarms(&shown);
     restart(&site, THEIRS.0);
     restart(&site, MEDDLERS[0].0);
@@ -98,7 +98,7 @@ fn what_somebody_else_changes_is_put_right() {
     assert!(log.contains("ALARM: nft (process "), "{log}");
 }
 
-/// Has a meddler do it again.
+/// Makes the unit repeat its change.
 fn restart(site: &Site, name: &str) {
     site.machine.call("restart", json!({ "unit": name })).unwrap();
     let done = site.machine.wait_status(name, SOON, |status| {
@@ -107,7 +107,7 @@ fn restart(site: &Site, name: &str) {
     done.unwrap_or_else(|error| panic!("{name}: {error}\n{:?}", site.machine.logs(name)));
 }
 
-/// Whether the rules are there, by a rule at the end of their text, and packets for others are handed on.
+/// Whether the rules are complete, by a rule at the end, and packets are forwarded.
 fn is_whole(shown: &Value) -> bool {
     let rules = shown["rules"].to_string();
     let chain = rules.split("chain forward {").nth(1).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Errors of ICMP about flows that are let: from whoever is on their way, and from everybody else.
+//! ICMP errors about allowed flows: from routers on the path, and from all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,45 +12,47 @@ use crate::segments::site::Site;
 /// The reason under which they are counted.
 const REASON: &str = "icmp-error";
 
-/// And that of what is more than so many in a second.
+/// The reason for errors above the limit per second.
 const TOO_MANY: &str = "too-many";
 
-/// More than are let in a second, and not so many that the host could be slow enough to let all.
+/// More than the limit per second, and few enough that a slow host does not stretch them over
+/// several seconds.
 const MANY: usize = 512;
 
-/// The number of the flow that they are about.
+/// The number of the flow that they concern.
 const OF_MANY: usize = 99;
 
-/// Errors of IPv4 and of IPv6: type and code (RFC 792, RFC 4443). Of each version the second one says how long packets
-/// may be.
+/// ICMP errors of IPv4 and of IPv6: type and code (RFC 792, RFC 4443). The second one of each
+/// version has the MTU.
 const KINDS: [[(u8, u8); 4]; 2] =
     [[(3, 3), (3, 4), (11, 0), (12, 0)], [(1, 4), (2, 0), (3, 0), (4, 0)]];
 
-/// A router outside, which is no end of any flow.
+/// An external router, which is not an end of any flow.
 pub const ON_THE_WAY: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(203, 0, 113, 9), Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 9));
 
-/// A flow that is to be begun: by whom, with whom, whether by the router's address outside, and at which port of UDP.
+/// A flow to start: its source, its destination, whether by the router's uplink address, and the
+/// UDP port.
 pub type Wanted = (Zone, Zone, bool, u16);
 
-/// How much is sent about each flow to each of its ends.
+/// The number of errors about each flow to each of its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Much {
     /// One error from each zone.
     One,
-    /// From where it is let all kinds, and the longest, and one that is longer.
+    /// From the permitted zone all kinds, and one with the maximum size, and a longer one.
     All,
 }
 
-/// A flow, and what its packets look like.
+/// A flow with the addresses of its packets.
 struct Flow {
     about: (Zone, Zone),
-    /// Both ends, as who has begun it and as the other one knows them; with ports.
+    /// Both ends, as its source and as its destination see them, with ports.
     here: [(IpAddr, u16); 2],
     there: [(IpAddr, u16); 2],
 }
 
-/// An error on its way.
+/// An error in transit.
 struct Sent {
     by: Zone,
     told: Zone,
@@ -75,7 +77,7 @@ fn frame(site: &Site, zone: Zone, packet: &[u8]) -> Vec<u8> {
     ethernet::ip((leg.test.mac, leg.router.mac), packet)
 }
 
-/// The sender's address and port of a packet of UDP.
+/// The source address and port of a UDP packet.
 fn sender(packet: &[u8], is_v4: bool) -> (IpAddr, u16) {
     let (at, ports) = if is_v4 { (12..16, 20) } else { (8..24, 40) };
     let address: IpAddr = match <[u8; 4]>::try_from(&packet[at.clone()]) {
@@ -85,7 +87,7 @@ fn sender(packet: &[u8], is_v4: bool) -> (IpAddr, u16) {
     (address, u16::from_be_bytes([packet[ports], packet[ports + 1]]))
 }
 
-/// Begins a flow, and looks what it is like on the other side.
+/// Starts a flow, and records its addresses at the destination.
 fn begin(site: &mut Site, number: usize, wanted: Wanted, is_v4: bool) -> Flow {
     let (from, to, by_outside, port) = wanted;
     let leg = site.panel.legs()[site.leg(if by_outside { Zone::Uplink } else { from })].clone();
@@ -105,7 +107,7 @@ fn begin(site: &mut Site, number: usize, wanted: Wanted, is_v4: bool) -> Flow {
         Zone::Router => here,
         to => {
             let at = site.leg(to);
-            let came = seen.iter().find(|seen| seen.leg == at && seen.carries(&says));
+            let came = seen.iter().find(|seen| seen.leg == at && seen.contains(&says));
             let came = came.unwrap_or_else(|| panic!("{from} to {to}: nothing came of {says:?}"));
             [sender(&came.frame[14..], is_v4), (address(site, to, is_v4), port)]
         }
@@ -113,7 +115,7 @@ fn begin(site: &mut Site, number: usize, wanted: Wanted, is_v4: bool) -> Flow {
     Flow { about: (from, to), here, there }
 }
 
-/// The error that `by` sends to `told` about `flow`, with `mark` behind what it quotes.
+/// The error from `by` to `told` about `flow`, with `mark` after the quoted packet.
 fn error(
     site: &Site,
     flow: &Flow,
@@ -121,7 +123,7 @@ fn error(
     (kind, code): (u8, u8),
     mark: &[u8],
 ) -> Vec<u8> {
-    // Of a packet of `told`'s, as it is where it has come to.
+    // It quotes a packet of `told`, as it looks at the place of the error.
     let mut quoted = if told == flow.about.0 { flow.there } else { flow.here };
     if told != flow.about.0 {
         quoted.reverse();
@@ -143,14 +145,14 @@ fn error(
     frame(site, by, &packet)
 }
 
-/// How many were dropped for this reason, by device.
+/// The drops for this reason, by device.
 fn counted(shown: &Value, reason: &str) -> BTreeMap<String, u64> {
     let drops = shown["drops"].as_object().unwrap().iter();
     let counted = drops.filter_map(|(device, all)| Some((device.clone(), all[reason].as_u64()?)));
     counted.collect()
 }
 
-/// What of `after` was not so `before`: frames that links took in, and what dropped them if it was another reason.
+/// The differences of the counters: frames that links have received, and drops for other reasons.
 fn changed(before: &Value, after: &Value) -> String {
     let lines = |shown: &Value| -> Vec<String> {
         let listed = ["links", "rules"].iter().flat_map(|it| shown[it].as_array().unwrap());
@@ -162,8 +164,8 @@ fn changed(before: &Value, after: &Value) -> String {
     after.collect::<Vec<_>>().join("\n")
 }
 
-/// Errors that are let, all about one flow and from its other end: some arrive, and what is more than that in a second
-/// is counted.
+/// Permitted errors about one flow, from its other end: some pass, and those above the limit per
+/// second are counted.
 pub fn only_so_many(site: &mut Site, wanted: Wanted) {
     let flow = begin(site, OF_MANY, wanted, true);
     let (told, by) = flow.about;
@@ -173,7 +175,7 @@ pub fn only_so_many(site: &mut Site, wanted: Wanted) {
     let before = counted(&site.shown(), TOO_MANY);
     let seen = site.panel.exchange(from, &vec![frame; MANY], &sentinels).unwrap();
     let after = counted(&site.shown(), TOO_MANY);
-    let came = seen.iter().filter(|seen| seen.leg == at && seen.carries(says)).count();
+    let came = seen.iter().filter(|seen| seen.leg == at && seen.contains(says)).count();
     let device = site.world.device(by).unwrap();
     let dropped = after.get(device).unwrap_or(&0) - before.get(device).unwrap_or(&0);
     println!("of {MANY} errors {came} come, and {dropped} are {TOO_MANY}");
@@ -181,10 +183,10 @@ pub fn only_so_many(site: &mut Site, wanted: Wanted) {
     assert_eq!(dropped, (MANY - came) as u64);
 }
 
-/// Errors about each flow, to each of its ends, from every zone: those from where the other end is arrive, whole, and
-/// all others are counted. What is longer than an error has to be is, too.
+/// Errors about each flow, to each of its ends, from every zone: those from the zone of the other
+/// end pass unchanged, and all others are counted. Errors above the maximum size are, too.
 ///
-/// Returns what is not so.
+/// Returns the unexpected results.
 pub fn only_by_those_on_the_way(site: &mut Site, flows: &[Wanted], much: Much) -> Vec<String> {
     let zones: Vec<_> = site.world.zones().into_iter().filter(|it| *it != Zone::Router).collect();
     let mut all = vec![];
@@ -225,7 +227,7 @@ pub fn only_by_those_on_the_way(site: &mut Site, flows: &[Wanted], much: Much) -
     let mut wrong = vec![];
     let mut meant: BTreeMap<String, u64> = BTreeMap::new();
     for it in &all {
-        let came: Vec<_> = seen.iter().filter(|seen| seen.carries(&it.mark)).collect();
+        let came: Vec<_> = seen.iter().filter(|seen| seen.contains(&it.mark)).collect();
         let at = (it.is_let && it.told != Zone::Router).then(|| site.leg(it.told));
         if came.iter().map(|seen| seen.leg).ne(at) {
             wrong.push(format!("{}: meant for leg {at:?}, came {came:?}", it.what));

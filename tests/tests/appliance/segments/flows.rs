@@ -1,15 +1,16 @@
-//! Flows of which the test is both ends, frame by frame.
+//! Flows whose both ends the test simulates, frame by frame.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use octet_evaluator::{Probe as Asked, Traffic, Version, World};
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, ethernet};
-use octet_machine::panel::switchboard::{Leg, Seen, Sentinel, Switchboard};
+use octet_machine::panel::switchboard::{CapturedFrame, Leg, Sentinel, Switchboard};
 
 use crate::segments::site::probe;
 
-/// The ports of clients begin here: no probe comes from these, nor is for them.
+/// The first of the clients' ports, and their number: probes neither use them as sources nor as
+/// destinations.
 const FIRST_PORT: u16 = 12_000;
 const PORTS: u16 = 7_000;
 
@@ -29,43 +30,43 @@ pub struct Flow {
     said: u32,
 }
 
-/// One end: where it is, and how it speaks.
+/// One end of a flow.
 #[derive(Debug, Clone, Copy)]
 struct End {
     leg: usize,
-    /// Its own address and the other one's, as it knows them.
+    /// Its own address and the peer's, as it sees them.
     addresses: (IpAddr, IpAddr),
     ports: (u16, u16),
-    /// The number of its next byte, and that of the other one's which it waits for.
+    /// Its next sequence number, and the expected one of the peer.
     next: u32,
     awaits: u32,
 }
 
 #[derive(Debug)]
 pub struct Word {
-    /// The leg that it is sent on.
+    /// The leg on which it is sent.
     pub from: usize,
     pub frame: Vec<u8>,
-    /// Bytes that nothing else carries, and the leg that they are for.
+    /// A unique mark in the packet, and the leg of its destination.
     mark: Vec<u8>,
     to: usize,
 }
 
 impl Word {
-    /// Whether it is among what came out where it is for.
-    pub fn came(&self, seen: &[Seen]) -> bool {
+    /// Whether it has arrived at its destination.
+    pub fn came(&self, seen: &[CapturedFrame]) -> bool {
         self.came_at(seen).any(|leg| leg == self.to)
     }
 
-    /// The legs at which it came out, wherever it was for.
-    pub fn came_at(&self, seen: &[Seen]) -> impl Iterator<Item = usize> {
-        let carrying = seen.iter().filter(|seen| seen.carries(&self.mark));
+    /// The legs at which it has arrived.
+    pub fn came_at(&self, seen: &[CapturedFrame]) -> impl Iterator<Item = usize> {
+        let carrying = seen.iter().filter(|seen| seen.contains(&self.mark));
         carrying.map(|seen| seen.leg)
     }
 }
 
 impl Flow {
-    /// One that `world` lets, with a number that no other has.
+    /// A flow that `world` allows, with a unique number.
     pub fn new(panel: &Switchboard, world: &World, asked: Asked, number: u32) -> Self {
         let (from, to, traffic, version) = asked;
         let (is_tcp, port) = match traffic {
@@ -75,13 +76,13 @@ impl Flow {
         };
         let zone = world.reaches(from, to, traffic, version).expect("it is let");
         let probe = probe(panel, asked);
-        let own = panel.legs()[probe.from].test.address_like(probe.to);
+        let own = panel.legs()[probe.from].test.source_address(probe.to);
         let client_port = FIRST_PORT + (number % u32::from(PORTS)) as u16;
         let client = End {
             leg: probe.from,
             addresses: (own, probe.to),
             ports: (client_port, port),
-            // Nothing that switchboards know.
+            // A sequence number that switchboards do not use.
             next: 0x5eed_0000_u32.wrapping_add(number << 8),
             awaits: 0,
         };
@@ -90,7 +91,7 @@ impl Flow {
         Self { asked, number, is_tcp, client, server, said: 0 }
     }
 
-    /// The next thing that `side` says.
+    /// The next packet of `side`.
     pub fn word(&mut self, panel: &Switchboard, side: Side) -> Word {
         let word = self.again(panel, side);
         let count = word.mark.len() as u32;
@@ -99,7 +100,8 @@ impl Flow {
         word
     }
 
-    /// The same, but of TCP the next one comes in its place: it is not known to be delivered.
+    /// The same, but for TCP the next packet repeats the sequence number: its delivery is not
+    /// certain.
     pub fn again(&mut self, panel: &Switchboard, side: Side) -> Word {
         self.said += 1;
         let name: &[u8] = if side == Side::Client { b"flow client " } else { b"flow server " };
@@ -107,7 +109,7 @@ impl Flow {
         self.segment(panel, side, flags::PSH | flags::ACK, mark.clone(), &mark)
     }
 
-    /// Takes note that all is there that `side` has said: from now on the other one says so.
+    /// Records that all data of `side` has arrived: the peer acknowledges it from now on.
     pub fn is_there(&mut self, side: Side) {
         match side {
             Side::Client => self.server.awaits = self.client.next,
@@ -115,7 +117,7 @@ impl Flow {
         }
     }
 
-    /// A segment, or a datagram, which has no `flags`; it is known by `mark`.
+    /// A segment, or a datagram, which ignores `flags`; it is recognised by `mark`.
     fn segment(
         &self,
         panel: &Switchboard,
@@ -145,7 +147,7 @@ impl Flow {
         if !self.is_tcp {
             return self.word(panel, side);
         }
-        // Numbers are known on the way: nobody changes them.
+        // The sequence numbers are not changed in transit.
         let (own, flags) = match side {
             Side::Client => (&self.client, flags::SYN),
             Side::Server => (&self.server, flags::SYN | flags::ACK),
@@ -157,9 +159,10 @@ impl Flow {
         word
     }
 
-    /// The server answers as it was asked: the router may have changed addresses and ports.
-    fn learn(&mut self, seen: &[Seen], word: &Word) {
-        let mut came = seen.iter().filter(|seen| seen.leg == word.to && seen.carries(&word.mark));
+    /// The server answers to the source address and port that it sees, which the router may have
+    /// translated.
+    fn learn(&mut self, seen: &[CapturedFrame], word: &Word) {
+        let mut came = seen.iter().filter(|seen| seen.leg == word.to && seen.contains(&word.mark));
         let seen = came.next().unwrap_or_else(|| panic!("{self:?} does not begin"));
         let (addresses, ports) = ends(&seen.frame, self.asked.3);
         self.server.addresses = (addresses.1, addresses.0);
@@ -167,7 +170,7 @@ impl Flow {
     }
 }
 
-/// Begins all of `flows`: each has an answer, and TCP says that it has it.
+/// Starts all of `flows`: each is answered, and TCP handshakes are completed.
 pub fn begin(panel: &mut Switchboard, flows: &mut [Flow], sentinels: &[Sentinel]) {
     for (side, is_hello) in [(Side::Client, true), (Side::Server, true), (Side::Client, false)] {
         let word = |flow: &mut Flow| match is_hello {
@@ -187,7 +190,7 @@ pub fn begin(panel: &mut Switchboard, flows: &mut [Flow], sentinels: &[Sentinel]
     }
 }
 
-/// From whom a frame is and to whom, with their ports. It has no options.
+/// The addresses and ports of a frame without IP options.
 fn ends(frame: &[u8], version: Version) -> ((IpAddr, IpAddr), (u16, u16)) {
     let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
     match version {

@@ -1,4 +1,4 @@
-//! A router between its boards, proved with packets: the test is everybody at every port.
+//! A router between its boards, tested with packets: the test simulates the hosts at every port.
 
 mod arm;
 mod attacks;

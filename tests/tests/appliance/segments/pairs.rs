@@ -1,5 +1,5 @@
-//! Every ordered pair in boxes of every size: what arrives is what the evaluator makes of the file, and
-//! nothing else; and what does not would, if lines let it.
+//! Every ordered pair of zones in boxes of every size: exactly the packets arrive that the
+//! evaluator expects, and all others would arrive if policies allowed them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::segments::errors::{Much, Wanted, only_by_those_on_the_way};
 use crate::segments::site::{Site, text};
 use crate::segments::sweep::{blurred, pairs};
 
-/// For boxes of at least four boards.
+/// Policies for boxes of at least four boards.
 const LINES: &str = r#"
 [[policy]]
 from = "boards"
@@ -58,16 +58,16 @@ to = "board-2"
 at = "tcp/8443"
 "#;
 
-/// Of requests for addresses there are no flows.
+/// DHCP requests are not flows.
 const DHCP: [u16; 2] = [67, 547];
 
-/// So many flows errors are about.
+/// The maximum number of flows for which errors are sent.
 const FLOWS: usize = 12;
 
-/// Lines that let everything of which a line can be: from each of `senders` to everybody.
+/// Policies that allow everything that can be allowed, from each of `senders` to all zones.
 fn everything(senders: &[Zone], traffic: &[Traffic]) -> String {
     let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
-    // But those from which the box speaks outside.
+    // The source ports of the box itself at the uplink are left out.
     let all = "\"1-60999\", \"62000-65535\"";
     let mut what = vec![
         format!("protocol = \"tcp\"\nports = [{all}]"),
@@ -85,8 +85,8 @@ fn everything(senders: &[Zone], traffic: &[Traffic]) -> String {
     what.into_iter().map(line).collect()
 }
 
-/// Takes out of `asked` what does not arrive in a box where every line is there. Returns how much that was,
-/// by what it is and why.
+/// Removes probes from `asked` that do not arrive in a box with every policy. Returns their number,
+/// by kind and reason.
 fn exempt(open: &World, asked: &mut Vec<Asked>) -> BTreeMap<String, usize> {
     let mut exempt = BTreeMap::new();
     asked.retain(|asked| {
@@ -103,12 +103,12 @@ fn exempt(open: &World, asked: &mut Vec<Asked>) -> BTreeMap<String, usize> {
     exempt
 }
 
-/// What is sent: all that lines are about and what is next to it, and 20 others.
+/// The traffic to probe: the bounds of all rules with adjacent ports, and 20 random ports.
 fn kinds(world: &World, chance: &mut fastrand::Rng) -> Vec<Traffic> {
     let mut kinds = world.worth_a_probe();
     let others = kinds.len() + 20;
     while kinds.len() < others {
-        // Not those that probes come from: what is for them looks like an answer.
+        // The source ports of probes are left out: packets to them look like answers.
         let port = chance.u16(1..20_000);
         let other = if chance.bool() { Traffic::Tcp(port) } else { Traffic::Udp(port) };
         if !kinds.contains(&other) {
@@ -118,7 +118,7 @@ fn kinds(world: &World, chance: &mut fastrand::Rng) -> Vec<Traffic> {
     kinds
 }
 
-/// Some of each ordered pair first, then more of each, and so on.
+/// Sorts the probes so that the ordered pairs alternate.
 fn by_turns(asked: &mut [Asked]) {
     let mut turns: BTreeMap<(Zone, Zone), usize> = BTreeMap::new();
     asked.sort_by_cached_key(|(from, to, ..)| {
@@ -128,7 +128,7 @@ fn by_turns(asked: &mut [Asked]) {
     });
 }
 
-/// A flow of UDP for each ordered pair that a line lets one.
+/// A UDP flow for each ordered pair with an allowed one.
 fn flows(world: &World, asked: &[Asked]) -> Vec<Wanted> {
     let mut flows = BTreeMap::new();
     for &(from, to, traffic, version) in asked {
@@ -142,16 +142,16 @@ fn flows(world: &World, asked: &[Asked]) -> Vec<Wanted> {
     flows.into_values().collect()
 }
 
-/// What of a box is looked at.
+/// The probed part of a box.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    /// So many probes: of each ordered pair at least one that is not let.
+    /// The number of probes: at least one denied probe for each ordered pair.
     probes: usize,
-    /// Of what is not let, that from so many zones is let then.
+    /// The number of zones whose denied probes are allowed afterwards.
     senders: usize,
 }
 
-/// A box of so many boards; all of it, or some.
+/// A box with this many boards; all probes, or a sample.
 fn what_arrives(boards: u8, sample: Option<Sample>) {
     println!("{boards} boards");
     let mut chance = fastrand::Rng::with_seed(seed());
@@ -166,7 +166,7 @@ fn what_arrives(boards: u8, sample: Option<Sample>) {
     flows.truncate(FLOWS);
     if let Some(Sample { probes: most, .. }) = sample {
         chance.shuffle(&mut asked);
-        // What arrives is seldom: half of what is sent, if there is as much.
+        // Few probes are allowed: up to half of the sample is.
         let is_let = |it: &Asked| site.world.reaches(it.0, it.1, it.2, it.3).is_some();
         let (mut some, mut denied): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_let);
         by_turns(&mut denied);
@@ -181,7 +181,7 @@ fn what_arrives(boards: u8, sample: Option<Sample>) {
     swept.must_be_right(&site);
     assert!(swept.arrived > 100 && swept.arrived * 2 <= swept.sent);
 
-    // From everybody who is no end of the flow, and from both ends.
+    // From all zones that are not an end of the flow, and from both ends.
     let wrong = only_by_those_on_the_way(&mut site, &flows, Much::One);
     assert!(wrong.is_empty(), "{wrong:#?}");
 

@@ -1,12 +1,13 @@
-//! Boards whose Ethernet address no file says: nobody is one until it is reported who has asked at its
-//! port, and who is reported is held, by a netd that is started again, too, until his link goes down.
+//! Boards without a configured MAC address: a host becomes a board once it is reported that it has
+//! requested an address at the port, and keeps the port, even if netd is restarted, until its link
+//! goes down.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use octet_evaluator::{Probe as Asked, Traffic, Version, Zone};
 use octet_machine::MachineError;
-use octet_machine::panel::switchboard::Came;
+use octet_machine::panel::switchboard::ProbeOutcome;
 use octet_tests::SOON;
 use serde_json::{Value, json};
 
@@ -24,7 +25,7 @@ protocol = "tcp"
 ports = [8080]
 "#;
 
-/// As `[[board]]` says them where it does.
+/// The configured MAC address of a board.
 fn mac(board: u8) -> String {
     octet_machine::panel::Mac::number(board).to_string()
 }
@@ -35,14 +36,14 @@ impl Site {
         self.machine.call_unit("netd", "plugged", args)
     }
 
-    /// From now on the router says nothing to these boards.
+    /// From now on the router sends nothing to these boards.
     fn strangers(&mut self, boards: &[u8]) {
         let legs: BTreeSet<_> = boards.iter().map(|it| self.leg(Zone::Board(*it))).collect();
         self.panel.quiet(legs);
     }
 
-    /// All of `asked` that is about none of `strangers` arrives as it should, and nothing that is from
-    /// one of them.
+    /// All of `asked` without one of `strangers` must arrive as expected, and nothing from one of
+    /// them.
     fn knows_all_but(&mut self, strangers: &[u8], asked: &[Asked]) {
         self.strangers(strangers);
         let is_strange = |zone: &Zone| strangers.iter().any(|it| Zone::Board(*it) == *zone);
@@ -54,11 +55,11 @@ impl Site {
         let sentinels = self.sentinels();
         let came = self.panel.sweep(&probes, &sentinels).unwrap();
         let (of_strangers, of_known) = came.split_at(from.len());
-        assert!(of_strangers.iter().all(|came| *came == Came::Nowhere), "{of_strangers:?}");
+        assert!(of_strangers.iter().all(|came| *came == ProbeOutcome::Dropped), "{of_strangers:?}");
         let mut arrived = 0;
         for (asked, came) in known.iter().zip(of_known) {
             let to = expected(&self.world, *asked).map(|zone| self.leg(zone));
-            let out = to.map_or(Came::Nowhere, Came::Out);
+            let out = to.map_or(ProbeOutcome::Dropped, ProbeOutcome::Out);
             assert_eq!(*came, out, "{asked:?}");
             arrived += usize::from(to.is_some());
         }
@@ -69,7 +70,7 @@ impl Site {
         assert!(arrived >= 4);
     }
 
-    /// Waits until `netd` shows `is_there` of board 1's link.
+    /// Waits until `netd` shows board 1's link as `is_there`.
     fn wait_link(&self, is_there: bool) {
         let until = Instant::now() + SOON;
         loop {
@@ -101,7 +102,7 @@ fn who_has_asked_at_a_port() {
     }
     site.knows_all_but(&[4], &asked);
 
-    // Who is there is there.
+    // A binding cannot be replaced.
     for (board, other, why) in [(1, mac(9), mac(1)), (4, mac(2), "eth2".into())] {
         let refused = site.report(board, &other).unwrap_err().to_string();
         assert!(refused.contains(&why), "{refused}");
@@ -111,7 +112,7 @@ fn who_has_asked_at_a_port() {
     site.wait_ready();
     site.knows_all_but(&[4], &asked);
 
-    // Out and in again: it may be somebody else.
+    // The cable is unplugged and plugged in again: it may be another host.
     for up in [false, true] {
         site.machine.qmp("set_link", json!({ "name": "wire1", "up": up })).unwrap();
         site.wait_link(false);
@@ -121,7 +122,7 @@ fn who_has_asked_at_a_port() {
     site.wait_link(true);
     site.knows_all_but(&[4], &asked);
 
-    // A netd that finds somebody in its rules whose link is down knows him no more.
+    // A restarted netd that finds a binding in its rules whose link is down drops it.
     let link =
         |up: bool| site.machine.qmp("set_link", json!({ "name": "wire1", "up": up })).unwrap();
     site.machine.call("stop", json!({ "unit": "netd" })).unwrap();
@@ -132,7 +133,8 @@ fn who_has_asked_at_a_port() {
     link(true);
     site.knows_all_but(&[1, 4], &asked);
 
-    // No box any more: nobody reaches anybody. Then a box again, whose file says who is who.
+    // Without a box no zone reaches another. Then there is a box again, whose file has the MAC
+    // addresses.
     let (alone, _) = text.split_once("[cluster]").unwrap();
     change(&site.machine, alone);
     let outside: Vec<_> = asked.iter().filter(|it| it.0 == Zone::Uplink).copied().collect();
@@ -141,7 +143,7 @@ fn who_has_asked_at_a_port() {
         .quiet((0..site.panel.legs().len()).filter(|it| *it != site.leg(Zone::Uplink)).collect());
     let sentinels = site.sentinels();
     let came = site.panel.sweep(&probes, &sentinels).unwrap();
-    assert!(came.iter().all(|came| *came == Came::Nowhere), "{came:?}");
+    assert!(came.iter().all(|came| *came == ProbeOutcome::Dropped), "{came:?}");
     assert!(outside.iter().any(|it| it.3 == Version::V6));
     site.change(&text);
     site.knows_all_but(&[], &asked);

@@ -1,4 +1,5 @@
-//! Boxes by chance, given one after the other to one router that runs, and what such a router is then.
+//! Random boxes, applied one after the other to one running router, and the final state of such a
+//! router.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::segments::chance;
 use crate::segments::site::Site;
 use crate::segments::sweep::{blurred, pairs};
 
-/// The largest of them: as many cards the router has.
+/// The number of boards of the largest box: the router has as many cards.
 const BOARDS: u8 = 8;
 const LAN: &str = "eth9";
 
@@ -23,7 +24,7 @@ fn policies_by_chance() {
     println!("{COUNT} policies");
     let mut chance = Rng::with_seed(seed());
     let mut site = Site::start(&chance::text(BOARDS, Some(LAN), &mut chance));
-    // Also those that some of the boxes do not have: whoever is at their ports is nobody.
+    // The zones include those that some of the boxes lack: hosts at their ports have no rights.
     let zones = site.world.zones();
     let (mut sent, mut arrived, mut exempt) = (0, 0, 0);
     let mut longest = Duration::ZERO;
@@ -37,7 +38,7 @@ fn policies_by_chance() {
         let traffic = chance::traffic(&site.world, &mut chance);
         let mut asked = pairs(&zones, &traffic);
         let all = asked.len();
-        // Flows of policies before that this one lets go on.
+        // Flows of earlier policies that this one allows continue.
         asked.retain(|asked| blurred(&site.world, *asked).is_none());
         exempt += all - asked.len();
         let swept = site.sweep(&asked);
@@ -55,8 +56,9 @@ fn policies_by_chance() {
     assert!(arrived > 10 * COUNT && arrived < sent);
 }
 
-/// What was changed bit by bit is what a netd that is started again makes as a whole, and what a router of another kind
-/// would be told. The router has as many cards as a box of `boards`.
+/// The incrementally changed rules equal those that a restarted netd installs as a whole, and the
+/// configuration for another kind of router is equal as well. The router has as many cards as a box
+/// of `boards`.
 pub fn is_a_whole(site: &Site, boards: u8) {
     let by_bits = listed(site);
     site.machine.call("restart", json!({ "unit": "netd" })).unwrap();
@@ -67,18 +69,19 @@ pub fn is_a_whole(site: &Site, boards: u8) {
     said_to_openwrt(site, boards);
 }
 
-/// A router of another kind, were there one, would be told the same: from its own words to what it lacks.
+/// netd's changes for a router with OpenWrt: a conflict is reported and refused first; without it
+/// the commands are returned.
 fn said_to_openwrt(site: &Site, boards: u8) {
     let stock = include_str!("../../../../netd/router/tests/testdata/openwrt/stock.txt");
     let ports: String = (1..=boards + 2).map(|n| format!("\tlist ports 'eth{n}'\n")).collect();
     let stock = stock.replace("\tlist ports @all\n", &ports).replace("'wan'", "'eth0'");
     let ask = |text: &str, commands: bool| {
-        let mut file = LocalFile::Held(text.as_bytes().to_vec());
+        let mut file = LocalFile::Memory(text.as_bytes().to_vec());
         let args = json!({ "commands": commands });
         site.machine.send_file_with("netd", "openwrt", args, "router", &mut file)
     };
     let report = ask(&stock, false).unwrap();
-    assert!(report.to_string().contains("In the way, for you to change first"), "{report}");
+    assert!(report.to_string().contains("Conflicts, for you to resolve first"), "{report}");
     let refused = ask(&stock, true).unwrap_err().to_string();
     assert!(refused.contains("is on the whole switch"), "{refused}");
     let told = ask(&stock.replace("device 'br-lan'", "device 'br-lan.1'"), true).unwrap();
@@ -86,8 +89,7 @@ fn said_to_openwrt(site: &Site, boards: u8) {
     assert!(told.iter().any(|it| it == "set firewall.octet_zone_1.name='o_board1'"), "{told:?}");
 }
 
-/// The rules as nft lists them, but for what is counted and for next hops of the last half minute, and with elements in
-/// order.
+/// The rules as nft lists them, without counters and recent next hops, and with sorted elements.
 fn listed(site: &Site) -> Vec<String> {
     let shown = site.machine.call_unit("netd", "show", json!({})).unwrap();
     let lines = shown["rules"].as_array().unwrap().iter().filter_map(Value::as_str);

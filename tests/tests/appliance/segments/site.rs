@@ -1,5 +1,5 @@
-//! The box: a router with a network card for each board, one for the owner's devices and one outside, all
-//! of which end in the test.
+//! The box: a router with a network card for each board, one for the owner's devices and one for
+//! the uplink, all of which are connected to the test.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -7,15 +7,16 @@ use std::sync::Arc;
 use octet_appliance::{Appliance, SETTINGS};
 use octet_evaluator::{Probe as Asked, Version, World, Zone};
 use octet_machine::panel::Mac;
-use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic};
+use octet_machine::panel::switchboard::{Leg, Probe, ProbeOutcome, Sentinel, Switchboard, Traffic};
 use octet_machine::{Builder, Disk, Machine, Status, UnitState};
 use octet_tests::{Image, READY, Remake, fault_netd, guest, shipped, workspace};
 use serde_json::json;
 
-/// What a build needs, and says nothing here.
+/// The sections that a build requires, and that are not used here.
 const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
-/// MiB of a board: by them the kernel decides how many flows it keeps note of.
+/// The memory of the router, as of a real board, in MiB: the kernel derives the size of its flow
+/// table from it.
 const MEMORY: u32 = 2048;
 
 /// The router, and the test at its ports.
@@ -25,12 +26,12 @@ pub struct Site {
     pub world: World,
 }
 
-/// The router's card `number`; boards have the first numbers.
+/// The MAC address of the router's card `number`; boards have the first numbers.
 fn card(number: u8) -> Mac {
     Mac::number(100 + number)
 }
 
-/// A box of `boards` with these policies, and a `[lan]`; every board's Ethernet address is said.
+/// A box of `boards` with these policies, and a `[lan]`; every board's MAC address is configured.
 pub fn text(boards: u8, lines: &str) -> String {
     let mut text = format!(
         "[appliance]\nname = \"octet\"\n[network]\naddress = [\"192.0.2.7/24\", \"2001:db8::7/64\"]\n\
@@ -42,13 +43,13 @@ pub fn text(boards: u8, lines: &str) -> String {
     text + lines
 }
 
-/// The unit files that ship.
+/// The released unit files.
 fn units() -> Vec<String> {
     let file = |name: &str| std::fs::read_to_string(workspace().join(name)).unwrap();
     vec![file("services/gate/unit.toml")]
 }
 
-/// What `text` says to somebody who is independent of the router.
+/// `text` for the evaluator.
 pub fn world(text: &str) -> World {
     let units = units();
     let units: Vec<&str> = units.iter().map(String::as_str).collect();
@@ -61,7 +62,7 @@ pub fn remake(shipped: &Image, text: &str) -> Remake {
     Remake::of(shipped).file(SETTINGS, 0o644, serde_json::to_vec(&appliance).unwrap())
 }
 
-/// With the unit `forward` placed on a board that is not there.
+/// Places the unit `forward` on a board that does not exist.
 fn without_forward(image: Remake) -> Remake {
     image.change_units(|unit| {
         if unit["name"] == "forward" {
@@ -70,13 +71,14 @@ fn without_forward(image: Remake) -> Remake {
     })
 }
 
-/// What ships, with the settings of `text`; with a netd that can be told to fail, if `has_faults`.
+/// The released image with the settings of `text`, and with fault injection in netd if
+/// `has_faults`.
 pub fn image(text: &str, has_faults: bool) -> Image {
     let image = remake(&shipped(), text);
     if !has_faults {
         return image.image();
     }
-    // In its place there is a link to the program of all services.
+    // In the image, netd is a link to the program of all services.
     let image = image.program("netd-with-faults", &fault_netd()).change_units(|unit| {
         if unit["name"] == "netd" {
             unit["exec"] = json!("/usr/lib/octet/netd-with-faults");
@@ -86,14 +88,14 @@ pub fn image(text: &str, has_faults: bool) -> Image {
 }
 
 impl Site {
-    /// Starts what ships as a router that `text` is about, and waits until it is ready.
+    /// Starts the released image as the router of `text`, and waits until it is ready.
     pub fn start(text: &str) -> Self {
         let site = Self::power_on(text, None);
         site.wait_ready();
         site
     }
 
-    /// The same without the unit `forward`: then nothing leads to nodes, as it is before that has begun.
+    /// The same without the unit `forward`: then no device leads to nodes, as before its start.
     pub fn without_forward(text: &str) -> Self {
         let image = without_forward(remake(&shipped(), text)).image();
         let site = Self::of(&image, text, None, None);
@@ -101,14 +103,15 @@ impl Site {
         site
     }
 
-    /// The same with so many further devices in `lan`, and as many next to the uplink, whom the router has not met.
+    /// The same with further devices in `lan`, and as many at the uplink, which the router has not
+    /// met yet.
     pub fn among(text: &str, devices: u8) -> Self {
         let site = Self::built(&image(text, false), text, None, None, devices);
         site.wait_ready();
         site
     }
 
-    /// The same with rules that are never loaded, and without the unit `forward`.
+    /// The same without rules, and without the unit `forward`.
     pub fn without_rules(text: &str) -> Self {
         let nothing = std::fs::read(guest("nothing")).unwrap();
         let image = remake(&shipped(), text).file("/usr/sbin/nft", 0o755, nothing);
@@ -129,7 +132,7 @@ impl Site {
         let status = self.machine.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
         let netd = status.unit("netd").unwrap();
         assert_eq!(netd.state, UnitState::Ready, "{status:?}\n{}", self.machine.tail(40));
-        // It is no base unit, and would be told of changes by nobody before it runs.
+        // `forward` is not a base unit, and would miss changes of the settings before it runs.
         let is_over = |status: &Status| {
             let state = status.unit("forward").map(|unit| unit.state);
             !matches!(state, Some(UnitState::Waiting | UnitState::Starting))
@@ -138,8 +141,8 @@ impl Site {
         status.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Waits until all of the router's addresses are its own: of those of IPv6 it first asks whether somebody
-    /// else has them.
+    /// Waits until the router may use all its addresses: for those of IPv6 it first checks whether
+    /// another host has them.
     pub fn wait_addresses(&mut self) {
         let leg = self.leg(Zone::Board(1));
         let router = self.panel.legs()[leg].router.ipv6.into();
@@ -147,12 +150,12 @@ impl Site {
         self.panel.sweep(&[Probe::new(leg, router, Traffic::Tcp(53))], &sentinels).unwrap();
     }
 
-    /// Starts it, and does not wait for anything.
+    /// Starts it without waiting.
     pub fn power_on(text: &str, fault: Option<&str>) -> Self {
         Self::of(&image(text, fault.is_some()), text, fault, None)
     }
 
-    /// Starts `image`, which was made of `text`, with this fault, and with a disk for what is to last.
+    /// Starts `image`, which was made of `text`, with this fault, and with a disk, if given.
     pub fn of(image: &Image, text: &str, fault: Option<&str>, disk: Option<Disk>) -> Self {
         Self::built(image, text, fault, disk, 0)
     }
@@ -189,18 +192,18 @@ impl Site {
         self.panel.leg(&zone.to_string()).unwrap()
     }
 
-    /// What shows that probes have been dealt with, on each leg.
+    /// The sentinels of all legs, which show that earlier probes were handled.
     pub fn sentinels(&self) -> Vec<Sentinel> {
         sentinels(&self.panel)
     }
 
-    /// Something that each leg hears an answer to, even from a router without rules: who is there.
+    /// Sentinels that even a router without rules answers: neighbour discovery.
     pub fn who_is_there(&self) -> Vec<Sentinel> {
         (0..self.panel.legs().len()).map(Sentinel::Neighbour).collect()
     }
 }
 
-/// The address of a further device of `leg`, by its number: of IPv4 and IPv6 in turn.
+/// The address of a further device of `leg`, by its number: IPv4 and IPv6 alternate.
 fn device(leg: &Leg, number: u8) -> IpAddr {
     if number.is_multiple_of(2) {
         let [a, b, c, _] = leg.test.ipv4.octets();
@@ -209,20 +212,20 @@ fn device(leg: &Leg, number: u8) -> IpAddr {
     Ipv6Addr::from(u128::from(leg.test.ipv6) & !0xffff | 0x1000 | u128::from(number)).into()
 }
 
-/// Something that everybody is let, and hears an answer to: whoever asks the router for a name; outside
-/// there is only the question who is there.
+/// Sentinels that are allowed in every zone and answered: DNS queries to the router; at the uplink,
+/// neighbour discovery.
 pub fn sentinels(panel: &Switchboard) -> Vec<Sentinel> {
     let sentinel = |(index, leg): (usize, &Leg)| match leg.zone.as_str() {
         "uplink" => Sentinel::Neighbour(index),
         _ => {
             let probe = Probe::new(index, leg.router.ipv4.into(), Traffic::Tcp(53));
-            Sentinel::Probe(probe, Came::Answered)
+            Sentinel::Probe(probe, ProbeOutcome::Answered)
         }
     };
     panel.legs().iter().enumerate().map(sentinel).collect()
 }
 
-/// The probe that asks this.
+/// The probe for this query.
 ///
 /// # Panics
 /// One of the zones has no leg.

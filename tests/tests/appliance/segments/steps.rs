@@ -1,5 +1,5 @@
-//! At each step of a change netd is killed, or the kernel refuses, or the power goes: afterwards the box is
-//! as it was before, as a whole, or as it was to be, and never something else.
+//! At each step of a change netd is killed, the kernel refuses, or the power is cut: afterwards the
+//! box has the old or the new configuration, completely.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::segments::change::apply;
 use crate::segments::site::{Site, image, text, world};
 use crate::segments::sweep::pairs;
 
-/// MiB of the medium.
+/// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
-/// After so long without a word a change stands still: it is longer until netd is given up.
+/// A change without a log message for this long is stalled; the timeout of netd is longer.
 const STILL: Duration = Duration::from_secs(10);
 
-/// Between two looks at a log.
+/// The interval of reading a log.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 const OLD: &str = r#"
@@ -36,8 +36,8 @@ to = "board-3"
 protocol = "icmp"
 "#;
 
-/// After: other lines, another place for the owner's devices (none), and more addresses
-/// outside.
+/// The new configuration: other policies, no port for the owner's devices, and more addresses at
+/// the uplink.
 const NEW: &str = r#"
 [[policy]]
 from = "board-2"
@@ -62,7 +62,7 @@ fn new() -> String {
     text.replace("\"192.0.2.7/24\"", more)
 }
 
-/// Probes of which those that arrive are others before than after.
+/// The probes whose results differ before and after.
 fn telling(old: &World, new: &World) -> Vec<Asked> {
     let mut traffic = old.worth_a_probe();
     traffic.extend(new.worth_a_probe());
@@ -77,19 +77,19 @@ fn telling(old: &World, new: &World) -> Vec<Asked> {
     asked
 }
 
-/// What `netd` has written to the log.
+/// The log of `netd`.
 fn log(site: &Site) -> Vec<String> {
     site.machine.logs("netd").unwrap_or_default()
 }
 
-/// The steps of the change, as they are in a run in which nothing fails; nobody confirms it there, so it is
-/// undone by itself.
+/// The steps of the change, in a run without a failure; there it is not confirmed, and therefore
+/// undone.
 fn steps(image: &octet_tests::Image, asked: &[Asked]) -> Vec<String> {
     let mut site = Site::of(image, &old(), Some("list"), None);
     site.wait_ready();
     is_as(&mut site, &old(), asked);
-    // Nobody confirms it.
-    let mut file = LocalFile::Held(new().into_bytes());
+    // It is not confirmed.
+    let mut file = LocalFile::Memory(new().into_bytes());
     let args = json!({ "confirm": 10 });
     site.machine.send_file_with("config", "apply", args, "file", &mut file).unwrap();
     let words = log(&site);
@@ -110,7 +110,7 @@ enum Fault {
     Cut,
 }
 
-/// Whether what is in force is the old one, by `config`'s word; it is one of the two.
+/// Whether the old configuration is in force, according to `config`; it must be one of the two.
 fn is_old(site: &Site) -> bool {
     let shown = site.machine.call_unit("config", "show", json!({ "section": "network" })).unwrap();
     match shown["address"].as_array().unwrap().len() {
@@ -120,7 +120,7 @@ fn is_old(site: &Site) -> bool {
     }
 }
 
-/// All that is told apart by packets is as `text` says, and the addresses are, too.
+/// All distinguishing probes, and the addresses, must be as in `text`.
 fn is_as(site: &mut Site, text: &str, asked: &[Asked]) {
     site.lives_by(world(text));
     let swept = site.sweep(asked);
@@ -130,7 +130,7 @@ fn is_as(site: &mut Site, text: &str, asked: &[Asked]) {
     assert_eq!((has_second, has_lan), (text.contains("192.0.2.8"), text.contains("[lan]")));
 }
 
-/// Waits until netd has come to the step.
+/// Waits until netd has reached the step.
 fn wait_for(site: &Site, words: &str) {
     let until = Instant::now() + READY;
     while !log(site).iter().any(|line| line.contains(words)) {
@@ -149,11 +149,11 @@ fn one(image: &octet_tests::Image, fault: Fault, step: usize, asked: &[Asked]) {
     let argument = format!("{kind}:{step}");
     let mut site = Site::of(image, &old(), Some(&argument), Some(disk.disk()));
     site.wait_ready();
-    // So that there are flows which no policy allows afterwards.
+    // Starts flows that no policy allows afterwards.
     is_as(&mut site, &old(), asked);
     if fault == Fault::Cut {
-        // Who asks does not wait for the answer: nothing else could be asked meanwhile.
-        let mut file = LocalFile::Held(new().into_bytes());
+        // The call does not wait for its answer, because it would block other calls.
+        let mut file = LocalFile::Memory(new().into_bytes());
         let asked = site.machine.send_file_within(STILL, "config", "apply", "file", &mut file);
         assert!(matches!(asked, Err(MachineError::Late { .. })), "{asked:?}");
         wait_for(&site, &format!("stall at step {step}"));
@@ -171,7 +171,7 @@ fn one(image: &octet_tests::Image, fault: Fault, step: usize, asked: &[Asked]) {
     }
     assert!(is_old(&site), "{fault:?} at step {step}");
     is_as(&mut site, &old(), asked);
-    // It is no worse for it: the same change is made now.
+    // The failure has no lasting effect: the same change succeeds now.
     if fault != Fault::Cut {
         apply(&site.machine, &new()).unwrap();
         site.machine.call_unit("config", "confirm", json!({})).unwrap();

@@ -1,5 +1,5 @@
-//! Storms: all that a port can make the router's kernel tell of, as much of it as nobody means well by, for half a
-//! minute each. Meanwhile others begin flows and meet new devices, and netd is what it was.
+//! Storms: all events of the router's kernel that a port can cause, at an excessive rate, for half
+//! a minute each. Meanwhile others start flows and meet new devices, and netd keeps running.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,28 +12,29 @@ use octet_evaluator::Zone;
 use octet_machine::panel::Mac;
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, arp, ethernet, nd};
-use octet_machine::panel::switchboard::{Came, Leg, Probe, Storm, Traffic};
+use octet_machine::panel::switchboard::{Leg, Probe, ProbeOutcome, Storm, Traffic};
 use octet_tests::{RETRY_DELAY, SOON};
 use serde_json::json;
 
 use crate::segments::site::{Site, text};
 
-/// Frames in a second.
+/// Frames per second.
 const RATE: u32 = 2000;
 
-/// How long each storm goes on at least.
+/// The minimum duration of each storm.
 const LASTS: Duration = Duration::from_secs(30);
 
-/// How often meanwhile others are looked at.
+/// The number of checks of other hosts meanwhile.
 const LOOKS: u32 = 4;
 
-/// Devices that the router has not met, of each of the two zones that have some: enough for all looks.
+/// The number of devices that the router has not met, in each of the two zones with such devices:
+/// enough for all checks.
 const DEVICES: u8 = 80;
 
-/// Of a processor, netd may take one part in so many.
+/// netd may take one part in this many of a processor.
 const PART: u64 = 5;
 
-/// Everybody may speak with everybody at one port.
+/// All zones may reach each other at one port.
 const LINES: &str = r#"
 [[policy]]
 from = ["boards", "lan", "uplink"]
@@ -54,18 +55,18 @@ protocol = "tcp"
 ports = [53]
 "#;
 
-/// What a storm is of.
+/// The kind of a storm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Connections to ever new addresses, by those who can from ever new ones.
+    /// TCP connections to ever new addresses, from ever new ones where that is possible.
     Syn,
-    /// Ever new ones ask where the router is.
+    /// Ever new hosts resolve the router's IPv6 address.
     Solicit,
-    /// The same of IPv4.
+    /// The same with IPv4.
     Arp,
-    /// Datagrams to hosts that nobody is.
+    /// Datagrams to hosts that do not exist.
     Absent,
-    /// The cable is pulled and plugged.
+    /// The cable is pulled and plugged in repeatedly.
     Flaps,
 }
 
@@ -73,24 +74,24 @@ const KINDS: [Kind; 5] = [Kind::Syn, Kind::Solicit, Kind::Arp, Kind::Absent, Kin
 
 const FROM: [Zone; 3] = [Zone::Board(1), Zone::Lan, Zone::Uplink];
 
-/// The `number`th of many addresses in the network of `own`.
+/// An address in the network of `own`, by its number.
 fn one_of_many(own: Ipv6Addr, number: u64) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(own) & !0xffff_ffff | 0x100_0000 | u128::from(number & 0xff_ffff))
 }
 
-/// The same of IPv4; none of the test's.
+/// The same with IPv4; never one of the test's.
 fn one_of_few(own: Ipv4Addr, number: u64) -> Ipv4Addr {
     let [a, b, c, _] = own.octets();
     Ipv4Addr::new(a, b, c, 128 + (number % 120) as u8)
 }
 
-/// What somebody at one leg sends.
+/// The attacker at one leg.
 struct Sender {
     kind: Kind,
     leg: Leg,
-    /// Others, in whose networks he looks for everybody.
+    /// The other legs, in whose networks it addresses hosts.
     others: Vec<Leg>,
-    /// Whether he can pose as others: a board cannot.
+    /// Whether it can use other source addresses: a board cannot.
     poses: bool,
 }
 
@@ -99,14 +100,14 @@ impl Sender {
         let (own, router) = (self.leg.test, self.leg.router);
         let macs = (own.mac, router.mac);
         let from6 = if self.poses { one_of_many(own.ipv6, number) } else { own.ipv6 };
-        // Nobody outside is in a network.
+        // External hosts may have any address.
         let from4 = match (self.poses, self.leg.zone.as_str()) {
             (false, _) => own.ipv4,
             (true, "uplink") => Ipv4Addr::from(0xc612_0000 | number as u32 & 0x1_ffff),
             (true, _) => one_of_few(own.ipv4, number),
         };
         let other = &self.others[number as usize % self.others.len()];
-        // Addresses of IPv6 are more.
+        // Most addresses are IPv6.
         let to: IpAddr = match number % 4 {
             0 => one_of_few(other.test.ipv4, number).into(),
             _ => one_of_many(other.test.ipv6, number).into(),
@@ -138,13 +139,13 @@ impl Sender {
     }
 }
 
-/// An Ethernet address that nobody has.
+/// An unused MAC address.
 fn of_number(number: u64) -> Mac {
     let [.., a, b, c] = number.to_be_bytes();
     Mac([2, 0, 1, a, b, c])
 }
 
-/// One of them, under way.
+/// A running storm.
 enum Weather {
     Storm(Storm),
     Flaps { count: Arc<AtomicU64>, ended: Arc<AtomicBool>, thread: thread::JoinHandle<()> },
@@ -164,14 +165,14 @@ impl Weather {
         Self::Storm(site.panel.storm(at, RATE, move |number| sender.frame(number)))
     }
 
-    /// As often as QEMU does it.
+    /// Changes the carrier as fast as QEMU can.
     fn flaps(site: &Site, card: usize) -> Self {
         let (count, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let (machine, of, end) =
             (Arc::clone(&site.machine), Arc::clone(&count), Arc::clone(&ended));
         let thread = thread::spawn(move || {
             let pause = Duration::from_secs(1) / RATE;
-            // It ends with the cable plugged.
+            // At the end the cable is plugged in.
             let mut is_up = true;
             while !is_up || !end.load(Ordering::SeqCst) {
                 is_up = !is_up;
@@ -184,7 +185,7 @@ impl Weather {
         Self::Flaps { count, ended, thread }
     }
 
-    /// Ends it. Returns how much of it there was.
+    /// Ends it. Returns the number of its events.
     fn end(self) -> u64 {
         match self {
             Self::Storm(storm) => storm.end().unwrap(),
@@ -197,29 +198,32 @@ impl Weather {
     }
 }
 
-/// Devices that the router has not met yet, by their leg.
+/// The devices that the router has not met yet, by their leg.
 type Unmet = BTreeMap<usize, Vec<IpAddr>>;
 
-/// Flows that board 2 begins meanwhile: to another board, to the router, and to a device that was never there of each
-/// zone that is not `zone`.
-fn flows(site: &Site, zone: Zone, unmet: &mut Unmet) -> Vec<(Probe, Came)> {
+/// Flows that board 2 starts meanwhile: to another board, to the router, and to an unmet device of
+/// each zone other than `zone`.
+fn flows(site: &Site, zone: Zone, unmet: &mut Unmet) -> Vec<(Probe, ProbeOutcome)> {
     let at = |zone| site.leg(zone);
     let legs = site.panel.legs();
     let (from, board) = (at(Zone::Board(2)), at(Zone::Board(3)));
     let router = legs[from].router.ipv4.into();
     let mut flows = vec![
-        (Probe::new(from, legs[board].test.ipv6.into(), Traffic::Udp(7000)), Came::Out(board)),
-        (Probe::new(from, router, Traffic::Tcp(53)), Came::Answered),
+        (
+            Probe::new(from, legs[board].test.ipv6.into(), Traffic::Udp(7000)),
+            ProbeOutcome::Out(board),
+        ),
+        (Probe::new(from, router, Traffic::Tcp(53)), ProbeOutcome::Answered),
     ];
     for other in [Zone::Lan, Zone::Uplink].into_iter().filter(|other| *other != zone) {
         let new = unmet.get_mut(&at(other)).unwrap().pop().expect("enough devices");
-        flows.push((Probe::new(from, new, Traffic::Udp(7000)), Came::Out(at(other))));
+        flows.push((Probe::new(from, new, Traffic::Udp(7000)), ProbeOutcome::Out(at(other))));
     }
     flows
 }
 
-/// Has each of `flows` begin. Returns how many had to be tried again: on its way to a busy router a packet may get lost.
-fn serve(site: &mut Site, flows: Vec<(Probe, Came)>) -> usize {
+/// Starts each of `flows`. Returns the number of retries: a packet to a busy router may be lost.
+fn serve(site: &mut Site, flows: Vec<(Probe, ProbeOutcome)>) -> usize {
     let (sentinels, deadline) = (site.sentinels(), Instant::now() + SOON);
     let (mut left, mut again) = (flows, 0);
     loop {
@@ -236,15 +240,15 @@ fn serve(site: &mut Site, flows: Vec<(Probe, Came)>) -> usize {
     }
 }
 
-/// netd, as PID 1 sees it: its process, how often it was started again, and the processor time that it has taken, with
-/// the time since the start, in milliseconds.
+/// netd's state from PID 1: its process id, the number of restarts, its CPU time, and the uptime,
+/// both in milliseconds.
 fn netd(site: &Site) -> ((Option<u32>, u64), u64, u64) {
     let status = site.machine.status().unwrap();
     let netd = status.unit("netd").unwrap();
     ((netd.pid, netd.restarts), netd.cpu.unwrap(), status.uptime)
 }
 
-/// One storm. At `zone` itself nobody has to be served before it is over.
+/// One storm. The hosts of `zone` itself need not be served before it is over.
 fn one(site: &mut Site, kind: Kind, zone: Zone, unmet: &mut Unmet) {
     let at = site.leg(zone);
     site.panel.quiet([at].into());
@@ -270,14 +274,14 @@ fn one(site: &mut Site, kind: Kind, zone: Zone, unmet: &mut Unmet) {
     );
     assert_eq!(before, after, "netd is another one\n{}", site.machine.tail(40));
     assert!(cpu * PART <= uptime, "netd took {cpu} of {uptime} ms");
-    // Whoever is at that port is served again, too.
+    // The hosts at that port are served again as well.
     site.panel.quiet([].into());
     let router = site.panel.legs()[at].router.ipv4.into();
-    serve(site, vec![(Probe::new(at, router, Traffic::Tcp(53)), Came::Answered)]);
+    serve(site, vec![(Probe::new(at, router, Traffic::Tcp(53)), ProbeOutcome::Answered)]);
     site.panel.take_recorded();
 }
 
-/// It takes a kernel whose tables fill, and half a minute for each storm.
+/// This needs a kernel whose tables fill up, and half a minute per storm.
 #[test]
 #[ignore = "long: fifteen storms of half a minute"]
 fn nobody_else_notices() {

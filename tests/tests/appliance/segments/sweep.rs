@@ -1,21 +1,21 @@
-//! Probes from zone to zone: whether what arrives is what the evaluator makes of the file.
+//! Probes between zones: the results must be those of the evaluator.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use octet_evaluator::{By, Probe as Asked, Traffic, Verdict, Version, World, Zone};
-use octet_machine::panel::switchboard::{Came, Switchboard};
+use octet_machine::panel::switchboard::{ProbeOutcome, Switchboard};
 use serde_json::{Value, json};
 
 use crate::segments::site::{Site, probe};
 
-/// The router lets a board begin 1000 flows in a second. What a sweep sends stays below, so that it is
-/// lines that decide.
+/// The router allows 1000 new flows per second and board. Sweeps stay below, so that the policies
+/// alone decide.
 const MAX_FLOWS: usize = 900;
 const IN: Duration = Duration::from_secs(1);
 
-/// Counters of what the router itself says, and of what sentinels are let by.
+/// The counters of the router's own packets, and of sentinels.
 const NOT_OF_SWEEPS: [&str; 8] = [
     "built_in_dns",
     "built_in_relay",
@@ -27,20 +27,21 @@ const NOT_OF_SWEEPS: [&str; 8] = [
     "denied_own",
 ];
 
-/// What became of a sweep.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// How many probes were sent.
+    /// The number of sent probes.
     pub sent: usize,
-    /// How many of them arrived.
+    /// The number of probes that have arrived.
     pub arrived: usize,
-    /// What is not as it should be.
+    /// The unexpected results.
     pub wrong: Vec<String>,
-    /// What netd has shown when all of it was over.
+    /// netd's answer of `show` at the end.
     pub shown: Value,
 }
 
-/// All ordered pairs of `zones` of which the first is at a port, for all of `traffic`, by both versions.
+/// All ordered pairs of `zones` whose first zone is at a port, for all of `traffic`, with both
+/// versions.
 pub fn pairs(zones: &[Zone], traffic: &[Traffic]) -> Vec<Asked> {
     let mut asked = vec![];
     for &from in zones.iter().filter(|zone| **zone != Zone::Router) {
@@ -53,9 +54,9 @@ pub fn pairs(zones: &[Zone], traffic: &[Traffic]) -> Vec<Asked> {
     asked
 }
 
-/// Why the router cannot tell a probe from what belongs to another flow: of a protocol without ports there
-/// is one flow between two addresses, whoever began it, and behind the uplink's IPv4 address one flow to
-/// each address outside.
+/// The reason if the router cannot tell a probe from another flow: for a protocol without ports
+/// there is one flow between two addresses, in whichever direction it started, and with the
+/// uplink's IPv4 address one flow to each external address.
 pub fn blurred(world: &World, (from, to, traffic, version): Asked) -> Option<&'static str> {
     let Traffic::Protocol(_) = traffic else { return None };
     let lets = |from, to| from != to && world.reaches(from, to, traffic, version).is_some();
@@ -77,16 +78,16 @@ pub fn blurred(world: &World, (from, to, traffic, version): Asked) -> Option<&'s
 }
 
 impl Site {
-    /// Sends `asked`: to the router last, and always first what is not let. Besides what arrives it looks
-    /// at what the router has counted, which tells of datagrams that nobody answers: each port's drops
-    /// are the probes that were not let, and what its lines have let are the others.
+    /// Sends `asked`: denied probes first, and those to the router last. In addition to the
+    /// arrivals it checks the router's counters, which show datagrams without an answer: the drops
+    /// of each port are the denied probes, and the counters of the rules are the others.
     pub fn sweep(&mut self, asked: &[Asked]) -> Swept {
         let mut swept = Swept { shown: self.shown(), ..Swept::default() };
         for at_router in [false, true] {
             let some = asked.iter().filter(|(_, to, ..)| (*to == Zone::Router) == at_router);
             let mut some: Vec<_> = some.copied().collect();
             self.take_turns(&mut some);
-            // To list all rules is much work for a guest: what was shown last is looked at once more.
+            // Listing all rules is slow in a guest, so the last answer is reused.
             let before = Counted::read(&swept.shown);
             for piece in self.pieces(&some) {
                 let began = Instant::now();
@@ -102,7 +103,7 @@ impl Site {
         swept
     }
 
-    /// What is not let goes first; of each kind every zone sends one, then every zone another one.
+    /// Sorts denied probes first; within each kind, the zones alternate.
     fn take_turns(&self, asked: &mut Vec<Asked>) {
         let mut turns: BTreeMap<(Zone, bool), usize> = BTreeMap::new();
         let mut order = |asked: &Asked| {
@@ -116,7 +117,7 @@ impl Site {
         *asked = ordered.into_iter().map(|(_, asked)| asked).collect();
     }
 
-    /// `asked`, in pieces in which no zone begins too many flows.
+    /// Splits `asked` into pieces in which no zone exceeds the limit of new flows.
     fn pieces<'a>(&self, mut asked: &'a [Asked]) -> Vec<&'a [Asked]> {
         let mut pieces = vec![];
         while !asked.is_empty() {
@@ -155,7 +156,7 @@ impl Site {
     fn check_counts(&self, asked: &[Asked], at_router: bool, counted: &Counted, swept: &mut Swept) {
         let mut drops: BTreeMap<String, u64> = BTreeMap::new();
         for asked in asked.iter().filter(|it| expected(&self.world, **it).is_none()) {
-            // At a port that is nobody's all is dropped, and not counted.
+            // At a port without a zone all packets are dropped without being counted.
             if let Some(device) = self.world.device(asked.0).filter(|_| self.world.has(asked.0)) {
                 *drops.entry(device.to_owned()).or_default() += 1;
             }
@@ -172,7 +173,8 @@ impl Site {
                 .iter()
                 .map(|(device, meant)| format!("{device} has dropped nothing, and not {meant}")),
         );
-        // Elsewhere some belong to flows that had begun before; here what has no ports may.
+        // Packets between other zones may belong to earlier flows; to the router, only protocols
+        // without ports may.
         let mut lets: BTreeMap<By, Vec<Asked>> = BTreeMap::new();
         for asked @ (from, to, what, version) in asked.iter().copied() {
             let verdict = self.world.verdict(from, to, what, version);
@@ -194,16 +196,16 @@ impl Site {
     }
 }
 
-/// Whether a probe may have become this in the box that `world` is about.
-pub fn is_right(panel: &Switchboard, world: &World, asked: Asked, came: &Came) -> bool {
+/// Whether a probe may have this result in the box of `world`.
+pub fn is_right(panel: &Switchboard, world: &World, asked: Asked, came: &ProbeOutcome) -> bool {
     match (expected(world, asked), came) {
-        (Some(Zone::Router), Came::Answered) => true,
-        // Nobody has to say anything to a datagram; the router counts it.
-        (Some(Zone::Router), Came::Nowhere) => {
+        (Some(Zone::Router), ProbeOutcome::Answered) => true,
+        // A datagram need not be answered; the router counts it.
+        (Some(Zone::Router), ProbeOutcome::Dropped) => {
             matches!(asked.2, Traffic::Udp(_) | Traffic::Protocol(_))
         }
-        (Some(zone), Came::Out(leg)) => panel.leg(&zone.to_string()) == Some(*leg),
-        (None, Came::Nowhere) => true,
+        (Some(zone), ProbeOutcome::Out(leg)) => panel.leg(&zone.to_string()) == Some(*leg),
+        (None, ProbeOutcome::Dropped) => true,
         _ => false,
     }
 }
@@ -212,12 +214,12 @@ pub fn expected(world: &World, (from, to, traffic, version): Asked) -> Option<Zo
     world.reaches(from, to, traffic, version)
 }
 
-/// What the router has counted.
+/// The router's counters.
 #[derive(Debug, Default)]
 struct Counted {
-    /// What was dropped, by device.
+    /// The drops, by device.
     drops: BTreeMap<String, u64>,
-    /// New flows that lines have let, by the name of the counter.
+    /// The new flows that rules have allowed, by the name of the counter.
     lines: BTreeMap<String, u64>,
 }
 

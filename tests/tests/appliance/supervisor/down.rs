@@ -1,4 +1,4 @@
-//! Every way down is the same: in order, told on the screen, and no longer than it must be.
+//! Every kind of shutdown is the same: in order, shown on the screen, and within its time limit.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::supervisor::guest::{be, bully, wait_state, with_echo};
 
-/// Two units that will not listen, and one that may send signals to all. All need `echo`, and so
-/// are to stop before it.
+/// Two units that ignore signals, and one that may send signals to all processes. All need `echo`,
+/// so they are stopped before it.
 fn image() -> Image {
     let image = with_echo().program("bully", &guest("bully"));
     let needs = "needs = [\"echo\"]";
@@ -20,13 +20,13 @@ fn image() -> Image {
     image.unit(&bully("mighty", &mighty)).image()
 }
 
-/// A way to ask a machine to go down.
+/// A kind of shutdown.
 struct Way {
     name: &'static str,
-    /// The unit that does not listen then.
+    /// The unit that ignores signals then.
     deaf: &'static str,
     ask: fn(&Machine),
-    /// How it is to end.
+    /// The expected end of the machine.
     end: fn(&Exit) -> bool,
 }
 
@@ -34,7 +34,7 @@ const fn way(name: &'static str, ask: fn(&Machine), end: fn(&Exit) -> bool) -> W
     Way { name, deaf: "deaf", ask, end }
 }
 
-/// The last one is of the short tier, too.
+/// The last one is in the short tier, too.
 const WAYS: [Way; 5] = [
     way("the verb poweroff", |machine| call(machine, "poweroff"), Exit::is_power_off),
     way("the verb reboot", |machine| call(machine, "reboot"), Exit::is_reboot),
@@ -48,11 +48,11 @@ const WAYS: [Way; 5] = [
     },
 ];
 
-/// `supervisor::stubborn` ends by it.
+/// `supervisor::stubborn` ends with it.
 const CTRL_ALT_DEL: Way = way("ctrl-alt-del", ctrl_alt_del, Exit::is_reboot);
 
 fn call(machine: &Machine, verb: &str) {
-    // The machine may be gone before its answer has left it.
+    // The machine may have ended before it has sent the answer.
     let _ = machine.call(verb, Value::Null);
 }
 
@@ -65,7 +65,7 @@ fn power_button(machine: &Machine) {
     machine.qmp("system_powerdown", json!({})).unwrap();
 }
 
-/// Only the unit that may can send PID 1 a signal.
+/// Only the privileged unit can send PID 1 a signal.
 fn terminate(machine: &Machine) {
     let ask = |unit| {
         machine
@@ -74,7 +74,7 @@ fn terminate(machine: &Machine) {
     };
     let refused = ask("deaf").unwrap().expect("it may not");
     assert!(refused.contains("not permitted"), "{refused}");
-    // The machine may be gone before this answer has left it.
+    // The machine may have ended before it has sent this answer.
     assert_eq!(ask("mighty").unwrap_or_default(), None);
 }
 
@@ -87,13 +87,13 @@ fn every_way_down_is_in_order_and_bounded() {
         for unit in ["echo", "deaf", "deaf-for-long", "mighty"] {
             wait_state(&machine, unit, UnitState::Ready);
         }
-        // The power button's driver is among them.
+        // The module of the power button is among them.
         wait_state(&machine, "modules", UnitState::Exited);
         goes_down(&machine, way);
     }
 }
 
-/// A machine whose unit `deaf` needs `echo` and does not listen.
+/// A machine whose unit `deaf` needs `echo` and ignores signals.
 pub fn by_ctrl_alt_del(machine: &Machine) {
     goes_down(machine, &CTRL_ALT_DEL);
 }
@@ -108,7 +108,7 @@ fn goes_down(machine: &Machine, Way { name, deaf, ask, end }: &Way) {
     let text = machine.console().text();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("stopping ")).collect();
     println!("{name}: {exit} after {took:?}\n  {}", lines.join("\n  "));
-    // Units were stopped one by one before.
+    // Before, units were stopped one by one.
     let place = |unit: &str| {
         let told = format!("stopping {unit} (");
         lines.iter().rposition(|line| line.contains(&told))
@@ -118,7 +118,8 @@ fn goes_down(machine: &Machine, Way { name, deaf, ask, end }: &Way) {
     if *deaf == "deaf" {
         assert!(first < echo, "{name}: {lines:?}");
     } else {
-        // The limit for all has come first, so all that is left is killed, and `echo` was never asked.
+        // The overall time limit was reached first, so everything left is killed, and `echo` was
+        // never stopped by a signal.
         assert!(echo.is_none(), "{name}: {lines:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! PID 1 itself fails: the machine says why and starts again by itself, whatever the fault. The
-//! faults are in a build of its own (feature `fault`), which does what the kernel's command line
-//! says; the one that ships does not know of it.
+//! Faults of PID 1 itself: the machine reports the reason and reboots, whatever the fault. The
+//! faults are in a build of their own (feature `fault`), which reads the kernel command line; the
+//! released PID 1 does not contain them.
 
 use std::fs;
 use std::time::Instant;
@@ -13,11 +13,11 @@ use crate::supervisor::guest::wait_init_says;
 /// The step of the core at which it fails: units are being started then.
 const STEP: u32 = 12;
 
-/// The step at which it stands still: later than the watchdog is found, which its driver comes
-/// before. It is reached because every request is a step, too.
+/// The step at which it stalls: after the watchdog was found, whose driver must have been loaded.
+/// It is reached because every request is a step, too.
 const LATE_STEP: u32 = 1000;
 
-/// A word of the faults' own.
+/// A text that only the faults contain.
 const MARK: &[u8] = b"as the command line asks";
 
 /// Boots `image` with a fault at `step`.
@@ -30,7 +30,7 @@ fn restarted(exit: &Exit) -> bool {
     exit.shutdown.as_ref().is_some_and(|end| end.guest && end.reason == "guest-reset")
 }
 
-/// What ships with a fault on its command line does not know of it.
+/// The released PID 1 ignores the fault on the command line.
 fn has_no_fault() {
     let machine = boot(&shipped(), "panic", STEP);
     machine.wait_ready(READY).unwrap();
@@ -39,7 +39,7 @@ fn has_no_fault() {
 
 #[test]
 fn a_pid_1_that_dies_or_stands_still_restarts_the_machine() {
-    // In the short tier it is seen by its bytes.
+    // In the short tier only the bytes are checked.
     let has_faults = |init: &[u8]| init.windows(MARK.len()).any(|it| it == MARK);
     assert!(!has_faults(&shipped().init()));
     assert!(has_faults(&fs::read(fault_build()).unwrap()));
@@ -49,7 +49,7 @@ fn a_pid_1_that_dies_or_stands_still_restarts_the_machine() {
     let image = Remake::of(&shipped()).init(&fault_build()).image();
     let kinds = [
         ("panic", "as the command line asks"),
-        // Only the kernel sees that one.
+        // Only the kernel detects these.
         ("exit", "Attempted to kill init"),
         ("segv", "SIGSEGV"),
         ("abort", "SIGABRT"),
@@ -61,13 +61,14 @@ fn a_pid_1_that_dies_or_stands_still_restarts_the_machine() {
         println!("{kind}: {exit}\n{}", machine.tail(6));
         assert!(restarted(&exit), "{kind}: {exit}\n{}", machine.tail(20));
         assert!(machine.console().text().contains(words), "{kind}:\n{}", machine.tail(40));
-        // It was PID 1's end, not the watchdog's patience.
+        // PID 1 has ended the machine, and not the watchdog.
         assert!(!machine.events().contains(&"WATCHDOG".to_owned()), "{kind}");
     }
     stands_still(&image);
 }
 
-/// The watchdog restarts it. This one has come up, so the build with faults is what ships otherwise.
+/// The watchdog reboots the machine. This one has booted before, which shows that the build with
+/// faults works otherwise.
 fn stands_still(image: &Image) {
     let machine = boot(image, "stall", LATE_STEP);
     machine.wait_ready(READY).unwrap();

@@ -1,6 +1,5 @@
-//! Two hundred units in a random graph come up, and go down, in order. What happened is the order
-//! of the lines that the units themselves have written into one file, and it is judged here by the
-//! graph alone.
+//! Two hundred units in a random graph are started and stopped in order. The units append a line to
+//! one file at each event, and the order of the lines is checked with the graph alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +10,7 @@ use octet_tests::{DiskFile, READY, Remake, SOON, guest, seed, shipped};
 const UNITS: usize = 200;
 const MEDIUM: u64 = 320;
 
-/// A unit of the graph. It waits only for units of lower numbers, so there is no cycle.
+/// A unit of the graph. It depends only on units with lower numbers, so there is no cycle.
 struct Node {
     name: String,
     once: bool,
@@ -40,8 +39,8 @@ fn unit(node: &Node, graph: &[Node]) -> String {
     let data = "data".to_owned();
     needs.push(&data);
     let (kind, arg) = if node.once { ("one-shot", "once") } else { ("daemon", "stays") };
-    // All write to one file, so they run as its owner; and two hundred starts take their time, as do their ends: who is
-    // killed meanwhile does not write that he has ended.
+    // All write to one file, so they run as its owner. Two hundred starts take time, as do the
+    // stops: a unit that is killed writes no line about its end.
     format!(
         "name = \"{}\"\ntype = \"{kind}\"\nexec = \"/usr/lib/octet/member\"\n\
          args = [\"/data/order\", \"{arg}\"]\nuser = \"root\"\nneeds = {needs:?}\n\
@@ -59,7 +58,7 @@ fn two_hundred_units_come_up_and_go_down_in_order() {
     let image = graph.iter().fold(image, |image, node| image.unit(&unit(node, &graph))).image();
 
     let disk = DiskFile::flashed(&shipped(), MEDIUM);
-    // Without a slot the unit of that name would have nothing to run.
+    // Without a slot the unit `slot` would have nothing to do.
     let slot = format!("octet.slot={}", shipped().slot());
     let machine = image.machine().disk(disk.disk()).kernel_argument(&slot);
     let machine = machine.memory(512).cpus(1).start().unwrap();
@@ -80,7 +79,7 @@ fn two_hundred_units_come_up_and_go_down_in_order() {
     assert!(wrong.is_empty(), "{} are out of order: {wrong:#?}\n{order}", wrong.len());
 }
 
-/// Every way in which `order` is not what `graph` asks for.
+/// The violations of `graph` in `order`.
 fn judge(graph: &[Node], order: &str) -> Vec<String> {
     let mut wrong = vec![];
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
@@ -104,7 +103,8 @@ fn judge(graph: &[Node], order: &str) -> Vec<String> {
                 wrong.push(format!("{} starts before {} is ready", node.name, before.name));
             }
         }
-        // Through what has ended long ago, too: what it stands on is needed as before.
+        // This includes dependencies through one-shots that ended long ago: their daemons are still
+        // needed.
         for before in daemons_below(graph, node) {
             if !node.once && place("ended", node) >= place("stops", before) {
                 wrong.push(format!("{} stops before {} has ended", before.name, node.name));

@@ -1,4 +1,4 @@
-//! A guest with units of tests, and what several of them ask of it.
+//! A guest with units of tests, and shared functions.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use octet_machine::{Machine, Status, UnitState, UnitStatus};
 use octet_tests::{Image, READY, Remake, SOON, guest_for, shipped};
 use serde_json::{Value, json};
 
-/// How often something is asked for that only comes of itself.
+/// The interval of polling.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 const ECHO: &str = r#"
@@ -16,18 +16,18 @@ const ECHO: &str = r#"
     sockets.control = { path = "/run/octet/echo.sock", open = true }
 "#;
 
-/// What ships, and `echo`.
+/// The released image with `echo`.
 pub fn with_echo() -> Remake {
     with_echo_in(&shipped())
 }
 
-/// `image`, and `echo`.
+/// `image` with `echo`.
 pub fn with_echo_in(image: &Image) -> Remake {
     Remake::of(image).program("echo", &guest_for(image.architecture, "echo")).unit(ECHO)
 }
 
-/// The unit file of a `bully` called `name`, with these lines besides. The user is the lines' to
-/// say.
+/// The unit file of a `bully` named `name`, with these additional lines, which have to set the
+/// user.
 pub fn bully(name: &str, lines: &str) -> String {
     format!(
         "name = \"{name}\"\n\
@@ -37,8 +37,8 @@ pub fn bully(name: &str, lines: &str) -> String {
     )
 }
 
-/// Restarts at once and for as often as a test kills: the shipped pauses and budgets are for
-/// people.
+/// Allows immediate and unlimited restarts, for tests that kill units: the released pauses and
+/// budgets are for production.
 pub fn restart_fast(unit: &mut Value) {
     unit["restart"] = json!({
         "policy": unit["restart"]["policy"],
@@ -49,24 +49,24 @@ pub fn restart_fast(unit: &mut Value) {
     });
 }
 
-/// Pings `echo`, one number after the other, and misses none.
+/// Pings `echo` with consecutive numbers, and expects all answers.
 #[derive(Default)]
 pub struct Pings {
-    /// To the `echo` that runs now.
+    /// The number of pings to the current instance of `echo`.
     sent: u64,
-    /// To each of those before it.
+    /// The number of pings to each of the earlier ones.
     before: Vec<u64>,
 }
 
 impl Pings {
-    /// Sends the next ping. The answer has its number, and how many `echo` has had.
+    /// Sends the next ping. The answer has its number, and the count of `echo`.
     pub fn one(&mut self, machine: &Machine) {
         self.sent += 1;
         let answer = machine.call_unit("echo", "ping", json!({ "n": self.sent })).unwrap();
         assert_eq!(answer, json!({ "n": self.sent, "count": self.sent }), "after {}", self.sent);
     }
 
-    /// `echo` has been started again, and counts from one.
+    /// `echo` was restarted, and counts from one.
     pub fn begin_again(&mut self) {
         self.before.push(std::mem::take(&mut self.sent));
     }
@@ -79,7 +79,7 @@ impl Pings {
         least: u64,
         mut done: impl FnMut(&Machine) -> bool,
     ) {
-        // What is between the pings takes what it can of a guest that a busy host gives little.
+        // The work between the pings uses CPU time, of which a guest on a busy host has little.
         let (deadline, first) = (Instant::now() + READY * 3, self.sent);
         while !done(machine) || self.sent < first + least {
             assert!(Instant::now() < deadline, "late: {what}: {:?}", machine.tail(20));
@@ -88,7 +88,7 @@ impl Pings {
         println!("{what}: {} pings answered in order meanwhile", self.sent - first);
     }
 
-    /// Sees that every ping is in the log, in order.
+    /// Checks that every ping is in the log, in order.
     pub fn are_logged(&self, machine: &Machine) {
         let sent = self.before.iter().chain([&self.sent]);
         let expected: Vec<String> =
@@ -100,7 +100,7 @@ impl Pings {
     }
 }
 
-/// Asks again and again until `done`.
+/// Polls until `done`.
 pub fn wait(machine: &Machine, what: &str, mut done: impl FnMut(&Machine) -> bool) {
     let deadline = Instant::now() + SOON;
     while !done(machine) {
@@ -119,19 +119,19 @@ pub fn wait_state(machine: &Machine, name: &str, state: UnitState) -> UnitStatus
     status.unit(name).unwrap().clone()
 }
 
-/// How the unit `name` stands, with all that it uses.
+/// The state and the resource usage of the unit `name`.
 pub fn unit(machine: &Machine, name: &str) -> UnitStatus {
     machine.status().unwrap().unit(name).unwrap().clone()
 }
 
-/// Has a `bully` be something.
+/// Makes a `bully` misbehave in this mode.
 pub fn be(machine: &Machine, name: &str, mode: &str, count: u64) -> Value {
     let answer = machine.call_unit(name, "be", json!({ "mode": mode, "count": count })).unwrap();
     assert_eq!(answer.get("error"), None, "{mode}");
     answer
 }
 
-/// Waits for a line of PID 1's own that has all these words, and returns it.
+/// Waits for a log line of PID 1 with all these words, and returns it.
 pub fn wait_init_says(machine: &Machine, words: &[&str]) -> String {
     let deadline = Instant::now() + SOON;
     loop {

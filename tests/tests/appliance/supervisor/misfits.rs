@@ -1,4 +1,5 @@
-//! Programs that cannot be executed: the unit fails for good, says why, and nobody else minds.
+//! Programs that cannot be executed: the unit fails permanently with a reason, and no other unit is
+//! affected.
 
 use std::fs;
 
@@ -7,7 +8,8 @@ use octet_tests::{Remake, guest};
 
 use crate::supervisor::guest::wait_state;
 
-/// `e_machine` of an ELF header, and AArch64's number (the System V ABI, chapter 4).
+/// The position of `e_machine` in an ELF header, and AArch64's number (the System V ABI, chapter
+/// 4).
 const E_MACHINE: std::ops::Range<usize> = 18..20;
 const AARCH64: [u8; 2] = 183u16.to_le_bytes();
 

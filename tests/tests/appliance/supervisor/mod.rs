@@ -1,5 +1,5 @@
-//! PID 1 in guests: units in trouble, sandboxes from inside, order in the large, its own faults,
-//! the ways down.
+//! PID 1 in guests: units with faults, sandboxes from inside, a large graph, its own faults, and
+//! shutdowns.
 
 mod down;
 mod fault;

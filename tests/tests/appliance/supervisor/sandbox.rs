@@ -1,6 +1,7 @@
-//! Every key of the sandbox and of the limits, from inside: the same program with the same unit
-//! file fails with the key, and succeeds with exactly that one key as the table's last column has
-//! it. On every processor, as filters of system calls and the start of a program are made for each.
+//! Every key of the sandbox and of the limits, tested from inside: the same program with the same
+//! unit file fails with the key, and succeeds if exactly that key is changed as in the table's last
+//! column. The test runs on every processor, because system call filters and the start of a program
+//! are specific to each.
 
 use std::time::Duration;
 
@@ -10,20 +11,20 @@ use serde_json::json;
 
 use crate::supervisor::guest::{unit, wait, with_echo_in};
 
-/// MiB of the medium: data folders and limits of the disk need one.
+/// The size of the medium in MiB; data folders and disk limits need one.
 const MEDIUM: u64 = 320;
 
-/// So long may all tries take: one after the other, on one processor.
+/// The timeout of all attempts: one after the other, on one processor.
 const ALL_OF_THEM: Duration = Duration::from_secs(300);
 
 struct Key {
     key: &'static str,
-    /// What is tried: arguments of `sandboxed`.
+    /// The attempts: arguments of `sandboxed`.
     tries: &'static [&'static str],
-    /// The users of the two units: who may call what is known by the user.
+    /// The users of the two units: who may call depends on the user.
     users: [&'static str; 2],
     both: &'static str,
-    /// The line that forbids it, and the one that does not.
+    /// The line that forbids the attempt, and the one that permits it.
     lines: [&'static str; 2],
 }
 
@@ -36,7 +37,7 @@ const fn key(
     Key { key, tries, users: ["extra-3", "extra-3"], both, lines }
 }
 
-/// Root without any capability: it owns what it is to reach, so only the key keeps it away.
+/// Root without any capability: it owns the resource, so only the key denies the access.
 const ROOTS: [&str; 2] = ["root", "root"];
 
 const KEYS: &[Key] = &[
@@ -97,11 +98,11 @@ const KEYS: &[Key] = &[
     key(
         "sandbox.network",
         &["interface", "eth0"],
-        // The driver of the card.
+        // The driver of the network card.
         "needs = [\"modules\"]",
         ["sandbox.network = \"own\"", "sandbox.network = \"host\""],
     ),
-    // At the same address a unit of each network listens.
+    // A unit in each network namespace listens at the same abstract address.
     key(
         "sandbox.network (abstract)",
         &["connect", "octet"],
@@ -137,7 +138,8 @@ const KEYS: &[Key] = &[
             ["", ""],
         )
     },
-    // One unit has left a queue of that name and is over, another holds one: only what the unit itself makes is seen.
+    // One unit has left a queue of that name and ended, another one holds one: a unit sees only its
+    // own queues.
     Key {
         users: ROOTS,
         ..key(
@@ -160,7 +162,7 @@ const KEYS: &[Key] = &[
     ),
 ];
 
-/// Leaves a file in the /tmp of all.
+/// Leaves a file in the shared /tmp.
 const LEAVES: &str = r#"
     name = "leaves"
     type = "one-shot"
@@ -181,8 +183,8 @@ const OWNER: &str = r#"
     state = true
 "#;
 
-/// Listens at an abstract address of the network that units with one of their own share, so that
-/// only Landlock keeps others away.
+/// Listens at an abstract address in the network namespace that is shared by units with `network =
+/// "own"`, so that only Landlock denies the access to others.
 const LISTENS_OWN: &str = r#"
     name = "listens-own"
     exec = "/usr/lib/octet/sandboxed"
@@ -190,7 +192,7 @@ const LISTENS_OWN: &str = r#"
     user = "extra-3"
 "#;
 
-/// Listens at the same address of the board's network.
+/// Listens at the same address in the board's network namespace.
 const LISTENS_HOST: &str = r#"
     name = "listens-host"
     exec = "/usr/lib/octet/sandboxed"
@@ -199,7 +201,7 @@ const LISTENS_HOST: &str = r#"
     sandbox.network = "host"
 "#;
 
-/// Makes a POSIX queue, and is over.
+/// Creates a POSIX queue, and ends.
 const LEFT_QUEUE: &str = r#"
     name = "left-queue"
     type = "one-shot"
@@ -210,7 +212,7 @@ const LEFT_QUEUE: &str = r#"
     sandbox = { capabilities = ["SYS_ADMIN"], system_calls = ["all"], read = ["/"], write = ["/"] }
 "#;
 
-/// Makes one of the same name, and stays.
+/// Creates a queue with the same name, and keeps running.
 const HELD_QUEUE: &str = r#"
     name = "held-queue"
     exec = "/usr/lib/octet/sandboxed"
@@ -220,7 +222,7 @@ const HELD_QUEUE: &str = r#"
     sandbox = { capabilities = ["SYS_ADMIN"], system_calls = ["all"], read = ["/"], write = ["/"] }
 "#;
 
-/// May ask netd for nothing, and connects to it all the same, more often than netd has places.
+/// May not call any verb of netd, but opens more connections to it than netd allows.
 const CROWD: &str = r#"
     name = "crowd"
     exec = "/usr/lib/octet/sandboxed"
@@ -238,7 +240,7 @@ fn name(index: usize, side: usize) -> String {
 impl Key {
     fn unit(&self, index: usize, side: usize, before: Option<&str>) -> String {
         let (name, user) = (name(index, side), self.users[side]);
-        // One after the other, so that none takes another's share of the processor.
+        // The attempts run one after the other, so that none takes another's CPU time.
         let after: Vec<&str> = before.into_iter().collect();
         format!(
             "name = \"{name}\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/sandboxed\"\n\
@@ -272,7 +274,7 @@ fn remake(shipped: &Image) -> Remake {
     image
 }
 
-/// What came of a try: its own words, or how the unit ended without any.
+/// The result of an attempt: its output, or the way the unit ended without any.
 fn outcome(machine: &Machine, name: &str) -> String {
     let unit = unit(machine, name);
     let lines = machine.logs(name).unwrap();
@@ -297,7 +299,7 @@ fn every_key_forbids(shipped: &Image) {
     let image = remake(shipped).image();
     let disk = DiskFile::flashed(shipped, MEDIUM);
     let machine = image.machine().disk(disk.disk()).cpus(1);
-    // A network card, that the board's network has something to see.
+    // A network card, so that the board's network namespace has a device.
     let machine = machine.argument("-netdev").argument("hubport,id=net,hubid=0");
     let machine = machine.argument("-device").argument("virtio-net-pci,netdev=net");
     let machine = machine.start().unwrap();
@@ -308,7 +310,7 @@ fn every_key_forbids(shipped: &Image) {
         matches!(state, UnitState::Exited | UnitState::Failed)
     };
     machine.wait_status("every try is over", ALL_OF_THEM, over).unwrap();
-    // What was said last may still be on its way.
+    // The last output may not have arrived in the log yet.
     wait(&machine, "the last words", |machine| !machine.logs(&last).unwrap().is_empty());
 
     let mut wrong = vec![];
@@ -324,9 +326,10 @@ fn every_key_forbids(shipped: &Image) {
     assert!(wrong.is_empty(), "not as the key says: {wrong:?}");
     assert_eq!(unit(&machine, "left-queue").state, UnitState::Exited);
     assert_eq!(unit(&machine, "held-queue").state, UnitState::Ready);
-    // Who says nothing, and may not, keeps nobody out: netd answers, also config when settings change.
+    // Idle connections of a user without permissions exclude no other client: netd still answers,
+    // also config when settings change.
     assert_eq!(unit(&machine, "crowd").state, UnitState::Ready);
     machine.call_unit("netd", "show", json!({ "links": true })).unwrap();
-    // Denied or not, all of it was a matter of those units.
+    // The other units were not affected by any attempt.
     machine.call_unit("echo", "ping", json!({ "n": 1 })).unwrap();
 }

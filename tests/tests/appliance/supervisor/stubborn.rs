@@ -1,4 +1,4 @@
-//! Units that do not end, or do not begin, as they should.
+//! Units that do not stop or start as they should.
 
 use octet_machine::{Machine, UnitState};
 use octet_tests::{READY, guest};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::supervisor::guest::{be, bully, unit, wait_init_says, wait_state, with_echo};
 use crate::supervisor::{down, misfits};
 
-/// How long `deaf` is given to end, in milliseconds.
+/// The stop timeout of `deaf`, in milliseconds.
 const TIMEOUT: u64 = 1500;
 
 #[test]
@@ -31,7 +31,7 @@ fn who_does_not_listen_is_killed_who_lies_is_not_believed_and_misfits_fail() {
     down::by_ctrl_alt_del(&machine);
 }
 
-/// Stops `deaf` and returns how long that took at most, in milliseconds, and how it ended.
+/// Stops `deaf`. Returns the maximum duration in milliseconds, and how it ended.
 fn stop(machine: &Machine) -> (u64, String) {
     let before = machine.status().unwrap().uptime;
     machine.call("stop", json!({ "unit": "deaf" })).unwrap();
@@ -58,12 +58,12 @@ fn notified_by_a_stranger(machine: &Machine) {
     let shy = unit(machine, "shy");
     assert_eq!((shy.state, shy.restarts), (UnitState::Starting, 0), "{shy:?}");
     assert!(!shy.reason.unwrap_or_default().contains("hijacked"));
-    // The same words by the unit itself.
+    // The same notification by the unit itself is accepted.
     be(machine, "shy", "ready", 1);
     wait_state(machine, "shy", UnitState::Ready);
 }
 
-/// The same program is ready in time above, once it says so.
+/// The same program becomes ready above, once it notifies PID 1.
 fn never_ready(machine: &Machine) {
     let late = wait_state(machine, "late", UnitState::Failed);
     let reason = late.reason.unwrap_or_default();

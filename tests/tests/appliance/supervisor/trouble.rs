@@ -1,5 +1,5 @@
-//! One unit does its worst, in its sandbox and limits; PID 1, the log and another unit do not
-//! notice.
+//! One unit does its worst within its sandbox and limits; PID 1, the log and another unit are not
+//! affected.
 
 use octet_machine::{Machine, UnitState};
 use octet_tests::{DiskFile, READY, SOON, guest, shipped, soak};
@@ -9,20 +9,20 @@ use crate::supervisor::guest::{
     Pings, be, bully, restart_fast, unit, wait, wait_init_says, wait_state, with_echo,
 };
 
-/// How much larger PID 1 may be after all of it, in bytes.
+/// The maximum growth of PID 1 after all attacks, in bytes.
 const GROWTH: u64 = 1 << 20;
 
-/// Pings during each attack, at least.
+/// The minimum number of pings during each attack.
 const PINGS: u64 = 30;
 
 const TASKS: u64 = 64;
 const FILES: u64 = 64;
 
-/// MiB of the medium.
+/// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
-/// It has a watchdog, and nothing else happens to it. The interval is what a busy host may stop a guest of
-/// one processor for; meanwhile its clock goes on.
+/// A unit with a watchdog, which is otherwise left alone. A busy host may pause a guest with one
+/// processor for up to the interval, while the guest's clock runs on.
 const HOUND: &str = r#"
     user = "extra-3"
     watchdog = "10s"
@@ -31,10 +31,10 @@ const HOUND: &str = r#"
 /// More than two intervals, in milliseconds.
 const FED: u64 = 25_000;
 
-/// Processes that connect: more than a unit that is well has threads.
+/// The number of processes that connect: more than the threads of a normal unit.
 const CONNECTING: u64 = 16;
 
-/// Processes that are left behind: more than such threads, too.
+/// The number of orphaned processes: more than such threads, too.
 const MORE: u64 = 10;
 
 const BULLY: &str = r#"
@@ -43,7 +43,7 @@ const BULLY: &str = r#"
     limits = { memory_max = "24M", pids_max = 64, nofile = 64 }
 "#;
 
-/// A name, and what is done.
+/// A name, and the attack.
 type Attack = (&'static str, fn(&Machine, &mut Pings));
 
 const ATTACKS: [Attack; 9] = [
@@ -63,7 +63,7 @@ fn one_unit_does_its_worst_and_nobody_notices() {
     let image = with_echo().program("bully", &guest("bully"));
     let image = image.unit(&bully("bully", BULLY)).unit(&bully("hound", HOUND));
     let image = image.change_units(restart_fast).image();
-    // With a disk, the log keeps more than what one unit floods it with.
+    // With a disk, the log stores more than the flood of one unit.
     let disk = DiskFile::flashed(&shipped(), MEDIUM);
     let machine = image.machine_as_shipped().disk(disk.disk()).cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();
@@ -93,7 +93,7 @@ fn is_well(machine: &Machine) {
     assert_eq!(answer, 7);
 }
 
-/// Stops the unit and all that it has made, and starts it again.
+/// Stops the unit with all its processes, and starts it again.
 fn restart(machine: &Machine) {
     let pid = unit(machine, "bully").pid;
     machine.call("restart", json!({ "unit": "bully" })).unwrap();
@@ -132,7 +132,7 @@ fn descriptor_hog(machine: &Machine, pings: &mut Pings) {
     restart(machine);
 }
 
-/// So many processes come to PID 1's socket and go that somebody always waits there.
+/// So many processes connect to PID 1's socket and disconnect that its queue is never empty.
 fn connect_hog(machine: &Machine, pings: &mut Pings) {
     be(machine, "bully", "connect-hog", CONNECTING);
     let there = |machine: &Machine| unit(machine, "bully").tasks > Some(CONNECTING);
@@ -140,7 +140,7 @@ fn connect_hog(machine: &Machine, pings: &mut Pings) {
     restart(machine);
 }
 
-/// What was dropped is told, and all others lose nothing.
+/// The number of dropped lines is reported, and other units lose no lines.
 fn log_flood(machine: &Machine, pings: &mut Pings) {
     be(machine, "bully", "log-flood", 1);
     let mut told = vec![];
@@ -156,7 +156,8 @@ fn log_flood(machine: &Machine, pings: &mut Pings) {
     pings.are_logged(machine);
 }
 
-/// What leaves its session and ignores signals is gone all the same, and PID 1 tells what it was.
+/// A process that has left its session and ignores signals is killed nevertheless, and PID 1 logs
+/// it.
 fn double_fork(machine: &Machine, pings: &mut Pings) {
     for (how, verb) in [("stopped", "stop"), ("killed", "signal")] {
         be(machine, "bully", "double-fork", MORE);
@@ -192,8 +193,9 @@ fn watchdog(machine: &Machine, pings: &mut Pings) {
     let long = |machine: &Machine| machine.status().unwrap().uptime > FED;
     pings.until(machine, "fed, hound lives", PINGS, long);
     let fed = hound();
-    // A guest that its host stops for longer than the interval has a hound that was not heard: that is late, and tried again
-    // alone. A watchdog that does not take what it is fed kills it then, too.
+    // If the host pauses the guest for longer than the interval, the watchdog expires: that is
+    // reported as late, and the test is repeated alone. A watchdog that ignores its notifications
+    // would kill the unit as well.
     assert!(fed.restarts == 0, "late: hound was not heard: {:?}", fed.last_exit);
     be(machine, "hound", "stop-notifying", 1);
     let told = |status: &octet_machine::Status| {
@@ -208,7 +210,7 @@ fn watchdog(machine: &Machine, pings: &mut Pings) {
 fn bad_ends(machine: &Machine, _: &mut Pings) {
     for (mode, words) in [("exit", "status 7"), ("crash", "SIGSEGV")] {
         let restarts = unit(machine, "bully").restarts;
-        // It may be gone before it has answered.
+        // The unit may end before it has answered.
         let _ = machine.call_unit("bully", "be", json!({ "mode": mode, "count": 7 }));
         wait(machine, "bully again", |machine| unit(machine, "bully").restarts > restarts);
         let last = unit(machine, "bully").last_exit.unwrap_or_default();
@@ -218,7 +220,7 @@ fn bad_ends(machine: &Machine, _: &mut Pings) {
 }
 
 fn kill_all(machine: &Machine, pings: &mut Pings) {
-    // All is watched by the control port (`board::units` kills it).
+    // Killing the port would end the test's connection (`board::units` kills it).
     let ready = |unit: &&octet_machine::UnitStatus| {
         unit.state == UnitState::Ready && unit.pid.is_some() && unit.name != "port"
     };
@@ -256,7 +258,7 @@ fn kill_all(machine: &Machine, pings: &mut Pings) {
     println!("  killed and back, {rounds} times each: {}", names.join(", "));
 }
 
-/// Where the code of `echo` is in its memory.
+/// The address of the code of `echo` in its memory.
 fn address_of_echo(machine: &Machine) -> Value {
     machine.call_unit("echo", "where", json!({})).unwrap()
 }

@@ -1,17 +1,18 @@
-//! New slots that do not become good, each in a way of its own: the old one is back without a hand.
+//! New slots that do not become good, each for another reason: the previous one boots again
+//! automatically.
 
 use octet_bundle::SlotState;
 use octet_tests::{Release, fault_build, guest};
 
 use crate::update::base::{boot, flashed, power_off, release, remake, wait_good};
 
-/// What PID 1 says when it ends one.
+/// PID 1's message when it ends a trial.
 pub const NOT_GOOD: &str = "the new slot is not good in time";
 
-/// Seconds that a slot has here to become good.
+/// The time in which a slot has to become good here, in seconds.
 const TRIAL: u32 = 20;
 
-/// A base unit that never says that it is ready.
+/// A base unit that never becomes ready.
 const NEVER: &str = "name = \"never\"\nexec = \"/bin/busybox\"\nargs = [\"sleep\", \"1000000\"]\n\
                      user = \"extra-1\"\nreadiness = \"notify\"\nbase = true\n\
                      sandbox.read = [\"/lib\", \"/usr/lib\"]\n";
@@ -19,7 +20,7 @@ const NEVER: &str = "name = \"never\"\nexec = \"/bin/busybox\"\nargs = [\"sleep\
 const CHECK: &str = "name = \"check\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/check\"\n\
                      user = \"extra-2\"\nreadiness = \"exit\"\nrestart.policy = \"never\"\n";
 
-/// What the builder does for the units that `[health]` names, and for base units.
+/// Adds a dependency, as the builder does for the units in `[health]` and for base units.
 fn slot_needs(unit: &mut serde_json::Value, needed: &str) {
     if unit["name"] == "slot" {
         unit["needs"].as_array_mut().unwrap().push(needed.into());
@@ -34,19 +35,19 @@ fn with(mut release: Release, words: &str) -> Release {
     release
 }
 
-/// One whose check fails, with this sequence number.
+/// A release whose health check fails, with this sequence number.
 pub fn fails_its_check(sequence: u64) -> Release {
     let check = remake("check").program("check", &guest("crash")).unit(CHECK);
     let check = check.change_units(|unit| slot_needs(unit, "check")).image();
     with(Release::of(&check, sequence), "")
 }
 
-/// Those that end otherwise, each newer than the next.
+/// The releases that fail otherwise, each newer than the next one.
 fn others() -> Vec<(&'static str, Release)> {
     let panics = remake("panics").init(&fault_build()).image();
     let never = |name| remake(name).unit(NEVER).change_units(|unit| slot_needs(unit, "never"));
     let (hangs, never) = (never("hangs").init(&fault_build()).image(), never("never").image());
-    // It is the watchdog that ends this one, before its trial is over.
+    // The watchdog ends this one before its trial is over.
     let mut hangs = with(Release::of(&hangs, 4), "octet.fault=stall:35");
     hangs.manifest.trial = 600;
     vec![
@@ -65,7 +66,7 @@ fn the_old_one_is_back_without_a_hand() {
     bad.push(("fails its check", fails_its_check(2)));
     let disk = flashed(&old);
     for (_, release) in &bad {
-        // One try for each, so that this ends today.
+        // One try each, to save time.
         release.put_beside(&disk, SlotState::Trying { left: 1, done: 2 }, old.slot());
     }
     bad.iter().for_each(|(how, release)| println!("{} {how}", release.slot()));

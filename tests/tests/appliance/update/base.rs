@@ -1,4 +1,4 @@
-//! The box that takes updates: the image that ships, with keys of the test in `[trust]`.
+//! The box that is updated: the released image, with keys of the test in `[trust]`.
 
 use std::sync::OnceLock;
 
@@ -14,13 +14,13 @@ pub fn key() -> &'static SigningKey {
     KEY.get_or_init(SigningKey::new)
 }
 
-/// Another key that boxes trust when they are flashed.
+/// Another key that boxes initially trust.
 pub fn second_key() -> &'static SigningKey {
     static KEY: OnceLock<SigningKey> = OnceLock::new();
     KEY.get_or_init(SigningKey::new)
 }
 
-/// The image that ships, with the keys, and a file that tells it from others.
+/// The released image with these keys, and with a file that distinguishes it from others.
 pub fn remake(name: &str) -> Remake {
     let settings = json!({
         "appliance": { "name": "octet" },
@@ -28,8 +28,8 @@ pub fn remake(name: &str) -> Remake {
     });
     let named = format!("this is {name}\n").into_bytes();
     Remake::of(&shipped()).file(SETTINGS, 0o644, settings.to_string().into_bytes()).file(
-        // The last of all: what comes behind a file of another size is shifted, and chunks of a fixed size
-        // would not be the same ones.
+        // It is the last file: files after one with another size are shifted, and chunks of a fixed
+        // size would differ.
         "/var/release",
         0o644,
         named,
@@ -41,7 +41,7 @@ pub fn release(name: &str, sequence: u64) -> Release {
     Release::of(&remake(name).image(), sequence)
 }
 
-/// A disk with `release` alone, good, as if it had been flashed and used.
+/// A disk with `release` only, marked good, as if it had been flashed and used.
 pub fn flashed(release: &Release) -> DiskFile {
     let (image, disk) = (shipped(), DiskFile::used());
     disk.esp_remove(&format!("octet/{}", image.slot()));
@@ -55,12 +55,12 @@ pub fn boot(disk: &DiskFile) -> Machine {
     machine(disk.disk())
 }
 
-/// The same for a disk that is made in another way.
+/// The same with another kind of disk.
 pub fn machine(disk: Disk) -> Machine {
     shipped().machine_from(disk).cpus(1).reboots().watchdog().start().unwrap()
 }
 
-/// Waits until some slot is good, however often the machine starts until then. Returns its name.
+/// Waits until some slot is good, over any number of reboots. Returns its name.
 pub fn wait_good(machine: &Machine) -> String {
     let good = |status: &octet_machine::Status| {
         let slot = status.unit("slot").map(|unit| unit.state);

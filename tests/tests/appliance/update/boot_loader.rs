@@ -1,5 +1,5 @@
-//! A boot loader that counts the tries of a slot otherwise is found by these tests: a stand-in does what the release that
-//! ships does, and then what others do.
+//! These tests detect a boot loader that counts the tries of a slot differently: a simulation
+//! behaves like the release in use, and then like others.
 
 use octet_bundle::SlotState;
 use octet_machine::{Machine, MachineError, State, UnitState};
@@ -8,7 +8,7 @@ use octet_tests::{Counting, DiskFile, READY, SOON};
 use crate::update::bad::{NOT_GOOD, fails_its_check};
 use crate::update::base::{flashed, power_off, release};
 
-/// Whether the slot of `machine` became good; if not, PID 1 has restarted it.
+/// Whether the slot of `machine` has become good; if not, PID 1 has rebooted the machine.
 fn becomes_good(machine: &Machine) -> bool {
     let good = |status: &octet_machine::Status| {
         let slot = status.unit("slot").map(|unit| unit.state);
@@ -26,7 +26,7 @@ fn becomes_good(machine: &Machine) -> bool {
     }
 }
 
-/// The slots that are started until one is good, or until there were `most` of them.
+/// The slots that are booted until one is good, or until there were `most` of them.
 fn started(counting: Counting, disk: &DiskFile, most: usize) -> Vec<String> {
     let mut slots = vec![];
     while slots.len() < most {

@@ -1,4 +1,4 @@
-//! The power goes after any write of an update: the slot that ran starts, or the new one, whole.
+//! The power is cut after any write of an update: the old slot boots, or the new one, completely.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,12 +11,13 @@ use serde_json::Value;
 
 use crate::update::base::{boot, flashed, key, power_off, release, wait_good};
 
-/// How many states are looked at: after the first writes, where another slot goes and the new one begins, after
-/// others evenly, and after the last ones, where the entry appears.
+/// The number of states that are checked: after the first writes, in which an old slot is deleted
+/// and the new one begins, after others at even intervals, and after the last ones, in which the
+/// entry appears.
 const STATES: [usize; 3] = [1, 1, 6];
 const STATES_SOAK: [usize; 3] = [150, 75, 75];
 
-/// The states, as numbers of writes of the `esp` writes that were made.
+/// The states, as numbers of writes, chosen from `writes`, those to the ESP.
 fn chosen(writes: &[usize], [first, middle, last]: [usize; 3]) -> Vec<usize> {
     if writes.len() <= first + middle + last {
         return writes.to_vec();
@@ -30,8 +31,8 @@ fn chosen(writes: &[usize], [first, middle, last]: [usize; 3]) -> Vec<usize> {
     all
 }
 
-/// What systemd-boot would start: of the entries with tries, that with the highest number in front of
-/// its version. Its slot, and the digests of its files, read by mtools. One without a kernel is none.
+/// The choice of systemd-boot: the entry with tries left and the highest version. Returns its slot,
+/// and the digests of its files, read with mtools. An entry without a kernel is skipped.
 fn next(disk: &DiskFile) -> (String, [Digest; 2]) {
     let mut found = BTreeMap::new();
     for name in disk.entries() {
@@ -56,7 +57,7 @@ fn next(disk: &DiskFile) -> (String, [Digest; 2]) {
     (slot, files.map(digest))
 }
 
-/// Whether there is something of `release`.
+/// Whether there is any file of `release`.
 fn is_there(disk: &DiskFile, release: &Release) -> bool {
     disk.esp_names("octet").iter().any(|name| *name == release.slot().as_str())
 }
@@ -66,10 +67,10 @@ fn is(release: &Release, found: &(String, [Digest; 2])) -> bool {
     found.0 == release.slot().as_str() && found.1 == digests
 }
 
-/// What was found in a state.
+/// The result of checking a state.
 struct Found {
     is_new: bool,
-    /// There is something of a slot that the boot loader does not know.
+    /// Whether there are files of a slot without an entry.
     is_left: bool,
 }
 
@@ -77,12 +78,12 @@ struct Found {
 fn after_any_write_the_old_or_the_new_one_is_whole() {
     let (old, new) = (release("old", 1), release("new", 2));
     let disk = flashed(&old);
-    // One that never became ready, and makes room.
+    // A slot that never became ready, which the update deletes.
     let gone = release("gone", 1);
     gone.put_on(&disk, SlotState::Trying { left: 0, done: 3 });
-    // What a cut in the middle of a rollback leaves, if the kernel wrote the new name before it was
-    // more than that of an empty file.
-    disk.esp_put(&format!("loader/entries/{}", EntryName::tried(old.slot(), 0)), b"");
+    // The result of a power cut during a rollback, if the kernel has written the new name before
+    // the file's content.
+    disk.esp_put(&format!("loader/entries/{}", EntryName::with_tries(old.slot(), 0)), b"");
 
     let before = DiskFile::copy(&disk.path());
     let log = disk.beside("log");
@@ -115,13 +116,14 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     let seen = seen.into_inner().unwrap();
     let (of_new, of_old): (Vec<usize>, Vec<usize>) = seen.keys().partition(|it| seen[*it].is_new);
     println!("{} states start the old one, {} the new one", of_old.len(), of_new.len());
-    // Once it is the new one it stays so.
+    // Once the new slot boots, it does so in all later states.
     assert!(of_old.last() < of_new.first() && !of_old.is_empty());
 
     let started = if soak() {
         chosen
     } else {
-        // This one has all of the new one but its entry. That the next one starts was seen above, file by file.
+        // This state has all of the new slot but its entry. That the next state boots it was
+        // checked above, file by file.
         of_old.last().into_iter().copied().collect()
     };
     let cleared = AtomicUsize::new(0);
@@ -136,7 +138,8 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
             assert!(installed.is_ok(), "after {made}: {installed:?}; {said:?}");
             let status = machine.call_unit("update", "status", Value::Null).unwrap();
             assert_eq!(status["next"], new.slot().as_str(), "{status}");
-            // What was left has gone before: by the update, or by PID 1 if the kernel could not read it.
+            // The remains were deleted before: by the update, or by PID 1 if the kernel could not
+            // read them.
             let said = [machine.logs("update").unwrap(), machine.logs("data").unwrap()].concat();
             let has_cleared = said
                 .iter()

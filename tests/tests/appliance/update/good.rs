@@ -1,4 +1,4 @@
-//! An update that is not good, one that is, those that are refused, and the way back.
+//! An update that fails, one that succeeds, refused ones, and a rollback.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ fn refused(machine: &Machine, bundle: Bytes, words: &str) {
     println!("refused: {}", error.lines().next().unwrap_or_default());
 }
 
-/// Everything on the EFI system partition that belongs to slots, as tools of others see it.
+/// Everything on the EFI system partition that belongs to slots, as listed by independent tools.
 fn slots_on(disk: &DiskFile) -> Vec<String> {
     let mut all = disk.entries();
     let is_slot = |name: &String| !name.ends_with(".pub");
@@ -36,7 +36,8 @@ fn slots_on(disk: &DiskFile) -> Vec<String> {
     all
 }
 
-/// What `cargo image sign` and `cargo image bundle` make of `image`, for boxes that have `from`.
+/// The bundle of `image` by `cargo image sign` and `cargo image bundle`, for boxes that have
+/// `from`.
 fn bundled(image: &Image, key: &Path, from: &Release) -> Bytes {
     let folder = tempfile::tempdir().unwrap();
     let [file, before] = ["update", "before"].map(|name| folder.path().join(name));
@@ -51,7 +52,7 @@ fn bundled(image: &Image, key: &Path, from: &Release) -> Bytes {
     Bytes(std::fs::read(&file).unwrap())
 }
 
-/// `release` as somebody without a key sends it.
+/// `release` without a valid signature.
 fn unsigned(release: &Release) -> Bytes {
     let mut bundle = release.signed(key()).0;
     let length = u32::from_be_bytes(bundle[8..12].try_into().unwrap()) as usize;
@@ -60,11 +61,11 @@ fn unsigned(release: &Release) -> Bytes {
     Bytes(bundle)
 }
 
-/// From now on the box takes updates of `key` alone.
+/// From now on the box trusts `key` only.
 fn trust_only(machine: &Machine, key: &SigningKey) {
     let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
     let text = format!("{shipped}\n[trust]\nupdate_keys = [{:?}]\n", key.public());
-    let mut file = LocalFile::Held(text.into_bytes());
+    let mut file = LocalFile::Memory(text.into_bytes());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     machine.call_unit("config", "confirm", json!({})).unwrap();
 }
@@ -73,36 +74,36 @@ fn trust_only(machine: &Machine, key: &SigningKey) {
 fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let [first, second, next] = [1, 3, 4].map(|n| release(&format!("number {n}"), n));
     let disk = flashed(&first);
-    // One try is left to this one.
+    // This slot has one try left.
     let bad = fails_its_check(2);
     bad.put_beside(&disk, SlotState::Trying { left: 1, done: 2 }, first.slot());
     let folder = tempfile::tempdir().unwrap();
     let signing = key().write(folder.path());
     let machine = boot(&disk);
-    // The old one is back without a hand.
+    // The previous one boots again automatically.
     assert_eq!(wait_good(&machine), first.slot().as_str());
     let restarts = machine.console().text().matches(NOT_GOOD).count();
     assert_eq!(restarts, 1, "{}", machine.tail(60));
 
-    // Signed by the second of those that it trusts; the first one signs what comes last.
+    // It is signed with the second trusted key; the first one signs the last release.
     let done = install(&machine, second.signed(second_key())).unwrap();
     println!("{done}");
     let count = |name: &str| done[name].as_u64().unwrap();
     assert_eq!(count("size"), second.size());
-    // The kernel is not written again, and of the initramfs only what has changed is sent.
+    // The kernel is not written again, and only changed chunks of the initramfs are sent.
     assert_eq!(count("shared"), second.content(SlotFile::Linux).len() as u64);
     assert!(count("received") * 20 < count("size"), "{done}");
     let status = machine.call_unit("update", "status", Value::Null).unwrap();
     assert_eq!(status["next"], json!(second.slot()), "{status}");
     assert_eq!(status["running"], json!(first.slot()), "{status}");
-    // Whoever has the box is given what it is made of.
+    // The box provides the list of its components and licences.
     let parts = machine.call_unit("update", "licenses", Value::Null).unwrap();
     assert!(parts.as_array().unwrap().iter().any(|it| it["name"] == "busybox"), "{parts}");
     let part = machine.call_unit("update", "licenses", json!({ "name": "busybox" })).unwrap();
     let text = part["text"].as_str().unwrap();
     assert!(text.contains("GNU GENERAL PUBLIC LICENSE") && text.contains("aports"), "{text}");
 
-    // The same update, but for one thing.
+    // The same update with one difference.
     let with = |change: fn(&mut Release)| {
         let mut release = next.clone();
         change(&mut release);
@@ -121,9 +122,9 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let mut cut = next.signed(key());
     cut.0.truncate(cut.0.len() - 1);
     refused(&machine, cut, "cut off");
-    // A bit of a chunk that the box lacks, and so asks for.
+    // One bit of a chunk that the box lacks, and therefore requests.
     let known = [&first, &second].map(|it| &it.manifest.files.initrd.chunks);
-    let mut places = next.manifest.files.initrd.places();
+    let mut places = next.manifest.files.initrd.positions();
     let lacks = places.find(|it| !known.iter().any(|all| all.contains(&it.chunk))).unwrap().at;
     let mut flipped = next.signed(key());
     let at =
@@ -132,10 +133,10 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     refused(&machine, flipped, "not what was signed");
     refused(&machine, Bytes(vec![]), "cut off");
 
-    // In its place what ships, as `cargo image` makes an update of it.
+    // It is replaced by the released image, as an update made by `cargo image`.
     let done = install(&machine, bundled(&shipped(), &signing, &first)).unwrap();
     println!("{done}");
-    // Its root was packed anew, so nothing lies where it lay; a patch knows where it went.
+    // Its root was packed again, so all data has moved; a patch copies it to the new positions.
     assert!(done["patched"].as_u64().unwrap() > 0, "{done}");
     assert!(done["received"].as_u64().unwrap() * 20 < done["size"].as_u64().unwrap(), "{done}");
     machine.call("reboot", Value::Null).unwrap();
@@ -143,7 +144,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
 
     let back = machine.call_unit("update", "rollback", Value::Null).unwrap();
     assert_eq!(back["slot"], json!(first.slot()));
-    // That the boot loader starts the one that is good when the other has no try left is seen above.
+    // The boot of a good slot instead of one without tries is covered above.
     if soak() {
         machine.call("reboot", Value::Null).unwrap();
         assert_eq!(wait_good(&machine), first.slot().as_str());
@@ -151,7 +152,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let shown = machine.call_unit("identity", "show", json!({})).unwrap();
     power_off(&machine);
     drop(machine);
-    // Whoever holds the flash knows whom to expect.
+    // The key file on the flash identifies the box to its holder.
     let written = disk.esp_get("octet/node.pub").unwrap();
     assert_eq!(String::from_utf8(written).unwrap().trim_end(), shown["node"]);
     let mut wanted =

@@ -1,5 +1,5 @@
-//! Updates of the whole appliance: installed over the control port, started by firmware, found good or
-//! left again.
+//! Updates of the whole appliance: installed over the control port, booted by firmware, and marked
+//! good or left again.
 
 mod bad;
 mod base;

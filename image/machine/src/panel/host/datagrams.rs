@@ -10,10 +10,10 @@ use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
 use smoltcp::wire::IpEndpoint;
 
 /// Datagrams, and their bytes, that wait in each direction of a port.
-const WAITING: usize = 256;
-const BYTES: usize = 64 << 10;
+const MAX_QUEUED: usize = 256;
+const MAX_QUEUED_BYTES: usize = 64 << 10;
 
-const LONGEST: usize = 1500;
+const MAX_DATAGRAM: usize = 1500;
 
 /// A socket on this computer's loopback, and whom its datagrams are for.
 pub struct Datagrams {
@@ -36,12 +36,16 @@ impl Datagrams {
     }
 
     /// Moves datagrams in both directions. `port` gives a port that nobody has.
-    pub fn attend(&mut self, sockets: &mut SocketSet<'static>, mut port: impl FnMut() -> u16) {
-        let mut bytes = [0; LONGEST];
+    pub fn poll(&mut self, sockets: &mut SocketSet<'static>, mut port: impl FnMut() -> u16) {
+        let mut bytes = [0; MAX_DATAGRAM];
         while let Ok((count, from)) = self.program.recv_from(&mut bytes) {
             let handle = *self.ports.entry(from).or_insert_with(|| {
-                let buffer =
-                    || PacketBuffer::new(vec![PacketMetadata::EMPTY; WAITING], vec![0; BYTES]);
+                let buffer = || {
+                    PacketBuffer::new(
+                        vec![PacketMetadata::EMPTY; MAX_QUEUED],
+                        vec![0; MAX_QUEUED_BYTES],
+                    )
+                };
                 let mut socket = Socket::new(buffer(), buffer());
                 socket.bind(port()).expect("a port of a new socket");
                 sockets.add(socket)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// The checksum of `bytes`, whose own field for it is zero.
-pub(super) fn plain(bytes: &[u8]) -> u16 {
+pub(super) fn internet(bytes: &[u8]) -> u16 {
     finish(sum(bytes))
 }
 
@@ -11,7 +11,7 @@ pub(super) fn plain(bytes: &[u8]) -> u16 {
 ///
 /// # Panics
 /// The two ends are of different versions.
-pub(super) fn above(ends: (IpAddr, IpAddr), protocol: u8, bytes: &[u8]) -> u16 {
+pub(super) fn transport(ends: (IpAddr, IpAddr), protocol: u8, bytes: &[u8]) -> u16 {
     let addresses = match ends {
         (IpAddr::V4(from), IpAddr::V4(to)) => sum(&from.octets()) + sum(&to.octets()),
         (IpAddr::V6(from), IpAddr::V6(to)) => sum(&from.octets()) + sum(&to.octets()),
@@ -39,16 +39,16 @@ mod tests {
     #[test]
     fn the_example_of_the_rfc() {
         // RFC 1071, 3: the words 0001 f203 f4f5 f6f7 add up to ddf2.
-        assert_eq!(plain(&[0, 1, 0xf2, 3, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+        assert_eq!(internet(&[0, 1, 0xf2, 3, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
         // An odd byte counts as the upper half of a word.
-        assert_eq!(plain(&[0x12]), !0x1200);
+        assert_eq!(internet(&[0x12]), !0x1200);
     }
 
     #[test]
     fn the_pseudo_header_counts() {
         let ends = ("1.0.0.0".parse().unwrap(), "0.2.0.0".parse().unwrap());
-        assert_eq!(above(ends, 3, &[0x40, 0]), !(0x0100 + 0x0002 + 3 + 2 + 0x4000));
+        assert_eq!(transport(ends, 3, &[0x40, 0]), !(0x0100 + 0x0002 + 3 + 2 + 0x4000));
         let ends = ("100::".parse().unwrap(), "::2".parse().unwrap());
-        assert_eq!(above(ends, 3, &[0x40, 0]), !(0x0100 + 0x0002 + 3 + 2 + 0x4000));
+        assert_eq!(transport(ends, 3, &[0x40, 0]), !(0x0100 + 0x0002 + 3 + 2 + 0x4000));
     }
 }

@@ -32,15 +32,15 @@ pub fn request(client: Mac, wanted: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
 
 /// `server` offers the address `gives` to `client`, and itself as the router.
 pub fn offer(client: Mac, gives: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
-    emit(&given(DhcpMessageType::Offer, client, gives, server))
+    emit(&assignment(DhcpMessageType::Offer, client, gives, server))
 }
 
 /// `server` gives the address `gives` to `client`.
 pub fn acknowledge(client: Mac, gives: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
-    emit(&given(DhcpMessageType::Ack, client, gives, server))
+    emit(&assignment(DhcpMessageType::Ack, client, gives, server))
 }
 
-fn given(
+fn assignment(
     kind: DhcpMessageType,
     client: Mac,
     gives: Ipv4Addr,

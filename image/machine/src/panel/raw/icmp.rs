@@ -11,7 +11,7 @@ pub const ICMPV6: u8 = 58;
 /// A message of ICMP; `body` begins behind the checksum.
 pub fn v4(kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = [&[kind, code, 0, 0], body].concat();
-    let checksum = checksum::plain(&bytes);
+    let checksum = checksum::internet(&bytes);
     bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
     bytes
 }
@@ -19,27 +19,27 @@ pub fn v4(kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
 /// A message of ICMPv6; `body` begins behind the checksum.
 pub fn v6(ends: (Ipv6Addr, Ipv6Addr), kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = [&[kind, code, 0, 0], body].concat();
-    let checksum = checksum::above((ends.0.into(), ends.1.into()), ICMPV6, &bytes);
+    let checksum = checksum::transport((ends.0.into(), ends.1.into()), ICMPV6, &bytes);
     bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
     bytes
 }
 
-/// An echo request or, if not `asks`, a reply, of the version of the two ends, with its identifier and
+/// An echo request or, if not `is_request`, a reply, of the version of the two ends, with its identifier and
 /// sequence number.
 ///
 /// # Panics
 /// The two ends are of different versions of IP.
 pub fn echo(
     ends: (IpAddr, IpAddr),
-    asks: bool,
+    is_request: bool,
     (id, sequence): (u16, u16),
     payload: &[u8],
 ) -> Vec<u8> {
     let body = [&id.to_be_bytes(), &sequence.to_be_bytes(), payload].concat();
     match ends {
-        (IpAddr::V4(_), IpAddr::V4(_)) => v4(if asks { 8 } else { 0 }, 0, &body),
+        (IpAddr::V4(_), IpAddr::V4(_)) => v4(if is_request { 8 } else { 0 }, 0, &body),
         (IpAddr::V6(from), IpAddr::V6(to)) => {
-            v6((from, to), if asks { 128 } else { 129 }, 0, &body)
+            v6((from, to), if is_request { 128 } else { 129 }, 0, &body)
         }
         (from, to) => panic!("{from} and {to} are of two versions"),
     }

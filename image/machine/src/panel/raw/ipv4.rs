@@ -17,9 +17,9 @@ pub struct Ipv4 {
     pub hop_limit: u8,
     /// What all fragments of a packet have in common.
     pub id: u16,
-    pub whole: bool,
+    pub dont_fragment: bool,
     /// It is a fragment, and others lie behind it.
-    pub more: bool,
+    pub more_fragments: bool,
     /// Where the fragment belongs, in 8 bytes: less than 8192.
     pub offset: u16,
     /// Up to 40 bytes; they are filled up to a multiple of 4 with ends of options.
@@ -35,8 +35,8 @@ impl Ipv4 {
             protocol,
             hop_limit: 64,
             id: 0,
-            whole: false,
-            more: false,
+            dont_fragment: false,
+            more_fragments: false,
             offset: 0,
             options: vec![],
         }
@@ -51,7 +51,9 @@ impl Ipv4 {
         assert!(options <= 40 && self.offset < 1 << 13, "{self:?}");
         let header = 20 + options;
         let length = u16::try_from(header + payload.len()).expect("a packet of up to 65535 bytes");
-        let part = u16::from(self.whole) << 14 | u16::from(self.more) << 13 | self.offset;
+        let part = u16::from(self.dont_fragment) << 14
+            | u16::from(self.more_fragments) << 13
+            | self.offset;
         let mut bytes = vec![0x40 | (header / 4) as u8, 0];
         for word in [length, self.id, part] {
             bytes.extend(word.to_be_bytes());
@@ -61,7 +63,7 @@ impl Ipv4 {
         bytes.extend(self.destination.octets());
         bytes.extend(&self.options);
         bytes.resize(header, 0);
-        let checksum = checksum::plain(&bytes);
+        let checksum = checksum::internet(&bytes);
         bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
         bytes.extend(payload);
         bytes
@@ -74,8 +76,8 @@ impl Ipv4 {
     pub fn fragment(&self, payload: &[u8], range: Range<usize>) -> Vec<u8> {
         assert!(range.start.is_multiple_of(8), "a fragment at {}", range.start);
         let offset = u16::try_from(range.start / 8).expect("an offset of 13 bits");
-        let more = range.end < payload.len();
-        Self { more, offset, ..self.clone() }.packet(&payload[range])
+        let more_fragments = range.end < payload.len();
+        Self { more_fragments, offset, ..self.clone() }.packet(&payload[range])
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
         assert_eq!(read.next_header(), IpProtocol::Unknown(47));
         assert_eq!((read.more_frags(), read.dont_frag(), read.frag_offset()), (false, false, 0));
         assert_eq!(read.payload(), b"payload");
-        let whole = Ipv4 { whole: true, ..Ipv4::new(ONE, OTHER, 47) }.packet(b"");
+        let whole = Ipv4 { dont_fragment: true, ..Ipv4::new(ONE, OTHER, 47) }.packet(b"");
         assert!(Ipv4Packet::new_checked(&whole[..]).unwrap().dont_frag());
     }
 

@@ -42,8 +42,8 @@ pub fn tcp(
 ///
 /// # Panics
 /// The two ends are of different versions of IP.
-pub fn syn(ends: (IpAddr, IpAddr), ports: (u16, u16), more: u8, longest: u16) -> Vec<u8> {
-    let [high, low] = longest.to_be_bytes();
+pub fn syn(ends: (IpAddr, IpAddr), ports: (u16, u16), more: u8, mss: u16) -> Vec<u8> {
+    let [high, low] = mss.to_be_bytes();
     let answers = u32::from(more & flags::ACK != 0);
     segment(ends, ports, flags::SYN | more, (0, answers), (&[2, 4, high, low], &[]))
 }
@@ -106,7 +106,7 @@ mod tests {
             for flags in 0..=255 {
                 let bytes = tcp(ends, (4000, 80), flags, (0xdead_beef, 0xcafe_f00d), b"hi!");
                 // All with the checksum in it adds up to nothing.
-                assert_eq!(checksum::above(ends, TCP, &bytes), 0);
+                assert_eq!(checksum::transport(ends, TCP, &bytes), 0);
                 let read = TcpPacket::new_checked(&bytes[..]).unwrap();
                 assert!(read.verify_checksum(&ends.0.into(), &ends.1.into()));
                 assert_eq!((read.src_port(), read.dst_port()), (4000, 80));
@@ -134,7 +134,7 @@ mod tests {
         for ends in both() {
             for (more, answers) in [(0, 0), (flags::ACK, 1)] {
                 let bytes = syn(ends, (4000, 80), more, 1460);
-                assert_eq!(checksum::above(ends, TCP, &bytes), 0);
+                assert_eq!(checksum::transport(ends, TCP, &bytes), 0);
                 let read = TcpPacket::new_checked(&bytes[..]).unwrap();
                 assert_eq!((read.header_len(), read.payload()), (24, &b""[..]));
                 assert_eq!(
@@ -151,7 +151,7 @@ mod tests {
     fn a_datagram_is_read_back() {
         for ends in both() {
             let bytes = udp(ends, (4000, 53), b"hello");
-            assert_eq!(checksum::above(ends, UDP, &bytes), 0);
+            assert_eq!(checksum::transport(ends, UDP, &bytes), 0);
             let read = UdpPacket::new_checked(&bytes[..]).unwrap();
             assert!(read.verify_checksum(&ends.0.into(), &ends.1.into()));
             assert_eq!((read.src_port(), read.dst_port()), (4000, 53));

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::probe::Probe;
 use super::sentinel::Sentinel;
-use super::watch::{Came, Watch};
-use super::{Seen, Switchboard};
+use super::watch::{ProbeOutcome, Watch};
+use super::{CapturedFrame, Switchboard};
 use crate::panel::port::Out;
 
 /// Between two frames on one leg: a router without a processor of its own is to have time left for what
@@ -18,7 +18,7 @@ use crate::panel::port::Out;
 /// is no frame, and how much that is depends on how busy the host is.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Probes under way without a pause, until [`Switchboard::cease`].
+/// Probes under way without a pause, until [`Switchboard::stop_barrage`].
 #[derive(Debug)]
 pub struct Barrage {
     /// Of each probe, with the leg that it is sent on.
@@ -42,16 +42,16 @@ impl Barrage {
         rounds.min().unwrap_or(0)
     }
 
-    /// Of each probe, in their order, what `seen` says became of it.
-    pub fn came(&self, seen: &[Seen]) -> Vec<Came> {
+    /// Of each probe, in their order, what `captured` says became of it.
+    pub fn outcomes(&self, captured: &[CapturedFrame]) -> Vec<ProbeOutcome> {
         let mut watch = Watch::default();
         for (from, tag) in &self.tags {
             watch.add(*from, *tag);
         }
-        for seen in seen {
-            watch.note(seen);
+        for seen in captured {
+            watch.record(seen);
         }
-        watch.came().collect()
+        watch.outcomes().collect()
     }
 }
 
@@ -89,13 +89,17 @@ impl Switchboard {
     }
 
     /// Ends a barrage, and returns when everything of it has come out, if it does at all.
-    pub fn cease(&mut self, barrage: &mut Barrage, sentinels: &[Sentinel]) -> io::Result<()> {
+    pub fn stop_barrage(
+        &mut self,
+        barrage: &mut Barrage,
+        sentinels: &[Sentinel],
+    ) -> io::Result<()> {
         barrage.ended.store(true, Ordering::SeqCst);
         for sending in barrage.senders.drain(..) {
             sending.thread.join().map_err(|_| io::Error::other("a sender has panicked"))??;
         }
         self.check(barrage.sources.iter().copied(), sentinels)?;
-        self.settle(&barrage.sources, sentinels, &mut Watch::default())
+        self.drain(&barrage.sources, sentinels, &mut Watch::default())
     }
 }
 

@@ -74,7 +74,7 @@ impl Leg {
 
 impl End {
     /// Its address to speak to `other` from.
-    pub fn address_like(&self, other: IpAddr) -> IpAddr {
+    pub fn source_address(&self, other: IpAddr) -> IpAddr {
         match other {
             IpAddr::V4(_) => self.ipv4.into(),
             IpAddr::V6(other) if other.is_unicast_link_local() => link_local(self.mac).into(),
@@ -129,8 +129,8 @@ mod tests {
         for other in ["10.20.3.1", "10.20.4.2", "fd6f:6374:6574:3::1", "fe80::ff:fe00:64"] {
             assert!(!leg.answers_for(ip(other)), "{other}");
         }
-        assert_eq!(leg.test.address_like(ip("10.20.4.2")), ip("10.20.3.2"));
-        assert_eq!(leg.test.address_like(ip("fd6f::4")), ip("fd6f:6374:6574:3::2"));
-        assert_eq!(leg.test.address_like(ip("fe80::1")), ip("fe80::ff:fe00:3"));
+        assert_eq!(leg.test.source_address(ip("10.20.4.2")), ip("10.20.3.2"));
+        assert_eq!(leg.test.source_address(ip("fd6f::4")), ip("fd6f:6374:6574:3::2"));
+        assert_eq!(leg.test.source_address(ip("fe80::1")), ip("fe80::ff:fe00:3"));
     }
 }

@@ -1,10 +1,10 @@
 //! A board at every port of a router at once, and everybody else: which packets come out where.
 
 mod barrage;
+mod classify;
 mod leg;
 mod probe;
 mod sentinel;
-mod sight;
 mod storm;
 mod watch;
 
@@ -23,19 +23,19 @@ pub use leg::{End, Leg, link_local};
 pub use probe::{Probe, Traffic};
 pub use sentinel::Sentinel;
 pub use storm::Storm;
-pub use watch::Came;
+pub use watch::ProbeOutcome;
 
-use super::packet::{self, Heard};
+use super::packet::{self, ReceivedPacket};
 use super::port::{Out, Port};
-use sight::Sight;
+use classify::Match;
 use watch::Watch;
 
 /// Frames that are under way at once: fewer than any card's ring has room for.
-const AT_ONCE: usize = 128;
+const MAX_IN_FLIGHT: usize = 128;
 
 /// How often a sentinel is sent before it is an error that none was delivered: for three minutes, because the host may
 /// be busy.
-const TRIES: u32 = 360;
+const MAX_TRIES: u32 = 360;
 
 /// A tag is none of the small numbers that others use, too.
 const FIRST_TAG: u32 = 0x0c7e_7000;
@@ -48,8 +48,8 @@ const FIRST_TAG: u32 = 0x0c7e_7000;
 pub struct Switchboard {
     legs: Vec<Leg>,
     outs: Vec<Arc<Out>>,
-    came: Receiver<Seen>,
-    recorded: Vec<Seen>,
+    captured: Receiver<CapturedFrame>,
+    recorded: Vec<CapturedFrame>,
     quiet: BTreeSet<usize>,
     next_tag: u32,
     tries: u32,
@@ -57,16 +57,16 @@ pub struct Switchboard {
 
 /// A frame that came out of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct CapturedFrame {
     /// The leg at which it did, by its index.
     pub leg: usize,
     /// Its bytes.
     pub frame: Vec<u8>,
 }
 
-impl Seen {
+impl CapturedFrame {
     /// Whether `bytes` are anywhere in it.
-    pub fn carries(&self, bytes: &[u8]) -> bool {
+    pub fn contains(&self, bytes: &[u8]) -> bool {
         self.frame.windows(bytes.len().max(1)).any(|window| window == bytes)
     }
 }
@@ -74,18 +74,18 @@ impl Seen {
 impl Switchboard {
     /// With these legs, which are spoken of by their index, each at its port.
     pub fn new(legs: Vec<(Port, Leg)>) -> Self {
-        let (sender, came) = channel();
+        let (sender, captured) = channel();
         let (mut outs, mut all) = (vec![], vec![]);
         for (index, (port, leg)) in legs.into_iter().enumerate() {
             let (out, frames) = port.split();
             // The way out is the switchboard's: when it goes, the port is shut, and the thread ends.
             let (answers, it, sender) = (Arc::downgrade(&out), leg.clone(), sender.clone());
-            thread::spawn(move || attend(index, &it, &frames, &answers, &sender));
+            thread::spawn(move || serve_leg(index, &it, &frames, &answers, &sender));
             outs.push(out);
             all.push(leg);
         }
         let (recorded, quiet, next_tag) = (vec![], BTreeSet::new(), FIRST_TAG);
-        Self { legs: all, outs, came, recorded, quiet, next_tag, tries: TRIES }
+        Self { legs: all, outs, captured, recorded, quiet, next_tag, tries: MAX_TRIES }
     }
 
     /// From now on the router says nothing on these legs, because it has no business there. What is sent
@@ -123,17 +123,21 @@ impl Switchboard {
     /// # Errors
     /// A leg that probes come from has no sentinel, or one is not delivered, so that nothing can be
     /// said about the probes; or the guest is gone.
-    pub fn sweep(&mut self, probes: &[Probe], sentinels: &[Sentinel]) -> io::Result<Vec<Came>> {
+    pub fn sweep(
+        &mut self,
+        probes: &[Probe],
+        sentinels: &[Sentinel],
+    ) -> io::Result<Vec<ProbeOutcome>> {
         self.check(probes.iter().map(|probe| probe.from), sentinels)?;
         let mut watch = Watch::default();
-        for some in probes.chunks(AT_ONCE) {
+        for some in probes.chunks(MAX_IN_FLIGHT) {
             for probe in some {
                 self.probe(probe, &mut watch)?;
             }
             let sources = some.iter().map(|probe| probe.from).collect();
-            self.settle(&sources, sentinels, &mut watch)?;
+            self.drain(&sources, sentinels, &mut watch)?;
         }
-        Ok(watch.came().collect())
+        Ok(watch.outcomes().collect())
     }
 
     /// Sends `frames` on the leg `from`, and returns everything that came out on any leg until its
@@ -143,7 +147,7 @@ impl Switchboard {
         from: usize,
         frames: &[Vec<u8>],
         sentinels: &[Sentinel],
-    ) -> io::Result<Vec<Seen>> {
+    ) -> io::Result<Vec<CapturedFrame>> {
         let frames: Vec<_> = frames.iter().map(|frame| (from, frame.clone())).collect();
         self.exchange_all(&frames, sentinels)
     }
@@ -153,30 +157,30 @@ impl Switchboard {
         &mut self,
         frames: &[(usize, Vec<u8>)],
         sentinels: &[Sentinel],
-    ) -> io::Result<Vec<Seen>> {
+    ) -> io::Result<Vec<CapturedFrame>> {
         self.check(frames.iter().map(|(from, _)| *from), sentinels)?;
         let before = self.recorded().len();
-        for some in frames.chunks(AT_ONCE) {
+        for some in frames.chunks(MAX_IN_FLIGHT) {
             for (from, frame) in some {
                 self.send(*from, frame)?;
             }
             let sources = some.iter().map(|(from, _)| *from).collect();
-            self.settle(&sources, sentinels, &mut Watch::default())?;
+            self.drain(&sources, sentinels, &mut Watch::default())?;
         }
         Ok(self.recorded[before..].to_vec())
     }
 
     /// Forgets what has come out until now, and returns it.
-    pub fn take_recorded(&mut self) -> Vec<Seen> {
+    pub fn take_recorded(&mut self) -> Vec<CapturedFrame> {
         self.recorded();
         std::mem::take(&mut self.recorded)
     }
 
     /// Everything that has come out until now, but questions for the test's addresses and what answered
     /// sentinels.
-    pub fn recorded(&mut self) -> &[Seen] {
-        while let Ok(seen) = self.came.try_recv() {
-            if !self.is_late(&seen) {
+    pub fn recorded(&mut self) -> &[CapturedFrame] {
+        while let Ok(seen) = self.captured.try_recv() {
+            if !self.is_late_answer(&seen) {
                 self.recorded.push(seen);
             }
         }
@@ -192,12 +196,12 @@ impl Switchboard {
     }
 
     /// What comes next before `deadline`. A connection that a probe was granted is refused.
-    fn next(&self, deadline: Instant) -> io::Result<Option<Seen>> {
+    fn next(&self, deadline: Instant) -> io::Result<Option<CapturedFrame>> {
         let rest = deadline.saturating_duration_since(Instant::now());
-        let Ok(seen) = self.came.recv_timeout(rest) else { return Ok(None) };
-        if let Some(Sight::Answer(tag)) = sight::sight(&seen.frame)
+        let Ok(seen) = self.captured.recv_timeout(rest) else { return Ok(None) };
+        if let Some(Match::Answer(tag)) = classify::classify(&seen.frame)
             && (FIRST_TAG..self.next_tag).contains(&tag)
-            && let Some(reset) = sight::refusal(&seen.frame)
+            && let Some(reset) = classify::refusal(&seen.frame)
         {
             self.send(seen.leg, &reset)?;
         }
@@ -212,7 +216,10 @@ impl Switchboard {
     ) -> io::Result<()> {
         let wrong = |message| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         if let Some(Sentinel::Probe(probe, comes)) = sentinels.iter().find(|sentinel| {
-            matches!(sentinel, Sentinel::Probe(_, Came::Nowhere | Came::Several { .. }))
+            matches!(
+                sentinel,
+                Sentinel::Probe(_, ProbeOutcome::Dropped | ProbeOutcome::Several { .. })
+            )
         }) {
             return wrong(format!("that {probe:?} comes {comes:?} shows nothing"));
         }
@@ -226,27 +233,27 @@ impl Switchboard {
 }
 
 /// Answers who asks for the addresses of a leg, and hands on all else, until the switchboard is gone.
-fn attend(
+fn serve_leg(
     index: usize,
     leg: &Leg,
     frames: &Receiver<Vec<u8>>,
     answers: &Weak<Out>,
-    others: &Sender<Seen>,
+    others: &Sender<CapturedFrame>,
 ) {
     while let Ok(frame) = frames.recv() {
-        match packet::read(&frame) {
+        match packet::parse(&frame) {
             // Who has no address yet asks whether it may have this one, and is not told where it is.
-            Some((_, Heard::WhoHas { target, asker, asker_mac }))
+            Some((_, ReceivedPacket::WhoHas { target, asker, asker_mac }))
                 if leg.answers_for(target) && !asker.is_unspecified() =>
             {
                 let macs = (leg.test.mac, asker_mac);
-                let said = packet::neighbour(macs, target, asker, target, false);
+                let advertisement = packet::neighbour(macs, target, asker, target, false);
                 let Some(out) = answers.upgrade() else { return };
                 // A guest that is gone asks no more.
-                let _ = out.send(&said);
+                let _ = out.send(&advertisement);
             }
             _ => {
-                if others.send(Seen { leg: index, frame }).is_err() {
+                if others.send(CapturedFrame { leg: index, frame }).is_err() {
                     return;
                 }
             }

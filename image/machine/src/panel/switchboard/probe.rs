@@ -52,14 +52,14 @@ impl Probe {
         Self { source: Some(source), ..self }
     }
 
-    pub fn saying(self, payload: &[u8]) -> Self {
+    pub fn with_payload(self, payload: &[u8]) -> Self {
         Self { payload: payload.to_vec(), ..self }
     }
 
     /// The frame that is sent on `leg`, with `tag` in it. All numbers that a connection is told apart
     /// by are made of the tag, so that no probe belongs to what an earlier one began.
     pub(super) fn frame(&self, leg: &Leg, tag: u32) -> Vec<u8> {
-        let ends = (self.source.unwrap_or_else(|| leg.test.address_like(self.to)), self.to);
+        let ends = (self.source.unwrap_or_else(|| leg.test.source_address(self.to)), self.to);
         let tagged = [&self.payload[..], MARK, &tag.to_be_bytes()].concat();
         let (protocol, above) = match self.traffic {
             Traffic::Tcp(port) => {

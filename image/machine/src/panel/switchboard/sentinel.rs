@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::probe::Probe;
-use super::watch::{Came, Watch};
-use super::{Seen, Switchboard};
-use crate::panel::packet::{self, Heard};
+use super::watch::{ProbeOutcome, Watch};
+use super::{CapturedFrame, Switchboard};
+use crate::panel::packet::{self, ReceivedPacket};
 use crate::panel::port::Mac;
 
 /// How long a sentinel may be under way before the next one is sent.
-const AGAIN: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// What is sent behind probes on the same leg, and is known to be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Sentinel {
     /// that it passes packets on.
     Neighbour(usize),
     /// A probe, and what becomes of it.
-    Probe(Probe, Came),
+    Probe(Probe, ProbeOutcome),
 }
 
 impl Sentinel {
@@ -38,7 +38,7 @@ impl Sentinel {
 #[derive(Debug)]
 enum Wait<'a> {
     Where { leg: usize, router: IpAddr, at: Mac, asker: IpAddr },
-    Probe { probe: &'a Probe, comes: &'a Came, sent: Watch },
+    Probe { probe: &'a Probe, comes: &'a ProbeOutcome, sent: Watch },
 }
 
 impl Switchboard {
@@ -50,7 +50,7 @@ impl Switchboard {
     /// whose answer comes out behind that. The two questions are different ones so that a late answer
     /// to the first is not taken for one to the second. They also tell the router where the test is,
     /// for which a packet may have waited. On legs that are [quiet](Self::quiet) nobody is asked.
-    pub(super) fn settle(
+    pub(super) fn drain(
         &mut self,
         sources: &BTreeSet<usize>,
         sentinels: &[Sentinel],
@@ -72,7 +72,7 @@ impl Switchboard {
         let legs = self.legs.iter().enumerate().filter(|(leg, _)| !self.quiet.contains(leg));
         legs.map(move |(leg, it)| {
             let router = of(it);
-            Wait::Where { leg, router, at: it.router.mac, asker: it.test.address_like(router) }
+            Wait::Where { leg, router, at: it.router.mac, asker: it.test.source_address(router) }
         })
     }
 
@@ -80,16 +80,16 @@ impl Switchboard {
     fn wait(&mut self, mut waits: Vec<Wait<'_>>, watch: &mut Watch) -> io::Result<()> {
         for _ in 0..self.tries {
             for wait in &mut waits {
-                self.say(wait)?;
+                self.send_wait(wait)?;
             }
-            let again = Instant::now() + AGAIN;
+            let again = Instant::now() + RETRY_DELAY;
             while !waits.is_empty() {
                 let Some(seen) = self.next(again)? else { break };
-                watch.note(&seen);
+                watch.record(&seen);
                 let before = waits.len();
                 waits.retain_mut(|wait| !wait.delivered(&seen));
                 // The rest is on record.
-                if waits.len() == before && !self.is_late(&seen) {
+                if waits.len() == before && !self.is_late_answer(&seen) {
                     self.recorded.push(seen);
                 }
             }
@@ -105,16 +105,16 @@ impl Switchboard {
 
     /// Whether it answers one of the questions: one of a slow router's, which was asked again meanwhile, so
     /// that it has nothing to do with what was sent since.
-    pub(super) fn is_late(&self, seen: &Seen) -> bool {
+    pub(super) fn is_late_answer(&self, seen: &CapturedFrame) -> bool {
         let ipv4 = self.questions(|leg| leg.router.ipv4.into());
         let mut both = ipv4.chain(self.questions(|leg| leg.router.ipv6.into()));
         both.any(|mut question| question.delivered(seen))
     }
 
-    fn say(&mut self, wait: &mut Wait<'_>) -> io::Result<()> {
+    fn send_wait(&mut self, wait: &mut Wait<'_>) -> io::Result<()> {
         match wait {
             Wait::Where { leg, router, asker, .. } => {
-                let (group, everybody) = packet::everybody(*router);
+                let (group, everybody) = packet::solicitation_target(*router);
                 let macs = (self.legs[*leg].test.mac, everybody);
                 let asks = packet::neighbour(macs, *asker, group, *router, true);
                 self.send(*leg, &asks)
@@ -125,17 +125,17 @@ impl Switchboard {
 }
 
 impl Wait<'_> {
-    fn delivered(&mut self, seen: &Seen) -> bool {
+    fn delivered(&mut self, seen: &CapturedFrame) -> bool {
         match self {
             // Also that it is where probes are sent to: they would else get lost without a word.
             Self::Where { leg, router, at, asker } => {
-                let is_at = Heard::IsAt { address: *router, mac: *at, to: *asker };
-                let said = || packet::read(&seen.frame).map(|(_, heard)| heard);
+                let is_at = ReceivedPacket::IsAt { address: *router, mac: *at, to: *asker };
+                let said = || packet::parse(&seen.frame).map(|(_, heard)| heard);
                 seen.leg == *leg && said() == Some(is_at)
             }
             Self::Probe { comes, sent, .. } => {
-                sent.note(seen);
-                sent.came().any(|came| came == **comes)
+                sent.record(seen);
+                sent.outcomes().any(|came| came == **comes)
             }
         }
     }
@@ -148,7 +148,8 @@ impl Wait<'_> {
             }
             Self::Probe { probe, comes, sent } => {
                 let zone = &switchboard.legs[probe.from].zone;
-                let came: Vec<_> = sent.came().filter(|came| *came != Came::Nowhere).collect();
+                let came: Vec<_> =
+                    sent.outcomes().filter(|came| *came != ProbeOutcome::Dropped).collect();
                 format!(
                     "{:?} from {zone} to {}: not {comes:?} but {came:?}",
                     probe.traffic, probe.to

@@ -10,10 +10,10 @@ use super::Switchboard;
 use crate::panel::port::Out;
 
 /// No sleep is shorter: frames that are due so soon are sent at once.
-const SHORTEST: Duration = Duration::from_millis(1);
+const MIN_SLEEP: Duration = Duration::from_millis(1);
 
 /// What was not sent in time is not made up for beyond this.
-const BEHIND: Duration = Duration::from_millis(20);
+const MAX_BACKLOG: Duration = Duration::from_millis(20);
 
 /// Frames under way on one leg, until it is [`end`](Self::end)ed.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ fn send(
     for number in 0.. {
         let frame = frame(number);
         let early = due.saturating_duration_since(Instant::now());
-        if early >= SHORTEST {
+        if early >= MIN_SLEEP {
             sleep(early);
         }
         loop {
@@ -91,7 +91,7 @@ fn send(
             }
         }
         sent.fetch_add(1, Ordering::SeqCst);
-        due = (due + step).max(Instant::now() - BEHIND);
+        due = (due + step).max(Instant::now() - MAX_BACKLOG);
     }
     Ok(())
 }

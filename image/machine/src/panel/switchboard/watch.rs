@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Seen;
+use super::CapturedFrame;
+use super::classify::{Match, classify};
 use super::probe::own_port;
-use super::sight::{Sight, sight};
 
 /// What became of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Came {
+pub enum ProbeOutcome {
     /// It came out at the leg with this index, and nowhere else.
     Out(usize),
     /// The router itself said something to it: that somebody is there, or that nobody is.
     Answered,
     /// It did not come out, and nobody said anything.
-    Nowhere,
+    Dropped,
     /// It was seen more than once, as no probe should be.
     Several {
         /// The legs at which it, or an answer that is not for its sender, came out.
@@ -50,9 +50,9 @@ impl Watch {
     }
 
     /// Notes what is seen, if it has to do with any of them.
-    pub fn note(&mut self, seen: &Seen) {
+    pub fn record(&mut self, seen: &CapturedFrame) {
         let Some((index, answers)) =
-            sight(&seen.frame).and_then(|sight| self.find(sight, seen.leg))
+            classify(&seen.frame).and_then(|sight| self.find(sight, seen.leg))
         else {
             return;
         };
@@ -65,16 +65,16 @@ impl Watch {
     }
 
     /// The probe that it is about, and whether it is an answer.
-    fn find(&self, sight: Sight, leg: usize) -> Option<(usize, bool)> {
+    fn find(&self, sight: Match, leg: usize) -> Option<(usize, bool)> {
         let tagged = |tag: u32| self.by_tag.get(&tag).copied();
         match sight {
-            Sight::Itself(tag) => Some((tagged(tag)?, false)),
-            Sight::Answer(tag) => Some((tagged(tag)?, true)),
-            Sight::Datagram { tag: Some(tag), to, .. } => {
+            Match::Itself(tag) => Some((tagged(tag)?, false)),
+            Match::Answer(tag) => Some((tagged(tag)?, true)),
+            Match::Datagram { tag: Some(tag), to, .. } => {
                 let index = tagged(tag)?;
                 Some((index, self.comes_from(index, to)))
             }
-            Sight::Datagram { tag: None, from, to } => {
+            Match::Datagram { tag: None, from, to } => {
                 let answered = self.by_port.get(&to).filter(|index| self.sent[**index].from == leg);
                 match answered {
                     Some(index) => Some((*index, true)),
@@ -89,14 +89,14 @@ impl Watch {
     }
 
     /// What became of each, in the order in which they were added.
-    pub fn came(&self) -> impl Iterator<Item = Came> {
+    pub fn outcomes(&self) -> impl Iterator<Item = ProbeOutcome> {
         self.sent.iter().map(|sent| {
             let mut out = sent.out.iter().copied();
             match (out.next(), out.next(), sent.answered) {
-                (None, _, true) => Came::Answered,
-                (None, _, false) => Came::Nowhere,
-                (Some(leg), None, false) => Came::Out(leg),
-                _ => Came::Several {
+                (None, _, true) => ProbeOutcome::Answered,
+                (None, _, false) => ProbeOutcome::Dropped,
+                (Some(leg), None, false) => ProbeOutcome::Out(leg),
+                _ => ProbeOutcome::Several {
                     out: sent.out.iter().copied().collect(),
                     answered: sent.answered,
                 },

@@ -63,7 +63,7 @@ impl<'a> CachedCrate<'a> {
             serde_json::from_slice(head).map_err(|error| error.to_string())?;
         let mut sum = Some(0_usize);
         for (path, _, size) in &head.files {
-            if !head.unit.may_have(path) {
+            if !head.unit.may_contain(path) {
                 return Err(format!("it has {}, which is no file of its unit", path.display()));
             }
             sum = sum.and_then(|sum| sum.checked_add(*size));

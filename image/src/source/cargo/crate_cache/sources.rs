@@ -11,7 +11,7 @@ use super::unit::CrateUnit;
 use crate::digest::{FieldHasher, Sha256};
 
 /// Where the sources of crates are, in a home of cargo's.
-const BELOW: &str = "registry/src";
+const REGISTRY_SOURCES: &str = "registry/src";
 
 /// The sources in one home of cargo's.
 pub struct Sources<'a> {
@@ -43,9 +43,9 @@ impl<'a> Sources<'a> {
     ) -> Option<SourceFiles> {
         let mut paths = BTreeSet::new();
         let mut compiled = false;
-        for file in files.iter().filter(|file| is_rustcs(file)) {
+        for file in files.iter().filter(|file| is_dep_info(file)) {
             compiled = true;
-            for path in named(&fs::read_to_string(target.join(file)).ok()?) {
+            for path in dep_info_files(&fs::read_to_string(target.join(file)).ok()?) {
                 // What a build script has made is a unit of its own.
                 if !path.starts_with(target) {
                     paths.insert(path.strip_prefix(self.home).ok()?.to_owned());
@@ -65,19 +65,24 @@ impl<'a> Sources<'a> {
             }
         }
         let digest = self.digest(&paths)?;
-        paths.iter().all(|path| path.starts_with(BELOW)).then_some(SourceFiles { paths, digest })
+        paths
+            .iter()
+            .all(|path| path.starts_with(REGISTRY_SOURCES))
+            .then_some(SourceFiles { paths, digest })
     }
 
     /// Whether they are still as they were.
-    pub fn are(&self, read: &SourceFiles) -> bool {
+    pub fn match_digest(&self, read: &SourceFiles) -> bool {
         self.digest(&read.paths) == Some(read.digest)
     }
 
     /// The folder of the unit's crate, from the home.
     fn package(&self, unit: &CrateUnit) -> Option<PathBuf> {
-        let registries = fs::read_dir(self.home.join(BELOW)).ok()?.filter_map(Result::ok);
+        let registries =
+            fs::read_dir(self.home.join(REGISTRY_SOURCES)).ok()?.filter_map(Result::ok);
         let name = format!("{}-{}", unit.name, unit.version);
-        let mut folders = registries.map(|it| Path::new(BELOW).join(it.file_name()).join(&name));
+        let mut folders =
+            registries.map(|it| Path::new(REGISTRY_SOURCES).join(it.file_name()).join(&name));
         folders.find(|folder| self.home.join(folder).is_dir())
     }
 
@@ -106,7 +111,7 @@ impl<'a> Sources<'a> {
 
 /// Whether rustc has written this to say which files it has read: beside a library or a build script, and not among what
 /// such a script has made.
-fn is_rustcs(file: &Path) -> bool {
+fn is_dep_info(file: &Path) -> bool {
     let mut folders = file.iter().rev().skip(1);
     file.extension().is_some_and(|it| it == "d")
         && (folders.next().is_some_and(|it| it == "deps")
@@ -114,7 +119,7 @@ fn is_rustcs(file: &Path) -> bool {
 }
 
 /// The files that rustc names in what it writes for make(1): each has a line of its own, without anything that it needs.
-fn named(text: &str) -> impl Iterator<Item = PathBuf> {
+fn dep_info_files(text: &str) -> impl Iterator<Item = PathBuf> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| Some(line.strip_suffix(':')?.replace("\\ ", " ").into()))
 }
@@ -127,7 +132,7 @@ mod tests {
     fn files_that_rustc_names() {
         let text = "/t/deps/a-1.d: /h/a/src/lib.rs /h/a\\ b/c.rs\n\n/t/deps/liba-1.rlib: /h/a/src/lib.rs\n\n\
                     /h/a/src/lib.rs:\n/h/a\\ b/c.rs:\n\n# env-dep:CARGO_PKG_VERSION=1:\n";
-        let paths: Vec<_> = named(text).collect();
+        let paths: Vec<_> = dep_info_files(text).collect();
         assert_eq!(paths, [Path::new("/h/a/src/lib.rs"), Path::new("/h/a b/c.rs")]);
     }
 
@@ -150,7 +155,7 @@ mod tests {
             Sources::of(&home).read(&target, &unit, &files)
         };
         let kept = read("include!(\"other.rs\");").unwrap();
-        assert!(Sources::of(&home).are(&kept));
+        assert!(Sources::of(&home).match_digest(&kept));
         let path = target.join("debug/build/a-0123456789abcdef/out/other.rs");
         assert_eq!(read(&format!("include!({path:?});")), None);
     }

@@ -176,7 +176,7 @@ impl Clone<'_> {
     }
 
     fn keep(&self, units: &CompiledCrates) {
-        self.cache("rustc 1").keep(units).unwrap();
+        self.cache("rustc 1").store(units).unwrap();
     }
 
     /// Builds: what was compiled, and what the program says.
@@ -191,7 +191,7 @@ impl Clone<'_> {
         let (mut compiled, mut units) = (Compiled::default(), CompiledCrates::default());
         for message in Message::parse_stream(BufReader::new(child.stdout.take().unwrap())) {
             let message = message.unwrap();
-            units.note(&self.target, &message);
+            units.record(&self.target, &message);
             if let Message::CompilerArtifact(it) = message
                 && !it.fresh
             {
@@ -406,12 +406,12 @@ fn what_was_not_used_for_longest_goes_first() {
         let all = ["a/1", "b/1", "b/2", "c/1"];
         all.map(|it| folder.path().join(it).with_extension("unit").exists())
     };
-    bound(folder.path(), 3, 400).unwrap();
+    evict(folder.path(), 3, 400).unwrap();
     assert_eq!(there(), [true; 4]);
-    bound(folder.path(), 2, 300).unwrap();
+    evict(folder.path(), 2, 300).unwrap();
     assert_eq!(there(), [false, true, true, true]);
-    bound(folder.path(), 2, 299).unwrap();
+    evict(folder.path(), 2, 299).unwrap();
     assert_eq!(there(), [false, false, true, true]);
-    bound(folder.path(), 2, 0).unwrap();
+    evict(folder.path(), 2, 0).unwrap();
     assert_eq!(there(), [false; 4]);
 }

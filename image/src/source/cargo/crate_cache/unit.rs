@@ -29,7 +29,7 @@ pub struct CompiledCrates(BTreeSet<CrateUnit>);
 
 impl CompiledCrates {
     /// Takes note of what cargo says of a crate that it compiles into `target`.
-    pub fn note(&mut self, target: &Path, message: &Message) {
+    pub fn record(&mut self, target: &Path, message: &Message) {
         let (package, file) = match message {
             Message::CompilerArtifact(artifact) => {
                 let Some(file) = artifact.filenames.first() else { return };
@@ -40,8 +40,8 @@ impl CompiledCrates {
             }
             _ => return,
         };
-        if let Some((name, version)) = registered(package)
-            && let Some((place, hash)) = placed(target, file)
+        if let Some((name, version)) = registry_package(package)
+            && let Some((place, hash)) = parse_path(target, file)
         {
             self.0.insert(CrateUnit { place, name, version, hash });
         }
@@ -53,7 +53,7 @@ impl CompiledCrates {
 }
 
 /// Name and version of a crate that a registry has (Package ID Specifications, the Cargo Book).
-fn registered(package: &PackageId) -> Option<(String, String)> {
+fn registry_package(package: &PackageId) -> Option<(String, String)> {
     let (_, of) = package.repr.strip_prefix("registry+")?.rsplit_once('#')?;
     let (name, version) = of.split_once('@')?;
     Some((name.to_owned(), version.to_owned()))
@@ -61,7 +61,7 @@ fn registered(package: &PackageId) -> Option<(String, String)> {
 
 /// The folder of the profile, and the hash, of what cargo has made at `file`: `deps/libNAME-HASH.rlib`, or below
 /// `build/NAME-HASH`.
-fn placed(target: &Path, file: &Path) -> Option<(PathBuf, String)> {
+fn parse_path(target: &Path, file: &Path) -> Option<(PathBuf, String)> {
     let inside = file.strip_prefix(target).ok()?;
     let parts: Vec<_> = inside.iter().collect();
     let at = parts.iter().position(|part| *part == "deps" || *part == "build")?;
@@ -93,7 +93,7 @@ impl CrateUnit {
     }
 
     /// Whether `path`, inside the folder into which cargo compiles, is a place of its files.
-    pub fn may_have(&self, path: &Path) -> bool {
+    pub fn may_contain(&self, path: &Path) -> bool {
         let Ok(inside) = path.strip_prefix(&self.place) else { return false };
         let parts: Vec<_> = inside.iter().filter_map(OsStr::to_str).collect();
         let ours = |name: &str| {
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_path_says_which_unit_it_is_of() {
         let target = Path::new("/w/target/appliance");
-        let of = |path: &str| placed(target, Path::new(path));
+        let of = |path: &str| parse_path(target, Path::new(path));
         let hash = "0123456789abcdef";
         let wanted = Some((PathBuf::from("musl/appliance"), hash.to_owned()));
         for path in ["deps/liba_b-0123456789abcdef.rlib", "build/a-b-0123456789abcdef/out"] {
@@ -191,7 +191,7 @@ mod tests {
             version: "1.0.0".into(),
             hash: "0123456789abcdef".into(),
         };
-        let may = |path: &str| unit.may_have(Path::new(path));
+        let may = |path: &str| unit.may_contain(Path::new(path));
         assert!(may("appliance/deps/liba_b-0123456789abcdef.rlib"));
         assert!(may("appliance/deps/a_b-0123456789abcdef.d"));
         assert!(may("appliance/build/a-b-0123456789abcdef/out/x/y"));
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn only_what_a_registry_has_is_named() {
-        let of = |repr: &str| registered(&PackageId { repr: repr.to_owned() });
+        let of = |repr: &str| registry_package(&PackageId { repr: repr.to_owned() });
         let serde = of("registry+https://github.com/rust-lang/crates.io-index#serde@1.0.229");
         assert_eq!(serde, Some(("serde".to_owned(), "1.0.229".to_owned())));
         assert_eq!(of("path+file:///w/netd#octet-netd@0.1.0"), None);

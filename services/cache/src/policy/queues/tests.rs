@@ -61,7 +61,7 @@ proptest! {
                     let costs: Vec<u64> = chosen.gone.iter().map(|key| there.remove(key).unwrap()).collect();
                     let freed: u64 = costs.iter().sum();
                     prop_assert!(freed >= lacks.min(before));
-                    // Without the last one it would not have been enough.
+                    // Without the last object, too little would have been freed.
                     let last = costs.last().copied().unwrap_or_default();
                     prop_assert!(costs.is_empty() || freed - last < lacks);
                     let moved: HashSet<u8> = chosen.moved.iter().map(|(key, _)| *key).collect();
@@ -95,7 +95,7 @@ fn each_rule() {
     for key in 1..=5 {
         queues.enter(key, 10);
     }
-    // Once is not enough, twice is; then it is the main queue's.
+    // One hit is not enough; after two, the object moves to the main queue.
     queues.hit(&1);
     queues.hit(&2);
     queues.hit(&2);
@@ -104,22 +104,22 @@ fn each_rule() {
     let [(2, QueuePosition { queue: Queue::Main, .. })] = chosen.moved[..] else {
         panic!("{chosen:?}")
     };
-    // A ghost comes into the main queue, somebody new does not.
+    // A ghost enters the main queue, a new object does not.
     assert_eq!(queues.place_of_new(&3).queue, Queue::Main);
     assert_eq!(queues.place_of_new(&9).queue, Queue::Small);
     queues.enter(3, 10);
-    // As long as the small queue has its part, it is the one that gives.
+    // Objects are evicted from the small queue while it has at least its share.
     assert_eq!(queues.choose(10).gone, [4]);
     assert_eq!(queues.choose(10).gone, [5]);
-    // In the main queue each hit is a round.
+    // In the main queue, each hit gives another round.
     queues.hit(&2);
     assert_eq!(queues.choose(10).gone, [3]);
-    // It was no ghost of the small queue.
+    // It was evicted from the main queue, so it is no ghost.
     assert_eq!(queues.place_of_new(&3).queue, Queue::Small);
     assert_eq!(queues.choose(1000).gone, [2]);
 }
 
-/// Numbers that nobody guesses the next of.
+/// A pseudo-random number generator.
 struct Chance(u64);
 
 impl Chance {
@@ -131,8 +131,9 @@ impl Chance {
     }
 }
 
-/// Asks for objects as people do, a few often and most seldom, and then for many once each, in between.
-/// Returns the hits of the first kind, steady and during the scan, of 1.
+/// Requests objects with a skewed popularity, a few of them often and most of them seldom, and then
+/// in between many objects once each. Returns the hit ratios of the first kind (0 to 1), without
+/// and with the scan.
 fn ratios(mut ask: impl FnMut(u32) -> bool) -> (f64, f64) {
     const OBJECTS: usize = 20_000;
     let mut sums = vec![0.0];
@@ -190,6 +191,6 @@ fn more_is_there_than_with_plain_fifo() {
         ours.0, ours.1, fifo.0, fifo.1
     );
     assert!(ours.0 > fifo.0 && ours.1 > fifo.1);
-    // And the scan costs it less than it costs FIFO.
+    // The scan costs less than it costs FIFO.
     assert!(ours.0 - ours.1 < fifo.0 - fifo.1);
 }

@@ -65,7 +65,8 @@ fn a_coordinator_whose_disk_was_put_back_learns_of_what_it_has_forgotten() {
     assert_eq!(world.learn(&newer, 2), Err(NotLearned::Old));
 }
 
-/// After a restore, the coordinator makes as many maps as it had before, and then sees the old ones.
+/// After a restore, the coordinator makes as many maps as it had before, and then sees the old
+/// ones.
 #[test]
 fn a_map_of_the_same_number_is_learned_from() {
     let mut world = World::whole();

@@ -92,7 +92,8 @@ fn the_one_before_is_a_board() {
     assert_eq!(nodes(&last.book, &last.rules), all);
 }
 
-/// The coordinator is plugged into another port: the board there is removed, and may join elsewhere.
+/// The coordinator is plugged into another port: the board there is removed, and may join
+/// elsewhere.
 #[test]
 fn it_moves() {
     let mut world = managed();

@@ -29,7 +29,7 @@ fn answer(kind: ReplyType, xid: u32) -> ServerMessage {
     }
 }
 
-/// A client that has just got an address.
+/// A client with a new lease.
 fn bound() -> DhcpClient {
     let mut client = DhcpClient::new(mac(), None, seconds(0));
     assert_eq!(
@@ -41,7 +41,7 @@ fn bound() -> DhcpClient {
     assert_eq!(outcome.send, Some((request, Destination::Everybody)));
     let outcome = client.received(seconds(2), answer(ReplyType::Ack, 7));
     let Some(LeaseState::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
-    // Counted from the moment of the question (RFC 2131, 4.4.1).
+    // Lease times count from the time of the request (RFC 2131, 4.4.1).
     assert_eq!(
         (lease.ip(), lease.until, lease.gateway),
         (ADDRESS, Some(seconds(3601)), Some(SERVER))
@@ -78,12 +78,12 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
         }
     };
     assert_eq!((end, client.lease()), (seconds(3601), None));
-    // From seven eighths of its time on everybody is asked (RFC 2131, 4.4.5).
+    // After seven eighths of the lease time the client rebinds by broadcast (RFC 2131, 4.4.5).
     let [one, all] = [Destination::One(SERVER), Destination::Everybody];
     let times = [(1801, one), (2476, one), (2813, one), (2982, one), (3066, one), (3126, one)];
     let late = [(3151, all), (3376, all), (3488, all), (3548, all), (3601, all)];
     assert_eq!(asked, [&times[..], &late[..]].concat());
-    // It would like to have the same again.
+    // The discover requests the previous address.
     let next = client.due().unwrap();
     assert_eq!(
         client.tick(next, 9).send,
@@ -91,7 +91,7 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
     );
 }
 
-/// A server that says when it is to be asked is asked then, unless that cannot be.
+/// The server's T1 and T2 apply if they are valid.
 #[test]
 fn a_server_says_when_it_is_asked_anew() {
     let times = |renew: u32, rebind: u32| {
@@ -127,7 +127,7 @@ fn a_server_says_when_it_is_asked_anew() {
     assert_eq!(asked, times);
 }
 
-/// An address is used for as long as it is given, and no longer, however short that is.
+/// An address is used exactly for its lease time, however short that is.
 #[test]
 fn a_short_time_is_as_short_as_it_is() {
     let lease = |seconds| {
@@ -138,7 +138,7 @@ fn a_short_time_is_as_short_as_it_is() {
     {
         let lease = lease(time).unwrap();
         assert_eq!(lease.until, Some(seconds(time.into())));
-        // Half and seven eighths of it (RFC 2131, 4.4.5).
+        // T1 is half and T2 seven eighths of the lease time (RFC 2131, 4.4.5).
         assert_eq!(lease.renew_at, Some(Duration::from_millis(renew)), "{time}");
         assert_eq!(lease.rebind_at, Some(Duration::from_millis(rebind)), "{time}");
     }
@@ -156,7 +156,7 @@ fn a_short_time_is_as_short_as_it_is() {
         let sent = client.tick(now, 9).send;
         asked.extend(sent.map(|(_, to)| (now.as_secs() - 1801, to)));
     }
-    // The last is the question of who has no address any more.
+    // The last message is the discover of a client without an address.
     let [one, all] = [Destination::One(SERVER), Destination::Everybody];
     assert_eq!(asked, [(20, one), (35, all), (40, all)]);
 }
@@ -168,7 +168,8 @@ fn asks_more_and_more_seldom_but_never_stops() {
     for _ in 0..9 {
         let now = client.due().unwrap();
         let outcome = client.tick(now, 1);
-        // What the netd before this one has set lasts as long as its lease does (RFC 2131, 3.2).
+        // An address that an earlier netd has configured stays until its lease ends (RFC 2131,
+        // 3.2).
         assert!(outcome.send.is_some() && outcome.leased.is_none());
         said += usize::from(outcome.say.is_some());
         times.push(now.as_secs());
@@ -255,8 +256,8 @@ fn a_link_that_is_gone_takes_the_address_with_it() {
 }
 
 proptest! {
-    /// Whatever servers say and whenever: an address is never used beyond its time, and the client
-    /// always has something to do next.
+    /// Whatever servers send and whenever: an address is never used beyond its lease time, and the
+    /// client always has a next due time.
     #[test]
     fn never_beyond_its_time(
         steps in prop::collection::vec((0u64..2000, 0u32..4, 0u8..6, 1u32..9000), 1..60),
@@ -265,7 +266,7 @@ proptest! {
         let mut now = seconds(0);
         for (pause, xid, kind, time) in steps {
             now += seconds(pause);
-            // As the loop around it does: at each time that it asks for, up to now.
+            // The caller's loop does the same: it calls `tick` at each due time up to now.
             while let Some(due) = client.due().filter(|due| *due <= now) {
                 client.tick(due, xid);
             }

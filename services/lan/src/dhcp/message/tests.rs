@@ -5,7 +5,7 @@ fn mac() -> Mac {
     Mac::new([0x52, 0x54, 0, 1, 2, 3]).unwrap()
 }
 
-/// An answer written by hand, after the figure in RFC 2131.
+/// An answer encoded by hand, as in the figure of RFC 2131.
 fn answer(kind: u8, more: &[u8]) -> Vec<u8> {
     let mut bytes = vec![2, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 0, 0, 0, 0, 0];
     bytes.extend([192, 0, 2, 50, 192, 0, 2, 1, 0, 0, 0, 0]);
@@ -55,7 +55,7 @@ fn says_what_is_wrong() {
         (good[..239].to_vec(), "no DHCP message"),
         (with(0, 1), "the other way"),
         (with(1, 9), "not by Ethernet"),
-        // More than there is room for.
+        // The hardware address is longer than `chaddr`.
         (with(2, 255), "not by Ethernet"),
         (with(28, 1), "nobody's"),
         (with(242, 1), "no server's"),
@@ -69,7 +69,8 @@ fn says_what_is_wrong() {
     }
 }
 
-/// RFC 3442: without a default route among them there is no router, whatever the other option says.
+/// RFC 3442: classless routes without a default route mean no gateway, even if the option for
+/// routers is present.
 #[test]
 fn routes_count_instead_of_routers() {
     let router = |options: &[u8]| {
@@ -85,7 +86,7 @@ fn routes_count_instead_of_routers() {
     assert_eq!(router(&cut), None);
 }
 
-/// RFC 2132, 9.3: options in the fields `file` and `sname`.
+/// RFC 2132, 9.3: the fields `file` and `sname` can hold options.
 #[test]
 fn options_are_read_in_the_fields_that_have_them() {
     let seconds = |fields: u8, file: &[u8], sname: &[u8]| {
@@ -101,7 +102,7 @@ fn options_are_read_in_the_fields_that_have_them() {
     assert_eq!(seconds(1, &time, &mask), Ok((Some(3600), None)));
     assert_eq!(seconds(2, &time, &mask), Ok((None, Some(read))));
     assert_eq!(seconds(3, &time, &mask), Ok((Some(3600), Some(read))));
-    // What is in a field that has no options is a name.
+    // A field that is not overloaded holds a file or server name.
     assert_eq!(seconds(2, b"pxelinux.0", &mask), Ok((None, Some(read))));
     assert!(seconds(1, &[51, 200], &mask).is_err());
 }
@@ -110,7 +111,7 @@ fn options_are_read_in_the_fields_that_have_them() {
 fn what_one_side_says_the_other_reads() {
     let (address, server) = (Ipv4Addr::new(10, 20, 3, 2), Ipv4Addr::new(10, 20, 3, 1));
     let bytes = Ask::Discover(Some(address)).bytes(0x0102_0304, mac());
-    // RFC 2131, figure 1: a request by Ethernet, whose answer is for everybody.
+    // RFC 2131, figure 1: a request by Ethernet that asks for a broadcast answer.
     assert_eq!(bytes[..12], [1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0]);
     assert_eq!((&bytes[28..34], bytes.len()), (&mac().bytes()[..], 300));
     let asked = ClientRequest {
@@ -124,7 +125,8 @@ fn what_one_side_says_the_other_reads() {
     assert_eq!(ClientRequest::parse(&bytes), Ok(asked.clone()));
     let request = ClientRequest::parse(&Ask::Request { address, server }.bytes(1, mac())).unwrap();
     assert_eq!((request.kind, request.server), (QuestionKind::Request, Some(server)));
-    // RFC 2131, table 5: neither server nor wish, but the address that it has.
+    // RFC 2131, table 5: a renewal names neither server nor requested address, but the current
+    // address.
     let renewal = ClientRequest::parse(&Ask::Renew(address).bytes(1, mac())).unwrap();
     assert_eq!((renewal.has, renewal.wish, renewal.server), (Some(address), None, None));
 

@@ -3,7 +3,7 @@ use octet_appliance::Mac;
 
 const NOW: Duration = Duration::from_secs(5);
 
-/// Where who has no address sends from.
+/// The source address of a client without an address.
 const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 fn mac(last: u8) -> Mac {
@@ -60,7 +60,8 @@ fn devices_have_one_each() {
     let wish = offer.address;
     let request = ClientRequest { wish, ..question(QuestionKind::Request, 1) };
     assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Ack);
-    // Another one cannot have it, nor an address of another network, nor the router's.
+    // Other addresses are refused: another one of the network, one of another network, and the
+    // router's.
     let router = Some(segment.router.0);
     for wish in [wish, Some(Ipv4Addr::new(10, 20, 3, 7)), router] {
         let request = ClientRequest { wish, ..question(QuestionKind::Request, 2) };
@@ -71,7 +72,7 @@ fn devices_have_one_each() {
     let informed = ClientRequest { has: wish, ..question(QuestionKind::Inform, 1) };
     assert_eq!(ask(&informed).unwrap().0.address, None);
     let request = ClientRequest { wish, ..question(QuestionKind::Request, 2) };
-    // It has been offered another meanwhile.
+    // The device has been offered another address since.
     assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Nak);
 }
 

@@ -39,7 +39,7 @@ fn an_answer_counts_for_its_time() {
     assert_eq!(cache.get(start + 60 * SECOND, &www), None);
     assert_eq!(cache.get(start, &question("example.")), None);
     assert_eq!(cache.get(start, &DnsQuestion { kind: RecordType::AAAA, ..www.clone() }), None);
-    // Again, from then on.
+    // The new answer has a new TTL.
     cache.put(start + 99 * SECOND, &www, &answer("www.example.", &[10]));
     assert_eq!(ttls(cache.get(start + 100 * SECOND, &www)), Some(vec![9]));
     cache.clear();
@@ -71,7 +71,7 @@ fn what_is_asked_for_stays() {
     assert_eq!(cache.get(SECOND, &question(&name(50))), None);
     assert!(cache.get(SECOND, &question(&name(99))).is_some());
     assert_eq!(cache.queue.len(), cache.entries.len());
-    // What is longer than all room is not kept, and costs nobody his place.
+    // An answer that exceeds the whole cache is not cached, and evicts nothing.
     let held = cache.entries.len();
     cache.put(SECOND, &question("long.example."), &answer("long.example.", &[60; 400]));
     assert_eq!(cache.entries.len(), held);

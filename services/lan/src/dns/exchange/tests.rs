@@ -13,7 +13,7 @@ fn question() -> DnsQuestion {
     }
 }
 
-/// Every second letter is a capital.
+/// A query in which every second letter is a capital.
 fn exchange(form: Form) -> Exchange {
     let mut random = [0xaa; 34];
     random[..2].copy_from_slice(&[0x12, 0x34]);
@@ -44,7 +44,7 @@ fn what_is_asked() {
     let plain = sent(Form { mixed_case: false, edns: false });
     assert_eq!(plain.queries[0].name.to_ascii(), "www.example.com.");
     assert_eq!(plain.edns, None);
-    // Other bytes, other questions.
+    // Other random bytes result in another query.
     let other = Exchange::new(&question(), Form::default(), &[7; 34]).unwrap();
     assert_ne!(other.bytes()[..29], exchange(Form::default()).bytes()[..29]);
 }
@@ -114,7 +114,7 @@ proptest! {
     fn any_bytes_come_to_an_end(mut bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let exchange = exchange(Form::default());
         prop_assert_eq!(exchange.heard(&bytes, LONGEST_BY_UDP), UpstreamMessage::Spoofed);
-        // The same behind what makes it an answer.
+        // Random bytes after a valid header.
         let mut good = answer(Form::default()).to_vec().unwrap();
         let counts = bytes.iter().take(6).copied().collect::<Vec<u8>>();
         good[6..6 + counts.len()].copy_from_slice(&counts);

@@ -74,7 +74,7 @@ fn what_belongs_to_the_question_is_kept() {
 
 #[test]
 fn names_that_stand_for_others_are_followed() {
-    // In whatever order they come.
+    // The order of the records does not matter.
     let chain = kept(vec![
         a("c.example.", "192.0.2.1"),
         cname("b.example.", "c.example."),
@@ -126,7 +126,7 @@ fn nothing_leads_into_the_box() {
         a("board-3.octet.internal.", "192.0.2.1"),
     ]);
     assert_eq!((data(&by_name).len(), by_name.removed), (0, 1));
-    // A node of the box may say so.
+    // A node of the box can define addresses of the box.
     let answers = vec![a("www.example.", "10.20.3.2")];
     let own = filter(&question(), message(answers), None).unwrap();
     assert_eq!((data(&own), own.removed), (vec!["10.20.3.2".into()], 0));

@@ -46,7 +46,7 @@ fn names_of_the_box_are_inside() {
         ("lb._dns-sd._udp.0.1.168.192.in-addr.arpa.", "192.in-addr.arpa."),
         ("0.d.f.ip6.arpa.", "d.f.ip6.arpa."),
         ("c.f.ip6.arpa.", "c.f.ip6.arpa."),
-        // The box's own networks, though nobody has kept these for private use.
+        // Reverse zones of the box's own networks, even if these are not private ones.
         ("9.4.18.198.in-addr.arpa.", "198.in-addr.arpa."),
         ("7.0.0.0.9.b.d.0.1.0.0.2.ip6.arpa.", "0.2.ip6.arpa."),
     ] {
@@ -130,20 +130,20 @@ fn nobody_outside_leads_into_the_box() {
         "fe80::1",
         "203.0.113.7",
         "255.255.255.255",
-        // Of the box, though this node is not in it.
+        // Networks of the box without an address of this node.
         "100.70.9.2",
         "2001:db9:8:9::2",
-        // Of nodes, by paths.
+        // Addresses of nodes, which are reached over paths.
         "fc15:3721::1",
         "240.0.0.1",
-        // Of private networks, of which this node is in none.
+        // Private networks that do not surround this node.
         "10.0.2.3",
         "172.16.0.1",
         "172.31.255.255",
         "192.168.2.1",
         "::ffff:192.168.2.1",
         "fd00::1",
-        // By a translator (NAT64), or a tunnel (6to4).
+        // IPv4 addresses behind a translator (NAT64) or a tunnel (6to4).
         "64:ff9b::10.20.3.2",
         "64:ff9b::127.0.0.1",
         "64:ff9b::192.168.2.1",
@@ -156,7 +156,7 @@ fn nobody_outside_leads_into_the_box() {
     ] {
         assert!(kept(address), "{address}");
     }
-    // What is around the box may have names; so may what is public.
+    // Surrounding networks and public addresses may have names.
     for address in [
         "192.168.1.1",
         "::ffff:192.168.1.1",
@@ -174,7 +174,7 @@ fn nobody_outside_leads_into_the_box() {
     ] {
         assert!(!kept(address), "{address}");
     }
-    // The box's networks are its own, whatever is around.
+    // The box's networks are protected, even if a surrounding network contains them.
     let inside = Inside { around: vec![IpPrefix::EVERYTHING], ..inside() };
     for (address, is_kept) in [
         ("10.20.3.2", true),

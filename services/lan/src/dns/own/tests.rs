@@ -28,7 +28,7 @@ fn a_name_has_its_addresses_or_none_of_that_kind() {
     assert_eq!(ask("ROUTER.octet.Internal.", RecordType::AAAA), Some((1, false)));
     assert_eq!(ask("board-3.octet.internal.", RecordType::AAAA), Some((0, true)));
     assert_eq!(ask("board-3.octet.internal.", RecordType::TXT), Some((0, true)));
-    // What only others are below of is there, too.
+    // Empty non-terminals exist, too.
     for between in ["b.octet.internal.", "octet.internal.", "internal."] {
         assert_eq!(ask(between, RecordType::A), Some((0, true)), "{between}");
     }
@@ -43,7 +43,7 @@ fn an_address_has_its_name() {
     for (address, name) in [
         ("10.20.2.1", "router.octet.internal."),
         ("fd6f::1", "router.octet.internal."),
-        // The first of two.
+        // The first of two names.
         ("10.20.3.2", "a.b.octet.internal."),
     ] {
         let reverse = Name::from(address.parse::<IpAddr>().unwrap());

@@ -47,7 +47,7 @@ fn what_is_no_question_is_told_so() {
     let mut other = message(RecordType::A);
     other.edns = Some(Edns::new().set_version(1).clone());
     let (why, reply) = refused(&other);
-    // 16, which is also the number of another error.
+    // The code 16 is also the number of another error.
     let code = u16::from(reply.unwrap().metadata.response_code);
     assert_eq!((why, code), (QueryRefusal::Class, ResponseCode::BADVERS.into()));
     for kind in [RecordType::AXFR, RecordType::IXFR, RecordType::Unknown(249), RecordType::ZERO] {
@@ -86,7 +86,7 @@ fn answers_are_never_answered() {
     let mut answer = message(RecordType::A);
     answer.metadata.message_type = MessageType::Response;
     assert_eq!(refused(&answer), (QueryRefusal::NoQuestion, None));
-    // Not even those that make no sense.
+    // The same holds for malformed messages.
     assert_eq!(Query::parse(&[0xff; 40], Transport::Udp).unwrap_err().reply, None);
     assert_eq!(Query::parse(&[0; 11], Transport::Udp).unwrap_err().reply, None);
 }
@@ -114,7 +114,7 @@ proptest! {
     }
 }
 
-/// Whatever is said is an answer to this message, and not longer than may be.
+/// Every reply answers this message, and stays within its limit.
 fn check(bytes: &[u8]) {
     let reply = match Query::parse(bytes, Transport::Udp) {
         Ok(query) => reply(&query, &CachedAnswer::of(ResponseCode::ServFail)),

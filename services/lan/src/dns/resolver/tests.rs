@@ -26,7 +26,7 @@ fn message(name: &str, kind: RecordType) -> Message {
     message
 }
 
-/// The code and the number of records; `None` if upstreams are asked.
+/// The code and the number of records; `None` if the query is forwarded.
 fn ask(resolver: &mut Resolver, name: &str, kind: RecordType) -> Option<(ResponseCode, usize)> {
     said(resolver, SECOND, &message(name, kind))
 }
@@ -107,7 +107,8 @@ fn a_board_asks_its_router_about_the_box() {
 
 #[test]
 fn the_name_of_a_node_is_known_everywhere() {
-    // Its key is that of RFC 8032, section 7.1, test 1; computed with Python's hashlib and base64.
+    // The key is that of RFC 8032, section 7.1, test 1; the name was computed with Python's hashlib
+    // and base64.
     let name = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkena.octet.";
     let (there, missing) = (ResponseCode::NoError, ResponseCode::NXDomain);
     for forwards_inside in [false, true] {
@@ -123,7 +124,7 @@ fn the_name_of_a_node_is_known_everywhere() {
         assert_eq!(reply.answers[0].data, RData::from(address));
         assert_eq!(ask(&mut node, name, RecordType::A), Some((there, 0)));
         assert_eq!(ask(&mut node, &format!("www.{name}"), RecordType::AAAA), Some((missing, 0)));
-        // The last letter has bits that are none of a key's.
+        // The last letter has bits beyond the key's.
         let other = name.replace("kena.", "kenb.");
         let of_the_router = (!forwards_inside).then_some((missing, 0));
         assert_eq!(ask(&mut node, &other, RecordType::AAAA), of_the_router);
@@ -174,7 +175,7 @@ fn what_a_router_says_of_the_box_is_believed_and_soon_forgotten() {
     assert_eq!(said_of(&mut board, nine).records[0].ttl, OWN_TTL);
     assert_eq!(said(&mut board, 5 * SECOND, &message(nine, RecordType::A)).unwrap().1, 1);
     assert_eq!(said(&mut board, 6 * SECOND, &message(nine, RecordType::A)), None);
-    // But not of names from outside.
+    // A router cannot define addresses of the box for outside names.
     assert_eq!(said_of(&mut board, "www.example.com.").records, []);
     assert_eq!(board.counters.removed, 1);
 }
@@ -194,7 +195,8 @@ fn who_wants_nobody_asked_gets_what_is_known() {
     assert_eq!(router.counters.refused.recursion, 1);
 }
 
-/// What upstreams have said by one way is nothing by another, and whoever leaves by this node hears nothing of the box.
+/// Cached answers are used for their path only, and clients that use this node as their exit learn
+/// nothing about the box.
 #[test]
 fn each_way_has_its_own_answers() {
     let mut router = resolver(false);

@@ -23,7 +23,7 @@ fn upstreams(list: &[&str]) -> Upstreams {
     upstreams
 }
 
-/// Who is tried, if every try comes to `setback`.
+/// The servers that are tried if each try ends with `setback`.
 fn tried(upstreams: &Upstreams, now: Duration, setback: Setback) -> Vec<(String, bool)> {
     let mut tries = upstreams.tries(now);
     let mut list = vec![];
@@ -57,7 +57,7 @@ fn who_has_failed_is_asked_last_for_a_while() {
     two.failed(NOW, one.parse().unwrap());
     two.answered(one.parse().unwrap(), Form::default());
     assert_eq!(servers(&tried(&two, NOW, Setback::Failed))[..2], [one, other]);
-    // Told again, it is still known.
+    // The state of an upstream is kept when it is set again.
     two.failed(NOW, one.parse().unwrap());
     two.set(&addresses(&[one, other]), rule(&inside()));
     assert_eq!(servers(&tried(&two, NOW, Setback::Failed))[..2], [other, one]);
@@ -80,10 +80,10 @@ fn a_server_is_asked_in_the_way_that_it_takes() {
     assert_eq!((fourth.server, fourth.tcp), (first.server, true));
     assert!(tries.after(fourth, Setback::Truncated));
     assert_eq!(tries.begin(), None);
-    // From then on it is asked so from the beginning.
+    // The supported form is remembered.
     upstreams.answered(one.parse().unwrap(), third.form);
     assert_eq!(upstreams.tries(NOW).begin().unwrap().form, third.form);
-    // Each way is tried once.
+    // Each form is tried once.
     assert!(upstreams.tries(NOW).after(third, Setback::OtherCase));
     assert!(upstreams.tries(NOW).after(third, Setback::NoEdns));
 }
@@ -106,12 +106,12 @@ fn the_node_does_not_ask_itself() {
     {
         assert!(matches!(of(nobody), Err(RefusedUpstream::NoServer(_))), "{nobody}");
     }
-    // On a board the router is who is asked; and still not the board itself.
+    // On a board the router is the only upstream; the board itself is still refused.
     let of_a_board = UpstreamRule { in_the_box: true, ..rule };
     assert_eq!(of_a_board.check("10.20.4.1:53".parse().unwrap()), Ok(()));
     assert_eq!(of_a_board.check("[fe80::1]:53".parse().unwrap()), Ok(()));
     assert!(of_a_board.check("10.20.3.1:53".parse().unwrap()).is_err());
-    // Who is elsewhere would be told names of the box.
+    // An outside server would receive names of the box.
     let outside = of_a_board.check("192.0.2.1:53".parse().unwrap());
     assert!(matches!(outside, Err(RefusedUpstream::Outside(_))));
     let with_another = UpstreamRule { on_loopback: true, ..rule };

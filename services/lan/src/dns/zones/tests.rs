@@ -31,7 +31,7 @@ fn a_unit_has_its_own_name_and_those_below() {
     }
     let refused = zones.register(&unit("cache"), &names(&["*.cache.octet"]));
     assert!(matches!(refused, Err(RegisterError::Invalid(_))));
-    // Who is refused keeps what he has.
+    // A unit whose registration is refused keeps its names.
     assert!(has(&zones, "cache.octet.") && has(&zones, "a.b.cache.octet."));
 }
 
@@ -65,7 +65,7 @@ fn there_is_room_for_so_many() {
 }
 
 proptest! {
-    /// Whatever a unit asks for, it has all of it or what it had, and nothing of another's.
+    /// A registration is applied completely or not at all, and never affects other units.
     #[test]
     fn all_or_nothing(asked in vec("[a-c.*-]{0,6}(\\.?cache\\.octet|gate\\.octet)?\\.?", 0..5)) {
         let mut zones = Zones::default();

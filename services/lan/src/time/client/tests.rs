@@ -13,7 +13,8 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A round in which each server's clock is ahead by so much (milliseconds), and its answers take so long.
+/// Runs a round: for each server, how far its clock is ahead, and how long its answers take (both
+/// in milliseconds).
 fn round(
     client: &mut NtpClient,
     mut now: Duration,
@@ -54,7 +55,7 @@ fn how_far_the_clock_is_off() {
         client.set_servers(&[server(1)], millis(5));
         let (todo, now) = round(&mut client, millis(5), &[(1, ahead, 40)]);
         assert_eq!(off(&todo), ahead);
-        // A clock that is right is looked at more and more seldom.
+        // The interval grows while the clock is right.
         let next = client.due().unwrap() - now;
         assert_eq!(next, if ahead.abs() < 10 { 2 * RETRY_DELAY } else { RETRY_DELAY });
     }
@@ -106,7 +107,7 @@ fn what_is_no_answer_is_passed_over() {
 }
 
 proptest! {
-    /// Whatever comes: no sample is far from what the times in the packet say, and nothing panics.
+    /// With arbitrary packets, samples stay near the packet's timestamps, and nothing panics.
     #[test]
     fn never_panics(bytes in prop::collection::vec(any::<u8>(), 48..60), right in any::<bool>(), at in 0u64..3000) {
         let mut client = NtpClient::default();
@@ -123,7 +124,7 @@ proptest! {
     }
 }
 
-/// RFC 5905, 7.4.
+/// RFC 5905, 7.4: the client stops asking a server that sends a kiss-o'-death.
 #[test]
 fn a_server_that_wants_not_to_be_asked_is_not() {
     let mut client = NtpClient::default();
@@ -145,7 +146,7 @@ fn a_server_that_wants_not_to_be_asked_is_not() {
     };
     kiss(&mut client, 1, b"DENY", true);
     kiss(&mut client, 2, b"RATE", true);
-    // Somebody who has not seen the question.
+    // A packet of a sender that has not seen the request.
     kiss(&mut client, 3, b"DENY", false);
     let (all, now) = asked(&mut client);
     assert_eq!(all, [server(3)]);

@@ -48,7 +48,7 @@ impl Peer {
                     return Ok(Some(request));
                 }
             }
-            let begun = !self.has_asked || self.connection.is_within();
+            let begun = !self.has_asked || self.connection.is_mid_message();
             due = begun.then(|| due.unwrap_or_else(|| Instant::now() + self.patience));
             let is_more = match due {
                 Some(due) => timeout_at(due, self.fill()).await??,

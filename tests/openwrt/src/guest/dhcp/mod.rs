@@ -1,5 +1,6 @@
-//! Addresses for who asks at an interface (DHCP, RFC 2131): what `dnsmasq` makes of the file `dhcp`, as far as a box needs
-//! it. Each interface that has a [`Pool`] is served by a thread of its own, as long as nothing is changed about it.
+//! A DHCP server (RFC 2131) at interfaces: the behaviour of `dnsmasq` with the file `dhcp`, as far
+//! as a box needs it. Each interface with a [`Pool`] has a thread, which runs until its
+//! configuration changes.
 
 mod message;
 mod pool;
@@ -19,14 +20,14 @@ use rustix::net::{AddressFamily, Shutdown, SocketType, bind, ipproto, shutdown, 
 use self::message::Question;
 use self::pool::Pool;
 
-/// Where servers are asked, and where clients are answered.
+/// The ports of servers and of clients.
 const SERVER: u16 = 67;
 const CLIENT: u16 = 68;
 
-/// The largest message that is read, in bytes.
+/// The maximum size of a received message, in bytes.
 const LARGEST: usize = 1500;
 
-/// Who serves at an interface.
+/// The server at an interface.
 struct Server {
     socket: Arc<UdpSocket>,
     thread: JoinHandle<()>,
@@ -34,7 +35,7 @@ struct Server {
 
 static SERVED: Mutex<BTreeMap<Pool, Server>> = Mutex::new(BTreeMap::new());
 
-/// Has addresses given as the files `dhcp` and `network` say; who serves at an interface that stays the same goes on.
+/// Applies the files `dhcp` and `network`. The servers of unchanged interfaces keep running.
 pub fn run(dhcp: &Package, network: &Package) -> io::Result<()> {
     let sections = dhcp.sections.iter().filter(|it| it.kind == "dhcp");
     let wanted: BTreeSet<Pool> = sections.filter_map(|it| Pool::of(it, dhcp, network)).collect();
@@ -60,13 +61,14 @@ impl Server {
     }
 
     fn end(self) {
-        // It has no other end, so that is an error; whoever waits at it wakes all the same.
+        // The socket is not connected, so this is an error; it wakes the thread that reads from it
+        // nevertheless.
         let _ = shutdown(&self.socket, Shutdown::Both);
         let _ = self.thread.join();
     }
 }
 
-/// A socket that is asked at this device alone.
+/// A socket that is bound to this device.
 fn at(device: &str) -> io::Result<UdpSocket> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::UDP))?;
     setsockopt(&socket, BindToDevice, &device.to_owned().into())?;
@@ -75,7 +77,7 @@ fn at(device: &str) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Answers until the socket is shut.
+/// Answers until the socket is shut down.
 fn serve(pool: &Pool, socket: &UdpSocket) {
     let (mut buffer, mut given) = ([0; LARGEST], BTreeMap::new());
     while let Ok((length @ 1.., _)) = socket.recv_from(&mut buffer) {
@@ -83,7 +85,7 @@ fn serve(pool: &Pool, socket: &UdpSocket) {
         let Some(answer) = pool.answer(&question, &mut given) else { continue };
         let has = question.has();
         let to = if has.is_unspecified() { Ipv4Addr::BROADCAST } else { has };
-        // Who is gone asks again.
+        // A client that misses the answer retries.
         let _ = socket.send_to(&answer, (to, CLIENT));
     }
 }

@@ -1,4 +1,4 @@
-//! What is given at an interface, to whom, and what he is told.
+//! The addresses that are assigned at an interface, and the options.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -16,32 +16,33 @@ const TIME: u8 = 51;
 const KIND: u8 = 53;
 const SERVER: u8 = 54;
 
-/// Kinds of messages (RFC 2132, 9.6).
+/// Message types (RFC 2132, 9.6).
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
 const ACK: u8 = 5;
 const NAK: u8 = 6;
 
-/// For how long an address is given, in seconds: 1 h, as the box's sections say.
+/// The lease time in seconds: 1 h, as the box's sections configure it.
 const LEASE: u32 = 3600;
 
-/// Who has which address, by Ethernet addresses in small letters.
+/// The assigned addresses, by MAC address in lower case.
 type Given = BTreeMap<String, Ipv4Addr>;
 
-/// What is given at an interface.
+/// The configuration of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pool {
     pub device: String,
     own: Ipv4Addr,
     mask: Ipv4Addr,
-    /// The first address, as a number, and the one behind the last.
+    /// The first dynamic address as a number, and the end (exclusive).
     free: (u32, u32),
     hosts: Given,
 }
 
 impl Pool {
-    /// What this section gives; `None` if there is no such interface, or it is to be left alone.
+    /// The configuration in this section; `None` if there is no such interface, or it is to be
+    /// ignored.
     pub fn of(section: &Section, dhcp: &Package, network: &Package) -> Option<Self> {
         let interface = network.section(section.one("interface")?)?;
         if section.one("dhcpv4") != Some("server") || interface.one("proto") != Some("static") {
@@ -66,7 +67,7 @@ impl Pool {
         })
     }
 
-    /// The answer to `question`, if there is one; `given` is kept between questions.
+    /// The answer to `question`, if any; `given` persists between calls.
     pub fn answer(&self, question: &Question<'_>, given: &mut Given) -> Option<Vec<u8>> {
         if question.address(SERVER).is_some_and(|it| it != self.own) {
             return None;
@@ -90,7 +91,7 @@ impl Pool {
         Some(question.answer(gives?, &options))
     }
 
-    /// The address of who has this Ethernet address: his own, the one that he has had, or the first that nobody has.
+    /// The address for a MAC address: the reserved one, the previous one, or the first free one.
     fn address(&self, mac: String, given: &mut Given) -> Option<Ipv4Addr> {
         if let Some(known) = self.hosts.get(&mac).or_else(|| given.get(&mac)) {
             return Some(*known);

@@ -1,4 +1,5 @@
-//! What of the lines that a unit says is in the log after a cut: all up to at most a second before it, without a gap.
+//! A unit's lines in the log after a power cut: all lines up to at most a second before the cut are
+//! there, without a gap.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -10,13 +11,13 @@ use serde_json::json;
 
 use super::writes;
 
-/// What may be lost, in milliseconds before the cut.
+/// The maximum time before the cut whose lines may be lost, in milliseconds.
 const LOST: u64 = 1_000;
 
-/// How much later the log may be on its disk because the host gives the guest no processor, in milliseconds.
+/// A tolerance for a host that does not schedule the guest, in milliseconds.
 const STALL: u64 = 5_000;
 
-/// The unit that says numbered lines.
+/// The unit that prints numbered lines.
 pub const NUMBERS: &str = r#"
     name = "numbers"
     exec = "/usr/lib/octet/numbers"
@@ -28,7 +29,7 @@ pub const NUMBERS: &str = r#"
 struct Numbered {
     boot: String,
     number: u64,
-    /// When it was said, in milliseconds since the kernel's start.
+    /// The time of the line, in milliseconds since the kernel's start.
     uptime: u64,
 }
 
@@ -39,29 +40,29 @@ impl Numbered {
     }
 }
 
-/// All that the log has of it.
+/// The unit's lines in the stored log.
 fn numbered(machine: &Machine) -> Vec<Numbered> {
-    machine.kept_logs("numbers").unwrap().iter().filter_map(Numbered::read).collect()
+    machine.all_logs("numbers").unwrap().iter().filter_map(Numbered::read).collect()
 }
 
-/// What was said in a run, and when how much was written.
+/// The lines of a run, and the number of writes over time.
 #[derive(Default)]
 pub struct Said {
     lines: Vec<Numbered>,
-    /// Moments in milliseconds since the kernel's start, each with how many writes QEMU had counted soon after: it
-    /// counts them at a flush.
+    /// Times in milliseconds since the kernel's start, each with the number of writes that QEMU has
+    /// logged soon after: it logs them at a flush.
     moments: Vec<(u64, usize)>,
 }
 
 impl Said {
-    /// Notes how much of `log` is written now. Returns the moment.
+    /// Records the current number of writes in `log`. Returns the time.
     pub fn note(&mut self, machine: &Machine, log: &Path) -> u64 {
         let uptime = machine.status().unwrap().uptime;
         self.moments.push((uptime, writes(log)));
         uptime
     }
 
-    /// Notes it for so many milliseconds, from when lines are said.
+    /// Records it for `run` milliseconds after the first line.
     pub fn note_for(&mut self, machine: &Machine, log: &Path, run: u64) {
         let are_said = |status: &Status| status.unit("numbers").unwrap().state == UnitState::Ready;
         let begin = machine.wait_status("numbers are said", SOON, are_said).unwrap().uptime;
@@ -77,13 +78,13 @@ impl Said {
         assert!(self.lines.len() > 50, "{} lines", self.lines.len());
     }
 
-    /// The number of writes that were made before the first line.
+    /// The number of writes before the first line.
     pub fn first(&self) -> usize {
         self.moments[0].1
     }
 
-    /// The last moment all of whose writes are among the first `made`: a flush has come after it, and what was
-    /// counted then is no more than that.
+    /// The last recorded time all of whose writes are among the first `made`: a later flush has
+    /// logged no more than these.
     fn cut(&self, made: usize) -> u64 {
         let flushed =
             |place: usize, count| self.moments[place..].iter().find(|(_, it)| *it > count);
@@ -94,13 +95,14 @@ impl Said {
         last.map_or(0, |(_, (uptime, _))| *uptime)
     }
 
-    /// How many lines are to be there after so many writes.
+    /// The minimum number of lines after this many writes.
     pub fn due(&self, made: usize) -> usize {
         let cut = self.cut(made);
         self.lines.iter().filter(|line| line.uptime + LOST + STALL <= cut).count()
     }
 
-    /// Holds the log of `machine`, which started after `made` writes, against what was said.
+    /// Compares the log of `machine`, which was started after `made` writes, with the printed
+    /// lines.
     pub fn is_kept(&self, made: usize, machine: &Machine) {
         // The boot does not wait for the log's disk.
         let deadline = Instant::now() + SOON;
@@ -109,7 +111,7 @@ impl Said {
             sleep(RETRY_DELAY);
         }
         let kept = numbered(machine);
-        // What the log itself says of that is told if anything below fails.
+        // The log's own messages are printed if a check below fails.
         let of_logd = machine.logs("logd").unwrap();
 
         let numbers: Vec<u64> = kept.iter().map(|line| line.number).collect();
@@ -120,10 +122,10 @@ impl Said {
         let (cut, due) = (self.cut(made), self.due(made));
         println!("after write {made}, at {cut} ms: {} lines kept, {due} due", kept.len());
         assert!(kept.len() >= due, "after {made}: {} lines of {due}; {of_logd:?}", kept.len());
-        // It goes on: what the kernel has said in this boot is there, soon if not at once.
+        // Logging continues: the kernel's messages of this boot appear, perhaps with a delay.
         let deadline = Instant::now() + SOON;
         while machine.logs("kernel").unwrap().is_empty() {
-            let (all, clock) = (machine.kept_logs("kernel"), machine.kept_logs("clock"));
+            let (all, clock) = (machine.all_logs("kernel"), machine.all_logs("clock"));
             let last = all.as_ref().map(|lines| lines.last());
             assert!(
                 Instant::now() < deadline,

@@ -1,5 +1,5 @@
-//! The power goes after any write of a run in which a unit says numbered lines and the box is given settings, which are
-//! confirmed: what was said is in the log, and the settings are those from before or the new ones.
+//! The power is cut after any write of a run in which a unit prints numbered lines and settings are
+//! changed and confirmed: the lines are in the log, and the settings are the old or the new ones.
 
 mod log;
 mod settings;
@@ -14,25 +14,25 @@ use octet_tests::{DiskFile, Image, READY, Remake, SOON, guest, in_parallel, ship
 use self::log::{NUMBERS, Said};
 use self::settings::{NAMES, apply, confirm, name, place_in_force};
 
-/// How many states are looked at with other tools, besides those around a promise, and one is
-/// booted; with `--soak` it is all.
+/// The number of states that are checked with independent tools, in addition to those around an
+/// acknowledgement; one of them is booted. With `--soak` all are.
 const STATES: usize = 2;
 
-/// How long lines are said before anything else is done, in milliseconds.
+/// How long lines are printed before any change, in milliseconds.
 const RUN: u64 = 15_000;
 
-/// How many writes QEMU has counted.
+/// The number of writes that QEMU has logged.
 fn writes(log: &Path) -> usize {
     WriteLog::read(log).unwrap().writes().len()
 }
 
-// That no service waits longer than it may until its lines are on a disk, and that a kernel's file system keeps what
-// it said it would, no process shows.
+// No in-process test can show that a service is not blocked too long by the log's disk, and that a
+// kernel's file system keeps synced data.
 #[test]
 fn after_any_write_of_the_log_and_of_settings() {
     let shipped = shipped();
     let image = Remake::of(&shipped).program("numbers", &guest("numbers")).unit(NUMBERS).image();
-    // The writes of a first boot are for another test.
+    // Another test covers the writes of a first boot.
     let used = DiskFile::used();
     let start = |image: &Image, disk| {
         let machine = image.machine().disk(disk).cpus(1).start().unwrap();
@@ -48,13 +48,13 @@ fn after_any_write_of_the_log_and_of_settings() {
     assert_eq!(name(&machine), NAMES[0]);
     let mut said = Said::default();
     said.note_for(&machine, &log, RUN);
-    // Up to here nobody was told of new settings, and from there on somebody was: writes before and
-    // after each change.
+    // Before the first number no new settings were acknowledged, and after the last one they were:
+    // the number of writes before and after each change.
     let mut told = vec![];
     for new in &NAMES[1..] {
         let before = writes(&log);
         apply(&machine, new);
-        // An unconfirmed one is undone by a cut.
+        // A power cut undoes unconfirmed settings.
         let between = writes(&log);
         confirm(&machine);
         told.push((before, between, writes(&log)));
@@ -93,7 +93,8 @@ fn after_any_write_of_the_log_and_of_settings() {
     let places: Vec<usize> = seen.values().copied().collect();
     assert!(places.is_sorted() && places[0] == 0 && places.ends_with(&[2]), "{places:?}");
 
-    // The box itself comes to the same, here from the last state of the first new ones: some of the next are there.
+    // The box itself has the same result; here it boots from the last state with the first new
+    // settings, in which a part of the next ones exists.
     let one = seen.iter().rev().find(|(_, place)| **place == 1).map(|(made, _)| *made);
     let one = one.unwrap_or_else(|| panic!("none has the first new ones: {seen:?}"));
     assert!(said.due(one) > 0, "no line would have to be there after {one}");

@@ -1,4 +1,5 @@
-//! Which settings are in force after a cut: those from before or the new ones, and what was confirmed to somebody stays.
+//! The settings in force after a power cut: the old or the new ones, and acknowledged confirmations
+//! persist.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +9,10 @@ use octet_machine::Machine;
 use octet_tests::{DiskFile, workspace};
 use serde_json::{Value, json};
 
-/// The name that the box has before, and those that it is given one after the other.
+/// The box's name before, and the new ones in order.
 pub const NAMES: [&str; 3] = ["octet", "one", "two"];
 
-/// What the image was built with, and another name.
+/// The image's configuration with another name.
 fn text(name: &str) -> String {
     let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
     shipped.replace("name = \"octet\"", &format!("name = {name:?}"))
@@ -21,26 +22,26 @@ fn config(machine: &Machine, verb: &str, args: Value) -> Value {
     machine.call_unit("config", verb, args).unwrap()
 }
 
-/// Has the box be called that, until it is restarted or told to stay so.
+/// Applies the name `new`, until a restart or a confirmation.
 pub fn apply(machine: &Machine, new: &str) {
-    let mut file = LocalFile::Held(text(new).into_bytes());
+    let mut file = LocalFile::Memory(text(new).into_bytes());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     assert_eq!(name(machine), new);
 }
 
-/// Tells it to stay so.
+/// Confirms it.
 pub fn confirm(machine: &Machine) {
     config(machine, "confirm", json!({}));
 }
 
-/// The name in force, by config's own word.
+/// The name in force, from config.
 pub fn name(machine: &Machine) -> String {
     let shown = config(machine, "show", json!({ "section": "appliance" }));
     shown["name"].as_str().unwrap().to_owned()
 }
 
-/// The name in force by the files of config's folder, read by e2fsprogs: that of the copy with the
-/// highest number among those that were confirmed. Every copy must be whole.
+/// The name in force according to the files in config's folder, read with e2fsprogs: that of the
+/// confirmed copy with the highest number. Every copy must be complete.
 fn in_force(made: usize, disk: &DiskFile) -> String {
     disk.mend_data();
     let listed = disk.debugfs("ls -p config");
@@ -66,7 +67,7 @@ fn in_force(made: usize, disk: &DiskFile) -> String {
     confirmed.pop_last().map_or_else(|| NAMES[0].to_owned(), |(_, name)| name)
 }
 
-/// The place of that name among [`NAMES`].
+/// The index of that name in [`NAMES`].
 pub fn place_in_force(made: usize, disk: &DiskFile) -> usize {
     let name = in_force(made, disk);
     let place = NAMES.iter().position(|known| *known == name);

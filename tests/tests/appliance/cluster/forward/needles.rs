@@ -1,4 +1,4 @@
-//! What is looked for on wires and in memories, and by which names.
+//! The byte strings that are searched for on wires and in memories, with their names.
 
 use std::net::Ipv6Addr;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cluster::site::Site;
 use crate::cluster::wires::LINK_PORTS;
 
-/// What a node is called.
+/// The identity of a node.
 pub struct Named {
     pub address: Ipv6Addr,
     name: String,
@@ -21,9 +21,9 @@ pub struct Named {
 }
 
 pub struct Needles<'a> {
-    /// What is said without a path.
+    /// Data that is sent without a path.
     pub plain: &'a str,
-    /// What is said by the path.
+    /// Data that is sent by the path.
     pub payload: &'a str,
     /// The source and the end.
     pub named: &'a [Named; 2],
@@ -39,10 +39,10 @@ const SOURCES_KEY: &str = "source's key of the path";
 const ENDS_KEY: &str = "end's key of the path";
 const ANSWER: &str = "header of an answer";
 
-/// What certainly is in the memory of both ends of the path.
+/// The needles that must be in the memory of both ends of the path.
 pub const AT_ENDS: [&str; 3] = [PAYLOAD, SOURCES_KEY, ENDS_KEY];
 
-/// And of the source, where nobody has read the last answer yet.
+/// Those in the memory of the source, where the last answer is unread.
 pub const AT_SOURCE: [&str; 4] = [PAYLOAD, SOURCES_KEY, ENDS_KEY, ANSWER];
 
 type Needle = (&'static str, Vec<u8>);
@@ -63,14 +63,14 @@ impl Named {
     }
 }
 
-/// The key as WireGuard has it: the same point in the other form of the curve (RFC 7748, 4.1).
+/// The key as used by WireGuard: the same point in the other form of the curve (RFC 7748, 4.1).
 fn exchange_key(key: PublicKey) -> Vec<u8> {
     let point = CompressedEdwardsY(*key.as_bytes()).decompress().unwrap();
     point.to_montgomery().to_bytes().to_vec()
 }
 
 impl Needles<'_> {
-    /// What every board of the box knows of the source and the end.
+    /// The data of the source and the end that every board of the box knows.
     pub fn of_box(&self) -> Vec<Needle> {
         let [source, end] = self.named;
         vec![
@@ -83,11 +83,12 @@ impl Needles<'_> {
         ]
     }
 
-    /// What only the two ends of the path know.
+    /// The data that only the two ends of the path know.
     pub fn of_path(&self) -> Vec<Needle> {
         let key = |at: usize| STANDARD.decode(self.path["keys"][at].as_str().unwrap()).unwrap();
         let [source, end] = self.named.each_ref().map(|it| it.address.octets());
-        // IPv6 from its next header on, and with Linux's own hop limit (RFC 8200, section 3).
+        // An IPv6 header from the next header field on, with Linux's default hop limit (RFC 8200,
+        // section 3).
         let header = |protocol, from, to| [&[protocol, 64][..], from, to].concat();
         vec![
             (PAYLOAD, self.payload.as_bytes().to_vec()),
@@ -100,7 +101,7 @@ impl Needles<'_> {
         ]
     }
 
-    /// What is on wires, and what must not be.
+    /// The data that must be on wires, and that must not.
     pub fn of_wires(&self) -> Vec<Needle> {
         let [source, end] = self.named;
         let text = |text: &dyn ToString| text.to_string().into_bytes();

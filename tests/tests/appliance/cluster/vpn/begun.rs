@@ -1,11 +1,11 @@
-//! How a connection begins (TCP): each side says how long the segments are that it takes.
+//! TCP handshakes, in which each side announces its maximum segment size.
 
 use std::net::Ipv4Addr;
 
 use octet_machine::panel::Mac;
 use octet_machine::panel::raw::{self, transport};
 
-/// What both sides say here: a link's 1500 bytes less the headers of IPv4 and TCP.
+/// The MSS that both sides announce: 1500 bytes less the headers of IPv4 and TCP.
 pub const SAID: u16 = 1460;
 
 /// The first segment of one side.
@@ -13,9 +13,9 @@ pub const SAID: u16 = 1460;
 pub struct Begun {
     pub from: (Ipv4Addr, u16),
     pub to: (Ipv4Addr, u16),
-    /// Whether it is the answer to the other side's.
+    /// Whether it answers the other side's.
     pub answers: bool,
-    /// How long segments may be.
+    /// The maximum segment size.
     pub longest: u16,
 }
 
@@ -27,7 +27,7 @@ impl Begun {
         raw::ethernet::ip(macs, &raw::packet(ends, transport::TCP, &segment))
     }
 
-    /// The one in a frame, if it is as above.
+    /// Parses a frame with such a segment.
     pub fn read(frame: &[u8]) -> Option<Self> {
         let (ip, tcp) = (frame.get(14..34)?, frame.get(34..58)?);
         let is_tcp = frame[12..14] == [8, 0] && ip[0] == 0x45 && ip[9] == transport::TCP;

@@ -1,4 +1,5 @@
-//! The network outside, which both boxes' uplinks and a server are in: the test carries its frames, and hears them.
+//! The external network with both boxes' uplinks and a server: the test carries and monitors its
+//! frames.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use octet_machine::Socket;
 use octet_machine::panel::Port;
-use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 
 use super::begun::{Begun, SAID};
 use super::{
@@ -17,21 +18,22 @@ use super::{
 use crate::cluster::question;
 use crate::cluster::site::Site;
 
-/// How soon a frame that waits is carried on.
+/// The maximum delay of a waiting frame.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Who has said what to the server.
+/// A sender, and the data that the server has received.
 type Heard = (Ipv4Addr, Vec<u8>);
 
 pub struct Outside {
     /// All frames of the first box.
     said: Arc<Mutex<Vec<Vec<u8>>>>,
     heard: Arc<Mutex<Vec<Heard>>>,
-    /// Connections to the server that were begun.
+    /// The connections to the server.
     begun: Arc<Mutex<Vec<Begun>>>,
-    /// Whether nobody hears the second box, nor it anybody.
+    /// Whether the second box is disconnected.
     is_cut: Arc<AtomicBool>,
-    /// Whether what the server says reaches the first box with its last hop, if it comes by the second one.
+    /// Whether the server's answers through the second box reach the first one with an expiring
+    /// TTL.
     is_short: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
     server: Peer,
@@ -39,7 +41,7 @@ pub struct Outside {
 
 impl Outside {
     pub fn new(home: &Site, hill: &Site) -> Self {
-        let end = |site: &Site| site.cluster.be(0, Socket::Router(0)).unwrap();
+        let end = |site: &Site| site.cluster.attach(0, Socket::Router(0)).unwrap();
         let (server, port) = Port::pair().unwrap();
         let (heard, begun) = (Arc::default(), Arc::default());
         let outside = Self {
@@ -72,7 +74,7 @@ impl Outside {
                     let is_cut = is_cut.load(Ordering::Relaxed);
                     let others = (0..ends.len()).filter(|to| *to != from);
                     for to in others.filter(|to| !is_cut || (*to != 1 && from != 1)) {
-                        // A guest that is gone takes nothing.
+                        // A guest that has ended receives nothing.
                         let _ = ends[to].send(&frame);
                     }
                 }
@@ -81,35 +83,35 @@ impl Outside {
         outside
     }
 
-    /// From now on nobody hears the second box, nor it anybody; or they do again.
+    /// Disconnects the second box, or connects it again.
     pub fn cut(&self, is_cut: bool) {
         self.is_cut.store(is_cut, Ordering::Relaxed);
     }
 
-    /// From now on what the server says has two hops; or as many as ever again.
+    /// Sets the TTL of the server's packets to two, or ends that.
     pub fn shorten(&self, is_short: bool) {
         self.is_short.store(is_short, Ordering::Relaxed);
     }
 
-    /// The server says something to the first box itself.
+    /// The server sends a request to the first box itself.
     pub fn asks(&self, port: u16) {
         let asked = Datagram { from: (SERVER, LET), to: (HOME, port), payload: b"what".into() };
         self.server.send(&asked).unwrap();
     }
 
-    /// How many errors of ICMP for the server the first box has sent since then.
+    /// The number of ICMP errors that the first box has sent to the server since then.
     pub fn errors(&self, since: usize) -> usize {
         let said = self.said.lock().unwrap();
         said[since..].iter().filter(|frame| is_error_to_server(frame)).count()
     }
 
-    /// How much the first box has said so far.
+    /// The number of frames that the first box has sent so far.
     pub fn now(&self) -> usize {
         self.said.lock().unwrap().len()
     }
 
-    /// How much of what it has said since then was the device's: whoever sees the wire can read it, or it is for the
-    /// server, with whom the box itself has nothing to speak of.
+    /// The number of frames since then with traffic of the device: readable on the wire, or
+    /// addressed to the server, to which the box itself has no traffic.
     pub fn leaked(&self, since: usize) -> usize {
         let said = self.said.lock().unwrap();
         let is_of_device = |frame: &&Vec<u8>| {
@@ -118,13 +120,13 @@ impl Outside {
         said[since..].iter().filter(is_of_device).count()
     }
 
-    /// Who the server believes has said what has this in it.
+    /// The address from which the server has received data with this text.
     pub fn said_by(&self, mark: &str) -> Option<Ipv4Addr> {
         let heard = self.heard.lock().unwrap();
         heard.iter().rev().find(|(_, payload)| has(payload, mark)).map(|(from, _)| *from)
     }
 
-    /// Who the server believes has begun a connection last, and how long segments he takes.
+    /// The sender of the last connection to the server, and its MSS.
     pub fn begun_by(&self) -> Option<(Ipv4Addr, u16)> {
         self.begun.lock().unwrap().last().map(|begun| (begun.from.0, begun.longest))
     }
@@ -136,25 +138,24 @@ impl Drop for Outside {
     }
 }
 
-/// Names are spelled with capitals by chance.
+/// The case of letters in names may be random.
 fn has(bytes: &[u8], mark: &str) -> bool {
     bytes.windows(mark.len()).any(|it| it.eq_ignore_ascii_case(mark.as_bytes()))
 }
 
-/// Whether there is something of one of these protocols for the server in a frame.
+/// Whether a frame has a packet of one of these protocols for the server.
 fn is_to_server(frame: &[u8], protocols: &[u8]) -> bool {
     frame.get(12..14) == Some(&[8, 0])
         && frame.get(23).is_some_and(|protocol| protocols.contains(protocol))
         && frame.get(30..34) == Some(&SERVER.octets())
 }
 
-/// Whether it is one that says that a host or port cannot be reached, or that something was too long on the way
-/// (RFC 792).
+/// Whether it is an ICMP error to the server: destination unreachable, or time exceeded (RFC 792).
 fn is_error_to_server(frame: &[u8]) -> bool {
     is_to_server(frame, &[1]) && frame.get(34).is_some_and(|kind| [3, 11].contains(kind))
 }
 
-/// Leaves a packet two hops.
+/// Sets the TTL of a packet to two.
 fn shorten(frame: &mut [u8]) {
     if frame.get(12..15) != Some(&[8, 0, 0x45]) {
         return;
@@ -167,8 +168,8 @@ fn shorten(frame: &mut [u8]) {
     frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// What the server does: it answers questions for names, repeats words, and takes up connections.
-fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> Does {
+/// The server answers DNS queries, echoes datagrams, and accepts connections.
+fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> PeerBehaviour {
     let answer = move |asked: &Datagram| {
         if asked.to.0 != SERVER {
             return vec![];
@@ -188,10 +189,15 @@ fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> Does 
         let said = Begun { from: asked.to, to: asked.from, answers: true, longest: SAID };
         Some(said.frame((SERVER_MAC, HOME_MAC)))
     };
-    Does { own: Own::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
+    PeerBehaviour {
+        own: OwnAddresses::One(SERVER),
+        on_frame: Box::new(take_up),
+        answer: Box::new(answer),
+    }
 }
 
-/// The server says all to one Ethernet address: it is to go to whoever has the address of IPv4.
+/// The server sends all frames to one MAC address; this sets the one of the box with the IPv4
+/// address.
 fn to_who_asked(frame: &mut [u8]) {
     if frame.get(12..14) == Some(&[8, 0]) && frame.get(30..34) == Some(&HILL.octets()) {
         frame[..6].copy_from_slice(&HILL_MAC.0);

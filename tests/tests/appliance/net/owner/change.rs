@@ -1,4 +1,4 @@
-//! Settings that operators give the box, and take back.
+//! Settings that operators apply, and roll back.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -12,24 +12,24 @@ use crate::net::owner::site::Site;
 
 const FILE: &str = "appliance.toml";
 
-/// Longer than the steps between, however busy the host is.
+/// The time to confirm is longer than the steps in between take on a busy host.
 const TRY: [&str; 4] = ["config", "apply", "--confirm=3600", FILE];
 
 const STRANGER: &str = "is not an operator of this box";
 
-/// The name that is in force.
+/// The name in force.
 fn name(site: &Site<'_>) -> Value {
     site.json("anna", &["config", "show", "--section", "appliance"])["name"].clone()
 }
 
-/// What there was: number, how it stands, whose it is.
+/// The history: number, state, author, and whether it was signed.
 fn history(site: &Site<'_>) -> Value {
     let rows = site.json("anna", &["config", "history"]);
     let row = |row: &Value| json!([row["sequence"], row["standing"], row["by"], row["signed"]]);
     rows.as_array().unwrap().iter().map(row).collect()
 }
 
-/// A row of that, which somebody has signed.
+/// A row of the history with a signature.
 fn row(site: &Site<'_>, sequence: u64, standing: &str, who: &str) -> Value {
     json!([sequence, standing, site.people.key(who), true])
 }
@@ -38,26 +38,26 @@ fn image_row() -> Value {
     json!([0, "the image's", null, null])
 }
 
-/// The settings that the box is run with.
+/// Checks the settings in force.
 fn in_force(site: &Site<'_>, text: &str) {
     let shown = site.may("anna", &["config", "show"]);
     assert!(shown.contains(text), "{shown}");
 }
 
-/// The answer says that these settings are in force now.
+/// Checks that the output reports these settings as applied.
 fn is_applied(said: &str, sequence: &str) {
     let row: Vec<_> = said.lines().next().unwrap_or_default().split_whitespace().collect();
     assert_eq!(row, ["applied", sequence], "{said}");
 }
 
-/// Anna names Dora, and Carl no more.
+/// Anna adds Dora as an operator, and removes Carl.
 pub fn by_the_owner(site: &Site<'_>) {
     let people = site.people;
     let first = people.first_text();
     in_force(site, &first);
     assert_eq!((name(site), history(site)), (json!("octet"), json!([image_row()])));
     site.may("carl", &["status"]);
-    // Of a log without an end, Carl has read the first line.
+    // Carl follows the log, and has read the first line.
     let mut follows = people.owner.command("carl", &site.words(&["logs", "-f"]));
     let mut follows = follows.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut printed = BufReader::new(follows.stdout.take().unwrap());
@@ -67,14 +67,14 @@ pub fn by_the_owner(site: &Site<'_>) {
     people.owner.write(FILE, &text);
     let differs = site.may("carl", &["config", "diff", FILE]);
     assert!(differs.contains("appliance.name") && differs.contains("attic"), "{differs}");
-    // With the right to read it can be compared, and no more.
+    // An operator with `read` may compare the settings, and no more.
     site.may_not("carl", &["config", "apply", FILE], "needs `configure`");
     site.may_not("dora", &["status"], STRANGER);
     in_force(site, &first);
     site.logged(&["carl", people.key("carl"), "cut off"], || {
         let applied = site.may("anna", &TRY);
         is_applied(&applied, "1");
-        // Who comes in from now on is said once more.
+        // New operators' keys are repeated in the answer.
         assert!(applied.contains(people.key("dora")), "{applied}");
     });
     let (sender, ended) = channel();
@@ -94,7 +94,7 @@ pub fn by_the_owner(site: &Site<'_>) {
     assert_eq!(history(site), json!([row(site, 1, "confirmed", "anna"), image_row()]));
 }
 
-/// Ben may configure, and does; who owns the box is not his to say.
+/// Ben may configure the box, and does; he may not change its owners.
 pub fn by_who_configures(site: &Site<'_>) {
     let people = site.people;
     let named = ["anna", "ben", "dora"];
@@ -120,7 +120,7 @@ pub fn by_who_configures(site: &Site<'_>) {
         let why = format!("`ben` does not own this box, so `{section}` stays as it is");
         site.may_not("ben", &TRY, &why);
     }
-    // A number that was used is not used again, whoever signs.
+    // A used number is refused for every signer.
     people.owner.write(FILE, &people.text("third", &named, ""));
     let again = ["config", "apply", "--sequence=2", FILE];
     site.may_not("ben", &again, "this is for configuration 2, and the next one is 3");
@@ -129,7 +129,7 @@ pub fn by_who_configures(site: &Site<'_>) {
     site.may_not("eve", &["status"], STRANGER);
     site.may_not("ben", &["restart", "console"], "needs `operate`");
 
-    // The owner may, what Ben may not; until it is taken back.
+    // The owner may make the changes that Ben may not; they are undone later.
     for (sequence, section, text) in [(3, "operator", &with_eve), (4, "trust", &with_key)] {
         let show = || site.json("anna", &["config", "show", "--section", section]);
         let before = show();
@@ -141,10 +141,10 @@ pub fn by_who_configures(site: &Site<'_>) {
     }
 }
 
-/// To what was confirmed before, and to what the image was built with.
+/// Rolls back to the previous confirmed configuration, and to the image's.
 pub fn back(site: &Site<'_>) {
     let people = site.people;
-    // That would change who may come in.
+    // That would change the operators.
     site.may_not("ben", &["config", "rollback", "0"], "`ben` does not own this box");
     site.may_not("carl", &["status"], STRANGER);
     let applied = site.may("anna", &["config", "rollback", "0", "--confirm=3600"]);
@@ -163,7 +163,7 @@ pub fn back(site: &Site<'_>) {
     is_kept(site);
 }
 
-/// What was confirmed last, and who may come in by it.
+/// The last confirmed configuration is in force, with its operators.
 pub fn is_kept(site: &Site<'_>) {
     in_force(site, &site.people.text("attic", &["anna", "ben", "dora"], ""));
     let there_was = history(site);

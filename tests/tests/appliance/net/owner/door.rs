@@ -1,4 +1,4 @@
-//! Who is turned away, and connections that the test makes itself.
+//! Refused clients, and connections that the test makes itself.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Ipv4Addr;
@@ -18,11 +18,11 @@ use crate::net::owner::site::Site;
 
 pub type Tls = StreamOwned<ClientConnection, UnixStream>;
 
-/// Neighbours of the test's computer, one for each who tries without a key.
+/// Two further hosts: one for TLS without a key, and one without TLS.
 const KEYLESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 60);
 const PLAIN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 61);
 
-/// A connection from the neighbour at `from`. What does not come soon fails the test.
+/// Connects from the host `from`. A timeout fails the test.
 pub fn tcp(site: &Site<'_>, from: Ipv4Addr) -> UnixStream {
     let stream = site.host.connect_from(from, gate(GIVEN.into())).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -30,13 +30,13 @@ pub fn tcp(site: &Site<'_>, from: Ipv4Addr) -> UnixStream {
     stream
 }
 
-/// TLS by `config`.
+/// Starts TLS with `config`.
 fn begin(site: &Site<'_>, from: Ipv4Addr, config: Arc<ClientConfig>) -> Tls {
     let connection = ClientConnection::new(config, tls::any_name()).unwrap();
     StreamOwned::new(connection, tcp(site, from))
 }
 
-/// TLS as `who`, up to the gate's hello.
+/// Connects by TLS as `who`, and reads the gate's hello.
 pub fn as_operator(site: &Site<'_>, from: Ipv4Addr, who: &str) -> Tls {
     let config = tls::client(&site.people.secret(who), tls::AlpnProtocol::Control).unwrap();
     let mut stream = begin(site, from, config);
@@ -49,7 +49,7 @@ pub fn as_operator(site: &Site<'_>, from: Ipv4Addr, who: &str) -> Tls {
     stream
 }
 
-/// All that comes until the gate ends the connection.
+/// Reads until the gate closes the connection. Returns the data.
 pub fn until_closed(stream: &mut impl Read) -> Vec<u8> {
     let (mut all, mut buffer) = (vec![], [0; 4096]);
     loop {
@@ -57,13 +57,14 @@ pub fn until_closed(stream: &mut impl Read) -> Vec<u8> {
             Ok(0) => return all,
             Ok(count) => all.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("it stays open"),
-            // Cut off in the middle is closed, too.
+            // An aborted connection is closed, too.
             Err(_) => return all,
         }
     }
 }
 
-/// A box that is not known says who it is. Without a person that is all; a person is asked once.
+/// First contact: the box reports its key. Without a terminal the command fails; in a terminal the
+/// user has to confirm the key once.
 pub fn at_first(site: &Site<'_>) {
     let owner = &site.people.owner;
     let words = ["--box", &site.address, "status"];
@@ -73,7 +74,7 @@ pub fn at_first(site: &Site<'_>) {
         let (mut child, mut ours) = in_terminal(owner.command("anna", &words));
         ours.write_all(answer.as_bytes()).unwrap();
         let mut said = vec![];
-        // The read fails once nobody has the other end.
+        // Reading fails once no process has the other side open.
         let _ = ours.read_to_end(&mut said);
         let said = String::from_utf8_lossy(&said);
         assert!(said.contains(&site.node) && said.contains("Is it the same?"), "{said}");
@@ -84,7 +85,7 @@ pub fn at_first(site: &Site<'_>) {
     assert!(known.status == Some(0) && known.stdout.contains("identity"), "{}", known.stderr);
 }
 
-/// Those with a key who may not do it, or may not come in.
+/// Keys that may not call the verb, or may not connect.
 pub fn who_may_not(site: &Site<'_>) {
     site.restarts_console(|| drop(site.may("anna", &["restart", "console"])));
     site.may("ben", &["status"]);
@@ -93,7 +94,7 @@ pub fn who_may_not(site: &Site<'_>) {
     site.may_not("eve", &["status"], "is not an operator of this box");
 }
 
-/// A client of TLS without a key, and one that speaks something else.
+/// A TLS client without a key, and a client of another protocol.
 pub fn without_a_key(site: &Site<'_>) {
     let stream = as_operator(site, KEYLESS, "anna");
     Client::new(stream).call("status", Map::new()).unwrap();
@@ -113,7 +114,7 @@ pub fn without_a_key(site: &Site<'_>) {
     });
 }
 
-/// Somebody who has no key to show.
+/// A client without a key.
 #[derive(Debug)]
 struct NoKey;
 

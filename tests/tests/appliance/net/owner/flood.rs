@@ -1,5 +1,4 @@
-//! Those who come in numbers, or slowly, or announce more than they may say. The operator is answered
-//! beside them.
+//! Many, slow, and oversized requests. The operator is served meanwhile.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -10,26 +9,26 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::net::owner::door::{Tls, as_operator, tcp, until_closed};
 use crate::net::owner::site::Site;
 
-/// Connections of one address that are no operator's: so many may come at once (docs/gate.md).
+/// The burst of connections per address without an operator's key (docs/gate.md).
 const BURST: usize = 20;
 
-/// Connections that have not shown a key (docs/gate.md).
+/// The maximum number of connections that have not proved a key (docs/gate.md).
 const KEYLESS: usize = 32;
 
-/// After so many connections an operator asks.
+/// The operator makes a call after every batch of this many connections.
 const TURN: usize = 25;
 
-/// How a client of TLS 1.3 begins, as far as its second word.
+/// The beginning of a TLS 1.3 ClientHello, up to its second field.
 const BEGINS: &[u8] = b"\x16\x03\x01\x02\x00\x01";
 
-/// Neighbours of the test's computer: one that tries too often, one that is slow, one that announces too
-/// much, and the first of many.
+/// Further hosts: one that connects too often, a slow one, one with oversized frames, and the first
+/// of many.
 const OFTEN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 70);
 const SLOW: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 71);
 const LONG: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 72);
 const MANY: u8 = 100;
 
-/// An operator's request that comes byte by byte.
+/// An operator's request that arrives byte by byte.
 pub struct Slow(Tls);
 
 impl Slow {
@@ -39,12 +38,12 @@ impl Slow {
         Self(stream)
     }
 
-    /// One more byte, if it is still taken.
+    /// Sends one more byte, if the connection is still open.
     fn drip(&mut self) {
         let _ = self.0.write_all(b" ").and_then(|()| self.0.flush());
     }
 
-    /// It is over, and the gate has said why.
+    /// Waits for its end; the gate has logged the reason.
     fn ends(mut self, site: &Site<'_>) {
         until_closed(&mut self.0);
         let logged = ["anna", &SLOW.to_string(), "refused", "took too long to arrive"];
@@ -52,7 +51,7 @@ impl Slow {
     }
 }
 
-/// One address tries again and again: it is turned away at the door, and others are not.
+/// One address connects repeatedly: it is rate-limited, and others are not.
 pub fn of_one_address(site: &Site<'_>) {
     let turned_away = || site.json("anna", &["gate", "show"])["rejected"]["rate_limited"].as_u64();
     let before = turned_away().unwrap();
@@ -65,11 +64,11 @@ pub fn of_one_address(site: &Site<'_>) {
     assert!(turned_away() > Some(before));
 }
 
-/// Many addresses open connections and show no key. Meanwhile and afterwards others say too little or
-/// too much, and the operator is answered.
+/// Many addresses open connections and prove no key. Meanwhile and afterwards the operator is
+/// served, despite slow and oversized requests.
 pub fn of_many(site: &Site<'_>, mut slow: Slow) {
     let many = if soak() { 1000 } else { 100 };
-    // Each takes two descriptors: the test's end, and that of its computer on the wire.
+    // Each connection takes two descriptors: the test's end, and that of its network stack.
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
     let without_key = || site.json("anna", &["gate", "show"])["rejected"]["without_key"].as_u64();
@@ -88,7 +87,7 @@ pub fn of_many(site: &Site<'_>, mut slow: Slow) {
         }
     }
     announces_too_much(site);
-    // There is room for so many at once; all that were more have been closed to let these in.
+    // The number of such connections is limited; the oldest ones were closed for the new ones.
     let now = without_key().unwrap();
     assert!(now >= before + (many - KEYLESS) as u64, "{before} {now}");
     for stream in &mut open {

@@ -1,6 +1,6 @@
-//! The owner's path, as the documents tell it: `octetctl` on another computer, by wire through the gate
-//! to a box that ships, with operators of the test's. For each that is refused, what is allowed comes
-//! first; every refusal is in the gate's log.
+//! The owner's access as documented: `octetctl` on another computer, through the gate, to a box
+//! with the released image and the test's operators. Each refusal is preceded by a permitted call,
+//! and is in the gate's log.
 
 mod change;
 mod door;
@@ -14,7 +14,7 @@ use octet_tests::{DiskFile, shipped};
 use crate::net::owner::flood::Slow;
 use crate::net::owner::site::{People, Site};
 
-/// MiB of the medium.
+/// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
 #[test]
@@ -25,7 +25,7 @@ fn the_owner_comes_in_and_others_do_not() {
     let site = Site::boot(&image, &disk, &people);
     let gate = site.gate();
     door::at_first(&site);
-    // It takes the gate's patience; the rest is meanwhile.
+    // It runs until the gate's timeout, together with the following.
     let slow = Slow::start(&site);
     change::by_the_owner(&site);
     through::past_pid_1(&site);
@@ -36,7 +36,7 @@ fn the_owner_comes_in_and_others_do_not() {
     let spent = signed::at_most_once(&site);
     flood::of_one_address(&site);
     flood::of_many(&site, slow);
-    // Whatever came: it is the same gate, and the box is ready.
+    // After everything it is the same gate process, and the box is ready.
     assert_eq!(site.gate(), gate);
 
     let node = site.cut();

@@ -1,4 +1,4 @@
-//! Commands that others carry. What they do is seen: a unit has another process.
+//! Signed commands that other operators deliver. Their effect is visible: a unit is restarted.
 
 use std::process::Command;
 
@@ -9,17 +9,17 @@ use octet_tests::must;
 
 use crate::net::owner::site::Site;
 
-/// Where a command has the node that is to do it (docs/gate.md).
+/// The position of the target node in a command (docs/gate.md).
 const TARGET: std::ops::Range<usize> = 1..33;
 
-/// What the computer of the test takes for the time, and so much later.
+/// The time of the test's host, and `later`.
 fn time(later: &str) -> String {
     let mut date = Command::new("date");
     date.args(["--utc", "+%Y-%m-%dT%H:%M:%SZ", "--date", later]);
     must(&mut date).stdout.trim().to_owned()
 }
 
-/// A restart of the console by `who`, for `node`.
+/// A restart of the console, signed by `who`, for `node`.
 fn sign(site: &Site<'_>, who: &str, node: &str, good_for: &str) -> String {
     let words = ["sign", "--node", node, "--for", good_for, "init", "restart", "unit=console"];
     let output = site.people.owner.ask(who, &words);
@@ -27,7 +27,7 @@ fn sign(site: &Site<'_>, who: &str, node: &str, good_for: &str) -> String {
     output.stdout.trim().to_owned()
 }
 
-/// Dora carries it, and it is done.
+/// Dora delivers the command, and it is run.
 fn runs(site: &Site<'_>, command: &str) {
     let logged = ["anna", site.people.key("anna"), "init restart", "allowed, signed"];
     site.restarts_console(|| {
@@ -35,7 +35,7 @@ fn runs(site: &Site<'_>, command: &str) {
     });
 }
 
-/// She carries it, and it is not done.
+/// Dora delivers the command, and it is refused.
 fn runs_not(site: &Site<'_>, command: &str, why: &str) {
     let before = site.console();
     site.logged(&["a signed command from", "refused", why], || {
@@ -44,12 +44,12 @@ fn runs_not(site: &Site<'_>, command: &str, why: &str) {
     assert_eq!(site.console(), before);
 }
 
-/// A command is run once, here, in time, if who signed it may. Returns one that was run, and is good
-/// for long.
+/// A command is run once, on its target, before its expiry, and if its signer is authorized.
+/// Returns a command that was run and has not expired.
 pub fn at_most_once(site: &Site<'_>) -> String {
     let here = |who, good_for| sign(site, who, &site.node, good_for);
     let (good, soon_late, early) = (here("anna", "12h"), here("anna", "10m"), here("anna", "40h"));
-    // Nobody has said what time it is: nothing is in time.
+    // The gate's time is not trusted yet: every command is refused.
     runs_not(site, &good, "the time is not trusted");
     let now = time("now");
     site.may_not("dora", &["gate", "trust-time", &now], "needs `own`");
@@ -58,12 +58,12 @@ pub fn at_most_once(site: &Site<'_>) -> String {
     runs(site, &good);
     runs_not(site, &good, "this command was run before");
 
-    // Of somebody who may not do it himself; of somebody who is nobody here, and no more.
+    // Signed by an operator who lacks the permission, by a stranger, and by a former operator.
     runs_not(site, &here("dora", "12h"), "needs `operate`");
     for who in ["eve", "carl"] {
         runs_not(site, &here(who, "12h"), "is not an operator of this box");
     }
-    // For another box; and the same, made out to this one.
+    // For another box; and the same with this box as its target.
     let other = site.people.key("eve");
     let elsewhere = sign(site, "anna", other, "12h");
     runs_not(site, &elsewhere, &format!("the command is for {other}"));
@@ -75,14 +75,14 @@ pub fn at_most_once(site: &Site<'_>) -> String {
     runs_not(site, &retargeted, "not signed by the operator that it names");
 
     runs_not(site, &early, "expires more than 24 hours ahead");
-    // An hour later one is late that was in time, and another is not.
+    // An hour later one command has expired, and another one has not.
     site.may("anna", &["gate", "trust-time", &time("1 hour")]);
     runs_not(site, &soon_late, "the command has expired");
     runs(site, &here("anna", "12h"));
     good
 }
 
-/// Since then the power was gone, and with it the time.
+/// After a power cut the time is not trusted any more.
 pub fn after_a_cut(site: &Site<'_>, spent: &str) {
     let new = sign(site, "anna", &site.node, "12h");
     runs_not(site, &new, "the time is not trusted");

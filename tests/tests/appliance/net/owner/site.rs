@@ -1,4 +1,4 @@
-//! The box, the computer on its wire, and those who sit there.
+//! The box, the computer at its link, and the people there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 
 use crate::net::guest::{BOX, GIVEN, OURS, TEST, gate};
 
-/// Everybody who has a key. Eve is nobody's operator.
+/// All people with a key. Eve is not an operator of any box.
 const ALL: [&str; 5] = ["anna", "ben", "carl", "dora", "eve"];
 
 const NAMED: [&str; 3] = ["anna", "ben", "carl"];
 
-/// What each may, once named.
+/// The capabilities of each operator.
 fn rights(who: &str) -> Value {
     match who {
         "anna" => json!(["own"]),
@@ -33,7 +33,7 @@ fn rights(who: &str) -> Value {
     }
 }
 
-/// Those who try, at one computer.
+/// The people at one computer.
 pub struct People {
     pub owner: Owner,
     keys: BTreeMap<&'static str, String>,
@@ -46,7 +46,7 @@ impl People {
         Self { keys: keys.into(), owner }
     }
 
-    /// The public half of somebody's key.
+    /// The public half of a person's key.
     pub fn key(&self, who: &str) -> &str {
         &self.keys[who]
     }
@@ -58,8 +58,8 @@ impl People {
         }
     }
 
-    /// The `appliance.toml` that ships, of a box without a router, with a fixed address, this name, these operators and more
-    /// lines.
+    /// The released `appliance.toml` for a box without a router, with a fixed address, this name,
+    /// these operators and more lines.
     pub fn text(&self, name: &str, operators: &[&str], more: &str) -> String {
         let mut text = text_of_one_board();
         for (shipped, ours) in [
@@ -77,12 +77,12 @@ impl People {
         text + &format!("\n[operator]\nkeys = [\n{lines}]\n{more}")
     }
 
-    /// What the image was built with.
+    /// The image's configuration.
     pub fn first_text(&self) -> String {
         self.text("octet", &NAMED, "")
     }
 
-    /// What ships, as the builder would have made it from that.
+    /// The released image, with that configuration as the builder would write it.
     pub fn image(&self) -> Image {
         let text = self.first_text();
         let settings = json!(Appliance::parse("appliance.toml", &text).unwrap());
@@ -93,7 +93,7 @@ impl People {
     }
 }
 
-/// A running box with its wire.
+/// A running box with its link.
 pub struct Site<'a> {
     pub people: &'a People,
     pub machine: Machine,
@@ -110,18 +110,18 @@ impl<'a> Site<'a> {
         let host = Host::start(machine.port(0).unwrap(), TEST, &[(IpAddr::V4(OURS), 24)]);
         let shown = machine.call_unit("identity", "show", json!({})).unwrap();
         let node = shown["node"].as_str().unwrap().to_owned();
-        let address = host.forward(gate(GIVEN.into())).unwrap().to_string();
+        let address = host.forward_tcp(gate(GIVEN.into())).unwrap().to_string();
         let named = format!("{node}@{address}");
         Self { people, machine, host, node, address, named }
     }
 
-    /// The power goes. Returns the box's name.
+    /// Cuts the power. Returns the box's node key.
     pub fn cut(self) -> String {
         self.machine.kill().unwrap();
         self.node
     }
 
-    /// The words for `octetctl` that ask this box.
+    /// The arguments of `octetctl` that select this box.
     pub fn words<'w>(&'w self, words: &[&'w str]) -> Vec<&'w str> {
         [&["--box", &self.named][..], words].concat()
     }
@@ -130,7 +130,7 @@ impl<'a> Site<'a> {
         self.people.owner.ask(who, &self.words(words))
     }
 
-    /// Somebody asks the box, and may. Returns what is printed.
+    /// Runs a permitted command. Returns its output.
     pub fn may(&self, who: &str, words: &[&str]) -> String {
         let output = self.ask(who, words);
         assert_eq!(output.status, Some(0), "{who} {words:?}: {}", output.stderr);
@@ -143,7 +143,7 @@ impl<'a> Site<'a> {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
     }
 
-    /// Somebody asks the box, and is refused with `why`, which the gate's log has, too.
+    /// Runs a command that is refused with `why`; the gate's log has the reason, too.
     pub fn may_not(&self, who: &str, words: &[&str], why: &str) {
         self.logged(&[self.people.key(who), why], || {
             let output = self.ask(who, words);
@@ -152,15 +152,15 @@ impl<'a> Site<'a> {
         });
     }
 
-    /// Does `what`, after which the gate's log has one more line with all `words`.
+    /// Calls `what`, after which the gate's log must have one more line with all `words`.
     pub fn logged(&self, words: &[&str], what: impl FnOnce()) {
         let before = self.lines_with(words);
         what();
         self.wait_logged(words, before);
     }
 
-    /// Waits until the gate's log has more than so many lines with all `words`: what a unit says takes a
-    /// moment until it is there.
+    /// Waits until the gate's log has more than `before` lines with all `words`: a message takes a
+    /// moment to arrive.
     pub fn wait_logged(&self, words: &[&str], before: usize) {
         let deadline = Instant::now() + SOON;
         while self.lines_with(words) <= before {
@@ -179,7 +179,7 @@ impl<'a> Site<'a> {
         self.machine.status().unwrap().unit("console").unwrap().pid
     }
 
-    /// Does `what`, after which the console is another process.
+    /// Calls `what`, after which the console must be another process.
     pub fn restarts_console(&self, what: impl FnOnce()) {
         let before = self.console();
         what();
@@ -190,7 +190,7 @@ impl<'a> Site<'a> {
         self.machine.wait_status("another console", SOON, again).unwrap();
     }
 
-    /// The gate's process. It was not started again, and the box is ready.
+    /// The gate's process id. It was not restarted, and the box is ready.
     pub fn gate(&self) -> u32 {
         let status = self.machine.wait_ready(SOON).unwrap();
         let gate = status.unit("gate").unwrap();

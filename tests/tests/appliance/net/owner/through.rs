@@ -1,4 +1,5 @@
-//! A file through the gate to a service and back: the gate asks the service itself, and PID 1 has no part in it.
+//! A file through the gate to a service and back: the gate calls the service directly, and PID 1 is
+//! not involved.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -11,17 +12,17 @@ use serde_json::json;
 use crate::net::owner::door::as_operator;
 use crate::net::owner::site::Site;
 
-/// Where the operator is: a neighbour of the test's computer.
+/// The operator's address: another host at the link.
 const FROM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 73);
 
-/// Of the processor time of gate and service together, a part that PID 1 would exceed if it handed on what they say
-/// to each other: then it takes about as much as one of them.
+/// PID 1's CPU time must be below this fraction of that of gate and service together. If it
+/// forwarded their data, it would take about as much as one of them.
 const PART: u64 = 20;
 
-/// So much may PID 1 grow, in bytes: what it keeps for answers.
+/// The maximum growth of PID 1, in bytes: its buffers for answers.
 const GROWTH: u64 = 256 << 10;
 
-/// A file that is not all in memory: byte N is chosen by N.
+/// A file that is not in memory: byte N is computed from N.
 struct Pattern {
     size: u64,
 }
@@ -44,7 +45,7 @@ impl Source for Pattern {
     }
 }
 
-/// Every byte comes back, and neither PID 1's time nor its memory goes with them.
+/// Every byte returns, and PID 1's CPU time and memory do not grow with the data.
 pub fn past_pid_1(site: &Site<'_>) {
     let size: u64 = if soak() { 1 << 30 } else { 8 << 20 };
     let cpu = |name: &str| {
@@ -53,7 +54,7 @@ pub fn past_pid_1(site: &Site<'_>) {
         (unit(name) + unit("gate"), status.init_cpu, status.memory.init_rss)
     };
     let mut client = Client::new(as_operator(site, FROM, "anna"));
-    client = client.to_unit(Some("mirror".parse().unwrap()));
+    client = client.with_unit(Some("mirror".parse().unwrap()));
     let mut give = |size| {
         let (mut file, mut at) = (Pattern { size }, 0);
         let args = json!({ "file": file.describe() });
@@ -72,7 +73,7 @@ pub fn past_pid_1(site: &Site<'_>) {
         );
         (end.unwrap(), at)
     };
-    // Once before, so that everything has been in memory.
+    // A first transfer warms up all code.
     assert_eq!(give(1 << 17).1, 1 << 17);
     let before = cpu("mirror");
     let (end, came) = give(size);
@@ -85,7 +86,7 @@ pub fn past_pid_1(site: &Site<'_>) {
     println!(
         "{size} bytes there and back: gate and service {theirs} ms, PID 1 {own} ms, {grown} bytes more"
     );
-    // It has read what is in force, and not only at its start.
+    // It has applied the current settings, and not only those at its start.
     assert_ne!(end["name"], "octet");
     assert!(own * PART <= theirs && grown <= GROWTH, "{own} of {theirs} ms, {grown} bytes");
     let metrics = site.json("anna", &["mirror", "metrics"]);

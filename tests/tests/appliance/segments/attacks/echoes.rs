@@ -1,4 +1,5 @@
-//! What the router itself sends to everybody: its kernel shows the guard of the port a copy, which nobody has sent.
+//! Broadcasts of the router itself: its kernel passes a copy of each to the guard of the port,
+//! which must not count it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread::sleep;
@@ -11,10 +12,10 @@ use octet_tests::{READY, RETRY_DELAY};
 use super::{Drops, device, drops};
 use crate::segments::site::Site;
 
-/// Under which reasons it was counted.
+/// The reasons under which such copies would be counted.
 const REASONS: [&str; 2] = ["src-mac", "src-ip4"];
 
-/// A board and a device of the owner's ask for an address, and are answered by broadcast.
+/// A board and a device of the owner's request addresses, and are answered by broadcast.
 pub fn are_not_counted(site: &mut Site) -> Vec<String> {
     let (sentinels, before) = (site.sentinels(), drops(site));
     let mut wrong = vec![];

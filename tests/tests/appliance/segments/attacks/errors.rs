@@ -1,11 +1,12 @@
-//! Errors of ICMP about a flow of each kind that there is.
+//! ICMP errors about each kind of flow.
 
 use octet_evaluator::Zone;
 
 use crate::segments::errors::{Much, Wanted, only_by_those_on_the_way, only_so_many};
 use crate::segments::site::Site;
 
-/// Between boards, with the router, with it by its address outside, outside, and from outside by a port of the router.
+/// Flows between boards, to the router, to its uplink address, to the outside, and from outside to
+/// a published port.
 const FLOWS: [Wanted; 5] = [
     (Zone::Board(1), Zone::Board(2), false, 7000),
     (Zone::Board(1), Zone::Router, false, 123),
@@ -14,7 +15,7 @@ const FLOWS: [Wanted; 5] = [
     (Zone::Uplink, Zone::Board(2), true, 7443),
 ];
 
-/// Lines for what is begun, beside those of everybody.
+/// The policies for these flows, in addition to those of other tests.
 pub const LINES: &str = r#"
 [[policy]]
 from = "boards"
@@ -32,7 +33,7 @@ pub fn as_many_as_nobody_needs(site: &mut Site) {
     only_so_many(site, FLOWS[0]);
 }
 
-/// All kinds. Returns what is not as it should be.
+/// Sends all kinds of errors. Returns the unexpected results.
 pub fn about_every_kind_of_flow(site: &mut Site) -> Vec<String> {
     only_by_those_on_the_way(site, &FLOWS, Much::All)
 }

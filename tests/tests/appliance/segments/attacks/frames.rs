@@ -1,4 +1,4 @@
-//! What a board that was taken over may send, and what anybody at the other ports may.
+//! The frames that a compromised board may send, and a host at any other port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,41 +13,41 @@ pub struct Attack {
     pub name: &'static str,
     /// The reason under which it is counted at a board's port.
     pub reason: &'static str,
-    /// What a router without rules does with it.
+    /// The effect in a router without rules.
     pub bare: Bare,
     pub frame: Vec<u8>,
 }
 
-/// What becomes of a frame in a router without rules.
+/// What a router without rules does with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bare {
-    /// It is handed on, or answered.
+    /// It is forwarded or answered.
     Out,
-    /// It is taken in; what it does there is not seen on any wire.
+    /// It is accepted, without a visible effect on any wire.
     In,
 }
 
-/// Words by which a frame is known again.
+/// A text by which a frame is recognised.
 pub const MARK: &[u8] = b"octet attack";
 
-/// A group of more than one network (RFC 4291, 2.7).
+/// A multicast group with a scope beyond one link (RFC 4291, 2.7).
 const OF_A_SITE: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0x77);
 
-/// An address of nodes, which are behind devices of the unit `forward` alone.
+/// An address of a node, which only devices of the unit `forward` lead to.
 pub const NODE: Ipv6Addr = Ipv6Addr::new(0xfc01, 0, 0, 0, 0, 0, 0, 9);
 
-/// The address that is everybody's in the network of `own` (RFC 919).
+/// The broadcast address of the network of `own` (RFC 919).
 fn everybody(own: Ipv4Addr) -> Ipv4Addr {
     let [a, b, c, _] = own.octets();
     Ipv4Addr::new(a, b, c, 255)
 }
 
-/// The address that is any router's in the network of `own` (RFC 4291, 2.6.1).
+/// The subnet-router anycast address of the network of `own` (RFC 4291, 2.6.1).
 fn any_router(own: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(own) >> 64 << 64)
 }
 
-/// All that the board at `leg` sends, to the router or by it to `other`, another board.
+/// All attacks of the board at `leg`, on the router or through it on `other`, another board.
 pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
     let (own, router) = (&leg.test, &leg.router);
     let macs = (own.mac, router.mac);
@@ -423,7 +423,7 @@ pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
     ]
 }
 
-/// A datagram of a sender who is not there, by another Ethernet, IPv4 or IPv6 address each time.
+/// A datagram of an invented sender, with another MAC, IPv4 or IPv6 address each time.
 pub fn stranger(leg: &Leg, other: &Leg, number: usize) -> Vec<u8> {
     let (own, router) = (&leg.test, &leg.router);
     let bytes = (number as u32 + 1).to_be_bytes();

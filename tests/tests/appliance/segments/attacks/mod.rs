@@ -1,6 +1,6 @@
-//! What a board that was taken over may try: each first shown to get into a router without rules, and
-//! out of it where it can, then dropped, and counted under its reason; at the ports of a board, of the
-//! owner's devices and of those outside, or at every one of them.
+//! Attacks of a compromised board: each is first shown to be accepted by a router without rules,
+//! and forwarded if possible; then it is dropped, and counted under its reason, at the port of a
+//! board, of the owner's devices, of the uplink, or at all of them.
 
 mod echoes;
 mod errors;
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{ethernet, icmp};
-use octet_machine::panel::switchboard::Seen;
+use octet_machine::panel::switchboard::CapturedFrame;
 use octet_tests::soak;
 use serde_json::json;
 
@@ -23,14 +23,14 @@ use crate::segments::site::{Site, text};
 pub use frames::NODE;
 use frames::{Attack, Bare, MARK, all};
 
-/// As many senders as a board poses as.
+/// The number of senders that a board impersonates.
 const SOURCES: usize = 8000;
 const SOME_SOURCES: usize = 2000;
 
-/// So many attacks are sent between two looks at what is counted.
+/// The number of attacks between two readings of the counters.
 const GROUP: usize = 8;
 
-/// A policy that lets everything between boards: what is dropped then is dropped by the guard.
+/// A policy that allows everything between boards: all drops are those of the guard.
 const OPEN: &str = r#"
 [[policy]]
 from = "boards"
@@ -45,16 +45,16 @@ protocol = "tcp"
 ports = ["1-65535"]
 "#;
 
-/// Frames that were dropped, by port, then by reason.
+/// The dropped frames, by port and reason.
 type Drops = BTreeMap<String, BTreeMap<String, u64>>;
 
 fn drops(site: &Site) -> Drops {
     serde_json::from_value(site.shown()["drops"].clone()).unwrap()
 }
 
-/// Frames that were taken in, by device.
+/// The received frames, by device.
 fn received(site: &Site) -> BTreeMap<String, u64> {
-    // `show` has it, too, but lists all rules.
+    // `show` has these counters as well, but lists all rules.
     let passed = site.machine.call_unit("netd", "traffic", json!({})).unwrap();
     let links = passed.as_array().unwrap().iter();
     links
@@ -62,13 +62,13 @@ fn received(site: &Site) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Who attacks: a board, or every one of them, a device of the owner's, and somebody outside.
+/// The attackers: a board (or every board), a device of the owner's, and an external host.
 fn attackers(site: &Site) -> Vec<Zone> {
     let boards = if soak() { site.world.boards() } else { 1 };
     (1..=boards).map(Zone::Board).chain([Zone::Lan, Zone::Uplink]).collect()
 }
 
-/// The device that `zone` is behind.
+/// The device of `zone`.
 fn device(site: &Site, zone: Zone) -> String {
     match zone {
         Zone::Board(number) => format!("eth{number}"),
@@ -77,7 +77,7 @@ fn device(site: &Site, zone: Zone) -> String {
     }
 }
 
-/// The attacks of `zone`, which poses as the next board.
+/// The attacks of `zone`, which impersonates the next board.
 fn attacks(site: &Site, zone: Zone) -> Vec<Attack> {
     let next = match zone {
         Zone::Board(number) => number % site.world.boards() + 1,
@@ -87,8 +87,8 @@ fn attacks(site: &Site, zone: Zone) -> Vec<Attack> {
     all(leg(zone), leg(Zone::Board(next)))
 }
 
-/// The reason under which `attack` by `zone` is counted; `None` if it is none there: devices of the
-/// owner's and everybody outside may have any Ethernet address, and each other's IP addresses.
+/// The reason under which `attack` by `zone` is counted; `None` if it is legitimate there: devices
+/// of the owner's and external hosts may have any MAC address, and each other's IP addresses.
 fn reason(attack: &Attack, zone: Zone) -> Option<&'static str> {
     match (attack.name, zone) {
         (_, Zone::Board(_)) => Some(attack.reason),
@@ -100,14 +100,14 @@ fn reason(attack: &Attack, zone: Zone) -> Option<&'static str> {
     }
 }
 
-/// Whether a frame that came out did so by `attack`: it carries what that one did, or answers it.
-fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
+/// Whether a frame was caused by `attack`: it has its payload, or answers it.
+fn is_effect(seen: &CapturedFrame, attack: &[u8]) -> bool {
     let is_reply = seen.frame.get(12..14) == Some(&ethernet::ARP.to_be_bytes())
         && seen.frame.get(20..22) == Some(&[0, 2]);
     let is_advert = seen.frame.get(12..14) == Some(&ethernet::IPV6.to_be_bytes())
         && seen.frame.get(20) == Some(&icmp::ICMPV6)
         && seen.frame.get(54) == Some(&136);
-    // The router asks for its own sake whether the way out is there; no attack is such a question.
+    // The router pings the gateway itself; no attack has such a form.
     let is_ping =
         [(ethernet::IPV4, 23, icmp::ICMP, 34, 8), (ethernet::IPV6, 20, icmp::ICMPV6, 54, 128)]
             .iter()
@@ -119,23 +119,23 @@ fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
     if is_ping {
         return false;
     }
-    // Behind all headers, where nothing is changed under way.
+    // The part after all headers, which is not changed in transit.
     let body = attack.get(62..78).unwrap_or(&attack[attack.len() - 8..]);
-    seen.carries(MARK) || seen.carries(body) || is_reply || is_advert
+    seen.contains(MARK) || seen.contains(body) || is_reply || is_advert
 }
 
 /// One of the attacks of a group, at a port.
 struct Sent {
     zone: Zone,
     attack: Attack,
-    /// Under which it is counted.
+    /// The reason under which it is counted.
     reason: &'static str,
-    /// How often it is sent where it is counted: each of a group twice as often as the one before, so that
-    /// a count tells which of them it is made of.
+    /// The number of repetitions where it is counted: each attack of a group is repeated twice as
+    /// often as the previous one, so that a count shows which of them contribute.
     times: u64,
 }
 
-/// Each attack of `group`, at every port where it is one.
+/// Each attack of `group`, at every port where it applies.
 fn all_of(site: &Site, group: &Range<usize>) -> Vec<Sent> {
     let mut all = vec![];
     for zone in attackers(site) {
@@ -147,24 +147,25 @@ fn all_of(site: &Site, group: &Range<usize>) -> Vec<Sent> {
     all
 }
 
-/// Numbers of attacks, in groups.
+/// The indices of attacks, in groups.
 fn groups(count: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(GROUP).map(move |first| first..count.min(first + GROUP))
 }
 
-/// What is not so of the router without rules: all that is sent gets into it, and some out of it.
+/// The unexpected results of a router without rules: all attacks must be received, and some
+/// forwarded.
 fn without_rules(site: &mut Site, count: usize) -> Vec<String> {
     let mut wrong = vec![];
     let asks = site.who_is_there();
     let mut sent = all_of(site, &(0..count));
     if !soak() {
-        // All that the others send is sent by the first, too.
+        // The first attacker sends all attacks of the others, too.
         let first = attackers(site)[0];
         sent.retain(|sent| sent.zone == first);
     }
     let before = received(site);
     for Sent { zone, attack, .. } in &sent {
-        // One at a time: what comes out came by this one.
+        // One attack at a time, so that every resulting frame belongs to it.
         let frames = [attack.frame.clone()];
         let seen = site.panel.exchange(site.leg(*zone), &frames, &asks).unwrap();
         if attack.bare == Bare::Out && !seen.iter().any(|seen| is_effect(seen, &attack.frame)) {
@@ -175,7 +176,7 @@ fn without_rules(site: &mut Site, count: usize) -> Vec<String> {
     for zone in attackers(site) {
         let device = device(site, zone);
         let own = sent.iter().filter(|sent| sent.zone == zone).count();
-        // Behind each attack both questions are asked at every port.
+        // Each attack is followed by both sentinels at every port.
         let meant = (own + 2 * sent.len()) as u64;
         let found = after[&device] - before[&device];
         if found < meant {
@@ -185,7 +186,8 @@ fn without_rules(site: &mut Site, count: usize) -> Vec<String> {
     wrong
 }
 
-/// What is not so of the router with rules: all is counted, each under its reason, and nothing comes out.
+/// The unexpected results of a router with rules: each attack must be counted under its reason, and
+/// none forwarded.
 fn with_rules(site: &mut Site, count: usize) -> Vec<String> {
     let mut wrong = vec![];
     let sentinels = site.sentinels();
@@ -252,8 +254,8 @@ fn what_a_taken_over_board_tries() {
     neighbours::only_so_many(&mut site);
 }
 
-/// A board that poses as ever new senders fills nothing: each is dropped and counted, and others are
-/// served meanwhile.
+/// A board that impersonates ever new senders fills no table: each frame is dropped and counted,
+/// and others are served meanwhile.
 fn thousands_of_sources(site: &mut Site) {
     let from = site.leg(Zone::Board(1));
     let (leg, other) = (site.panel.legs()[from].clone(), site.leg(Zone::Board(2)));
@@ -264,7 +266,7 @@ fn thousands_of_sources(site: &mut Site) {
     let frames: Vec<_> =
         (0..sources).map(|number| frames::stranger(&leg, &other, number)).collect();
     let seen = site.panel.exchange(from, &frames, &sentinels).unwrap();
-    assert!(!seen.iter().any(|seen| seen.carries(MARK)));
+    assert!(!seen.iter().any(|seen| seen.contains(MARK)));
     let count = |drops: &Drops| ["src-mac", "src-ip4", "src-ip6"].map(|it| drops["eth1"][it]);
     let (before, after) = (count(&before), count(&drops(site)));
     let counted: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();

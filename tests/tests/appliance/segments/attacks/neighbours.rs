@@ -1,5 +1,5 @@
-//! Who is looked for, or noted, because of what comes by a port: the kernel has one table of neighbours for all of
-//! them. Nobody where nobody can be; and of all others only so many in a second.
+//! Neighbour entries that packets at a port cause: the kernel has one table for all ports.
+//! Impossible neighbours get no entry, and the rate of all others is limited.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
@@ -13,7 +13,8 @@ use octet_tests::SOON;
 use super::{Drops, drops};
 use crate::segments::site::Site;
 
-/// Lines by which a board reaches any device of the owner's, and somebody outside is answered by the router.
+/// The policies by which a board reaches all devices of the owner's, and external hosts get answers
+/// of the router.
 pub const LINES: &str = r#"
 [[policy]]
 from = "uplink"
@@ -27,10 +28,10 @@ protocol = "udp"
 ports = [7000]
 "#;
 
-/// More than are let in a second.
+/// More than the limit per second.
 const MANY: u128 = 256;
 
-/// What is counted of them, and at which device.
+/// The counters of drops, and their devices.
 const LIMITED: [(&str, &str); 5] = [
     ("eth0", "neighbours"),
     ("eth5", "neighbours"),
@@ -39,16 +40,16 @@ const LIMITED: [(&str, &str); 5] = [
     ("eth5", "too-many"),
 ];
 
-/// The numbers of those who ask the router something begin here.
+/// The first number of the hosts that send requests to the router.
 const ASKERS: u128 = 0x2000;
 
 fn datagram(leg: &Leg, to: IpAddr, port: u16, says: &[u8]) -> Vec<u8> {
-    let ends = (leg.test.address_like(to), to);
+    let ends = (leg.test.source_address(to), to);
     let datagram = transport::udp(ends, (5600, port), says);
     ethernet::ip((leg.test.mac, leg.router.mac), &raw::packet(ends, transport::UDP, &datagram))
 }
 
-/// The `number`th of many addresses in the network of `own`.
+/// An address in the network of `own`, by its number.
 fn one_of_many(own: Ipv6Addr, number: u128) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(own) & !0xffff_ffff | 0x1_0000 | number)
 }
@@ -59,7 +60,7 @@ fn counted(before: &Drops, after: &Drops, device: &str, reason: &str) -> u64 {
     count(after) - count(before)
 }
 
-/// A line to a board means the board, and not all its network.
+/// A policy for a board covers the board only, and not its whole network.
 fn nobody_is_looked_for_where_nobody_can_be(site: &mut Site) {
     let leg = site.panel.legs()[site.leg(Zone::Board(1))].clone();
     let at = site.leg(Zone::Board(2));
@@ -74,20 +75,20 @@ fn nobody_is_looked_for_where_nobody_can_be(site: &mut Site) {
         there.iter().chain(&absent).map(|to| datagram(&leg, *to, 5000, b"octet whom")).collect();
     let (sentinels, before) = (site.sentinels(), drops(site));
     let seen = site.panel.exchange(site.leg(Zone::Board(1)), &frames, &sentinels).unwrap();
-    let came = seen.iter().filter(|seen| seen.leg == at && seen.carries(b"octet whom")).count();
+    let came = seen.iter().filter(|seen| seen.leg == at && seen.contains(b"octet whom")).count();
     assert_eq!(came, there.len(), "the board itself is reached");
     let asked = seen.iter().find(|seen| {
         absent.iter().any(|it| match it {
-            IpAddr::V4(it) => seen.carries(&it.octets()),
-            IpAddr::V6(it) => seen.carries(&it.octets()),
+            IpAddr::V4(it) => seen.contains(&it.octets()),
+            IpAddr::V6(it) => seen.contains(&it.octets()),
         })
     });
     assert_eq!(asked, None);
     assert_eq!(counted(&before, &drops(site), "eth1", "denied"), absent.len() as u64);
 }
 
-/// Those who ask where the router is, those who ask something else of it and are to be answered, and those for whom it
-/// would have to look. Meanwhile others are served.
+/// Hosts that resolve the router's address, hosts that send it other requests, and packets to hosts
+/// that it would have to resolve. Others are served meanwhile.
 fn no_port_fills_the_table(site: &mut Site) {
     let mut frames = vec![];
     for zone in [Zone::Lan, Zone::Uplink] {
@@ -123,7 +124,7 @@ fn no_port_fills_the_table(site: &mut Site) {
     let other = site.panel.legs()[of_another].clone();
     frames.push((of_another, datagram(&other, devices.into(), 7000, b"octet present")));
     let (sentinels, deadline) = (site.sentinels(), Instant::now() + SOON);
-    // Those of a host that is too busy come so slowly that all are let.
+    // On a busy host the frames may arrive so slowly that the limit is not reached.
     let (before, seen, after) = loop {
         let before = drops(site);
         let seen = site.panel.exchange_all(&frames, &sentinels).unwrap();
@@ -140,13 +141,13 @@ fn no_port_fills_the_table(site: &mut Site) {
         println!("{device}: of {MANY} {counted} are {reason}");
         assert!(counted > 0 && counted < MANY as u64, "{device}: {counted} are {reason}");
     }
-    // Who is not answered at once may be so again and again, and is counted each time.
+    // A host without an answer may retry, and is counted each time.
     for (device, zone) in [("eth0", Zone::Uplink), ("eth5", Zone::Lan)] {
         let at = site.leg(zone);
         let own = site.panel.legs()[at].test.ipv6;
         let is_looked_for = |number: &u128| {
             let asker = one_of_many(own, ASKERS + number).octets();
-            seen.iter().any(|seen| seen.leg == at && seen.carries(&asker))
+            seen.iter().any(|seen| seen.leg == at && seen.contains(&asker))
         };
         let (looked_for, counted) = (
             (0..MANY).filter(is_looked_for).count() as u128,
@@ -155,12 +156,12 @@ fn no_port_fills_the_table(site: &mut Site) {
         println!("{zone}: of {MANY} who ask {looked_for} are looked for, {counted} are too-many");
         assert!(looked_for > 0 && looked_for < MANY && counted > 0, "{zone}: {looked_for}");
     }
-    let served = seen.iter().any(|seen| seen.leg == lan && seen.carries(b"octet present"));
+    let served = seen.iter().any(|seen| seen.leg == lan && seen.contains(b"octet present"));
     assert!(served, "another board reaches nobody");
 }
 
-/// Who looks whether somebody has the router's address already (RFC 5227) is told; and who wants to keep his own may ask
-/// everybody for it (RFC 2131, 4.4.5).
+/// A probe for the router's address (RFC 5227) is answered, and a client may renew its lease by
+/// broadcast (RFC 2131, 4.4.5).
 fn who_asks_for_an_address_is_heard(site: &mut Site) {
     let lan = site.leg(Zone::Lan);
     let leg = site.panel.legs()[lan].clone();
@@ -170,7 +171,7 @@ fn who_asks_for_an_address_is_heard(site: &mut Site) {
     let sentinels = site.sentinels();
     let seen = site.panel.exchange(lan, &[frame], &sentinels).unwrap();
     let told = arp::Arp::reply((leg.router.mac, leg.router.ipv4), (leg.test.mac, nobody));
-    assert!(seen.iter().any(|seen| seen.leg == lan && seen.carries(&told.packet())), "{seen:?}");
+    assert!(seen.iter().any(|seen| seen.leg == lan && seen.contains(&told.packet())), "{seen:?}");
 
     let asked = |site: &Site| site.shown()["lines"]["built_in_dhcp"].as_u64().unwrap();
     let before = asked(site);
@@ -187,7 +188,7 @@ fn who_asks_for_an_address_is_heard(site: &mut Site) {
     assert_eq!(asked(site) - before, zones.len() as u64);
 }
 
-/// All of it, after which netd is what it was.
+/// All of these, after which netd is still the same process.
 pub fn only_so_many(site: &mut Site) {
     let netd = |site: &Site| {
         let status = site.machine.status().unwrap();

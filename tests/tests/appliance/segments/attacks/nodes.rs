@@ -1,4 +1,5 @@
-//! Packets for nodes, where no device of the unit `forward` leads to any: they are for nobody outside.
+//! Packets to nodes, for which no device of the unit `forward` exists: they must not leave by the
+//! uplink.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,7 +11,7 @@ use super::frames::NODE;
 use super::{Drops, drops};
 use crate::segments::site::Site;
 
-/// What may be said outside.
+/// The policies for the outside.
 pub const LINES: &str = r#"
 [[policy]]
 from = ["boards", "lan"]
@@ -23,7 +24,7 @@ const OUTSIDE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 2);
 
 const SENDERS: [Zone; 2] = [Zone::Board(1), Zone::Lan];
 
-/// Whether what each of them says to `to` leaves by the uplink.
+/// Whether the packets of each sender to `to` leave by the uplink.
 fn leaves(site: &mut Site, to: Ipv6Addr, sentinels: &[Sentinel]) -> [bool; 2] {
     SENDERS.map(|zone| {
         let leg = site.panel.legs()[site.leg(zone)].clone();
@@ -34,20 +35,20 @@ fn leaves(site: &mut Site, to: Ipv6Addr, sentinels: &[Sentinel]) -> [bool; 2] {
         let frame = ethernet::ip((leg.test.mac, leg.router.mac), &packet);
         let (from, uplink) = (site.leg(zone), site.leg(Zone::Uplink));
         let seen = site.panel.exchange(from, &[frame], sentinels).unwrap();
-        seen.iter().any(|seen| seen.leg == uplink && seen.carries(&says))
+        seen.iter().any(|seen| seen.leg == uplink && seen.contains(&says))
     })
 }
 
-/// Without rules that is the way that they take, as others' packets do.
+/// Without rules they leave by the uplink, like all others.
 pub fn leave_by_the_uplink(site: &mut Site) -> Vec<String> {
     let asks = site.who_is_there();
     let found = [OUTSIDE, NODE].map(|to| leaves(site, to, &asks));
     if found == [[true; 2]; 2] { vec![] } else { vec![format!("without rules: {found:?}")] }
 }
 
-/// With rules others' do, and theirs are counted.
+/// With rules only the others leave, and these are counted as drops.
 pub fn never_leave_by_the_uplink(site: &mut Site) -> Vec<String> {
-    // What is counted nowhere yet is not listed.
+    // A counter of zero is not listed.
     let of = |drops: &Drops, device| drops.get(device)?.get("denied").copied();
     let denied = |drops: &Drops| ["eth1", "eth5"].map(|device| of(drops, device).unwrap_or(0));
     let (sentinels, before) = (site.sentinels(), denied(&drops(site)));

@@ -1,5 +1,5 @@
-//! Ports of the router's uplink address that are somebody's: nobody else leaves by one of them, and so nobody else has
-//! what comes for it.
+//! Reserved ports of the router's uplink address: no other flow is translated to one of them, so
+//! its answers cannot be confused with packets for the port's owner.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,35 +7,36 @@ use std::net::{IpAddr, Ipv4Addr};
 use octet_appliance::PeerDescriptor;
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{self, ethernet, icmp, transport};
-use octet_machine::panel::switchboard::Seen;
+use octet_machine::panel::switchboard::CapturedFrame;
 
 use crate::segments::site::Site;
 
-/// A card, from the corpus of those who read it.
+/// A peer descriptor, from the fuzzing corpus.
 const CARD: &[u8] = include_bytes!("../../../../fuzz/corpus/certificate/card");
 
-/// The port that everybody may speak to outside (`errors::LINES`), and two servers.
+/// The port that all may reach outside (`errors::LINES`), and two servers.
 const OUT: u16 = 7000;
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 
-/// A port that is published to a board (`errors::LINES`), that of the router's links, and one that a line opens.
+/// A published port of a board (`errors::LINES`), the port of the router's links, and a port that a
+/// policy opens.
 const PUBLISHED: (u16, Zone) = (7443, Zone::Board(2));
 const LINKS: u16 = 51820;
 const OPENED: u16 = 25_000;
 
-/// Those that the line opens: of all ports that the kernel chooses from nearly half.
+/// The ports that the policy opens: nearly half of those from which the kernel chooses.
 const OPEN: std::ops::Range<u16> = 20_000..50_000;
 
-/// From where whoever has another's port leaves.
+/// The ports to which a flow from a reserved port is translated.
 const MOVED: std::ops::Range<u16> = 61_000..62_000;
 
-/// Boards that say something from the same ports, how many, and how often each is tried at most.
+/// The boards that send from the same ports, the ports, and the maximum number of attempts.
 const BOARDS: [u8; 3] = [1, 3, 4];
 const SAME: std::ops::Range<u16> = 6000..6016;
 const TRIES: usize = 64;
 
-/// What the router itself hears.
+/// The policy for the router's own ports, and a neighbour.
 pub fn lines() -> String {
     let card = PeerDescriptor::from_bytes(CARD).unwrap();
     let (first, last) = (OPEN.start, OPEN.end - 1);
@@ -45,7 +46,7 @@ pub fn lines() -> String {
     )
 }
 
-/// What `from` says from one of its ports, with the leg that it is sent on.
+/// A datagram of `from`, with the leg on which it is sent.
 fn said(site: &Site, from: Zone, ends: [(Ipv4Addr, u16); 2], says: &[u8]) -> (usize, Vec<u8>) {
     let at = site.leg(from);
     let leg = &site.panel.legs()[at];
@@ -59,19 +60,19 @@ fn own(site: &Site, zone: Zone) -> Ipv4Addr {
     site.panel.legs()[site.leg(zone)].test.ipv4
 }
 
-fn all(site: &mut Site, frames: &[(usize, Vec<u8>)]) -> Vec<Seen> {
+fn all(site: &mut Site, frames: &[(usize, Vec<u8>)]) -> Vec<CapturedFrame> {
     let sentinels = site.sentinels();
     site.panel.exchange_all(frames, &sentinels).unwrap()
 }
 
-/// The port by which what carries `says` has left by the uplink.
-fn left_by(site: &Site, seen: &[Seen], says: &[u8]) -> Option<u16> {
+/// The source port with which the packet with `says` has left by the uplink.
+fn left_by(site: &Site, seen: &[CapturedFrame], says: &[u8]) -> Option<u16> {
     let uplink = site.leg(Zone::Uplink);
-    let it = seen.iter().find(|it| it.leg == uplink && it.carries(says))?;
+    let it = seen.iter().find(|it| it.leg == uplink && it.contains(says))?;
     Some(u16::from_be_bytes([it.frame[34], it.frame[35]]))
 }
 
-/// By which port what a board says from `port` to `server` leaves.
+/// The source port with which a datagram of a board from `port` to `server` leaves.
 fn leaves_by(site: &mut Site, board: u8, port: u16, server: Ipv4Addr) -> Option<u16> {
     let zone = Zone::Board(board);
     let says = format!("octet by {port} of {zone} to {server}").into_bytes();
@@ -81,8 +82,8 @@ fn leaves_by(site: &mut Site, board: u8, port: u16, server: Ipv4Addr) -> Option<
     left_by(site, &seen, &says)
 }
 
-/// The legs at which what the server says to a port of the router comes out; and whether the router says that nobody
-/// of its own listens there.
+/// The legs at which a packet of the server to a port of the router arrives; and whether the router
+/// sends an ICMP error.
 fn comes_out(site: &mut Site, port: u16) -> (Vec<String>, bool) {
     let says = format!("octet to {port}").into_bytes();
     let uplink = site.leg(Zone::Uplink);
@@ -90,14 +91,14 @@ fn comes_out(site: &mut Site, port: u16) -> (Vec<String>, bool) {
     let sent = said(site, Zone::Uplink, [(SERVER, OUT), (router, port)], &says);
     let seen = all(site, &[sent]);
     let (errors, came): (Vec<_>, Vec<_>) =
-        seen.iter().filter(|it| it.carries(&says)).partition(|it| it.leg == uplink);
-    let is_error = |it: &&Seen| it.frame[23] == icmp::ICMP && it.frame[34..36] == [3, 3];
+        seen.iter().filter(|it| it.contains(&says)).partition(|it| it.leg == uplink);
+    let is_error = |it: &&CapturedFrame| it.frame[23] == icmp::ICMP && it.frame[34..36] == [3, 3];
     let legs = came.iter().map(|it| site.panel.legs()[it.leg].zone.clone()).collect();
     (legs, errors.iter().any(is_error))
 }
 
-/// A board says something from ports of others. What comes for these is for those whose they are; what comes for where
-/// it has left from is its own. Returns what is not so.
+/// A board sends from reserved ports. Packets to these ports arrive at their owners, and answers to
+/// the translated port at the board. Returns the unexpected results.
 pub fn nobody_takes_anothers(site: &mut Site) -> Vec<String> {
     let mut wrong = vec![];
     let mut must = |is_so: bool, what: String| wrong.extend((!is_so).then_some(what));
@@ -118,7 +119,7 @@ pub fn nobody_takes_anothers(site: &mut Site) -> Vec<String> {
             must(came == owner, format!("for {port} of {owner:?}: {came:?}"));
         }
     }
-    // Whoever has one leaves by it.
+    // The owner of a port leaves by it.
     let Zone::Board(board) = PUBLISHED.1 else { unreachable!() };
     let left = leaves_by(site, board, PUBLISHED.0, OTHER);
     must(left == Some(PUBLISHED.0), format!("{} leaves by {left:?}", PUBLISHED.1));
@@ -126,8 +127,8 @@ pub fn nobody_takes_anothers(site: &mut Site) -> Vec<String> {
     wrong
 }
 
-/// Several say the same from the same ports: the first one of each leaves by it, and the others by no port that is
-/// somebody's, as often as it takes.
+/// Several boards send from the same ports: the first one leaves by each port, and the others by
+/// ports that are not reserved. The frames are repeated until all have left.
 fn collisions(site: &mut Site) -> Vec<String> {
     let mut left = BTreeMap::new();
     let flows = || SAME.flat_map(|port| BOARDS.map(|board| (port, board)));

@@ -1,4 +1,4 @@
-//! Files with lines in common and others, and what is sent because of them.
+//! Configurations with common and different rules, and the resulting probes.
 
 use octet_evaluator::{By, Probe as Asked, Traffic, Verdict, World, Zone};
 
@@ -102,7 +102,7 @@ to = "board-3"
 at = "tcp/8443"
 "#;
 
-/// Without `[lan]`. Somebody outside is let what `lan` was let before.
+/// Without `[lan]`. External hosts may do what `lan` could before.
 const ALONE: &str = r#"
 [[policy]]
 from = ["board-3", "uplink"]
@@ -120,7 +120,7 @@ ports = ["7000-7002"]
 pub struct File {
     /// The text of `appliance.toml`.
     pub text: String,
-    /// The same to who is independent of the router.
+    /// The same for the evaluator.
     pub world: World,
 }
 
@@ -130,7 +130,8 @@ pub fn files() -> [File; 3] {
     [file(both(ONE)), file(both(OTHER)), file(both(ALONE).replacen("[lan]\n", "", 1))]
 }
 
-/// What probes ask for: all pairs, the edges of all lines. The router answers few echo requests.
+/// The probes: all pairs, the bounds of all rules. Pings to the router are left out, because it
+/// answers few.
 pub fn asked(files: &[File]) -> Vec<Asked> {
     let mut traffic: Vec<_> = files.iter().flat_map(|file| file.world.worth_a_probe()).collect();
     traffic.sort_unstable();
@@ -140,7 +141,7 @@ pub fn asked(files: &[File]) -> Vec<Asked> {
     asked
 }
 
-/// The line that lets it.
+/// The rule that allows the probe.
 pub fn line(world: &World, (from, to, what, version): Asked) -> Option<By> {
     match world.verdict(from, to, what, version) {
         Verdict::Arrives { by, .. } => Some(by),
@@ -148,9 +149,9 @@ pub fn line(world: &World, (from, to, what, version): Asked) -> Option<By> {
     }
 }
 
-/// Whether it is a line of all files.
+/// Whether the rule is in all files.
 pub fn is_kept(line: Option<By>) -> bool {
-    // Lines of all files are the first ones.
+    // The common rules are the first ones.
     let (policies, publishes) = (KEPT.matches("[[policy]]").count(), 1);
     match line {
         Some(By::Policy(number)) => number <= policies,
@@ -161,7 +162,7 @@ pub fn is_kept(line: Option<By>) -> bool {
     }
 }
 
-/// Flows that can be played: one for each pair of zones and kind of line.
+/// The flows that can be simulated: one for each pair of zones and kind of rule.
 pub fn playable(asked: &[Asked]) -> Vec<Asked> {
     let ports = [443, 444, 6000, 6001, 7000, 7001];
     let is_playable = |(_, _, what, _): &&Asked| match what {

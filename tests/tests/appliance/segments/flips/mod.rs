@@ -1,6 +1,6 @@
-//! A router that is told something else again and again, while everybody sends all the time: at every
-//! moment it lets what the old file lets or what the new one lets, what both let arrives, and of flows
-//! those go on that the new one lets.
+//! A router whose configuration changes repeatedly, with continuous traffic of all zones: at every
+//! moment it allows what the old or the new configuration allows; what both allow arrives; and
+//! exactly the flows that the new one allows continue.
 
 mod files;
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use octet_evaluator::{Probe as Asked, World, Zone};
-use octet_machine::panel::switchboard::Came;
+use octet_machine::panel::switchboard::ProbeOutcome;
 use octet_tests::{RETRY_DELAY, seed, soak};
 
 use crate::segments::change::{change, quiet};
@@ -21,30 +21,31 @@ use crate::segments::site::{Site, probe, sentinels};
 use crate::segments::sweep::{blurred, expected, is_right};
 use files::{BOARDS, File, asked, files, is_kept, line, playable};
 
-/// In this order, and then again: each of them after each other one.
+/// The repeated sequence of configurations: each follows each other one.
 const ORDER: [usize; 6] = [1, 0, 2, 1, 2, 0];
 
-/// How many probes are under way between two looks at all flows.
+/// The number of probes between two checks of all flows.
 const AT_ONCE: usize = 100;
 
-/// Before the second look at a change; before each further one it is twice as long. Its kernel deals with probes
-/// before netd, so a router with part of a processor is done only if in the end most of the time is free of them.
+/// The pause before the second poll of a change, which doubles each time. The kernel handles probes
+/// before netd, so a slow router completes the change only if most of the time is without probes.
 const PACE: Duration = Duration::from_millis(100);
 
-/// What was seen of all flips.
+/// The results of all changes.
 #[derive(Debug, Default)]
 struct Tally {
     probes: usize,
     during: usize,
     arrived: usize,
-    /// New flows that each file lets by another line, and that neither did in the moment between.
+    /// New flows that are allowed by different rules before and after, and were dropped in the
+    /// moment in between.
     between: usize,
     kept: usize,
     ended: usize,
     wrong: Vec<String>,
 }
 
-/// A router, the files that it is given, and flows that all of them let.
+/// A router, its configurations, and flows that all of them allow.
 struct Flips {
     site: Site,
     files: [File; 3],
@@ -52,9 +53,9 @@ struct Flips {
     now: usize,
     asked: Vec<Asked>,
     let_by_some: Vec<Asked>,
-    /// Both ends of these speak.
+    /// Flows in which both ends send.
     kept: Vec<Flow>,
-    /// Of these only the server does: if one is ended, nothing begins it again.
+    /// Flows in which only the server sends: if one is ended, no packet starts it again.
     silent: Vec<Flow>,
     flows: u32,
     chance: Rng,
@@ -106,7 +107,7 @@ impl Flips {
         }
     }
 
-    /// Some probes, with a word on every flow that is kept before them.
+    /// Sends some probes, preceded by a packet of every persistent flow.
     fn piece(&mut self, worlds: &[usize]) {
         let sentinels = self.site.sentinels();
         let panel = &mut self.site.panel;
@@ -116,7 +117,7 @@ impl Flips {
         });
         let mut words: Vec<_> = kept.collect();
         let silent = self.silent.iter_mut();
-        // Nobody says that he has it, so it is said again.
+        // It is not acknowledged, so the same segment is sent again.
         words.extend(silent.map(|it| (it.asked, Side::Server, it.again(panel, Side::Server))));
         let before = panel.recorded().len();
         for (_, _, word) in &words {
@@ -125,13 +126,14 @@ impl Flips {
         let is_told = |asked: &Asked| {
             worlds.iter().all(|index| blurred(&self.files[*index].world, *asked).is_none())
         };
-        // Little of all is let: every other probe is one that some file lets.
+        // Few of all probes are allowed, so every other one is chosen from those that some
+        // configuration allows.
         let lists = [&self.asked, &self.let_by_some];
         let some = (0..AT_ONCE).filter_map(|number| self.chance.choice(lists[number % 2])).copied();
         let some: Vec<Asked> = some.filter(is_told).collect();
         let probes: Vec<_> = some.iter().map(|asked| probe(panel, *asked)).collect();
         let came = panel.sweep(&probes, &sentinels).unwrap();
-        // What was said now did not come out before.
+        // This packet was not seen before.
         let seen = &panel.recorded()[before..];
         for (asked, side, word) in words {
             self.tally.kept += 1;
@@ -146,14 +148,15 @@ impl Flips {
         }
         for (asked, came) in some.into_iter().zip(came) {
             self.tally.probes += 1;
-            self.tally.arrived += usize::from(came != Came::Nowhere);
+            self.tally.arrived += usize::from(came != ProbeOutcome::Dropped);
             let panel = &self.site.panel;
             let mut all = worlds.iter().map(|index| &self.files[*index].world);
             if all.any(|world| is_right(panel, world, asked, &came)) {
                 continue;
             }
             let mut lines = worlds.iter().map(|index| line(&self.files[*index].world, asked));
-            if came == Came::Nowhere && worlds.len() > 1 && lines.any(|line| !is_kept(line)) {
+            if came == ProbeOutcome::Dropped && worlds.len() > 1 && lines.any(|line| !is_kept(line))
+            {
                 self.tally.between += 1;
             } else {
                 let (before, now) = (self.before, self.now);
@@ -163,8 +166,8 @@ impl Flips {
         }
     }
 
-    /// Gives the router file `next`. Returns of how many flows that it does not let something was
-    /// delivered after it was lived with.
+    /// Changes to configuration `next`. Returns the flows that it does not allow and of which a
+    /// packet was delivered after it was in force.
     fn flip(&mut self, next: usize) -> Vec<String> {
         let old = std::mem::replace(&mut self.now, next);
         self.before = old;
@@ -181,7 +184,7 @@ impl Flips {
         let frames = words.map(|word| (word.from, word.frame)).collect();
         let mut barrage = panel.repeat(frames);
         self.change(old, next);
-        // It is lived with. They still send, and now something that was not said before.
+        // The configuration is in force. The flows continue to send, and now send new data.
         let panel = &self.site.panel;
         let late: Vec<_> = removed
             .iter_mut()
@@ -192,12 +195,12 @@ impl Flips {
         }
         self.site.panel.quiet(quiet(&self.site.panel, &worlds[1]));
         self.piece(&[next]);
-        self.site.panel.cease(&mut barrage, &sentinels).unwrap();
+        self.site.panel.stop_barrage(&mut barrage, &sentinels).unwrap();
         let seen = self.site.panel.take_recorded();
         self.site.lives_by(worlds[1].clone());
         self.tally.ended += removed.len();
         let on = removed.iter().zip(&late).filter(|(flow, [client, server])| {
-            // By another line the same port may lead somewhere else now.
+            // Another rule may forward the same port elsewhere now.
             let to = expected(&worlds[1], flow.asked).map(|zone| self.site.leg(zone));
             client.came_at(&seen).any(|leg| Some(leg) != to)
                 || server.came_at(&seen).next().is_some()
@@ -205,7 +208,7 @@ impl Flips {
         on.map(|(flow, _)| format!("{old} to {next}: {:?}", flow.asked)).collect()
     }
 
-    /// Has the change made, and sends all the time until it is.
+    /// Makes the change, and sends probes until it is complete.
     fn change(&mut self, old: usize, next: usize) {
         let machine = Arc::clone(&self.site.machine);
         let text = self.files[next].text.clone();
@@ -229,7 +232,7 @@ impl Flips {
         changing.join().unwrap();
     }
 
-    /// Some flows that the first world lets and the second does not, not begun.
+    /// Some flows that the first world allows and the second does not; they are not started yet.
     fn removed(&mut self, [old, next]: &[World; 2]) -> Vec<Flow> {
         let mut all = playable(&self.asked);
         all.retain(|it| {
@@ -275,8 +278,8 @@ fn while_everybody_sends() {
     );
     assert!(on.is_empty(), "these go on: {on:#?}");
     assert!(*during > 20 * count && *ended > 2 * count);
-    // What is in the kernel's hands in one moment, and not what comes for a while. (A host that is busy makes the
-    // moment longer.)
+    // Only packets that the kernel handles at the very moment may be lost, and not all of a period.
+    // (On a busy host the moment is longer.)
     assert!(!soak() || *between <= count, "{between} new flows were lost between two lines");
     let log = flips.site.machine.logs("netd").unwrap().join("\n");
     assert!(!log.contains("ALARM"), "{log}");
@@ -286,7 +289,7 @@ fn while_everybody_sends() {
         return;
     }
 
-    // With flows ended before lines, some begin again in between.
+    // If flows are ended before the rules change, some start again in between.
     let mut reversed = Flips::start(Some("reversed"), seed);
     let on: Vec<_> = [1, 0].into_iter().flat_map(|next| reversed.flip(next)).collect();
     println!("flows before lines: of {} flows {} go on", reversed.tally.ended, on.len());

@@ -1,5 +1,6 @@
-//! Boards with Octet at the ports of a router that is none of ours: they have their addresses from it, become one box
-//! whose map one of them holds, and their owner reaches each of them by that one.
+//! Boards with Octet at the ports of a router that does not run Octet: they get their addresses
+//! from it, form a box with one of them as the coordinator, and their owner reaches each of them
+//! through that one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::router::Router;
 
-/// Their numbers. The settings say that the first one holds the map.
+/// The numbers of the boards. The settings name the first one as the manager.
 const BOARDS: [u8; 3] = [1, 2, 3];
 
 /// The name of the owner's key.
@@ -20,10 +21,10 @@ pub const KEY: &str = "anna";
 
 const GATE: u16 = 4040;
 
-/// MiB of each.
+/// The memory of each board, in MiB.
 const MEMORY: u32 = 256;
 
-/// As in `cluster::site`: a clock that the kernel measures while the host is busy runs too fast.
+/// As in `cluster::site`: another clock, calibrated while the host is busy, would run too fast.
 const CLOCK: &str = "clocksource=hpet";
 
 pub struct Boards {
@@ -31,24 +32,25 @@ pub struct Boards {
     _image: Image,
 }
 
-/// The section by which `owner` may do everything with the box.
+/// The section that makes `owner` an owner of the box.
 pub fn operator(owner: &Owner) -> String {
     let key = owner.keygen(KEY);
     format!("[operator]\nkeys = [{{ key = {key:?}, name = {KEY:?}, may = [\"own\"] }}]\n")
 }
 
-/// Where board `number` is.
+/// The address of board `number`.
 fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 20, number, 2)
 }
 
 impl Boards {
-    /// Powers them on with the settings `text`. They have no cables yet. They are of the router's slot, which is there
-    /// already: one for the whole box.
+    /// Powers them on with the settings `text`, without cables. They use the slot of the router's
+    /// image, which is built already.
     pub fn start(text: &str) -> Self {
         let settings = Appliance::parse("appliance.toml", text).unwrap();
         let settings = serde_json::to_vec(&settings).unwrap();
-        // As in `cluster::site`: forward has tests of its own, and is on a board that is not there.
+        // As in `cluster::site`: forward has tests of its own, and is placed on a board that does
+        // not exist.
         let image = Remake::of(&shipped()).file(SETTINGS, 0o644, settings).change_units(|unit| {
             if unit["name"] == "forward" {
                 unit["boards"] = json!([32]);
@@ -64,7 +66,7 @@ impl Boards {
         Self { machines, _image: image }
     }
 
-    /// Plugs each into the port of its number, in the place of who was there.
+    /// Connects each to the port of its number, in place of the previous host.
     pub fn plug_into(&self, router: &Router) {
         for (number, machine) in BOARDS.into_iter().zip(&self.machines) {
             router.plug(&format!("lan{number}"), machine.port(0).unwrap());
@@ -72,7 +74,8 @@ impl Boards {
         }
     }
 
-    /// Waits until each knows its number and all have the map of the first one. Returns their node keys.
+    /// Waits until each knows its number and all have the map of the first one. Returns their node
+    /// keys.
     pub fn wait_whole(&self) -> [String; BOARDS.len()] {
         for (number, machine) in BOARDS.into_iter().zip(&self.machines) {
             let is_it = |status: &octet_machine::Status| {
@@ -91,7 +94,7 @@ impl Boards {
         }
     }
 
-    /// The node keys of all, once all have the same map.
+    /// The node keys of all boards, once all have the same map.
     fn keys(&self) -> Option<[String; BOARDS.len()]> {
         let [manager, others @ ..] = self.machines.each_ref().map(shown);
         let row = |number: u8| {
@@ -112,7 +115,7 @@ impl Boards {
         is_whole.then(|| BOARDS.map(|number| row(number)["node"].as_str().unwrap().to_owned()))
     }
 
-    /// What they say of the box, for people.
+    /// The state of the boards, for the message of a failed test.
     fn told(&self) -> String {
         let of = |machine: &Machine| {
             let lan = machine.call_unit("lan", "show", json!({})).unwrap_or_default();
@@ -122,21 +125,21 @@ impl Boards {
     }
 }
 
-/// What a board shows of the box; nothing as long as nobody answers.
+/// A board's answer of `cluster show`; null while it does not answer.
 fn shown(machine: &Machine) -> Value {
     machine.call_unit("cluster", "show", json!({})).unwrap_or_default()
 }
 
-/// Has a board see whether there is somebody at the other end of its cable.
+/// Sets the carrier of a board's card.
 fn carrier(machine: &Machine, is_there: bool) {
     machine.qmp("set_link", json!({ "name": "wire0", "up": is_there })).unwrap();
 }
 
-/// `owner` at `device` asks each board how it is: the router lets him speak with the first one alone, and that one hands
-/// on what he says. `keys` are the boards'. Returns the box, as he names it.
+/// `owner` at `device` queries each board: the router allows access to the first one only, which
+/// relays the others. `keys` are the boards' keys. Returns the name of the box for `octetctl`.
 pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) -> String {
     let [manager, ..] = BOARDS;
-    let gate = device.forward(SocketAddr::from((address(manager), GATE))).unwrap();
+    let gate = device.forward_tcp(SocketAddr::from((address(manager), GATE))).unwrap();
     let named = format!("{}@{gate}", keys[0]);
     for (number, key) in BOARDS.into_iter().zip(keys) {
         let board = format!("{number}={key}");
@@ -150,7 +153,7 @@ pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) -> St
             "{status}"
         );
         if number != manager {
-            // Known from now on; and his network does not reach it otherwise.
+            // The board is known from now on; it is not reachable directly.
             let again =
                 owner.ask(KEY, &["--box", &named, "--board", &number.to_string(), "status"]);
             assert_eq!(again.status, Some(0), "board {number}: {}", again.stderr);
@@ -160,9 +163,9 @@ pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) -> St
     named
 }
 
-/// Boards send each other what the plan lets and denies, and what comes is as it says: `verify` has `octetctl openwrt verify`
-/// with these words for the box asked. Then it is not, in three ways of which the router's configuration and what its
-/// daemons say of themselves have nothing.
+/// The boards send each other packets that the plan allows and denies, and the results match:
+/// `verify` runs `octetctl openwrt verify` for the box. Then the switch is broken in three ways
+/// that neither the router's configuration nor its daemons show.
 pub fn prove(router: &Router, verify: impl Fn() -> Output) {
     let asked = verify();
     assert_eq!(asked.status, Some(0), "{}{}", asked.stdout, asked.stderr);
@@ -171,7 +174,7 @@ pub fn prove(router: &Router, verify: impl Fn() -> Output) {
     let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let begin = lines.iter().position(|it| it.trim_start().starts_with("board-1 ")).unwrap();
     assert_eq!(cells(lines[begin]), ["board-1", "board-2", "board-3", "router"]);
-    // What has come, and what has not, from each to each.
+    // The results of all pairs.
     for (number, line) in BOARDS.into_iter().zip(&lines[begin + 1..]) {
         let cells = cells(line);
         assert_eq!(
@@ -195,7 +198,7 @@ pub fn prove(router: &Router, verify: impl Fn() -> Output) {
         "board-1 does not reach board-2 by tcp/8080 (IPv4), which policy 1 lets",
         "board-3 reaches board-1 by tcp/22 (IPv4), which no policy allows",
     ];
-    // Nobody can have a real one's switch do that.
+    // A real router's switch cannot be broken on demand.
     if router.is_double {
         router.paste("leak lan1 lan2");
         let shout = "THE SWITCH DOES NOT KEEP BOARDS APART, whatever is configured: frames go past the router, where no \

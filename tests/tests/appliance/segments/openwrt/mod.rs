@@ -1,8 +1,10 @@
-//! A router with OpenWrt, proved with packets: the plan of a box is brought to a guest that is no Octet, by the owner's own
-//! command, and the test is everybody at its ports. Then boards are plugged in that become one box behind it.
+//! A router with OpenWrt, tested with packets: the plan of a box is applied to a guest that does
+//! not run Octet, by the owner's own command, and the test simulates the hosts at its ports. Then
+//! boards are connected, which form a box behind it.
 //!
-//! With `cargo image test --openwrt ROOTFS.tar.gz` the guest is that root file system. Without, it is the double of
-//! `tests/openwrt`, which puts what it is told on the guest's kernel by code of its own.
+//! With `cargo image test --openwrt ROOTFS.tar.gz` the guest is that root file system. Without, it
+//! is the double of `tests/openwrt`, which applies the configuration to the guest's kernel with
+//! code of its own.
 
 mod boards;
 mod router;
@@ -16,7 +18,9 @@ use std::time::Instant;
 
 use octet_evaluator::{Traffic, World, Zone};
 use octet_machine::panel::raw::ethernet;
-use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
+use octet_machine::panel::switchboard::{
+    Leg, Probe, ProbeOutcome, Sentinel, Switchboard, Traffic as Sent,
+};
 use octet_machine::panel::{Host, Mac, Port};
 use octet_tests::{Output, Owner, RETRY_DELAY, SOON, run, workspace};
 
@@ -25,16 +29,17 @@ use self::router::Router;
 use crate::segments::site::{probe, world};
 use crate::segments::sweep::{expected, is_right, pairs};
 
-/// Where the owner is, at the last port, and where the router is for him.
+/// The address of the owner, at the last port, and the router's address there.
 const OWNER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 
-/// The same for one of his devices, in the network of the box that is for those.
+/// A device of the owner's in the network of the box for such devices, and the router's address
+/// there.
 const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 3);
 const LAN: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
 
-/// What its owner says there before the box comes: his own port is in a VLAN of its own, the uplink has fixed addresses,
-/// and a service of his is open.
+/// The owner's own configuration before the box: his port is in a VLAN of its own, the uplink has
+/// fixed addresses, and a service of his is open.
 const OWNERS: &str = "set -e
 uci set network.lan.device=br-lan.1
 uci set network.mine=bridge-vlan
@@ -58,7 +63,7 @@ uci commit
 const HEAD: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = [\"gate\"]\n\
     [cluster]\nboards = 4\nrouter = \"openwrt\"\nuplink = \"wan\"\nports = [\"lan1\", \"lan2\", \"lan3\", \"lan4\"]\n";
 
-/// What boards, the owner's devices and the uplink may say.
+/// The policies of boards, the owner's devices and the uplink.
 const LINES: &str = r#"
 [[policy]]
 from = "boards"
@@ -95,17 +100,17 @@ to = "board-2"
 at = "tcp/8443"
 "#;
 
-/// What is published, to board 2.
+/// The port that is published to board 2.
 const PUBLISHED: Traffic = Traffic::Tcp(443);
 
-/// What lets his devices come to the router's web server.
+/// The policy by which the owner's devices reach the router's web server.
 const LETS_IN: &str =
     "[[policy]]\nfrom = \"lan\"\nto = \"router\"\nprotocol = \"tcp\"\nports = [443]\n";
 
-/// By this a frame is known again.
+/// A mark by which a frame is recognised.
 const MARK: &[u8] = b"octet attack";
 
-/// The settings of the box whose devices are at this port.
+/// The settings of the box with the owner's devices at this port.
 fn text(lan: &str, lines: &str) -> String {
     let mut text = format!("{HEAD}[lan]\nport = \"{lan}\"\n");
     for number in 1..=4 {
@@ -115,7 +120,7 @@ fn text(lan: &str, lines: &str) -> String {
     text + lines
 }
 
-/// The owner at his own computer, with the settings of his box and the password of the router.
+/// The owner at his computer, with the settings of his box and the password of the router.
 struct Desk<'a> {
     router: &'a Router,
     owner: Owner,
@@ -129,13 +134,13 @@ impl Desk<'_> {
         command
     }
 
-    /// Tells `octetctl` of the router.
+    /// Adds the arguments of `octetctl` that select the router.
     fn told_of(&self, command: &mut Command, web: SocketAddr) {
         command.arg("--octet").arg(workspace()).args(["--address", &web.to_string()]);
         command.args(["--fingerprint", &self.fingerprint, "--password-file", "password"]);
     }
 
-    /// What the box proves of the router by packets.
+    /// Verifies the router with packets of the box.
     fn proves(&self, of_box: &str, web: SocketAddr) -> Output {
         let words = ["--box", of_box, "openwrt", "verify"];
         let mut command = self.owner.command(boards::KEY, &words);
@@ -143,7 +148,7 @@ impl Desk<'_> {
         run(&mut command)
     }
 
-    /// What `octetctl openwrt VERB` says, which must succeed.
+    /// Runs `octetctl openwrt VERB`, which must succeed. Returns its output.
     fn says(&self, verb: &str, web: SocketAddr) -> String {
         let began = Instant::now();
         let Output { status, stdout, stderr } = run(&mut self.openwrt(verb, web));
@@ -152,7 +157,7 @@ impl Desk<'_> {
         stdout
     }
 
-    /// Brings the router to these settings.
+    /// Applies these settings to the router.
     fn brings(&self, text: &str, web: SocketAddr) {
         self.owner.write("appliance.toml", text);
         let said = self.says("apply", web);
@@ -162,7 +167,7 @@ impl Desk<'_> {
     }
 }
 
-/// First contact: what `adopt` prints is pasted there.
+/// First contact: the output of `adopt` is pasted into the router's console.
 fn adopt(router: &Router, owner: Owner, web: SocketAddr) -> Desk<'_> {
     let until = Instant::now() + SOON;
     let said = loop {
@@ -185,26 +190,28 @@ fn adopt(router: &Router, owner: Owner, web: SocketAddr) -> Desk<'_> {
     Desk { router, owner, fingerprint: fingerprint.to_owned() }
 }
 
-/// A frame with these tags to everybody on the wire, if no board is named.
+/// A frame with these VLAN tags to `to`, or to broadcast.
 fn marked(from: u8, to: Option<Mac>, tags: &[u16]) -> Vec<u8> {
     let tags: Vec<_> = tags.iter().map(|number| (ethernet::VLAN, *number)).collect();
     let macs = (Mac::number(from), to.unwrap_or(ethernet::BROADCAST));
-    // A type that no program knows: it is for bridges alone.
+    // An unused EtherType, which only bridges handle.
     ethernet::tagged(macs, &tags, 0x88b5, &[MARK, &[0; 64]].concat())
 }
 
-/// Frames by which a board would reach another one past the router, if the switch let it.
+/// Frames by which a board would reach another one directly, if the switch forwarded them.
 fn past_the_router(router: Mac) -> Vec<Vec<u8>> {
     let mut frames = vec![];
     for to in [None, Some(Mac::number(2)), Some(router)] {
-        // Without a tag; with that of board 2, of the lan, of the owner, with that of its own, and one behind its own.
+        // Untagged; with the tag of board 2, of the lan, of the owner, and with its own; and with a
+        // second tag after its own.
         let tags = [&[][..], &[1002], &[1250], &[1], &[1001], &[1001, 1002]];
         frames.extend(tags.map(|tags| marked(1, to, tags)));
     }
     frames
 }
 
-/// A frame comes out at the other port; it is sent again as long as there may be no switch yet.
+/// Waits until a frame passes to the other port; it is repeated, because the switch may not be up
+/// yet.
 fn passes(from: &Port, to: &Port, frame: &[u8]) {
     let until = Instant::now() + SOON;
     while Instant::now() < until {
@@ -219,7 +226,7 @@ fn passes(from: &Port, to: &Port, frame: &[u8]) {
     panic!("late: nothing comes out of the switch");
 }
 
-/// Everybody at the ports of the box.
+/// The hosts at the ports of the box.
 struct Around {
     panel: Switchboard,
     world: World,
@@ -230,19 +237,20 @@ impl Around {
         self.panel.leg(&zone.to_string()).unwrap()
     }
 
-    /// Who is there: rules let nothing to the router itself.
+    /// Sentinels by neighbour discovery: the rules allow no other request to the router.
     fn sentinels(&self) -> Vec<Sentinel> {
         (0..self.panel.legs().len()).map(Sentinel::Neighbour).collect()
     }
 
-    /// All ordered pairs of zones but those that end at the router: what arrives is what the evaluator makes of the file.
+    /// All ordered pairs of zones, except those to the router: the results must be those of the
+    /// evaluator.
     fn pairs(&mut self) {
         let zones: Vec<_> =
             self.world.zones().into_iter().filter(|it| *it != Zone::Router).collect();
         let mut kinds = self.world.worth_a_probe();
         kinds.retain(|it| !matches!(it, Traffic::Protocol(_)));
         let mut asked = pairs(&zones, &kinds);
-        // What is let goes last: an answer to it would be let, too.
+        // Allowed probes are last, because an answer to one of them would be allowed, too.
         asked.sort_by_key(|asked| expected(&self.world, *asked).is_some());
         let probes: Vec<_> = asked.iter().map(|asked| probe(&self.panel, *asked)).collect();
         let sentinels = self.sentinels();
@@ -251,13 +259,14 @@ impl Around {
         let mut wrong = vec![];
         let mut arrived = BTreeSet::new();
         for (asked, came) in asked.iter().zip(came) {
-            // On OpenWrt what is published is taken whatever address of the box it is sent to.
+            // On OpenWrt a published port is forwarded at every address of the box.
             let is_published = asked.0 == Zone::Uplink && asked.2 == PUBLISHED;
             let is_right = match is_published {
-                true => came == Came::Out(published),
-                // Nor does it drop what it does not let, but refuses it.
+                true => came == ProbeOutcome::Out(published),
+                // It rejects denied packets with an ICMP error instead of dropping them.
                 false => {
-                    let refused = came == Came::Answered && expected(&self.world, *asked).is_none();
+                    let refused =
+                        came == ProbeOutcome::Answered && expected(&self.world, *asked).is_none();
                     refused || is_right(&self.panel, &self.world, *asked, &came)
                 }
             };
@@ -274,7 +283,7 @@ impl Around {
         assert!(arrived.len() > 30 && arrived.len() * 2 < asked.len());
     }
 
-    /// A board that says it is another one has the rights of its own port.
+    /// A board with the address of another one has the rights of its own port.
     fn spoofed(&mut self) {
         let [own, third, lan, fourth] =
             [Zone::Board(1), Zone::Board(3), Zone::Lan, Zone::Board(4)].map(|it| self.leg(it));
@@ -289,33 +298,33 @@ impl Around {
         let sentinels = self.sentinels();
         let came = self.panel.sweep(&probes, &sentinels).unwrap();
         let (let_in, spoofed) = came.split_at(2);
-        assert_eq!(let_in, [Came::Out(fourth), Came::Out(fourth)]);
-        // Whom it says to be is told that it is refused.
-        let is_there = |came: &Came| match came {
-            Came::Out(leg) => *leg == fourth,
-            Came::Several { out, .. } => out.contains(&fourth),
-            Came::Answered | Came::Nowhere => false,
+        assert_eq!(let_in, [ProbeOutcome::Out(fourth), ProbeOutcome::Out(fourth)]);
+        // The host with that address gets the rejections.
+        let is_there = |came: &ProbeOutcome| match came {
+            ProbeOutcome::Out(leg) => *leg == fourth,
+            ProbeOutcome::Several { out, .. } => out.contains(&fourth),
+            ProbeOutcome::Answered | ProbeOutcome::Dropped => false,
         };
         assert!(!spoofed.iter().any(is_there), "{spoofed:?}");
     }
 
-    /// Nothing gets from board to board but by the router.
+    /// All packets between boards have to pass the router.
     fn past_the_router(&mut self) {
         let (leg, sentinels) = (self.leg(Zone::Board(1)), self.sentinels());
         let frames = past_the_router(self.panel.legs()[leg].router.mac);
         let seen = self.panel.exchange(leg, &frames, &sentinels).unwrap();
-        let seen: Vec<_> = seen.iter().filter(|it| it.carries(MARK)).collect();
+        let seen: Vec<_> = seen.iter().filter(|it| it.contains(MARK)).collect();
         assert!(seen.is_empty(), "{seen:?}");
     }
 }
 
-/// Of all that its owner has written, by files.
+/// All sections that the owner has written, by file.
 fn owners(router: &Router) -> [BTreeSet<String>; 3] {
     ["network", "firewall", "dhcp"].map(|config| router.owners(config))
 }
 
-/// What its owner says there, and then has done. OpenWrt ships a rule that lets the ping of everybody outside through: it
-/// is the owner's, and is listed by `diff`.
+/// The owner's own configuration is entered and applied. OpenWrt ships a rule that forwards pings
+/// from outside: it belongs to the owner, and `diff` lists it.
 fn set_up(router: &Router) {
     let rule = "'Allow-ICMPv6-Forward'";
     let text = router.paste_until("uci export firewall; true", |it| it.contains(rule));
@@ -328,8 +337,8 @@ fn set_up(router: &Router) {
     ));
 }
 
-/// An apply that cuts off whoever asks for it: he is let in by a policy, and takes it out. `octetctl` is killed then, as if
-/// it had been on a board that is cut off: it is the router that undoes it.
+/// An apply that locks out its author: a policy gives him access, and he removes it. `octetctl` is
+/// killed then, as if it had run on a board that is cut off: the router undoes the change.
 fn locked_out(desk: &Desk<'_>, web: SocketAddr) {
     let router = desk.router;
     let before = text("lan6", &[LINES, LETS_IN].concat());
@@ -339,13 +348,13 @@ fn locked_out(desk: &Desk<'_>, web: SocketAddr) {
     desk.owner.write("appliance.toml", &text("lan6", LINES));
     let mut apply = desk.openwrt("apply", device_web);
     let mut apply = apply.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // It is in the kernel: no rule for that port is left for his devices.
+    // It is in force: no rule for that port is left for the owner's devices.
     router.paste_until("nft list chain inet fw4 input_o_lan; true", |it| {
         it.contains("chain input_o_lan") && !it.contains("443")
     });
     let (sender, came) = channel();
     thread::spawn(move || {
-        // One try may end before the router undoes it.
+        // An attempt may end before the router has undone the change.
         let until = Instant::now() + SOON;
         while Instant::now() < until {
             if device.connect((LAN, 443).into()).is_ok() {
@@ -356,14 +365,14 @@ fn locked_out(desk: &Desk<'_>, web: SocketAddr) {
     });
     apply.kill().unwrap();
     apply.wait().unwrap();
-    // The router answers others meanwhile, and nothing is confirmed.
+    // The router answers other clients meanwhile, and nothing is confirmed.
     desk.owner.write("appliance.toml", &before);
     let Output { status, stdout, stderr } = run(&mut desk.openwrt("diff", web));
     assert_ne!(status, Some(0), "{stdout}");
     assert!(stderr.contains("waits to be confirmed"), "{stdout}{stderr}");
     assert_eq!(came.try_recv(), Err(TryRecvError::Empty));
     if router.is_double {
-        // Its clock is turned; a real one is waited for.
+        // The double's clock is advanced; for a real router the test waits.
         router.paste("pass 90");
     }
     came.recv_timeout(SOON).expect("late: the router has not undone it");
@@ -371,7 +380,8 @@ fn locked_out(desk: &Desk<'_>, web: SocketAddr) {
     assert_eq!(desk.says("verify", device_web), "The router is as the plan says\n");
 }
 
-/// The plan of a box on a router that is a guest. A whole guest: what is held against the plan are frames on wires.
+/// The plan of a box on a router in a guest. It takes a whole guest, because the plan is compared
+/// with frames on wires.
 #[test]
 fn a_guest_obeys_the_plan() {
     let router = Router::start();
@@ -380,7 +390,7 @@ fn a_guest_obeys_the_plan() {
     let boards = Boards::start(&settings);
     let (_owner, web) = router.owner("lan8", OWNER, ROUTER);
 
-    // As it comes: a switch that lets everybody everywhere, with whatever tag.
+    // The initial state: a switch that forwards everything between all ports, with any tag.
     let ports = ["lan1", "lan2", "lan3", "lan4", "lan5", "wan"].map(|card| router.port(card));
     for frame in past_the_router(router.macs().0).into_iter().take(6) {
         passes(&ports[0], &ports[1], &frame);
@@ -405,7 +415,7 @@ fn a_guest_obeys_the_plan() {
     around.spoofed();
     around.past_the_router();
 
-    // They become one box while somebody is cut off and let in again.
+    // The boards form a box while the owner is locked out and gets access again.
     boards.plug_into(&router);
     locked_out(&desk, web);
     assert_eq!(owners(&router), written);

@@ -1,4 +1,5 @@
-//! A router that is not ours as a guest: its own userland on our kernel, with its wires and its console in the test.
+//! A router that does not run Octet as a guest: its own userland on Octet's kernel, with its wires
+//! and its console in the test.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,17 +15,17 @@ use octet_tests::{RETRY_DELAY, SOON, double_root, router_initrd, shipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The environment variable with the path of a root file system of OpenWrt (`cargo image test --openwrt`); without it the
-/// double is used.
+/// The environment variable with the path of an OpenWrt root file system (`cargo image test
+/// --openwrt`); without it the double is used.
 const ROOT: &str = "OCTET_OPENWRT_ROOT";
 
-/// Its cards, as it calls them. The switch has the Ethernet address of the first one.
+/// The names of its cards. The switch has the MAC address of the first one.
 const CARDS: [&str; 9] = ["lan1", "lan2", "lan3", "lan4", "lan5", "lan6", "lan7", "lan8", "wan"];
 
-/// MiB.
+/// Its memory, in MiB.
 const MEMORY: u32 = 256;
 
-/// An end of the cable of a card, by its index: where the router is, and where somebody else is.
+/// An end of the cable of a card, by its index: at the router, or at the other host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Jack {
     Router(usize),
@@ -61,7 +62,7 @@ impl Router {
         let console = RefCell::new(BufReader::new(console));
         let panel = Patch::default();
         for card in 0..CARDS.len() {
-            panel.put(Jack::Router(card), machine.port(card).unwrap());
+            panel.insert(Jack::Router(card), machine.port(card).unwrap());
             panel.plug(Jack::Router(card), Jack::Other(card));
         }
         let router = Self { is_double: false, machine, panel, console, _folder: folder };
@@ -69,7 +70,7 @@ impl Router {
         Self { is_double, ..router }
     }
 
-    /// Has its own shell do what a person pastes, which must succeed, and returns what it said.
+    /// Runs the pasted text in its shell, which must succeed. Returns the output.
     pub fn paste(&self, text: &str) -> String {
         let mut console = self.console.borrow_mut();
         console.get_mut().write_all(format!("{}\n", json!(text)).as_bytes()).unwrap();
@@ -83,7 +84,7 @@ impl Router {
         said
     }
 
-    /// Pastes `text` again until `is_it` of what is said.
+    /// Pastes `text` repeatedly until `is_it` is true for the output.
     pub fn paste_until(&self, text: &str, is_it: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + SOON;
         loop {
@@ -96,39 +97,40 @@ impl Router {
         }
     }
 
-    /// The test at the other end of this card's cable, in the place of who was there.
+    /// Connects the test to this card, in place of the previous host.
     pub fn port(&self, card: &str) -> Port {
         let (own, port) = Port::pair().unwrap();
         self.plug(card, port);
         own
     }
 
-    /// Plugs somebody into this card, in the place of who was there.
+    /// Connects a host to this card, in place of the previous one.
     pub fn plug(&self, card: &str, port: Port) {
-        self.panel.put(Jack::Other(index(card)), port);
+        self.panel.insert(Jack::Other(index(card)), port);
     }
 
-    /// The Ethernet address of its switch, and that of the card that leads out.
+    /// The MAC addresses of its switch and of the uplink's card.
     pub fn macs(&self) -> (Mac, Mac) {
         (mac(0), mac(index("wan") as u8))
     }
 
-    /// Somebody at this card, and where the router's web server is for programs of this computer.
+    /// A host at this card, and the address at which programs of this computer reach the router's
+    /// web server.
     pub fn owner(&self, card: &str, own: Ipv4Addr, router: Ipv4Addr) -> (Host, SocketAddr) {
         let number = 220 + index(card) as u8;
         let host = Host::start(self.port(card), Mac::number(number), &[(own.into(), 24)]);
-        let web = host.forward((router, 443).into()).unwrap();
+        let web = host.forward_tcp((router, 443).into()).unwrap();
         (host, web)
     }
 
-    /// What its owner has written of this file of the configuration.
+    /// The sections of this file that the owner has written.
     pub fn owners(&self, config: &str) -> BTreeSet<String> {
         let text = self.paste(&format!("uci export {config}"));
         let sections = text.split("\nconfig ").skip(1).map(|it| it.trim().to_owned());
         sections.filter(|it| !it.lines().next().is_some_and(|it| it.contains(" 'octet_"))).collect()
     }
 
-    /// How many sections of this file are ours.
+    /// The number of sections of this file that `octetctl` has written.
     pub fn ours(&self, config: &str) -> usize {
         let text = self.paste(&format!("uci export {config}"));
         let names = text.lines().filter(|it| it.starts_with("config "));

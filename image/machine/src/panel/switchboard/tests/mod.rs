@@ -71,7 +71,7 @@ fn all_pairs(legs: &[Leg]) -> Vec<(Probe, usize)> {
 fn pings(legs: &[Leg]) -> Vec<Sentinel> {
     let ping = |(from, leg): (usize, &Leg)| {
         let probe = Probe::new(from, leg.router.ipv4.into(), Traffic::Ping);
-        Sentinel::Probe(probe, Came::Answered)
+        Sentinel::Probe(probe, ProbeOutcome::Answered)
     };
     legs.iter().enumerate().map(ping).collect()
 }
@@ -104,8 +104,8 @@ fn all_pairs_come_out_where_the_table_says() {
         let expected: Vec<_> = probes
             .iter()
             .map(|(probe, to)| match table().contains(&(probe.from, *to, probe.traffic)) {
-                true => Came::Out(*to),
-                false => Came::Nowhere,
+                true => ProbeOutcome::Out(*to),
+                false => ProbeOutcome::Dropped,
             })
             .collect();
         let probes: Vec<_> = probes.into_iter().map(|(probe, _)| probe).collect();
@@ -115,7 +115,10 @@ fn all_pairs_come_out_where_the_table_says() {
         for ((probe, expected), came) in probes.iter().zip(&expected).zip(&came) {
             assert_eq!(came, expected, "{probe:?}");
         }
-        assert_eq!(came.iter().filter(|came| **came != Came::Nowhere).count(), 2 * table().len());
+        assert_eq!(
+            came.iter().filter(|came| **came != ProbeOutcome::Dropped).count(),
+            2 * table().len()
+        );
     }
 }
 
@@ -129,11 +132,12 @@ fn what_the_router_answers_is_told_from_silence() {
     let kinds: Vec<_> = kinds.chain([Traffic::Ping, Traffic::Protocol(99), silent]).collect();
     for address in [IpAddr::from(router.ipv4), router.ipv6.into()] {
         for says in [&b""[..], b"a question"] {
-            let probe = |kind: &Traffic| Probe::new(ONE, address, *kind).saying(says);
+            let probe = |kind: &Traffic| Probe::new(ONE, address, *kind).with_payload(says);
             let probes: Vec<_> = kinds.iter().map(probe).collect();
             let came = switchboard.sweep(&probes, &sentinels).unwrap();
             for (kind, came) in kinds.iter().zip(came) {
-                let expected = if *kind == silent { Came::Nowhere } else { Came::Answered };
+                let expected =
+                    if *kind == silent { ProbeOutcome::Dropped } else { ProbeOutcome::Answered };
                 assert_eq!(came, expected, "{kind:?} to {address}");
             }
         }
@@ -150,11 +154,11 @@ fn an_answer_for_somebody_else_comes_out_there() {
         Probe::new(ONE, two.router.ipv4.into(), Traffic::Ping).from_address(two.test.ipv4.into()),
         // To another device of the same leg, and with words of its own.
         Probe::new(ONE, lan.others[0], Traffic::Udp(9)),
-        Probe::new(ONE, lan.test.ipv6.into(), Traffic::Udp(9)).saying(b"words"),
+        Probe::new(ONE, lan.test.ipv6.into(), Traffic::Udp(9)).with_payload(b"words"),
     ];
     let came = switchboard.sweep(&probes, &sentinels).unwrap();
-    assert_eq!(came, [Came::Out(TWO), Came::Out(LAN), Came::Out(LAN)]);
-    assert!(switchboard.recorded().iter().any(|seen| seen.leg == LAN && seen.carries(b"words")));
+    assert_eq!(came, [ProbeOutcome::Out(TWO), ProbeOutcome::Out(LAN), ProbeOutcome::Out(LAN)]);
+    assert!(switchboard.recorded().iter().any(|seen| seen.leg == LAN && seen.contains(b"words")));
 }
 
 #[test]
@@ -171,14 +175,14 @@ fn what_comes_out_twice_is_not_taken_for_once() {
     let to = switchboard.legs()[TWO].test.ipv4;
     let probes = [Probe::new(ONE, to.into(), Traffic::Udp(9))];
     let came = switchboard.sweep(&probes, &[Sentinel::Neighbour(ONE)]).unwrap();
-    assert_eq!(came, [Came::Out(TWO)]);
+    assert_eq!(came, [ProbeOutcome::Out(TWO)]);
     let mut watch = Watch::default();
     watch.add(ONE, FIRST_TAG);
     let frame = flood.recv().unwrap();
-    watch.note(&Seen { leg: TWO, frame: frame.clone() });
-    watch.note(&Seen { leg: LAN, frame });
-    let several = Came::Several { out: vec![TWO, LAN], answered: false };
-    assert_eq!(watch.came().collect::<Vec<_>>(), [several]);
+    watch.record(&CapturedFrame { leg: TWO, frame: frame.clone() });
+    watch.record(&CapturedFrame { leg: LAN, frame });
+    let several = ProbeOutcome::Several { out: vec![TWO, LAN], answered: false };
+    assert_eq!(watch.outcomes().collect::<Vec<_>>(), [several]);
 }
 
 #[test]
@@ -189,11 +193,11 @@ fn without_its_sentinel_nothing_is_said() {
     let probes = [Probe::new(ONE, to(TWO), Traffic::Tcp(22))];
     // It is delivered.
     let allowed = Probe::new(ONE, to(TWO), Traffic::Tcp(80));
-    let sentinels = [Sentinel::Probe(allowed.clone(), Came::Out(TWO))];
-    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [Came::Nowhere]);
+    let sentinels = [Sentinel::Probe(allowed.clone(), ProbeOutcome::Out(TWO))];
+    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [ProbeOutcome::Dropped]);
     // It is not where it should be.
     let mut switchboard = switchboard.tries(2);
-    let sentinels = [Sentinel::Probe(allowed, Came::Out(LAN))];
+    let sentinels = [Sentinel::Probe(allowed, ProbeOutcome::Out(LAN))];
     let error = switchboard.sweep(&probes, &sentinels).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(error.to_string().contains("not Out(3) but [Out(2)"), "{error}");
@@ -202,7 +206,7 @@ fn without_its_sentinel_nothing_is_said() {
         wires[lost].cut();
         let error = switchboard.sweep(&probes, &[Sentinel::Neighbour(ONE)]).unwrap_err();
         assert!(error.to_string().contains(&format!("say to {} that", legs[lost].zone)), "{error}");
-        wires[lost].mend();
+        wires[lost].restore();
     }
     // Probes would be sent to somebody else than the router.
     let right = std::mem::replace(&mut switchboard.legs[ONE].router.mac, Mac::number(99));
@@ -212,11 +216,11 @@ fn without_its_sentinel_nothing_is_said() {
     // There is none, or none that could tell anything.
     let none = switchboard.sweep(&probes, &[Sentinel::Neighbour(TWO)]).unwrap_err();
     assert_eq!(none.to_string(), "board-1 has no sentinel");
-    let sentinels = [Sentinel::Probe(probes[0].clone(), Came::Nowhere)];
+    let sentinels = [Sentinel::Probe(probes[0].clone(), ProbeOutcome::Dropped)];
     let idle = switchboard.sweep(&probes, &sentinels).unwrap_err();
     assert_eq!(idle.kind(), io::ErrorKind::InvalidInput);
-    let mut switchboard = switchboard.tries(TRIES);
-    assert_eq!(switchboard.sweep(&probes, &pings(&legs)).unwrap(), [Came::Nowhere]);
+    let mut switchboard = switchboard.tries(MAX_TRIES);
+    assert_eq!(switchboard.sweep(&probes, &pings(&legs)).unwrap(), [ProbeOutcome::Dropped]);
 }
 
 #[test]
@@ -233,7 +237,7 @@ fn a_sentinel_that_is_lost_is_sent_again() {
     });
     let to = switchboard.legs()[LAN].test.ipv6;
     let probes = [Probe::new(ONE, to.into(), Traffic::Tcp(22))];
-    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [Came::Nowhere]);
+    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [ProbeOutcome::Dropped]);
     assert_eq!(wires[ONE].recorded().iter().filter(|it| it.verdict == Verdict::Drop).count(), 3);
 }
 
@@ -249,7 +253,7 @@ fn an_answer_to_a_question_that_was_asked_again_is_not_on_record() {
     });
     for _ in 0..2 {
         let came = switchboard.sweep(std::slice::from_ref(&probe), &[Sentinel::Neighbour(ONE)]);
-        assert_eq!(came.unwrap(), [Came::Out(TWO)]);
+        assert_eq!(came.unwrap(), [ProbeOutcome::Out(TWO)]);
     }
     let answers = wires[ONE].recorded().iter().filter(|it| it.from == wire::End::B).count();
     assert!(answers > 4, "none was asked twice");
@@ -270,7 +274,7 @@ fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
     };
     let sentinels = [Sentinel::Neighbour(ONE)];
     let seen = switchboard.exchange(ONE, &[frame(80), frame(22)], &sentinels).unwrap();
-    let out: Vec<_> = seen.iter().map(|seen| (seen.leg, seen.carries(b"raw"))).collect();
+    let out: Vec<_> = seen.iter().map(|seen| (seen.leg, seen.contains(b"raw"))).collect();
     assert_eq!(out, [(TWO, true)]);
     // A guest asks; nobody but the asker sees the answer.
     let ((test, leg), router) = (Port::pair().unwrap(), &legs[LAN].router);
@@ -280,12 +284,12 @@ fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
     let own =
         [test.ipv4.into(), test.ipv6.into(), link_local(test.mac).into(), legs[LAN].others[0]];
     for target in own {
-        let (group, everybody) = packet::everybody(target);
-        let from = router.address_like(target);
+        let (group, everybody) = packet::solicitation_target(target);
+        let from = router.source_address(target);
         let macs = (router.mac, everybody);
         leg.send(&packet::neighbour(macs, from, group, target, true)).unwrap();
-        let answer = packet::read(&leg.receive(soon).unwrap());
-        let is_at = Heard::IsAt { address: target, mac: test.mac, to: from };
+        let answer = packet::parse(&leg.receive(soon).unwrap());
+        let is_at = ReceivedPacket::IsAt { address: target, mac: test.mac, to: from };
         assert_eq!(answer, Some((router.mac, is_at)));
     }
     let other = IpAddr::from(router.ipv4);
@@ -294,7 +298,7 @@ fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
     while switchboard.recorded().is_empty() {
         thread::yield_now();
     }
-    assert_eq!(switchboard.recorded(), [Seen { leg: 0, frame: asks }]);
+    assert_eq!(switchboard.recorded(), [CapturedFrame { leg: 0, frame: asks }]);
 }
 
 /// Whatever takes its frames, each once and in their order.

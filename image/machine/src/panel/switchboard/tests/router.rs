@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::UPLINK;
-use crate::panel::packet::{self, Heard};
+use crate::panel::packet::{self, ReceivedPacket};
 use crate::panel::port::Out;
 use crate::panel::raw::transport::{self, TCP, UDP, flags};
 use crate::panel::raw::{self, ethernet, icmp};
@@ -111,7 +111,8 @@ impl Router {
                 .iter()
                 .any(|leg| [leg.router.ipv4.into(), leg.router.ipv6.into()].contains(&address))
         };
-        if let Some((_, Heard::WhoHas { target, asker, asker_mac })) = packet::read(frame) {
+        if let Some((_, ReceivedPacket::WhoHas { target, asker, asker_mac })) = packet::parse(frame)
+        {
             if own(target) {
                 let macs = (leg.router.mac, asker_mac);
                 self.send(from, &packet::neighbour(macs, target, asker, target, false));

@@ -1,0 +1,243 @@
+//! `--keep-data`: on a disk that has an Octet, the slot and its entry alone are written, in the
+//! steps in which a box takes an update. All else stays: keys, data, which board it is, the boot
+//! loader, and other slots as long as there is room.
+//!
+//! Two things are not as on a box. Nothing runs, so the slot that would start next stands for the
+//! one that runs; and a slot whose files are not what its manifest says is none. And a person wants
+//! this slot to start, whatever was signed when: it gets a sequence above those that are there.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use octet_bundle::{Manifest, SlotFile, SlotName, SlotState, TRIES};
+use octet_esp::contents::{EspContents, PresentSlot};
+use octet_esp::fat;
+use octet_esp::medium::{Medium, staged, write_whole};
+use octet_esp::plan::{EspPlan, plan_cleanup, plan_install};
+use octet_esp::steps::{
+    ReadBackError, digest, finish, make_room, read_back, set_tries, write_entry,
+};
+
+use super::error::{FlashFault, KeepDataError};
+use super::slots::Slots;
+use super::volume::{BlockDevice, FatVolume};
+use crate::output::gpt::PartitionLayout;
+
+/// What is going to be done.
+#[derive(Debug)]
+pub struct KeepDataPlan {
+    /// What the slot of the image is, with the sequence that it gets.
+    pub manifest: Manifest,
+    pub work: SlotWork,
+    pub removed: Vec<SlotName>,
+    /// The slot that starts again if the new one does not become good.
+    pub fallback: Option<SlotName>,
+    layout: PartitionLayout,
+    plan: EspPlan,
+    repair: fat::RepairPlan,
+}
+
+/// What becomes of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SlotWork {
+    /// It is there, and starts next.
+    Unchanged,
+    /// It is there, and gets its tries back.
+    ResetTries(Box<PresentSlot>),
+    Write,
+}
+
+/// Decides what is to be done so that the slot of `image` is the one that `disk` starts next. Nothing
+/// is written.
+///
+/// # Errors
+/// It cannot be done, see [`KeepDataError`].
+pub fn plan_slot_update(
+    image: (&impl BlockDevice, &PartitionLayout),
+    disk: (&impl BlockDevice, Option<PartitionLayout>),
+) -> Result<KeepDataPlan, KeepDataError> {
+    let mut manifest = manifest(image)?;
+    let layout =
+        disk.1.ok_or(KeepDataError::NoOctet("it has no EFI system partition of Octet's"))?;
+    if layout != *image.1 || layout.data.is_none() {
+        return Err(KeepDataError::Layout);
+    }
+    let (volume, repair) =
+        FatVolume::open_repaired(disk.0, layout.esp.clone()).map_err(KeepDataError::Damaged)?;
+    let slots = Slots::new(volume, 0);
+    let present = EspContents::read(&slots).map_err(KeepDataError::Unreadable)?;
+    for slot in &present.slots {
+        let Some(has) = &slot.manifest else { continue };
+        if has.target != manifest.target {
+            let [this, image] = [&has.target, &manifest.target].map(ToString::to_string);
+            return Err(KeepDataError::OtherTarget { this, image });
+        }
+    }
+    if present.slots.iter().all(|slot| slot.manifest.is_none()) {
+        return Err(KeepDataError::NoOctet("no slot on it says what machine it is for"));
+    }
+    let mut whole: Vec<&PresentSlot> = vec![];
+    for slot in &present.slots {
+        if is_whole(&slots, &present, slot).map_err(KeepDataError::Unreadable)? {
+            whole.push(slot);
+        }
+    }
+    let sound = |slots: &[&PresentSlot]| EspContents {
+        slots: slots.iter().map(|slot| (*slot).clone()).collect(),
+        ..EspContents::default()
+    };
+    let work = match sound(&whole).next().filter(|slot| slot.name == manifest.slot) {
+        Some(slot) if matches!(slot.state, SlotState::Trying { left: 0, .. }) => {
+            SlotWork::ResetTries(Box::new(slot.clone()))
+        }
+        Some(_) => SlotWork::Unchanged,
+        None => SlotWork::Write,
+    };
+    let plan = if work == SlotWork::Write {
+        // If it is there, another slot starts until it is written anew.
+        whole.retain(|slot| slot.name != manifest.slot);
+        let highest = present.slots.iter().map(|slot| slot.sequence).max().unwrap_or(0);
+        manifest.sequence = manifest.sequence.max(highest.saturating_add(1));
+        let reads_other = |slot: &PresentSlot| {
+            slot.manifest.as_ref().is_none_or(|other| manifest.data.can_follow(&other.data))
+        };
+        if let Some(slot) = whole.iter().find(|slot| !reads_other(slot)) {
+            return Err(KeepDataError::Data(slot.name.clone()));
+        }
+        plan_install(&present, &whole, &manifest).or_else(|_| {
+            // Then as an update does.
+            let there = sound(&whole);
+            let next = there.next().map(|slot| slot.name.clone());
+            let fallback = next.as_ref().and_then(|next| there.last_good(next.as_str()));
+            whole.retain(|slot| {
+                Some(&slot.name) == next.as_ref() || fallback.is_some_and(|it| it.name == slot.name)
+            });
+            plan_install(&present, &whole, &manifest)
+        })?
+    } else {
+        plan_cleanup(&present, &whole)
+    };
+    let is_other = |slot: &&PresentSlot| slot.name != manifest.slot;
+    let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
+    let fallback = sound(&others).last_good("").map(|slot| slot.name.clone());
+    let is_gone = |slot: &&PresentSlot| others.iter().all(|other| other.name != slot.name);
+    let removed = present.slots.iter().filter(is_other).filter(is_gone);
+    let removed = removed.map(|slot| slot.name.clone()).collect();
+    Ok(KeepDataPlan { manifest, work, removed, fallback, layout, plan, repair })
+}
+
+/// What the one slot of an image is.
+fn manifest(
+    (image, layout): (&impl BlockDevice, &PartitionLayout),
+) -> Result<Manifest, KeepDataError> {
+    let volume = FatVolume::open(image, layout.esp.clone());
+    let slots = Slots::new(volume.map_err(|why| KeepDataError::Image(why.to_string()))?, 0);
+    let present = EspContents::read(&slots).map_err(|why| KeepDataError::Image(why.to_string()))?;
+    let manifest = present.slots.into_iter().find_map(|slot| slot.manifest);
+    manifest.ok_or_else(|| KeepDataError::Image("it has no manifest".into()))
+}
+
+/// Whether the files that a slot starts from are there and what its manifest says.
+fn is_whole(slots: &impl Medium, present: &EspContents, slot: &PresentSlot) -> io::Result<bool> {
+    for path in &slot.files {
+        if !present.files.contains_key(path) {
+            return Ok(false);
+        }
+    }
+    let Some(manifest) = &slot.manifest else { return Ok(true) };
+    for kind in SlotFile::ALL {
+        let (path, file) = (slot.path(kind), manifest.files.get(kind));
+        let Some(path) = path.filter(|path| present.files.get(*path) == Some(&file.size)) else {
+            return Ok(false);
+        };
+        if digest(slots, path, file.size)? != file.sha256 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl KeepDataPlan {
+    /// Whether the disk is as it has to be.
+    pub fn is_done(&self) -> bool {
+        let is_tidy = self.plan == EspPlan::default() && self.repair.stages.is_empty();
+        self.work == SlotWork::Unchanged && is_tidy
+    }
+
+    /// Bytes of the files that are written.
+    pub fn size(&self) -> u64 {
+        self.plan.written.iter().map(|kind| self.manifest.files.get(*kind).size).sum()
+    }
+
+    /// What becomes of the disk and of what is on it.
+    pub fn describe(&self) -> String {
+        let slot = &self.manifest.slot;
+        let what = match self.work {
+            SlotWork::Write => format!("slot {slot} and its boot entry are written"),
+            SlotWork::ResetTries(_) => format!("slot {slot} is there, and is tried again"),
+            SlotWork::Unchanged => format!("slot {slot} is there, and starts next"),
+        };
+        let names: Vec<_> = self.removed.iter().map(SlotName::as_str).collect();
+        let gone = match &names[..] {
+            [] => String::new(),
+            names => format!(" In its place goes: {}.", names.join(", ")),
+        };
+        format!("Keys and data are kept: {what}, and nothing else.{gone}")
+    }
+
+    /// Does it. Returns how many bytes were written and read back.
+    ///
+    /// # Errors
+    /// The disk or the image fails. What starts then is what started before, or the new slot.
+    pub fn apply(
+        &self,
+        (image, of_image): (&impl BlockDevice, &PartitionLayout),
+        disk: &impl BlockDevice,
+    ) -> Result<u64, FlashFault> {
+        let open = |error: fat::FatProblem| FlashFault::Esp(io::Error::other(error.to_string()));
+        let mut volume = FatVolume::open(disk, self.layout.esp.clone()).map_err(open)?;
+        volume.repair(&self.repair)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut slots = Slots::new(volume, u32::try_from(now).unwrap_or(u32::MAX));
+        if self.plan != EspPlan::default() {
+            make_room(&mut slots, &self.plan)?;
+        }
+        match &self.work {
+            SlotWork::Unchanged => {}
+            SlotWork::ResetTries(slot) => set_tries(&mut slots, slot, TRIES)?,
+            SlotWork::Write => {
+                let image = FatVolume::open(image, of_image.esp.clone()).map_err(open)?;
+                self.write(&Slots::new(image, 0), &mut slots)?;
+            }
+        }
+        Ok(slots.close()?.written)
+    }
+
+    /// As `update` does: files, their names, all read back, the entry.
+    fn write(&self, image: &impl Medium, slots: &mut impl Medium) -> Result<(), FlashFault> {
+        let manifest = &self.manifest;
+        slots.make_folder(&manifest.slot.folder())?;
+        let mut written = vec![];
+        for kind in &self.plan.written {
+            let (path, file) = (manifest.slot.file(*kind), manifest.files.get(*kind));
+            let mut bytes = vec![0; usize::try_from(file.size).unwrap_or(usize::MAX)];
+            image.read_at(&path, 0, &mut bytes)?;
+            write_whole(slots, &staged(&path), &bytes)?;
+            written.push(path);
+        }
+        let path = manifest.slot.manifest();
+        write_whole(slots, &staged(&path), &manifest.render())?;
+        written.push(path);
+        finish(slots, &written)?;
+        slots.reopen()?;
+        read_back(slots, manifest, &self.plan).map_err(|not_there| match not_there {
+            ReadBackError::Unreadable(_, error) => FlashFault::from(error),
+            differs => FlashFault::Esp(io::Error::other(differs)),
+        })?;
+        write_entry(slots, manifest, &self.plan, self.fallback.is_some())?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

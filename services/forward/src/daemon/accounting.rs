@@ -1,0 +1,132 @@
+//! Accounting: the counters of paths in the kernel, their records once they end, and the sums of links.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::milliseconds;
+use crate::engine::PathCounters;
+use crate::kernel::meter::{self, Count, Direction, GateChange, Meter, MeterCounts};
+use crate::kernel::{ForwardKernel, KernelError};
+use crate::memory::StateFolder;
+use crate::metrics::sums::Sums;
+use crate::records::Records;
+
+/// The name of the persisted records.
+pub(super) const RECORDS: &str = "records";
+
+/// The name of the persisted sums.
+const SUMS: &str = "sums";
+
+/// The name of the persisted counters, until paths are taken over.
+const COUNTS: &str = "counts";
+
+/// Work that is done in one batch, atomically; the counters are read once, because nft is slow.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub gates: Vec<GateChange>,
+    pub ended: Vec<PathCounters>,
+    /// The names of the state to forget.
+    pub forgotten: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Accounting {
+    /// The counters of the previous daemon, until its paths are taken over.
+    before: MeterCounts,
+    /// The accounting records of ended paths.
+    records: Records,
+    sums: Sums,
+    /// The last answer to a metrics request and its time; `None` if the counters could not be read.
+    pub collected: Option<(Instant, Option<String>)>,
+}
+
+impl Accounting {
+    /// Loads what is persisted. What is damaged is dropped: sums start at zero, and the numbers of records still
+    /// increase, because they follow the clock.
+    pub fn kept(memory: &StateFolder) -> Self {
+        let records = memory.get(RECORDS).and_then(|bytes| Records::from_bytes(&bytes));
+        let sums = memory.get(SUMS).and_then(|bytes| Sums::from_bytes(&bytes));
+        Self {
+            before: MeterCounts::new(),
+            records: records.unwrap_or_default(),
+            sums: sums.unwrap_or_default(),
+            collected: None,
+        }
+    }
+
+    /// Reads the previous daemon's counters before any of its devices is removed. Counting resumes from them,
+    /// even if this daemon fails before that.
+    pub async fn recount(&mut self, memory: &StateFolder) -> Result<(), KernelError> {
+        self.before = meter::counts().await?;
+        let kept = memory.get(COUNTS).and_then(|bytes| meter::kept::from_bytes(&bytes));
+        meter::raise(&mut self.before, &kept.unwrap_or_default());
+        self.sums.count(&self.before);
+        memory.remember(COUNTS, &meter::kept::to_bytes(&self.before))
+    }
+
+    /// The count at which a new counter starts: that of the previous daemon.
+    pub fn begins(&self, meter: &Meter) -> Count {
+        self.before.get(meter).copied().unwrap_or_default()
+    }
+
+    /// Forgets the previous daemon's counters, from which all counters continue by now.
+    pub fn taken_over(&mut self, memory: &StateFolder) -> Result<(), KernelError> {
+        self.before.clear();
+        memory.unlearn(COUNTS)
+    }
+
+    /// Carries out the batch. The labels of ended paths are removed already, so the counters are final.
+    pub async fn settle(
+        &mut self,
+        due: Due,
+        kernel: &ForwardKernel,
+        memory: &StateFolder,
+    ) -> Result<(), KernelError> {
+        if !due.ended.is_empty() {
+            let mut counts = meter::counts().await?;
+            meter::raise(&mut counts, &self.before);
+            self.sums.count(&counts);
+            for carried in &due.ended {
+                self.records.add(carried, &counts, milliseconds());
+            }
+            memory.remember(RECORDS, &self.records.to_bytes())?;
+        }
+        kernel.change(&due.gates).await?;
+        if !due.ended.is_empty() {
+            let gone = due.gates.iter().filter_map(|gate| match gate {
+                GateChange::Forbid(meter) => Some(meter),
+                _ => None,
+            });
+            self.add_up(gone, memory)?;
+        }
+        due.forgotten.iter().try_for_each(|name| memory.unlearn(name))
+    }
+
+    /// Adds counters that end to the sums, and persists the sums for the next daemon.
+    fn add_up<'a>(
+        &mut self,
+        gone: impl Iterator<Item = &'a Meter>,
+        memory: &StateFolder,
+    ) -> Result<(), KernelError> {
+        for meter in gone {
+            self.sums.end(meter);
+        }
+        memory.remember(SUMS, &self.sums.to_bytes())
+    }
+
+    /// Updates the sums from the current counters.
+    pub fn count(&mut self, counts: &MeterCounts) {
+        self.sums.count(counts);
+    }
+
+    /// What each link has carried.
+    pub fn sums(&self) -> Vec<(String, Direction, Count)> {
+        self.sums.all()
+    }
+
+    /// The records after this number, and the paths that are up.
+    pub fn shown(&self, after: u64, carried: &[PathCounters], counts: &MeterCounts) -> Value {
+        self.records.shown(after, carried, counts)
+    }
+}

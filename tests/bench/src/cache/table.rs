@@ -1,0 +1,147 @@
+//! The section of docs/BENCHMARKS.md on objects.
+
+use std::fmt::Write;
+
+use super::{BETWEEN, CONNECTIONS, CacheRuns, LARGE, Pairs, ROUNDS, SECONDS};
+use crate::page::table;
+use crate::sample::middle;
+
+/// The heading by which the section is found again.
+pub const TITLE: &str = "## Objects";
+
+/// How many times as much as nginx cache is to do at least: of a large object, and of small ones.
+const GOAL_WHOLE: f64 = 0.9;
+const GOAL_SMALL: f64 = 0.8;
+
+const GOAL_FETCHED: f64 = 1.0;
+
+/// What the process may have, in MB: idle, and while it gives the large object.
+const GOAL_IDLE: f64 = 16.0;
+const GOAL_PEAK: f64 = 40.0;
+
+impl CacheRuns {
+    /// The section, its heading included.
+    pub fn markdown(&self) -> String {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let about = ABOUT
+            .replace("$processors", &processors.to_string())
+            .replace("$nginx", &self.nginx)
+            .replace("$seconds", &SECONDS.to_string());
+        let mut page = format!("{TITLE}\n\n{about}\n");
+        let _ = writeln!(page, "Medians of {} runs, in each {ROUNDS} times in turn.\n", self.runs);
+        let head = ["", "cache", "beside it", "cache / this", "goal", ""];
+        table(&mut page, head, self.pairs().into_iter());
+        let _ = writeln!(page, "\n{MEMORY}");
+        table(&mut page, ["", "MB", "goal", ""], self.memory().into_iter());
+        page
+    }
+
+    fn pairs(&self) -> Vec<[String; 6]> {
+        let row = |what: String, pairs: &Pairs, unit: f64, goal: f64| {
+            let [cache, other] =
+                [pairs.cache(), pairs.other()].map(|it| format!("{:.0}", it / unit));
+            let ratio = pairs.ratio();
+            [what, cache, other, format!("{ratio:.2} ×"), format!("≥ {goal} ×"), met(ratio >= goal)]
+        };
+        let what = format!("{} GiB by HTTP, beside nginx, MB/s", LARGE >> 30);
+        let mut rows = vec![row(what, &self.whole, 1e6, GOAL_WHOLE)];
+        for (pairs, connections) in self.small.iter().zip(CONNECTIONS) {
+            let s = if connections == 1 { "" } else { "s" };
+            let what = format!("16 KiB by {connections} connection{s}, beside nginx, requests/s");
+            rows.push(row(what, pairs, 1.0, GOAL_SMALL));
+        }
+        let what = format!("{} MiB from node to node, beside iroh-blobs, MB/s", BETWEEN >> 20);
+        rows.push(row(what, &self.fetched, 1e6, GOAL_FETCHED));
+        rows
+    }
+
+    fn memory(&self) -> [[String; 4]; 2] {
+        let row = |what: String, bytes: &[f64], goal: f64| {
+            let is = middle(bytes.iter().copied()) / 1e6;
+            [what, format!("{is:.1}"), format!("≤ {goal}"), met(is <= goal)]
+        };
+        [
+            row("idle".to_owned(), &self.idle, GOAL_IDLE),
+            row(
+                format!("at most, while it gives {} GiB by HTTP", LARGE >> 30),
+                &self.peak,
+                GOAL_PEAK,
+            ),
+        ]
+    }
+}
+
+fn met(is_met: bool) -> String {
+    (if is_met { "met" } else { "**missed**" }).to_owned()
+}
+
+/// What there is so far, in one line.
+pub fn brief(all: &CacheRuns) -> String {
+    let pairs = all.pairs();
+    let ratios: Vec<_> = pairs.iter().map(|[.., ratio, _, _]| ratio.as_str()).collect();
+    let [idle, peak] = all.memory().map(|[_, is, ..]| is);
+    format!("{}; {idle} MB idle, {peak} MB at most", ratios.join(", "))
+}
+
+const ABOUT: &str = "\
+```
+cargo image bench --only cache
+```
+
+Objects ([cache.md](cache.md)) on this computer itself: processes of cache's own code, compiled as what ships, with all
+files in memory, reached by TCP and QUIC on loopback. Whoever asks, cache and what stands beside it share its
+$processors processors, so what asking takes is in each figure. Ratios are medians over pairs that were measured one
+right after the other, each of the two first in every other one.
+
+By HTTP it stands beside nginx $nginx with a worker for each processor, `sendfile` and `tcp_nopush`, which
+remembers open files and writes no log. The large object is the same file for both; the time is from the connection to
+the last byte. The small one is asked for by wrk for $seconds s each time, by connections that stay; cache has it in memory
+by then, and takes more connections here than the 128 (32 of one address) that ship. From node to node an object goes
+into an empty store, of cache by `get`, and of iroh-blobs (the same version, with its own settings) by its `fetch`.
+";
+
+const MEMORY: &str = "\
+The process (`VmRSS` and `VmHWM`), just started with these objects in its store: ten seconds after it was reached, and
+then while the large one is read once.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stands_beside_its_goal() {
+        let all = CacheRuns {
+            runs: 1,
+            nginx: "1.22".to_owned(),
+            idle: vec![12e6, 14e6, 13e6],
+            peak: vec![41e6],
+            whole: Pairs(vec![[900e6, 1000e6], [2000e6, 1000e6], [950e6, 1000e6]]),
+            small: [
+                Pairs(vec![[800.0, 1000.0]]),
+                Pairs(vec![[790.0, 1000.0]]),
+                Pairs(vec![[3000.0, 1000.0]]),
+            ],
+            fetched: Pairs(vec![[90e6, 100e6]]),
+        };
+        let page = all.markdown();
+        for line in [
+            "beside nginx 1.22 with",
+            "| 1 GiB by HTTP, beside nginx, MB/s | 950 | 1000 | 0.95 × | ≥ 0.9 × | met |",
+            "| 16 KiB by 1 connection, beside nginx, requests/s | 800 | 1000 | 0.80 × | ≥ 0.8 × | met |",
+            "| 16 KiB by 16 connections, beside nginx, requests/s | 790 | 1000 | 0.79 × | ≥ 0.8 × | **missed** |",
+            "| 256 MiB from node to node, beside iroh-blobs, MB/s | 90 | 100 | 0.90 × | ≥ 1 × | **missed** |",
+            "| idle | 13.0 | ≤ 16 | met |",
+            "| at most, while it gives 1 GiB by HTTP | 41.0 | ≤ 40 | **missed** |",
+        ] {
+            assert!(page.contains(line), "{line}\n{page}");
+        }
+        assert!(page.starts_with(TITLE) && page.ends_with("|\n") && !page.contains('$'), "{page}");
+        assert_eq!(
+            brief(&all),
+            "0.95 ×, 0.80 ×, 0.79 ×, 3.00 ×, 0.90 ×; 13.0 MB idle, 41.0 MB at most"
+        );
+        // Nothing was measured, and no goal is met.
+        assert!(!CacheRuns::default().markdown().contains("| met |"));
+    }
+}
