@@ -125,18 +125,7 @@ const FREE: [&str; 4] = ["Args", "CommandLine", "Settings", "State"];
 
 /// The same idea in two crates, or with two implementations of input and output. Whoever merges two
 /// removes the name here.
-const SAME_IDEA: [&str; 10] = [
-    "BootId",
-    "BothClocks",
-    "Call",
-    "EndpointError",
-    "EventSource",
-    "Peer",
-    "Poll",
-    "RateDecision",
-    "RateLimiter",
-    "Verbs",
-];
+const SAME_IDEA: [&str; 6] = ["BothClocks", "Call", "EventSource", "Peer", "Poll", "Verbs"];
 
 /// Replaced type names.
 const GONE_TYPES: [&str; 24] = [

@@ -37,6 +37,6 @@ impl SavedCopies {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        durable::write(&self.last, text.as_bytes(), ExistingFile::Replace, |_| Ok(()))
+        durable::replace(&self.last, text.as_bytes())
     }
 }

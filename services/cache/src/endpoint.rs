@@ -1,5 +1,4 @@
-//! The iroh endpoint: QUIC with this service's own key, and no other feature of iroh: no relays, no
-//! address lookup, no port mapping. It sends datagrams only to configured addresses.
+//! The QUIC endpoint, with this service's own key.
 
 mod given;
 mod serving;
@@ -8,10 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::endpoint::{BindError, PortmapperConfig, QuicTransportConfig, VarInt, presets};
-use iroh::{Endpoint, RelayMode, SecretKey};
+use iroh::Endpoint;
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
+use octet_node::quic::{self, EndpointError, QuicConfig};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 use tokio::sync::watch;
@@ -38,52 +37,13 @@ const WINDOW: u32 = 1 << 20;
 /// The pause before binding an address is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Why an endpoint could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
-    /// An address is invalid.
-    #[error("{0}")]
-    Address(String),
-    /// The kernel refused the socket.
-    #[error("{0}")]
-    Bind(#[from] BindError),
-}
-
 /// Opens an endpoint with the key `key`, listening at `at`.
+///
+/// # Errors
+/// An address is invalid, or taken.
 pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
-    let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
-    let transport = QuicTransportConfig::builder()
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval(IDLE / 4)
-        .default_path_keep_alive_interval(IDLE / 4)
-        .default_path_max_idle_timeout(IDLE)
-        .max_concurrent_bidi_streams(STREAMS.into())
-        .max_concurrent_uni_streams(0u32.into())
-        .receive_window(WINDOW.into())
-        .stream_receive_window(WINDOW.into())
-        .send_window(WINDOW.into())
-        .build();
-    let mut builder = Endpoint::builder(presets::Minimal)
-        .secret_key(secret(key))
-        .relay_mode(RelayMode::Disabled)
-        .clear_address_lookup()
-        .portmapper_config(PortmapperConfig::Disabled)
-        .transport_config(transport)
-        .clear_ip_transports();
-    for address in at {
-        let bound = builder.bind_addr(*address);
-        builder = bound.map_err(|error| EndpointError::Address(error.to_string()))?;
-    }
-    Ok(builder.bind().await?)
-}
-
-/// The key in iroh's type.
-fn secret(key: &PrivateKey) -> SecretKey {
-    let mut seed = [0; 32];
-    // The encoding ends with the seed (RFC 8410, section 7).
-    let encoded = key.to_pkcs8();
-    seed.copy_from_slice(&encoded[encoded.len() - 32..]);
-    SecretKey::from_bytes(&seed)
+    let config = QuicConfig { alpns: &[], idle: IDLE, streams: STREAMS, window: WINDOW };
+    quic::open(key.seed(), at, config).await
 }
 
 /// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key

@@ -179,7 +179,7 @@ impl Fetcher {
             return Err(Missing::Busy);
         }
         let take = |address| self.of_clients.take(address).ok_or(Missing::BusyForOne);
-        let permit: Option<Permit> = client.map(take).transpose()?;
+        let permit: Option<Permit<IpAddr>> = client.map(take).transpose()?;
         let flight = Arc::new(Flight::new(hash));
         flights.insert(hash, Arc::clone(&flight));
         let (fetcher, begun) = (Arc::clone(self), Arc::clone(&flight));

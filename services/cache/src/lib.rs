@@ -17,7 +17,6 @@ pub mod limits;
 pub mod metrics;
 pub mod names;
 pub mod objects;
-mod own;
 pub mod peers;
 pub mod policy;
 mod service;
@@ -38,6 +37,7 @@ use octet_node::Callers;
 use octet_node::control::notify;
 use octet_node::metrics::server;
 use octet_node::say;
+use octet_node::sub_key;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -146,8 +146,8 @@ async fn begin(
         return Ok(Gateway { here: None, counters });
     };
     let objects = Arc::new(Objects::open(&folder.join(STORE), &parts.limits).await?);
-    let certified = own::certified(folder.clone(), &parts.sockets)?;
-    let peers = own::peers(&parts.sockets)?;
+    let certified = sub_key::certified(Some(folder.clone()), parts.sockets.join("identity.sock"))?;
+    let peers = peers::follow(parts.sockets.join("cluster.sock"))?;
     let limits = parts.limits;
     let names = NameCache::open(
         &folder.join(NAMES),

@@ -1,10 +1,14 @@
 //! The nodes that may have an object: those with a `cache` key in the membership map.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use iroh::{EndpointAddr, EndpointId, TransportAddr};
 use octet_node::control::PublicKey;
-use octet_node::map::Map;
+use octet_node::follow;
+use octet_node::map::{MAP, Map, Update};
+use tokio::sync::watch;
 
 /// The unit whose key serves objects.
 pub const UNIT: &str = "cache";
@@ -18,6 +22,19 @@ pub struct PeerNode {
     /// The key of its `cache`.
     pub key: PublicKey,
     pub addresses: Vec<SocketAddr>,
+}
+
+/// The nodes of the newest map from `cluster`, which listens at `socket`.
+///
+/// # Errors
+/// No thread can be started.
+pub fn follow(socket: PathBuf) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
+    let (sender, peers) = watch::channel(vec![]);
+    follow::keep(socket, MAP, "cluster does not tell who has objects", move |update: Update| {
+        sender.send_replace(update.map.map(|map| of(map.map())).unwrap_or_default());
+        true
+    })?;
+    Ok(peers)
 }
 
 impl PeerNode {

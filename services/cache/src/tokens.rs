@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use octet_node::bytes::Fields;
-use octet_node::durable::{self, ExistingFile};
+use octet_node::durable;
 use octet_node::key::random;
 use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 
@@ -65,7 +65,7 @@ impl Tokens {
     pub fn revoke(&self) -> io::Result<()> {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         let next: [u8; KEY] = random().map_err(io::Error::other)?;
-        durable::write(&self.folder.join(FILE), &next, ExistingFile::Replace, |_| Ok(()))?;
+        durable::replace(&self.folder.join(FILE), &next)?;
         *key = Key::new(HMAC_SHA256, &next);
         Ok(())
     }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use octet_node::boot::BootId;
 use octet_node::control::Client;
 use octet_node::map::{MAP, Update};
 use serde::Deserialize;
 
 use crate::decide::Time;
-use crate::record::BootId;
 
 /// The timeout of `cluster`.
 const TIMEOUT: Duration = Duration::from_secs(5);

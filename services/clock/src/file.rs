@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use octet_node::durable::{self, ExistingFile, WriteStep};
+use octet_node::durable::{self, ExistingFile, StoredFile, WriteStep};
 
 use crate::record::ClockRecord;
 
@@ -15,27 +15,12 @@ const DOUBTED: &str = "doubted";
 /// The maximum size of a record, in bytes.
 const LONGEST: u64 = 200;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileState {
-    Absent,
-    /// The file is damaged.
-    Damaged,
-    Record(ClockRecord),
-}
-
 /// Reads the file in `folder`.
 ///
 /// # Errors
 /// Reading fails.
-pub fn read(folder: &Path) -> io::Result<FileState> {
-    match durable::read(&folder.join(NAME), LONGEST) {
-        Ok(None) => Ok(FileState::Absent),
-        Ok(Some(line)) => {
-            Ok(ClockRecord::parse(&line).map_or(FileState::Damaged, FileState::Record))
-        }
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(FileState::Damaged),
-        Err(error) => Err(error),
-    }
+pub fn read(folder: &Path) -> io::Result<StoredFile<ClockRecord>> {
+    durable::load(&folder.join(NAME), LONGEST, ClockRecord::parse)
 }
 
 /// Whether an owner has set the clock back once.
@@ -50,7 +35,7 @@ pub fn is_doubted(folder: &Path) -> bool {
 /// # Errors
 /// Writing fails.
 pub fn set_back(folder: &Path, record: ClockRecord) -> io::Result<()> {
-    durable::write(&folder.join(DOUBTED), b"1\n", ExistingFile::Replace, |_| Ok(()))?;
+    durable::replace(&folder.join(DOUBTED), b"1\n")?;
     write(folder, record, |_| Ok(()))
 }
 
@@ -77,14 +62,14 @@ mod tests {
     fn there_or_damaged_or_absent() {
         let folder = TempDir::new().unwrap();
         let record = |seconds| ClockRecord { until: Duration::from_secs(seconds), boot: 7 };
-        assert_eq!(read(folder.path()).unwrap(), FileState::Absent);
+        assert_eq!(read(folder.path()).unwrap(), StoredFile::Absent);
         for seconds in [5, 4, 600] {
             write(folder.path(), record(seconds), |_| Ok(())).unwrap();
-            assert_eq!(read(folder.path()).unwrap(), FileState::Record(record(seconds)));
+            assert_eq!(read(folder.path()).unwrap(), StoredFile::Value(record(seconds)));
         }
         for bad in [&b""[..], b"600", &[0; 64], &[b'1'; 10_000]] {
             std::fs::write(folder.path().join(NAME), bad).unwrap();
-            assert_eq!(read(folder.path()).unwrap(), FileState::Damaged);
+            assert_eq!(read(folder.path()).unwrap(), StoredFile::Damaged);
         }
         std::fs::remove_file(folder.path().join(NAME)).unwrap();
         std::fs::create_dir(folder.path().join(NAME)).unwrap();

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use octet_node::boot::uptime;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    clock_settime, timerfd_create, timerfd_settime,
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_settime,
+    timerfd_create, timerfd_settime,
 };
 
 use crate::decide::Time;
@@ -97,15 +98,8 @@ impl SystemClock {
 
 impl ClockMachine for SystemClock {
     fn now(&self) -> BothClocks {
-        let uptime = clock_gettime(ClockId::Boottime);
-        let uptime = Duration::new(
-            u64::try_from(uptime.tv_sec).unwrap_or(0),
-            u32::try_from(uptime.tv_nsec).unwrap_or(0),
-        );
-        BothClocks {
-            wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            uptime,
-        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        BothClocks { wall, uptime: uptime() }
     }
 
     fn set(&mut self, time: Time) -> io::Result<()> {
@@ -199,7 +193,7 @@ fn timespec(time: Duration) -> Timespec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::FileState;
+    use octet_node::durable::StoredFile;
     use tempfile::TempDir;
 
     /// Everything but setting the clock, which would affect this machine.
@@ -211,7 +205,7 @@ mod tests {
         assert!(system.read());
         assert!(matches!(
             system.wait(Until::Passed(hour)),
-            ClockEvent::Read(Ok(FileState::Absent), false)
+            ClockEvent::Read(Ok(StoredFile::Absent), false)
         ));
         let record = ClockRecord { until: Duration::from_secs(5), boot: 7 };
         system.write(record);
@@ -222,7 +216,7 @@ mod tests {
         }
         assert!(system.read());
         match system.wait(Until::Set) {
-            ClockEvent::Read(Ok(FileState::Record(found)), false) => assert_eq!(found, record),
+            ClockEvent::Read(Ok(StoredFile::Value(found)), false) => assert_eq!(found, record),
             other => panic!("{other:?}"),
         }
         system.write_back(record);

@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use crate::decide::Time;
+use octet_node::boot::BootId;
 
-/// The boot id of the kernel; 0 if it is unknown.
-pub type BootId = u128;
+use crate::decide::Time;
 
 /// The kernel accepts no later time (`TIME_SETTOD_SEC_MAX`: in the year 2232), in seconds.
 const LATEST: u64 = 8_277_292_036;

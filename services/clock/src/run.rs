@@ -6,9 +6,10 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::decide::{Time, TimeSource, decide};
-use crate::file::FileState;
 use crate::keep::{AHEAD, BothClocks, Keeping};
-use crate::record::{BootId, ClockRecord};
+use crate::record::ClockRecord;
+use octet_node::boot::BootId;
+use octet_node::durable::StoredFile;
 
 /// The timeout to read the stored time; after it the boot continues without the stored time.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +22,7 @@ pub enum ClockEvent {
     /// The wait is over, or the clock was set.
     Due,
     /// The result of reading the file, and whether an owner has set the clock back once.
-    Read(io::Result<FileState>, bool),
+    Read(io::Result<StoredFile<ClockRecord>>, bool),
     /// An owner sets the clock back.
     SetBack(SetBack),
     /// The result of writing this reservation.
@@ -217,15 +218,15 @@ fn take_over(
     machine: &mut impl ClockMachine,
     build: Time,
     boot: BootId,
-    (found, doubted): (io::Result<FileState>, bool),
+    (found, doubted): (io::Result<StoredFile<ClockRecord>>, bool),
 ) -> io::Result<Keeping> {
     let record = match found {
-        Ok(FileState::Record(record)) => Some(record),
-        Ok(FileState::Absent) => {
+        Ok(StoredFile::Value(record)) => Some(record),
+        Ok(StoredFile::Absent) => {
             machine.say("no time was kept: this is the first boot, or the file is gone");
             None
         }
-        Ok(FileState::Damaged) => {
+        Ok(StoredFile::Damaged) => {
             machine.say("the time that was kept is damaged; going on without it");
             None
         }

@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use octet_node::Callers;
+use octet_node::boot::uptime;
 use octet_node::control::{Failure, FailureCode, Permission, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{self, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{nothing, text};
-use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
+use rustix::time::{ClockId, Timespec, clock_settime};
 use serde_json::{Value, json};
 
 use crate::bounds::TimeBounds;
@@ -207,11 +208,6 @@ fn failed(error: &io::Error) -> Failure {
 
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn uptime() -> Duration {
-    let uptime = clock_gettime(ClockId::Boottime);
-    Duration::from_secs(u64::try_from(uptime.tv_sec).unwrap_or(0))
 }
 
 #[cfg(test)]

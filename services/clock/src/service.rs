@@ -7,11 +7,11 @@ use std::time::UNIX_EPOCH;
 use crate::bounds::TimeBounds;
 use crate::decide::Time;
 use crate::machine::SystemClock;
-use crate::record::BootId;
 use crate::run::run;
 use crate::serve::serve;
 use crate::stepped::Stepped;
 use octet_appliance::{SOCKETS, UNITS};
+use octet_node::boot::{BootId, boot_id};
 use octet_node::{UnitEnvironment, say};
 
 /// Sets the clock and stores its time until PID 1 stops the process.
@@ -49,10 +49,9 @@ fn build() -> Time {
 }
 
 fn boot() -> BootId {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    BootId::from_str_radix(&digits, 16).unwrap_or_else(|_| {
+    let boot = boot_id();
+    if boot == 0 {
         say!("the kernel does not tell which boot this is");
-        0
-    })
+    }
+    boot
 }

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use octet_node::durable::{self, ExistingFile};
+use octet_node::boot::BootId;
+use octet_node::durable;
 use octet_node::say;
-
-use crate::record::BootId;
 
 /// The name of the file, which has the boot id.
 const NAME: &str = "stepped";
@@ -39,9 +38,7 @@ impl Stepped {
             && let Some(file) = &self.file
         {
             let line = self.boot.to_string();
-            if let Err(error) =
-                durable::write(file, line.as_bytes(), ExistingFile::Replace, |_| Ok(()))
-            {
+            if let Err(error) = durable::replace(file, line.as_bytes()) {
                 say!("that the clock was set cannot be kept: {error}");
             }
         }

@@ -11,9 +11,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use octet_clock::file::{FileState, NAME, read, write};
+use octet_clock::file::{NAME, read, write};
 use octet_clock::record::ClockRecord;
-use octet_node::durable::WriteStep;
+use octet_node::durable::{StoredFile, WriteStep};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use tempfile::TempDir;
 
@@ -70,13 +70,13 @@ fn killed_at_every_step() {
             kill_before(folder.path(), last);
             let left = matches!(last, 1..=3) || (stale && last == 0);
             assert_eq!(folder.path().join(STAGED).exists(), left, "killed before step {last}");
-            let FileState::Record(found) = read(folder.path()).unwrap() else {
+            let StoredFile::Value(found) = read(folder.path()).unwrap() else {
                 panic!("killed before step {last}: neither old nor new");
             };
             list.push(found.until.as_secs());
             // The next write works as usual.
             write(folder.path(), record(300), |_| Ok(())).unwrap();
-            assert_eq!(read(folder.path()).unwrap(), FileState::Record(record(300)));
+            assert_eq!(read(folder.path()).unwrap(), StoredFile::Value(record(300)));
             assert!(!folder.path().join(STAGED).exists());
         }
         // Before stage, write, sync and rename the old record is read; after that, the new one.
@@ -113,7 +113,7 @@ fn live(folder: &Path, signal: Signal) -> (ClockRecord, ClockRecord) {
     kill_process(Pid::from_child(&child), signal).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.success(), signal == Signal::TERM, "{status}");
-    let FileState::Record(after) = read(&state).unwrap() else { panic!("it has lost the time") };
+    let StoredFile::Value(after) = read(&state).unwrap() else { panic!("it has lost the time") };
     (kept, after)
 }
 

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use octet_clock::decide::Time;
-use octet_clock::file::FileState;
 use octet_clock::keep::BothClocks;
 use octet_clock::record::ClockRecord;
 use octet_clock::run::{ClockEvent, ClockMachine, SetBack, Until, run};
+use octet_node::durable::StoredFile;
 use proptest::prelude::*;
 
 const BUILD: Time = Duration::from_secs(1_700_000_000);
@@ -102,8 +102,8 @@ impl World {
     fn answer(&mut self, works: bool) -> Option<ClockEvent> {
         let broken = || io::Error::other("broken");
         if std::mem::take(&mut self.reading) {
-            let found = self.disk.map_or(FileState::Absent, FileState::Record);
-            let found = if self.damaged { FileState::Damaged } else { found };
+            let found = self.disk.map_or(StoredFile::Absent, StoredFile::Value);
+            let found = if self.damaged { StoredFile::Damaged } else { found };
             let found = if works { Ok(found) } else { Err(broken()) };
             return Some(ClockEvent::Read(found, self.doubted));
         }

@@ -2,7 +2,6 @@
 
 mod entry;
 mod present;
-mod rate;
 mod session;
 mod show;
 mod status;
@@ -12,6 +11,7 @@ use std::rc::Rc;
 
 use octet_node::control::PublicKey;
 use octet_node::digest::sha256;
+use octet_node::limits::{Rate, RateDecision, RateLimiter};
 use octet_node::map::{InvalidMap, SignedMap};
 use octet_node::record::SeatRecord;
 use octet_node::say;
@@ -28,9 +28,11 @@ use crate::pin::PersistedPin;
 use crate::rules::{EnrolmentRules, Forbidden};
 use crate::store::ClusterStoreError;
 use present::ConnectedNodes;
-use rate::{RateDecision, RateLimiter};
 
 pub use entry::keep;
+
+/// The maximum number of limited boards: a board's number is a `u8`.
+const MAX_NUMBERS: usize = 256;
 
 pub struct Coordinator {
     node: Rc<ClusterNode>,
@@ -41,7 +43,7 @@ pub struct Coordinator {
     present: RefCell<ConnectedNodes>,
     /// The rate limit of map changes per board: each change is signed, and written and synced on
     /// all nodes.
-    changes: RefCell<RateLimiter>,
+    changes: RefCell<RateLimiter<u8>>,
     /// The origin of the rate limit's clock.
     start: Instant,
     /// Signals a change of the registry or the rules.
@@ -138,7 +140,8 @@ impl Coordinator {
         let (present, turn) = (RefCell::default(), watch::Sender::new(()));
         let (book, changing) = (RefCell::new(book), Mutex::new(()));
         let limits = node.limits;
-        let changes = RateLimiter::new(limits.changes, limits.change_interval).into();
+        let rate = Rate { burst: limits.changes, interval: limits.change_interval };
+        let changes = RateLimiter::new(rate, MAX_NUMBERS).into();
         let start = Instant::now();
         Ok(Rc::new(Self { node, book, changing, present, changes, start, turn }))
     }

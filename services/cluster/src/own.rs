@@ -2,22 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread::{Builder, sleep};
-use std::time::Duration;
 
 use octet_node::certificate::Certificate;
-use octet_node::control::{CallError, Client};
-use octet_node::say;
-use octet_node::sub_key::{self, CERTIFICATES, Certified, KeyUpdate};
-use serde::Deserialize;
-use serde_json::Map;
+use octet_node::follow;
+use octet_node::sub_key::{self, CERTIFICATES, Certified};
 use tokio::sync::watch;
-
-/// A thread's stack size, in bytes.
-const STACK: usize = 128 << 10;
-
-/// The pause before `identity` is called again.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// This node's identity.
 #[derive(Debug)]
@@ -34,45 +23,12 @@ pub struct OwnNode {
 /// No thread can be started.
 pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
     let socket = sockets.join("identity.sock");
-    let (sender, certified) = watch::channel(None);
-    let mut problem = String::new();
-    let tell = move |news| match news {
-        KeyUpdate::Certified(next) => {
-            problem.clear();
-            sender.send_replace(Some(*next));
-        }
-        // The same problem is logged once.
-        KeyUpdate::Not(why) if why == problem => {}
-        KeyUpdate::Not(why) => {
-            say!("this service's key is not certified now: {why}");
-            problem = why;
-        }
-    };
-    sub_key::keep(folder, socket.clone(), tell)?;
+    let certified = sub_key::certified(folder, socket.clone())?;
     let (sender, certificates) = watch::channel(None);
-    let run = move || {
-        loop {
-            // The last certificates stay valid until newer ones arrive.
-            let _ = follow(&socket, &sender);
-            sleep(RETRY_DELAY);
-        }
-    };
-    Builder::new().name("certificates".into()).stack_size(STACK).spawn(run)?;
-    Ok(OwnNode { certified, certificates })
-}
-
-fn follow(socket: &Path, to: &watch::Sender<Option<Vec<Certificate>>>) -> Result<(), CallError> {
-    let mut client = Client::connect(socket)?;
-    let mut problem = None;
-    client.call_each(CERTIFICATES, Map::new(), |item| match Vec::deserialize(item) {
-        Ok(all) => {
-            to.send_replace(Some(all));
-            true
-        }
-        Err(error) => {
-            problem = Some(error);
-            false
-        }
+    let trouble = "identity does not tell this node's certificates";
+    follow::keep(socket, CERTIFICATES, trouble, move |all| {
+        sender.send_replace(Some(all));
+        true
     })?;
-    problem.map_or(Ok(()), |problem| Err(problem.into()))
+    Ok(OwnNode { certified, certificates })
 }

@@ -4,12 +4,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::thread::{Builder, sleep};
-use std::time::Duration;
 
 use octet_appliance::{Board, Cluster};
-use octet_node::control::{CallError, Client, INIT};
-use serde_json::{Map, Value};
+use octet_node::control::INIT;
+use octet_node::follow;
+use serde_json::Value;
 use tokio::sync::watch;
 
 /// The coordinator's TCP port for enrolment.
@@ -20,12 +19,6 @@ const ROUTER: u8 = 0;
 
 /// The router's host number in each board's network.
 const ROUTER_HOST: u8 = 1;
-
-/// The thread's stack size, in bytes.
-const STACK: usize = 128 << 10;
-
-/// The pause before PID 1 is called again.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodePosition {
@@ -100,25 +93,12 @@ pub struct NodeConfig {
 /// # Errors
 /// No thread can be started.
 pub fn keep(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()> {
-    let run = move || {
-        loop {
-            // PID 1 never ends; a refused connection is retried.
-            let _: Result<Value, CallError> =
-                Client::connect(&sockets.join(format!("{INIT}.sock"))).and_then(|mut client| {
-                    client.call_each("watch", Map::new(), |status| {
-                        let next = read(status);
-                        told.send_if_modified(|before| {
-                            let differs = *before != next;
-                            *before = next;
-                            differs
-                        });
-                        true
-                    })
-                });
-            sleep(RETRY_DELAY);
-        }
-    };
-    Builder::new().name("init".into()).stack_size(STACK).spawn(run).map(drop)
+    let socket = sockets.join(format!("{INIT}.sock"));
+    follow::keep(socket, "watch", "PID 1 does not tell which node this is", move |status: Value| {
+        let next = read(&status);
+        told.send_if_modified(|before| std::mem::replace(before, next) != next);
+        true
+    })
 }
 
 fn read(status: &Value) -> NodeConfig {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use octet_node::digest::sha256;
-use octet_node::durable::{self, ExistingFile, WriteStep};
+use octet_node::durable::{self, ExistingFile, StoredFile, WriteStep};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -87,9 +87,10 @@ impl ClusterStore {
         let Some(file) = self.folder.as_ref().map(|folder| folder.join(name)) else {
             return Ok(None);
         };
-        match durable::read(&file, LONGEST).map_err(disk(&file))? {
-            Some(bytes) => decode(&bytes).map(Some).ok_or(ClusterStoreError::Damaged(file)),
-            None => Ok(None),
+        match durable::load(&file, LONGEST, decode).map_err(disk(&file))? {
+            StoredFile::Absent => Ok(None),
+            StoredFile::Value(value) => Ok(Some(value)),
+            StoredFile::Damaged => Err(ClusterStoreError::Damaged(file)),
         }
     }
 

@@ -32,7 +32,7 @@ use octet_node::address::NodeAddress;
 use end::EndNumbers;
 use installed::difference;
 use labels::Labels;
-use limits::{MAX_CHANGES, MAX_SET_UPS, NeighbourRates, Replays};
+use limits::{NeighbourRates, Replays};
 use refusals::Refusals;
 use relay::Transit;
 
@@ -69,8 +69,7 @@ pub struct Engine {
     given: BTreeSet<(LinkNumber, Label)>,
     ends: EndNumbers,
     replays: Replays,
-    rates: NeighbourRates<MAX_SET_UPS>,
-    changes: NeighbourRates<MAX_CHANGES>,
+    rates: NeighbourRates,
     refusals: Refusals,
     /// Transit paths, by the requesting neighbour.
     segments: BTreeMap<(LinkNumber, Id), Transit>,

@@ -4,13 +4,13 @@ use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use octet_node::control::SOCKETS;
+use octet_node::map::{MAP, Update};
 use octet_node::metrics::server;
 use octet_node::say;
 use octet_node::settings::Which;
-use octet_node::{UnitEnvironment, map, notify_ready, sub_key};
+use octet_node::{UnitEnvironment, follow, notify_ready, sub_key};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -18,12 +18,6 @@ use crate::daemon::{Daemon, DaemonEvent, MetricsClient};
 use crate::memory::StateFolder;
 use crate::settings::Settings;
 use crate::verbs;
-
-/// The stack size of a thread that follows another unit, in bytes.
-const STACK: usize = 128 << 10;
-
-/// The pause before `cluster` is asked again.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
@@ -40,7 +34,7 @@ async fn run(mut given: UnitEnvironment) -> io::Result<()> {
     };
     let (neighbours, paths) = (udp(given.socket("neighbours")?)?, udp(given.socket("paths")?)?);
     let (news, heard) = unbounded_channel();
-    follow(given.state.take(), news.clone())?;
+    keep_informed(given.state.take(), news.clone())?;
     let asks = MetricsClient(news.clone());
     verbs::keep(given.socket("control")?, given.callers.clone(), news)?;
     let memory = given.runtime.take();
@@ -56,7 +50,7 @@ async fn run(mut given: UnitEnvironment) -> io::Result<()> {
 }
 
 /// Forwards updates from `identity` and `cluster` to `news`.
-fn follow(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) -> io::Result<()> {
+fn keep_informed(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) -> io::Result<()> {
     let sockets = Path::new(SOCKETS);
     let certified = news.clone();
     sub_key::keep(folder, sockets.join("identity.sock"), move |said| match said {
@@ -65,17 +59,8 @@ fn follow(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) -> io::Re
         }
         sub_key::KeyUpdate::Not(why) => say!("this service's key is not certified: {why}"),
     })?;
-    let socket = sockets.join("cluster.sock");
-    let follow = move || {
-        loop {
-            let followed = map::follow(&socket, |update| {
-                news.send(DaemonEvent::Map(update.map.map(|map| map.map().clone()))).is_ok()
-            });
-            if let Err(error) = followed {
-                say!("cluster does not tell who is a neighbour: {error}");
-            }
-            std::thread::sleep(RETRY_DELAY);
-        }
-    };
-    std::thread::Builder::new().name("map".into()).stack_size(STACK).spawn(follow).map(drop)
+    let trouble = "cluster does not tell who is a neighbour";
+    follow::keep(sockets.join("cluster.sock"), MAP, trouble, move |update: Update| {
+        news.send(DaemonEvent::Map(update.map.map(|map| map.map().clone()))).is_ok()
+    })
 }

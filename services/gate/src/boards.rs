@@ -4,19 +4,12 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::thread::{Builder, sleep};
-use std::time::Duration;
 
 use octet_node::control::{Failure, FailureCode, PublicKey};
-use octet_node::map::{Map, Member, Update, follow};
+use octet_node::follow;
+use octet_node::map::{MAP, Map, Member, Update};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-
-/// The thread's stack size in bytes: it parses the map.
-const STACK: usize = 256 << 10;
-
-/// The pause before `cluster` is asked again.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 pub struct BoardGates {
     map: watch::Receiver<Option<Map>>,
@@ -38,20 +31,11 @@ impl BoardGates {
     /// No thread can be started.
     pub fn keep(socket: PathBuf, port: u16) -> io::Result<Self> {
         let (sender, map) = watch::channel(None);
-        let run = move || {
-            loop {
-                // The last map stays valid until a newer one arrives.
-                let _ = follow(&socket, |update: Update| {
-                    sender.send_replace(update.map.map(|signed| signed.map().clone()));
-                    !sender.is_closed()
-                });
-                if sender.is_closed() {
-                    return;
-                }
-                sleep(RETRY_DELAY);
-            }
-        };
-        Builder::new().name("map".into()).stack_size(STACK).spawn(run)?;
+        let trouble = "cluster does not tell which boards there are";
+        follow::keep(socket, MAP, trouble, move |update: Update| {
+            sender.send_replace(update.map.map(|signed| signed.map().clone()));
+            !sender.is_closed()
+        })?;
         Ok(Self { map, port })
     }
 

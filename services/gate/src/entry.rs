@@ -11,6 +11,7 @@ use std::time::Instant;
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{Failure, FailureCode, PublicKey, Reply, ReplyBody};
 use octet_node::hello::Hello;
+use octet_node::limits::{Permit, Rate, RateDecision, RateLimiter};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 use octet_node::tls;
@@ -22,9 +23,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::door::{ClientNetwork, RateDecision, RateLimiter, to_go};
+use crate::door::{ClientNetwork, MAX_ADDRESSES, to_go};
 use crate::gate::{Gate, address, count};
-use crate::places::SessionPermit;
 use crate::session;
 use octet_node::frames::{Broken, send};
 
@@ -52,7 +52,7 @@ impl GateIdentity {
 pub struct OperatorListener {
     gate: Rc<Gate>,
     shown: RefCell<Option<GateIdentity>>,
-    door: RefCell<RateLimiter>,
+    door: RefCell<RateLimiter<ClientNetwork>>,
     /// Connections during the handshake, in order of arrival.
     under_way: RefCell<VecDeque<(ClientNetwork, AbortHandle)>>,
     start: Instant,
@@ -60,7 +60,9 @@ pub struct OperatorListener {
 
 impl OperatorListener {
     pub fn new(gate: Rc<Gate>) -> Rc<Self> {
-        let (shown, door, under_way) = Default::default();
+        let (shown, under_way) = Default::default();
+        let (burst, interval) = (gate.limits.burst, gate.limits.interval);
+        let door = RateLimiter::new(Rate { burst, interval }, MAX_ADDRESSES).into();
         Rc::new(Self { gate, shown, door, under_way, start: Instant::now() })
     }
 
@@ -84,9 +86,8 @@ impl OperatorListener {
 
     fn take(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         let origin = ClientNetwork::from(peer.ip());
-        let limits = &self.gate.limits;
-        match self.door.borrow_mut().knock(origin, self.start.elapsed(), limits) {
-            RateDecision::Come => {}
+        match self.door.borrow_mut().check(origin, self.start.elapsed()) {
+            RateDecision::Allowed => {}
             answer => {
                 count(&self.gate.counts.limited);
                 if answer == RateDecision::LimitedFromNow {
@@ -169,7 +170,7 @@ impl OperatorListener {
         });
         match admitted {
             Ok((operator, place)) => {
-                self.door.borrow_mut().welcome(origin, &gate.limits);
+                self.door.borrow_mut().refund(origin);
                 let task =
                     spawn_local(converse(Rc::clone(&gate), stream, operator.clone(), place, from));
                 let mut connected = gate.connected.borrow_mut();
@@ -192,7 +193,7 @@ async fn converse(
     gate: Rc<Gate>,
     stream: TlsStream<TcpStream>,
     operator: OperatorKey,
-    place: SessionPermit,
+    place: Permit<PublicKey>,
     from: String,
 ) {
     let (name, key) = (operator.name.clone(), operator.key);
@@ -206,8 +207,8 @@ async fn converse(
 }
 
 /// A session permit for the operator.
-fn admit(gate: &Gate, operator: &OperatorKey) -> Result<SessionPermit, Failure> {
-    let place = gate.sessions.take(operator, &gate.limits.sessions);
+fn admit(gate: &Gate, operator: &OperatorKey) -> Result<Permit<PublicKey>, Failure> {
+    let place = gate.limits.sessions.admit(&gate.sessions, operator);
     place.ok_or_else(|| {
         Failure::new(
             FailureCode::Busy,

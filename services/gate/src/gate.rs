@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{DESCRIBE, Failure, FailureCode, Permission, PublicKey, UnitName};
 use octet_node::hello::GATE;
+use octet_node::limits::Permits;
 use octet_node::say;
 use serde_json::{Map, Value};
 use tokio::task::AbortHandle;
@@ -16,7 +17,6 @@ use crate::boards::BoardGates;
 use crate::ids::Ids;
 use crate::limits::GateLimits;
 use crate::offer::VERBS;
-use crate::places::SessionLimit;
 use crate::trusted::Trusted;
 use crate::units::UnitVerbs;
 
@@ -39,9 +39,9 @@ pub struct Gate {
     /// This node's key, once `identity` has reported it.
     pub node: Cell<Option<PublicKey>>,
     /// The sessions per operator.
-    pub sessions: SessionLimit,
+    pub sessions: Permits<PublicKey>,
     /// The relayed sessions per operator.
-    pub relays: SessionLimit,
+    pub relays: Permits<PublicKey>,
     pub boards: BoardGates,
     pub counts: GateCounts,
 }

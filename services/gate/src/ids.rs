@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use octet_node::command::CommandId;
 use octet_node::control::PublicKey;
-use octet_node::durable::{self, ExistingFile, WriteStep};
+use octet_node::durable::{self, ExistingFile, StoredFile, WriteStep};
 
 /// The maximum number of remembered commands. Above it, no command runs.
 const MAX: usize = 1024;
@@ -106,16 +106,14 @@ impl Ids {
         let Some(path) = folder.map(|folder| folder.join("ids")) else {
             return Self { path: None, known: Err("there is no data partition".into()) };
         };
-        let mut known = match durable::read(&path, LONGEST) {
-            Ok(None) => Ok(Known::default()),
-            Ok(Some(bytes)) => {
-                parse(&bytes).ok_or_else(|| format!("{} is damaged", path.display()))
-            }
+        let mut known = match durable::load(&path, LONGEST, parse) {
+            Ok(StoredFile::Absent) => Ok(Known::default()),
+            Ok(StoredFile::Value(known)) => Ok(known),
+            Ok(StoredFile::Damaged) => Err(format!("{} is damaged", path.display())),
             Err(error) => Err(format!("{}: {error}", path.display())),
         };
-        let signers = durable::read(&signers(&path), LONGEST_SIGNERS);
-        if let (Ok(known), Ok(Some(bytes))) = (&mut known, signers) {
-            let signers = parse_signers(&bytes).unwrap_or_default();
+        let signers = durable::load(&signers(&path), LONGEST_SIGNERS, parse_signers);
+        if let (Ok(known), Ok(StoredFile::Value(signers))) = (&mut known, signers) {
             for ran in &mut known.ran {
                 ran.by = signers.get(&ran.id).copied();
             }
@@ -168,8 +166,7 @@ impl Ids {
             self.path.as_ref().ok_or_else(|| RefusedCommand::Store("it has no place".into()))?;
         let next = known.with(by, id, expires, now)?;
         let store = |error: io::Error| RefusedCommand::Store(error.to_string());
-        durable::write(&signers(path), &encode_signers(&next), ExistingFile::Replace, |_| Ok(()))
-            .map_err(store)?;
+        durable::replace(&signers(path), &encode_signers(&next)).map_err(store)?;
         durable::write(path, &encode(&next), ExistingFile::Replace, before).map_err(store)?;
         *known = next;
         Ok(())

@@ -122,7 +122,6 @@ async fn follow(
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     let mut ready = Some(ready);
-    let mut problem = String::new();
     while let Some(news) = news.recv().await {
         match news {
             KeyUpdate::Certified(certified) => {
@@ -135,14 +134,8 @@ async fn follow(
                 );
                 gate.node.set(Some(statement.node));
                 entry.show(shown);
-                problem.clear();
             }
-            // The same problem is logged once.
-            KeyUpdate::Not(why) if why == problem => {}
-            KeyUpdate::Not(why) => {
-                say!("the gate's key is not certified now: {why}");
-                problem = why;
-            }
+            KeyUpdate::Not(why) => say!("the gate's key is not certified now: {why}"),
         }
         if let Some(ready) = ready.take() {
             ready()?;

@@ -172,7 +172,7 @@ fn show(gate: &Gate) -> Value {
             "refused": counts.refused.get(),
         },
         "commands": counts.commands.get(),
-        "relayed": gate.relays.all(),
+        "relayed": gate.relays.in_all(),
         "operators": operators.collect::<Vec<_>>(),
     })
 }

@@ -1,17 +1,10 @@
 //! Limits of concurrent sessions per operator.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
-
 use octet_node::control::PublicKey;
 use octet_node::control::operator::OperatorKey;
+use octet_node::limits::{Permit, Permits};
 
 use crate::gate::owns;
-
-/// The number of sessions of each operator.
-#[derive(Debug, Clone, Default)]
-pub struct SessionLimit(Rc<RefCell<HashMap<PublicKey, usize>>>);
 
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
@@ -23,46 +16,18 @@ pub struct SessionLimits {
     pub of_one_own: usize,
 }
 
-#[derive(Debug)]
-pub struct SessionPermit {
-    of: SessionLimit,
-    key: PublicKey,
-}
-
-impl SessionLimit {
-    /// A permit for `operator` within `room`, if one is free.
-    pub fn take(&self, operator: &OperatorKey, room: &SessionLimits) -> Option<SessionPermit> {
-        let key = operator.key;
+impl SessionLimits {
+    /// A permit for `operator` besides the `sessions` there are, if one is free.
+    pub fn admit(
+        &self,
+        sessions: &Permits<PublicKey>,
+        operator: &OperatorKey,
+    ) -> Option<Permit<PublicKey>> {
         let (all, of_one) = match owns(operator) {
-            true => (room.all, room.of_one_own),
-            false => (room.all.saturating_sub(room.for_own), room.of_one),
+            true => (self.all, self.of_one_own),
+            false => (self.all.saturating_sub(self.for_own), self.of_one),
         };
-        if self.all() >= all || self.of(&key) >= of_one {
-            return None;
-        }
-        *self.0.borrow_mut().entry(key).or_default() += 1;
-        Some(SessionPermit { of: self.clone(), key })
-    }
-
-    pub fn all(&self) -> usize {
-        self.0.borrow().values().sum()
-    }
-
-    /// The number of sessions of `key`.
-    pub fn of(&self, key: &PublicKey) -> usize {
-        self.0.borrow().get(key).copied().unwrap_or(0)
-    }
-}
-
-impl Drop for SessionPermit {
-    fn drop(&mut self) {
-        let mut taken = self.of.0.borrow_mut();
-        if let Some(count) = taken.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.key);
-            }
-        }
+        sessions.take(operator.key, |taken, own| taken < all && own < of_one)
     }
 }
 
@@ -78,27 +43,27 @@ mod tests {
 
     #[test]
     fn so_many_in_all_and_of_one() {
-        let places = SessionLimit::default();
+        let places = Permits::default();
         let room = SessionLimits { all: 3, for_own: 0, of_one: 2, of_one_own: 2 };
         let [anna, ben, carl] = [1, 2, 3].map(|key| operator(key, "read"));
-        let first = places.take(&anna, &room).unwrap();
-        let _second = places.take(&anna, &room).unwrap();
-        assert!(places.take(&anna, &room).is_none());
-        let _ben = places.take(&ben, &room).unwrap();
-        assert!(places.take(&carl, &room).is_none());
+        let first = room.admit(&places, &anna).unwrap();
+        let _second = room.admit(&places, &anna).unwrap();
+        assert!(room.admit(&places, &anna).is_none());
+        let _ben = room.admit(&places, &ben).unwrap();
+        assert!(room.admit(&places, &carl).is_none());
         drop(first);
-        assert_eq!((places.all(), places.of(&anna.key)), (2, 1));
-        assert!(places.take(&carl, &room).is_some());
+        assert_eq!((places.in_all(), places.of(&anna.key)), (2, 1));
+        assert!(room.admit(&places, &carl).is_some());
         assert_eq!(places.of(&carl.key), 0);
     }
 
     /// However many sessions keys without `own` have, those with it can connect.
     #[test]
     fn some_are_kept_for_own() {
-        let places = SessionLimit::default();
+        let places = Permits::default();
         let room = SessionLimits { all: 10, for_own: 4, of_one: 2, of_one_own: 3 };
-        let all = |operator: &OperatorKey| -> Vec<SessionPermit> {
-            std::iter::from_fn(|| places.take(operator, &room)).take(100).collect()
+        let all = |operator: &OperatorKey| -> Vec<Permit<PublicKey>> {
+            std::iter::from_fn(|| room.admit(&places, operator)).take(100).collect()
         };
         let greedy: Vec<_> = (1..9).map(|key| all(&operator(key, "operate"))).collect();
         assert_eq!(greedy.iter().map(Vec::len).sum::<usize>(), room.all - room.for_own);

@@ -7,15 +7,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use octet_node::control::operator::OperatorKey;
-use octet_node::control::{Arguments, Failure, FailureCode, UnitName};
+use octet_node::control::{Arguments, Failure, FailureCode, PublicKey, UnitName};
 use octet_node::hello::GATE;
+use octet_node::limits::Permit;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gate::{CallerName, Gate};
-use crate::places::SessionPermit;
 
 /// The verb that requests a relay.
 pub const RELAY: &str = "relay";
@@ -31,7 +31,7 @@ pub struct Relay {
     passed: Passed,
     idle: Duration,
     unread: Duration,
-    _place: SessionPermit,
+    _place: Permit<PublicKey>,
 }
 
 /// Counts the relayed bytes, and logs them when it is dropped, also if the task is aborted.
@@ -57,7 +57,7 @@ impl Gate {
         shown: &str,
     ) -> Result<Relay, Failure> {
         let limits = &self.limits;
-        let place = self.relays.take(operator, &limits.relays);
+        let place = limits.relays.admit(&self.relays, operator);
         let place = place.ok_or_else(|| {
             Failure::new(
                 FailureCode::Busy,

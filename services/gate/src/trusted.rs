@@ -4,8 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_node::durable::{self, ExistingFile};
-use rustix::time::{ClockId, clock_gettime};
+use octet_node::boot::uptime;
+use octet_node::durable;
 
 /// The first word of the file: the version of the format.
 const VERSION: &str = "octet-time-1";
@@ -33,7 +33,7 @@ impl Trusted {
 
     /// The time, in seconds since 1970; `None` until an owner has stated it.
     pub fn now(&self) -> Option<u64> {
-        self.at(uptime())
+        self.at(uptime().as_secs())
     }
 
     fn at(&self, uptime: u64) -> Option<u64> {
@@ -46,10 +46,10 @@ impl Trusted {
     /// # Errors
     /// The disk cannot store the time; it is not trusted then.
     pub fn state(&mut self, time: u64) -> io::Result<()> {
-        let uptime = uptime();
+        let uptime = uptime().as_secs();
         if let Some(path) = &self.path {
             let line = format!("{VERSION} {} {time} {uptime}\n", self.boot);
-            durable::write(path, line.as_bytes(), ExistingFile::Replace, |_| Ok(()))?;
+            durable::replace(path, line.as_bytes())?;
         }
         self.stated = Some((time, uptime));
         Ok(())
@@ -61,11 +61,6 @@ fn parse(line: &[u8], boot: &str) -> Option<(u64, u64)> {
     let this = words.next()? == VERSION && words.next()? == boot && !boot.is_empty();
     let stated = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     (this && words.next().is_none()).then_some(stated)
-}
-
-/// The uptime in seconds, including sleep.
-fn uptime() -> u64 {
-    u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or_default()
 }
 
 /// The id of this boot.

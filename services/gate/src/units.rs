@@ -14,10 +14,11 @@ use std::time::Duration;
 use octet_node::control::file::Relayed;
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
-    By, ClientMessage, DESCRIBE, Failure, FailureCode, FilePiece, INIT, MAX_PAYLOAD, Reply,
-    ReplyBody, Request, STATUS, UnitName, Verb, connect_failure, encode, no_answer,
+    By, ClientMessage, DESCRIBE, Failure, FailureCode, FilePiece, INIT, MAX_PAYLOAD, PublicKey,
+    Reply, ReplyBody, Request, STATUS, UnitName, Verb, connect_failure, encode, no_answer,
 };
 use octet_node::frames::{FOR_EVER, Frames, reply};
+use octet_node::limits::{Permit, Permits};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Map;
@@ -26,7 +27,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::places::{SessionLimit, SessionLimits, SessionPermit};
+use crate::places::SessionLimits;
 
 /// The timeout for a unit to describe itself, or to accept a connection or a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +47,7 @@ pub struct UnitVerbs {
     pub init: UnitName,
     sockets: PathBuf,
     verbs: RefCell<HashMap<UnitName, Rc<Vec<Verb>>>>,
-    places: RefCell<HashMap<UnitName, SessionLimit>>,
+    places: RefCell<HashMap<UnitName, Permits<PublicKey>>>,
     /// The number of buffered file bytes for units.
     held: Arc<AtomicUsize>,
 }
@@ -85,7 +86,7 @@ pub struct Answers {
     id: u64,
     from: Frames<OwnedReadHalf>,
     pieces: Rc<Pieces>,
-    _place: Option<SessionPermit>,
+    _place: Option<Permit<PublicKey>>,
 }
 
 impl UnitVerbs {
@@ -110,7 +111,7 @@ impl UnitVerbs {
         let unit = request.take_unit().unwrap_or_else(|| self.init.clone());
         let places = self.places.borrow_mut().entry(unit.clone()).or_default().clone();
         let room = if unit.as_str() == INIT { TO_INIT } else { TO_UNIT };
-        let place = places.take(operator, &room).ok_or_else(|| {
+        let place = room.admit(&places, operator).ok_or_else(|| {
             let message = format!("too many operators wait for `{unit}`, or this one too often");
             let help = "end another request, or try again later";
             Failure::new(FailureCode::Busy, message, help)
@@ -122,7 +123,7 @@ impl UnitVerbs {
         &self,
         unit: UnitName,
         request: Request,
-        place: Option<SessionPermit>,
+        place: Option<Permit<PublicKey>>,
     ) -> Result<UnitRequest, Failure> {
         let stream = match connect(&self.sockets.join(format!("{unit}.sock"))).await {
             Ok(stream) => stream,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{PublicKey, UnitName};
-use octet_node::durable::{self, ExistingFile, WriteStep};
-use octet_node::key::{self, KeyFile, PrivateKey};
+use octet_node::durable::{self, ExistingFile, StoredFile, WriteStep};
+use octet_node::key::{self, PrivateKey};
 use octet_node::signed::InvalidSigned;
 use rustix::fs::{FsWord, statfs};
 
@@ -83,17 +83,17 @@ impl IdentityStore {
         };
         let kept = durable::read(&book_file, LONGEST).map_err(disk(&book_file))?;
         match (key::read(&key_file).map_err(disk(&key_file))?, kept) {
-            (KeyFile::Key(key), Some(bytes)) => {
+            (StoredFile::Value(key), Some(bytes)) => {
                 let book =
                     record::decode(&bytes, &key).ok_or(IdentityStoreError::Damaged(book_file))?;
                 Ok(Self { folder: Some(place), key, book })
             }
-            (KeyFile::Key(_), None) => Err(IdentityStoreError::Missing(book_file)),
-            (KeyFile::Damaged, _) => Err(IdentityStoreError::Damaged(key_file)),
-            (KeyFile::Absent, Some(bytes)) if !record::is_empty(&bytes) => {
+            (StoredFile::Value(_), None) => Err(IdentityStoreError::Missing(book_file)),
+            (StoredFile::Damaged, _) => Err(IdentityStoreError::Damaged(key_file)),
+            (StoredFile::Absent, Some(bytes)) if !record::is_empty(&bytes) => {
                 Err(IdentityStoreError::Missing(key_file))
             }
-            (KeyFile::Absent, _) => {
+            (StoredFile::Absent, _) => {
                 let key = generate().map_err(disk(&key_file))?;
                 let store = Self { folder: Some(place), key, book: KeyRegistry::default() };
                 store.write(&KeyRegistry::default(), &mut before)?;

@@ -80,7 +80,7 @@ async fn serve(parts: DaemonConfig) -> io::Result<()> {
     let sockets = Sockets::new(parts.dhcp, parts.dhcp_client)?;
     let icmp = Icmp::new(parts.ra)?;
     let mut reaching = Reaching::new(parts.icmp)?;
-    let mut links = netd.follow();
+    let mut links = netd.follow()?;
     let mut advertising = Advertising::new(netd.clone());
     let mut told = parts.told;
     let mut leasing = Leasing::new(netd, domain(&told.identity), told.silent.clone());

@@ -1,20 +1,17 @@
 //! The connection to `netd`: it reports the links, and receives leases and advertisements.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use octet_appliance::{LinkName, Mac};
 use octet_node::control::{CallError, Client};
+use octet_node::follow;
 use octet_node::links::{ADVERTISED, LEASED, LINKS, LinkLease, Links, PLUGGED, RouterAdvertised};
-use octet_node::say;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
-
-/// The pause before reconnecting to `netd`.
-const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// The timeout of a call: `netd` may have to wait for nft and the CPU.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,27 +27,15 @@ impl Netd {
     }
 
     /// Subscribes to the links. They are sent again after each restart of `netd`.
-    pub fn follow(&self) -> Receiver<Links> {
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn follow(&self) -> io::Result<Receiver<Links>> {
         let (sender, receiver) = channel(1);
-        let socket = Arc::clone(&self.0);
-        thread::spawn(move || {
-            let mut told = None;
-            while !sender.is_closed() {
-                let followed = Client::connect(&socket).and_then(|mut client| {
-                    client.call_each(LINKS, Map::new(), |item| {
-                        let links = serde_json::from_value::<Links>(item.clone());
-                        links.is_ok_and(|links| sender.blocking_send(links).is_ok())
-                    })
-                });
-                let trouble = followed.err().map(|error| error.to_string());
-                if trouble.is_some() && trouble != told {
-                    say!("netd: {}", trouble.as_deref().unwrap_or_default());
-                    told = trouble;
-                }
-                thread::sleep(RETRY_DELAY);
-            }
-        });
-        receiver
+        follow::keep(self.0.to_path_buf(), LINKS, "netd", move |links| {
+            sender.blocking_send(links).is_ok()
+        })?;
+        Ok(receiver)
     }
 
     /// Reports that a server has assigned `lease` at `link`, or that the lease has ended.

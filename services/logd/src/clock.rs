@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
+use octet_node::boot::uptime;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BothClocks {
@@ -15,12 +15,7 @@ pub struct BothClocks {
 impl BothClocks {
     pub fn read() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let uptime = clock_gettime(ClockId::Boottime);
-        let uptime = Duration::new(
-            u64::try_from(uptime.tv_sec).unwrap_or(0),
-            u32::try_from(uptime.tv_nsec).unwrap_or(0),
-        );
-        Self { wall: micros(wall), uptime: micros(uptime) }
+        Self { wall: micros(wall), uptime: micros(uptime()) }
     }
 
     /// The time at which the kernel had run for `uptime` microseconds.

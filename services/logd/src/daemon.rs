@@ -14,6 +14,7 @@ use crate::serve::LogClients;
 use crate::settings::Settings;
 use crate::tail::Tail;
 use crate::wake::Wake;
+use octet_node::boot::boot_id;
 
 use crate::inputs::InheritedFds;
 use crate::start;
@@ -39,7 +40,7 @@ pub fn run(settings: &Settings, inherited: Vec<(String, OwnedFd)>) -> io::Result
     signal.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
     let wake = Wake::new()?;
-    let tail = Arc::new(Tail::new(settings.memory, start::boot(), wake.clone()));
+    let tail = Arc::new(Tail::new(settings.memory, boot_id(), wake.clone()));
     let mut inputs = InheritedFds::new(inherited);
     let (keeper, opened) = start::keeper(settings, &tail)?.unzip();
     let clients = start::clients(settings, &tail, &wake, inputs.listener()?)?;

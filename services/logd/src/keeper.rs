@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use crate::store::{BootId, Context, LogStore, Marks, Recovered, StoreLimits};
+use octet_node::boot::BootId;
+
+use crate::store::{Context, LogStore, Marks, Recovered, StoreLimits};
 use crate::tail::{RingItem, Tail};
 
 /// The maximum number of blocks per sync.

@@ -17,7 +17,7 @@ use crate::rates::UnitRates;
 use crate::read::{self, LogReader};
 use crate::serve::LogClients;
 use crate::settings::Settings;
-use crate::store::{BootId, Marks};
+use crate::store::Marks;
 use crate::tail::Tail;
 use crate::wake::Wake;
 use octet_node::Callers;
@@ -106,11 +106,4 @@ pub fn intake(
         tail.lock().stats.unit(&unit.into()).lost(bytes);
     }
     intake
-}
-
-/// The ID of this boot; zeros if the kernel does not report it.
-pub fn boot() -> BootId {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    u128::from_str_radix(&digits, 16).unwrap_or(0).to_be_bytes()
 }

@@ -10,7 +10,7 @@ use octet_logd::store::{self, Context, LogStore, Marks, SegmentWalk, StoreLimits
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-const BOOT: [u8; 16] = [7; 16];
+const BOOT: u128 = 7;
 
 /// An incompressible text that is determined by its seed.
 fn text(seed: u64, length: usize) -> Box<[u8]> {

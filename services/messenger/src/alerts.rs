@@ -6,14 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::sleep;
-use std::time::Duration;
 
-use octet_node::control::{Client, INIT, PublicKey};
-use octet_node::durable::{self, ExistingFile};
+use octet_node::control::{INIT, PublicKey};
+use octet_node::durable;
+use octet_node::follow;
 use octet_node::say;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::bot::BotEvent;
 
@@ -28,9 +27,6 @@ const LONGEST: usize = 16 << 10;
 
 /// The maximum size of the file.
 const FILE: u64 = 64 << 10;
-
-/// The pause before PID 1 is called again.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The alerts, shared by the watcher, the bot and the verbs.
 #[derive(Debug, Clone)]
@@ -105,31 +101,16 @@ impl Alerts {
     /// No thread can be started.
     pub fn watch(&self, sockets: &Path, bell: SyncSender<BotEvent>) -> io::Result<()> {
         let (alerts, socket) = (self.clone(), sockets.join(format!("{INIT}.sock")));
-        let run = move || {
-            let mut problem = String::new();
-            loop {
-                let watched = Client::connect(&socket).and_then(|mut client| {
-                    client.call_each(WATCH, Map::new(), |status| {
-                        let wrong = of(status);
-                        let mut state = alerts.lock();
-                        if state.wrong != wrong {
-                            state.wrong = wrong;
-                            // A full channel means that the bot is about to run anyway.
-                            let _ = bell.try_send(BotEvent::Letter);
-                        }
-                        true
-                    })
-                });
-                if let Err(error) = watched.map_err(|error| error.to_string())
-                    && error != problem
-                {
-                    say!("PID 1 does not tell what is wrong: {error}");
-                    problem = error;
-                }
-                sleep(RETRY_DELAY);
+        follow::keep(socket, WATCH, "PID 1 does not tell what is wrong", move |status: Value| {
+            let wrong = of(&status);
+            let mut state = alerts.lock();
+            if state.wrong != wrong {
+                state.wrong = wrong;
+                // A full channel means that the bot is about to run anyway.
+                let _ = bell.try_send(BotEvent::Letter);
             }
-        };
-        std::thread::Builder::new().name("alerts".into()).spawn(run).map(drop)
+            true
+        })
     }
 }
 
@@ -197,7 +178,7 @@ impl AlertState {
 
     fn keep(&mut self, kept: Kept) -> io::Result<()> {
         let bytes = serde_json::to_vec(&kept)?;
-        durable::write(&self.file, &bytes, ExistingFile::Replace, |_| Ok(()))?;
+        durable::replace(&self.file, &bytes)?;
         self.kept = kept;
         Ok(())
     }

@@ -5,16 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::sleep;
 use std::time::Duration;
 
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
-use octet_node::map::{self, Map};
-use octet_node::say;
+use octet_node::follow;
+use octet_node::limits::{Rate, RateLimiter};
+use octet_node::map::{MAP, Map, Update};
 
 use crate::gate;
-use crate::rate::{RecentUses, RequestRate};
 use octet_messages::place::MailboxAddress;
 use octet_messages::quic::now;
 use octet_messages::request::{MailboxRefusal, MailboxReply};
@@ -22,11 +21,8 @@ use octet_messages::request::{MailboxRefusal, MailboxReply};
 /// The unit whose key a node's messenger uses.
 const UNIT: &str = "messenger";
 
-/// The pause before `cluster` is called again.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
-
 /// The rate limit of relayed commands per board: a burst, and the interval in seconds.
-const BROUGHT: RequestRate = RequestRate { burst: 30, seconds: 2 };
+const BROUGHT: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
 
 /// More nodes than a box has.
 const MAX: usize = 64;
@@ -42,27 +38,14 @@ impl MapBoards {
     /// # Errors
     /// No thread can be started.
     pub fn follow(sockets: &Path, port: u16) -> io::Result<Self> {
-        let (boards, socket) = (Self::default(), sockets.join("cluster.sock"));
-        let (known, mut problem) = (boards.clone(), String::new());
-        let run = move || {
-            loop {
-                let followed = map::follow(&socket, |update| {
-                    let boards = update.map.map(|map| of(map.map(), port));
-                    *known.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                        boards.unwrap_or_default();
-                    true
-                });
-                // The last boards stay valid until a newer map arrives.
-                if let Err(error) = followed.map_err(|error| error.to_string())
-                    && error != problem
-                {
-                    say!("cluster does not tell who is in this box: {error}");
-                    problem = error;
-                }
-                sleep(RETRY_DELAY);
-            }
-        };
-        std::thread::Builder::new().name("map".into()).spawn(run)?;
+        let boards = Self::default();
+        let known = boards.clone();
+        let trouble = "cluster does not tell who is in this box";
+        follow::keep(sockets.join("cluster.sock"), MAP, trouble, move |update: Update| {
+            let boards = update.map.map(|map| of(map.map(), port));
+            *known.0.lock().unwrap_or_else(PoisonError::into_inner) = boards.unwrap_or_default();
+            true
+        })?;
         Ok(boards)
     }
 
@@ -100,13 +83,13 @@ pub struct RelayedCommands {
     boards: MapBoards,
     gate: PathBuf,
     /// Held while a command runs: one at a time.
-    rates: Mutex<RecentUses<PublicKey>>,
+    rates: Mutex<RateLimiter<PublicKey>>,
 }
 
 impl RelayedCommands {
     /// For the gate whose socket is in the folder `sockets`.
     pub fn new(boards: MapBoards, sockets: &Path) -> Self {
-        let rates = Mutex::new(RecentUses::new(BROUGHT, MAX));
+        let rates = Mutex::new(RateLimiter::new(BROUGHT, MAX));
         Self { boards, gate: sockets.join("gate.sock"), rates }
     }
 
@@ -118,7 +101,7 @@ impl RelayedCommands {
         let Ok(mut rates) = self.rates.try_lock() else {
             return MailboxReply::Refused(MailboxRefusal::Busy);
         };
-        if !rates.may(*by, now()) {
+        if !rates.allows(*by, Duration::from_secs(now())) {
             return MailboxReply::Refused(MailboxRefusal::Busy);
         }
         let Ok(signed) = Command::try_from(command.to_owned()) else {

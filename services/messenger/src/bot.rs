@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
-use octet_node::durable::{self, ExistingFile};
+use octet_node::durable;
 use octet_node::key::{PrivateKey, random};
+use octet_node::limits::{Rate, RateLimiter};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 
@@ -22,7 +23,6 @@ use crate::boards::MapBoards;
 use crate::gate;
 use crate::local::Local;
 use crate::mailbox::{Bell, Mailbox, MailboxError};
-use crate::rate::{RecentUses, RequestRate};
 use octet_messages::courier::{Courier, CourierError};
 use octet_messages::person::{EventError, Person, PersonEvent};
 use octet_messages::place::MailboxAddress;
@@ -41,7 +41,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 const ALERT: Duration = Duration::from_secs(60);
 
 /// The rate limit of answers per person, and the number of remembered persons.
-const ANSWERS: RequestRate = RequestRate { burst: 30, seconds: 2 };
+const ANSWERS: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
 const ASKERS: usize = 256;
 
 /// The timeout of a relayed command: longer than that of its gate.
@@ -85,7 +85,7 @@ struct Bot {
     bell: SyncSender<BotEvent>,
     certified: Option<Certified>,
     courier: Option<Courier<Local>>,
-    answers: RecentUses<PublicKey>,
+    answers: RateLimiter<PublicKey>,
 }
 
 /// Starts the bot's thread. Returns its event channel, and a receiver that is disconnected when the
@@ -106,7 +106,7 @@ pub fn keep(
     let (running, ended) = channel();
     let run = move || {
         let _running = running;
-        let answers = RecentUses::new(ANSWERS, ASKERS);
+        let answers = RateLimiter::new(ANSWERS, ASKERS);
         let (certified, courier) = (None, None);
         let told = None;
         let bot = Bot {
@@ -200,7 +200,7 @@ impl Bot {
         let store = PersonStore::create(&self.folder, secret)?;
         store.keep(&rows)?;
         // This file completes the creation.
-        durable::write(&self.folder.join(SECRET), &secret, ExistingFile::Replace, |_| Ok(()))?;
+        durable::replace(&self.folder.join(SECRET), &secret)?;
         self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
         Ok(())
     }
@@ -263,7 +263,10 @@ impl Bot {
             let mut command = Command::try_from(line.text.trim().to_owned()).ok();
             if let Some(signed) = &command {
                 match gate::is_operator(&self.gate, &signed.body().operator) {
-                    Ok(true) => command = command.filter(|_| self.answers.may(line.peer, now())),
+                    Ok(true) => {
+                        let now = Duration::from_secs(now());
+                        command = command.filter(|_| self.answers.allows(line.peer, now));
+                    }
                     Ok(false) => command = None,
                     // The message stays until the gate answers.
                     Err(_) => {

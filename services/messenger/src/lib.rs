@@ -14,7 +14,6 @@ mod gate;
 mod local;
 pub mod mailbox;
 pub mod quic;
-pub mod rate;
 mod service;
 mod verbs;
 

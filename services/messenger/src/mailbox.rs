@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use octet_node::control::PublicKey;
 use octet_node::key::random;
+use octet_node::limits::RateLimiter;
 use octet_node::repairing::repairing;
 use octet_node::say;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase};
 
-use crate::rate::RecentUses;
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use tables::{CACHE, GENERATION, LETTERS, META, PEOPLE, PREKEYS, SEEN};
 
@@ -109,9 +109,9 @@ pub struct Mailbox {
     generation: [u8; 16],
     limits: MailboxLimits,
     total: u64,
-    keys_of: RecentUses<[u8; 32]>,
-    claims: RecentUses<IpAddr>,
-    deposits: RecentUses<IpAddr>,
+    keys_of: RateLimiter<[u8; 32]>,
+    claims: RateLimiter<IpAddr>,
+    deposits: RateLimiter<IpAddr>,
     /// The mailbox whose new messages are signalled, and the callback.
     bell: Option<([u8; 32], Bell)>,
 }
@@ -143,9 +143,9 @@ impl Mailbox {
             total: 0,
             generation,
             limits,
-            keys_of: RecentUses::new(limits.keys_of, limits.people),
-            claims: RecentUses::new(limits.claims, limits.sources),
-            deposits: RecentUses::new(limits.deposits, limits.sources),
+            keys_of: RateLimiter::new(limits.keys_of, limits.people),
+            claims: RateLimiter::new(limits.claims, limits.sources),
+            deposits: RateLimiter::new(limits.deposits, limits.sources),
             bell: None,
         };
         mailbox.count()?;

@@ -136,18 +136,13 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
     verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
     let (news, certified) = watch::channel(None);
     let (said, socket) = (Arc::clone(&standing), parts.sockets.join("identity.sock"));
-    let mut problem = String::new();
     sub_key::keep(Some(folder), socket, move |told| match told {
         KeyUpdate::Certified(key) => {
-            problem.clear();
             // Without the bot messages are still accepted; it has logged why it ended.
             let _ = bot.send(BotEvent::Key((*key).clone()));
             news.send_replace(Some(*key));
         }
-        // The same problem is logged once.
-        KeyUpdate::Not(why) if why == problem => {}
         KeyUpdate::Not(why) => {
-            problem.clone_from(&why);
             let why = format!("this service's key is not certified: {why}");
             say!("{why}");
             let mut standing = said.lock().unwrap_or_else(PoisonError::into_inner);

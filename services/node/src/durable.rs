@@ -51,6 +51,40 @@ pub fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// A file that is read whole and parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredFile<T> {
+    Absent,
+    /// It is too long, or does not parse.
+    Damaged,
+    Value(T),
+}
+
+/// Reads the file at `path`, of at most `longest` bytes, and parses it.
+///
+/// # Errors
+/// Reading fails.
+pub fn load<T>(
+    path: &Path,
+    longest: u64,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+) -> io::Result<StoredFile<T>> {
+    match read(path, longest) {
+        Ok(None) => Ok(StoredFile::Absent),
+        Ok(Some(bytes)) => Ok(parse(&bytes).map_or(StoredFile::Damaged, StoredFile::Value)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(StoredFile::Damaged),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the file at `path`, like [`write`].
+///
+/// # Errors
+/// Writing fails; either the old or the new file exists.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, ExistingFile::Replace, |_| Ok(()))
+}
+
 /// Replaces the file at `path` with `bytes`, readable by its owner only. When this returns, the content
 /// survives a power cut. `before` is called before each step, and can abort it.
 ///

@@ -2,7 +2,7 @@
 
 mod file;
 
-pub use file::{KeyFile, keep, make, read};
+pub use file::{keep, make, read};
 
 use octet_control::PublicKey;
 use ring::rand::{SecureRandom, SystemRandom};

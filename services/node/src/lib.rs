@@ -8,6 +8,7 @@
 pub mod address;
 #[cfg(any(test, feature = "as-pid-1"))]
 pub mod as_pid_1;
+pub mod boot;
 #[cfg(feature = "key")]
 pub mod bytes;
 mod callers;
@@ -18,6 +19,7 @@ pub mod command;
 #[cfg(feature = "key")]
 pub mod digest;
 pub mod durable;
+pub mod follow;
 #[cfg(feature = "frames")]
 pub mod frames;
 #[cfg(feature = "key")]
@@ -35,6 +37,8 @@ pub mod map;
 pub mod metrics;
 pub mod names;
 mod peer;
+#[cfg(feature = "quic")]
+pub mod quic;
 mod readiness;
 #[cfg(feature = "key")]
 pub mod record;

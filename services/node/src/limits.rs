@@ -1,8 +1,13 @@
 //! Limits per client. Pure: they have no clock and no socket.
 
+mod rate;
+
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use rate::{Rate, RateDecision, RateLimiter};
 
 /// The unit of limiting: an IPv4 address, or the /64 of an IPv6 address, within which a client can choose any
 /// address.
@@ -13,59 +18,88 @@ pub fn client(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The current number of permits per client.
+/// The current number of permits of each client, which `K` identifies.
 #[derive(Debug, Clone)]
-pub struct ClientLimit {
-    most: usize,
-    of_one: usize,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+pub struct Permits<K>(Arc<Mutex<HashMap<K, usize>>>);
+
+impl<K> Default for Permits<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
 }
 
-impl ClientLimit {
-    /// At most `most` permits at once, and `of_one` per client.
-    pub fn new(most: usize, of_one: usize) -> Self {
-        Self { most, of_one, taken: Arc::default() }
-    }
-
+impl<K: Copy + Eq + Hash> Permits<K> {
     /// The current number of permits.
     pub fn in_all(&self) -> usize {
-        self.taken().values().sum()
+        lock(&self.0).values().sum()
     }
 
-    /// A permit for the client at `address`; `None` if a limit is reached.
-    pub fn take(&self, address: IpAddr) -> Option<Permit> {
-        let client = client(address);
-        let mut taken = self.taken();
-        let all: usize = taken.values().sum();
+    /// The current number of permits of `client`.
+    pub fn of(&self, client: &K) -> usize {
+        lock(&self.0).get(client).copied().unwrap_or_default()
+    }
+
+    /// A permit for `client`, if there is room besides the current permits: those in all, and its own.
+    pub fn take(
+        &self,
+        client: K,
+        has_room: impl FnOnce(usize, usize) -> bool,
+    ) -> Option<Permit<K>> {
+        let mut taken = lock(&self.0);
         let own = taken.get(&client).copied().unwrap_or_default();
-        if all >= self.most || own >= self.of_one {
+        if !has_room(taken.values().sum(), own) {
             return None;
         }
         taken.insert(client, own + 1);
-        Some(Permit { of: self.clone(), client })
-    }
-
-    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(Permit { taken: Arc::clone(&self.0), client })
     }
 }
 
 /// A permit; it is returned when it is dropped.
 #[derive(Debug)]
-pub struct Permit {
-    of: ClientLimit,
-    client: IpAddr,
+pub struct Permit<K: Eq + Hash> {
+    taken: Arc<Mutex<HashMap<K, usize>>>,
+    client: K,
 }
 
-impl Drop for Permit {
+impl<K: Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
-        let mut taken = self.of.taken();
+        let mut taken = lock(&self.taken);
         if let Some(count) = taken.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
                 taken.remove(&self.client);
             }
         }
+    }
+}
+
+fn lock<K>(taken: &Mutex<HashMap<K, usize>>) -> MutexGuard<'_, HashMap<K, usize>> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The maximum number of permits in all and per client.
+#[derive(Debug, Clone)]
+pub struct ClientLimit {
+    most: usize,
+    of_one: usize,
+    taken: Permits<IpAddr>,
+}
+
+impl ClientLimit {
+    /// At most `most` permits at once, and `of_one` per client.
+    pub fn new(most: usize, of_one: usize) -> Self {
+        Self { most, of_one, taken: Permits::default() }
+    }
+
+    /// The current number of permits.
+    pub fn in_all(&self) -> usize {
+        self.taken.in_all()
+    }
+
+    /// A permit for the client at `address`; `None` if a limit is reached.
+    pub fn take(&self, address: IpAddr) -> Option<Permit<IpAddr>> {
+        self.taken.take(client(address), |all, own| all < self.most && own < self.of_one)
     }
 }
 
@@ -97,6 +131,6 @@ mod tests {
         assert_eq!(limit.in_all(), 3);
         drop(first);
         assert!(take("fd00::3").is_some() && take("10.20.3.3").is_some());
-        assert_eq!(limit.taken().len(), 2);
+        assert_eq!(lock(&limit.taken.0).len(), 2);
     }
 }

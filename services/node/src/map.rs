@@ -1,11 +1,11 @@
 //! The membership map: the node of each board, and the certificates of its services' keys. The coordinator
 //! signs it, and every node trusts only the newest one.
 
-mod follow;
 mod signed;
+mod update;
 
-pub use follow::{MAP, Update, follow};
 pub use signed::{InvalidMap, SignedMap};
+pub use update::{MAP, Update};
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -2,6 +2,8 @@
 
 mod keeper;
 
+#[cfg(feature = "watch")]
+pub use keeper::certified;
 pub use keeper::{KeyUpdate, keep};
 
 use std::io;
@@ -14,8 +16,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::certificate::Certificate;
-use crate::durable::{self, ExistingFile};
-use crate::key::{self, KeyFile, PrivateKey};
+use crate::durable::{self, ExistingFile, StoredFile};
+use crate::key::{self, PrivateKey};
 
 /// The file of the key, in the service's data folder.
 pub const KEY: &str = "key";
@@ -75,14 +77,14 @@ impl SubKey {
     /// There is no key, and none can be made.
     pub fn open(folder: Option<PathBuf>, socket: PathBuf) -> io::Result<Self> {
         let kept =
-            folder.as_deref().map_or(Ok(KeyFile::Absent), |folder| key::read(&folder.join(KEY)));
+            folder.as_deref().map_or(Ok(StoredFile::Absent), |folder| key::read(&folder.join(KEY)));
         let key = match kept? {
-            KeyFile::Key(key) => key,
-            KeyFile::Damaged => {
+            StoredFile::Value(key) => key,
+            StoredFile::Damaged => {
                 say!("the file of this service's key is damaged: it gets a new key");
                 make(folder.as_deref())?
             }
-            KeyFile::Absent => make(folder.as_deref())?,
+            StoredFile::Absent => make(folder.as_deref())?,
         };
         Ok(Self { folder, socket, key: Arc::new(key) })
     }
@@ -134,7 +136,7 @@ impl SubKey {
         if let Some(folder) = &self.folder {
             let text = String::from(certificate.clone());
             let path = folder.join(CERTIFICATE);
-            durable::write(&path, text.as_bytes(), ExistingFile::Replace, |_| Ok(()))?;
+            durable::replace(&path, text.as_bytes())?;
         }
         Ok(Certified { key, certificate })
     }

@@ -2,8 +2,9 @@
 
 use octet_messages::person::Person;
 use octet_node::control::{DESCRIBE, INIT, PublicKey};
+use octet_node::durable::StoredFile;
 use octet_node::hello::GATE;
-use octet_node::key::{self, KeyFile};
+use octet_node::key;
 use octet_node::map::CLUSTER;
 use octet_node::words::Words;
 
@@ -24,8 +25,8 @@ pub fn sign(person: &Person, order: &BoxCommand) -> Result<String, CommandFailur
     let usual = || Some(home::settings()?.join("key"));
     let path = order.key.clone().or_else(usual).ok_or(CommandFailure::Homeless)?;
     let key = match key::read(&path) {
-        Ok(KeyFile::Key(key)) => key,
-        Ok(KeyFile::Absent | KeyFile::Damaged) => return Err(CommandFailure::NoKey(path)),
+        Ok(StoredFile::Value(key)) => key,
+        Ok(StoredFile::Absent | StoredFile::Damaged) => return Err(CommandFailure::NoKey(path)),
         Err(error) => return Err(CommandFailure::Disk(path, error)),
     };
     let (unit, verb, args) = split(&order.words, &person.name());

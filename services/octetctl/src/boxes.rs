@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use octet_control::PublicKey;
-use octet_node::durable::{self, ExistingFile};
+use octet_node::durable;
 use serde::{Deserialize, Serialize};
 
 use crate::target::GateAddress;
@@ -104,8 +104,7 @@ impl Boxes {
         change(&mut known);
         if known != before {
             let text = toml::to_string(&known).map_err(|error| disk(io::Error::other(error)))?;
-            durable::write(&self.path, text.as_bytes(), ExistingFile::Replace, |_| Ok(()))
-                .map_err(disk)?;
+            durable::replace(&self.path, text.as_bytes()).map_err(disk)?;
         }
         self.known = known;
         Ok(())

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_node::durable::ExistingFile;
-use octet_node::key::{self, KeyFile, PrivateKey};
+use octet_node::durable::{ExistingFile, StoredFile};
+use octet_node::key::{self, PrivateKey};
 
 /// Why the key is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +36,9 @@ impl KeyError {
 /// Reads the key at `path`.
 pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
     match key::read(path) {
-        Ok(KeyFile::Key(key)) => Ok(key),
-        Ok(KeyFile::Absent) => Err(KeyError::Absent(path.to_owned())),
-        Ok(KeyFile::Damaged) => Err(KeyError::Damaged(path.to_owned())),
+        Ok(StoredFile::Value(key)) => Ok(key),
+        Ok(StoredFile::Absent) => Err(KeyError::Absent(path.to_owned())),
+        Ok(StoredFile::Damaged) => Err(KeyError::Damaged(path.to_owned())),
         Err(error) => Err(KeyError::Disk(path.to_owned(), error)),
     }
 }

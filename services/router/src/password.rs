@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use octet_appliance::Fingerprint;
-use octet_node::durable::{self, ExistingFile};
+use octet_node::durable;
 
 use crate::fault::RouterFault;
 
@@ -44,8 +44,7 @@ impl Password {
             text.lines().next().filter(|line| !line.is_empty()).ok_or(RouterFault::WrongFile)?;
         let path = self.folder()?.join(NAME);
         let kept = format!("{router}\n{first}\n");
-        durable::write(&path, kept.as_bytes(), ExistingFile::Replace, |_| Ok(()))
-            .map_err(|error| RouterFault::Disk("kept", error))
+        durable::replace(&path, kept.as_bytes()).map_err(|error| RouterFault::Disk("kept", error))
     }
 
     /// The password of the router with this fingerprint.

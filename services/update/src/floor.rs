@@ -1,8 +1,10 @@
 //! The persisted floor, which outlives the slots that raised it.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use octet_node::durable;
 
 /// The file of the floor: a number and a newline.
 #[derive(Debug, Clone)]
@@ -37,13 +39,8 @@ impl Floor {
         if floor <= self.read()? {
             return Ok(());
         }
-        let (Some(path), Some(folder)) = (self.path(), &self.folder) else { return Ok(()) };
-        let staged = path.with_extension("new");
-        let mut file = File::create(&staged)?;
-        file.write_all(format!("{floor}\n").as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&staged, &path)?;
-        File::open(Path::new(folder))?.sync_all()
+        let Some(path) = self.path() else { return Ok(()) };
+        durable::replace(&path, format!("{floor}\n").as_bytes())
     }
 
     fn path(&self) -> Option<PathBuf> {

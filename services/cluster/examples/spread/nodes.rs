@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use octet_node::as_pid_1::pass;
 use octet_node::control::{CallError, Client};
-use octet_node::map::{Update, follow};
+use octet_node::follow::follow;
+use octet_node::map::{MAP, Update};
 use serde_json::{Map, Value, json};
 
 use super::node::{ROLE, SOCKET, STATE};
@@ -67,7 +68,7 @@ impl Nodes {
             }
         }
         let mut length = 0;
-        follow(&self.coordinator, |Update { map, .. }| {
+        follow(&self.coordinator, MAP, |Update { map, .. }| {
             length = map.map_or(0, |map| map.text().len());
             length == 0
         })?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use octet_node::control::FrameError;
 use octet_node::frames::{Broken, FOR_EVER, Frames, send};
+use octet_node::limits::{Rate, RateDecision, RateLimiter};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 use octet_node::tls::{self, AlpnProtocol};
@@ -19,9 +20,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Coordinator;
-use super::rate::{RateDecision, RateLimiter};
 use super::session::{CoordinatorSession, Newcomer, SessionStream};
+use super::{Coordinator, MAX_NUMBERS};
 use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 
 /// The guaranteed size of a join per number, in bytes: enough for a map of 32 boards with five
@@ -35,8 +35,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// `identity`.
 pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
     let limits = coordinator.node.limits;
-    let (rate, start) =
-        (RefCell::new(RateLimiter::new(limits.burst, limits.interval)), Instant::now());
+    let rate = Rate { burst: limits.burst, interval: limits.interval };
+    let (rate, start) = (RefCell::new(RateLimiter::new(rate, MAX_NUMBERS)), Instant::now());
     let (mut own, mut certificates) =
         (coordinator.node.own.certified.clone(), coordinator.node.own.certificates.clone());
     let mut settings = coordinator.node.settings.subscribe();
@@ -86,7 +86,12 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
 
 impl Coordinator {
     /// The number of the board that connects from `peer`, if it is allowed.
-    fn let_in(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
+    fn let_in(
+        &self,
+        peer: SocketAddr,
+        rate: &RefCell<RateLimiter<u8>>,
+        now: Duration,
+    ) -> Option<u8> {
         let number = self.number_of(peer.ip())?;
         match rate.borrow_mut().check(number, now) {
             RateDecision::Allowed => Some(number),

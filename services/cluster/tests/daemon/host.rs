@@ -15,8 +15,9 @@ use octet_cluster::settings::Settings;
 use octet_cluster::{ClusterConfig, run};
 use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT, pass};
 use octet_node::control::{CallError, Client, PublicKey};
+use octet_node::follow::follow;
 use octet_node::key::PrivateKey;
-use octet_node::map::{SignedMap, Update, follow};
+use octet_node::map::{MAP, SignedMap, Update};
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited, notify_ready};
 use serde_json::{Value, json};
@@ -183,7 +184,7 @@ impl Host {
     /// Waits until `wanted` holds for the map.
     pub fn map_until(&self, wanted: impl Fn(&SignedMap) -> bool) -> SignedMap {
         let mut found = None;
-        follow(&self.socket(), |Update { map, .. }| {
+        follow(&self.socket(), MAP, |Update { map, .. }| {
             found = map.filter(&wanted);
             found.is_none()
         })

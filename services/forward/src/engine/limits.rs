@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use octet_node::limits::{Rate, RateLimiter};
+
 use super::LinkNumber;
 
 /// The maximum number of remembered set-ups: a minute's at a thousand a second.
@@ -26,30 +28,34 @@ impl Replays {
 }
 
 /// The maximum number of set-ups per neighbour and second, because each costs cryptographic work.
-pub const MAX_SET_UPS: u32 = 64;
+const SET_UPS: Rate = Rate::per_second(64);
 
 /// The maximum number of path changes per neighbour and second, because each writes a file in tmpfs. The
 /// refreshes of all paths that one neighbour may have are about ten per second.
-pub const MAX_CHANGES: u32 = 256;
+const CHANGES: Rate = Rate::per_second(256);
 
-/// The number of messages per neighbour in the current second; at most `MAX` are processed.
-#[derive(Debug, Default)]
-pub struct NeighbourRates<const MAX: u32>(BTreeMap<LinkNumber, (u64, u32)>);
+/// The maximum number of remembered neighbours; a node has fewer links.
+const MAX_NEIGHBOURS: usize = 1024;
 
-impl<const MAX: u32> NeighbourRates<MAX> {
-    /// Whether another message of this neighbour is processed.
-    pub fn may(&mut self, from: LinkNumber, now: u64) -> bool {
-        let (second, count) = self.0.entry(from).or_insert((now, 0));
-        if *second != now {
-            (*second, *count) = (now, 0);
-        }
-        *count = count.saturating_add(1);
-        *count <= MAX
+/// The rate limits of each neighbour's messages.
+#[derive(Debug)]
+pub struct NeighbourRates {
+    pub set_ups: RateLimiter<LinkNumber>,
+    pub changes: RateLimiter<LinkNumber>,
+}
+
+impl Default for NeighbourRates {
+    fn default() -> Self {
+        let [set_ups, changes] =
+            [SET_UPS, CHANGES].map(|rate| RateLimiter::new(rate, MAX_NEIGHBOURS));
+        Self { set_ups, changes }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -65,13 +71,12 @@ mod tests {
 
     #[test]
     fn one_neighbour_takes_nothing_from_another() {
-        let mut rates = NeighbourRates::default();
-        let may = |rates: &mut NeighbourRates<MAX_SET_UPS>, link, now| {
-            (0..1000).filter(|_| rates.may(LinkNumber(link), now)).count()
+        let mut rates = NeighbourRates::default().set_ups;
+        let mut allowed = |link, now| {
+            let now = Duration::from_secs(now);
+            (0..1000).filter(|_| rates.allows(LinkNumber(link), now)).count()
         };
-        assert_eq!(may(&mut rates, 1, 5), 64);
-        assert_eq!(may(&mut rates, 2, 5), 64);
-        assert_eq!(may(&mut rates, 1, 6), 64);
+        assert_eq!([allowed(1, 5), allowed(2, 5), allowed(1, 6)], [64; 3]);
     }
 
     #[test]

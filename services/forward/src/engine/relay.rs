@@ -1,5 +1,7 @@
 //! Paths that neighbours request: through this node, or ending here.
 
+use std::time::Duration;
+
 use super::end::PathEnd;
 use super::installed::{difference, install, remove};
 use super::kept;
@@ -91,7 +93,7 @@ impl Engine {
         // Messages over the rate limit are dropped. If an identifier or a label is reused, the first path
         // stays.
         let is_named = self.segments.contains_key(&key) || self.given.contains(&(key.0, back));
-        if is_named || !self.rates.may(key.0, now) {
+        if is_named || !self.rates.set_ups.allows(key.0, Duration::from_secs(now)) {
             self.refusals.add(SetupRefusal::Unheard);
             return vec![];
         }
@@ -254,7 +256,7 @@ impl Engine {
         now: u64,
     ) -> Vec<EngineAction> {
         // A dropped refresh is repeated: the lifetime is three refresh intervals.
-        if !self.changes.may(key.0, now) {
+        if !self.rates.changes.allows(key.0, Duration::from_secs(now)) {
             return vec![];
         }
         let Some(segment) = self.segments.get_mut(&key) else { return vec![] };
@@ -270,7 +272,8 @@ impl Engine {
                 // A rate change costs as much as a set-up and shares its limit. A dropped change is repeated at
                 // the next refresh.
                 let is_other = rate::granted(rate) != segment.grant.rate;
-                let is_heard = is_other && self.rates.may(key.0, now);
+                let is_heard =
+                    is_other && self.rates.set_ups.allows(key.0, Duration::from_secs(now));
                 let before = segment.installed(key);
                 if is_heard {
                     segment.set_rate(rate);

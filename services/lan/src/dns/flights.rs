@@ -6,13 +6,14 @@ use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use hickory_proto::op::ResponseCode;
+use octet_node::limits::{Permit, Permits};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::Dns;
 use super::answer::{CachedAnswer, reply};
 use super::ask::ask;
-use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use super::places::QueryLimits;
 use super::query::{DnsQuestion, Query};
 use super::rates::ClientPrefix;
 
@@ -23,12 +24,12 @@ const ROOM: QueryLimits = QueryLimits { all: 256, of_one: 32, kept: 64 };
 #[derive(Debug)]
 pub(super) struct Flights {
     waiting: RefCell<HashMap<DnsQuestion, Vec<oneshot::Sender<Rc<CachedAnswer>>>>>,
-    places: Rc<QueryLimit>,
+    places: Permits<ClientPrefix>,
 }
 
 impl Flights {
     pub(super) fn new() -> Self {
-        Self { waiting: RefCell::default(), places: QueryLimit::new(ROOM) }
+        Self { waiting: RefCell::default(), places: Permits::default() }
     }
 }
 
@@ -38,8 +39,8 @@ impl Dns {
         &self,
         client: ClientPrefix,
         query: &Query,
-    ) -> Result<QueryPermit, Vec<u8>> {
-        self.flights.places.take(client).ok_or_else(|| {
+    ) -> Result<Permit<ClientPrefix>, Vec<u8>> {
+        ROOM.admit(&self.flights.places, client).ok_or_else(|| {
             self.resolver.borrow_mut().counters.busy += 1;
             reply(query, &CachedAnswer::of(ResponseCode::ServFail))
         })
@@ -47,7 +48,11 @@ impl Dns {
 
     /// The upstreams' answer to `query`. The first client of a question keeps its permit until the
     /// answer arrives, even if it has stopped waiting; others keep theirs as long as they wait.
-    pub(super) async fn forward(self: &Rc<Self>, query: &Query, place: QueryPermit) -> Vec<u8> {
+    pub(super) async fn forward(
+        self: &Rc<Self>,
+        query: &Query,
+        place: Permit<ClientPrefix>,
+    ) -> Vec<u8> {
         let (sender, receiver) = oneshot::channel();
         let mut held = Some(place);
         match self.flights.waiting.borrow_mut().entry(query.question.clone()) {

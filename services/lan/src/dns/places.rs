@@ -1,8 +1,6 @@
 //! Permits with a limit per client, some of which are reserved for clients that have none.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
+use octet_node::limits::{Permit, Permits};
 
 use super::rates::ClientPrefix;
 
@@ -15,47 +13,17 @@ pub struct QueryLimits {
     pub kept: usize,
 }
 
-#[derive(Debug)]
-pub struct QueryLimit {
-    room: QueryLimits,
-    taken: RefCell<HashMap<ClientPrefix, usize>>,
-}
-
-/// A permit; it is returned when it is dropped.
-#[derive(Debug)]
-pub struct QueryPermit {
-    places: Rc<QueryLimit>,
-    client: ClientPrefix,
-}
-
-impl QueryLimit {
-    pub fn new(room: QueryLimits) -> Rc<Self> {
-        Rc::new(Self { room, taken: RefCell::default() })
-    }
-
-    /// A permit for `client`, if there is one.
-    pub fn take(self: &Rc<Self>, client: ClientPrefix) -> Option<QueryPermit> {
-        let mut taken = self.taken.borrow_mut();
-        let all: usize = taken.values().sum();
-        let own = taken.get(&client).copied().unwrap_or(0);
-        let kept = if own == 0 { 0 } else { self.room.kept };
-        if all + kept >= self.room.all || own >= self.room.of_one {
-            return None;
-        }
-        taken.insert(client, own + 1);
-        Some(QueryPermit { places: Rc::clone(self), client })
-    }
-}
-
-impl Drop for QueryPermit {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.borrow_mut();
-        if let Some(count) = taken.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.client);
-            }
-        }
+impl QueryLimits {
+    /// A permit for `client` besides those that are `taken`, if there is one.
+    pub fn admit(
+        &self,
+        taken: &Permits<ClientPrefix>,
+        client: ClientPrefix,
+    ) -> Option<Permit<ClientPrefix>> {
+        taken.take(client, |all, own| {
+            let kept = if own == 0 { 0 } else { self.kept };
+            all + kept < self.all && own < self.of_one
+        })
     }
 }
 
@@ -71,19 +39,20 @@ mod tests {
 
     #[test]
     fn nobody_takes_the_last_places_from_who_has_none() {
-        let places = QueryLimit::new(QueryLimits { all: 8, of_one: 4, kept: 2 });
-        let mut held: Vec<QueryPermit> = (0..9).filter_map(|_| places.take(client(1))).collect();
+        let (limits, taken) = (QueryLimits { all: 8, of_one: 4, kept: 2 }, Permits::default());
+        let take = |number| limits.admit(&taken, client(number));
+        let mut held: Vec<_> = (0..9).filter_map(|_| take(1)).collect();
         assert_eq!(held.len(), 4);
-        held.extend((0..9).filter_map(|_| places.take(client(2))));
+        held.extend((0..9).filter_map(|_| take(2)));
         assert_eq!(held.len(), 6);
-        held.extend(places.take(client(3)));
-        held.extend(places.take(client(4)));
+        held.extend(take(3));
+        held.extend(take(4));
         assert_eq!(held.len(), 8);
-        assert!(places.take(client(5)).is_none());
+        assert!(take(5).is_none());
         held.remove(0);
-        assert!(places.take(client(1)).is_none());
-        assert!(places.take(client(5)).is_some());
+        assert!(take(1).is_none());
+        assert!(take(5).is_some());
         held.clear();
-        assert!(places.taken.borrow().is_empty());
+        assert_eq!(taken.in_all(), 0);
     }
 }

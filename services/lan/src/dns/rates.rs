@@ -1,10 +1,9 @@
-//! The rate limit of queries: a token bucket per client, checked before anything is parsed.
+//! The rate limit of queries per client, checked before anything is parsed.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use octet_node::limits::client;
+use octet_node::limits::{Rate, RateLimiter, client};
 
 /// The sustained rate of one client, in queries per second.
 pub const RATE: u32 = 400;
@@ -12,12 +11,9 @@ pub const RATE: u32 = 400;
 /// The burst of one client, in queries.
 pub const BURST: u32 = 800;
 
-/// The maximum number of clients with a bucket of their own. The guard of the router's ports
+/// The maximum number of clients with a limit of their own. The guard of the router's ports
 /// permits fewer addresses than that.
 pub const MAX_CLIENTS: usize = 1024;
-
-/// The minimum interval of looking for idle clients.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A client: an IPv4 address, or an IPv6 /64, within which a client can choose any address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,18 +23,11 @@ pub struct ClientPrefix {
     link: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClientRates {
-    of: HashMap<ClientPrefix, Bucket>,
-    /// The shared bucket of clients that have none of their own.
-    others: Bucket,
-    looked: Duration,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    left: u64,
-    at: Duration,
+    of: RateLimiter<ClientPrefix>,
+    /// The shared limit of clients for which there is no room.
+    others: RateLimiter<()>,
 }
 
 impl From<SocketAddr> for ClientPrefix {
@@ -51,50 +40,20 @@ impl From<SocketAddr> for ClientPrefix {
     }
 }
 
-impl Default for Bucket {
+impl Default for ClientRates {
     fn default() -> Self {
-        Self { left: u64::from(BURST) * 1000, at: Duration::ZERO }
-    }
-}
-
-impl Bucket {
-    fn fill(&mut self, now: Duration) {
-        let elapsed = now.saturating_sub(self.at).as_millis();
-        let more = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(RATE.into());
-        // Fractions of a millisecond are carried over.
-        self.at += Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
-        self.left = self.left.saturating_add(more).min(u64::from(BURST) * 1000);
-    }
-
-    fn take(&mut self, now: Duration) -> bool {
-        self.fill(now);
-        let left = self.left.checked_sub(1000);
-        self.left = left.unwrap_or(self.left);
-        left.is_some()
+        let rate = Rate { burst: BURST, ..Rate::per_second(RATE) };
+        Self { of: RateLimiter::new(rate, MAX_CLIENTS), others: RateLimiter::new(rate, 1) }
     }
 }
 
 impl ClientRates {
     /// Whether `client` is within the limit at `now`.
     pub fn take(&mut self, now: Duration, client: ClientPrefix) -> bool {
-        if !self.of.contains_key(&client) && !self.has_room(now) {
-            return self.others.take(now);
+        match self.of.has_room(client, now) {
+            true => self.of.allows(client, now),
+            false => self.others.allows((), now),
         }
-        let new = Bucket { at: now, ..Bucket::default() };
-        self.of.entry(client).or_insert(new).take(now)
-    }
-
-    /// Whether there is room for another client. If not, clients with a full bucket are removed
-    /// first.
-    fn has_room(&mut self, now: Duration) -> bool {
-        if self.of.len() >= MAX_CLIENTS && now.saturating_sub(self.looked) >= RETRY_DELAY {
-            self.looked = now;
-            self.of.retain(|_, bucket| {
-                bucket.fill(now);
-                bucket.left < u64::from(BURST) * 1000
-            });
-        }
-        self.of.len() < MAX_CLIENTS
     }
 }
 
@@ -145,9 +104,7 @@ mod tests {
         assert_eq!(taken(&mut rates, now, numbered(5000)), BURST as usize);
         assert!(!rates.take(now, numbered(5001)));
         assert!(rates.take(now, numbered(3)));
-        assert_eq!(rates.of.len(), MAX_CLIENTS);
         // An idle client is removed.
-        assert!(rates.take(now + RETRY_DELAY, numbered(5001)));
-        assert_eq!(rates.of.len(), 1);
+        assert!(rates.take(now + Duration::from_secs(1), numbered(5001)));
     }
 }

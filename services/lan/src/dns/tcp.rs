@@ -1,5 +1,6 @@
 //! Queries by TCP (RFC 7766): several per connection, each answered as soon as its answer is known.
 
+use octet_node::limits::{Permit, Permits};
 use octet_node::say;
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use super::places::QueryLimits;
 use super::query::{LONGEST, Transport};
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
@@ -31,7 +32,7 @@ const AT_ONCE: usize = 8;
 
 /// Accepts connections, for ever.
 pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
-    let places = QueryLimit::new(ROOM);
+    let places = Permits::default();
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
@@ -39,7 +40,7 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
                     continue;
                 }
                 let client = ClientPrefix::from(from);
-                if let Some(place) = places.take(client) {
+                if let Some(place) = ROOM.admit(&places, client) {
                     spawn_local(converse(Rc::clone(&dns), stream, from, place));
                 } else {
                     dns.resolver.borrow_mut().counters.connections_refused += 1;
@@ -54,7 +55,7 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
 }
 
 /// Reads queries until the client ends; any error closes the connection.
-async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: QueryPermit) {
+async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Permit<ClientPrefix>) {
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
     let (sender, answers) = mpsc::channel(AT_ONCE);

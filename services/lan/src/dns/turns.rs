@@ -2,9 +2,10 @@
 //! which a flooding client would fill.
 
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
 
-use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use octet_node::limits::{Permit, Permits};
+
+use super::places::QueryLimits;
 use super::rates::ClientPrefix;
 
 /// The maximum number of queued messages.
@@ -12,20 +13,20 @@ const ROOM: QueryLimits = QueryLimits { all: 1024, of_one: 128, kept: 256 };
 
 #[derive(Debug)]
 pub(super) struct Turns<T> {
-    of: HashMap<ClientPrefix, VecDeque<(QueryPermit, T)>>,
+    of: HashMap<ClientPrefix, VecDeque<(Permit<ClientPrefix>, T)>>,
     /// Each client with queued messages, once.
     order: VecDeque<ClientPrefix>,
-    places: Rc<QueryLimit>,
+    places: Permits<ClientPrefix>,
 }
 
 impl<T> Turns<T> {
     pub(super) fn new() -> Self {
-        Self { of: HashMap::new(), order: VecDeque::new(), places: QueryLimit::new(ROOM) }
+        Self { of: HashMap::new(), order: VecDeque::new(), places: Permits::default() }
     }
 
     /// Queues `item` of `client`; returns whether there is room for it.
     pub(super) fn add(&mut self, client: ClientPrefix, item: T) -> bool {
-        let Some(place) = self.places.take(client) else { return false };
+        let Some(place) = ROOM.admit(&self.places, client) else { return false };
         let own = self.of.entry(client).or_default();
         if own.is_empty() {
             self.order.push_back(client);

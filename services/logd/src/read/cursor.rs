@@ -1,7 +1,7 @@
 //! A client's query, and its position in the log.
 
 use crate::entry::Entry;
-use crate::store::BootId;
+use octet_node::boot::BootId;
 
 /// A query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use octet_node::control::{ClientMessage, Connection, Reply, ReplyBody};
-use octet_node::serve::places::ClientPermit;
+use octet_node::limits::Permit;
 
 use crate::read::Cursor;
 
@@ -21,7 +21,7 @@ pub struct LogClient {
     done_asking: bool,
     /// The registered events: readable, writable.
     pub interest: (bool, bool),
-    _place: ClientPermit,
+    _place: Permit<u32>,
 }
 
 /// An answer that is sent in batches.
@@ -38,7 +38,7 @@ pub struct Reading {
 
 impl LogClient {
     /// A new client of user `uid`.
-    pub fn new(stream: UnixStream, uid: u32, place: ClientPermit) -> Self {
+    pub fn new(stream: UnixStream, uid: u32, place: Permit<u32>) -> Self {
         Self {
             stream,
             uid,

@@ -150,8 +150,8 @@ fn hand_on(tail: &Tail, client: &mut LogClient, done: ReadResponse) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::start;
     use crate::wake::Wake;
+    use octet_node::boot::boot_id;
     use std::iter;
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::channel;
@@ -163,7 +163,7 @@ mod tests {
         let path = folder.path().join("logd.sock");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let tail = Arc::new(Tail::new(1 << 16, start::boot(), Wake::new().unwrap()));
+        let tail = Arc::new(Tail::new(1 << 16, boot_id(), Wake::new().unwrap()));
         let ((jobs, _jobs), (_done, done)) = (channel(), channel());
         let mut clients = LogClients::new(tail, listener, Callers::default(), jobs, done);
         let _waiting: Vec<_> =

@@ -16,6 +16,8 @@
 //! A block is valid only at the position in its header, so that a unit cannot forge one by logging
 //! its bytes.
 
+use octet_node::boot::BootId;
+
 use crate::entry::Entry;
 
 use super::{contents, frame};
@@ -38,9 +40,6 @@ pub struct Marks {
     /// The position in the journal.
     pub input: u64,
 }
-
-/// The ID of a boot of the kernel.
-pub type BootId = [u8; 16];
 
 /// The header of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +86,7 @@ impl Header {
         for number in [self.place, self.first, self.last, self.earliest, self.latest] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        out.extend_from_slice(&self.boot);
+        out.extend_from_slice(&self.boot.to_be_bytes());
         for number in [self.units, self.marks.kernel, self.marks.journal, self.marks.input] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -114,7 +113,7 @@ impl Header {
             last: long()?,
             earliest: long()?,
             latest: long()?,
-            boot: (u128::from(long()?) | u128::from(long()?) << 64).to_le_bytes(),
+            boot: (u128::from(long()?) | u128::from(long()?) << 64).swap_bytes(),
             units: long()?,
             marks: Marks { kernel: long()?, journal: long()?, input: long()? },
         };

@@ -9,7 +9,7 @@ mod varint;
 mod walk;
 mod writer;
 
-pub use block::{BootId, Context, Header, Marks, unit_bit};
+pub use block::{Context, Header, Marks, unit_bit};
 pub use contents::fit;
 pub use segment::{Segment, open};
 pub use walk::{SegmentWalk, WalkStep};

@@ -9,10 +9,12 @@ mod ring;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use octet_node::boot::BootId;
+
 use crate::clock::BothClocks;
 use crate::entry::{Entry, LOGD, LogSource};
 use crate::stats::Stats;
-use crate::store::{BootId, Header, Marks, Segment, fit};
+use crate::store::{Header, Marks, Segment, fit};
 use crate::wake::Wake;
 
 pub use ring::{RingItem, TailRing};

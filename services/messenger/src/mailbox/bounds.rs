@@ -1,6 +1,8 @@
 //! Size and rate limits of a mailbox server.
 
-use crate::rate::RequestRate;
+use std::time::Duration;
+
+use octet_node::limits::Rate;
 
 #[derive(Debug, Clone, Copy)]
 pub struct MailboxLimits {
@@ -12,11 +14,11 @@ pub struct MailboxLimits {
     /// How long a message is stored, in seconds.
     pub lifetime: u64,
     /// The rate limit of one-time keys per person; above it the fallback key is given.
-    pub keys_of: RequestRate,
+    pub keys_of: Rate,
     /// The rate limit of claims per address.
-    pub claims: RequestRate,
+    pub claims: Rate,
     /// The rate limit of deposits per address.
-    pub deposits: RequestRate,
+    pub deposits: Rate,
     /// The maximum number of remembered addresses.
     pub sources: usize,
 }
@@ -29,9 +31,9 @@ impl Default for MailboxLimits {
             bytes: 8 << 20,
             all_bytes: 256 << 20,
             lifetime: 30 * 24 * 3600,
-            keys_of: RequestRate { burst: 20, seconds: 60 },
-            claims: RequestRate { burst: 60, seconds: 1 },
-            deposits: RequestRate { burst: 1000, seconds: 1 },
+            keys_of: Rate { burst: 20, interval: Duration::from_secs(60) },
+            claims: Rate { burst: 60, interval: Duration::from_secs(1) },
+            deposits: Rate { burst: 1000, interval: Duration::from_secs(1) },
             sources: 4096,
         }
     }

@@ -1,9 +1,11 @@
 //! The limits of a mailbox in size and time.
 
+use std::time::Duration;
+
 use octet_messages::courier::Wire;
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use octet_messenger::mailbox::MailboxLimits;
-use octet_messenger::rate::RequestRate;
+use octet_node::limits::Rate;
 
 use crate::world::{Box, ENDLESS, Party};
 
@@ -82,7 +84,7 @@ fn letters_go_when_their_time_has_come() {
 
 #[test]
 fn so_often_from_one_address() {
-    let rate = RequestRate { burst: 2, seconds: 10 };
+    let rate = Rate { burst: 2, interval: Duration::from_secs(10) };
     let (here, _ben, mut deposit) = deposits(MailboxLimits { deposits: rate, ..ENDLESS });
     let busy = MailboxReply::Refused(MailboxRefusal::Busy);
     let all = [1, 2, 3].map(|number| deposit(envelope(number, 1024)));

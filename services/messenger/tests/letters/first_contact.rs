@@ -1,10 +1,12 @@
 //! The first message to a person who is offline.
 
+use std::time::Duration;
+
 use octet_messages::courier::{CourierError, Wire};
 use octet_messages::prekey::{Prekey, PrekeyUse};
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use octet_messenger::mailbox::MailboxLimits;
-use octet_messenger::rate::RequestRate;
+use octet_node::limits::Rate;
 
 use crate::world::{Box, ENDLESS, Party};
 
@@ -113,8 +115,8 @@ fn with_the_fallback_key_when_all_others_are_used_up() {
 #[test]
 fn who_claims_too_often_gets_the_fallback_key_and_then_nothing() {
     let limits = MailboxLimits {
-        keys_of: RequestRate { burst: 2, seconds: 60 },
-        claims: RequestRate { burst: 4, seconds: 1 },
+        keys_of: Rate { burst: 2, interval: Duration::from_secs(60) },
+        claims: Rate { burst: 4, interval: Duration::from_secs(1) },
         ..ENDLESS
     };
     let here = Box::new(limits);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use octet_messages::backup::Backup;
 use octet_messages::courier::{self, Courier, CourierError, Unreached, Wire};
@@ -15,10 +16,13 @@ use octet_messages::place::MailboxAddress;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::PersonStore;
 use octet_messenger::mailbox::{self, Mailbox, MailboxLimits, Visit};
-use octet_messenger::rate::RequestRate;
 use octet_node::control::PublicKey;
 use octet_node::key::{PrivateKey, random};
+use octet_node::limits::Rate;
 use tempfile::TempDir;
+
+/// A rate that the tests do not reach.
+const ALWAYS: Rate = Rate { burst: u32::MAX, interval: Duration::from_secs(1) };
 
 /// Limits that the tests do not reach.
 pub const ENDLESS: MailboxLimits = MailboxLimits {
@@ -27,9 +31,9 @@ pub const ENDLESS: MailboxLimits = MailboxLimits {
     bytes: 64 << 20,
     all_bytes: 64 << 20,
     lifetime: 1000,
-    keys_of: RequestRate { burst: 0, seconds: 0 },
-    claims: RequestRate { burst: 0, seconds: 0 },
-    deposits: RequestRate { burst: 0, seconds: 0 },
+    keys_of: ALWAYS,
+    claims: ALWAYS,
+    deposits: ALWAYS,
     sources: 100,
 };
 

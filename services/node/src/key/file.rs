@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::PrivateKey;
-use crate::durable::{self, ExistingFile, WriteStep};
+use crate::durable::{self, ExistingFile, StoredFile, WriteStep};
 
 /// The first word of the line: the version of the format.
 const VERSION: &str = "octet-key-1";
@@ -16,24 +16,12 @@ const VERSION: &str = "octet-key-1";
 /// The maximum size of the file, in bytes.
 const LONGEST: u64 = 512;
 
-#[derive(Debug)]
-pub enum KeyFile {
-    Absent,
-    Damaged,
-    Key(PrivateKey),
-}
-
 /// Reads the key at `path`.
 ///
 /// # Errors
 /// Reading fails.
-pub fn read(path: &Path) -> io::Result<KeyFile> {
-    match durable::read(path, LONGEST) {
-        Ok(None) => Ok(KeyFile::Absent),
-        Ok(Some(line)) => Ok(parse(&line).map_or(KeyFile::Damaged, KeyFile::Key)),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(KeyFile::Damaged),
-        Err(error) => Err(error),
-    }
+pub fn read(path: &Path) -> io::Result<StoredFile<PrivateKey>> {
+    durable::load(path, LONGEST, parse)
 }
 
 /// Generates a key and stores it at `path`, readable by its owner only. `before` is called before each step,
@@ -87,13 +75,13 @@ mod tests {
     fn comes_back_as_it_was_made() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
-        assert!(matches!(read(&path).unwrap(), KeyFile::Absent));
+        assert!(matches!(read(&path).unwrap(), StoredFile::Absent));
         let key = make(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
-        let KeyFile::Key(back) = read(&path).unwrap() else { panic!("it is there") };
+        let StoredFile::Value(back) = read(&path).unwrap() else { panic!("it is there") };
         assert_eq!(back.public(), key.public());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(make(&path, ExistingFile::Keep, |_| Ok(())).is_err());
-        let KeyFile::Key(back) = read(&path).unwrap() else { panic!("it is there") };
+        let StoredFile::Value(back) = read(&path).unwrap() else { panic!("it is there") };
         assert_eq!(back.public(), key.public());
     }
 
@@ -112,7 +100,7 @@ mod tests {
             assert!(parse(&whole[..length]).is_none(), "{length} bytes");
         }
         std::fs::write(&path, vec![b'x'; 10_000]).unwrap();
-        assert!(matches!(read(&path).unwrap(), KeyFile::Damaged));
+        assert!(matches!(read(&path).unwrap(), StoredFile::Damaged));
     }
 
     proptest! {

@@ -1,9 +1,7 @@
 //! Connection limits of a service's socket: no user can use up those of others.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use crate::callers::Callers;
+use crate::limits::{Permit, Permits};
 
 /// The maximum number of concurrent clients; further ones are refused.
 #[derive(Debug, Clone, Copy)]
@@ -20,24 +18,17 @@ pub struct ConnectionLimits {
 #[derive(Debug, Clone)]
 pub struct ConnectionLimit {
     /// The number of connections of each user.
-    taken: Arc<Mutex<HashMap<u32, usize>>>,
+    taken: Permits<u32>,
     limits: ConnectionLimits,
-}
-
-/// A permit for one connection; it is returned when it is dropped.
-#[derive(Debug)]
-pub struct ClientPermit {
-    of: ConnectionLimit,
-    uid: u32,
 }
 
 impl ConnectionLimit {
     pub fn new(limits: ConnectionLimits) -> Self {
-        Self { taken: Arc::default(), limits }
+        Self { taken: Permits::default(), limits }
     }
 
     /// A permit for user `uid`, if it is one of `callers` and a limit is not reached.
-    pub fn admit(&self, callers: &Callers, uid: u32) -> Option<ClientPermit> {
+    pub fn admit(&self, callers: &Callers, uid: u32) -> Option<Permit<u32>> {
         let all = self.limits.all;
         match uid {
             _ if callers.is_pid_1(uid) => self.take_of(uid, all, all),
@@ -47,30 +38,14 @@ impl ConnectionLimit {
     }
 
     /// A permit for user `uid`, which calls for itself, if a limit is not reached.
-    pub fn take(&self, uid: u32) -> Option<ClientPermit> {
+    pub fn take(&self, uid: u32) -> Option<Permit<u32>> {
         let ConnectionLimits { all, for_operators, of_one } = self.limits;
         self.take_of(uid, all.saturating_sub(for_operators), of_one)
     }
 
     /// A permit for user `uid`, if it has fewer than `of_one`, and there are fewer than `most` in total.
-    fn take_of(&self, uid: u32, most: usize, of_one: usize) -> Option<ClientPermit> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum: usize = taken.values().sum();
-        let own = taken.entry(uid).or_default();
-        if sum >= most || *own >= of_one {
-            return None;
-        }
-        *own += 1;
-        Some(ClientPermit { of: self.clone(), uid })
-    }
-}
-
-impl Drop for ClientPermit {
-    fn drop(&mut self) {
-        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.uid) {
-            *count -= 1;
-        }
+    fn take_of(&self, uid: u32, most: usize, of_one: usize) -> Option<Permit<u32>> {
+        self.taken.take(uid, |all, own| all < most && own < of_one)
     }
 }
 
@@ -83,7 +58,7 @@ mod tests {
     fn nobody_takes_the_places_of_others() {
         let places = ConnectionLimit::new(ConnectionLimits { all: 7, for_operators: 2, of_one: 3 });
         let callers = Callers::parse("901=show;902=show;903=show;904=show,*").unwrap();
-        let all = |uid| -> Vec<ClientPermit> {
+        let all = |uid| -> Vec<Permit<u32>> {
             std::iter::from_fn(|| places.admit(&callers, uid)).take(100).collect()
         };
         // A user that is no caller gets none.

@@ -19,7 +19,7 @@ const MAX: Duration = Duration::from_secs(5);
 pub enum KeyUpdate {
     /// It is certified, by a stored or a new certificate.
     Certified(Box<Certified>),
-    /// It is not certified for this reason; another attempt follows.
+    /// It is not certified for this reason, which is reported once; another attempt follows.
     Not(String),
 }
 
@@ -47,16 +47,38 @@ pub fn keep(
         if let Some(certified) = key.kept() {
             tell(KeyUpdate::Certified(Box::new(certified)));
         }
+        let mut problem = String::new();
         loop {
             let followed = key.follow(|certified| {
-                pause = RETRY_DELAY;
+                (pause, problem) = (RETRY_DELAY, String::new());
                 tell(KeyUpdate::Certified(Box::new(certified)));
             });
             let Err(error) = followed;
-            tell(KeyUpdate::Not(error.to_string()));
+            let error = error.to_string();
+            if error != problem {
+                problem.clone_from(&error);
+                tell(KeyUpdate::Not(error));
+            }
             sleep(pause);
             pause = (pause * 2).min(MAX);
         }
     };
     Builder::new().name("identity".into()).stack_size(STACK).spawn(run).map(drop)
+}
+
+/// Keeps the key in the same way, and logs why it is not certified. The value is the key once it is.
+///
+/// # Errors
+/// No thread can be started.
+#[cfg(feature = "watch")]
+pub fn certified(
+    folder: Option<PathBuf>,
+    socket: PathBuf,
+) -> std::io::Result<tokio::sync::watch::Receiver<Option<Certified>>> {
+    let (sender, certified) = tokio::sync::watch::channel(None);
+    keep(folder, socket, move |update| match update {
+        KeyUpdate::Certified(next) => drop(sender.send_replace(Some(*next))),
+        KeyUpdate::Not(why) => crate::say!("this service's key is not certified now: {why}"),
+    })?;
+    Ok(certified)
 }

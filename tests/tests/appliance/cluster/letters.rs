@@ -12,7 +12,8 @@ use octet_control::PublicKey;
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Node, Socket};
 use octet_node::durable::ExistingFile;
-use octet_node::key::{self, KeyFile, PrivateKey};
+use octet_node::durable::StoredFile;
+use octet_node::key::{self, PrivateKey};
 use octet_node::words::Words;
 use octet_tests::{DiskFile, octet_msg};
 use serde_json::{Value, json};
@@ -174,7 +175,7 @@ impl Keys {
     }
 
     fn read(&self, name: &str) -> PrivateKey {
-        let KeyFile::Key(key) = key::read(&self.path(name)).unwrap() else { panic!("{name}") };
+        let StoredFile::Value(key) = key::read(&self.path(name)).unwrap() else { panic!("{name}") };
         key
     }
 }

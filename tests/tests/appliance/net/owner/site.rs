@@ -9,7 +9,8 @@ use std::time::Instant;
 use octet_appliance::{APPLIANCE, Appliance, SETTINGS};
 use octet_machine::panel::Host;
 use octet_machine::{Machine, Status, UnitState};
-use octet_node::key::{self, KeyFile, PrivateKey};
+use octet_node::durable::StoredFile;
+use octet_node::key::{self, PrivateKey};
 use octet_tests::{
     DiskFile, Image, Output, Owner, READY, RETRY_DELAY, Remake, SOON, guest, shipped,
     text_of_one_board, workspace,
@@ -52,7 +53,7 @@ impl People {
 
     pub fn secret(&self, who: &str) -> PrivateKey {
         match key::read(&self.owner.path(who)) {
-            Ok(KeyFile::Key(key)) => key,
+            Ok(StoredFile::Value(key)) => key,
             _ => panic!("{who} has no key"),
         }
     }
