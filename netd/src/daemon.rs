@@ -40,7 +40,7 @@ pub enum NetdError {
     #[error("{UNITS}: {0}")]
     Units(io::Error),
     /// The rules cannot be loaded; no link is switched on.
-    #[error("nothing is let in or out: {0}")]
+    #[error("no link is switched on: {0}")]
     Rules(BackendError),
     #[error("the kernel's links cannot be seen: {0}")]
     Kernel(BackendError),

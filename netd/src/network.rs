@@ -140,7 +140,7 @@ impl<B: Backend> Network<B> {
             self.shared.set_applied(Arc::clone(&self.config));
             return Ok(Ok(()));
         };
-        say!("{trouble}; all is as it was before");
+        say!("{trouble}; the previous settings are restored");
         self.config = before;
         self.load_or_end().await?;
         (self.leased, self.advertised) = (UplinkLeaseState::Unknown, AdvertisementState::Unknown);
@@ -181,7 +181,7 @@ impl<B: Backend> Network<B> {
             return;
         }
         let Author { pid, name } = author;
-        say!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
+        say!("ALARM: {name} (process {pid}) has changed the rules; they are restored");
         self.shared.alarm(author);
         let now = Instant::now();
         self.repair_at = Some(self.repaired_at.map_or(now, |last| now.max(last + RETRY_DELAY)));
@@ -378,7 +378,7 @@ impl<B: Backend> Network<B> {
             &self.leased
             && *until <= now
         {
-            say!("the time of {address} is over");
+            say!("the lease of {address} has expired");
             self.leased = UplinkLeaseState::Nothing;
             self.settle().await?;
         }

@@ -29,11 +29,11 @@ pub enum InvalidReport {
     #[error("`{0}` is not an Ethernet address of a device")]
     NoMac(String),
     /// `[[board]] mac` names another address.
-    #[error("the file says that {0} is there")]
+    #[error("the settings name {0} for this port")]
     Said(Mac),
     #[error("nothing is plugged in there")]
     Down,
-    #[error("{0} is there until its link goes down")]
+    #[error("the port is bound to {0} until its link goes down")]
     Held(Mac),
     /// The address is bound to another port, or is the router's own.
     #[error("{mac} is at {at}")]

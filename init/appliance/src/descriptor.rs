@@ -57,7 +57,7 @@ pub enum InvalidPeerDescriptor {
     Other,
     /// A key is a point of small order, which gives no secrecy.
     #[error(
-        "a key in this descriptor is none that keeps a secret (no point of the curve, or one of small order): do not trust who gave it to you"
+        "a key in this descriptor is not secure (not a point of the curve, or one of small order): do not trust its sender"
     )]
     Key,
     /// The signature of the node named in it is invalid.

@@ -45,7 +45,7 @@ pub enum InvalidEndpoint {
     Text(String),
     /// No node of another box can have it.
     #[error(
-        "nobody outside can be at {0}: name the address of the other box's uplink, and its port"
+        "{0} is not an address outside: write the address of the other box's uplink, and its port"
     )]
     Unusable(SocketAddrV4),
 }

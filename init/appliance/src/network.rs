@@ -66,9 +66,9 @@ pub enum InvalidNetwork {
     #[error("`gateway`: {0} is in the network of none of the addresses")]
     Gateway(IpAddr),
     /// Two gateways of one IP version.
-    #[error("`gateway` names two for {0}: a box has one way out")]
+    #[error("`gateway` names two for {0}: a box has one default route per IP version")]
     Gateways(&'static str),
-    #[error("`gateway` goes with a list of addresses: a DHCP server says its own")]
+    #[error("`gateway` is only for a list of addresses: a DHCP server assigns its own")]
     GatewayOfDhcp,
     #[error("`{0}`: {1} is there twice")]
     Duplicate(&'static str, String),

@@ -118,7 +118,7 @@ pub enum PublishTarget {
 pub enum InvalidPolicy {
     #[error("unknown zone `{0}`: write board-N, boards, role:NAME, uplink, router, lan or path")]
     Zone(String),
-    #[error("`{0}` names nobody")]
+    #[error("`{0}` names no zone")]
     EmptyZones(&'static str),
     /// Not the name of a port.
     #[error("`{0}` is not a name of a unit's port, such as `gateway` or `cache.gateway`")]
@@ -131,14 +131,14 @@ pub enum InvalidPolicy {
     #[error("protocol {0} is written as \"{1}\"")]
     HasName(u8, &'static str),
     /// The number of an IPv6 extension header, not of a protocol.
-    #[error("{0} is a header of IPv6 itself, which no policy can let")]
+    #[error("{0} is a header of IPv6 itself, which no policy can allow")]
     Extension(u8),
     #[error("say either `service` or `protocol`")]
     Traffic,
     #[error("`protocol = \"{0}\"` needs `ports`, such as `ports = [80, \"8000-8010\"]`")]
     NoPorts(&'static str),
     /// Invalid ports.
-    #[error("`ports` goes with `protocol = \"tcp\"` or \"udp\"")]
+    #[error("`ports` is only for `protocol = \"tcp\"` or \"udp\"")]
     Ports,
     /// A published port must lead to one board.
     #[error("a published port leads to one board, such as `to = \"board-3\"`")]

@@ -90,7 +90,7 @@ pub enum FatFault {
     #[error("cluster {0} is in use twice")]
     Shared(u32),
     /// An invalid cluster number.
-    #[error("it goes on at cluster {0}, which there is not")]
+    #[error("it continues at cluster {0}, which does not exist")]
     NoCluster(u32),
     /// The table marks the cluster as bad.
     #[error("cluster {0} is marked as bad")]

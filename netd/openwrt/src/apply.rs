@@ -54,10 +54,10 @@ pub enum ApplyError {
     #[error(transparent)]
     Ubus(#[from] UbusError),
     /// The plan cannot be applied to the router.
-    #[error("the plan cannot be put on this router: {0}")]
+    #[error("the plan cannot be applied to this router: {0}")]
     Router(#[from] RouterError),
     /// The owner's sections that conflict.
-    #[error("in the way: {}", .0.join("; "))]
+    #[error("conflicts: {}", .0.join("; "))]
     Conflicts(Vec<String>),
     /// The copy of the current configuration cannot be saved.
     #[error("what the router has now cannot be kept: {0}")]

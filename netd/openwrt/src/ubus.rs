@@ -71,13 +71,13 @@ impl fmt::Display for UbusCall {
 pub enum UbusError {
     #[error(transparent)]
     Https(#[from] HttpsError),
-    #[error("the router does not let `{0}` in with this password")]
+    #[error("the router rejects the user `{0}` with this password")]
     Login(String),
     /// The session has ended, and what was staged in it is lost.
     #[error("the session has ended")]
     Session,
     /// The ACL does not grant the method.
-    #[error("the router does not let this login do `{0}`")]
+    #[error("this login may not do `{0}` on the router")]
     Denied(String),
     /// A change waits to be confirmed: one that this login has applied, by another or an earlier
     /// `octetctl`, if the field says so, and otherwise one of another login.

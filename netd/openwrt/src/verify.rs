@@ -18,7 +18,7 @@ pub fn verify(ubus: &mut Ubus, wanted: &DesiredConfig<'_>) -> Result<Vec<String>
     let state = RouterState::read(ubus)?;
     let (sections, change) = wanted.change(&state)?;
     let mut found = vec![];
-    found.extend(change.conflicts.iter().map(|it| format!("in the way: {it}")));
+    found.extend(change.conflicts.iter().map(|it| format!("conflict: {it}")));
     found.extend(change.half.iter().map(|it| format!("half of a change is there: {it}")));
     found.extend(change.lines.iter().map(|it| format!("not configured: {it}")));
     let args = json!({ "command": "/sbin/fw4", "params": ["check"] });

@@ -45,7 +45,7 @@ pub(super) async fn watch<B: Backend + Clone + 'static>(
     let end = spawn_local(async move {
         sleep(LASTS).await;
         if let Err(error) = backend.unwatch().await {
-            say!("what comes in is still noted: {error}");
+            say!("received flows are still recorded: {error}");
         }
     });
     if let Some(before) = watching.replace(end.abort_handle()) {

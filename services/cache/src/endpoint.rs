@@ -71,7 +71,7 @@ pub async fn keep(
                 // The same problem is logged once.
                 let error = error.to_string();
                 if error != problem {
-                    say!("no node is served and none asked yet: {error}");
+                    say!("no objects are exchanged with other nodes yet: {error}");
                     problem = error;
                 }
                 sleep(RETRY_DELAY).await;

@@ -43,7 +43,7 @@ const NODES: usize = 3;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Missing {
     /// No reachable node has it.
-    #[error("no node of this box has it: add it, or see whether the hash is the one that you mean")]
+    #[error("no node of this box has it: add it, or check the hash")]
     Nowhere,
     /// No reachable node has it, and some nodes do not answer.
     #[error("the nodes that answer do not have it, and {0} did not answer: ask again later")]
@@ -54,10 +54,10 @@ pub enum Missing {
     #[error("it was removed: add it again, or `get` it from another node")]
     Removed,
     /// The limit of concurrent fetches is reached.
-    #[error("as many objects as may be are being fetched: ask again in a moment")]
+    #[error("the maximum number of objects is being fetched: ask again in a moment")]
     Busy,
     /// This client's limit of concurrent fetches is reached.
-    #[error("as many objects as may be are being fetched for you: ask again in a moment")]
+    #[error("the maximum number of objects is being fetched for you: ask again in a moment")]
     BusyForOne,
     /// This node cannot store it.
     #[error(transparent)]

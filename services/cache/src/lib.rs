@@ -142,7 +142,7 @@ async fn begin(
 ) -> io::Result<Gateway> {
     let counters = Arc::new(CacheCounters::default());
     let Some(folder) = &parts.folder else {
-        say!("no objects are kept, fetched or served: {NO_DISK}");
+        say!("no objects are stored, fetched or served: {NO_DISK}");
         return Ok(Gateway { here: None, counters });
     };
     let objects = Arc::new(Objects::open(&folder.join(STORE), &parts.limits).await?);

@@ -49,18 +49,16 @@ pub enum Asker {
 #[derive(Debug, thiserror::Error)]
 pub enum Unresolved {
     /// No reachable node knows it.
-    #[error(
-        "no node of this box knows this name: see whether key and path are those that you mean"
-    )]
+    #[error("no node of this box knows this name: check the key and the path")]
     Unknown,
     /// No reachable node knows it, and some nodes do not answer.
     #[error("the nodes that answer do not know this name, and {0} did not answer: ask again later")]
     Silent(usize),
     /// The known record has expired.
-    #[error("what is known of this name has expired: its node has to publish it again")]
+    #[error("the record of this name has expired: its node has to publish it again")]
     Expired,
     /// The limit of concurrent resolutions is reached.
-    #[error("as many names as may be are being asked for: ask again in a moment")]
+    #[error("the maximum number of names is being resolved: ask again in a moment")]
     Busy,
     /// This node's key is not certified yet.
     #[error("this node's key is not certified yet: publish it again in a moment")]

@@ -183,7 +183,7 @@ impl Objects {
     /// unusable afterwards.
     pub async fn close(&self) {
         if let Err(error) = self.store.shutdown().await {
-            say!("the store is not closed, and the next start goes through all of it: {error}");
+            say!("the store was not closed, so the next start checks all of it: {error}");
         }
         self.policy.close();
     }

@@ -21,7 +21,7 @@ pub fn main() -> ExitCode {
 
 fn parts(mut given: UnitEnvironment) -> io::Result<CacheConfig> {
     let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
-        say!("what objects may take is not known: none goes but for what stays free: {error}");
+        say!("the quota is not known; objects are evicted only for the reserve: {error}");
         Some(u64::MAX)
     });
     Ok(CacheConfig {

@@ -104,7 +104,7 @@ pub fn serve(
     let discipline = Discipline::new(stepped.was());
     let known = Mutex::new(Known { discipline, stepped, asking, bounds, last: None });
     let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), known);
-    say!("nobody is answered any more: {error}");
+    say!("the control socket is closed: {error}");
 }
 
 fn show(known: &Known) -> Value {

@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
 fn build() -> Time {
     let modified = std::fs::metadata(UNITS).and_then(|units| units.modified());
     modified
-        .map_err(|error| say!("{UNITS} does not tell when the image was built: {error}"))
+        .map_err(|error| say!("{UNITS} has no build time of the image: {error}"))
         .ok()
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .unwrap_or_default()
@@ -51,7 +51,7 @@ fn build() -> Time {
 fn boot() -> BootId {
     let boot = boot_id();
     if boot == 0 {
-        say!("the kernel does not tell which boot this is");
+        say!("the kernel reports no boot id");
     }
     boot
 }

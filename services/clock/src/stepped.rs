@@ -39,7 +39,7 @@ impl Stepped {
         {
             let line = self.boot.to_string();
             if let Err(error) = durable::replace(file, line.as_bytes()) {
-                say!("that the clock was set cannot be kept: {error}");
+                say!("the record of the clock's change cannot be stored: {error}");
             }
         }
     }

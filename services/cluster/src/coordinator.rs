@@ -54,7 +54,7 @@ pub struct Coordinator {
 #[derive(Debug, thiserror::Error)]
 pub enum Unchanged {
     /// The registry could not be stored.
-    #[error("it cannot be kept: {0}")]
+    #[error("it cannot be stored: {0}")]
     Store(#[from] ClusterStoreError),
     /// The map cannot be signed.
     #[error("the map cannot be signed: {0}")]
@@ -69,7 +69,7 @@ pub enum Unchanged {
     #[error("the coordinator is {0}, and no owner has stated that this node takes its place")]
     NotStated(PublicKey),
     /// The settings do not allow the coordinator at its own number.
-    #[error("this node cannot hold the map: {0}")]
+    #[error("this node cannot be the coordinator: {0}")]
     Forbidden(#[from] Forbidden),
     /// The board has changed the map too often.
     #[error("this board has changed the map too often, and may again in a while")]
@@ -241,11 +241,11 @@ impl Coordinator {
                 signed.map().coordinator
             ),
             (Err(Unchanged::TooSoon), _) => return Err(Unchanged::TooSoon),
-            (Err(problem), _) => say!("a map of board {number} is not taken over: {problem}"),
+            (Err(problem), _) => say!("the map from board {number} is not adopted: {problem}"),
             // The board was off for a while.
             (_, Err(NotLearned::Old)) => {}
             (_, Err(why)) => {
-                say!("board {number} has shown a map that is not taken over: {why}");
+                say!("board {number} has sent a map that is not adopted: {why}");
             }
         }
         Ok(())

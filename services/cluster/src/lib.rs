@@ -95,7 +95,7 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
     let (kept, trouble) = match store.kept() {
         Ok(kept) => (kept, None),
         Err(error) => {
-            say!("{error}: nobody is believed to be the coordinator without an owner's statement");
+            say!("{error}: without an owner's statement no node is accepted as coordinator");
             (PersistedPin::default(), Some(error.to_string()))
         }
     };
@@ -146,7 +146,7 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
 /// Runs a task that must not end, and logs it if it does.
 async fn say_end(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
-        say!("PID 1 is no longer told what is to run here: {error}");
+        say!("the placement of units is no longer reported to PID 1: {error}");
     }
 }
 
@@ -196,14 +196,14 @@ async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener
             Err(why) => {
                 node.role.replace(NodeRole::Idle("the coordinator; its book cannot be read"));
                 if why != problem {
-                    say!("nobody is enrolled: {why}; put it back, or reset this node");
+                    say!("no board is enrolled: {why}; restore it, or reset this node");
                     problem = why;
                 }
                 tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     };
-    say!("this node holds the map");
+    say!("this node is the coordinator");
     node.role.replace(NodeRole::Coordinator(Rc::clone(&coordinator)));
     coordinator::keep(coordinator, port).await;
 }

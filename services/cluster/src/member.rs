@@ -119,7 +119,7 @@ impl MemberConnection {
                     }
                 }
                 () = sleep_until(heard + limits.silence) => {
-                    return Err("it said nothing for too long".to_owned());
+                    return Err("it timed out".to_owned());
                 }
             }
         }

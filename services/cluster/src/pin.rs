@@ -64,7 +64,7 @@ pub enum NotTheCoordinator {
     NoStatement(u64),
     /// The `cluster` key is outdated.
     #[error(
-        "it shows its key number {shown}, and number {seen} was seen before: the old one may be in others' hands"
+        "its key is number {shown}, and number {seen} was seen before: the old one may be compromised"
     )]
     Replaced {
         /// The presented epoch.

@@ -58,7 +58,7 @@ pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
                 // The same problem is logged once.
                 Err(NotDone::Refused(why) | NotDone::Broken(why)) if why == problem => {}
                 Err(NotDone::Refused(why) | NotDone::Broken(why)) => {
-                    say!("PID 1 does not take what is to run here: {why}");
+                    say!("PID 1 rejects the placement of units: {why}");
                     problem = why;
                 }
             }

@@ -67,7 +67,7 @@ pub fn verbs() -> Verbs<ClusterNode> {
             board().and(recorded()),
             async |node, _, (number, record)| {
                 coordinator(node)?.replace(number, record).await.map_err(failure)?;
-                say!("board {number}: an owner lets one other key take its place");
+                say!("board {number}: an owner permits one other key in its place");
                 Ok(json!({ "board": number, "next": "the next key that comes takes its place" }))
             },
         )
@@ -120,7 +120,7 @@ pub fn verbs() -> Verbs<ClusterNode> {
                 .parse(statement),
             async |node, _, statement| {
                 let epoch = coordinator(node)?.adopt(statement).await.map_err(failure)?;
-                say!("an owner has stated that this node holds the map: epoch {epoch}");
+                say!("an owner has stated that this node is the coordinator: epoch {epoch}");
                 Ok(json!({ "epoch": epoch }))
             },
         )
@@ -257,7 +257,7 @@ async fn apply(node: &ClusterNode) -> Result<(), Failure> {
     if *node.settings.borrow() == settings {
         return Ok(());
     }
-    say!("the settings are others now");
+    say!("the settings have changed");
     node.settings.send_replace(settings);
     let role = node.role.borrow().clone();
     match role {

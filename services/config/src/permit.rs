@@ -8,7 +8,7 @@ use octet_node::control::{By, Failure, FailureCode, PublicKey, UnitName};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The caller is unknown.
-    #[error("nobody with a key asks for this")]
+    #[error("the command is not from an operator's key")]
     Nobody,
     /// Root changes it without a signature, but the box has operators.
     #[error("this box has operators, so a change has to be signed by one of them")]
@@ -30,7 +30,7 @@ pub enum Denied {
         section: SettingsSection,
     },
     /// The box would have no owner.
-    #[error("after this nobody would own the box: the last key with `own` cannot be removed")]
+    #[error("the box would have no owner: the last key with `own` cannot be removed")]
     LastOwner,
 }
 

@@ -207,7 +207,7 @@ impl Daemon {
         if let Some(why) = &why
             && self.links.failure.as_ref() != Some(why)
         {
-            say!("links are not as they are to be: {why}");
+            say!("the links are not as configured: {why}");
         }
         self.links.failure = why;
     }

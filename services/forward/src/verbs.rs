@@ -252,7 +252,7 @@ pub fn keep(
 ) -> io::Result<()> {
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, verbs(), news);
-        say!("the socket is gone: {error}");
+        say!("the control socket is closed: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)
 }

@@ -77,7 +77,7 @@ impl OperatorListener {
             match listener.accept().await {
                 Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => {
-                    say!("no connection could be taken: {error}");
+                    say!("cannot accept a connection: {error}");
                     sleep(RETRY_DELAY).await;
                 }
             }
@@ -91,13 +91,13 @@ impl OperatorListener {
             answer => {
                 count(&self.gate.counts.limited);
                 if answer == RateDecision::LimitedFromNow {
-                    say!("{}: tries too often, and is turned away for a while", address(peer));
+                    say!("{}: connects too often, and is rejected for a while", address(peer));
                 }
                 return;
             }
         }
         let Some(shown) = self.shown.borrow().clone() else {
-            say!("{}: turned away, the gate has no certificate yet", address(peer));
+            say!("{}: rejected, the gate has no certificate yet", address(peer));
             return;
         };
         self.make_room();

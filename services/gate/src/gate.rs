@@ -75,11 +75,15 @@ impl Gate {
         if operators == *self.operators.borrow() {
             return;
         }
-        say!("operators: {} may come in now", operators.keys.len());
+        say!("the operators have changed: {} now", operators.keys.len());
         self.connected.borrow_mut().retain(|(operator, task)| {
             let stays = operators.keys.contains(operator);
             if !stays && !task.is_finished() {
-                say!("{} {}: cut off, it may something else now", operator.name, operator.key);
+                say!(
+                    "{} {}: disconnected, its permissions have changed",
+                    operator.name,
+                    operator.key
+                );
                 task.abort();
             }
             stays && !task.is_finished()

@@ -85,7 +85,7 @@ async fn serve(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io:
     let tell = move |what| drop(sender.send(what));
     sub_key::keep(parts.folder.clone(), parts.sockets.join("identity.sock"), tell)?;
     if parts.operators.keys.is_empty() {
-        say!("no operator is named in appliance.toml: everybody is refused");
+        say!("appliance.toml names no operator: all connections are rejected");
     }
     let folder = parts.folder.as_deref();
     let ids = Ids::open(folder);

@@ -273,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         let write = async { send(&mut *self.to.lock().await, reply).await };
         timeout(self.gate.limits.unread_time, write).await.unwrap_or_else(|_| {
             say!(
-                "{} from {}: leaves its answers unread, and is cut off",
+                "{} from {}: disconnected, it does not read its answers",
                 self.operator.name,
                 self.from
             );

@@ -68,7 +68,7 @@ pub enum RevocationReason {
 
 /// The registry is full.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{gone} keys of `{unit}` are remembered that count no more, and none is forgotten")]
+#[error("{gone} revoked keys of `{unit}` are stored, which is the maximum")]
 pub struct Full {
     pub unit: UnitName,
     pub gone: usize,

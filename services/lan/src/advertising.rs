@@ -291,7 +291,7 @@ impl Advertising {
     async fn report(&self) {
         let Some(link) = self.out() else { return };
         if let Err(error) = self.netd.advertised(&link.name, self.reported()).await {
-            say!("netd does not take what is advertised: {error}");
+            say!("netd rejects the advertisement: {error}");
         }
     }
 

@@ -208,7 +208,7 @@ impl Leasing {
         let Some(asking) = &self.asking else { return };
         let lease = lease.map(|lease| lease.reported(self.now()));
         if let Err(error) = self.netd.leased(&asking.link.name, lease).await {
-            say!("netd does not take the address: {error}");
+            say!("netd rejects the address: {error}");
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Naming {
 
 /// The node has changed between board and router, which requires a restart of the resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this node has become a board, or is none any more: lan starts anew")]
+#[error("the role of this node has changed: lan restarts")]
 pub struct Changed;
 
 impl Naming {
@@ -93,7 +93,7 @@ impl Naming {
             let serving = Rc::clone(&dns);
             spawn_local(async move {
                 let Err(error) = serving.serve(udp, tcp).await;
-                say!("nobody is told names any more: {error}");
+                say!("names are no longer published: {error}");
             });
         }
         self.dns = Some((Rc::clone(&dns), is_board));

@@ -101,7 +101,7 @@ pub fn serve(
 ) {
     let desk = Desk { shown: Arc::clone(shown), to, unit_of, registered: AtomicU64::new(0) };
     let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), desk);
-    say!("nobody is answered any more: {error}");
+    say!("the control socket is closed: {error}");
 }
 
 fn no_service(uid: u32) -> Failure {

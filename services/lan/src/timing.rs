@@ -112,7 +112,7 @@ impl Timing {
             }
             Some(Todo::Off(sample)) => self.off(sample).await,
             Some(Todo::Nothing(why)) if self.told.replace(why) == Some(why) => {}
-            Some(Todo::Nothing(why)) => say!("{why}; the clock goes on as it is"),
+            Some(Todo::Nothing(why)) => say!("{why}; the clock is not corrected"),
         }
     }
 
@@ -143,7 +143,7 @@ impl Timing {
                 let NtpSample { stratum, .. } = sample;
                 self.set_by.set(Some(SetBy { stratum, at: shown() }));
             }
-            Err(error) => say!("clock does not take how far it is off: {error}"),
+            Err(error) => say!("`clock` rejects the measured offset: {error}"),
         }
     }
 

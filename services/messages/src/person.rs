@@ -62,7 +62,7 @@ pub enum EventError {
     #[error("that is your own name: give the invite of somebody else")]
     Oneself,
     /// There is no contact with that name.
-    #[error("nobody is known by that name: `octet-msg add` their invite first")]
+    #[error("no contact has that name: `octet-msg add` their invite first")]
     Unknown,
     #[error("too many people are known")]
     Crowded,

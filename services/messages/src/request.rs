@@ -81,8 +81,7 @@ pub enum MailboxRefusal {
     Malformed,
     /// The signature is not the owner's, or covers another request.
     #[error(
-        "that is not signed by whom the mailbox knows as its owner: who was restored by a back-up is let in from there \
-         alone, and only if the clock was right"
+        "the signature is not by the mailbox's owner: after a restore only the restored copy has access, and only if its clock was right"
     )]
     Forged,
     /// The messages were numbered anew.
@@ -95,7 +94,7 @@ pub enum MailboxRefusal {
     #[error("only another board of the same box brings commands here")]
     NoBoard,
     /// The signer of the command is not an operator of this box.
-    #[error("it is signed by nobody whom that board has as an operator")]
+    #[error("it is not signed by an operator of that board")]
     NoOperator,
 }
 

@@ -42,7 +42,7 @@ pub enum PersonStoreError {
     /// A row was changed or is missing.
     #[error("the file of messages is damaged: nothing is done with it")]
     Damaged,
-    #[error("there is nobody in {}: `octet-msg init` first", .0.display())]
+    #[error("{} has no identity: `octet-msg init` first", .0.display())]
     Absent(PathBuf),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),

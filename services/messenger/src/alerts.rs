@@ -53,11 +53,11 @@ struct Kept {
 #[derive(Debug, thiserror::Error)]
 pub enum AlertsError {
     /// The person is no contact of this node.
-    #[error("{0} has not written to this board, so it knows no way to them")]
+    #[error("{0} has not written to this board, so it does not know their mailbox")]
     Unknown(PublicKey),
-    #[error("{MAX} people are told already")]
+    #[error("{MAX} people get alerts already, which is the maximum")]
     Full,
-    #[error("who is told cannot be kept: {0}")]
+    #[error("the recipients of alerts cannot be stored: {0}")]
     Disk(#[from] io::Error),
 }
 
@@ -80,7 +80,7 @@ impl Alerts {
     pub fn open(file: PathBuf) -> io::Result<Self> {
         let kept = match durable::read(&file, FILE)? {
             Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                say!("nobody is told of alerts any more, {} is damaged: {error}", file.display());
+                say!("alerts are not sent any more, {} is damaged: {error}", file.display());
                 Kept::default()
             }),
             None => Kept::default(),

@@ -310,7 +310,7 @@ impl Bot {
                 }
             }
             if let Err(error) = self.alerts.lock().told(wrong) {
-                say!("that it was told what is wrong is not kept: {error}");
+                say!("the sent alerts cannot be recorded: {error}");
             }
             self.told = Some(Instant::now());
             is_answered = true;

@@ -225,7 +225,7 @@ pub fn keep(
     let desk = MessengerVerbs { known, standing };
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, verbs(), desk);
-        say!("the socket is gone: {error}");
+        say!("the control socket is closed: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)
 }

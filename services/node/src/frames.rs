@@ -16,10 +16,10 @@ pub enum Broken {
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
     /// The timeout for the first byte expired.
-    #[error("nothing was said for too long")]
+    #[error("the connection timed out")]
     Silent,
     /// The timeout for the rest of a frame expired.
-    #[error("a frame took too long to arrive")]
+    #[error("a frame timed out")]
     Slow,
 }
 

@@ -31,14 +31,14 @@ struct Body {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotTheBox {
     /// The certificate is for another key or unit.
-    #[error("whoever answers shows a certificate that is not its own")]
+    #[error("the server shows a certificate that is not its own")]
     NotItsOwn,
     /// It is the gate of another node.
     #[error("this is the box {0}, not {1}")]
     Another(PublicKey, PublicKey),
     /// An older key than the last seen one.
     #[error(
-        "the gate's key is number {0}, and number {1} was seen before: the old one may be in others' hands"
+        "the gate's key is number {0}, and number {1} was seen before: the old one may be compromised"
     )]
     Replaced(u64, u64),
 }

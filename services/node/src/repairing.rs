@@ -30,7 +30,7 @@ pub fn repairing(path: &Path) -> Option<Repairing> {
     if !was_not_closed(path) {
         return None;
     }
-    say!("{} was not closed: all of it is gone through", path.display());
+    say!("{} was not closed: all of it is checked", path.display());
     let (sender, lives) = channel::<()>();
     let tell = move || {
         loop {

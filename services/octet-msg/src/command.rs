@@ -28,7 +28,7 @@ pub enum CommandFailure {
     #[error("there is somebody in {} already, or something else: name another folder with --folder", .0.display())]
     Existing(PathBuf),
     /// An interrupted `init` or `restore` has left this folder.
-    #[error("{} is left of an `init` or `restore` that was cut: nobody is in it, take it away", .0.display())]
+    #[error("{} is left of an interrupted `init` or `restore`, and has no identity: delete it", .0.display())]
     Cut(PathBuf),
     #[error("there is a file {} already: name another", .0.display())]
     ExistingFile(PathBuf),
@@ -65,12 +65,12 @@ pub enum CommandFailure {
     #[error(transparent)]
     Invite(#[from] InvalidInvite),
     #[error(
-        "you call nobody `{0}`: `octet-msg people` shows whom you know, and `add` adds somebody"
+        "you have no contact `{0}`: `octet-msg people` lists your contacts, and `add` adds one"
     )]
     Nobody(String),
-    #[error("you call somebody else `{0}`: take another name")]
+    #[error("`{0}` is the name of another contact: choose another name")]
     Taken(String),
-    #[error("a name has 1 to 64 letters, digits, `-` and `_`: `{0}` is none")]
+    #[error("`{0}` is not a name: write 1 to 64 letters, digits, `-` and `_`")]
     Name(String),
     /// The operator's key is missing or damaged.
     #[error("{}: there is no key of an operator in it: name another file with --key", .0.display())]

@@ -25,19 +25,19 @@ pub enum RemoteError {
     #[error("cannot reach {0}: {1}")]
     Unreachable(GateAddress, io::Error),
     /// The peer is not a gate.
-    #[error("what answers at {0} is not a gate: {1}")]
+    #[error("the server at {0} is not a gate: {1}")]
     NoGate(String, String),
     /// The peer is another box.
     #[error("{0}: {1}")]
     NotTheBox(GateAddress, NotTheBox),
     /// The operator has revoked the box.
-    #[error("{0} was revoked: whoever has that box has its keys, too")]
+    #[error("{0} was revoked: that box's keys are compromised")]
     Revoked(PublicKey),
     /// The box is unknown, and there is no user to ask.
     #[error("the box at {0} is not known; it says that it is {1}")]
     Unknown(GateAddress, PublicKey),
     /// The user did not confirm the key.
-    #[error("nothing was asked of {0}")]
+    #[error("no command was sent to {0}")]
     Declined(String),
     /// The call for the relay has failed.
     #[error(transparent)]

@@ -23,7 +23,7 @@ pub enum SignError {
     #[error(transparent)]
     Words(#[from] WordsError),
     /// The epoch is too low.
-    #[error("a statement of epoch {0} counts nowhere: every box begins with 1")]
+    #[error("a statement of epoch {0} is never valid: every box begins with 1")]
     Epoch(u64),
     /// The statement is invalid.
     #[error(transparent)]

@@ -20,16 +20,16 @@ pub enum RouterFault {
     #[error("the settings do not say where the router is")]
     NoContact,
     /// This board is not the coordinator.
-    #[error("this is {own}, and the manager is {manager}: nothing is kept or done here")]
+    #[error("this is {own}, and the manager is {manager}: use that board")]
     NotManager { own: String, manager: String },
     /// PID 1 does not return the board number.
     #[error("PID 1 does not say which board this is: {0}")]
     NoNumber(#[from] CallError),
     /// There is no password.
-    #[error("no password of the router is kept here")]
+    #[error("no password of the router is stored here")]
     NoPassword,
     /// The stored password is for another router.
-    #[error("the password that is kept here is for a router with another certificate")]
+    #[error("the stored password is for a router with another certificate")]
     OtherRouter,
     /// The settings name another router than the owner does.
     #[error("the settings name a router with another certificate: {0}")]
@@ -37,13 +37,13 @@ pub enum RouterFault {
     #[error("the first line of the file is no password")]
     WrongFile,
     /// There is no data folder.
-    #[error("there is no data folder to keep it in")]
+    #[error("there is no data folder for it")]
     NoFolder,
     /// An operation on the data folder failed.
     #[error("the password cannot be {0}: {1}")]
     Disk(&'static str, io::Error),
     /// Another call is changing the router.
-    #[error("another change of the router is under way")]
+    #[error("another change of the router is in progress")]
     Busy,
     /// The change failed.
     #[error(transparent)]

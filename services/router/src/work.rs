@@ -116,7 +116,7 @@ impl RouterService {
         match apply(&mut ubus, &wanted, |state| kept.save(state)).map_err(RouterFault::from)? {
             ApplyOutcome::Nothing => Ok(ChangeResult::Nothing),
             ApplyOutcome::Applied => {
-                say!("the router is changed, and that is confirmed");
+                say!("the router is changed, and the change is confirmed");
                 Ok(ChangeResult::Applied)
             }
             ApplyOutcome::Undone(why) => Err(RouterFault::Undone(why).into()),

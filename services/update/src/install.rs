@@ -149,7 +149,7 @@ fn by_patch(
                 return Ok(true);
             }
             Err(failure) => {
-                say!("a patch for {path} leads nowhere: {failure}");
+                say!("a patch for {path} does not apply: {failure}");
                 medium.remove(path).and_then(|()| medium.sync()).map_err(failed(path))?;
             }
         }

@@ -16,7 +16,7 @@ pub enum UpdateRefusal {
     #[error("this box takes no updates: `[trust] update_keys` of its appliance.toml is empty")]
     NoKeys,
     /// There is no signature of a supported kind.
-    #[error("the signature of the update is none of minisign's")]
+    #[error("the update's signature is not one of minisign")]
     NoSignature,
     /// No trusted key has signed it, or it was altered.
     #[error("the update is not signed by a key that this box trusts, or was changed since")]
@@ -46,7 +46,7 @@ pub enum UpdateRefusal {
     #[error("slot {0} is on this box already, and in use")]
     InUse(String),
     /// The slots' data formats are incompatible.
-    #[error("the running slot could not read the data that the update writes, or the other way")]
+    #[error("the running slot and the update cannot read each other's data")]
     Data,
     #[error("the update needs {needed} bytes on the EFI system partition, and {free} are free")]
     NoRoom {

@@ -13,14 +13,14 @@ pub fn main() -> ExitCode {
     octet_node::run(|mut given: UnitEnvironment| {
         let control: UnixListener = given.socket("control")?;
         if given.state.is_none() {
-            say!("the version floor is not kept: PID 1 has given no folder to keep it in");
+            say!("the version floor is not stored: PID 1 has passed no state folder");
         }
         let work = SharedState::new(given.state);
         if let Err(error) = octet_node::notify_ready() {
             say!("cannot notify PID 1: {error}");
         }
         if let Err(failure) = work.tidy_up() {
-            say!("what an update has left that was cut off stays until the next: {failure}");
+            say!("the files of an interrupted update stay until the next one: {failure}");
         }
         serve(&control, work, &given.callers).map(|never| match never {})
     })

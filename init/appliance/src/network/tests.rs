@@ -41,7 +41,7 @@ fn mistakes_are_placed() {
         ("gateway", "gate", 3, "unknown field"),
         ("\"192.0.2.1\"", "\"198.51.100.1\"", 3, "in the network of none"),
         ("\"192.0.2.1\"", "[\"192.0.2.1\", \"192.0.2.2\"]", 3, "names two for IPv4"),
-        ("[\"192.0.2.7/24\"]", "\"dhcp\"", 3, "goes with a list"),
+        ("[\"192.0.2.7/24\"]", "\"dhcp\"", 3, "is only for a list"),
         ("[\"192.0.2.7/24\"]", "[\"192.0.2.7/24\", \"192.0.2.7/25\"]", 2, "twice"),
     ] {
         let error = read(&good.replace(from, to)).unwrap_err();

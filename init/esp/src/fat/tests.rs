@@ -181,7 +181,7 @@ fn tidies_a_device_only_if_it_has_to() {
         let (said, same) = tidy(&disk, Check::IfDirty);
         let said = said.unwrap_err();
         assert!(
-            said.ends_with("cluster 1, which there is not; nothing was changed there"),
+            said.ends_with("cluster 1, which does not exist; nothing was changed there"),
             "{said}"
         );
         assert!(same);

@@ -73,6 +73,6 @@ async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<CachePolicy
 async fn keep(policy: &Arc<CachePolicy>) {
     let policy = Arc::clone(policy);
     if let Ok(Err(error)) = spawn_blocking(move || policy.keep_given()).await {
-        say!("what was given to others is not kept: {error}");
+        say!("the transfer counters cannot be stored: {error}");
     }
 }

@@ -48,7 +48,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits)
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                say!("no connection could be taken: {error}");
+                say!("cannot accept a connection: {error}");
                 sleep(RETRY_DELAY).await;
                 continue;
             }

@@ -353,7 +353,7 @@ fn refuse(missing: &Missing) -> Response {
             ObjectError::Full { .. } | ObjectError::Quota { .. } | ObjectError::Public { .. },
         ) => StatusCode::INSUFFICIENT_STORAGE,
         Missing::Store(ObjectError::Broken(why)) => {
-            say!("an object cannot be given out: {why}");
+            say!("an object cannot be served: {why}");
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };

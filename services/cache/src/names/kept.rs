@@ -27,7 +27,7 @@ pub enum NotKept {
     #[error("a newer record of this name is known")]
     Older,
     /// The maximum number of names is reached.
-    #[error("as many names are known already as may be: more are not")]
+    #[error("the maximum number of names is stored")]
     Full,
     /// Reading or writing fails.
     #[error("the names: {0}")]

@@ -22,7 +22,7 @@ pub enum CannotBe {
     #[error("the box has no board {0}")]
     NoBoard(u8),
     /// The board is the coordinator.
-    #[error("board {0} holds the map itself, and nobody else says which node it is")]
+    #[error("board {0} is the coordinator itself, which no other node can approve")]
     IsCoordinator(u8),
     #[error("no key waits at board {0}")]
     NobodyWaits(u8),

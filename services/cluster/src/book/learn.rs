@@ -26,15 +26,14 @@ pub enum NotLearned {
     #[error("a newer one is known")]
     Old,
     /// The presenting node is not the board in the map.
-    #[error("it does not name who shows it as board {0}")]
+    #[error("it does not list its sender as board {0}")]
     NotNamed(u8),
     /// The presenting node would be refused anyway.
     #[error("who shows it is refused: {0}")]
     Shower(JoinRefusal),
     /// It is signed by an outdated key.
     #[error(
-        "it is signed by its coordinator's key number {shown}, and number {seen} was seen before: the old one may be \
-         in others' hands"
+        "it is signed by its coordinator's key number {shown}, and number {seen} was seen before: the old one may be compromised"
     )]
     Replaced {
         /// The epoch of the key.

@@ -8,7 +8,7 @@ use crate::rules::Forbidden;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JoinRefusal {
     /// It claims another number.
-    #[error("it says that it is board {0}: plug it into that port, or tell it its number")]
+    #[error("it has the number of board {0}: plug it into that port, or change its number")]
     ClaimsAnother(u8),
     /// It has the coordinator's key.
     #[error("it has the coordinator's own key: a copy of the coordinator's disk is no board")]
@@ -25,7 +25,7 @@ pub enum JoinRefusal {
     Certificates,
     /// Its `cluster` key is outdated.
     #[error(
-        "it shows its key number {shown}, and number {seen} was seen before: the old one may be in others' hands"
+        "its key is number {shown}, and number {seen} was seen before: the old one may be compromised"
     )]
     Replayed {
         /// The presented epoch.

@@ -66,7 +66,7 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
                         }
                     }
                     Err(error) => {
-                        say!("no connection could be taken: {error}");
+                        say!("cannot accept a connection: {error}");
                         sleep(RETRY_DELAY).await;
                     }
                 },
@@ -96,7 +96,7 @@ impl Coordinator {
         match rate.borrow_mut().check(number, now) {
             RateDecision::Allowed => Some(number),
             RateDecision::LimitedFromNow => {
-                say!("board {number} tries too often, and is turned away for a while");
+                say!("board {number} connects too often, and is rejected for a while");
                 None
             }
             RateDecision::Limited => None,
@@ -115,8 +115,8 @@ impl Coordinator {
         let certified = self.node.own.certified.borrow().clone()?;
         match timeout(limit, self.greet(stream, number, &certified)).await {
             Ok(Ok(newcomer)) => return Some(newcomer),
-            Ok(Err(problem)) => say!("board {number}: turned away: {problem}"),
-            Err(_) => say!("board {number}: turned away: it took too long to say who it is"),
+            Ok(Err(problem)) => say!("board {number}: rejected: {problem}"),
+            Err(_) => say!("board {number}: rejected: the handshake timed out"),
         }
         None
     }

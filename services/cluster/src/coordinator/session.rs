@@ -58,11 +58,11 @@ enum Ended {
     Broken(#[from] Broken),
     #[error("it was refused: {0}")]
     Refused(String),
-    #[error("it said nothing for too long")]
+    #[error("it timed out")]
     Silent,
-    #[error("what it said makes no sense: {0}")]
+    #[error("its message is invalid: {0}")]
     Nonsense(String),
-    #[error("another connection takes its place")]
+    #[error("another connection replaces it")]
     Replaced,
     #[error("it has closed the connection")]
     Closed,
@@ -160,7 +160,7 @@ impl CoordinatorSession {
             self.enter(verdict);
             match verdict {
                 JoinDecision::Welcome => {
-                    say!("board {number} is here: {node}");
+                    say!("board {number} is connected: {node}");
                     self.say(&FromCoordinator::Welcome { number }).await?;
                 }
                 JoinDecision::Pending => {
@@ -209,7 +209,7 @@ impl CoordinatorSession {
                 say!("REFUSED: {node} at the port of board {number}: {reason}");
             }
         } else {
-            say!("board {number} is not taken now: {reason}");
+            say!("board {number} cannot be enrolled now: {reason}");
         }
         let _ = self.say(&FromCoordinator::Refused { reason: reason.clone() }).await;
         Ended::Refused(reason)

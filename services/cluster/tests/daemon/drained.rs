@@ -71,12 +71,12 @@ fn a_pid_1_that_places_nothing() {
     for (times, code) in [(1, FailureCode::NotFound), (2, FailureCode::Denied)] {
         cluster.boards[0].init.refuse(Some(code));
         cluster.boards[0].start();
-        assert!(cluster.boards[0].has_logged_often(&["PID 1 does not take", "not here"], times));
+        assert!(cluster.boards[0].has_logged_often(&["PID 1 rejects", "not here"], times));
         cluster.map();
         cluster.boards[0].kill();
     }
     let log = cluster.boards[0].log();
-    assert_eq!(log.matches("PID 1 does not take").count(), 2, "{log}");
+    assert_eq!(log.matches("PID 1 rejects").count(), 2, "{log}");
     assert_eq!(cluster.boards[0].init.placed(2).len(), 2);
     // A PID 1 that is busy is called again.
     cluster.boards[0].init.refuse(Some(FailureCode::Busy));

@@ -76,7 +76,7 @@ fn a_stolen_old_key_revokes_nobody() {
         stays(&format!("key {key_epoch}, number {sequence}"));
     }
     assert!(coordinator.has_logged(&[
-        "not taken over",
+        "not adopted",
         "its coordinator's key number 1",
         "number 2 was"
     ]));

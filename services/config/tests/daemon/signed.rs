@@ -58,7 +58,7 @@ fn configure_changes_settings_and_own_changes_owners() {
 
     let alone = people.text("three", "").replace("\"own\"", "\"configure\"");
     let denied = failure(config.apply_signed(&people.anna, &alone, 4));
-    assert!(denied.message.contains("nobody would own"), "{denied}");
+    assert!(denied.message.contains("would have no owner"), "{denied}");
     let denied = failure(config.apply_signed(&eve, &people.text("four", &line), 4));
     assert!(denied.message.contains("`eve` may not configure"), "{denied}");
 }

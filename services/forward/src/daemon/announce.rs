@@ -132,7 +132,7 @@ impl Announcements {
                 }
                 links.flood(&bytes, None).await;
             }
-            Err(error) => say!("this node's links are not told: {error}"),
+            Err(error) => say!("this node's links are not announced: {error}"),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Daemon {
             Some(Inner::Place(address)) => self.told_of_place(number, Ok(address)).await,
             Some(Inner::NoPlace(why)) => self.told_of_place(number, Err(why)).await,
             None if is_outdated(bytes) && self.ends.outdated.insert(number) => say!(
-                "path {number}: the other end introduces itself as older versions do, which is not taken: update that node"
+                "path {number}: the other end runs an older version, which is not accepted: update that node"
             ),
             None => {}
         }

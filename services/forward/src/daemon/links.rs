@@ -219,7 +219,10 @@ impl Daemon {
         self.kernel.change(&forbid).await?;
         self.links.before.clear();
         self.accounting.taken_over(&self.memory)?;
-        say!("{} paths stand from before", self.engine.relayed() + self.engine.paths().count());
+        say!(
+            "{} paths are still up from the previous process",
+            self.engine.relayed() + self.engine.paths().count()
+        );
         Ok(())
     }
 

@@ -56,7 +56,7 @@ impl Daemon {
     pub(super) async fn unwant(&mut self, now: Instant) {
         self.routes.look(now).await;
         for node in self.routes.unused(now) {
-            say!("the way to {node} ends: no program uses it");
+            say!("the path to {node} ends: no program uses it");
             self.end_way(node).await;
         }
     }

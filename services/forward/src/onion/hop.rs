@@ -15,13 +15,13 @@ pub enum HopError {
     #[error("no part of the set-up is for this node: the source knows another onion key of it")]
     NotForUs,
     /// The message was altered, or is not from the source.
-    #[error("the message was altered on its way, or is not from the path's source")]
+    #[error("the message was altered in transit, or is not from the path's source")]
     Forged,
     /// The source has sent an invalid record.
-    #[error("the source has sent what this version does not know")]
+    #[error("the source has sent an instruction that this version does not know")]
     Malformed,
     /// The counter is not higher than that of the last change.
-    #[error("the change is no newer than one that came before")]
+    #[error("the change is not newer than a previous one")]
     Old,
 }
 

@@ -30,7 +30,7 @@ pub enum InvalidHops {
     )]
     Role(usize),
     /// The onion key is a weak point.
-    #[error("the onion key of hop {0} is none")]
+    #[error("the onion key of hop {0} is invalid")]
     Key(usize),
 }
 
@@ -41,7 +41,7 @@ pub enum PathFailure {
     Refused(usize, Reason),
     /// The first hop whose answer is invalid: its answer, or those of later hops, were altered. The hop before
     /// it or any later one can have done it.
-    #[error("the answer of hop {0}, or of one behind it, was altered on its way")]
+    #[error("the answer of hop {0}, or of a later one, was altered in transit")]
     Broken(usize),
 }
 

@@ -222,7 +222,7 @@ fn who_is_no_operator_is_refused() {
     // Without any operator, nobody can connect.
     host.restart_for(&[]);
     denied(host.at().ask(&anna, "status", json!({})), "is not an operator");
-    assert!(host.has_logged(&["no operator is named"]));
+    assert!(host.has_logged(&["names no operator"]));
     assert_eq!(host.units.total(), asked + 1);
 }
 

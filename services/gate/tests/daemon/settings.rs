@@ -57,7 +57,7 @@ fn who_may_come_in_changes_while_it_runs() {
     // Ben was still permitted when his call started; it is interrupted.
     assert!(matches!(watched, Err(CallError::Closed | CallError::Io(_))), "{watched:?}");
     assert_eq!(seen, 1);
-    assert!(host.has_logged(&["ben", "cut off"]), "{}", host.log());
+    assert!(host.has_logged(&["ben", "disconnected"]), "{}", host.log());
     denied(at.ask(&ben, "status", json!({})), "is not an operator");
     at.ask(&carl, "status", json!({})).unwrap();
     anna_stays.call("status", Map::new()).unwrap();

@@ -47,7 +47,7 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
                 }
             }
             Err(error) => {
-                say!("no connection could be taken: {error}");
+                say!("cannot accept a connection: {error}");
                 sleep(RETRY_DELAY).await;
             }
         }

@@ -48,7 +48,7 @@ pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
                 }
             }
             Err(error) => {
-                say!("no question could be taken: {error}");
+                say!("cannot receive a query: {error}");
                 sleep(RETRY_DELAY).await;
             }
         }

@@ -126,7 +126,7 @@ pub(super) async fn serve_users<S: 'static>(
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    say!("no connection could be taken: {error}");
+                    say!("cannot accept a connection: {error}");
                     sleep(RETRY_DELAY).await;
                     continue;
                 }

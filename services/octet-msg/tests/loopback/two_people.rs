@@ -75,6 +75,6 @@ fn two_people_who_are_never_there_at_the_same_time() {
     let stranger = Person { passphrase: ben.passphrase.clone(), folder: anna.folder.clone() };
     let complaint = stranger.complain(&["history"]);
     assert!(complaint.contains("passphrase is wrong"), "{complaint}");
-    assert!(anna.complain(&["send", "carl", "hello"]).contains("you call nobody `carl`"));
+    assert!(anna.complain(&["send", "carl", "hello"]).contains("you have no contact `carl`"));
     drop(site);
 }

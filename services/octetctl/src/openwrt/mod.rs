@@ -37,7 +37,7 @@ pub enum OpenwrtError {
     Print(#[from] io::Error),
     #[error(transparent)]
     Settings(#[from] PlanError),
-    #[error("no password is said")]
+    #[error("no password was given")]
     NoPassword,
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     PasswordFile(PathBuf, io::Error),
@@ -49,7 +49,7 @@ pub enum OpenwrtError {
     #[error("the router is as it was before: {0}")]
     Undone(String),
     /// The router deviates from the plan.
-    #[error("{0} of what the plan says is not so")]
+    #[error("{0} differences from the plan")]
     NotAsPlanned(usize),
 }
 

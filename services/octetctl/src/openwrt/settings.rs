@@ -33,7 +33,7 @@ pub enum PlanError {
     #[error("{} does not say where the router is", .0.display())]
     NoContact(PathBuf),
     /// The box has no coordinator.
-    #[error("{} gives no board the role `manager`: nobody knows the others", .0.display())]
+    #[error("{} gives no board the role `manager`, so the box has no coordinator", .0.display())]
     NoManager(PathBuf),
 }
 

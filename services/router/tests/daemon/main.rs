@@ -91,7 +91,7 @@ fn the_password_is_kept_until_the_owner_takes_it_away() {
     host.log_in("another").unwrap();
     for verb in ["diff", "apply", "verify", "release"] {
         let failure = host.ask(verb).unwrap_err();
-        assert!(failure.message.contains("does not let `octet` in"), "{failure}");
+        assert!(failure.message.contains("rejects the user `octet`"), "{failure}");
         assert!(failure.help.contains("router login FINGERPRINT FILE"), "{failure}");
     }
     assert_eq!(host.server.writing(), 0);
@@ -177,7 +177,7 @@ fn another_machine_is_not_sent_the_password() {
     assert!(other.requests().is_empty());
     host.log_in_to(&other, PASSWORD).unwrap();
     let failure = host.ask("diff").unwrap_err();
-    assert!(failure.message.contains("does not let `octet` in"), "{failure}");
+    assert!(failure.message.contains("rejects the user `octet`"), "{failure}");
     assert!(!other.requests().is_empty());
 }
 
@@ -211,7 +211,7 @@ fn one_change_at_a_time() {
         for verb in ["apply", "release", "diff", "verify"] {
             let failure = host.ask(verb).unwrap_err();
             assert_eq!(failure.code, FailureCode::Busy, "{verb}: {failure}");
-            assert!(failure.message.contains("under way"), "{failure}");
+            assert!(failure.message.contains("in progress"), "{failure}");
         }
         host.server.back();
         assert_eq!(first.join().unwrap().unwrap(), applied());

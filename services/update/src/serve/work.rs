@@ -74,7 +74,10 @@ impl SharedState {
         drop(esp);
         self.set_mark(false)?;
         match &result {
-            Ok(counts) => say!("slot {slot} is to be tried: {} bytes came", counts.received),
+            Ok(counts) => say!(
+                "slot {slot} is on trial at the next boot: {} bytes were received",
+                counts.received
+            ),
             Err(failure) => say!("slot {slot} is not installed: {failure}"),
         }
         result.map(|counts| (offer.manifest, counts))
@@ -87,7 +90,7 @@ impl SharedState {
         let floor = self.raise_floor(&esp)?;
         let this = This { running: running.slot.as_deref().unwrap_or_default(), floor };
         let slot = rollback(&mut esp, this)?;
-        say!("the next start takes slot {slot}");
+        say!("the next boot starts slot {slot}");
         Ok(slot)
     }
 
@@ -99,7 +102,7 @@ impl SharedState {
         let _held = self.hold()?;
         let (running, mut esp) = self.change()?;
         if tidy(&mut esp, running.slot.as_deref().unwrap_or_default())? {
-            say!("removed what an update has left that was cut off");
+            say!("removed the files of an interrupted update");
         }
         drop(esp);
         self.set_mark(false)

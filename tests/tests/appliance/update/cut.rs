@@ -141,9 +141,9 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
             // The remains were deleted before: by the update, or by PID 1 if the kernel could not
             // read them.
             let said = [machine.logs("update").unwrap(), machine.logs("data").unwrap()].concat();
-            let has_cleared = said
-                .iter()
-                .any(|it| it.starts_with("removed what") || it.contains("/ removed: its content"));
+            let has_cleared = said.iter().any(|it| {
+                it.starts_with("removed the files") || it.contains("/ removed: its content")
+            });
             assert_eq!(has_cleared, is_left, "{made}: {said:?}");
             let mended = said.iter().find(|it| it.contains("after a power cut"));
             println!("after {made}: {}", mended.map_or("nothing to mend", String::as_str));

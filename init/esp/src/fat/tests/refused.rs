@@ -32,13 +32,13 @@ fn chains() {
             let slot = disk.find(&["OCTET"]).slot;
             disk.put(slot + 26, &[2, 0]);
         }),
-        ("f04 with a name of three parts.new: it goes on at cluster 1,", |disk| {
+        ("f04 with a name of three parts.new: it continues at cluster 1,", |disk| {
             disk.link(2, disk.file(4).first, 1);
         }),
-        ("it goes on at cluster 268435446,", |disk| {
+        ("it continues at cluster 268435446,", |disk| {
             disk.link(2, disk.file(4).first, 0x0FFF_FFF6);
         }),
-        ("it goes on at cluster 655", |disk| {
+        ("it continues at cluster 655", |disk| {
             let slot = disk.file(4).slot;
             disk.put(slot + 20, &[10]);
         }),
@@ -61,7 +61,7 @@ fn folders() {
             "/loader/entries: it is not whole",
             (|disk| disk.link(2, disk.find(&["LOADER", "ENTRIES"]).first, 0)) as fn(&mut Disk),
         ),
-        ("/loader: it goes on at cluster 0", |disk| {
+        ("/loader: it continues at cluster 0", |disk| {
             let slot = disk.find(&["LOADER"]).slot;
             disk.put(slot + 26, &[0, 0]);
         }),

@@ -71,7 +71,7 @@ pub fn by_the_owner(site: &Site<'_>) {
     site.may_not("carl", &["config", "apply", FILE], "needs `configure`");
     site.may_not("dora", &["status"], STRANGER);
     in_force(site, &first);
-    site.logged(&["carl", people.key("carl"), "cut off"], || {
+    site.logged(&["carl", people.key("carl"), "disconnected"], || {
         let applied = site.may("anna", &TRY);
         is_applied(&applied, "1");
         // New operators' keys are repeated in the answer.

@@ -46,7 +46,7 @@ impl Slow {
     /// Waits for its end; the gate has logged the reason.
     fn ends(mut self, site: &Site<'_>) {
         until_closed(&mut self.0);
-        let logged = ["anna", &SLOW.to_string(), "refused", "took too long to arrive"];
+        let logged = ["anna", &SLOW.to_string(), "refused", "a frame timed out"];
         site.wait_logged(&logged, 0);
     }
 }
@@ -57,7 +57,7 @@ pub fn of_one_address(site: &Site<'_>) {
     let before = turned_away().unwrap();
     let mut open: Vec<_> = (0..BURST).map(|_| tcp(site, OFTEN)).collect();
     assert_eq!(turned_away(), Some(before));
-    site.logged(&[&OFTEN.to_string(), "tries too often"], || {
+    site.logged(&[&OFTEN.to_string(), "connects too often"], || {
         open.extend((0..2 * BURST).map(|_| tcp(site, OFTEN)));
         site.may("anna", &["status"]);
     });

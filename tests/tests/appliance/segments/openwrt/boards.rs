@@ -210,5 +210,5 @@ pub fn prove(router: &Router, verify: impl Fn() -> Output) {
     println!("{}", asked.stdout);
     let found = asked.stdout.lines().skip_while(|it| !expected.contains(it));
     assert_eq!(found.collect::<Vec<_>>(), expected);
-    assert!(asked.stderr.contains(&format!("{} of what the plan says is not so", expected.len())));
+    assert!(asked.stderr.contains(&format!("{} differences from the plan", expected.len())));
 }
