@@ -1,7 +1,7 @@
 //! The iroh endpoint: QUIC with this service's own key, and no other feature of iroh: no relays, no
 //! address lookup, no port mapping. It sends datagrams only to configured addresses.
 
-mod given;
+mod transfers;
 mod serving;
 
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
 use crate::names::{Answering, PersistedNames};
 use crate::objects::Objects;
-use given::noting;
+use transfers::noting;
 use serving::Serving;
 
 /// The idle timeout of a connection; keepalives are sent four times within it.

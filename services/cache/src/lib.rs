@@ -17,7 +17,7 @@ pub mod limits;
 pub mod metrics;
 pub mod names;
 pub mod objects;
-mod own;
+mod follow;
 pub mod peers;
 pub mod policy;
 mod service;
@@ -146,8 +146,8 @@ async fn begin(
         return Ok(Gateway { here: None, counters });
     };
     let objects = Arc::new(Objects::open(&folder.join(STORE), &parts.limits).await?);
-    let certified = own::certified(folder.clone(), &parts.sockets)?;
-    let peers = own::peers(&parts.sockets)?;
+    let certified = follow::certified(folder.clone(), &parts.sockets)?;
+    let peers = follow::peers(&parts.sockets)?;
     let limits = parts.limits;
     let names = NameCache::open(
         &folder.join(NAMES),

@@ -1,12 +1,12 @@
 //! Mutable names: a node's key and a path refer to an object, by the latest record that the node's
 //! `cache` has signed.
 
-mod ask;
-mod kept;
+mod query;
+mod persisted;
 mod record;
 
-pub use ask::{ALPN, Answering};
-pub use kept::{NotKept, PersistedNames};
+pub use query::{ALPN, Answering};
+pub use persisted::{NotKept, PersistedNames};
 pub use record::{InvalidNamePath, InvalidNameRecord, NameEntry, NamePath, NameRecord};
 
 use std::collections::HashMap;
@@ -177,7 +177,7 @@ impl NameCache {
         peers.retain(|peer| own != Some(peer.key));
         let Some(endpoint) = endpoint else { return Ok(peers.len()) };
         let asking = peers.iter().map(|peer| {
-            tokio::time::timeout(self.limits.silence, ask::ask(&endpoint, peer, node, path))
+            tokio::time::timeout(self.limits.silence, query::ask(&endpoint, peer, node, path))
         });
         let mut silent = 0;
         for answer in join_all(asking).await {

@@ -4,7 +4,7 @@
 //! [policy](crate::policy) knows it: an interrupted write leaves no object.
 
 mod reconcile;
-mod room;
+mod space;
 mod sweep;
 
 use std::fs::{self, File};

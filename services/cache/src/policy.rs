@@ -1,14 +1,14 @@
 //! The eviction policy: which objects are pinned, which are evicted next, and which were removed by
 //! an operator. It is stored in redb before it is acted on; the store follows.
 
-mod given;
+mod served_bytes;
 mod queues;
 mod removed;
-mod room;
+mod claim;
 mod rows;
 
 pub use queues::{Queue, QueuePosition};
-pub use room::Claim;
+pub use claim::Claim;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -19,7 +19,7 @@ use iroh_blobs::Hash;
 
 use crate::counters::Counter;
 use crate::objects::ObjectError;
-use given::ServedBytes;
+use served_bytes::ServedBytes;
 use queues::Queues;
 use removed::Removed;
 use rows::{ObjectRow, RowChange, Rows, Stand};

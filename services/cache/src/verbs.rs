@@ -1,6 +1,6 @@
 //! The verbs of this unit.
 
-mod named;
+mod names;
 mod token;
 
 use std::convert::Infallible;
@@ -129,12 +129,12 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 Operate,
                 "Publishes an object under a path of this node's key",
             )),
-            text("path", "The path, for example site/index.html").parse(named::path).and(object()).and(
+            text("path", "The path, for example site/index.html").parse(names::path).and(object()).and(
                 optional_integer("ttl", "Time to live in seconds; default 30 days")
-                    .parse(named::time_to_live),
+                    .parse(names::time_to_live),
             ),
             |desk, _, ((path, hash), seconds)| {
-                named::publish(desk.here()?, &desk.runtime, path, hash, seconds)
+                names::publish(desk.here()?, &desk.runtime, path, hash, seconds)
             },
         )
         .with(
@@ -143,8 +143,8 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 Read,
                 "Resolves a name to an object's hash, and asks the other nodes of the box",
             )),
-            text("name", "The node's key, `/`, and the path").parse(named::name),
-            |desk, _, (key, path)| named::resolve(desk.here()?, &desk.runtime, key, path),
+            text("name", "The node's key, `/`, and the path").parse(names::name),
+            |desk, _, (key, path)| names::resolve(desk.here()?, &desk.runtime, key, path),
         )
         .with(
             expires(Verb::new(

@@ -1,23 +1,23 @@
 //! The daemon: connects sockets, timers and the kernel to the pure engine.
 
 mod accounting;
-mod act;
+mod actions;
 mod announce;
 mod answer;
 mod exit;
 mod inner;
-mod leaving;
+mod lan_exit;
 mod links;
 mod metrics;
 mod mtu;
 mod neighbour_links;
 mod path_ends;
-mod places;
+mod exit_clients;
 mod rates;
 mod requests;
 mod routes;
-mod wanted;
-mod ways;
+mod on_demand;
+mod failover;
 
 pub use metrics::MetricsClient;
 pub use rates::rate;
@@ -40,8 +40,8 @@ use crate::control::{LONGEST_PROBE, LinkMessage};
 use crate::engine::Engine;
 use crate::introduction;
 use crate::kernel::ForwardKernel;
-use crate::kernel::wanted::DesiredState;
-use crate::memory::StateFolder;
+use crate::kernel::nflog::DesiredState;
+use crate::state_folder::StateFolder;
 use crate::onion::OnionSecret;
 use crate::probe::FIRST;
 use crate::settings::Settings;

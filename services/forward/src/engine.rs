@@ -2,10 +2,10 @@
 //! no random source, and returns an ordered list of [`EngineAction`]s.
 
 mod action;
-mod carried;
+mod counters;
 mod end;
 mod installed;
-mod kept;
+mod persisted;
 mod labels;
 mod limits;
 mod rate;
@@ -14,10 +14,10 @@ mod relay;
 mod source;
 
 pub use action::{EngineAction, LinkNumber};
-pub use carried::{CounterSide, PathCounters};
+pub use counters::{CounterSide, PathCounters};
 pub use end::{PathEnd, PathNumber};
 pub use installed::{KernelEntry, install};
-pub use kept::LAST_NUMBER;
+pub use persisted::LAST_NUMBER;
 pub use rate::HIGHEST as HIGHEST_RATE;
 pub use refusals::SetupRefusal;
 pub use source::{NotAsked, PathState, RequestedPath, SourcePath};
@@ -154,7 +154,7 @@ impl Engine {
         let before = segment.installed(*key);
         let Some(stretch) = segment.end() else { return vec![] };
         stretch.node = Some(node.ip());
-        let kept = EngineAction::Keep(kept::segment_name(*key), kept::segment(segment));
+        let kept = EngineAction::Keep(persisted::segment_name(*key), persisted::segment(segment));
         [kept].into_iter().chain(difference(before, segment.installed(*key))).collect()
     }
 

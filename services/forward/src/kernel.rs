@@ -15,8 +15,8 @@ pub mod meter;
 mod netlink;
 pub mod paths;
 pub mod tunnels;
-pub mod used;
-pub mod wanted;
+pub mod usage;
+pub mod nflog;
 mod wireguard;
 
 use std::fmt;

@@ -151,8 +151,8 @@ fn add(found: &mut Vec<LinkNeighbour>, one: LinkNeighbour) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::NeighbourSections;
-    use crate::lines::tests::{descriptor, line};
+    use crate::neighbour_sections::NeighbourSections;
+    use crate::neighbour_sections::tests::{descriptor, line};
     use crate::plain::Plain;
     use octet_node::certificate::{Certificate, KeyStatement};
     use octet_node::key::PrivateKey;

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::daemon::{Daemon, DaemonEvent, MetricsClient};
-use crate::memory::StateFolder;
+use crate::state_folder::StateFolder;
 use crate::settings::Settings;
 use crate::verbs;
 

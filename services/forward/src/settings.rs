@@ -7,7 +7,7 @@ use octet_node::address::{self, NodeAddress};
 use octet_node::control::Failure;
 use octet_node::settings::{self, SettingsError, Which};
 
-use crate::lines::NeighbourSections;
+use crate::neighbour_sections::NeighbourSections;
 use crate::plain::Plain;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -8,7 +8,7 @@ use octet_node::control::PublicKey;
 
 use crate::limits::{MAILBOX_TIME, ROUNDS};
 use crate::person::{EventError, MailboxAction, Person, PersonEvent};
-use crate::place::MailboxAddress;
+use crate::mailbox_address::MailboxAddress;
 use crate::request::{
     Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest, to_sign,
 };

@@ -16,7 +16,7 @@ pub mod invite;
 pub mod letter;
 pub mod limits;
 pub mod person;
-pub mod place;
+pub mod mailbox_address;
 pub mod prekey;
 pub mod quic;
 pub mod record;

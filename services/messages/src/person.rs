@@ -3,15 +3,15 @@
 //! [`Person::todo`] returns the requests to send. After a crash these are the same, because they
 //! are derived from the stored rows.
 
-mod own;
-mod peer;
+mod identity;
+mod contact;
 mod read;
 mod restore;
-mod todo;
+mod actions;
 mod write;
 
-pub use own::NewIdentity;
-pub use todo::{EnvelopeContent, MailboxAction};
+pub use identity::NewIdentity;
+pub use actions::{EnvelopeContent, MailboxAction};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,10 +23,10 @@ use crate::card::ContactCard;
 use crate::history::HistoryEntry;
 use crate::invite::Invite;
 use crate::limits::{ANSWERS, ANSWERS_OF_ONE};
-use crate::place::MailboxAddress;
+use crate::mailbox_address::MailboxAddress;
 use crate::rows::{ChangedRow, RowName, encode};
-use own::OwnKeys;
-use peer::Contact;
+use identity::OwnKeys;
+use contact::Contact;
 
 #[derive(Debug)]
 pub enum PersonEvent {
@@ -104,7 +104,7 @@ impl Person {
         for (row, value) in rows {
             match row {
                 RowName::Own => own = Some(OwnKeys::load(&value)?),
-                RowName::Account => account = Some(own::load_account(&value)?),
+                RowName::Account => account = Some(identity::load_account(&value)?),
                 RowName::Peer(name) => drop(peers.insert(name, Contact::load(&value)?)),
                 RowName::Outgoing(..) | RowName::Held(..) => later.push((row, value)),
                 RowName::History(_) => {}
@@ -179,7 +179,7 @@ impl Person {
 
     /// The number of texts that no mailbox has stored yet.
     pub fn waiting(&self, peer: &PublicKey) -> usize {
-        let is_nowhere = |outgoing: &&peer::Outgoing| {
+        let is_nowhere = |outgoing: &&contact::Outgoing| {
             outgoing.sealed.as_ref().is_none_or(|sealed| sealed.left.is_empty())
         };
         let peer = self.peers.get(peer);
@@ -290,7 +290,7 @@ impl Person {
     fn value(&self, row: &RowName) -> Option<Vec<u8>> {
         match row {
             RowName::Own => Some(self.own.save()),
-            RowName::Account => Some(own::save_account(&self.account)),
+            RowName::Account => Some(identity::save_account(&self.account)),
             RowName::Peer(name) => self.peers.get(name).map(Contact::save),
             RowName::Outgoing(name, number) => {
                 self.peers.get(name)?.outgoing.get(number).map(encode)
@@ -305,7 +305,7 @@ impl Person {
 mod tests {
     use super::*;
     use crate::limits::{PEERS, TEXT};
-    use crate::place::MailboxAddress;
+    use crate::mailbox_address::MailboxAddress;
 
     fn name(number: usize) -> PublicKey {
         let mut bytes = [0; 32];

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::courier::{Unreached, Wire};
 use crate::limits::ANSWER;
-use crate::place::MailboxAddress;
+use crate::mailbox_address::MailboxAddress;
 use crate::request::{MailboxReply, SignedRequest};
 
 /// The UDP port of a mailbox.

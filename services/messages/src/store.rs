@@ -3,7 +3,7 @@
 //! The changes of a step are one transaction, which is on disk when [`PersonStore::keep`] returns.
 //! The key of a row is a digest, so that the file does not reveal the person's contacts.
 
-mod ring;
+mod key_ring;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use crate::history::HistoryEntry;
 use crate::person::Person;
 use crate::rows::{ChangedRow, RowName, decode};
-use ring::KeyRing;
+use key_ring::KeyRing;
 
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 

@@ -15,7 +15,7 @@ use octet_node::say;
 
 use crate::gate;
 use crate::rate::{RecentUses, RequestRate};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::now;
 use octet_messages::request::{MailboxRefusal, MailboxReply};
 

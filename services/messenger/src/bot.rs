@@ -25,7 +25,7 @@ use crate::mailbox::{Bell, Mailbox, MailboxError};
 use crate::rate::{RecentUses, RequestRate};
 use octet_messages::courier::{Courier, CourierError};
 use octet_messages::person::{EventError, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::{ask, now};
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::{PersonStore, PersonStoreError};

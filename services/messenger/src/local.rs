@@ -8,7 +8,7 @@ use octet_node::control::PublicKey;
 
 use crate::mailbox::{Mailbox, Visit};
 use octet_messages::courier::{Unreached, Wire};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::request::{MailboxReply, SignedRequest};
 

@@ -4,13 +4,13 @@
 //! Every request that changes something is one transaction, and on disk before it is answered.
 //! [`Mailbox::handle`] takes the time and a request; sockets are elsewhere.
 
-mod anybody;
-mod bounds;
+mod public;
+mod limits;
 mod owner;
 mod people;
 mod tables;
 
-pub use bounds::MailboxLimits;
+pub use limits::MailboxLimits;
 pub use people::Resident;
 
 use std::net::IpAddr;

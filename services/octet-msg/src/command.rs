@@ -15,8 +15,8 @@ use octet_node::control::{PublicKey, print};
 use octet_node::key::NoRandomness;
 use octet_node::words::WordsError;
 
-use crate::line::{CommandAction, CommandLine};
-use crate::{backup, home, order, qr, show};
+use crate::cli::{CommandAction, CommandLine};
+use crate::{backup, box_command, output, profile, qr};
 
 /// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
@@ -93,9 +93,9 @@ pub enum CommandFailure {
 /// Runs `line`.
 pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
     let (mut courier, passphrase) = match &line.command {
-        CommandAction::Init { mailbox } => home::make(&line, mailbox.clone())?,
-        CommandAction::Restore { file } => home::restore(&line, file)?,
-        _ => home::open(&line)?,
+        CommandAction::Init { mailbox } => profile::make(&line, mailbox.clone())?,
+        CommandAction::Restore { file } => profile::restore(&line, file)?,
+        _ => profile::open(&line)?,
     };
     match line.command {
         CommandAction::Init { .. } => init(&mut courier)?,
@@ -103,7 +103,7 @@ pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
         CommandAction::Add { name, invite } => add(&mut courier, name, &invite)?,
         CommandAction::Send { name, text } => send(&mut courier, &name, text)?,
         CommandAction::Order(order) => {
-            let text = order::sign(courier.person(), &order)?;
+            let text = box_command::sign(courier.person(), &order)?;
             send(&mut courier, &order.name, text)?;
         }
         CommandAction::Receive => receive(&mut courier)?,
@@ -210,7 +210,7 @@ fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     let lines = courier.store().history(shown, end)?;
     for line in lines.iter().filter(|line| line.received) {
         // `print` would ignore a closed pipe; unread messages must be shown again.
-        let text = format!("{}\n", show::entry(line, &call(courier.person(), &line.peer)));
+        let text = format!("{}\n", output::entry(line, &call(courier.person(), &line.peer)));
         io::stdout().lock().write_all(text.as_bytes())?;
     }
     // If the process ends before this, the messages are shown again.
@@ -226,7 +226,7 @@ fn history(courier: &mut Courier<MailboxClient>, name: Option<&str>) -> Result<(
     let (end, _) = courier.person().history();
     for line in courier.store().history(0, end)? {
         if only.is_none_or(|only| only == line.peer) {
-            print(&format!("{}\n", show::entry(&line, &call(courier.person(), &line.peer))))?;
+            print(&format!("{}\n", output::entry(&line, &call(courier.person(), &line.peer))))?;
         }
     }
     Ok(())

@@ -4,12 +4,12 @@
 mod backup;
 mod command;
 mod derivation;
-mod home;
-mod line;
-mod order;
+mod profile;
+mod cli;
+mod box_command;
 mod passphrase;
 mod qr;
-mod show;
+mod output;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use clap::Parser;
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    match command::run(line::CommandLine::parse()) {
+    match command::run(cli::CommandLine::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         // A closed pipe, as in `| head`, is not an error.
         Err(command::CommandFailure::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {

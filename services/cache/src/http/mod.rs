@@ -2,14 +2,14 @@
 
 mod body;
 mod conditions;
-mod door;
-mod foreign;
+mod listener;
+mod cross_site;
 mod media;
-mod named;
+mod names;
 mod put;
 mod range;
 
-pub use door::serve;
+pub use listener::serve;
 pub use media::UNKNOWN;
 pub use range::{ByteRange, MAX, RequestedRange, wanted};
 
@@ -164,7 +164,7 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/b/{hash}", get(without_name))
         .route("/b/{hash}/{*name}", get(with_name))
         .route("/b", axum::routing::put(put::put_object))
-        .route("/n/{key}/{*path}", get(named::named))
+        .route("/n/{key}/{*path}", get(names::named))
         .fallback(async || {
             plain(
                 StatusCode::NOT_FOUND,
@@ -266,7 +266,7 @@ async fn of_hash(
         let why = "this node has no disk to keep objects on: ask another one";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    let found = match foreign::is_foreign(headers) {
+    let found = match cross_site::is_foreign(headers) {
         true => here.look(hash, &gateway.counters).await,
         false => here.begin(hash, client, &gateway.counters).await,
     };

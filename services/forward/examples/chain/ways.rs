@@ -7,7 +7,7 @@ use octet_forward::exchange::public;
 use octet_forward::kernel::links::{IN, Tunnel};
 use octet_forward::kernel::meter::{self, Count, Direction, GateChange, Meter};
 use octet_forward::kernel::paths::KernelPathEnd;
-use octet_forward::kernel::used;
+use octet_forward::kernel::usage;
 use octet_forward::label::Label;
 use octet_forward::mtu::LONGEST_OF_PATH;
 use octet_forward::neighbour::PORT;
@@ -161,7 +161,7 @@ pub async fn make(here: &Here, number: usize) -> Result<(), Failed> {
 async fn links(here: &Here, number: usize) -> Result<(), Failed> {
     here.kernel.prepare(secret(number), PORT).await?;
     meter::prepare().await?;
-    used::prepare().await?;
+    usage::prepare().await?;
     let all = || Plug::of(number).flat_map(|plug| [false, true].map(|it| link(plug, it)));
     for link in all() {
         here.kernel.open(&link).await?;

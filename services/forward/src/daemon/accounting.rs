@@ -8,7 +8,7 @@ use super::milliseconds;
 use crate::engine::PathCounters;
 use crate::kernel::meter::{self, Count, Direction, GateChange, Meter, MeterCounts};
 use crate::kernel::{ForwardKernel, KernelError};
-use crate::memory::StateFolder;
+use crate::state_folder::StateFolder;
 use crate::metrics::sums::Sums;
 use crate::records::Records;
 
@@ -59,10 +59,10 @@ impl Accounting {
     /// even if this daemon fails before that.
     pub async fn recount(&mut self, memory: &StateFolder) -> Result<(), KernelError> {
         self.before = meter::counts().await?;
-        let kept = memory.get(COUNTS).and_then(|bytes| meter::kept::from_bytes(&bytes));
+        let kept = memory.get(COUNTS).and_then(|bytes| meter::persisted::from_bytes(&bytes));
         meter::raise(&mut self.before, &kept.unwrap_or_default());
         self.sums.count(&self.before);
-        memory.remember(COUNTS, &meter::kept::to_bytes(&self.before))
+        memory.remember(COUNTS, &meter::persisted::to_bytes(&self.before))
     }
 
     /// The count at which a new counter starts: that of the previous daemon.

@@ -7,11 +7,11 @@ use octet_appliance::exit_address;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
-use super::{leaving, places};
+use super::{exit_clients, lan_exit};
 use crate::kernel::ForwardKernel;
 use crate::kernel::tunnels::{LEAVE, device};
-use crate::memory::StateFolder;
-use crate::places::NumberPool;
+use crate::state_folder::StateFolder;
+use crate::number_pool::NumberPool;
 
 #[derive(Debug, Default)]
 pub(super) struct Exit {
@@ -56,7 +56,7 @@ impl Exit {
             return;
         }
         // The record is deleted last: as long as the device exists, its owner must be known.
-        let ended = kernel.remove(LEAVE).await.and_then(|()| memory.unlearn(leaving::PLACE));
+        let ended = kernel.remove(LEAVE).await.and_then(|()| memory.unlearn(lan_exit::PLACE));
         match ended {
             Ok(()) => self.leaving.place = None,
             Err(error) => say!("{error}"),
@@ -78,7 +78,7 @@ impl Exit {
 
     pub async fn end_client(&mut self, number: u8, kernel: &ForwardKernel, memory: &StateFolder) {
         let ended = kernel.remove(&device(number)).await;
-        match ended.and_then(|()| memory.unlearn(&places::name(number))) {
+        match ended.and_then(|()| memory.unlearn(&exit_clients::name(number))) {
             Ok(()) => self.clients.end(number),
             Err(error) => say!("{error}"),
         }

@@ -8,7 +8,7 @@ use octet_node::say;
 
 use super::Daemon;
 use super::accounting::{Due, RECORDS};
-use super::act::counted;
+use super::actions::counted;
 use super::announce::Announcements;
 use super::exit::Exit;
 use super::neighbour_links::Open;
@@ -17,7 +17,7 @@ use crate::kernel::KernelError;
 use crate::kernel::labels::OUT;
 use crate::kernel::links::{IN, LINKS, Tunnel};
 use crate::kernel::meter::{self, Direction, GateChange, Meter};
-use crate::kernel::used;
+use crate::kernel::usage;
 use crate::neighbour::{self, LinkNeighbour};
 use octet_node::address::NodeAddress;
 
@@ -132,7 +132,7 @@ impl Daemon {
         }
         self.kernel.prepare(secret, neighbour::PORT).await?;
         meter::prepare().await?;
-        used::prepare().await?;
+        usage::prepare().await?;
         self.accounting.recount(&self.memory).await?;
         self.links.before.extend(self.kept_links());
         self.kernel.catch(NodeAddress::of(&node).ip()).await?;
@@ -245,8 +245,8 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::NeighbourSections;
-    use crate::lines::tests::line;
+    use crate::neighbour_sections::NeighbourSections;
+    use crate::neighbour_sections::tests::line;
     use crate::settings::Settings;
     use octet_node::key::PrivateKey;
     use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use super::{WATCH, Waiting};
 use crate::desired::Desired;
 use crate::engine::{Engine, PathNumber, PathState, SourcePath};
 use crate::graph::PathConstraints;
-use crate::memory::StateFolder;
+use crate::state_folder::StateFolder;
 use crate::probe::Probes;
 use crate::routes::PathHealth;
 use crate::verbs::TIMEOUT;

@@ -2,7 +2,7 @@
 
 use super::end::PathEnd;
 use super::installed::{difference, install, remove};
-use super::kept;
+use super::persisted;
 use super::rate;
 use super::refusals::SetupRefusal;
 use super::{
@@ -145,12 +145,12 @@ impl Engine {
                 let until = now + u64::from(grant.lifetime);
                 let since = now;
                 let segment = Transit { session, there, back, since, until, grant, is_bounded, to };
-                let (kept, installed) = (kept::segment(&segment), install(segment.installed(key)));
+                let (kept, installed) = (persisted::segment(&segment), install(segment.installed(key)));
                 self.segments.insert(key, segment);
                 self.given.insert((key.0, back));
                 let mut actions = vec![
                     self.keep_last_number(),
-                    EngineAction::Keep(kept::segment_name(key), kept),
+                    EngineAction::Keep(persisted::segment_name(key), kept),
                 ];
                 actions.extend(installed);
                 actions.push(answered(key, Some(there), onion));
@@ -218,7 +218,7 @@ impl Engine {
         *label = Some(next);
         segment.since = now;
         segment.until = now + u64::from(segment.grant.lifetime);
-        let kept = EngineAction::Keep(kept::segment_name(key), kept::segment(segment));
+        let kept = EngineAction::Keep(persisted::segment_name(key), persisted::segment(segment));
         let answer = answered(key, Some(segment.there), onion);
         let installed = difference(before, segment.installed(key));
         [kept].into_iter().chain(installed).chain([answer]).collect()
@@ -275,7 +275,7 @@ impl Engine {
                 if is_heard {
                     segment.set_rate(rate);
                 }
-                let kept = EngineAction::Keep(kept::segment_name(key), kept::segment(segment));
+                let kept = EngineAction::Keep(persisted::segment_name(key), persisted::segment(segment));
                 let limits = difference(before, segment.installed(key));
                 [kept].into_iter().chain(limits).chain(onward).collect()
             }
@@ -290,7 +290,7 @@ impl Engine {
     pub(super) fn remove_segment(&mut self, key: (LinkNumber, Id)) -> Vec<EngineAction> {
         let Some(segment) = self.segments.remove(&key) else { return vec![] };
         let ended = self.segment_carried(key, &segment).map(EngineAction::Ended);
-        let mut actions = vec![EngineAction::Forget(kept::segment_name(key))];
+        let mut actions = vec![EngineAction::Forget(persisted::segment_name(key))];
         actions.extend(ended);
         actions.extend(remove(segment.installed(key)));
         self.labels.give_back(segment.there);

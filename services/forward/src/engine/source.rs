@@ -2,7 +2,7 @@
 
 use super::end::PathEnd;
 use super::installed::{difference, install, remove};
-use super::kept;
+use super::persisted;
 use super::rate;
 use super::relay::id;
 use super::{Engine, EngineAction, LinkNumber, PathNumber, Rng, TIMEOUT};
@@ -246,7 +246,7 @@ impl Engine {
         let Some(path) = self.paths.remove(&number) else { return vec![] };
         self.labels.give_back(path.back);
         self.ends.give_back(number);
-        let mut actions = vec![EngineAction::Forget(kept::path_name(number))];
+        let mut actions = vec![EngineAction::Forget(persisted::path_name(number))];
         actions.extend(self.path_carried(&path).map(EngineAction::Ended));
         actions.extend(remove(path.installed(number)));
         if let SourceState::Stands { there, .. } = path.way {
@@ -258,8 +258,8 @@ impl Engine {
 
 /// Persists an established path; forgets a pending one.
 pub(super) fn keep(number: PathNumber, path: &SourcePath) -> EngineAction {
-    let name = kept::path_name(number);
-    match kept::path(path) {
+    let name = persisted::path_name(number);
+    match persisted::path(path) {
         Some(bytes) => EngineAction::Keep(name, bytes),
         None => EngineAction::Forget(name),
     }

@@ -79,7 +79,7 @@ impl ForwardKernel {
     }
 
     /// Routes packets to nodes without a path to [`OUT`], with the source `own`. They are dropped on arrival
-    /// and reported through nfnetlink ([`Wanted`](super::wanted::Wanted)).
+    /// and reported through nfnetlink ([`NflogSocket`](super::nflog::NflogSocket)).
     pub async fn catch(&self, own: Ipv6Addr) -> Result<(), KernelError> {
         self.address(IN, own.into(), 128).await?;
         let index = self.known(OUT).await?;

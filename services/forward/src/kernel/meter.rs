@@ -8,7 +8,7 @@
 
 mod element;
 mod gate;
-pub mod kept;
+pub mod persisted;
 
 pub use gate::GateChange;
 
@@ -24,7 +24,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::links::IN;
-use super::wanted::GROUP;
+use super::nflog::GROUP;
 use super::{ForwardKernel, KernelError};
 use crate::label::Label;
 use element::ElementKey;

@@ -14,7 +14,7 @@ use crate::entry::{KERNEL, LogSource};
 use crate::journal::{Journal, PipeChunk};
 use crate::kmsg::KernelLog;
 use crate::limit::Limiter;
-use crate::lines::{Line, Splitter};
+use crate::neighbour_sections::{Line, Splitter};
 use crate::rates::UnitRates;
 use crate::store::Marks;
 use crate::tail::{NewLine, Tail};

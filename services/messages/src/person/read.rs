@@ -5,7 +5,7 @@ use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
 
 use super::Person;
-use super::peer::{Contact, EarlyText};
+use super::contact::{Contact, EarlyText};
 use crate::card::ContactCard;
 use crate::history::HistoryEntry;
 use crate::letter::Letter;

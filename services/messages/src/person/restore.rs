@@ -1,8 +1,8 @@
 //! Restores a person from a backup.
 
 use super::Person;
-use super::own::NewIdentity;
-use super::peer::Contact;
+use super::identity::NewIdentity;
+use super::contact::Contact;
 use crate::backup::{Backup, ContactBackup};
 use crate::rows::{ChangedRow, RowName};
 

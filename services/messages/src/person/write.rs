@@ -4,14 +4,14 @@ use octet_node::control::PublicKey;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::SessionConfig;
 
-use super::peer::{Contact, Outgoing, Sealed};
+use super::contact::{Contact, Outgoing, Sealed};
 use super::{EnvelopeContent, EventError, Person};
 use crate::card::ContactCard;
 use crate::envelope;
 use crate::history::HistoryEntry;
 use crate::letter::Letter;
 use crate::limits::{OUTBOX, SESSIONS, TEXT};
-use crate::place::MailboxAddress;
+use crate::mailbox_address::MailboxAddress;
 use crate::prekey;
 use crate::record::PersonRecord;
 use crate::rows::RowName;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messenger::{MessengerConfig, run as run_messenger};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Client, PublicKey};

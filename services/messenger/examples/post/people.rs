@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use data_encoding::BASE64_NOPAD;
 use octet_messages::courier::{Courier, Unreached, Wire};
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::PersonStore;

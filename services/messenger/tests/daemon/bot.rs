@@ -24,7 +24,7 @@ pub struct Operator {
 
 impl Operator {
     /// Makes a mailbox for an operator at `host`, and adds the box by its invite.
-    pub fn new(host: &Host, place: &octet_messages::place::MailboxAddress, name: &str) -> Self {
+    pub fn new(host: &Host, place: &octet_messages::mailbox_address::MailboxAddress, name: &str) -> Self {
         let mut courier = person(&host.folder.path().join(name), place);
         host.ask("admit", json!({"name": courier.person().name()}));
         let at = place.addresses[0].to_string();

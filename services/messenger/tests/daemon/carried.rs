@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::ask;
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use octet_node::Peer;

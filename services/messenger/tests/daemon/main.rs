@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use octet_appliance::UnitSource;
 use octet_messages::courier::Courier;
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::{MailboxClient, PORT, now};
 use octet_messages::store::PersonStore;
 use octet_messenger::{MessengerConfig, run};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iroh::{EndpointAddr, EndpointId};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::ask;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messenger::boards::{MapBoards, RelayedCommands};

@@ -7,7 +7,7 @@ use octet_messages::card::{ContactCard, Details, UNIT};
 use octet_messages::envelope::{Seal, is_size, seal};
 use octet_messages::invite::Invite;
 use octet_messages::letter::Letter;
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::prekey::{Bundle, Prekey, PrekeyUse};
 use octet_messages::record::PersonRecord;
 use octet_messages::request::{MailboxReply, SignedRequest};

@@ -11,7 +11,7 @@ use octet_messages::backup::Backup;
 use octet_messages::courier::{self, Courier, CourierError, Unreached, Wire};
 use octet_messages::history::HistoryEntry;
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::PersonStore;
 use octet_messenger::mailbox::{self, Mailbox, MailboxLimits, Visit};

@@ -15,7 +15,7 @@ use super::Person;
 use crate::card::{ContactCard, Details, UNIT};
 use crate::envelope::Seal;
 use crate::limits::{FALLBACK, FEW, ONE_TIME, PLACES};
-use crate::place::{self, MailboxAddress};
+use crate::mailbox_address::{self, MailboxAddress};
 use crate::prekey::{Bundle, Prekey, PrekeyUse};
 use crate::rows::{ChangedRow, RowName, decode, encode};
 
@@ -106,7 +106,7 @@ impl OwnKeys {
     pub fn load(bytes: &[u8]) -> Option<Self> {
         // Rows without epochs, from older versions, end here.
         let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0]].concat()))?;
-        let places = place::take(&mut Fields(&saved.places))?;
+        let places = mailbox_address::take(&mut Fields(&saved.places))?;
         (places.len() == saved.told.len()).then_some(())?;
         let homes = places.into_iter().zip(saved.told).map(MailboxState::load);
         Some(Self {
@@ -127,7 +127,7 @@ impl OwnKeys {
 
     pub fn save(&self) -> Vec<u8> {
         let mut places = vec![];
-        place::put(&self.places(), &mut places);
+        mailbox_address::put(&self.places(), &mut places);
         encode(&Saved {
             name: *self.name.seed(),
             key: *self.key.seed(),

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use octet_node::control::PublicKey;
 
-use super::{ClientAddress, Gateway, foreign, media, object, plain, put};
+use super::{ClientAddress, Gateway, cross_site, media, object, plain, put};
 use crate::names::{self, Asker, NamePath, Unresolved};
 
 /// The maximum cache lifetime in seconds, so that a republished name is noticed.
@@ -28,7 +28,7 @@ pub(super) async fn named(
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let kind = media::kind(path.as_str());
-    let resolved = match foreign::is_foreign(&headers) {
+    let resolved = match cross_site::is_foreign(&headers) {
         true => here.names.known(node, path).await,
         false => here.names.resolve(node, path, Asker::Client).await,
     };

@@ -8,8 +8,8 @@ use octet_node::map::CLUSTER;
 use octet_node::words::Words;
 
 use crate::command::{CommandFailure, find};
-use crate::home;
-use crate::line::BoxCommand;
+use crate::profile;
+use crate::cli::BoxCommand;
 
 /// The unit that sends alerts.
 const MESSENGER: &str = "messenger";
@@ -21,7 +21,7 @@ const MESSENGER: &str = "messenger";
 pub fn sign(person: &Person, order: &BoxCommand) -> Result<String, CommandFailure> {
     // Without `--board` the box itself runs the command.
     let target = order.board.map_or_else(|| find(person, &order.name), Ok)?;
-    let usual = || Some(home::settings()?.join("key"));
+    let usual = || Some(profile::settings()?.join("key"));
     let path = order.key.clone().or_else(usual).ok_or(CommandFailure::Homeless)?;
     let key = match key::read(&path) {
         Ok(KeyFile::Key(key)) => key,

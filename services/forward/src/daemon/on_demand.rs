@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Daemon;
 use super::routes::Routes;
 use crate::desired::DesiredRoute;
-use crate::kernel::used;
+use crate::kernel::usage;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(600);
 
 /// The interval at which use is checked: shorter than the kernel's memory of it.
-const LOOK: Duration = Duration::from_secs(used::KEPT.as_secs() / 2);
+const LOOK: Duration = Duration::from_secs(usage::KEPT.as_secs() / 2);
 
 /// Whether an on-demand route has been unused for its timeout.
 fn is_over(way: &DesiredRoute, now: Instant) -> bool {
@@ -77,7 +77,7 @@ impl Routes {
             return;
         }
         self.looked = Some(now);
-        let used = used::devices().await;
+        let used = usage::devices().await;
         if let Err(error) = &used {
             say!("{error}");
         }
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(until(way(true, Some(3))), Some(IDLE));
         assert_eq!(until(way(false, None)), None);
         assert_eq!(until(way(false, Some(3))), None);
-        assert!(LOOK < used::KEPT && used::KEPT + LOOK < IDLE);
+        assert!(LOOK < usage::KEPT && usage::KEPT + LOOK < IDLE);
     }
 }

@@ -3,9 +3,9 @@
 use octet_node::control::PublicKey;
 
 use super::Person;
-use super::peer::Sealed;
+use super::contact::Sealed;
 use crate::limits::AGAIN;
-use crate::place::MailboxAddress;
+use crate::mailbox_address::MailboxAddress;
 
 /// The content of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vodozemac::olm::{Session, SessionPickle};
 
 use crate::card::ContactCard;
-use crate::place::{self, MailboxAddress};
+use crate::mailbox_address::{self, MailboxAddress};
 use crate::record::PersonRecord;
 use crate::rows::{decode, encode};
 
@@ -108,7 +108,7 @@ impl Contact {
         Some(Self {
             alias: saved.alias,
             is_known: saved.is_known,
-            places: place::take(&mut Fields(&saved.places))?,
+            places: mailbox_address::take(&mut Fields(&saved.places))?,
             card: match saved.card {
                 Some(card) => Some(ContactCard::from_bytes(&card).ok()?),
                 None => None,
@@ -130,7 +130,7 @@ impl Contact {
 
     pub fn save(&self) -> Vec<u8> {
         let mut places = vec![];
-        place::put(&self.places, &mut places);
+        mailbox_address::put(&self.places, &mut places);
         let session = |session: &Session| serde_json::to_vec(&session.pickle()).unwrap_or_default();
         encode(&Saved {
             alias: self.alias.clone(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use octet_messages::courier::Courier;
 use octet_messages::limits::PLACES;
 use octet_messages::person::{NewIdentity, Person};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::rows::ChangedRow;
 use octet_messages::store::{PersonStore, PersonStoreError};
@@ -18,7 +18,7 @@ use octet_node::key::random;
 
 use crate::command::CommandFailure;
 use crate::derivation::Cost;
-use crate::line::CommandLine;
+use crate::cli::CommandLine;
 use crate::{backup, passphrase};
 
 /// The user's configuration folder (XDG Base Directory Specification).
