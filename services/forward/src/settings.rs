@@ -61,7 +61,7 @@ impl Settings {
             it.from.contains(&PolicyZone::Path) && it.to.contains(&PolicyZone::Uplink)
         };
         let is_exit = policies.iter().any(leads_out);
-        let plain = Plain::of(cluster, settings.list("board")?, policies)?;
+        let plain = Plain::evaluate(cluster, settings.list("board")?, policies)?;
         Ok(Self { has_boards: true, plain, lines, exit, is_exit })
     }
 }

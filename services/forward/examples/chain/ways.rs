@@ -198,9 +198,9 @@ async fn labels(
     if let Some(end) = end {
         if path.has_inner {
             let at_end = path.at_end(end);
-            here.kernel.end(&at_end).await?;
+            here.kernel.open_end(&at_end).await?;
             let (near, far) = (path.node(end), path.node(1 - end));
-            here.kernel.node(&at_end.name, near, far, LONGEST_OF_PATH).await?;
+            here.kernel.route_node(&at_end.name, near, far, LONGEST_OF_PATH).await?;
         } else {
             here.up(IN, Some((path.outer(end).into(), 32))).await?;
         }
@@ -215,7 +215,7 @@ async fn labels(
         let goes = sides[1 - from].map(of).transpose()?;
         for (direction, counted) in [(Direction::In, &came), (Direction::Out, &goes)] {
             gates.extend(counted.clone().map(|(device, label)| {
-                GateChange::Let(Meter { device, direction, label }, Count::default())
+                GateChange::Allow(Meter { device, direction, label }, Count::default())
             }));
         }
         match (came, goes) {

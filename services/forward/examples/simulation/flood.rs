@@ -63,7 +63,7 @@ impl Flood {
                 continue;
             }
             let (says, from_whom) = (Arc::clone(says), nodes[from].address);
-            match nodes[to].topology.hear(says, BEGIN + at / SECOND, Some(from_whom)) {
+            match nodes[to].topology.insert(says, BEGIN + at / SECOND, Some(from_whom)) {
                 AnnouncementResult::New => {
                     last[whose] = at;
                     self.tell(world, nodes, (at, to, from, whose), &mut wires);

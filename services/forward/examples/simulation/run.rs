@@ -105,7 +105,7 @@ fn tell(nodes: &mut [Node], sources: &[usize]) {
     for source in sources {
         let from = all[(source + 1) % all.len()].address();
         for says in &all {
-            nodes[*source].topology.hear(says.clone(), BEGIN, Some(from));
+            nodes[*source].topology.insert(says.clone(), BEGIN, Some(from));
         }
     }
 }

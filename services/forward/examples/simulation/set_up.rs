@@ -53,7 +53,7 @@ impl<'a> Net<'a> {
         let engine = |near: &Vec<(usize, u64)>| {
             let mut engine = Engine::default();
             for (link, (other, _)) in near.iter().enumerate() {
-                engine.linked(LinkNumber(link as u16), nodes[*other].address);
+                engine.add_link(LinkNumber(link as u16), nodes[*other].address);
             }
             engine
         };
@@ -74,7 +74,8 @@ impl<'a> Net<'a> {
         let now = BEGIN + done.asked as u64 % 60;
         let chance = &mut self.chance;
         let mut bytes = || std::array::from_fn(|_| chance.u8(..));
-        let asked = self.engines[*source].ask(&RequestedPath { hops, rate: 0 }, now, &mut bytes);
+        let asked =
+            self.engines[*source].request_path(&RequestedPath { hops, rate: 0 }, now, &mut bytes);
         let Ok((number, actions)) = asked else { return };
         self.send(0, *source, actions);
         let mut stands = None;
@@ -84,11 +85,11 @@ impl<'a> Net<'a> {
             let keys = std::slice::from_ref(&self.nodes[to].onion);
             let chance = &mut self.chance;
             let mut bytes = || std::array::from_fn(|_| chance.u8(..));
-            let actions = self.engines[to].hear(link, message, keys, now, &mut bytes);
+            let actions = self.engines[to].handle_message(link, message, keys, now, &mut bytes);
             done.work.push(begin.elapsed());
             self.send(at, to, actions);
             let state = self.engines[*source].path(number).map(|path| &path.state);
-            if stands.is_none() && state == Some(&PathState::Stands) {
+            if stands.is_none() && state == Some(&PathState::Up) {
                 stands = Some(at);
             }
         }
@@ -103,7 +104,8 @@ impl<'a> Net<'a> {
         while let Some(Reverse((at, which, to, from))) = self.wires.pop() {
             let Some(message) = self.says.remove(&which) else { continue };
             let (link, keys) = (self.link(to, from), std::slice::from_ref(&self.nodes[to].onion));
-            let actions = self.engines[to].hear(link, message, keys, now, &mut || [0; 32]);
+            let actions =
+                self.engines[to].handle_message(link, message, keys, now, &mut || [0; 32]);
             self.send(at, to, actions);
         }
     }

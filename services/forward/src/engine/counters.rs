@@ -14,8 +14,8 @@ pub struct PathCounters {
     pub id: (LinkNumber, Id),
     /// When it came up, in seconds since 1970.
     pub since: u64,
-    pub before: Option<CounterSide>,
-    pub behind: Option<CounterSide>,
+    pub previous_hop: Option<CounterSide>,
+    pub next_hop: Option<CounterSide>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,40 +23,45 @@ pub struct CounterSide {
     pub link: LinkNumber,
     pub node: NodeAddress,
     /// The label of received packets.
-    pub comes: Label,
+    pub rx_label: Label,
     /// The label of sent packets.
-    pub goes: Label,
+    pub tx_label: Label,
 }
 
 impl Engine {
-    pub fn carried(&self) -> Vec<PathCounters> {
-        let relayed = self.segments.iter().filter_map(|(key, it)| self.segment_carried(*key, it));
-        relayed.chain(self.paths.values().filter_map(|path| self.path_carried(path))).collect()
+    pub fn path_counters(&self) -> Vec<PathCounters> {
+        let relayed = self.transits.iter().filter_map(|(key, it)| self.transit_counters(*key, it));
+        relayed.chain(self.paths.values().filter_map(|path| self.source_counters(path))).collect()
     }
 
-    pub(super) fn segment_carried(
+    pub(super) fn transit_counters(
         &self,
         key: (LinkNumber, Id),
         segment: &Transit,
     ) -> Option<PathCounters> {
-        let behind = match &segment.to {
-            NextHop::Hop { onward: None, .. } => return None,
-            NextHop::Hop { key, back, onward: Some(goes), .. } => {
-                Some(self.side(key.0, *back, *goes)?)
+        let next_hop = match &segment.next_hop {
+            NextHop::Hop { out_label: None, .. } => return None,
+            NextHop::Hop { key, reverse_label, out_label: Some(goes), .. } => {
+                Some(self.side(key.0, *reverse_label, *goes)?)
             }
             NextHop::End(..) => None,
         };
-        let before = Some(self.side(key.0, segment.there, segment.back)?);
-        Some(PathCounters { id: key, since: segment.since, before, behind })
+        let previous_hop = Some(self.side(key.0, segment.in_label, segment.reverse_label)?);
+        Some(PathCounters { id: key, since: segment.since, previous_hop, next_hop })
     }
 
-    pub(super) fn path_carried(&self, path: &SourcePath) -> Option<PathCounters> {
-        let SourceState::Stands { there, .. } = &path.way else { return None };
-        let behind = Some(self.side(path.link, path.back, *there)?);
-        Some(PathCounters { id: (path.link, path.id), since: path.since, before: None, behind })
+    pub(super) fn source_counters(&self, path: &SourcePath) -> Option<PathCounters> {
+        let SourceState::Up { out_label, .. } = &path.setup else { return None };
+        let next_hop = Some(self.side(path.link, path.reverse_label, *out_label)?);
+        Some(PathCounters {
+            id: (path.link, path.id),
+            since: path.since,
+            previous_hop: None,
+            next_hop,
+        })
     }
 
-    fn side(&self, link: LinkNumber, comes: Label, goes: Label) -> Option<CounterSide> {
-        Some(CounterSide { link, node: *self.links.get(&link)?, comes, goes })
+    fn side(&self, link: LinkNumber, rx_label: Label, tx_label: Label) -> Option<CounterSide> {
+        Some(CounterSide { link, node: *self.links.get(&link)?, rx_label, tx_label })
     }
 }

@@ -20,7 +20,7 @@ impl Replays {
         self.0.insert(replay, until).is_none()
     }
 
-    pub fn pass(&mut self, now: u64) {
+    pub fn expire(&mut self, now: u64) {
         self.0.retain(|_, until| *until > now);
     }
 }
@@ -38,7 +38,7 @@ pub struct NeighbourRates<const MAX: u32>(BTreeMap<LinkNumber, (u64, u32)>);
 
 impl<const MAX: u32> NeighbourRates<MAX> {
     /// Whether another message of this neighbour is processed.
-    pub fn may(&mut self, from: LinkNumber, now: u64) -> bool {
+    pub fn allow(&mut self, from: LinkNumber, now: u64) -> bool {
         let (second, count) = self.0.entry(from).or_insert((now, 0));
         if *second != now {
             (*second, *count) = (now, 0);
@@ -58,7 +58,7 @@ mod tests {
         assert!(replays.is_first([1; 16], 100));
         assert!(replays.is_first([2; 16], 200));
         assert!(!replays.is_first([1; 16], 100));
-        replays.pass(100);
+        replays.expire(100);
         assert!(replays.is_first([1; 16], 300));
         assert!(!replays.is_first([2; 16], 200));
     }
@@ -67,7 +67,7 @@ mod tests {
     fn one_neighbour_takes_nothing_from_another() {
         let mut rates = NeighbourRates::default();
         let may = |rates: &mut NeighbourRates<MAX_SET_UPS>, link, now| {
-            (0..1000).filter(|_| rates.may(LinkNumber(link), now)).count()
+            (0..1000).filter(|_| rates.allow(LinkNumber(link), now)).count()
         };
         assert_eq!(may(&mut rates, 1, 5), 64);
         assert_eq!(may(&mut rates, 2, 5), 64);

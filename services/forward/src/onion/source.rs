@@ -68,7 +68,7 @@ pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), In
     check(hops)?;
     let mut random = ChaCha20Rng::from_seed(seed);
     let (mut senders, mut kept) = (Vec::new(), Vec::new());
-    for ((place, hop), slot) in hops.iter().enumerate().zip(places(&mut random)) {
+    for ((place, hop), slot) in hops.iter().enumerate().zip(random_slots(&mut random)) {
         let invalid = |_| InvalidHops::Key(place);
         let sender = Sender::new(&hop.onion_key, &mut random).map_err(invalid)?;
         kept.push((slot, sender.keys().map_err(invalid)?));
@@ -102,7 +102,7 @@ fn check(hops: &[PlannedHop]) -> Result<(), InvalidHops> {
 }
 
 /// The slots in random order.
-fn places(random: &mut ChaCha20Rng) -> Vec<usize> {
+fn random_slots(random: &mut ChaCha20Rng) -> Vec<usize> {
     let mut slots: Vec<usize> = (0..SLOTS).collect();
     slots.sort_by_cached_key(|_| random.next_u64());
     slots
@@ -118,7 +118,7 @@ impl Pending {
         let mut failed = 0;
         for turn in (0..self.hops.len()).rev() {
             match self.answers(turn, bytes) {
-                Ok(answers) => return granted(&answers, self.hops.len()),
+                Ok(answers) => return collect_grants(&answers, self.hops.len()),
                 Err(place) => failed = failed.max(place),
             }
         }
@@ -158,7 +158,7 @@ impl Pending {
 }
 
 /// Evaluates the `answers` of a path with `hops` hops.
-fn granted(answers: &[HopReply], hops: usize) -> Result<Granted, PathFailure> {
+fn collect_grants(answers: &[HopReply], hops: usize) -> Result<Granted, PathFailure> {
     let mut grants = Vec::new();
     for (place, answer) in answers.iter().enumerate() {
         match *answer {

@@ -98,7 +98,7 @@ fn hear(topology: &mut Topology, bytes: &[u8], now: u64, from: NodeAddress) -> B
         return None;
     }
     let signed = SignedAnnouncement::from_bytes(bytes).ok()?;
-    Some(topology.hear(signed, now, Some(from)))
+    Some(topology.insert(signed, now, Some(from)))
 }
 
 #[test]

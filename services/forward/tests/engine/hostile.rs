@@ -25,19 +25,21 @@ fn a_set_up_counts_once() {
     let mut net = Net::chain(3);
     let path = net.ask(0, &[1, 2]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(PathState::Stands));
-    let Some(LinkMessage::SetUp { onion, back, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    assert_eq!(net.state(0, path), Some(PathState::Up));
+    let Some(LinkMessage::SetUp { onion, reverse_label, .. }) = sent(&net, 0, 1).pop() else {
+        panic!()
+    };
     net.drop_path(0, path);
     net.run();
     assert!(net.is_clean(1));
     for number in 0..100 {
-        net.hear(0, 1, LinkMessage::SetUp { id: Id(number), back, onion: onion.clone() });
+        net.hear(0, 1, LinkMessage::SetUp { id: Id(number), reverse_label, onion: onion.clone() });
         net.run();
         assert!(net.is_clean(1) && net.is_clean(2), "{number}");
     }
     // It is still refused as too old after its id was forgotten.
     net.pass(3600);
-    net.hear(0, 1, LinkMessage::SetUp { id: Id(1000), back, onion });
+    net.hear(0, 1, LinkMessage::SetUp { id: Id(1000), reverse_label, onion });
     net.run();
     assert!(net.is_clean(1) && net.is_clean(2));
 }
@@ -79,7 +81,7 @@ fn answers_come_from_who_was_asked() {
     let path = net.ask(0, &[1, 2]).unwrap();
     net.run();
     let Some(LinkMessage::Answer { id, onion, .. }) = sent(&net, 2, 1).pop() else { panic!() };
-    let lie = LinkMessage::Answer { id, there: Label::new(4711), onion };
+    let lie = LinkMessage::Answer { id, label: Label::new(4711), onion };
     for from in [3, 2, 0] {
         net.hear(from, 1, lie.clone());
         net.run();
@@ -93,25 +95,27 @@ fn one_label_is_one_path() {
     let mut net = Net::chain(4);
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    let Some(LinkMessage::SetUp { back: given, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    let Some(LinkMessage::SetUp { reverse_label: given, .. }) = sent(&net, 0, 1).pop() else {
+        panic!()
+    };
     net.fate = Box::new(move |from, to, message| match message {
         LinkMessage::SetUp { id, onion, .. } if (from, to) == (0, 1) => {
-            Fate::Is(LinkMessage::SetUp { id: *id, back: given, onion: onion.clone() })
+            Fate::Is(LinkMessage::SetUp { id: *id, reverse_label: given, onion: onion.clone() })
         }
         _ => Fate::Passes,
     });
     let other = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, other), Some(PathState::Asked), "nobody answers");
+    assert_eq!(net.state(0, other), Some(PathState::Pending), "nobody answers");
     net.pass(20);
     // The next hop assigns a label for the second time; the relay or the source detects it.
     for (from, to) in [(2, 1), (1, 0)] {
-        let Some(LinkMessage::Answer { there: given, .. }) = sent(&net, from, to).pop() else {
+        let Some(LinkMessage::Answer { label: given, .. }) = sent(&net, from, to).pop() else {
             panic!()
         };
         net.fate = Box::new(move |it, of, message| match message {
             LinkMessage::Answer { id, onion, .. } if (it, of) == (from, to) => {
-                Fate::Is(LinkMessage::Answer { id: *id, there: given, onion: onion.clone() })
+                Fate::Is(LinkMessage::Answer { id: *id, label: given, onion: onion.clone() })
             }
             _ => Fate::Passes,
         });
@@ -187,8 +191,8 @@ impl Made {
             Self::Well | Self::Again => {
                 let LinkMessage::SetUp { onion, .. } = before.clone() else { panic!() };
                 // With a label in use the node would not read any further.
-                let back = Label::new(chance.u32(16..1 << 20)).unwrap();
-                LinkMessage::SetUp { id: Id(chance.u64(..)), back, onion }.to_bytes()
+                let reverse_label = Label::new(chance.u32(16..1 << 20)).unwrap();
+                LinkMessage::SetUp { id: Id(chance.u64(..)), reverse_label, onion }.to_bytes()
             }
             Self::Cut => {
                 let mut bytes = new(net);
@@ -222,7 +226,7 @@ fn becomes(net: &mut Net, bytes: &[u8]) -> Became {
     net.hear(0, 1, message);
     net.run();
     match sent(net, 1, 0).pop() {
-        Some(LinkMessage::Answer { there: Some(_), .. }) => Became::Path,
+        Some(LinkMessage::Answer { label: Some(_), .. }) => Became::Path,
         Some(LinkMessage::Answer { .. }) if sent(net, 1, 2).is_empty() => Became::RefusedAtOnce,
         Some(LinkMessage::Answer { .. }) => Became::Refused,
         Some(LinkMessage::Unreadable(_)) => Became::Unreadable,
@@ -298,8 +302,9 @@ fn a_flood_of_set_ups() {
     let good = net.craft(0, &[1, 2, 3], net::key);
     let LinkMessage::SetUp { onion, .. } = good else { panic!() };
     for number in 0..each() {
-        let back = Label::new(1000 + number as u32).unwrap();
-        let message = LinkMessage::SetUp { id: Id(number as u64), back, onion: onion.clone() };
+        let reverse_label = Label::new(1000 + number as u32).unwrap();
+        let message =
+            LinkMessage::SetUp { id: Id(number as u64), reverse_label, onion: onion.clone() };
         *counts.entry(becomes(&mut net, &message.to_bytes())).or_default() += 1;
     }
     println!("a flood: {counts:?}");
@@ -316,19 +321,19 @@ fn a_relay_lies_about_its_label() {
     let mut net = with_two();
     let path = net.ask(4, &[1, 2]).unwrap();
     net.run();
-    let Some(LinkMessage::Answer { there: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
+    let Some(LinkMessage::Answer { label: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
         panic!()
     };
     let honest = net.carry(4, path);
     assert!(honest.is_ok());
     // Two paths cannot share a label, so that is detected at once; an invented label is not.
     for (lie, state) in [
-        (Label::new(4711).unwrap(), PathState::Stands),
+        (Label::new(4711).unwrap(), PathState::Up),
         (of_path, PathState::Failed(PathFailure::Broken(0))),
     ] {
         net.fate = Box::new(move |from, to, message| match message.clone() {
-            LinkMessage::Answer { id, there: Some(_), onion } if (from, to) == (1, 4) => {
-                Fate::Is(LinkMessage::Answer { id, there: Some(lie), onion })
+            LinkMessage::Answer { id, label: Some(_), onion } if (from, to) == (1, 4) => {
+                Fate::Is(LinkMessage::Answer { id, label: Some(lie), onion })
             }
             _ => Fate::Passes,
         });
@@ -396,7 +401,7 @@ fn a_loop_is_refused_where_it_closes() {
     let mut net = with_two();
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(PathState::Stands));
+    assert_eq!(net.state(0, path), Some(PathState::Up));
     let looping = net.ask(0, &[1, 2, 3, 2]).unwrap();
     net.run();
     let at_3 = PathState::Failed(PathFailure::Refused(2, Reason::NoLink));
@@ -446,7 +451,7 @@ fn ends_are_shared() {
                 path
             })
             .collect();
-        paths.into_iter().filter(|path| net.state(node, *path) == Some(PathState::Stands)).count()
+        paths.into_iter().filter(|path| net.state(node, *path) == Some(PathState::Up)).count()
     };
     let all = BUSY.map(|node| stand(&mut net, node, 150));
     assert_eq!(all, [128, 128, 128, 0]);
@@ -454,7 +459,7 @@ fn ends_are_shared() {
     // The node's own paths still get devices.
     let own = net.ask(0, &[5]).unwrap();
     net.run();
-    assert_eq!(net.state(0, own), Some(PathState::Stands));
+    assert_eq!(net.state(0, own), Some(PathState::Up));
 }
 
 /// A peer that does not introduce itself loses its device soon.

@@ -21,7 +21,7 @@ fn a_path_carries_both_ways_and_leaves_nothing_behind() {
         let mut net = Net::chain(hops + 1);
         let path = net.ask(0, &(1..=hops).collect::<Vec<_>>()).unwrap();
         net.run();
-        assert_eq!(net.state(0, path), Some(PathState::Stands), "{hops} hops");
+        assert_eq!(net.state(0, path), Some(PathState::Up), "{hops} hops");
         let end = net.end_at(hops).unwrap();
         assert_eq!(net.carry(0, path), Ok((hops, end)));
         assert_eq!(net.carry(hops, end), Ok((0, path)));
@@ -63,7 +63,7 @@ fn who_says_nothing_is_known() {
     net.fate = Box::new(|from, to, _| if (from, to) == (2, 3) { Fate::Lost } else { Fate::Passes });
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(PathState::Asked));
+    assert_eq!(net.state(0, path), Some(PathState::Pending));
     net.pass(10);
     // Which of the previous hops times out first is random.
     let state = net.state(0, path);
@@ -77,7 +77,7 @@ fn who_says_nothing_is_known() {
     net.fate = Box::new(|_, _, _| Fate::Passes);
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(PathState::Stands));
+    assert_eq!(net.state(0, path), Some(PathState::Up));
 }
 
 /// A path lives while its source refreshes it, and not longer than it was granted after that.
@@ -158,7 +158,7 @@ fn a_first_hop_that_is_off_is_shown() {
     net.fate = Box::new(|_, _, _| Fate::Lost);
     let path = net.ask(0, &[1, 2]).unwrap();
     net.pass(19);
-    assert_eq!(net.state(0, path), Some(PathState::Asked));
+    assert_eq!(net.state(0, path), Some(PathState::Pending));
     net.pass(1);
     assert_eq!(net.state(0, path), Some(PathState::Silent));
     net.pass(10);
@@ -188,11 +188,18 @@ fn each_path_is_counted_at_each_node() {
         assert_eq!(net.carried(node), before[node]);
         let [carried] = &before[node].0[..] else { panic!("{before:?}") };
         assert_eq!(carried.since, began);
-        assert_eq!(carried.before.is_none(), node == 0);
-        assert_eq!(carried.behind.map(|side| side.node), (node < 3).then(|| net.address(node + 1)));
-        if let Some(side) = carried.before {
-            let behind = before[node - 1].0[0].behind.unwrap();
-            assert_eq!((side.comes, side.goes), (behind.goes, behind.comes), "{node}");
+        assert_eq!(carried.previous_hop.is_none(), node == 0);
+        assert_eq!(
+            carried.next_hop.map(|side| side.node),
+            (node < 3).then(|| net.address(node + 1))
+        );
+        if let Some(side) = carried.previous_hop {
+            let behind = before[node - 1].0[0].next_hop.unwrap();
+            assert_eq!(
+                (side.rx_label, side.tx_label),
+                (behind.tx_label, behind.rx_label),
+                "{node}"
+            );
             assert_eq!(side.node, net.address(node - 1));
         }
     }
@@ -221,14 +228,14 @@ fn what_is_damaged_is_left() {
     net.run();
     for (node, (name, bytes)) in (0..3).flat_map(|node| net.kept(node).map(move |it| (node, it))) {
         let mut engine = net.fresh(node);
-        assert!(engine.take_up(&name, &bytes));
+        assert!(engine.restore(&name, &bytes));
         for length in 0..bytes.len() {
-            assert!(!net.fresh(node).take_up(&name, &bytes[..length]), "{name}: {length}");
+            assert!(!net.fresh(node).restore(&name, &bytes[..length]), "{name}: {length}");
         }
-        assert!(!net.fresh(node).take_up(&name, &[&bytes[..], &[0]].concat()), "{name}");
-        assert!(!net.fresh(node).take_up("x-1", &bytes));
+        assert!(!net.fresh(node).restore(&name, &[&bytes[..], &[0]].concat()), "{name}");
+        assert!(!net.fresh(node).restore("x-1", &bytes));
         let is_of_link = name != LAST_NUMBER;
-        assert!(!is_of_link || !Engine::default().take_up(&name, &bytes), "without its links");
+        assert!(!is_of_link || !Engine::default().restore(&name, &bytes), "without its links");
     }
 }
 
@@ -257,7 +264,7 @@ proptest! {
             net.run();
         }
         for (path, hops) in asked {
-            if net.state(0, path) == Some(PathState::Stands) {
+            if net.state(0, path) == Some(PathState::Up) {
                 let (end, number) = net.carry(0, path).unwrap();
                 prop_assert_eq!(end, hops);
                 prop_assert_eq!(net.carry(end, number), Ok((0, path)));

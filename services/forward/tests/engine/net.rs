@@ -49,16 +49,16 @@ impl Kernel {
                 assert!(self.lets.contains(&(link, label)), "{link} {label} of {number}");
                 self.bounds.insert((link, label), rate);
             }
-            KernelEntry::Swap { from, to, by } => {
-                self.labels.insert(from, Then::Swap(to, by));
-                self.counted.insert((by, to));
+            KernelEntry::Swap { from, to, link } => {
+                self.labels.insert(from, Then::Swap(to, link));
+                self.counted.insert((link, to));
             }
             KernelEntry::Pop(label) => {
                 self.labels.insert(label, Then::Pop);
             }
-            KernelEntry::Push { between: (_, far), with, by, .. } => {
-                self.pushes.insert(far, (with, by));
-                self.counted.insert((by, with));
+            KernelEntry::Push { addresses: (_, far), label, link, .. } => {
+                self.pushes.insert(far, (label, link));
+                self.counted.insert((link, label));
             }
             KernelEntry::End(path, stretch) => {
                 self.ends.insert(path, stretch);
@@ -75,8 +75,7 @@ impl Kernel {
             KernelEntry::RateLimit(link, label, _) => {
                 self.bounds.remove(&(link, label));
             }
-            KernelEntry::Swap { to: label, by: link, .. }
-            | KernelEntry::Push { with: label, by: link, .. } => {
+            KernelEntry::Swap { to: label, link, .. } | KernelEntry::Push { label, link, .. } => {
                 assert!(self.counted.remove(&(link, label)), "{link} {label} of {number}");
             }
             // It goes with its label.
@@ -159,14 +158,14 @@ impl Net {
         for (here, there) in [(one, other), (other, one)] {
             let (link, address) = (LinkNumber(there as u16), self.nodes[there].address);
             self.nodes[here].links.insert(link, there);
-            self.nodes[here].engine.linked(link, address);
+            self.nodes[here].engine.add_link(link, address);
         }
     }
 
     /// Removes the link between two nodes, at both ends.
     pub fn cut(&mut self, one: usize, other: usize) {
         for (here, there) in [(one, other), (other, one)] {
-            let actions = self.nodes[here].engine.cut(LinkNumber(there as u16));
+            let actions = self.nodes[here].engine.remove_link(LinkNumber(there as u16));
             self.nodes[here].links.remove(&LinkNumber(there as u16));
             self.act(here, actions);
         }
@@ -212,7 +211,7 @@ impl Net {
         let (now, chance) = (self.now, &mut self.chance);
         let mut bytes = || std::array::from_fn(|_| chance.u8(..));
         let asked = RequestedPath { hops, rate: self.rate };
-        let (path, actions) = self.nodes[node].engine.ask(&asked, now, &mut bytes)?;
+        let (path, actions) = self.nodes[node].engine.request_path(&asked, now, &mut bytes)?;
         self.act(node, actions);
         Ok(path)
     }
@@ -265,7 +264,8 @@ impl Net {
         let (now, chance, node) = (self.now, &mut self.chance, &mut self.nodes[to]);
         let mut bytes = || std::array::from_fn(|_| chance.u8(..));
         let keys = std::slice::from_ref(&node.onion);
-        let actions = node.engine.hear(LinkNumber(from as u16), message, keys, now, &mut bytes);
+        let actions =
+            node.engine.handle_message(LinkNumber(from as u16), message, keys, now, &mut bytes);
         self.act(to, actions);
     }
 
@@ -276,11 +276,11 @@ impl Net {
         node.engine = Engine::default();
         for (link, other) in node.links.clone() {
             let address = self.nodes[other].address;
-            self.nodes[number].engine.linked(link, address);
+            self.nodes[number].engine.add_link(link, address);
         }
         let node = &mut self.nodes[number];
         for (name, bytes) in node.kept.clone() {
-            assert!(node.engine.take_up(&name, &bytes), "{name} of {number}");
+            assert!(node.engine.restore(&name, &bytes), "{name} of {number}");
         }
         let standing = node.engine.installed();
         let lets: BTreeSet<_> = standing
@@ -310,7 +310,7 @@ impl Net {
     pub fn pass(&mut self, seconds: u64) {
         self.now += seconds;
         for node in 0..self.nodes.len() {
-            let actions = self.nodes[node].engine.pass(self.now);
+            let actions = self.nodes[node].engine.tick(self.now);
             self.act(node, actions);
         }
         self.run();
@@ -342,7 +342,7 @@ impl Net {
 
     /// The counters of a node's active paths, and of those that have ended.
     pub fn carried(&self, node: usize) -> (Vec<PathCounters>, Vec<PathCounters>) {
-        (self.nodes[node].engine.carried(), self.nodes[node].ended.clone())
+        (self.nodes[node].engine.path_counters(), self.nodes[node].ended.clone())
     }
 
     pub fn address(&self, node: usize) -> NodeAddress {
@@ -380,20 +380,20 @@ impl Net {
     /// Records at `node` that the other end of a path has proved its identity.
     pub fn introduced(&mut self, node: usize, path: PathNumber, other: usize) {
         let other = self.nodes[other].address;
-        let actions = self.nodes[node].engine.introduced(path, other);
+        let actions = self.nodes[node].engine.set_peer(path, other);
         self.act(node, actions);
     }
 
     /// Revokes `other` at `node`.
     pub fn forsake(&mut self, node: usize, other: usize) {
         let other = self.nodes[other].address;
-        let actions = self.nodes[node].engine.forsake(other);
+        let actions = self.nodes[node].engine.revoke_node(other);
         self.act(node, actions);
     }
 
     /// The number of paths that pass through a node or end there.
     pub fn relayed(&self, node: usize) -> usize {
-        self.nodes[node].engine.relayed()
+        self.nodes[node].engine.transit_count()
     }
 
     pub fn kept(&self, node: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
@@ -404,7 +404,7 @@ impl Net {
     pub fn fresh(&self, node: usize) -> Engine {
         let mut engine = Engine::default();
         for (link, other) in &self.nodes[node].links {
-            engine.linked(*link, self.nodes[*other].address);
+            engine.add_link(*link, self.nodes[*other].address);
         }
         engine
     }
@@ -451,7 +451,7 @@ impl Net {
             && kept.keys().all(|name| name == LAST_NUMBER)
             && kernel.labels.is_empty()
             && kernel.ends.is_empty()
-            && engine.relayed() == 0
+            && engine.transit_count() == 0
     }
 }
 

@@ -2,7 +2,7 @@
 //! can change it.
 
 use octet_forward::control::LinkMessage;
-use octet_forward::engine::{HIGHEST_RATE, PathState};
+use octet_forward::engine::{MAX_RATE, PathState};
 
 use crate::net::{Fate, Net};
 
@@ -13,7 +13,7 @@ fn what_is_asked_for_is_what_hops_hold_to() {
     let mut net = Net::chain(4);
     let free = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, free), Some(PathState::Stands));
+    assert_eq!(net.state(0, free), Some(PathState::Up));
     assert!((0..4).all(|node| net.bounds(node).is_empty()));
     assert_eq!(net.rate(0, free), None);
     let path = net.ask_at(0, &[1, 2, 3], 1000);
@@ -47,8 +47,8 @@ fn nobody_grants_more_than_he_can() {
     let mut net = Net::chain(3);
     let path = net.ask_at(0, &[1, 2], u32::MAX);
     net.run();
-    assert_eq!(net.rate(0, path), Some(HIGHEST_RATE));
-    assert_eq!(net.bounds(2), [(1, HIGHEST_RATE)]);
+    assert_eq!(net.rate(0, path), Some(MAX_RATE));
+    assert_eq!(net.bounds(2), [(1, MAX_RATE)]);
 }
 
 /// The reverse direction is limited before the path is up, and the limit is removed if the path
@@ -76,7 +76,7 @@ fn it_is_changed() {
     for rate in [500, 2000, 0, 0, 64, u32::MAX, 1] {
         net.set_rate(0, path, rate);
         net.run();
-        let rate = rate.min(HIGHEST_RATE);
+        let rate = rate.min(MAX_RATE);
         assert_eq!(net.rate(0, path), Some(rate).filter(|rate| *rate > 0));
         assert_eq!(net.bounds(1), [(0, rate), (2, rate)]);
         assert_eq!(net.bounds(3), [(2, rate)]);
