@@ -59,7 +59,7 @@ pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
         loop {
             let followed = map::follow(&socket, |update| {
                 let map = update.map.as_ref();
-                sender.send_replace(map.map(|map| peers::of(map.map())).unwrap_or_default());
+                sender.send_replace(map.map(|map| peers::from_map(map.map())).unwrap_or_default());
                 true
             });
             // The last nodes stay valid until newer ones arrive.

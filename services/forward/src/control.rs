@@ -147,10 +147,10 @@ impl LinkMessage {
                 Self::SetUp { id, reverse_label: Label::new(label)?, onion }
             }
             5 => {
-                let (id, label, onion) = path(rest)?;
-                let label = Label::new(label);
+                let (id, number, onion) = path(rest)?;
+                let label = Label::new(number);
                 // The label 0 means that there is no path; other reserved values are malformed.
-                if label.is_none() && label != 0 {
+                if label.is_none() && number != 0 {
                     return None;
                 }
                 Self::Answer { id, label, onion }

@@ -42,7 +42,7 @@ async fn run(mut given: UnitEnvironment) -> io::Result<()> {
     let (news, heard) = unbounded_channel();
     follow(given.state.take(), news.clone())?;
     let asks = MetricsClient(news.clone());
-    verbs::serve(given.socket("control")?, given.callers.clone(), news)?;
+    verbs::listen(given.socket("control")?, given.callers.clone(), news)?;
     let memory = given.runtime.take();
     let memory = memory.ok_or_else(|| io::Error::other("PID 1 has given no folder in memory"))?;
     let memory = StateFolder::new(memory);

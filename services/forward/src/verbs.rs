@@ -245,7 +245,7 @@ fn stopped() -> Failure {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn serve(
+pub fn listen(
     listener: UnixListener,
     callers: Callers,
     news: UnboundedSender<DaemonEvent>,

@@ -120,7 +120,7 @@ fn body(details: &Details, certificate: &Certificate) -> Vec<u8> {
     out.extend_from_slice(&details.identity);
     out.extend_from_slice(&details.seal);
     out.extend_from_slice(&details.serial.to_be_bytes());
-    mailbox_address::put(&details.places, &mut out);
+    mailbox_address::encode(&details.places, &mut out);
     out
 }
 
@@ -133,7 +133,7 @@ fn parse(bytes: &[u8]) -> Option<(ContactCard, &[u8])> {
         identity: fields.array()?,
         seal: fields.array()?,
         serial: fields.u64()?,
-        places: mailbox_address::take(&mut fields)?,
+        places: mailbox_address::decode(&mut fields)?,
     };
     let signature = fields.array()?;
     let whole = version == VERSION && fields.0.is_empty();

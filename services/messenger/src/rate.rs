@@ -13,28 +13,28 @@ pub struct RequestRate {
 #[derive(Debug)]
 pub struct RecentUses<K> {
     rate: RequestRate,
-    most: usize,
+    max_keys: usize,
     /// The used seconds of each bucket, and the time of their update.
     used: BTreeMap<K, (u64, u64)>,
 }
 
 impl<K: Ord + Copy> RecentUses<K> {
     /// Limits each key to `rate`, for at most `most` keys at once.
-    pub fn new(rate: RequestRate, most: usize) -> Self {
-        Self { rate, most, used: BTreeMap::new() }
+    pub fn new(rate: RequestRate, max_keys: usize) -> Self {
+        Self { rate, max_keys, used: BTreeMap::new() }
     }
 
     /// Whether `who` may act at `now`, in seconds; if so, the use is counted.
-    pub fn may(&mut self, who: K, now: u64) -> bool {
+    pub fn allow(&mut self, who: K, now: u64) -> bool {
         let seconds = u64::from(self.rate.seconds);
         let full = u64::from(self.rate.burst) * seconds;
         if seconds == 0 {
             return true;
         }
         let left = |(used, at): (u64, u64)| used.saturating_sub(now.saturating_sub(at));
-        if self.used.len() >= self.most && !self.used.contains_key(&who) {
+        if self.used.len() >= self.max_keys && !self.used.contains_key(&who) {
             self.used.retain(|_, bucket| left(*bucket) > 0);
-            if self.used.len() >= self.most {
+            if self.used.len() >= self.max_keys {
                 return false;
             }
         }
@@ -53,14 +53,14 @@ mod tests {
     #[test]
     fn so_often_at_once_and_then_after_a_while() {
         let mut rates = RecentUses::new(RequestRate { burst: 3, seconds: 10 }, 2);
-        assert!((0..3).all(|_| rates.may('a', 100)));
-        assert!(!rates.may('a', 100) && !rates.may('a', 109));
-        assert!(rates.may('a', 110) && !rates.may('a', 110));
+        assert!((0..3).all(|_| rates.allow('a', 100)));
+        assert!(!rates.allow('a', 100) && !rates.allow('a', 109));
+        assert!(rates.allow('a', 110) && !rates.allow('a', 110));
         // One key does not affect another, but the number of keys is limited.
-        assert!(rates.may('b', 110));
-        assert!(!rates.may('c', 110));
-        assert!(rates.may('c', 200));
+        assert!(rates.allow('b', 110));
+        assert!(!rates.allow('c', 110));
+        assert!(rates.allow('c', 200));
         // A clock that is set back refills nothing.
-        assert!((0..3).filter(|_| rates.may('a', 50)).count() <= 3);
+        assert!((0..3).filter(|_| rates.allow('a', 50)).count() <= 3);
     }
 }

@@ -56,7 +56,7 @@ pub enum CommandAction {
     },
     /// Send a signed command to a box; the answer is a message
     #[command(name = "command")]
-    Order(BoxCommand),
+    Command(BoxCommand),
     /// Fetch and print new messages, and send those that wait
     Receive,
     /// Print the messages sent and received

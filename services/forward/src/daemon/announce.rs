@@ -62,7 +62,7 @@ impl Announcements {
         }
     }
 
-    /// Sends all known announcements to a neighbour, at most once in [`RETRY_DELAY`].
+    /// Sends all known announcements to a neighbour, at most once in [`RESEND_INTERVAL`].
     pub async fn send_all(&self, link: LinkNumber, links: &mut NeighbourLinks) {
         let Some(open) = links.open.get_mut(&link) else { return };
         let now = Instant::now();

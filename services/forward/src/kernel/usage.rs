@@ -41,7 +41,7 @@ pub async fn prepare() -> Result<(), KernelError> {
     meter::run(&[&FRAME.replace("$kept", &kept)]).await.map(drop)
 }
 
-/// The devices of paths that programs used within [`KEPT`].
+/// The devices of paths that programs used within [`USE_TIMEOUT`].
 ///
 /// # Errors
 /// nft cannot be run, or its output is not as expected.

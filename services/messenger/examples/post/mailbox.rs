@@ -39,7 +39,7 @@ pub fn run(folder: &Path) -> Result<Value, Failed> {
         control: UnixListener::bind(folder.join(SOCKET))?,
         callers: Callers::parse(&format!("{}=status,admit", geteuid().as_raw()))
             .unwrap_or_default(),
-        at: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         board_port: 0,
     };
     run_messenger(parts, || Ok(()))?;

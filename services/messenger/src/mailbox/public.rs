@@ -20,7 +20,7 @@ impl Mailbox {
         source: IpAddr,
         now: u64,
     ) -> Outcome {
-        if !self.claims.may(source, now) {
+        if !self.claims.allow(source, now) {
             return Err(MailboxRefusal::Busy.into());
         }
         let resident = person(transaction, name)?.ok_or(MailboxRefusal::NoMailbox)?;
@@ -29,7 +29,7 @@ impl Mailbox {
         let next = prekeys.range((name, 0)..=(name, u64::MAX))?.next().transpose()?;
         let next = next.map(|(key, value)| (key.value().1, value.value().to_vec()));
         match next {
-            Some((number, prekey)) if self.keys_of.may(*name, now) => {
+            Some((number, prekey)) if self.keys_of.allow(*name, now) => {
                 prekeys.remove((name, number))?;
                 Ok((MailboxReply::Claimed(card, prekey), true))
             }
@@ -51,7 +51,7 @@ impl Mailbox {
         if !envelope::is_size(envelope.len()) {
             return Err(MailboxRefusal::Malformed.into());
         }
-        if !self.deposits.may(source, now) {
+        if !self.deposits.allow(source, now) {
             return Err(MailboxRefusal::Busy.into());
         }
         let mut resident = person(transaction, name)?.ok_or(MailboxRefusal::NoMailbox)?;

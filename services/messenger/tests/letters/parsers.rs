@@ -122,11 +122,12 @@ fn what_is_altered_is_refused() {
         }
     }
     let (card, prekey) = (card(), bundle().prekeys.remove(0));
-    assert!(prekey.is_of(&card));
+    assert!(prekey.is_signed_by(&card));
     for at in 0..prekey.to_bytes().len() {
         let mut altered = prekey.to_bytes();
         altered[at] ^= 1;
-        let is_own = Prekey::from_bytes(&altered).is_some_and(|altered| altered.is_of(&card));
+        let is_own =
+            Prekey::from_bytes(&altered).is_some_and(|altered| altered.is_signed_by(&card));
         assert!(!is_own, "byte {at}");
     }
 }
