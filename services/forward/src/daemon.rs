@@ -157,13 +157,13 @@ impl Daemon {
                     let gone = || io::Error::other("no other unit is listened to any more");
                     self.handle_event(news.ok_or_else(gone)?).await;
                 }
-                Ok(came) = self.links.receive(&mut outer) => {
-                    self.handle_link_message(&came, &outer[..came.length]).await;
+                Ok(datagram) = self.links.receive(&mut outer) => {
+                    self.handle_link_message(&datagram, &outer[..datagram.length]).await;
                 }
                 Ok((length, from)) = self.path_ends.receive(&mut inner) => {
                     self.handle_path_message(from, &inner[..length]).await;
                 }
-                told = self.nflog.next() => self.start_on_demand(told),
+                destinations = self.nflog.next() => self.start_on_demand(destinations),
                 _ = beat.tick() => self.tick().await,
                 _ = watch.tick(), if !self.routes.desired.routes.is_empty() => self.probe_routes().await,
             }
@@ -218,8 +218,8 @@ impl Daemon {
     }
 
     /// Handles a control message of a neighbour.
-    async fn handle_link_message(&mut self, came: &StampedDatagram, bytes: &[u8]) {
-        let Some((link, message)) = self.links.link_of(came).zip(LinkMessage::from_bytes(bytes))
+    async fn handle_link_message(&mut self, datagram: &StampedDatagram, bytes: &[u8]) {
+        let Some((link, message)) = self.links.link_of(datagram).zip(LinkMessage::from_bytes(bytes))
         else {
             return;
         };
@@ -239,7 +239,7 @@ impl Daemon {
                 self.announcements.handle_announcement(link, &bytes, &self.links).await;
             }
             LinkMessage::Train { number, position } => {
-                let open = self.links.open.get_mut(&link).zip(came.at);
+                let open = self.links.open.get_mut(&link).zip(datagram.at);
                 let fast = open.and_then(|(open, at)| open.trains.receive(number, position, at));
                 if let Some(kilobits) = fast {
                     self.links.send(link, &LinkMessage::TrainReply { number, kilobits }).await;

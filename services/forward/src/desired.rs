@@ -124,8 +124,8 @@ impl<W> Desired<W> {
     /// The explicitly requested route to `to`: the pending path, or the state of the route.
     pub fn requested(&self, to: NodeAddress) -> Option<Result<PathNumber, &DesiredRoute>> {
         let request = self.requests.iter().find(|(_, it)| it.to == to && !it.is_independent);
-        let way = || self.routes.get(&to).filter(|way| way.last_use.is_none());
-        request.map(|(path, _)| Ok(*path)).or_else(|| way().map(Err))
+        let entry = || self.routes.get(&to).filter(|entry| entry.last_use.is_none());
+        request.map(|(path, _)| Ok(*path)).or_else(|| entry().map(Err))
     }
 
     /// Whether a path to `to` is pending; a packet starts no route then.
@@ -161,11 +161,11 @@ impl<W> Desired<W> {
     /// Returns the request, and the paths of the previous route, which must end.
     pub fn up(&mut self, path: PathNumber) -> Option<(PendingPath<W>, Vec<PathNumber>)> {
         let request = self.requests.remove(&path)?;
-        let is_on_demand = |way: &DesiredRoute| way.last_use.is_some();
+        let is_on_demand = |entry: &DesiredRoute| entry.last_use.is_some();
         let ends =
-            |way: &DesiredRoute| !request.is_independent || request.replaces || is_on_demand(way);
+            |entry: &DesiredRoute| !request.is_independent || request.replaces || is_on_demand(entry);
         let before = match self.routes.get(&request.to) {
-            Some(way) if ends(way) => self.end(request.to),
+            Some(entry) if ends(entry) => self.end(request.to),
             _ => vec![],
         };
         if !request.is_independent {
@@ -177,8 +177,8 @@ impl<W> Desired<W> {
 
     /// The node whose route a path belongs to.
     pub fn route_of(&self, path: PathNumber) -> Option<NodeAddress> {
-        let has = |way: &DesiredRoute| way.route.paths().any(|it| it == path);
-        self.routes.iter().find(|(_, way)| has(way)).map(|(node, _)| *node)
+        let has = |entry: &DesiredRoute| entry.route.paths().any(|it| it == path);
+        self.routes.iter().find(|(_, entry)| has(entry)).map(|(node, _)| *node)
     }
 
     /// Sets the rate limit of the route that a path belongs to or will become. Returns the route's paths.
@@ -186,16 +186,16 @@ impl<W> Desired<W> {
         if let Some(request) = self.requests.get_mut(&path) {
             request.spec.rate = rate;
         }
-        let Some(way) = self.route_of(path).and_then(|node| self.routes.get_mut(&node)) else {
+        let Some(entry) = self.route_of(path).and_then(|node| self.routes.get_mut(&node)) else {
             return vec![path];
         };
-        way.spec.rate = rate;
-        way.route.paths().collect()
+        entry.spec.rate = rate;
+        entry.route.paths().collect()
     }
 
     /// Removes the route to `to`. Returns its paths, which must end.
     pub fn end(&mut self, to: NodeAddress) -> Vec<PathNumber> {
-        self.routes.remove(&to).map_or(vec![], |way| way.route.paths().collect())
+        self.routes.remove(&to).map_or(vec![], |entry| entry.route.paths().collect())
     }
 }
 
@@ -235,11 +235,11 @@ mod tests {
         let (_, before) = desired.up(PathNumber(1)).unwrap();
         assert_eq!((before, desired.route_of(PathNumber(1))), (vec![], Some(board(4))));
 
-        let way = desired.routes.get_mut(&board(4)).unwrap();
-        way.route = NodeRoute::restored(true, None, None);
-        assert_eq!(way.status_without_path().to_string(), "pending");
-        way.failure = Some("the link to board-2 is down".to_owned());
-        way.request_failure = Some("no known links lead there".to_owned());
+        let entry = desired.routes.get_mut(&board(4)).unwrap();
+        entry.route = NodeRoute::restored(true, None, None);
+        assert_eq!(entry.status_without_path().to_string(), "pending");
+        entry.failure = Some("the link to board-2 is down".to_owned());
+        entry.request_failure = Some("no known links lead there".to_owned());
         let stuck = desired.requested(board(4)).unwrap().unwrap_err();
         let status = stuck.status_without_path().to_string();
         assert_eq!(status, "failed: the link to board-2 is down; no known links lead there");
@@ -330,7 +330,7 @@ mod tests {
                     (3, Some(path)) => prop_assert!(desired.cancel(path).is_some() && paths.remove(&path)),
                     _ => prop_assert!(desired.end(board(to)).iter().all(|path| paths.remove(path))),
                 }
-                let of_ways = desired.routes.values().flat_map(|way| way.route.paths());
+                let of_ways = desired.routes.values().flat_map(|entry| entry.route.paths());
                 let known = desired.requests().map(|(path, _)| path).chain(of_ways);
                 let known: BTreeSet<_> = known.chain(alone.iter().copied()).collect();
                 prop_assert_eq!(&known, &paths);
@@ -355,19 +355,19 @@ mod tests {
             let via = via.into_iter().map(board).collect();
             let avoid = avoid.into_iter().map(board).collect();
             let now = Instant::now();
-            let way = DesiredRoute {
+            let entry = DesiredRoute {
                 route: NodeRoute::restored(has_spare, path(active), path(spare).filter(|it| path(active) != Some(*it))),
                 spec: Spec { via, limits: PathConstraints { avoid, ..PathConstraints::default() }, rate },
                 last_use: is_on_demand.then_some(now),
                 ..DesiredRoute::default()
             };
-            let bytes = way.to_bytes();
+            let bytes = entry.to_bytes();
             let read = DesiredRoute::from_bytes(&bytes, now).unwrap();
-            prop_assert_eq!((&read.route, &read.spec), (&way.route, &way.spec));
-            prop_assert_eq!(read.last_use, way.last_use);
+            prop_assert_eq!((&read.route, &read.spec), (&entry.route, &entry.spec));
+            prop_assert_eq!(read.last_use, entry.last_use);
             for length in 0..bytes.len() {
                 if let Some(read) = DesiredRoute::from_bytes(&bytes[..length], now) {
-                    prop_assert!(read.spec.limits.avoid.len() < way.spec.limits.avoid.len());
+                    prop_assert!(read.spec.limits.avoid.len() < entry.spec.limits.avoid.len());
                 }
             }
         }

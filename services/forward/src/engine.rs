@@ -148,23 +148,23 @@ impl Engine {
             let changed = difference(before, path.installed(number));
             return [source::persist(number, path)].into_iter().chain(changed).collect();
         }
-        let is_it = |segment: &Transit| segment.local_end().is_some_and(|(it, _)| it == number);
-        let found = self.transits.iter_mut().find(|(_, segment)| is_it(segment));
-        let Some((key, segment)) = found else { return vec![] };
-        let before = segment.installed(*key);
-        let Some(stretch) = segment.local_end_mut() else { return vec![] };
-        stretch.node = Some(node.ip());
+        let is_it = |transit: &Transit| transit.local_end().is_some_and(|(it, _)| it == number);
+        let found = self.transits.iter_mut().find(|(_, transit)| is_it(transit));
+        let Some((key, transit)) = found else { return vec![] };
+        let before = transit.installed(*key);
+        let Some(path_end) = transit.local_end_mut() else { return vec![] };
+        path_end.node = Some(node.ip());
         let kept =
-            EngineAction::Keep(persisted::transit_name(*key), persisted::encode_transit(segment));
-        [kept].into_iter().chain(difference(before, segment.installed(*key))).collect()
+            EngineAction::Keep(persisted::transit_name(*key), persisted::encode_transit(transit));
+        [kept].into_iter().chain(difference(before, transit.installed(*key))).collect()
     }
 
     /// Ends all paths to a revoked node, and all paths from it that end here.
     pub fn revoke_node(&mut self, node: NodeAddress) -> Vec<EngineAction> {
-        let is_its = |segment: &Transit| {
-            segment.local_end().is_some_and(|(_, stretch)| stretch.node == Some(node.ip()))
+        let is_its = |transit: &Transit| {
+            transit.local_end().is_some_and(|(_, path_end)| path_end.node == Some(node.ip()))
         };
-        let ends = self.transits.iter().filter(|(_, segment)| is_its(segment));
+        let ends = self.transits.iter().filter(|(_, transit)| is_its(transit));
         let ends: Vec<_> = ends.map(|(key, _)| *key).collect();
         let own = self.paths.iter().filter(|(_, path)| path.hops.last() == Some(&node));
         let own: Vec<_> = own.map(|(number, _)| *number).collect();
@@ -177,13 +177,13 @@ impl Engine {
     pub fn path_end(&self, number: PathNumber) -> Option<&PathEnd> {
         let ends = self.transits.values().filter_map(Transit::local_end);
         let own = self.paths.iter().map(|(number, path)| (*number, &path.end));
-        ends.chain(own).find(|(it, _)| *it == number).map(|(_, stretch)| stretch)
+        ends.chain(own).find(|(it, _)| *it == number).map(|(_, path_end)| path_end)
     }
 
     /// The link that a path with a local end uses.
     pub fn link_of(&self, number: PathNumber) -> Option<LinkNumber> {
-        let is_it = |segment: &Transit| segment.local_end().is_some_and(|(it, _)| it == number);
-        let ends = self.transits.iter().find(|(_, segment)| is_it(segment));
+        let is_it = |transit: &Transit| transit.local_end().is_some_and(|(it, _)| it == number);
+        let ends = self.transits.iter().find(|(_, transit)| is_it(transit));
         let own = self.paths.get(&number).map(|path| path.link);
         own.or_else(|| ends.map(|((link, _), _)| *link))
     }
@@ -220,9 +220,9 @@ impl Engine {
         let late: Vec<_> = late.map(|(key, _)| *key).collect();
         let mut actions: Vec<_> =
             late.into_iter().flat_map(|key| self.abort(key, Reason::Silent)).collect();
-        let is_strange = |segment: &Transit| {
-            let is_unknown = segment.local_end().is_some_and(|(_, it)| it.node.is_none());
-            is_unknown && segment.since + AUTHENTICATION_TIMEOUT <= now
+        let is_strange = |transit: &Transit| {
+            let is_unknown = transit.local_end().is_some_and(|(_, it)| it.node.is_none());
+            is_unknown && transit.since + AUTHENTICATION_TIMEOUT <= now
         };
         let strange = self.transits.iter().filter(|(_, it)| is_strange(it));
         let strange: Vec<_> = strange.map(|(key, _)| *key).collect();

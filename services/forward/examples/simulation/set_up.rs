@@ -35,7 +35,7 @@ struct Net<'a> {
     wires: BinaryHeap<OnTheWay>,
     says: BTreeMap<u64, LinkMessage>,
     count: u64,
-    chance: Rng,
+    rng: Rng,
 }
 
 /// Sets these paths up one after the other, and ends them; by the number of hops.
@@ -59,7 +59,7 @@ impl<'a> Net<'a> {
         };
         let engines = world.links.iter().map(engine).collect();
         let (wires, says) = (BinaryHeap::new(), BTreeMap::new());
-        Self { world, nodes, engines, wires, says, count: 0, chance: Rng::with_seed(1) }
+        Self { world, nodes, engines, wires, says, count: 0, rng: Rng::with_seed(1) }
     }
 
     fn set_up(&mut self, path: &[usize], done: &mut SetUps) {
@@ -72,8 +72,8 @@ impl<'a> Net<'a> {
         let Some(hops) = hops.iter().map(of).collect() else { return };
         // Set-ups that came before do not count against this one: each has its own second.
         let now = BEGIN + done.asked as u64 % 60;
-        let chance = &mut self.chance;
-        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+        let rng = &mut self.rng;
+        let mut bytes = || std::array::from_fn(|_| rng.u8(..));
         let asked =
             self.engines[*source].request_path(&RequestedPath { hops, rate: 0 }, now, &mut bytes);
         let Ok((number, actions)) = asked else { return };
@@ -83,8 +83,8 @@ impl<'a> Net<'a> {
             let Some(message) = self.says.remove(&which) else { continue };
             let (link, begin) = (self.link(to, from), Instant::now());
             let keys = std::slice::from_ref(&self.nodes[to].onion);
-            let chance = &mut self.chance;
-            let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+            let rng = &mut self.rng;
+            let mut bytes = || std::array::from_fn(|_| rng.u8(..));
             let actions = self.engines[to].handle_message(link, message, keys, now, &mut bytes);
             done.work.push(begin.elapsed());
             self.send(at, to, actions);

@@ -93,7 +93,7 @@ impl Daemon {
             KernelEntry::Push { addresses: (from, to), label, ttl, link } => {
                 self.kernel.push((to, from), (label, ttl), &link.device()).await
             }
-            KernelEntry::End(number, stretch) => self.install_end(number, &stretch).await,
+            KernelEntry::End(number, path_end) => self.install_end(number, &path_end).await,
         }
     }
 
@@ -103,10 +103,10 @@ impl Daemon {
             // Its route is a swap or a pop.
             KernelEntry::Accept(_, label) => self.kernel.remove_label(label).await,
             // The route between the end's addresses is the push.
-            KernelEntry::End(number, stretch) => {
+            KernelEntry::End(number, path_end) => {
                 self.path_ends.forget(number);
                 self.routes.active_paths.retain(|_, path| *path != number);
-                self.kernel.close_end(&number.device(), stretch.outer()).await
+                self.kernel.close_end(&number.device(), path_end.outer()).await
             }
             KernelEntry::RateLimit(..)
             | KernelEntry::Swap { .. }
@@ -118,18 +118,18 @@ impl Daemon {
     async fn install_end(
         &mut self,
         number: PathNumber,
-        stretch: &PathEnd,
+        path_end: &PathEnd,
     ) -> Result<(), KernelError> {
         let Some(node) = self.node() else { return Ok(()) };
-        let ((near, far), port) = (stretch.outer(), stretch.port());
+        let ((near, far), port) = (path_end.outer(), path_end.port());
         let end = paths::KernelPathEnd {
             name: number.device(),
-            secret: stretch.secret,
-            key: stretch.key,
+            secret: path_end.secret,
+            key: path_end.key,
             near: (near, port),
             far: (far, port),
-            inner: stretch.inner(),
-            nodes: (NodeAddress::of(&node).ip(), stretch.node),
+            inner: path_end.inner(),
+            nodes: (NodeAddress::of(&node).ip(), path_end.node),
         };
         // A path end's parameters never change, except that its peer becomes known.
         if self.path_ends.devices.contains_key(&number)

@@ -30,7 +30,7 @@ impl Daemon {
         &mut self,
         by: PathNumber,
     ) -> Option<Result<Ipv4Addr, ExitRefusal>> {
-        let node = self.engine.path_end(by).and_then(|stretch| stretch.node)?;
+        let node = self.engine.path_end(by).and_then(|path_end| path_end.node)?;
         let client = NodeAddress::try_from(node).ok()?;
         let given = self.assign_slot(client).await;
         if given.is_err()

@@ -19,7 +19,7 @@ impl Daemon {
     /// Watches all paths of this node, and all routes.
     pub(super) async fn probe_routes(&mut self) {
         let now = Instant::now();
-        let paths = self.routes.desired.routes.values().flat_map(|way| way.route.paths());
+        let paths = self.routes.desired.routes.values().flat_map(|entry| entry.route.paths());
         let stands = |number: PathNumber| {
             let path = self.engine.path(number).filter(|path| path.state == PathState::Up)?;
             path.end.node.map(|_| number)
@@ -31,11 +31,11 @@ impl Daemon {
         }
         let nodes: Vec<_> = self.routes.desired.routes.keys().copied().collect();
         for node in nodes {
-            let Some(way) = self.routes.desired.routes.get_mut(&node) else { continue };
-            let mut route = std::mem::take(&mut way.route);
+            let Some(entry) = self.routes.desired.routes.get_mut(&node) else { continue };
+            let mut route = std::mem::take(&mut entry.route);
             let steps = route.step(seconds(), |path| self.routes.health(path, &self.engine, now));
-            if let Some(way) = self.routes.desired.routes.get_mut(&node) {
-                way.route = route;
+            if let Some(entry) = self.routes.desired.routes.get_mut(&node) {
+                entry.route = route;
             }
             for step in steps {
                 self.apply_step(node, step).await;
@@ -69,12 +69,12 @@ impl Daemon {
         };
         let mut status = seen.status(|node| self.display_name(node));
         if status == (RouteStatus { phase: SetupPhase::Pending, reason: None }) {
-            let way = self
+            let entry = self
                 .routes
                 .desired
                 .route_of(number)
                 .and_then(|node| self.routes.desired.routes.get(&node));
-            let failure = way.and_then(|way| way.failure.as_ref());
+            let failure = entry.and_then(|entry| entry.failure.as_ref());
             status.reason = failure.map(|failure| format!("the one before has failed: {failure}"));
         }
         status
@@ -84,7 +84,7 @@ impl Daemon {
         match step {
             RouteStep::Request(avoid) => {
                 let limits = self.routes.alternative_to(node, avoid, &self.engine);
-                let rate = self.routes.desired.routes.get(&node).map_or(0, |way| way.spec.rate);
+                let rate = self.routes.desired.routes.get(&node).map_or(0, |entry| entry.spec.rate);
                 let doubtful = self.routes.avoiding_failed(&limits, Instant::now());
                 let hops = self.find_hops(node, &doubtful);
                 let hops = hops.or_else(|_| self.find_hops(node, &limits));
@@ -92,9 +92,9 @@ impl Daemon {
                     Ok(asked) => self.request_path(&asked).await,
                     Err(why) => Err(why),
                 };
-                if let Some(way) = self.routes.desired.routes.get_mut(&node) {
-                    way.request_failure = path.as_ref().err().cloned();
-                    way.route.set_pending(path.ok(), seconds());
+                if let Some(entry) = self.routes.desired.routes.get_mut(&node) {
+                    entry.request_failure = path.as_ref().err().cloned();
+                    entry.route.set_pending(path.ok(), seconds());
                 }
             }
             RouteStep::Use(path) => {
@@ -103,8 +103,8 @@ impl Daemon {
             }
             RouteStep::Drop(path) => {
                 let why = self.end_failed(node, path).await;
-                if let Some(way) = self.routes.desired.routes.get_mut(&node) {
-                    way.failure = Some(why);
+                if let Some(entry) = self.routes.desired.routes.get_mut(&node) {
+                    entry.failure = Some(why);
                 }
             }
         }
@@ -134,7 +134,7 @@ impl Daemon {
     /// other, the one with the lower address yields.
     pub(super) async fn reroute(&mut self, node: NodeAddress, report: Option<PeerReport>) {
         let own =
-            |way: &DesiredRoute| way.route.active().map(|path| (path, way.last_use.is_none()));
+            |entry: &DesiredRoute| entry.route.active().map(|path| (path, entry.last_use.is_none()));
         let own = self.routes.desired.routes.get(&node).and_then(own);
         let used = self.routes.active_paths.get(&node.ip()).copied();
         let goes_back = self.node().is_some_and(|it| NodeAddress::of(&it).ip() < node.ip());
@@ -222,13 +222,13 @@ impl Daemon {
             let node = kept.strip_prefix("r-").and_then(|it| u128::from_str_radix(it, 16).ok());
             let node = node.and_then(|it| NodeAddress::try_from(Ipv6Addr::from_bits(it)).ok());
             let bytes = self.state.get(&kept).unwrap_or_default();
-            let way = DesiredRoute::from_bytes(&bytes, Instant::now());
-            let Some((node, way)) = node.zip(way) else { continue };
+            let entry = DesiredRoute::from_bytes(&bytes, Instant::now());
+            let Some((node, entry)) = node.zip(entry) else { continue };
             // A path that is gone counts as dead, and another one is requested.
             let stands = |path: &PathNumber| self.engine.path(*path).is_some();
-            let active = way.route.active().filter(stands);
+            let active = entry.route.active().filter(stands);
             self.routes.active_paths.extend(active.map(|path| (node.ip(), path)));
-            self.routes.desired.routes.insert(node, way);
+            self.routes.desired.routes.insert(node, entry);
         }
     }
 

@@ -30,19 +30,19 @@ impl Daemon {
         let Some(number) = self.path_ends.of(from) else { return };
         match Inner::from_bytes(bytes) {
             Some(Inner::Introduction { certificate, signature, knows_receiver }) => {
-                let Some(stretch) = self.engine.path_end(number) else { return };
+                let Some(path_end) = self.engine.path_end(number) else { return };
                 let Some(own) = self.node().map(|it| NodeAddress::of(&it).ip()) else { return };
                 let node = NodeAddress::of(&certificate.statement().node);
                 let about = IntroductionContext {
-                    role: role(stretch).other(),
+                    role: role(path_end).other(),
                     nodes: (node.ip(), own),
-                    keys: (stretch.key, exchange::public(&stretch.secret)),
+                    keys: (path_end.key, exchange::public(&path_end.secret)),
                 };
                 let may = self.map.as_ref().is_none_or(|map| is_accepted(&certificate, map));
                 if !may || !verify_introduction(&certificate, &signature, &about) {
                     return;
                 }
-                let (known, wanted) = (stretch.node, self.engine.destination(number));
+                let (known, wanted) = (path_end.node, self.engine.destination(number));
                 // Only the requested node can be the peer, and an authenticated peer never changes.
                 if known.is_some_and(|it| it != node.ip()) || wanted.is_some_and(|it| it != node) {
                     return;
@@ -105,25 +105,25 @@ impl Daemon {
 
     /// Handles the source's report of whether it uses a path that ends here.
     async fn handle_report(&mut self, number: PathNumber, report: PeerReport) {
-        let Some(stretch) = self.engine.path_end(number).filter(|it| !it.is_source) else { return };
-        let Some(node) = stretch.node.and_then(|it| it.try_into().ok()) else { return };
+        let Some(path_end) = self.engine.path_end(number).filter(|it| !it.is_source) else { return };
+        let Some(node) = path_end.node.and_then(|it| it.try_into().ok()) else { return };
         self.reroute(node, Some(report)).await;
     }
 
     /// Sends this node's introduction to the other end of a path.
     pub(super) async fn introduce(&self, number: PathNumber) {
         let Some(own) = &self.identity else { return };
-        let Some(stretch) = self.engine.path_end(number) else { return };
+        let Some(path_end) = self.engine.path_end(number) else { return };
         let Some(to) = self.path_ends.address(number, &self.engine) else { return };
         // The source introduces itself first: the end does not know the source yet.
-        let other = stretch.node.or_else(|| self.engine.destination(number).map(NodeAddress::ip));
+        let other = path_end.node.or_else(|| self.engine.destination(number).map(NodeAddress::ip));
         let Some(other) = other else { return };
         let about = IntroductionContext {
-            role: role(stretch),
+            role: role(path_end),
             nodes: (NodeAddress::of(&own.certificate.statement().node).ip(), other),
-            keys: (exchange::public(&stretch.secret), stretch.key),
+            keys: (exchange::public(&path_end.secret), path_end.key),
         };
-        let said = Inner::introduce(own, &about, stretch.node.is_some());
+        let said = Inner::introduce(own, &about, path_end.node.is_some());
         self.path_ends.send(&said, to).await;
     }
 
@@ -158,6 +158,6 @@ impl Daemon {
 }
 
 /// This node's role on a path.
-fn role(stretch: &PathEnd) -> EndRole {
-    if stretch.is_source { EndRole::Source } else { EndRole::End }
+fn role(path_end: &PathEnd) -> EndRole {
+    if path_end.is_source { EndRole::Source } else { EndRole::End }
 }

@@ -76,7 +76,7 @@ impl Daemon {
         by: PathNumber,
         reply: Result<Ipv4Addr, ExitRefusal>,
     ) {
-        let node = self.engine.path_end(by).and_then(|stretch| stretch.node);
+        let node = self.engine.path_end(by).and_then(|path_end| path_end.node);
         let Some(exit) = self.exit.lan_exit.exit.filter(|exit| Some(exit.ip()) == node) else {
             return;
         };

@@ -47,7 +47,7 @@ impl Daemon {
         let is_due =
             |path: &PathNumber| self.path_ends.mtus.get(path).is_none_or(|it| it.is_due(now));
         for path in self.path_ends.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
-            if self.engine.path_end(path).is_none_or(|stretch| stretch.node.is_none()) {
+            if self.engine.path_end(path).is_none_or(|path_end| path_end.node.is_none()) {
                 continue;
             }
             // The MTU of a path whose links are unchanged is unchanged.

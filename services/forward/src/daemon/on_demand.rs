@@ -25,9 +25,9 @@ const IDLE: Duration = Duration::from_secs(600);
 const CHECK_INTERVAL: Duration = Duration::from_secs(usage::USE_TIMEOUT.as_secs() / 2);
 
 /// Whether an on-demand route has been unused for its timeout.
-fn is_expired(way: &DesiredRoute, now: Instant) -> bool {
-    let patience = if way.route.active().is_some() { IDLE } else { TIMEOUT };
-    way.last_use.is_some_and(|at| now.saturating_duration_since(at) >= patience)
+fn is_expired(entry: &DesiredRoute, now: Instant) -> bool {
+    let patience = if entry.route.active().is_some() { IDLE } else { TIMEOUT };
+    entry.last_use.is_some_and(|at| now.saturating_duration_since(at) >= patience)
 }
 
 impl Daemon {
@@ -37,15 +37,15 @@ impl Daemon {
         let now = Instant::now();
         for node in destinations.unwrap_or_default() {
             let Ok(node) = NodeAddress::try_from(node) else { continue };
-            if let Some(way) = self.routes.desired.routes.get_mut(&node) {
-                way.last_use = way.last_use.map(|_| now);
+            if let Some(entry) = self.routes.desired.routes.get_mut(&node) {
+                entry.last_use = entry.last_use.map(|_| now);
                 continue;
             }
             let known =
                 self.announcements.topology.as_ref().is_some_and(|it| it.get(node).is_some());
             let own = self.node().is_some_and(|own| NodeAddress::of(&own) == node);
             let others =
-                self.routes.desired.routes.values().filter(|way| way.last_use.is_some()).count();
+                self.routes.desired.routes.values().filter(|entry| entry.last_use.is_some()).count();
             if known && !own && others < MAX && !self.routes.desired.is_requested(node) {
                 self.routes.desired.routes.insert(node, DesiredRoute::on_demand(now));
             }
@@ -65,14 +65,14 @@ impl Daemon {
 impl Routes {
     /// The on-demand routes that are over.
     fn unused(&self, now: Instant) -> Vec<NodeAddress> {
-        let over = self.desired.routes.iter().filter(|(_, way)| is_expired(way, now));
+        let over = self.desired.routes.iter().filter(|(_, entry)| is_expired(entry, now));
         over.map(|(node, _)| *node).collect()
     }
 
     /// Checks which on-demand routes are used. If that is unknown, they count as used.
     async fn check_usage(&mut self, now: Instant) {
         let is_early = |at: Instant| now.saturating_duration_since(at) < CHECK_INTERVAL;
-        let stands = |way: &DesiredRoute| way.last_use.is_some() && way.route.active().is_some();
+        let stands = |entry: &DesiredRoute| entry.last_use.is_some() && entry.route.active().is_some();
         if self.usage_checked.is_some_and(is_early) || !self.desired.routes.values().any(stands) {
             return;
         }
@@ -81,12 +81,12 @@ impl Routes {
         if let Err(error) = &used {
             say!("{error}");
         }
-        for way in self.desired.routes.values_mut() {
+        for entry in self.desired.routes.values_mut() {
             let is_used = used
                 .as_ref()
-                .map_or(true, |used| way.route.paths().any(|path| used.contains(&path.device())));
+                .map_or(true, |used| entry.route.paths().any(|path| used.contains(&path.device())));
             if is_used {
-                way.last_use = way.last_use.map(|_| now);
+                entry.last_use = entry.last_use.map(|_| now);
             }
         }
     }
@@ -102,20 +102,20 @@ mod tests {
     #[test]
     fn each_has_its_time() {
         let start = Instant::now();
-        let way = |wanted: bool, path: Option<u16>| DesiredRoute {
+        let entry = |wanted: bool, path: Option<u16>| DesiredRoute {
             last_use: wanted.then_some(start),
             route: NodeRoute::restored(true, path.map(PathNumber), None),
             ..DesiredRoute::default()
         };
-        let until = |way: DesiredRoute| {
+        let until = |entry: DesiredRoute| {
             let ends =
-                (0..10_000).find(|second| is_expired(&way, start + Duration::from_secs(*second)));
+                (0..10_000).find(|second| is_expired(&entry, start + Duration::from_secs(*second)));
             ends.map(Duration::from_secs)
         };
-        assert_eq!(until(way(true, None)), Some(TIMEOUT));
-        assert_eq!(until(way(true, Some(3))), Some(IDLE));
-        assert_eq!(until(way(false, None)), None);
-        assert_eq!(until(way(false, Some(3))), None);
+        assert_eq!(until(entry(true, None)), Some(TIMEOUT));
+        assert_eq!(until(entry(true, Some(3))), Some(IDLE));
+        assert_eq!(until(entry(false, None)), None);
+        assert_eq!(until(entry(false, Some(3))), None);
         assert!(CHECK_INTERVAL < usage::USE_TIMEOUT && usage::USE_TIMEOUT + CHECK_INTERVAL < IDLE);
     }
 }

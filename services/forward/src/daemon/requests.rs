@@ -32,8 +32,8 @@ fn occupied(node: &str, status: &RouteStatus) -> Failure {
 }
 
 /// The WireGuard public keys of a path, local and remote, as `wg` prints them.
-fn keys(stretch: &PathEnd) -> [String; 2] {
-    [exchange::public(&stretch.secret), stretch.key].map(|key| BASE64.encode(&key))
+fn keys(path_end: &PathEnd) -> [String; 2] {
+    [exchange::public(&path_end.secret), path_end.key].map(|key| BASE64.encode(&key))
 }
 
 impl Daemon {
@@ -57,13 +57,13 @@ impl Daemon {
         let none = Value::Null;
         let is_there = |path| self.engine.path(path).is_some();
         let without =
-            self.routes.desired.routes.iter().filter(|(_, way)| !way.route.paths().any(is_there));
-        let routes = without.map(|(to, way)| {
-            let status = way.status_without_path();
+            self.routes.desired.routes.iter().filter(|(_, entry)| !entry.route.paths().any(is_there));
+        let routes = without.map(|(to, entry)| {
+            let status = entry.status_without_path();
             json!({
                 "path": none,
                 "to": called(to),
-                "via": names(&way.spec.via),
+                "via": names(&entry.spec.via),
                 "state": status.phase.name(),
                 "reason": status.reason,
                 "active": false,
@@ -124,9 +124,9 @@ impl Daemon {
     fn route_status(&self, to: NodeAddress) -> Option<RouteStatus> {
         Some(match self.routes.desired.requested(to)? {
             Ok(request) => self.status_of(request),
-            Err(way) => match way.route.paths().next() {
+            Err(entry) => match entry.route.paths().next() {
                 Some(path) => self.status_of(path),
-                None => way.status_without_path(),
+                None => entry.status_without_path(),
             },
         })
     }
@@ -155,8 +155,8 @@ impl Daemon {
     /// The failure if no path leads to a node.
     fn no_path_failure(&self, to: NodeAddress) -> Failure {
         let of = format!("the route to {}", self.display_name(to));
-        let way = self.routes.desired.routes.get(&to);
-        way.map_or_else(|| self.no_route(to), |way| not_up(&of, &way.status_without_path()))
+        let entry = self.routes.desired.routes.get(&to);
+        entry.map_or_else(|| self.no_route(to), |entry| not_up(&of, &entry.status_without_path()))
     }
 
     fn no_route(&self, to: NodeAddress) -> Failure {

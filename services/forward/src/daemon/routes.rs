@@ -73,8 +73,8 @@ impl Routes {
     /// The path that packets to a node take, or one that is being set up.
     pub fn path_to(&self, to: NodeAddress, engine: &Engine) -> Option<PathNumber> {
         let is_there = |path: &PathNumber| engine.path(*path).is_some();
-        let way = self.desired.routes.get(&to);
-        let of_way = way.and_then(|way| way.route.paths().find(is_there));
+        let entry = self.desired.routes.get(&to);
+        let of_way = entry.and_then(|entry| entry.route.paths().find(is_there));
         let leads = |(_, path): &(PathNumber, &SourcePath)| path.hops.last() == Some(&to);
         of_way.or_else(|| engine.paths().find(leads).map(|(number, _)| number))
     }
@@ -86,11 +86,11 @@ impl Routes {
         relays: BTreeSet<NodeAddress>,
         engine: &Engine,
     ) -> PathConstraints {
-        let Some(way) = self.desired.routes.get(&to) else { return PathConstraints::default() };
-        let mut limits = way.spec.limits.clone();
+        let Some(entry) = self.desired.routes.get(&to) else { return PathConstraints::default() };
+        let mut limits = entry.spec.limits.clone();
         limits.avoid.extend(relays);
         // A direct link has no relay to avoid, so the link itself is avoided.
-        let active = way.route.active().and_then(|it| engine.path(it));
+        let active = entry.route.active().and_then(|it| engine.path(it));
         let is_direct = active.is_some_and(|it| it.hops.len() == 1);
         limits.relays = limits.relays.max(usize::from(is_direct));
         limits
@@ -120,7 +120,7 @@ impl Routes {
     pub fn persist(&self, node: NodeAddress, state: &StateFolder) {
         let kept = match self.desired.routes.get(&node) {
             None => state.erase(&name(node)),
-            Some(way) => state.persist(&name(node), &way.to_bytes()),
+            Some(entry) => state.persist(&name(node), &entry.to_bytes()),
         };
         if let Err(error) = kept {
             say!("{error}");

@@ -37,17 +37,17 @@ impl Engine {
     pub(super) fn transit_counters(
         &self,
         key: (LinkNumber, Id),
-        segment: &Transit,
+        transit: &Transit,
     ) -> Option<PathCounters> {
-        let next_hop = match &segment.next_hop {
+        let next_hop = match &transit.next_hop {
             NextHop::Hop { out_label: None, .. } => return None,
             NextHop::Hop { key, reverse_label, out_label: Some(goes), .. } => {
                 Some(self.side(key.0, *reverse_label, *goes)?)
             }
             NextHop::End(..) => None,
         };
-        let previous_hop = Some(self.side(key.0, segment.in_label, segment.reverse_label)?);
-        Some(PathCounters { id: key, since: segment.since, previous_hop, next_hop })
+        let previous_hop = Some(self.side(key.0, transit.in_label, transit.reverse_label)?);
+        Some(PathCounters { id: key, since: transit.since, previous_hop, next_hop })
     }
 
     pub(super) fn source_counters(&self, path: &SourcePath) -> Option<PathCounters> {

@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn the_time_to_live_begins_anywhere() {
         let of = |secret: u32| {
-            let mut stretch =
+            let mut path_end =
                 PathEnd { number: 1, is_source: true, secret: [0; 32], key: [0; 32], node: None };
-            stretch.secret[..4].copy_from_slice(&secret.to_be_bytes());
-            stretch.ttl()
+            path_end.secret[..4].copy_from_slice(&secret.to_be_bytes());
+            path_end.ttl()
         };
         let all: BTreeSet<_> = (0..10_000).map(of).collect();
         assert_eq!(all, (128..=247).collect());

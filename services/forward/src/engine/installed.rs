@@ -128,7 +128,7 @@ fn push(end: &PathEnd, label: Label, link: LinkNumber) -> KernelEntry {
 impl Engine {
     /// What the kernel holds for all paths, in the order in which it is installed from nothing.
     pub fn installed(&self) -> Vec<KernelEntry> {
-        let transits = self.transits.iter().flat_map(|(key, segment)| segment.installed(*key));
+        let transits = self.transits.iter().flat_map(|(key, transit)| transit.installed(*key));
         let own = self.paths.iter().flat_map(|(number, path)| path.installed(*number));
         transits.chain(own).collect()
     }

@@ -44,17 +44,17 @@ fn path_number(name: &str) -> Option<PathNumber> {
 /// Version, session (74), the neighbour's label (4), reverse label (4), since (8), until (8), lifetime (2),
 /// rate (4), whether it ever had a rate limit (1), then 1 and the next hop's link (2), id (8), its label (4)
 /// and the forward label (4); or 2, the number of the end (2), and the path end.
-pub(super) fn encode_transit(segment: &Transit) -> Vec<u8> {
+pub(super) fn encode_transit(transit: &Transit) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    bytes.extend(segment.session.to_bytes());
-    bytes.extend(segment.in_label.get().to_be_bytes());
-    bytes.extend(segment.reverse_label.get().to_be_bytes());
-    bytes.extend(segment.since.to_be_bytes());
-    bytes.extend(segment.expires.to_be_bytes());
-    bytes.extend(segment.grant.lifetime.to_be_bytes());
-    bytes.extend(segment.grant.rate.to_be_bytes());
-    bytes.push(segment.is_rate_limited.into());
-    match &segment.next_hop {
+    bytes.extend(transit.session.to_bytes());
+    bytes.extend(transit.in_label.get().to_be_bytes());
+    bytes.extend(transit.reverse_label.get().to_be_bytes());
+    bytes.extend(transit.since.to_be_bytes());
+    bytes.extend(transit.expires.to_be_bytes());
+    bytes.extend(transit.grant.lifetime.to_be_bytes());
+    bytes.extend(transit.grant.rate.to_be_bytes());
+    bytes.push(transit.is_rate_limited.into());
+    match &transit.next_hop {
         NextHop::Hop { key: (LinkNumber(link), Id(id)), reverse_label, out_label, .. } => {
             bytes.push(1);
             bytes.extend(link.to_be_bytes());
@@ -95,7 +95,7 @@ fn decode_transit(bytes: &[u8]) -> Option<Transit> {
         2 => NextHop::End(PathNumber(fields.u16()?), decode_end(&mut fields)?),
         _ => return None,
     };
-    let segment = Transit {
+    let transit = Transit {
         session,
         in_label,
         reverse_label,
@@ -105,16 +105,16 @@ fn decode_transit(bytes: &[u8]) -> Option<Transit> {
         is_rate_limited,
         next_hop,
     };
-    fields.0.is_empty().then_some(segment)
+    fields.0.is_empty().then_some(transit)
 }
 
 /// Number (4), side (1), secret (32), key (32), and the peer's address (16), zeros if it is not known.
-fn encode_end(stretch: &PathEnd, bytes: &mut Vec<u8>) {
-    bytes.extend(stretch.number.to_be_bytes());
-    bytes.push(stretch.is_source.into());
-    bytes.extend(stretch.secret);
-    bytes.extend(stretch.key);
-    bytes.extend(stretch.node.map_or([0; 16], |node| node.octets()));
+fn encode_end(path_end: &PathEnd, bytes: &mut Vec<u8>) {
+    bytes.extend(path_end.number.to_be_bytes());
+    bytes.push(path_end.is_source.into());
+    bytes.extend(path_end.secret);
+    bytes.extend(path_end.key);
+    bytes.extend(path_end.node.map_or([0; 16], |node| node.octets()));
 }
 
 fn decode_end(fields: &mut Fields<'_>) -> Option<PathEnd> {
@@ -195,21 +195,21 @@ impl Engine {
     }
 
     fn restore_transit(&mut self, name: &str, bytes: &[u8]) -> Option<()> {
-        let (key, segment) = (transit_key(name)?, decode_transit(bytes)?);
+        let (key, transit) = (transit_key(name)?, decode_transit(bytes)?);
         self.links.get(&key.0)?;
-        let mut labels = vec![segment.in_label];
-        match &segment.next_hop {
+        let mut labels = vec![transit.in_label];
+        match &transit.next_hop {
             NextHop::Hop { key: next, reverse_label, out_label, .. } => {
                 self.links.get(&next.0)?;
                 labels.push(*reverse_label);
                 self.transits_by_next.insert(*next, key);
                 self.used_labels.extend(out_label.map(|label| (next.0, label)));
             }
-            NextHop::End(number, stretch) => self.end_numbers.reserve(*number, stretch.number),
+            NextHop::End(number, path_end) => self.end_numbers.reserve(*number, path_end.number),
         }
-        self.used_labels.insert((key.0, segment.reverse_label));
+        self.used_labels.insert((key.0, transit.reverse_label));
         self.labels.reserve(&labels);
-        self.transits.insert(key, segment);
+        self.transits.insert(key, transit);
         Some(())
     }
 

@@ -57,7 +57,7 @@ impl Transit {
     pub fn local_end_mut(&mut self) -> Option<&mut PathEnd> {
         match &mut self.next_hop {
             NextHop::Hop { .. } => None,
-            NextHop::End(_, stretch) => Some(stretch),
+            NextHop::End(_, path_end) => Some(path_end),
         }
     }
 
@@ -65,7 +65,7 @@ impl Transit {
     pub fn local_end(&self) -> Option<(PathNumber, &PathEnd)> {
         match &self.next_hop {
             NextHop::Hop { .. } => None,
-            NextHop::End(number, stretch) => Some((*number, stretch)),
+            NextHop::End(number, path_end) => Some((*number, path_end)),
         }
     }
 
@@ -130,7 +130,7 @@ impl Engine {
                 };
                 let expires = now + TIMEOUT;
                 let since = now;
-                let segment = Transit {
+                let transit = Transit {
                     session,
                     in_label,
                     reverse_label,
@@ -140,8 +140,8 @@ impl Engine {
                     is_rate_limited,
                     next_hop,
                 };
-                let installed = install(segment.installed(key));
-                self.transits.insert(key, segment);
+                let installed = install(transit.installed(key));
+                self.transits.insert(key, transit);
                 let onion = Box::new(forward);
                 let message = LinkMessage::SetUp { id: onward.1, reverse_label: from_next, onion };
                 installed.chain([EngineAction::Send(link, message)]).collect()
@@ -153,15 +153,15 @@ impl Engine {
                     return vec![self.refuse(key, reply, &forward, Reason::Full)];
                 };
                 let secret = rng();
-                let stretch =
+                let path_end =
                     PathEnd { number: path, is_source: false, secret, key: inner_key, node: None };
                 let in_label = self.labels.allocate(rng);
                 let answer = HopReply::End { grant, inner_key: exchange::public(&secret) };
                 let onion = reply.answer(&forward, answer);
-                let next_hop = NextHop::End(number, stretch);
+                let next_hop = NextHop::End(number, path_end);
                 let expires = now + u64::from(grant.lifetime);
                 let since = now;
-                let segment = Transit {
+                let transit = Transit {
                     session,
                     in_label,
                     reverse_label,
@@ -172,8 +172,8 @@ impl Engine {
                     next_hop,
                 };
                 let (kept, installed) =
-                    (persisted::encode_transit(&segment), install(segment.installed(key)));
-                self.transits.insert(key, segment);
+                    (persisted::encode_transit(&transit), install(transit.installed(key)));
+                self.transits.insert(key, transit);
                 self.used_labels.insert((key.0, reverse_label));
                 let mut actions = vec![
                     self.persist_last_number(),
@@ -232,15 +232,15 @@ impl Engine {
         let Some(key) = self.transits_by_next.get(&onward).copied() else {
             return self.handle_own_answer(onward, next_label, onion, now);
         };
-        let Some(segment) = self.transits.get_mut(&key) else { return vec![] };
-        let before = segment.installed(key);
+        let Some(transit) = self.transits.get_mut(&key) else { return vec![] };
+        let before = transit.installed(key);
         // Only the first answer counts.
-        let NextHop::Hop { pending, out_label: label, .. } = &mut segment.next_hop else {
+        let NextHop::Hop { pending, out_label: label, .. } = &mut transit.next_hop else {
             return vec![];
         };
         let Some(pending) = pending.take() else { return vec![] };
         let (reply, _) = *pending;
-        let onion = reply.answer(onion, HopReply::Relay(segment.grant));
+        let onion = reply.answer(onion, HopReply::Relay(transit.grant));
         let Some(next) = next_label.filter(|label| self.used_labels.insert((onward.0, *label)))
         else {
             let mut actions = self.remove_transit(key);
@@ -248,12 +248,12 @@ impl Engine {
             return actions;
         };
         *label = Some(next);
-        segment.since = now;
-        segment.expires = now + u64::from(segment.grant.lifetime);
+        transit.since = now;
+        transit.expires = now + u64::from(transit.grant.lifetime);
         let kept =
-            EngineAction::Keep(persisted::transit_name(key), persisted::encode_transit(segment));
-        let answer = answer_action(key, Some(segment.in_label), onion);
-        let installed = difference(before, segment.installed(key));
+            EngineAction::Keep(persisted::transit_name(key), persisted::encode_transit(transit));
+        let answer = answer_action(key, Some(transit.in_label), onion);
+        let installed = difference(before, transit.installed(key));
         [kept].into_iter().chain(installed).chain([answer]).collect()
     }
 
@@ -267,7 +267,7 @@ impl Engine {
 
     /// Ends a path. If it is pending, the requester is notified of the reason.
     pub(super) fn abort(&mut self, key: (LinkNumber, Id), reason: Reason) -> Vec<EngineAction> {
-        let pending = self.transits.get_mut(&key).and_then(|segment| match &mut segment.next_hop {
+        let pending = self.transits.get_mut(&key).and_then(|transit| match &mut transit.next_hop {
             NextHop::Hop { pending, .. } => pending.take(),
             NextHop::End(..) => None,
         });
@@ -290,29 +290,29 @@ impl Engine {
         if !self.change_rates.allow(key.0, now) {
             return vec![];
         }
-        let Some(segment) = self.transits.get_mut(&key) else { return vec![] };
-        let Ok((change, sealed)) = segment.session.change(sealed) else { return vec![] };
+        let Some(transit) = self.transits.get_mut(&key) else { return vec![] };
+        let Ok((change, sealed)) = transit.session.change(sealed) else { return vec![] };
         let on = |(link, id)| {
             EngineAction::Send(link, LinkMessage::Change { id, sealed: Box::new(sealed) })
         };
-        let onward = segment.next_hop_key().map(on);
+        let onward = transit.next_hop_key().map(on);
         match change {
             HopChange::Refresh(HopGrant { lifetime, rate }) => {
-                segment.grant.lifetime = lifetime.min(MAX_LIFETIME);
-                segment.expires = now + u64::from(segment.grant.lifetime);
+                transit.grant.lifetime = lifetime.min(MAX_LIFETIME);
+                transit.expires = now + u64::from(transit.grant.lifetime);
                 // A rate change costs as much as a set-up and shares its limit. A dropped change is repeated at
                 // the next refresh.
-                let is_other = rate::grant(rate) != segment.grant.rate;
+                let is_other = rate::grant(rate) != transit.grant.rate;
                 let is_heard = is_other && self.setup_rates.allow(key.0, now);
-                let before = segment.installed(key);
+                let before = transit.installed(key);
                 if is_heard {
-                    segment.set_rate(rate);
+                    transit.set_rate(rate);
                 }
                 let kept = EngineAction::Keep(
                     persisted::transit_name(key),
-                    persisted::encode_transit(segment),
+                    persisted::encode_transit(transit),
                 );
-                let limits = difference(before, segment.installed(key));
+                let limits = difference(before, transit.installed(key));
                 [kept].into_iter().chain(limits).chain(onward).collect()
             }
             HopChange::TearDown => {
@@ -324,14 +324,14 @@ impl Engine {
 
     /// Removes a transit path.
     pub(super) fn remove_transit(&mut self, key: (LinkNumber, Id)) -> Vec<EngineAction> {
-        let Some(segment) = self.transits.remove(&key) else { return vec![] };
-        let ended = self.transit_counters(key, &segment).map(EngineAction::Ended);
+        let Some(transit) = self.transits.remove(&key) else { return vec![] };
+        let ended = self.transit_counters(key, &transit).map(EngineAction::Ended);
         let mut actions = vec![EngineAction::Forget(persisted::transit_name(key))];
         actions.extend(ended);
-        actions.extend(remove(segment.installed(key)));
-        self.labels.free(segment.in_label);
-        self.used_labels.remove(&(key.0, segment.reverse_label));
-        match segment.next_hop {
+        actions.extend(remove(transit.installed(key)));
+        self.labels.free(transit.in_label);
+        self.used_labels.remove(&(key.0, transit.reverse_label));
+        match transit.next_hop {
             NextHop::Hop { key: next, reverse_label, out_label, .. } => {
                 self.transits_by_next.remove(&next);
                 self.labels.free(reverse_label);
@@ -346,8 +346,8 @@ impl Engine {
 
     /// The paths over a link.
     pub(super) fn transits_over(&self, link: LinkNumber) -> Vec<(LinkNumber, Id)> {
-        let uses = |(key, segment): &(&(LinkNumber, Id), &Transit)| {
-            key.0 == link || segment.next_hop_key().is_some_and(|onward| onward.0 == link)
+        let uses = |(key, transit): &(&(LinkNumber, Id), &Transit)| {
+            key.0 == link || transit.next_hop_key().is_some_and(|onward| onward.0 == link)
         };
         self.transits.iter().filter(uses).map(|(key, _)| *key).collect()
     }

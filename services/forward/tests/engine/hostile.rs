@@ -185,34 +185,34 @@ impl Made {
     }
 
     /// Makes a set-up of node 0 for node 1, of any kind but `Well`.
-    fn make(self, net: &mut Net, before: &LinkMessage, chance: &mut Rng) -> Vec<u8> {
+    fn make(self, net: &mut Net, before: &LinkMessage, rng: &mut Rng) -> Vec<u8> {
         let new = |net: &mut Net| net.craft(0, &[1, 2, 3], net::key).to_bytes();
         match self {
             Self::Well | Self::Again => {
                 let LinkMessage::SetUp { onion, .. } = before.clone() else { panic!() };
                 // With a label in use the node would not read any further.
-                let reverse_label = Label::new(chance.u32(16..1 << 20)).unwrap();
-                LinkMessage::SetUp { id: Id(chance.u64(..)), reverse_label, onion }.to_bytes()
+                let reverse_label = Label::new(rng.u32(16..1 << 20)).unwrap();
+                LinkMessage::SetUp { id: Id(rng.u64(..)), reverse_label, onion }.to_bytes()
             }
             Self::Cut => {
                 let mut bytes = new(net);
-                bytes.truncate(chance.usize(..bytes.len()));
+                bytes.truncate(rng.usize(..bytes.len()));
                 bytes
             }
             Self::Flipped => {
                 let mut bytes = new(net);
-                let at = chance.usize(14..bytes.len());
-                bytes[at] ^= 1 << chance.u8(..8);
+                let at = rng.usize(14..bytes.len());
+                bytes[at] ^= 1 << rng.u8(..8);
                 bytes
             }
             Self::Longer => {
                 let mut bytes = new(net);
-                bytes.extend((0..chance.usize(1..2 * LONGEST)).map(|_| chance.u8(..)));
+                bytes.extend((0..rng.usize(1..2 * LONGEST)).map(|_| rng.u8(..)));
                 bytes
             }
             Self::Looping => {
                 let hops: [&[usize]; 2] = [&[1, 2, 1], &[1, 2, 3, 2]];
-                net.craft(0, hops[chance.usize(..2)], net::key).to_bytes()
+                net.craft(0, hops[rng.usize(..2)], net::key).to_bytes()
             }
             Self::Another => net.craft(0, &[1, 2, 3], |hop| net::key(hop % 3 + 1)).to_bytes(),
         }
@@ -245,7 +245,7 @@ fn with_two() -> Net {
 
 #[test]
 fn set_ups_of_all_kinds() {
-    let (mut net, mut chance) = (with_two(), Rng::with_seed(8));
+    let (mut net, mut rng) = (with_two(), Rng::with_seed(8));
     let path = net.ask(4, &[1, 2, 3]).unwrap();
     net.run();
     let end = net.end_at(3).unwrap();
@@ -256,7 +256,7 @@ fn set_ups_of_all_kinds() {
     let paths = net.relayed(1);
     let mut counts = BTreeMap::<_, usize>::new();
     let mut kinds: Vec<_> = Made::ALL.iter().flat_map(|it| vec![*it; each()]).collect();
-    chance.shuffle(&mut kinds);
+    rng.shuffle(&mut kinds);
     for (at, made) in kinds.into_iter().enumerate() {
         let became = if made == Made::Well {
             // Its random port may be in use at the end: the source then asks again.
@@ -270,7 +270,7 @@ fn set_ups_of_all_kinds() {
             });
             if stands { Became::Path } else { Became::Nothing }
         } else {
-            let bytes = made.make(&mut net, &before, &mut chance);
+            let bytes = made.make(&mut net, &before, &mut rng);
             becomes(&mut net, &bytes)
         };
         *counts.entry((made, became)).or_default() += 1;
@@ -422,12 +422,12 @@ fn who_is_revoked_has_no_path() {
     net.introduced(3, end_of_0, 0);
     net.introduced(3, end_of_4, 4);
     assert_eq!(net.carry(3, end_of_0), Ok((0, of_0)));
-    net.forsake(3, 0);
+    net.revoke_node(3, 0);
     assert!(net.carry(3, end_of_0).is_err() && net.carry(0, of_0).is_err());
     assert_eq!(net.carry(3, end_of_4), Ok((4, of_4)));
     // A path to it is torn down at all of its hops.
     net.introduced(4, of_4, 3);
-    net.forsake(4, 3);
+    net.revoke_node(4, 3);
     net.run();
     assert!(net.carry(4, of_4).is_err() && net.is_clean(3));
 }

@@ -60,8 +60,8 @@ impl Kernel {
                 self.pushes.insert(far, (label, link));
                 self.counted.insert((link, label));
             }
-            KernelEntry::End(path, stretch) => {
-                self.ends.insert(path, stretch);
+            KernelEntry::End(path, path_end) => {
+                self.ends.insert(path, path_end);
             }
         }
     }
@@ -82,8 +82,8 @@ impl Kernel {
             KernelEntry::Pop(_) => {}
             // What goes with a path's device is its route, too.
             KernelEntry::End(path, _) => {
-                let stretch = self.ends.remove(&path).expect("what is removed is there");
-                self.pushes.remove(&stretch.outer().1);
+                let path_end = self.ends.remove(&path).expect("what is removed is there");
+                self.pushes.remove(&path_end.outer().1);
             }
         }
     }
@@ -108,7 +108,7 @@ pub struct Net {
     wires: VecDeque<(usize, usize, LinkMessage)>,
     pub now: u64,
     rate: u32,
-    chance: fastrand::Rng,
+    rng: fastrand::Rng,
     /// Whether the two ends of a path introduce themselves.
     pub introduces: bool,
     /// Sources whose introduction is pending.
@@ -137,7 +137,7 @@ impl Net {
             wires: VecDeque::new(),
             now: 1_800_000_000,
             rate: 0,
-            chance: fastrand::Rng::with_seed(seed),
+            rng: fastrand::Rng::with_seed(seed),
             introduces: true,
             strangers: vec![],
             fate: Box::new(|_, _, _| Fate::Passes),
@@ -208,8 +208,8 @@ impl Net {
         key: impl Fn(usize) -> [u8; 32],
     ) -> Result<PathNumber, NotAsked> {
         let hops = hops.iter().map(|hop| (self.nodes[*hop].address, key(*hop))).collect();
-        let (now, chance) = (self.now, &mut self.chance);
-        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+        let (now, rng) = (self.now, &mut self.rng);
+        let mut bytes = || std::array::from_fn(|_| rng.u8(..));
         let asked = RequestedPath { hops, rate: self.rate };
         let (path, actions) = self.nodes[node].engine.request_path(&asked, now, &mut bytes)?;
         self.act(node, actions);
@@ -247,11 +247,11 @@ impl Net {
 
     /// Introduces both ends of a path to each other, if it is up at both.
     fn introduce(&mut self, source: usize, path: PathNumber) {
-        let Some(stretch) = self.nodes[source].kernel.ends.get(&path) else { return };
-        let number = stretch.number;
-        let is_end = |stretch: &PathEnd| stretch.number == number && !stretch.is_source;
+        let Some(path_end) = self.nodes[source].kernel.ends.get(&path) else { return };
+        let number = path_end.number;
+        let is_end = |path_end: &PathEnd| path_end.number == number && !path_end.is_source;
         let mut ends = self.nodes.iter().enumerate().filter_map(|(node, it)| {
-            let (path, _) = it.kernel.ends.iter().find(|(_, stretch)| is_end(stretch))?;
+            let (path, _) = it.kernel.ends.iter().find(|(_, path_end)| is_end(path_end))?;
             Some((node, *path))
         });
         let Some((end, there)) = ends.next() else { return };
@@ -261,8 +261,8 @@ impl Net {
     }
 
     pub fn hear(&mut self, from: usize, to: usize, message: LinkMessage) {
-        let (now, chance, node) = (self.now, &mut self.chance, &mut self.nodes[to]);
-        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+        let (now, rng, node) = (self.now, &mut self.rng, &mut self.nodes[to]);
+        let mut bytes = || std::array::from_fn(|_| rng.u8(..));
         let keys = std::slice::from_ref(&node.onion);
         let actions =
             node.engine.handle_message(LinkNumber(from as u16), message, keys, now, &mut bytes);
@@ -385,7 +385,7 @@ impl Net {
     }
 
     /// Revokes `other` at `node`.
-    pub fn forsake(&mut self, node: usize, other: usize) {
+    pub fn revoke_node(&mut self, node: usize, other: usize) {
         let other = self.nodes[other].address;
         let actions = self.nodes[node].engine.revoke_node(other);
         self.act(node, actions);
@@ -434,7 +434,7 @@ impl Net {
                 }
                 Then::Pop => {
                     let mut ends = kernel.ends.iter();
-                    let end = ends.find(|(_, stretch)| stretch.outer().0 == far).ok_or(at)?;
+                    let end = ends.find(|(_, path_end)| path_end.outer().0 == far).ok_or(at)?;
                     return Ok((at, *end.0));
                 }
             }

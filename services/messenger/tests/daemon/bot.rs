@@ -69,7 +69,7 @@ impl Operator {
     }
 
     /// The number of unacknowledged messages to the box.
-    pub fn on_their_way(&self) -> usize {
+    pub fn unacknowledged(&self) -> usize {
         self.courier.person().unacknowledged(&self.node)
     }
 
@@ -141,14 +141,14 @@ fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "stats", "hers came first");
     eve.answers(0);
     // Only contacts get an acknowledgement.
-    assert_eq!([&anna, &eve].map(Operator::on_their_way), [0, 1]);
+    assert_eq!([&anna, &eve].map(Operator::unacknowledged), [0, 1]);
 
     // The same key, once it is an operator's.
     gate.strangers.lock().unwrap().clear();
     eve.write(&eve.sign("show"));
     assert!(eve.answers(1).pop().unwrap().contains("show"));
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "show");
-    assert_eq!(eve.on_their_way(), 0);
+    assert_eq!(eve.unacknowledged(), 0);
 
     // A forgotten contact gets no alerts, until it writes again.
     host.ask("subscribe", json!({ "name": eve.name() }));
