@@ -212,9 +212,9 @@ impl Fetcher {
         let _tag = store.tags().temp_tag(HashAndFormat::raw(hash)).await.map_err(broken)?;
         self.objects.policy().remove_partial(&hash);
         let claim = tokio::sync::Mutex::new(self.objects.policy().claim());
-        let mut here = pin!(store.blobs().observe(hash).stream().await.map_err(broken)?);
+        let mut present = pin!(store.blobs().observe(hash).stream().await.map_err(broken)?);
         let watching = async {
-            while let Some(it) = here.next().await {
+            while let Some(it) = present.next().await {
                 flight.set_present(it.ranges);
             }
             pending().await
@@ -225,8 +225,8 @@ impl Fetcher {
             () = flight.cancelled() => Err(Missing::Removed),
         };
         // Readers see all data that has arrived, the last part too.
-        if let Ok(here) = self.present_chunks(hash).await {
-            flight.set_present(here);
+        if let Ok(present) = self.present_chunks(hash).await {
+            flight.set_present(present);
         }
         for node in flight.sources() {
             self.counters.record_outcome(node, |it| it.sent += 1);
@@ -348,8 +348,8 @@ impl Fetcher {
 
     /// The chunks that are on this node.
     async fn present_chunks(&self, hash: Hash) -> Result<ChunkRanges, PeerFault> {
-        let here = self.objects.store().blobs().observe(hash).await;
-        here.map(|it| it.ranges).map_err(|error| PeerFault::Store(broken(error)))
+        let present = self.objects.store().blobs().observe(hash).await;
+        present.map(|it| it.ranges).map_err(|error| PeerFault::Store(broken(error)))
     }
 }
 

@@ -107,7 +107,7 @@ pub fn run(config: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::R
         // `status` shows this text although the unit is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
     }
-    let here = gateway.state.clone();
+    let state = gateway.state.clone();
     let desk = CacheVerbs {
         gateway,
         endpoint: opened,
@@ -127,9 +127,9 @@ pub fn run(config: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::R
             _ = stop.recv() => {}
             Ok(error) = &mut end => return Err(error),
         }
-        if let Some(here) = here {
-            here.objects.close().await;
-            here.names.store().close();
+        if let Some(state) = state {
+            state.objects.close().await;
+            state.names.store().close();
         }
         Ok(())
     })

@@ -31,8 +31,8 @@ impl Collector for Numbers {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut out;
         let counters = &self.0.counters;
-        if let Some(here) = &self.0.state {
-            let (policy, (objects, bytes)) = (here.objects.policy(), here.objects.in_memory());
+        if let Some(state) = &self.0.state {
+            let (policy, (objects, bytes)) = (state.objects.policy(), state.objects.in_memory());
             let usage = policy.usage();
             family(out, "objects", Gauge, "Objects here.", one(usage.objects))?;
             let help = "Bytes as objects are charged: all, and of these what is pinned.";

@@ -122,15 +122,15 @@ impl NameCache {
         ttl: Duration,
     ) -> Result<NameRecord, Unresolved> {
         let Some(own) = self.certified.borrow().clone() else { return Err(Unresolved::NoKey) };
-        let kept = Arc::clone(&self.store);
+        let store = Arc::clone(&self.store);
         let publish = move || {
-            let before = kept.get(&own.certificate.statement().node, &path)?;
+            let before = store.get(&own.certificate.statement().node, &path)?;
             let sequence = before.map_or(1, |before| before.entry().sequence.saturating_add(1));
             let expires = now().saturating_add(ttl.as_secs());
             let entry = NameEntry { path, hash, sequence, expires };
             let record = NameRecord::sign(entry, own.certificate, &own.key)
                 .map_err(|error| Unresolved::Broken(error.to_string()))?;
-            kept.publish(&record)?;
+            store.publish(&record)?;
             Ok(record)
         };
         spawn_blocking(publish).await.map_err(broken)?
@@ -156,8 +156,8 @@ impl NameCache {
 
     /// The valid record of a name that is known here. No other node is asked.
     pub async fn known(&self, node: PublicKey, path: NamePath) -> Result<NameRecord, Unresolved> {
-        let kept = Arc::clone(&self.store);
-        match spawn_blocking(move || kept.get(&node, &path)).await.map_err(broken)?? {
+        let store = Arc::clone(&self.store);
+        match spawn_blocking(move || store.get(&node, &path)).await.map_err(broken)?? {
             Some(record) if record.entry().expires > now() => Ok(record),
             Some(_) => Err(Unresolved::Expired),
             None => Err(Unresolved::Unknown),
@@ -190,8 +190,8 @@ impl NameCache {
                 continue;
             };
             let Some(record) = answer else { continue };
-            let kept = Arc::clone(&self.store);
-            match spawn_blocking(move || kept.store(&record)).await.map_err(broken)? {
+            let store = Arc::clone(&self.store);
+            match spawn_blocking(move || store.store(&record)).await.map_err(broken)? {
                 Ok(()) | Err(NameStoreError::Older) => {}
                 Err(error) => return Err(error.into()),
             }

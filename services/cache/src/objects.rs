@@ -247,14 +247,14 @@ impl Objects {
         // A lack of room is the better error.
         let _claim: Claim = measuring.await.map_err(broken)??;
         let tag: TempTag = added.map_err(broken)?;
-        let kept = self.commit(tag.hash(), kind).await;
-        if matches!(kept, Err(ObjectError::Removed)) {
+        let saved = self.commit(tag.hash(), kind).await;
+        if matches!(saved, Err(ObjectError::Removed)) {
             // Its bytes are on disk, in space that is not accounted.
             drop(tag);
             let _changing = self.changing.lock().await;
             self.delete(vec![]).await?;
         }
-        kept
+        saved
     }
 
     /// Syncs a complete object to disk, and then sets its tag.

@@ -104,7 +104,7 @@ impl CachePolicy {
     /// # Errors
     /// It cannot be opened.
     pub fn open(file: &Path, quota: u64, max_objects: usize) -> Result<Self, ObjectError> {
-        let (rows, kept) = Rows::open(file).map_err(broken)?;
+        let (rows, saved) = Rows::open(file).map_err(broken)?;
         let mut state = State {
             objects: HashMap::new(),
             queues: Queues::new(quota),
@@ -112,11 +112,11 @@ impl CachePolicy {
             evicting: 0,
             reserved: 0,
             partial: HashMap::new(),
-            removed: kept.removed.into_iter().collect(),
-            public: kept.public,
-            served: ServedBytes::new(kept.served),
+            removed: saved.removed.into_iter().collect(),
+            public: saved.public,
+            served: ServedBytes::new(saved.served),
         };
-        for (hash, row) in kept.objects {
+        for (hash, row) in saved.objects {
             state.objects.insert(hash, row);
             match row.state {
                 ObjectState::Pinned => state.pinned += cost(row.size),

@@ -208,15 +208,15 @@ impl CacheVerbs {
     /// Applies the settings in force. Without a disk they have no effect.
     fn apply(&self) -> Result<(), Failure> {
         let quota = settings::quota(&self.sockets, Which::InForce)?;
-        let Some(here) = &self.gateway.state else { return Ok(()) };
-        self.runtime.block_on(here.objects.set_quota(quota)).map_err(|error| store_failure(&error))
+        let Some(state) = &self.gateway.state else { return Ok(()) };
+        self.runtime.block_on(state.objects.set_quota(quota)).map_err(|error| store_failure(&error))
     }
 
     fn list(&self, after: Option<Hash>, most: Option<u64>) -> Result<Value, Failure> {
-        let (here, most) = (self.state()?, most.unwrap_or(LINES).min(LINES) as usize);
-        let found = self.runtime.block_on(here.objects.list(after, most));
+        let (state, most) = (self.state()?, most.unwrap_or(LINES).min(LINES) as usize);
+        let found = self.runtime.block_on(state.objects.list(after, most));
         let found = found.map_err(|error| store_failure(&error))?;
-        Ok(found.into_iter().map(|it| show_with_marks(here, it)).collect())
+        Ok(found.into_iter().map(|it| show_with_marks(state, it)).collect())
     }
 
     /// Receives a file of `size` bytes, if the size is known.
@@ -226,9 +226,9 @@ impl CacheVerbs {
         size: Option<u64>,
         kind: ObjectKind,
     ) -> Result<ListedObject, Failure> {
-        let here = self.state()?;
+        let state = self.state()?;
         let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(QUEUE_LENGTH);
-        let objects = Arc::clone(&here.objects);
+        let objects = Arc::clone(&state.objects);
         let came = poll_fn(move |context| came.poll_recv(context));
         let adding = self.runtime.spawn(async move { objects.add(size, came, kind).await });
         // Without a permit, one part is requested per round trip.
@@ -258,25 +258,25 @@ impl CacheVerbs {
     }
 
     fn stats(&self) -> Result<Value, Failure> {
-        let here = self.state()?;
+        let state = self.state()?;
         let broken = |error: io::Error| store_failure(&ObjectError::Broken(error.to_string()));
-        let free = here.objects.free_bytes().map_err(broken)?;
-        let (objects, bytes) = here.objects.in_memory();
+        let free = state.objects.free_bytes().map_err(broken)?;
+        let (objects, bytes) = state.objects.in_memory();
         let key = self.endpoint.borrow().as_ref().map(|it| it.id().to_string());
-        let nodes: Vec<Value> = here
+        let nodes: Vec<Value> = state
             .fetcher
             .peers()
             .into_iter()
             .map(|peer| {
                 let dealt = self.gateway.counters.outcomes(peer.node);
-                let (given, objects) = here.objects.policy().sent_to(peer.key.as_bytes());
+                let (given, objects) = state.objects.policy().sent_to(peer.key.as_bytes());
                 json!({
                     "board": peer.number, "gave": dealt.sent, "lacked": dealt.missing,
                     "silent": dealt.timeouts, "wrong": dealt.invalid, "given": given, "objects": objects,
                 })
             })
             .collect();
-        let usage = here.objects.policy().usage();
+        let usage = state.objects.policy().usage();
         let mut all = json!({
             "key": key, "free": free, "quota": usage.quota, "used": usage.used,
             "pinned": usage.pinned, "objects": usage.objects, "objects_in_memory": objects, "bytes_in_memory": bytes,
@@ -297,10 +297,10 @@ fn no_disk() -> Failure {
 }
 
 /// A row of `ls`, with the pinned and the public mark.
-fn show_with_marks(here: &CacheState, listed: ListedObject) -> Value {
+fn show_with_marks(state: &CacheState, listed: ListedObject) -> Value {
     let mut line = show(listed);
     if let Value::Object(line) = &mut line {
-        let policy = here.objects.policy();
+        let policy = state.objects.policy();
         line.insert("pinned".to_owned(), policy.is_pinned(&listed.hash).into());
         line.insert("public".to_owned(), policy.is_public(&listed.hash).into());
     }

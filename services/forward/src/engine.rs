@@ -154,9 +154,9 @@ impl Engine {
         let before = transit.installed(*key);
         let Some(path_end) = transit.local_end_mut() else { return vec![] };
         path_end.node = Some(node.ip());
-        let kept =
+        let saved =
             EngineAction::Keep(persisted::transit_name(*key), persisted::encode_transit(transit));
-        [kept].into_iter().chain(difference(before, transit.installed(*key))).collect()
+        [saved].into_iter().chain(difference(before, transit.installed(*key))).collect()
     }
 
     /// Ends all paths to a revoked node, and all paths from it that end here.

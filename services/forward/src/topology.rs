@@ -211,10 +211,10 @@ impl Topology {
         // Oneself and a neighbour come in always. Of the others only who makes what neighbours have brought
         // more equal, or as equal and for longer: otherwise two push each other out, and what was pushed out
         // goes from node to node for ever.
-        let kept = node == self.own || self.neighbours.contains(&node);
+        let saved = node == self.own || self.neighbours.contains(&node);
         let mine = brought.get(&from).copied().unwrap_or(0);
         let as_equal = *fills == from || mine < *most;
-        if !kept && mine + 1 >= *most && !(as_equal && ends < expires) {
+        if !saved && mine + 1 >= *most && !(as_equal && ends < expires) {
             return false;
         }
         self.nodes.remove(&victim);
@@ -223,9 +223,9 @@ impl Topology {
 
     /// The nodes that may be displaced: neither this one nor a neighbour.
     fn strangers(&self) -> impl Iterator<Item = (&NodeAddress, &Node)> {
-        let kept =
+        let saved =
             |address: &NodeAddress| *address == self.own || self.neighbours.contains(address);
-        self.nodes.iter().filter(move |(address, _)| !kept(address))
+        self.nodes.iter().filter(move |(address, _)| !saved(address))
     }
 
     /// The number of these per neighbour.

@@ -145,9 +145,9 @@ impl AlertState {
         if self.persisted.who.len() >= MAX_SUBSCRIBERS && !self.persisted.who.contains(&who) {
             return Err(AlertsError::Full);
         }
-        let mut kept = self.persisted.clone();
-        kept.who.insert(who);
-        self.write(kept)?;
+        let mut saved = self.persisted.clone();
+        saved.who.insert(who);
+        self.write(saved)?;
         Ok(&self.failures)
     }
 
@@ -156,9 +156,9 @@ impl AlertState {
     /// # Errors
     /// Writing fails.
     pub fn unsubscribe(&mut self, who: &PublicKey) -> Result<bool, AlertsError> {
-        let mut kept = self.persisted.clone();
-        let was_told = kept.who.remove(who);
-        self.write(kept)?;
+        let mut saved = self.persisted.clone();
+        let was_told = saved.who.remove(who);
+        self.write(saved)?;
         Ok(was_told)
     }
 
@@ -195,10 +195,10 @@ impl AlertState {
         self.write(self.persisted.clone())
     }
 
-    fn write(&mut self, kept: Kept) -> io::Result<()> {
-        let bytes = serde_json::to_vec(&kept)?;
+    fn write(&mut self, saved: Kept) -> io::Result<()> {
+        let bytes = serde_json::to_vec(&saved)?;
         durable::write(&self.file, &bytes, ExistingFile::Replace, |_| Ok(()))?;
-        self.persisted = kept;
+        self.persisted = saved;
         Ok(())
     }
 }

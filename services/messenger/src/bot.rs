@@ -214,9 +214,9 @@ impl Bot {
             let store = PersonStore::open(&self.folder, secret)?;
             self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
         }
-        let kept = self.courier.as_ref().and_then(|courier| courier.person().mailboxes().next());
-        let Some(kept) = kept.cloned() else { return Ok(()) };
-        self.register(&certified, MailboxAddress { mailbox: certified.key.public(), ..kept })
+        let saved = self.courier.as_ref().and_then(|courier| courier.person().mailboxes().next());
+        let Some(saved) = saved.cloned() else { return Ok(()) };
+        self.register(&certified, MailboxAddress { mailbox: certified.key.public(), ..saved })
     }
 
     /// Registers the person at the mailbox, reachable at `place`.

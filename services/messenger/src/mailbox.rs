@@ -265,12 +265,12 @@ impl Mailbox {
 
 /// Creates missing tables, and returns the generation of message numbers.
 fn create_tables(rows: &Database, fresh: [u8; 16]) -> Result<[u8; 16], redb::Error> {
-    let kept = rows.begin_read()?.open_table(META);
-    if let Ok(table) = kept
-        && let Some(kept) = table.get(GENERATION)?
-        && let Ok(kept) = kept.value().try_into()
+    let saved = rows.begin_read()?.open_table(META);
+    if let Ok(table) = saved
+        && let Some(saved) = table.get(GENERATION)?
+        && let Ok(saved) = saved.value().try_into()
     {
-        return Ok(kept);
+        return Ok(saved);
     }
     let transaction = rows.begin_write()?;
     transaction.open_table(META)?.insert(GENERATION, fresh.as_slice())?;

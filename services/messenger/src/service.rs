@@ -109,12 +109,12 @@ pub fn run(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> i
 
 async fn serve(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let mut stop = signal(SignalKind::terminate())?;
-    let standing = Arc::new(Mutex::new(ServiceStatus::default()));
+    let status = Arc::new(Mutex::new(ServiceStatus::default()));
     let Some(folder) = config.folder else {
         // Accepted messages, and the key that people know, must outlive this process.
         say!("no messages are accepted: {NO_DISK}");
-        standing.lock().unwrap_or_else(PoisonError::into_inner).error = Some(NO_DISK.to_owned());
-        verbs::listen(config.control, config.callers, None, standing)?;
+        status.lock().unwrap_or_else(PoisonError::into_inner).error = Some(NO_DISK.to_owned());
+        verbs::listen(config.control, config.callers, None, status)?;
         ready()?;
         // `status` shows this text although the unit is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
@@ -129,13 +129,13 @@ async fn serve(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) 
     let (bot, bot_ended) =
         bot::start(&folder, &config.sockets, Arc::clone(&mailbox), boards.clone(), alerts.clone())?;
     alerts.watch(&config.sockets, bot.clone())?;
-    standing.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
+    status.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
     let relayed = Arc::new(RelayedCommands::new(boards, &config.sockets));
     let at_end = bot.clone();
     let known = Some(Storage { mailbox: Arc::clone(&mailbox), bot: bot.clone(), alerts });
-    verbs::listen(config.control, config.callers, known, Arc::clone(&standing))?;
+    verbs::listen(config.control, config.callers, known, Arc::clone(&status))?;
     let (news, certified) = watch::channel(None);
-    let (said, socket) = (Arc::clone(&standing), config.sockets.join("identity.sock"));
+    let (said, socket) = (Arc::clone(&status), config.sockets.join("identity.sock"));
     let mut problem = String::new();
     sub_key::keep(Some(folder), socket, move |told| match told {
         KeyUpdate::Certified(key) => {
@@ -150,10 +150,10 @@ async fn serve(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) 
             problem.clone_from(&why);
             let why = format!("this service's key is not certified: {why}");
             say!("{why}");
-            let mut standing = said.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut status = said.lock().unwrap_or_else(PoisonError::into_inner);
             // The previous key stays in use.
-            if standing.key.is_none() {
-                standing.error = Some(why);
+            if status.key.is_none() {
+                status.error = Some(why);
             }
         }
     })?;
@@ -161,7 +161,7 @@ async fn serve(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) 
     ready()?;
     let served = Served { mailbox: Arc::clone(&mailbox), relayed };
     tokio::select! {
-        () = run_endpoint(certified, config.addresses, served, standing) => {
+        () = run_endpoint(certified, config.addresses, served, status) => {
             Err(io::Error::other("the thread that keeps this service's key is gone"))
         }
         _ = stop.recv() => {
@@ -207,11 +207,11 @@ async fn run_endpoint(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
     served: Served,
-    standing: Arc<Mutex<ServiceStatus>>,
+    status: Arc<Mutex<ServiceStatus>>,
 ) {
     let stand = |own, at, trouble| {
-        let mut standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
-        (standing.key, standing.addresses, standing.error) = (own, at, trouble);
+        let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+        (status.key, status.addresses, status.error) = (own, at, trouble);
     };
     let mut problem = String::new();
     loop {

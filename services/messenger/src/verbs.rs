@@ -159,14 +159,14 @@ impl MessengerVerbs {
         let mailbox = self.mailbox().ok();
         let residents = mailbox.map_or(Ok(vec![]), |it| it.residents()).map_err(failed)?;
         let letters: u64 = residents.iter().map(|one| u64::from(one.letters)).sum();
-        let standing = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(json!({
-            "mailbox": standing.key,
-            "at": standing.addresses,
+            "mailbox": status.key,
+            "at": status.addresses,
             "mailboxes": residents.len(),
             "messages": letters,
-            "boards": standing.boards.count(),
-            "trouble": standing.error,
+            "boards": status.boards.count(),
+            "trouble": status.error,
         }))
     }
 }
@@ -277,9 +277,9 @@ mod tests {
         let alerts = Alerts::open(path("alerts")).unwrap();
         let known =
             Storage { mailbox: Arc::new(Mutex::new(mailbox)), bot: sync_channel(1).0, alerts };
-        let standing = ServiceStatus { key: Some(own), ..ServiceStatus::default() };
+        let status = ServiceStatus { key: Some(own), ..ServiceStatus::default() };
         let mut desk =
-            MessengerVerbs { storage: Some(known), status: Arc::new(Mutex::new(standing)) };
+            MessengerVerbs { storage: Some(known), status: Arc::new(Mutex::new(status)) };
         let name = PrivateKey::generate().unwrap().public().to_string();
         assert_eq!(ask(&desk, "mailboxes", None).unwrap(), json!([]));
         assert_eq!(ask(&desk, "admit", Some(&name)).unwrap(), json!({ "admitted": name }));

@@ -23,8 +23,8 @@ const PASSPHRASE: u64 = 1024;
 pub fn store(folder: &Path, passphrase: &[u8], cost: Cost) -> Result<[u8; 32], CommandFailure> {
     let derivation = Derivation::new(cost)?;
     let path = folder.join(FILE);
-    let kept = durable::write(&path, &derivation.to_bytes(), ExistingFile::Keep, |_| Ok(()));
-    kept.map_err(|error| CommandFailure::Disk(path, error))?;
+    let saved = durable::write(&path, &derivation.to_bytes(), ExistingFile::Keep, |_| Ok(()));
+    saved.map_err(|error| CommandFailure::Disk(path, error))?;
     derivation.key(passphrase).ok_or(CommandFailure::Damaged)
 }
 

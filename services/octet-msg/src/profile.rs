@@ -104,17 +104,17 @@ fn install(
         io::ErrorKind::AlreadyExists => CommandFailure::Interrupted(staged.clone()),
         _ => disk(error),
     })?;
-    let kept = write_rows(&staged, secret, rows).and_then(|key| {
+    let saved = write_rows(&staged, secret, rows).and_then(|key| {
         let sync = |path: &Path| File::open(path)?.sync_all();
         let moved = sync(&staged).and_then(|()| std::fs::rename(&staged, folder));
         moved.and_then(|()| sync(parent)).map_err(disk)?;
         Ok(key)
     });
-    if kept.is_err() {
+    if saved.is_err() {
         // This fails if the staging folder was renamed already.
         let _ = std::fs::remove_dir_all(&staged);
     }
-    courier(folder, kept?)
+    courier(folder, saved?)
 }
 
 /// Writes `rows` to `folder`, and returns the encryption key.

@@ -16,8 +16,8 @@ pub struct FetchPlan {
 
 impl FetchPlan {
     /// The plan for an object of `size` bytes, of which the chunks `here` are on this node.
-    pub fn new(size: u64, here: &ChunkRanges) -> Self {
-        let lacks = |piece: &u64| !missing_chunks(*piece, size, here).is_empty();
+    pub fn new(size: u64, present: &ChunkRanges) -> Self {
+        let lacks = |piece: &u64| !missing_chunks(*piece, size, present).is_empty();
         let pending = (0..size.div_ceil(PIECE)).filter(lacks).collect();
         Self { size, pending, in_flight: 0 }
     }
@@ -73,16 +73,16 @@ impl FetchPlan {
 }
 
 /// The missing chunks of a piece of an object of `size` bytes, of which `here` is on this node.
-pub fn missing_chunks(piece: u64, size: u64, here: &ChunkRanges) -> ChunkRanges {
+pub fn missing_chunks(piece: u64, size: u64, present: &ChunkRanges) -> ChunkRanges {
     let start = piece.saturating_mul(PIECE);
-    &ChunkRanges::bytes(start..start.saturating_add(PIECE).min(size)) - here
+    &ChunkRanges::bytes(start..start.saturating_add(PIECE).min(size)) - present
 }
 
 /// The end of the available range from byte `at`; `at` itself if that byte is missing.
-pub fn available_until(at: u64, here: &ChunkRanges) -> u64 {
+pub fn available_until(at: u64, present: &ChunkRanges) -> u64 {
     let bytes = |chunk: u64| chunk.saturating_mul(1024);
     // Pairs of start and end; the last end may be open.
-    for run in here.boundaries().chunks(2) {
+    for run in present.boundaries().chunks(2) {
         let end = run.get(1).map_or(u64::MAX, |end| bytes(end.0));
         if bytes(run[0].0) <= at && at < end {
             return end;
@@ -98,7 +98,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// Runs of chunks within the first 5000.
-    fn here() -> impl Strategy<Value = ChunkRanges> {
+    fn present() -> impl Strategy<Value = ChunkRanges> {
         let runs = prop::collection::vec((0u64..5000, 0u64..2000), 0..5);
         runs.prop_map(|runs| {
             runs.iter().fold(ChunkRanges::empty(), |all, (start, more)| {
@@ -114,26 +114,26 @@ mod tests {
     proptest! {
         /// Together, the pieces lack exactly the missing chunks of the object.
         #[test]
-        fn pieces_lack_what_is_not_here(size in 0u64..5_000_000, here in here()) {
-            let mut plan = FetchPlan::new(size, &here);
+        fn pieces_lack_what_is_not_here(size in 0u64..5_000_000, present in present()) {
+            let mut plan = FetchPlan::new(size, &present);
             let mut lacks = ChunkRanges::empty();
             while let Some(piece) = plan.take() {
-                let of_it = missing_chunks(piece, size, &here);
+                let of_it = missing_chunks(piece, size, &present);
                 prop_assert!(!of_it.is_empty());
                 lacks |= of_it;
                 plan.complete();
             }
             prop_assert!(plan.is_done());
             for chunk in 0..5000 {
-                let is_lacking = chunk * 1024 < size && !has(&here, chunk);
+                let is_lacking = chunk * 1024 < size && !has(&present, chunk);
                 prop_assert_eq!(has(&lacks, chunk), is_lacking, "{}", chunk);
             }
         }
 
         /// There is room for all requested pieces, and never for more than twice the received data.
         #[test]
-        fn room_as_it_comes(size in 0u64..9_000_000, here in here(), fails in prop::collection::vec(any::<bool>(), 30)) {
-            let mut plan = FetchPlan::new(size, &here);
+        fn room_as_it_comes(size in 0u64..9_000_000, present in present(), fails in prop::collection::vec(any::<bool>(), 30)) {
+            let mut plan = FetchPlan::new(size, &present);
             for fails in fails {
                 let Some(piece) = plan.take() else { break };
                 let (needed, ahead) = plan.room();
@@ -149,10 +149,10 @@ mod tests {
         }
 
         #[test]
-        fn here_as_far_as_every_chunk_is(at in 0u64..5_200_000, here in here()) {
-            let until = available_until(at, &here);
-            prop_assert!(until == at || (at / 1024..until / 1024).all(|chunk| has(&here, chunk)));
-            let goes_on = has(&here, until / 1024);
+        fn here_as_far_as_every_chunk_is(at in 0u64..5_200_000, present in present()) {
+            let until = available_until(at, &present);
+            prop_assert!(until == at || (at / 1024..until / 1024).all(|chunk| has(&present, chunk)));
+            let goes_on = has(&present, until / 1024);
             prop_assert!(!goes_on);
         }
 

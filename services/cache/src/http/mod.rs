@@ -235,7 +235,7 @@ async fn serve_object(
         return text_response(StatusCode::BAD_REQUEST, "a hash is 64 digits, of 0 to 9 and a to f");
     };
     let mut response = serve_hash(gateway, client, method, hash, kind, headers).await;
-    let policy = gateway.state.as_ref().map(|here| here.objects.policy());
+    let policy = gateway.state.as_ref().map(|state| state.objects.policy());
     if policy.is_some_and(|policy| policy.is_public(&hash)) {
         let fields = response.headers_mut();
         fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -268,13 +268,13 @@ async fn serve_hash(
             );
         }
     }
-    let Some(here) = &gateway.state else {
+    let Some(state) = &gateway.state else {
         let why = "this node has no disk to keep objects on: ask another one";
         return text_response(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let found = match cross_site::is_cross_site(headers) {
-        true => here.look(hash, &gateway.counters).await,
-        false => here.begin(hash, client, &gateway.counters).await,
+        true => state.look(hash, &gateway.counters).await,
+        false => state.begin(hash, client, &gateway.counters).await,
     };
     match found {
         Ok(object) => respond(gateway, method, &own, object, kind, headers),

@@ -23,14 +23,14 @@ pub(super) async fn serve_name(
         let why = "a name is a node's key, which begins with did:key:, `/` and a path";
         return text_response(StatusCode::BAD_REQUEST, why);
     };
-    let Some(here) = &gateway.state else {
+    let Some(state) = &gateway.state else {
         let why = "this node has no disk to keep objects on: ask another one";
         return text_response(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let kind = media::kind(path.as_str());
     let resolved = match cross_site::is_cross_site(&headers) {
-        true => here.names.known(node, path).await,
-        false => here.names.resolve(node, path, ResolveOrigin::Client).await,
+        true => state.names.known(node, path).await,
+        false => state.names.resolve(node, path, ResolveOrigin::Client).await,
     };
     let record = match resolved {
         Ok(record) => record,

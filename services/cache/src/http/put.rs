@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Stores the body as an evictable object, and returns its location.
 pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request) -> Response {
     gateway.counters.http_requests.add(1);
-    let Some(here) = &gateway.state else {
+    let Some(state) = &gateway.state else {
         let why = "this node has no disk to keep objects on: ask another one";
         return text_response(StatusCode::SERVICE_UNAVAILABLE, why);
     };
@@ -32,7 +32,7 @@ pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request)
         set_header(&mut response, WWW_AUTHENTICATE, "Bearer");
         return response;
     };
-    let most = match here.tokens.check(token, now()) {
+    let most = match state.tokens.check(token, now()) {
         Ok(most) => most,
         Err(refused) => return text_response(StatusCode::FORBIDDEN, &refused.to_string()),
     };
@@ -45,7 +45,7 @@ pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request)
         let why = format!("with this token an object may have {most} bytes, and it has {length}");
         return text_response(StatusCode::PAYLOAD_TOO_LARGE, &why);
     }
-    let Ok(_place) = here.puts.try_acquire() else {
+    let Ok(_place) = state.puts.try_acquire() else {
         let why = "as many objects as may be are being put: try again in a moment";
         return text_response(StatusCode::SERVICE_UNAVAILABLE, why);
     };
@@ -56,7 +56,7 @@ pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request)
         };
         Some((part, parts))
     });
-    match here.objects.add(Some(length), parts, ObjectKind::Put).await {
+    match state.objects.add(Some(length), parts, ObjectKind::Put).await {
         Ok(listed) => {
             let path = format!("/b/{}", listed.hash.to_hex());
             let mut response = text_response(StatusCode::CREATED, &path);

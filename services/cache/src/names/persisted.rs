@@ -142,9 +142,9 @@ mod tests {
     #[test]
     fn others_names_do_not_take_all_the_room() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = PersistedNames::open(&folder.path().join("names")).unwrap();
+        let saved = PersistedNames::open(&folder.path().join("names")).unwrap();
         let fill = |from: u64, to: u64| {
-            let transaction = kept.0.begin_write().unwrap();
+            let transaction = saved.0.begin_write().unwrap();
             {
                 let mut table = transaction.open_table(NAMES).unwrap();
                 for number in from..to {
@@ -154,10 +154,10 @@ mod tests {
             transaction.commit().unwrap();
         };
         fill(0, MAX - RESERVED - 1);
-        kept.store(&record("last")).unwrap();
-        assert!(matches!(kept.store(&record("more")), Err(NameStoreError::Full)));
-        kept.publish(&record("own")).unwrap();
+        saved.store(&record("last")).unwrap();
+        assert!(matches!(saved.store(&record("more")), Err(NameStoreError::Full)));
+        saved.publish(&record("own")).unwrap();
         fill(MAX - RESERVED, MAX);
-        assert!(matches!(kept.publish(&record("own")), Err(NameStoreError::Full)));
+        assert!(matches!(saved.publish(&record("own")), Err(NameStoreError::Full)));
     }
 }

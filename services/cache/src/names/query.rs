@@ -83,8 +83,8 @@ impl NameResponder {
     async fn answer(&self, connection: &Connection) -> Option<()> {
         let (mut to, mut from) = connection.accept_bi().await.ok()?;
         let (node, path) = parse(&from.read_to_end(LONGEST_REQUEST).await.ok()?)?;
-        let kept = Arc::clone(&self.store);
-        let known = spawn_blocking(move || kept.get(&node, &path)).await.ok()?.ok()?;
+        let store = Arc::clone(&self.store);
+        let known = spawn_blocking(move || store.get(&node, &path)).await.ok()?.ok()?;
         if let Some(record) = known {
             to.write_all(&record.to_bytes()).await.ok()?;
         }

@@ -94,27 +94,27 @@ impl Rows {
             transaction.open_table(PUBLIC)?;
             transaction.open_table(SERVED)?;
             transaction.commit()?;
-            let mut kept = PersistedPolicy::default();
+            let mut saved = PersistedPolicy::default();
             let transaction = rows.begin_read()?;
             for pair in transaction.open_table(OBJECTS)?.iter()? {
                 let (hash, row) = pair?;
                 if let Some(row) = ObjectRow::from_bytes(row.value()) {
-                    kept.objects.push((Hash::from_bytes(*hash.value()), row));
+                    saved.objects.push((Hash::from_bytes(*hash.value()), row));
                 }
             }
             for pair in transaction.open_table(REMOVED)?.iter()? {
                 let (number, hash) = pair?;
-                kept.removed.push((number.value(), Hash::from_bytes(*hash.value())));
+                saved.removed.push((number.value(), Hash::from_bytes(*hash.value())));
             }
             for pair in transaction.open_table(PUBLIC)?.iter()? {
-                kept.public.insert(Hash::from_bytes(*pair?.0.value()));
+                saved.public.insert(Hash::from_bytes(*pair?.0.value()));
             }
             for pair in transaction.open_table(SERVED)?.iter()? {
                 let (key, bytes) = pair?;
                 let (to, hash) = split_key(key.value());
-                kept.served.push((to, hash, bytes.value()));
+                saved.served.push((to, hash, bytes.value()));
             }
-            Ok((Self(rows), kept))
+            Ok((Self(rows), saved))
         };
         open().map_err(Box::new)
     }

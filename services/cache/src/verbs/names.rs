@@ -16,23 +16,23 @@ const MAX: u64 = 366 * DAY;
 const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn publish(
-    here: &CacheState,
+    state: &CacheState,
     runtime: &Handle,
     path: NamePath,
     hash: Hash,
     ttl: Duration,
 ) -> Result<Value, Failure> {
-    let published = here.names.publish(path, hash, ttl);
+    let published = state.names.publish(path, hash, ttl);
     runtime.block_on(published).map(|record| show(&record)).map_err(|error| failure(&error))
 }
 
 pub(super) fn resolve(
-    here: &CacheState,
+    state: &CacheState,
     runtime: &Handle,
     node: PublicKey,
     path: NamePath,
 ) -> Result<Value, Failure> {
-    let resolved = here.names.resolve(node, path, ResolveOrigin::Operator);
+    let resolved = state.names.resolve(node, path, ResolveOrigin::Operator);
     runtime.block_on(resolved).map(|record| show(&record)).map_err(|error| failure(&error))
 }
 

@@ -31,7 +31,7 @@ pub(super) fn time_to_live(seconds: Option<u64>) -> Result<u64, Failure> {
 /// Makes a token for objects of `most` bytes, valid for `seconds`. With `revoke`, all earlier
 /// tokens become invalid.
 pub(super) fn create(
-    here: &CacheState,
+    state: &CacheState,
     bytes: u64,
     seconds: u64,
     revoke: bool,
@@ -41,9 +41,9 @@ pub(super) fn create(
         Failure::new(FailureCode::Failed, error.to_string(), help)
     };
     if revoke {
-        here.tokens.revoke().map_err(failed)?;
+        state.tokens.revoke().map_err(failed)?;
     }
     let expires = now() + seconds;
-    let token = here.tokens.make(bytes, expires);
+    let token = state.tokens.make(bytes, expires);
     Ok(json!({ "token": token, "bytes": bytes, "expires": expires }))
 }

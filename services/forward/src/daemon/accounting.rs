@@ -59,8 +59,8 @@ impl Accounting {
     /// even if this daemon fails before that.
     pub async fn recount(&mut self, state: &StateFolder) -> Result<(), KernelError> {
         self.previous = meter::counts().await?;
-        let kept = state.get(COUNTS).and_then(|bytes| meter::persisted::from_bytes(&bytes));
-        meter::raise(&mut self.previous, &kept.unwrap_or_default());
+        let saved = state.get(COUNTS).and_then(|bytes| meter::persisted::from_bytes(&bytes));
+        meter::raise(&mut self.previous, &saved.unwrap_or_default());
         self.sums.count(&self.previous);
         state.persist(COUNTS, &meter::persisted::to_bytes(&self.previous))
     }

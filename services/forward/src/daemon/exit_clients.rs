@@ -87,9 +87,9 @@ impl Daemon {
 
     /// Resumes the previous daemon's slots, so that clients keep their addresses.
     pub(super) async fn restore_slots(&mut self) {
-        for kept in self.state.names().unwrap_or_default() {
-            let number = kept.strip_prefix("x-").and_then(|it| it.parse().ok());
-            let bytes = self.state.get(&kept).and_then(|it| <[u8; 16]>::try_from(it).ok());
+        for saved in self.state.names().unwrap_or_default() {
+            let number = saved.strip_prefix("x-").and_then(|it| it.parse().ok());
+            let bytes = self.state.get(&saved).and_then(|it| <[u8; 16]>::try_from(it).ok());
             let client = bytes.and_then(|it| NodeAddress::try_from(it).ok());
             let Some((number, client)) = number.zip(client) else { continue };
             if self.exit.clients.restore(number, client, Instant::now())

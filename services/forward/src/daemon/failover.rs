@@ -133,8 +133,9 @@ impl Daemon {
     /// Switches packets to the due path of a node, after its last report. If two nodes would wait for each
     /// other, the one with the lower address yields.
     pub(super) async fn reroute(&mut self, node: NodeAddress, report: Option<PeerReport>) {
-        let own =
-            |entry: &DesiredRoute| entry.route.active().map(|path| (path, entry.last_use.is_none()));
+        let own = |entry: &DesiredRoute| {
+            entry.route.active().map(|path| (path, entry.last_use.is_none()))
+        };
         let own = self.routes.desired.routes.get(&node).and_then(own);
         let used = self.routes.active_paths.get(&node.ip()).copied();
         let goes_back = self.node().is_some_and(|it| NodeAddress::of(&it).ip() < node.ip());
@@ -218,10 +219,10 @@ impl Daemon {
 
     /// Resumes the previous daemon's routes.
     pub(super) fn restore_routes(&mut self) {
-        for kept in self.state.names().unwrap_or_default() {
-            let node = kept.strip_prefix("r-").and_then(|it| u128::from_str_radix(it, 16).ok());
+        for saved in self.state.names().unwrap_or_default() {
+            let node = saved.strip_prefix("r-").and_then(|it| u128::from_str_radix(it, 16).ok());
             let node = node.and_then(|it| NodeAddress::try_from(Ipv6Addr::from_bits(it)).ok());
-            let bytes = self.state.get(&kept).unwrap_or_default();
+            let bytes = self.state.get(&saved).unwrap_or_default();
             let entry = DesiredRoute::from_bytes(&bytes, Instant::now());
             let Some((node, entry)) = node.zip(entry) else { continue };
             // A path that is gone counts as dead, and another one is requested.

@@ -130,8 +130,9 @@ impl Daemon {
             let address = Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?);
             Some((NodeAddress::try_from(*exit).ok()?, address))
         };
-        let kept = self.state.get(LAN_EXIT_RECORD).and_then(read);
-        let Some((exit, address)) = kept.filter(|(exit, _)| self.exit_node() == Some(*exit)) else {
+        let saved = self.state.get(LAN_EXIT_RECORD).and_then(read);
+        let Some((exit, address)) = saved.filter(|(exit, _)| self.exit_node() == Some(*exit))
+        else {
             return;
         };
         self.exit.lan_exit = LanExit { exit: Some(exit), ..LanExit::default() };

@@ -64,9 +64,9 @@ impl Daemon {
             if self.links.open.contains_key(&link) {
                 continue;
             }
-            let (kept, device) = (self.state.get(&name(link)), link.device());
+            let (saved, device) = (self.state.get(&name(link)), link.device());
             // An unchanged link may be carrying packets: leave it alone.
-            let stands = there.contains(&device) && kept.as_ref() == Some(&neighbour.to_bytes());
+            let stands = there.contains(&device) && saved.as_ref() == Some(&neighbour.to_bytes());
             if !stands {
                 self.kernel.remove(&device).await?;
                 self.state.persist(&name(link), &neighbour.to_bytes())?;
@@ -169,8 +169,8 @@ impl Daemon {
     /// The persisted links.
     fn persisted_links(&self) -> Vec<(LinkNumber, Vec<u8>)> {
         let names = self.state.names().unwrap_or_default();
-        let link = |kept: &String| Some(LinkNumber(kept.strip_prefix("l-")?.parse().ok()?));
-        names.iter().filter_map(|kept| Some((link(kept)?, self.state.get(kept)?))).collect()
+        let link = |saved: &String| Some(LinkNumber(saved.strip_prefix("l-")?.parse().ok()?));
+        names.iter().filter_map(|saved| Some((link(saved)?, self.state.get(saved)?))).collect()
     }
 
     /// Takes over the previous daemon's paths: installs what the kernel lacks, and removes what belongs to no
@@ -265,15 +265,15 @@ mod tests {
         };
         let lines: Vec<_> =
             ["hill", "lake", "wood"].map(|name| section(name, None, Some("203.0.113.7:1"))).into();
-        let kept: BTreeMap<_, _> =
+        let saved: BTreeMap<_, _> =
             wanted(&lines).iter().map(|it| (it.link, it.to_bytes())).collect();
         let ended = |lines: &[octet_appliance::Neighbour]| -> Vec<NodeAddress> {
             let wanted = wanted(lines);
-            let others = kept.iter().filter(|(link, bytes)| !is_unchanged(&wanted, **link, bytes));
+            let others = saved.iter().filter(|(link, bytes)| !is_unchanged(&wanted, **link, bytes));
             others.filter_map(|(_, bytes)| neighbour::decode_address(bytes)).collect()
         };
         let lake = NodeAddress::of(&lines[1].descriptor.node());
-        assert_eq!(kept.len(), 3);
+        assert_eq!(saved.len(), 3);
         assert_eq!(ended(&lines), []);
         let mut turned = lines.clone();
         turned.reverse();

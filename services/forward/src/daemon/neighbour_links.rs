@@ -172,10 +172,10 @@ impl NeighbourLinks {
 
     /// The previous daemon's links that are gone or changed, with their neighbours.
     pub fn former(&self) -> Vec<(LinkNumber, NodeAddress)> {
-        let is_gone = |(link, kept): &(&LinkNumber, &Vec<u8>)| {
-            self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **kept)
+        let is_gone = |(link, saved): &(&LinkNumber, &Vec<u8>)| {
+            self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **saved)
         };
         let gone = self.previous.iter().filter(is_gone);
-        gone.filter_map(|(link, kept)| Some((*link, neighbour::decode_address(kept)?))).collect()
+        gone.filter_map(|(link, saved)| Some((*link, neighbour::decode_address(saved)?))).collect()
     }
 }

@@ -118,11 +118,11 @@ impl Routes {
 
     /// Persists a route for the next daemon.
     pub fn persist(&self, node: NodeAddress, state: &StateFolder) {
-        let kept = match self.desired.routes.get(&node) {
+        let saved = match self.desired.routes.get(&node) {
             None => state.erase(&name(node)),
             Some(entry) => state.persist(&name(node), &entry.to_bytes()),
         };
-        if let Err(error) = kept {
+        if let Err(error) = saved {
             say!("{error}");
         }
     }

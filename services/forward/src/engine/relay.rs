@@ -171,13 +171,13 @@ impl Engine {
                     is_rate_limited,
                     next_hop,
                 };
-                let (kept, installed) =
+                let (saved, installed) =
                     (persisted::encode_transit(&transit), install(transit.installed(key)));
                 self.transits.insert(key, transit);
                 self.used_labels.insert((key.0, reverse_label));
                 let mut actions = vec![
                     self.persist_last_number(),
-                    EngineAction::Keep(persisted::transit_name(key), kept),
+                    EngineAction::Keep(persisted::transit_name(key), saved),
                 ];
                 actions.extend(installed);
                 actions.push(answer_action(key, Some(in_label), onion));
@@ -250,11 +250,11 @@ impl Engine {
         *label = Some(next);
         transit.since = now;
         transit.expires = now + u64::from(transit.grant.lifetime);
-        let kept =
+        let saved =
             EngineAction::Keep(persisted::transit_name(key), persisted::encode_transit(transit));
         let answer = answer_action(key, Some(transit.in_label), onion);
         let installed = difference(before, transit.installed(key));
-        [kept].into_iter().chain(installed).chain([answer]).collect()
+        [saved].into_iter().chain(installed).chain([answer]).collect()
     }
 
     /// The next hop cannot decrypt its slot.
@@ -308,12 +308,12 @@ impl Engine {
                 if is_heard {
                     transit.set_rate(rate);
                 }
-                let kept = EngineAction::Keep(
+                let saved = EngineAction::Keep(
                     persisted::transit_name(key),
                     persisted::encode_transit(transit),
                 );
                 let limits = difference(before, transit.installed(key));
-                [kept].into_iter().chain(limits).chain(onward).collect()
+                [saved].into_iter().chain(limits).chain(onward).collect()
             }
             HopChange::TearDown => {
                 let removed = self.remove_transit(key);

@@ -27,13 +27,13 @@ struct Used {
 impl Search<'_> {
     /// Two paths as node indices, the source first.
     pub(super) fn disjoint(&self) -> Option<[Vec<usize>; 2]> {
-        let kept = |pair: &[Vec<usize>; 2]| pair.iter().all(|path| self.satisfies(path));
+        let saved = |pair: &[Vec<usize>; 2]| pair.iter().all(|path| self.satisfies(path));
         // The pair with the fewest hops may meet the limits where the shortest pair does not.
         let by_length = self.pair(|edge| signed(edge.cost()))?;
-        if kept(&by_length) {
+        if saved(&by_length) {
             return Some(by_length);
         }
-        self.pair(|_| 1).filter(kept).or_else(|| self.second_to_one_of_several())
+        self.pair(|_| 1).filter(saved).or_else(|| self.second_to_one_of_several())
     }
 
     /// The pair of minimum total cost.

@@ -37,8 +37,8 @@ table inet octet_forward {
 /// # Errors
 /// nft cannot be run, or the kernel refuses.
 pub async fn prepare() -> Result<(), KernelError> {
-    let kept = format!("{}s", USE_TIMEOUT.as_secs());
-    meter::run(&[&FRAME.replace("$kept", &kept)]).await.map(drop)
+    let saved = format!("{}s", USE_TIMEOUT.as_secs());
+    meter::run(&[&FRAME.replace("$kept", &saved)]).await.map(drop)
 }
 
 /// The devices of paths that programs used within [`USE_TIMEOUT`].

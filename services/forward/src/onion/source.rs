@@ -67,16 +67,16 @@ pub struct Pending {
 pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidHops> {
     check(hops)?;
     let mut random = ChaCha20Rng::from_seed(seed);
-    let (mut senders, mut kept) = (Vec::new(), Vec::new());
+    let (mut senders, mut saved) = (Vec::new(), Vec::new());
     for ((place, hop), slot) in hops.iter().enumerate().zip(random_slots(&mut random)) {
         let invalid = |_| InvalidHops::Key(place);
         let sender = Sender::new(&hop.onion_key, &mut random).map_err(invalid)?;
-        kept.push((slot, sender.keys().map_err(invalid)?));
+        saved.push((slot, sender.keys().map_err(invalid)?));
         senders.push(sender);
     }
     let mut body = [0; SETUP];
     random.fill_bytes(&mut body);
-    let streams: Vec<_> = kept.iter().map(|(slot, keys)| (*slot, &keys.layer)).collect();
+    let streams: Vec<_> = saved.iter().map(|(slot, keys)| (*slot, &keys.layer)).collect();
     wrap(&mut body, &streams, 0, |place, slot, body| {
         let (sender, hop) = (&mut senders[place], &hops[place]);
         let sealed = sender.seal(hop.record.to_bytes(), body);
@@ -88,7 +88,7 @@ pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), In
     })?;
     let mut noise = [0; 32];
     random.fill_bytes(&mut noise);
-    Ok((body, Pending { hops: kept, sent: Box::new(body), noise }))
+    Ok((body, Pending { hops: saved, sent: Box::new(body), noise }))
 }
 
 fn check(hops: &[PlannedHop]) -> Result<(), InvalidHops> {

@@ -192,8 +192,8 @@ fn a_full_topology_keeps_whom_it_should() {
     assert_eq!(hear(600, from), (AnnouncementResult::TooMany, NODES));
     assert_eq!(hear(601, from), (AnnouncementResult::New, NODES));
     assert_eq!(hear(5, other), (AnnouncementResult::New, NODES));
-    for kept in [&own, &neighbour, &quiet] {
-        assert!(topology.get(kept.address()).is_some());
+    for saved in [&own, &neighbour, &quiet] {
+        assert!(topology.get(saved.address()).is_some());
     }
     // Expired announcements make room.
     let late = Speaker::new().says(1, 1, NOW + 10, 5);

@@ -32,7 +32,7 @@ pub enum MailboxAction {
 
 impl Person {
     pub fn mailboxes(&self) -> impl Iterator<Item = &MailboxAddress> {
-        self.own.mailboxes.iter().map(|home| &home.address)
+        self.own.mailboxes.iter().map(|state| &state.address)
     }
 
     /// The pending requests at `now`, in seconds since 1970. Texts to one contact keep their order

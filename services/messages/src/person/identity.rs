@@ -108,14 +108,14 @@ impl OwnKeys {
         let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0]].concat()))?;
         let places = mailbox_address::decode(&mut Fields(&saved.places))?;
         (places.len() == saved.told.len()).then_some(())?;
-        let homes = places.into_iter().zip(saved.told).map(MailboxState::load);
+        let states = places.into_iter().zip(saved.told).map(MailboxState::load);
         Some(Self {
             name: PrivateKey::from_seed(saved.name)?,
             key: PrivateKey::from_seed(saved.key)?,
             certificate: Certificate::from_bytes(&saved.certificate).ok()?,
             seal: Seal::new(saved.seal)?,
             serial: saved.serial,
-            mailboxes: homes.collect::<Option<_>>()?,
+            mailboxes: states.collect::<Option<_>>()?,
             next_prekey: saved.next_prekey,
             fallback_made: saved.fallback_made,
             history: saved.history,
@@ -146,7 +146,7 @@ impl OwnKeys {
     }
 
     pub fn mailbox_addresses(&self) -> Vec<MailboxAddress> {
-        self.mailboxes.iter().map(|home| home.address.clone()).collect()
+        self.mailboxes.iter().map(|state| state.address.clone()).collect()
     }
 
     pub fn card(&self, identity: Curve25519PublicKey) -> Option<ContactCard> {
@@ -284,7 +284,7 @@ impl Person {
     /// all when it is due. The previous fallback key still opens messages in flight.
     pub(super) fn refill(&mut self, mailbox: PublicKey, left: u32, now: u64) {
         let left = left as usize;
-        let Some(at) = self.own.mailboxes.iter().position(|home| home.address.mailbox == mailbox)
+        let Some(at) = self.own.mailboxes.iter().position(|state| state.address.mailbox == mailbox)
         else {
             return;
         };
@@ -307,9 +307,9 @@ impl Person {
         }
         for key in fallback.into_values() {
             let prekey = self.next_prekey(PrekeyUse::Fallback, key);
-            for home in &mut self.own.mailboxes {
-                home.pending.retain(|pending| pending.usage != PrekeyUse::Fallback);
-                home.pending.push(prekey.clone());
+            for state in &mut self.own.mailboxes {
+                state.pending.retain(|pending| pending.usage != PrekeyUse::Fallback);
+                state.pending.push(prekey.clone());
             }
         }
         // They are stored in `pending`.
@@ -326,19 +326,20 @@ impl Person {
 
     /// The bundles that mailboxes lack.
     pub(super) fn bundles(&self) -> impl Iterator<Item = (&MailboxAddress, Bundle)> {
-        self.own.mailboxes.iter().filter_map(|home| {
-            let is_known = home.published == self.own.serial && home.pending.is_empty();
+        self.own.mailboxes.iter().filter_map(|state| {
+            let is_known = state.published == self.own.serial && state.pending.is_empty();
             (!is_known).then_some(())?;
-            let bundle = Bundle { card: self.card()?, prekeys: home.pending.clone() };
-            Some((&home.address, bundle))
+            let bundle = Bundle { card: self.card()?, prekeys: state.pending.clone() };
+            Some((&state.address, bundle))
         })
     }
 
     pub(super) fn mark_published(&mut self, mailbox: PublicKey) {
         let serial = self.own.serial;
-        for home in self.own.mailboxes.iter_mut().filter(|home| home.address.mailbox == mailbox) {
-            home.pending.clear();
-            home.published = serial;
+        for state in self.own.mailboxes.iter_mut().filter(|state| state.address.mailbox == mailbox)
+        {
+            state.pending.clear();
+            state.published = serial;
         }
         self.changed_rows.insert(RowName::Own);
     }

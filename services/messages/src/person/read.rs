@@ -32,20 +32,20 @@ impl Person {
             return self.accept_first(name, &letter);
         }
         let peer = self.contacts.get_mut(&name)?;
-        let standing = CardOrder::of(&letter.card, peer.card.as_ref());
+        let order = CardOrder::of(&letter.card, peer.card.as_ref());
         // A continued session authenticates the contact, however old the card is. An older card
         // starts no session.
         let text = decrypt_in(&mut peer.sessions, &letter).or_else(|| {
-            (standing != CardOrder::Older).then(|| begin(&mut self.account, peer, &letter))?
+            (order != CardOrder::Older).then(|| begin(&mut self.account, peer, &letter))?
         });
         let Some(text) = text else {
-            self.handle_undecryptable(name, letter.number, standing, now);
+            self.handle_undecryptable(name, letter.number, order, now);
             return None;
         };
         self.changed_rows.extend([RowName::Peer(name), RowName::Account]);
         let record = PersonRecord::from_bytes(&text)?;
         (record.from == name && record.to == own).then_some(())?;
-        if standing == CardOrder::Newer {
+        if order == CardOrder::Newer {
             peer.card = Some(letter.card);
         }
         self.apply(name, record);
@@ -55,16 +55,10 @@ impl Person {
     }
 
     /// Handles a message with this claimed text number that no session could decrypt.
-    fn handle_undecryptable(
-        &mut self,
-        name: PublicKey,
-        number: u64,
-        standing: CardOrder,
-        now: u64,
-    ) {
+    fn handle_undecryptable(&mut self, name: PublicKey, number: u64, order: CardOrder, now: u64) {
         let Some(peer) = self.contacts.get_mut(&name) else { return };
         // With another card, the contact may have started a new epoch with other numbers.
-        let is_there = |there: bool| there && standing != CardOrder::Newer;
+        let is_there = |there: bool| there && order != CardOrder::Newer;
         if number == 0 || is_there(peer.held.contains_key(&number)) {
             // Answering records without text would never end.
             return;

@@ -29,14 +29,14 @@ impl Mailbox {
     /// Writing fails, or the maximum number is reached.
     pub fn admit(&mut self, name: &PublicKey) -> Result<(), MailboxError> {
         let transaction = self.rows.begin_write().map_err(redb::Error::from)?;
-        let kept = any_person(&transaction, name.as_bytes())?;
+        let saved = any_person(&transaction, name.as_bytes())?;
         let count = transaction.open_table(PEOPLE).map_err(redb::Error::from)?.len();
         let count = count.map_err(redb::Error::from)? as usize;
-        if kept.is_none() && count >= self.limits.people {
+        if saved.is_none() && count >= self.limits.people {
             return Err(MailboxError::Crowded(self.limits.people));
         }
-        let kept = kept.unwrap_or(MailboxOwner { next: 1, ..MailboxOwner::default() });
-        put_person(&transaction, name.as_bytes(), &MailboxOwner { is_admitted: true, ..kept })?;
+        let saved = saved.unwrap_or(MailboxOwner { next: 1, ..MailboxOwner::default() });
+        put_person(&transaction, name.as_bytes(), &MailboxOwner { is_admitted: true, ..saved })?;
         Ok(transaction.commit().map_err(redb::Error::from)?)
     }
 
