@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The part of the file system that stays free: one part in `share`, and at most `most` bytes.
+/// The part of the file system that stays free: one part in `share`, and at most `max` bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reserve {
     pub share: u64,

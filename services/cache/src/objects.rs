@@ -332,7 +332,7 @@ impl Objects {
         }
     }
 
-    /// At most `most` objects after `after`, sorted by hash.
+    /// At most `limit` objects after `after`, sorted by hash.
     pub async fn list(
         &self,
         after: Option<Hash>,

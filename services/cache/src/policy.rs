@@ -99,7 +99,7 @@ impl State {
 }
 
 impl CachePolicy {
-    /// Opens or creates the file. The quota is `quota` accounted bytes, and `most` objects.
+    /// Opens or creates the file. The quota is `quota` accounted bytes, and `max_objects` objects.
     ///
     /// # Errors
     /// It cannot be opened.

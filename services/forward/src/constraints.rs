@@ -33,7 +33,7 @@ pub struct PathRequest {
     pub replace: bool,
 }
 
-/// The constraints of a path to `to` for the request `wanted`. `node` resolves display names.
+/// The constraints of a path to `to` for the request `request`. `node` resolves display names.
 ///
 /// # Errors
 /// An argument is out of range or conflicts with another one; the failure names it.

@@ -114,9 +114,9 @@ pub enum PeerReport {
 }
 
 /// Selects the path that packets to a node take. `own` is the active path of this node's route, and whether
-/// that route is explicit; `used` is the current path; `said` is the other end's last report. An explicit route
+/// that route is explicit; `used` is the current path; `report` is the other end's last report. An explicit route
 /// always wins. Otherwise the last report counts, and any path is better than none. If two nodes each answer
-/// over a path that the other one does not use, the one that `goes_back` returns to its own path.
+/// over a path that the other one does not use, the one that `yields` returns to its own path.
 pub fn select_path(
     own: Option<(PathNumber, bool)>,
     used: Option<PathNumber>,

@@ -104,7 +104,7 @@ impl<W: Wire> Courier<W> {
         Ok(Self { person, store, wire, should_continue, clock })
     }
 
-    /// The same, as long as `goes_on` returns true at each stage.
+    /// The same, as long as `should_continue` returns true at each stage.
     #[must_use]
     pub fn interruptible(
         mut self,

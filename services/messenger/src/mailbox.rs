@@ -169,7 +169,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Calls `bell` from now on when a message for `name` is on disk.
+    /// Calls `waker` from now on when a message for `name` is on disk.
     pub fn set_waker(&mut self, name: PublicKey, waker: WakeCallback) {
         self.waker = Some((*name.as_bytes(), waker));
     }
@@ -190,7 +190,7 @@ impl Mailbox {
         answer.unwrap_or(MailboxReply::Refused(MailboxRefusal::Broken))
     }
 
-    /// The same, as long as `goes_on` returns true at each stage; `None` if it was interrupted.
+    /// The same, as long as `should_continue` returns true at each stage; `None` if it was interrupted.
     pub fn handle_until(
         &mut self,
         visit: &mut Visit,

@@ -19,7 +19,7 @@ pub struct RecentUses<K> {
 }
 
 impl<K: Ord + Copy> RecentUses<K> {
-    /// Limits each key to `rate`, for at most `most` keys at once.
+    /// Limits each key to `rate`, for at most `max_keys` keys at once.
     pub fn new(rate: RequestRate, max_keys: usize) -> Self {
         Self { rate, max_keys, used: BTreeMap::new() }
     }

@@ -174,7 +174,7 @@ pub struct IncomingObject {
 }
 
 impl IncomingObject {
-    /// Reads the file at `path` while `flight` fills it, waiting at most `patience` for each part.
+    /// Reads the file at `path` while `flight` fills it, waiting at most `read_timeout` for each part.
     pub fn new(flight: Arc<Flight>, path: PathBuf, read_timeout: Duration) -> Self {
         Self { flight, path, read_timeout, file: Arc::default() }
     }

@@ -15,7 +15,7 @@ pub struct FetchPlan {
 }
 
 impl FetchPlan {
-    /// The plan for an object of `size` bytes, of which the chunks `here` are on this node.
+    /// The plan for an object of `size` bytes, of which the chunks `present` are on this node.
     pub fn new(size: u64, present: &ChunkRanges) -> Self {
         let lacks = |piece: &u64| !missing_chunks(*piece, size, present).is_empty();
         let pending = (0..size.div_ceil(PIECE)).filter(lacks).collect();
@@ -72,7 +72,7 @@ impl FetchPlan {
     }
 }
 
-/// The missing chunks of a piece of an object of `size` bytes, of which `here` is on this node.
+/// The missing chunks of a piece of an object of `size` bytes, of which `present` is on this node.
 pub fn missing_chunks(piece: u64, size: u64, present: &ChunkRanges) -> ChunkRanges {
     let start = piece.saturating_mul(PIECE);
     &ChunkRanges::bytes(start..start.saturating_add(PIECE).min(size)) - present

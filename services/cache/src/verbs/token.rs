@@ -28,7 +28,7 @@ pub(super) fn time_to_live(seconds: Option<u64>) -> Result<u64, Failure> {
     Err(Failure::new(FailureCode::BadArgument, message, help))
 }
 
-/// Makes a token for objects of `most` bytes, valid for `seconds`. With `revoke`, all earlier
+/// Makes a token for uploads of `bytes`, valid for `seconds`. With `revoke`, all earlier
 /// tokens become invalid.
 pub(super) fn create(
     state: &CacheState,

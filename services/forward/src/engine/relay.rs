@@ -41,8 +41,8 @@ pub struct Transit {
 
 #[derive(Debug)]
 pub enum NextHop {
-    /// The next hop, which sends with the label `back`. Once it has answered, packets to it have the label
-    /// `onward`; until then, the reply key is kept here.
+    /// The next hop, which sends with the label `reverse_label`. Once it has answered, packets to it have the label
+    /// `out_label`; until then, the reply key is kept here.
     Hop {
         key: (LinkNumber, Id),
         reverse_label: Label,

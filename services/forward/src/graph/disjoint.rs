@@ -27,13 +27,13 @@ struct Used {
 impl Search<'_> {
     /// Two paths as node indices, the source first.
     pub(super) fn disjoint(&self) -> Option<[Vec<usize>; 2]> {
-        let saved = |pair: &[Vec<usize>; 2]| pair.iter().all(|path| self.satisfies(path));
+        let satisfies = |pair: &[Vec<usize>; 2]| pair.iter().all(|path| self.satisfies(path));
         // The pair with the fewest hops may meet the limits where the shortest pair does not.
         let by_length = self.pair(|edge| signed(edge.cost()))?;
-        if saved(&by_length) {
+        if satisfies(&by_length) {
             return Some(by_length);
         }
-        self.pair(|_| 1).filter(saved).or_else(|| self.second_to_one_of_several())
+        self.pair(|_| 1).filter(satisfies).or_else(|| self.second_to_one_of_several())
     }
 
     /// The pair of minimum total cost.
@@ -124,7 +124,7 @@ impl Used {
         if node == end { self.last.contains(&from) } else { self.before.get(&node) == Some(&from) }
     }
 
-    /// Adds the links of `way`, and removes those that it reverses.
+    /// Adds the links of `path`, and removes those that it reverses.
     fn change(&mut self, path: &[Side], end: usize) {
         // Removals come first, because another link may enter at the same node.
         for step in path.windows(2) {

@@ -17,7 +17,7 @@ impl Search<'_> {
         (self.limits.relays + 1, HOPS)
     }
 
-    /// The shortest path from `start` with a number of hops in `hops` and a cost of at most `most`.
+    /// The shortest path from `start` with a number of hops in `hops` and a cost of at most `max_cost`.
     pub(super) fn shortest(
         &self,
         start: usize,

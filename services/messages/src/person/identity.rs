@@ -171,7 +171,7 @@ pub fn save_account(account: &Account) -> Vec<u8> {
 }
 
 impl Person {
-    /// Makes a new person with the mailboxes `places`, and the rows to store; `None` if `fresh` is
+    /// Makes a new person with the mailboxes `places`, and the rows to store; `None` if `seeds` is
     /// unusable, or there are too many or duplicate mailboxes.
     pub fn new(
         seeds: NewIdentity,
