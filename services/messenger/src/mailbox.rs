@@ -122,7 +122,7 @@ pub struct WakeCallback(pub Arc<dyn Fn() + Send + Sync>);
 
 impl std::fmt::Debug for WakeCallback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bell")
+        f.write_str("WakeCallback")
     }
 }
 

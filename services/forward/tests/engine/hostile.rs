@@ -23,7 +23,7 @@ fn sent(net: &Net, from: usize, to: usize) -> Vec<LinkMessage> {
 #[test]
 fn a_set_up_counts_once() {
     let mut net = Net::chain(3);
-    let path = net.ask(0, &[1, 2]).unwrap();
+    let path = net.request_path(0, &[1, 2]).unwrap();
     net.run();
     assert_eq!(net.state(0, path), Some(PathState::Up));
     let Some(LinkMessage::SetUp { onion, reverse_label, .. }) = sent(&net, 0, 1).pop() else {
@@ -33,13 +33,17 @@ fn a_set_up_counts_once() {
     net.run();
     assert!(net.is_clean(1));
     for number in 0..100 {
-        net.hear(0, 1, LinkMessage::SetUp { id: Id(number), reverse_label, onion: onion.clone() });
+        net.handle_message(
+            0,
+            1,
+            LinkMessage::SetUp { id: Id(number), reverse_label, onion: onion.clone() },
+        );
         net.run();
         assert!(net.is_clean(1) && net.is_clean(2), "{number}");
     }
     // It is still refused as too old after its id was forgotten.
-    net.pass(3600);
-    net.hear(0, 1, LinkMessage::SetUp { id: Id(1000), reverse_label, onion });
+    net.tick(3600);
+    net.handle_message(0, 1, LinkMessage::SetUp { id: Id(1000), reverse_label, onion });
     net.run();
     assert!(net.is_clean(1) && net.is_clean(2));
 }
@@ -49,13 +53,13 @@ fn a_set_up_counts_once() {
 #[test]
 fn nobody_else_tears_down() {
     let mut net = Net::chain(4);
-    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    let path = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
     let Some(LinkMessage::SetUp { id: at_2, .. }) = sent(&net, 1, 2).pop() else { panic!() };
     // Node 1 is the previous hop; it has seen changes of this path and of others.
-    net.pass(300);
+    net.tick(300);
     let Some(LinkMessage::Change { sealed, .. }) = sent(&net, 1, 2).pop() else { panic!() };
-    let other = net.ask(1, &[2, 3]).unwrap();
+    let other = net.request_path(1, &[2, 3]).unwrap();
     net.run();
     net.drop_path(1, other);
     net.run();
@@ -63,7 +67,7 @@ fn nobody_else_tears_down() {
         panic!()
     };
     for sealed in [sealed, tear_down] {
-        net.hear(1, 2, LinkMessage::Change { id: at_2, sealed });
+        net.handle_message(1, 2, LinkMessage::Change { id: at_2, sealed });
         net.run();
         assert!(net.carry(0, path).is_ok());
     }
@@ -78,12 +82,12 @@ fn nobody_else_tears_down() {
 fn answers_come_from_who_was_asked() {
     let mut net = Net::chain(4);
     net.link(1, 3);
-    let path = net.ask(0, &[1, 2]).unwrap();
+    let path = net.request_path(0, &[1, 2]).unwrap();
     net.run();
     let Some(LinkMessage::Answer { id, onion, .. }) = sent(&net, 2, 1).pop() else { panic!() };
     let lie = LinkMessage::Answer { id, label: Label::new(4711), onion };
     for from in [3, 2, 0] {
-        net.hear(from, 1, lie.clone());
+        net.handle_message(from, 1, lie.clone());
         net.run();
         assert_eq!(net.carry(0, path).map(|it| it.0), Ok(2));
     }
@@ -93,7 +97,7 @@ fn answers_come_from_who_was_asked() {
 #[test]
 fn one_label_is_one_path() {
     let mut net = Net::chain(4);
-    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    let path = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
     let Some(LinkMessage::SetUp { reverse_label: given, .. }) = sent(&net, 0, 1).pop() else {
         panic!()
@@ -104,10 +108,10 @@ fn one_label_is_one_path() {
         }
         _ => Fate::Passes,
     });
-    let other = net.ask(0, &[1, 2, 3]).unwrap();
+    let other = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
     assert_eq!(net.state(0, other), Some(PathState::Pending), "nobody answers");
-    net.pass(20);
+    net.tick(20);
     // The next hop assigns a label for the second time; the relay or the source detects it.
     for (from, to) in [(2, 1), (1, 0)] {
         let Some(LinkMessage::Answer { label: given, .. }) = sent(&net, from, to).pop() else {
@@ -119,7 +123,7 @@ fn one_label_is_one_path() {
             }
             _ => Fate::Passes,
         });
-        let other = net.ask(0, &[1, 2, 3]).unwrap();
+        let other = net.request_path(0, &[1, 2, 3]).unwrap();
         net.run();
         assert!(matches!(net.state(0, other), Some(PathState::Failed(_))), "{from}");
         net.drop_path(0, other);
@@ -129,7 +133,7 @@ fn one_label_is_one_path() {
     assert!(net.carry(0, path).is_ok());
     net.drop_path(0, path);
     for _ in 0..2 {
-        net.pass(3600);
+        net.tick(3600);
     }
     assert!((0..4).all(|node| net.is_clean(node)));
 }
@@ -223,7 +227,7 @@ impl Made {
 fn becomes(net: &mut Net, bytes: &[u8]) -> Became {
     net.sent.clear();
     let Some(message) = LinkMessage::from_bytes(bytes) else { return Became::Nothing };
-    net.hear(0, 1, message);
+    net.handle_message(0, 1, message);
     net.run();
     match sent(net, 1, 0).pop() {
         Some(LinkMessage::Answer { label: Some(_), .. }) => Became::Path,
@@ -246,7 +250,7 @@ fn with_two() -> Net {
 #[test]
 fn set_ups_of_all_kinds() {
     let (mut net, mut rng) = (with_two(), Rng::with_seed(8));
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
     let end = net.end_at(3).unwrap();
     assert_eq!(net.carry(4, path), Ok((3, end)));
@@ -261,7 +265,7 @@ fn set_ups_of_all_kinds() {
         let became = if made == Made::Well {
             // Its random port may be in use at the end: the source then asks again.
             let stands = (0..3).any(|_| {
-                let other = net.ask(4, &[1, 2, 3]).unwrap();
+                let other = net.request_path(4, &[1, 2, 3]).unwrap();
                 net.run();
                 let carries = net.carry(4, other).is_ok();
                 net.drop_path(4, other);
@@ -276,7 +280,7 @@ fn set_ups_of_all_kinds() {
         *counts.entry((made, became)).or_default() += 1;
         // A node reads 64 set-ups per second.
         if at % 32 == 31 {
-            net.pass(1);
+            net.tick(1);
         }
     }
     println!("set-ups: {counts:?}");
@@ -287,7 +291,7 @@ fn set_ups_of_all_kinds() {
     assert_eq!(net.carry(4, path), Ok((3, end)));
     assert!(net.relayed(1) <= paths);
     net.drop_path(4, path);
-    net.pass(3600);
+    net.tick(3600);
     assert!((0..5).all(|node| net.is_clean(node)));
 }
 
@@ -295,9 +299,9 @@ fn set_ups_of_all_kinds() {
 #[test]
 fn a_flood_of_set_ups() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
-    net.pass(1);
+    net.tick(1);
     let mut counts = BTreeMap::<_, usize>::new();
     let good = net.craft(0, &[1, 2, 3], net::key);
     let LinkMessage::SetUp { onion, .. } = good else { panic!() };
@@ -310,7 +314,7 @@ fn a_flood_of_set_ups() {
     println!("a flood: {counts:?}");
     let wanted = [(Became::Path, 1), (Became::RefusedAtOnce, 63), (Became::Nothing, each() - 64)];
     assert_eq!(counts, wanted.into());
-    let other = net.ask(4, &[1, 2, 3]).unwrap();
+    let other = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
     assert!(net.carry(4, path).is_ok() && net.carry(4, other).is_ok());
 }
@@ -319,7 +323,7 @@ fn a_flood_of_set_ups() {
 #[test]
 fn a_relay_lies_about_its_label() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2]).unwrap();
+    let path = net.request_path(4, &[1, 2]).unwrap();
     net.run();
     let Some(LinkMessage::Answer { label: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
         panic!()
@@ -337,7 +341,7 @@ fn a_relay_lies_about_its_label() {
             }
             _ => Fate::Passes,
         });
-        let other = net.ask(4, &[1, 2, 3]).unwrap();
+        let other = net.request_path(4, &[1, 2, 3]).unwrap();
         net.run();
         assert_eq!(net.state(4, other), Some(state));
         assert!(net.carry(4, other).is_err());
@@ -353,21 +357,21 @@ fn a_relay_lies_about_its_label() {
 #[test]
 fn nobody_else_keeps_on() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
-    net.pass(200);
+    net.tick(200);
     let changes: Vec<_> = sent(&net, 1, 2);
     let changes: Vec<_> =
         changes.into_iter().filter(|it| matches!(it, LinkMessage::Change { .. })).collect();
     assert_eq!(changes.len(), 1);
-    net.pass(300);
+    net.tick(300);
     assert!(net.carry(4, path).is_ok());
     // From now on the source is silent, and node 1 repeats the changes that it has received.
     net.fate = Box::new(|from, _, _| if from == 4 { Fate::Lost } else { Fate::Passes });
     for _ in 0..10 {
-        net.pass(60);
+        net.tick(60);
         for (from, to) in [(1, 2), (0, 1)] {
-            net.hear(from, to, changes[0].clone());
+            net.handle_message(from, to, changes[0].clone());
             net.run();
         }
     }
@@ -378,10 +382,10 @@ fn nobody_else_keeps_on() {
 #[test]
 fn all_labels_are_guessed() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
-    net.ask(4, &[1]).unwrap();
-    net.ask(2, &[1, 4]).unwrap();
+    net.request_path(4, &[1]).unwrap();
+    net.request_path(2, &[1, 4]).unwrap();
     net.run();
     let given = net.standing(1);
     for (from, own) in [(0, 0), (2, 2), (4, 3)] {
@@ -399,10 +403,10 @@ fn all_labels_are_guessed() {
 #[test]
 fn a_loop_is_refused_where_it_closes() {
     let mut net = with_two();
-    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    let path = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
     assert_eq!(net.state(0, path), Some(PathState::Up));
-    let looping = net.ask(0, &[1, 2, 3, 2]).unwrap();
+    let looping = net.request_path(0, &[1, 2, 3, 2]).unwrap();
     net.run();
     let at_3 = PathState::Failed(PathFailure::Refused(2, Reason::NoLink));
     assert_eq!(net.state(0, looping), Some(at_3));
@@ -413,20 +417,20 @@ fn a_loop_is_refused_where_it_closes() {
 fn who_is_revoked_has_no_path() {
     let mut net = with_two();
     let [of_0, of_4] = [0, 4].map(|source| {
-        let path = net.ask(source, &[1, 2, 3]).unwrap();
+        let path = net.request_path(source, &[1, 2, 3]).unwrap();
         net.run();
         path
     });
     let end_of_0 = net.carry(0, of_0).unwrap().1;
     let end_of_4 = net.carry(4, of_4).unwrap().1;
-    net.introduced(3, end_of_0, 0);
-    net.introduced(3, end_of_4, 4);
+    net.set_peer(3, end_of_0, 0);
+    net.set_peer(3, end_of_4, 4);
     assert_eq!(net.carry(3, end_of_0), Ok((0, of_0)));
     net.revoke_node(3, 0);
     assert!(net.carry(3, end_of_0).is_err() && net.carry(0, of_0).is_err());
     assert_eq!(net.carry(3, end_of_4), Ok((4, of_4)));
     // A path to it is torn down at all of its hops.
-    net.introduced(4, of_4, 3);
+    net.set_peer(4, of_4, 3);
     net.revoke_node(4, 3);
     net.run();
     assert!(net.carry(4, of_4).is_err() && net.is_clean(3));
@@ -444,10 +448,10 @@ fn ends_are_shared() {
     let stand = |net: &mut Net, node: usize, asked: usize| {
         let paths: Vec<_> = (0..asked)
             .map(|_| {
-                let path = net.ask(node, &[0]).unwrap();
+                let path = net.request_path(node, &[0]).unwrap();
                 net.run();
                 // The limit of set-ups per second.
-                net.pass(1);
+                net.tick(1);
                 path
             })
             .collect();
@@ -457,7 +461,7 @@ fn ends_are_shared() {
     assert_eq!(all, [128, 128, 128, 0]);
     assert_eq!(stand(&mut net, 5, 1), 0);
     // The node's own paths still get devices.
-    let own = net.ask(0, &[5]).unwrap();
+    let own = net.request_path(0, &[5]).unwrap();
     net.run();
     assert_eq!(net.state(0, own), Some(PathState::Up));
 }
@@ -467,16 +471,16 @@ fn ends_are_shared() {
 fn an_end_without_an_introduction_goes() {
     let mut net = Net::chain(2);
     net.introduces = false;
-    let path = net.ask(0, &[1]).unwrap();
+    let path = net.request_path(0, &[1]).unwrap();
     net.run();
     let there = net.carry(0, path).unwrap().1;
-    net.pass(29);
+    net.tick(29);
     assert_eq!(net.carry(0, path), Ok((1, there)));
-    net.pass(1);
+    net.tick(1);
     assert!(net.carry(0, path).is_err() && net.is_clean(1));
     net.introduces = true;
-    let path = net.ask(0, &[1]).unwrap();
+    let path = net.request_path(0, &[1]).unwrap();
     net.run();
-    net.pass(60);
+    net.tick(60);
     assert!(net.carry(0, path).is_ok());
 }

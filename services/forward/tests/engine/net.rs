@@ -163,22 +163,22 @@ impl Net {
     }
 
     /// Removes the link between two nodes, at both ends.
-    pub fn cut(&mut self, one: usize, other: usize) {
+    pub fn remove_link(&mut self, one: usize, other: usize) {
         for (here, there) in [(one, other), (other, one)] {
             let actions = self.nodes[here].engine.remove_link(LinkNumber(there as u16));
             self.nodes[here].links.remove(&LinkNumber(there as u16));
-            self.act(here, actions);
+            self.apply(here, actions);
         }
     }
 
-    pub fn ask(&mut self, node: usize, hops: &[usize]) -> Result<PathNumber, NotAsked> {
-        self.ask_with(node, hops, |hop| *secret(hop).public())
+    pub fn request_path(&mut self, node: usize, hops: &[usize]) -> Result<PathNumber, NotAsked> {
+        self.request_path_with(node, hops, |hop| *secret(hop).public())
     }
 
     /// Requests a path with a rate.
-    pub fn ask_at(&mut self, node: usize, hops: &[usize], rate: u32) -> PathNumber {
+    pub fn request_path_at(&mut self, node: usize, hops: &[usize], rate: u32) -> PathNumber {
         self.rate = rate;
-        let path = self.ask(node, hops).unwrap();
+        let path = self.request_path(node, hops).unwrap();
         self.rate = 0;
         path
     }
@@ -186,7 +186,7 @@ impl Net {
     /// Changes the rate limit at all hops of a path.
     pub fn set_rate(&mut self, node: usize, path: PathNumber, rate: u32) {
         let actions = self.nodes[node].engine.set_rate(path, rate, self.now);
-        self.act(node, actions);
+        self.apply(node, actions);
     }
 
     /// The rate limits at a node, by neighbour.
@@ -201,7 +201,7 @@ impl Net {
     }
 
     /// Requests a path with onion keys that may differ from the nodes' own.
-    pub fn ask_with(
+    pub fn request_path_with(
         &mut self,
         node: usize,
         hops: &[usize],
@@ -212,7 +212,7 @@ impl Net {
         let mut bytes = || std::array::from_fn(|_| rng.u8(..));
         let asked = RequestedPath { hops, rate: self.rate };
         let (path, actions) = self.nodes[node].engine.request_path(&asked, now, &mut bytes)?;
-        self.act(node, actions);
+        self.apply(node, actions);
         Ok(path)
     }
 
@@ -223,7 +223,7 @@ impl Net {
 
     pub fn drop_path(&mut self, node: usize, path: PathNumber) {
         let actions = self.nodes[node].engine.drop_path(path);
-        self.act(node, actions);
+        self.apply(node, actions);
     }
 
     /// Delivers messages until none is left.
@@ -231,13 +231,13 @@ impl Net {
         while let Some((from, to, message)) = self.wires.pop_front() {
             self.sent.push((from, to, message.clone()));
             match (self.fate)(from, to, &message) {
-                Fate::Passes => self.hear(from, to, message),
+                Fate::Passes => self.handle_message(from, to, message),
                 Fate::Lost => {}
                 Fate::Twice => {
-                    self.hear(from, to, message.clone());
-                    self.hear(from, to, message);
+                    self.handle_message(from, to, message.clone());
+                    self.handle_message(from, to, message);
                 }
-                Fate::Is(other) => self.hear(from, to, other),
+                Fate::Is(other) => self.handle_message(from, to, other),
             }
         }
         for (source, path) in std::mem::take(&mut self.strangers) {
@@ -256,17 +256,17 @@ impl Net {
         });
         let Some((end, there)) = ends.next() else { return };
         drop(ends);
-        self.introduced(end, there, source);
-        self.introduced(source, path, end);
+        self.set_peer(end, there, source);
+        self.set_peer(source, path, end);
     }
 
-    pub fn hear(&mut self, from: usize, to: usize, message: LinkMessage) {
+    pub fn handle_message(&mut self, from: usize, to: usize, message: LinkMessage) {
         let (now, rng, node) = (self.now, &mut self.rng, &mut self.nodes[to]);
         let mut bytes = || std::array::from_fn(|_| rng.u8(..));
         let keys = std::slice::from_ref(&node.onion);
         let actions =
             node.engine.handle_message(LinkNumber(from as u16), message, keys, now, &mut bytes);
-        self.act(to, actions);
+        self.apply(to, actions);
     }
 
     /// Restarts the daemon of a node; its kernel keeps its state. Before the daemon changes
@@ -303,20 +303,20 @@ impl Net {
         // The state of paths that never came up is removed.
         node.kernel.lets.retain(|it| lets.contains(it));
         node.kernel.labels.retain(|label, _| lets.iter().any(|(_, it)| it == label));
-        self.act(number, install(standing).collect());
+        self.apply(number, install(standing).collect());
     }
 
     /// Lets this many seconds pass on all nodes.
-    pub fn pass(&mut self, seconds: u64) {
+    pub fn tick(&mut self, seconds: u64) {
         self.now += seconds;
         for node in 0..self.nodes.len() {
             let actions = self.nodes[node].engine.tick(self.now);
-            self.act(node, actions);
+            self.apply(node, actions);
         }
         self.run();
     }
 
-    fn act(&mut self, number: usize, actions: Vec<EngineAction>) {
+    fn apply(&mut self, number: usize, actions: Vec<EngineAction>) {
         let Node { kernel, links, kept, ended, .. } = &mut self.nodes[number];
         for action in actions {
             match action {
@@ -341,7 +341,7 @@ impl Net {
     }
 
     /// The counters of a node's active paths, and of those that have ended.
-    pub fn carried(&self, node: usize) -> (Vec<PathCounters>, Vec<PathCounters>) {
+    pub fn path_counters(&self, node: usize) -> (Vec<PathCounters>, Vec<PathCounters>) {
         (self.nodes[node].engine.path_counters(), self.nodes[node].ended.clone())
     }
 
@@ -356,7 +356,7 @@ impl Net {
         hops: &[usize],
         key: impl Fn(usize) -> [u8; 32],
     ) -> LinkMessage {
-        let path = self.ask_with(node, hops, key).unwrap();
+        let path = self.request_path_with(node, hops, key).unwrap();
         let (_, _, message) = self.wires.pop_back().unwrap();
         self.drop_path(node, path);
         message
@@ -378,17 +378,17 @@ impl Net {
     }
 
     /// Records at `node` that the other end of a path has proved its identity.
-    pub fn introduced(&mut self, node: usize, path: PathNumber, other: usize) {
+    pub fn set_peer(&mut self, node: usize, path: PathNumber, other: usize) {
         let other = self.nodes[other].address;
         let actions = self.nodes[node].engine.set_peer(path, other);
-        self.act(node, actions);
+        self.apply(node, actions);
     }
 
     /// Revokes `other` at `node`.
     pub fn revoke_node(&mut self, node: usize, other: usize) {
         let other = self.nodes[other].address;
         let actions = self.nodes[node].engine.revoke_node(other);
-        self.act(node, actions);
+        self.apply(node, actions);
     }
 
     /// The number of paths that pass through a node or end there.
@@ -396,7 +396,7 @@ impl Net {
         self.nodes[node].engine.transit_count()
     }
 
-    pub fn kept(&self, node: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
+    pub fn persisted(&self, node: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.nodes[node].kept.clone().into_iter()
     }
 
