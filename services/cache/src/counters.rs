@@ -23,15 +23,15 @@ impl Counter {
 
 /// The outcomes of requests to one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Dealings {
+pub struct PeerOutcomes {
     /// Objects whose last byte it sent.
-    pub gave: u64,
+    pub sent: u64,
     /// Objects that it lacks.
-    pub lacked: u64,
+    pub missing: u64,
     /// Failed connections and timeouts.
-    pub silent: u64,
+    pub timeouts: u64,
     /// Invalid answers.
-    pub wrong: u64,
+    pub invalid: u64,
 }
 
 #[derive(Debug, Default)]
@@ -54,30 +54,30 @@ pub struct CacheCounters {
     /// Objects that were fetched from other nodes.
     pub fetched: Counter,
     /// Nodes of the box, by key: as many as the membership map has.
-    nodes: Mutex<BTreeMap<PublicKey, Dealings>>,
+    nodes: Mutex<BTreeMap<PublicKey, PeerOutcomes>>,
 }
 
 impl CacheCounters {
     /// Records the outcome of a request to `node`.
-    pub fn dealt(&self, node: PublicKey, note: impl FnOnce(&mut Dealings)) {
+    pub fn record_outcome(&self, node: PublicKey, note: impl FnOnce(&mut PeerOutcomes)) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         note(nodes.entry(node).or_default());
     }
 
     /// The outcomes of requests to `node`.
-    pub fn dealings(&self, node: PublicKey) -> Dealings {
+    pub fn outcomes(&self, node: PublicKey) -> PeerOutcomes {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.get(&node).copied().unwrap_or_default()
     }
 
     /// Counts an HTTP response.
-    pub fn answered(&self, code: u16) {
+    pub fn count_response(&self, code: u16) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         *answers.entry(code).or_default() += 1;
     }
 
     /// HTTP responses, by status code.
-    pub fn answers(&self) -> BTreeMap<u16, u64> {
+    pub fn responses(&self) -> BTreeMap<u16, u64> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

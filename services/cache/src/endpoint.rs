@@ -1,7 +1,7 @@
 //! The QUIC endpoint, with this service's own key.
 
-mod given;
 mod serving;
+mod transfers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use tokio::time::sleep;
 
 use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
-use crate::names::{Answering, PersistedNames};
+use crate::names::{NameResponder, PersistedNames};
 use crate::objects::Objects;
-use given::noting;
 use serving::Serving;
+use transfers::transfer_events;
 
 /// The idle timeout of a connection; keepalives are sent four times within it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, Endpo
 
 /// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key
 /// makes a new endpoint. It runs forever.
-pub async fn keep(
+pub async fn run(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
     objects: Arc<Objects>,
@@ -81,7 +81,7 @@ pub async fn keep(
         problem.clear();
         let serving = serve(&endpoint, &objects, &names, &counters, limits);
         opened.send_replace(Some(endpoint.clone()));
-        until_other(&mut certified, own.key.public()).await;
+        key_changed(&mut certified, own.key.public()).await;
         opened.send_replace(None);
         endpoint.close().await;
         drop(serving);
@@ -89,7 +89,7 @@ pub async fn keep(
 }
 
 /// Waits until the key differs from `key`.
-async fn until_other(certified: &mut watch::Receiver<Option<Certified>>, key: PublicKey) {
+async fn key_changed(certified: &mut watch::Receiver<Option<Certified>>, key: PublicKey) {
     let is_other = |now: &Option<Certified>| {
         now.as_ref().is_some_and(|certified| certified.key.public() != key)
     };
@@ -107,8 +107,8 @@ pub fn serve(
     counters: &Arc<CacheCounters>,
     limits: CacheLimits,
 ) -> JoinSet<()> {
-    let events = noting(Arc::clone(objects.policy()));
-    let names = Answering::new(Arc::clone(names), limits);
+    let events = transfer_events(Arc::clone(objects.policy()));
+    let names = NameResponder::new(Arc::clone(names), limits);
     let store = objects.store().clone();
     let serving = Serving::new(store.into(), events, names, Arc::clone(counters), limits);
     let mut tasks = JoinSet::new();

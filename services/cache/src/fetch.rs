@@ -5,7 +5,7 @@ mod flight;
 mod piece;
 mod plan;
 
-pub use flight::Coming;
+pub use flight::IncomingObject;
 pub use plan::PIECE;
 
 use std::collections::{HashMap, VecDeque};
@@ -33,11 +33,11 @@ use crate::peers::{self, PeerNode};
 use crate::policy::{Claim, ObjectKind, cost};
 use flight::{FetchProgress, Flight};
 use piece::PeerFault;
-use plan::{FetchPlan, lacking};
+use plan::{FetchPlan, missing_chunks};
 
 /// The maximum number of nodes per fetch: the buffers of all fetches have to fit into the unit's
 /// memory.
-const NODES: usize = 3;
+const MAX_SOURCES: usize = 3;
 
 /// Why an object is unavailable.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,7 +72,7 @@ pub struct Fetcher {
     endpoint: watch::Receiver<Option<Endpoint>>,
     peers: watch::Receiver<Vec<PeerNode>>,
     flights: Mutex<HashMap<Hash, Arc<Flight>>>,
-    of_clients: ClientLimit,
+    client_limit: ClientLimit,
 }
 
 impl Fetcher {
@@ -84,9 +84,9 @@ impl Fetcher {
         endpoint: watch::Receiver<Option<Endpoint>>,
         peers: watch::Receiver<Vec<PeerNode>>,
     ) -> Arc<Self> {
-        let of_clients = ClientLimit::new(limits.fetches_of_clients, limits.fetches_of_one);
+        let client_limit = ClientLimit::new(limits.client_fetches, limits.fetches_per_client);
         let flights = Mutex::default();
-        Arc::new(Self { objects, counters, limits, endpoint, peers, flights, of_clients })
+        Arc::new(Self { objects, counters, limits, endpoint, peers, flights, client_limit })
     }
 
     /// The nodes that can be asked.
@@ -102,7 +102,7 @@ impl Fetcher {
     /// # Errors
     /// The object is unavailable, or not complete yet.
     pub async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
-        let flight = self.board(hash, None)?;
+        let flight = self.join(hash, None)?;
         let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
         landed.outcome.unwrap_or(Err(Missing::OnItsWay))
     }
@@ -116,15 +116,15 @@ impl Fetcher {
         self: &Arc<Self>,
         hash: Hash,
         client: IpAddr,
-    ) -> Result<Option<(u64, Coming)>, Missing> {
-        let flight = self.board(hash, Some(client))?;
+    ) -> Result<Option<(u64, IncomingObject)>, Missing> {
+        let flight = self.join(hash, Some(client))?;
         let is_large = |it: &FetchProgress| it.size.is_some_and(|size| size > SMALL);
         let begun = self.wait(&flight, |it| it.outcome.is_some() || is_large(it)).await?;
         match (begun.outcome, begun.size) {
             (Some(outcome), _) => outcome.map(|()| None),
             (None, Some(size)) => {
-                let path = self.objects.file(hash);
-                Ok(Some((size, Coming::new(flight, path, self.limits.patience))))
+                let path = self.objects.path_of(hash);
+                Ok(Some((size, IncomingObject::new(flight, path, self.limits.read_timeout))))
             }
             (None, None) => Err(Missing::OnItsWay),
         }
@@ -156,14 +156,14 @@ impl Fetcher {
         wanted: impl FnMut(&FetchProgress) -> bool,
     ) -> Result<FetchProgress, Missing> {
         let mut watch = flight.watch();
-        match timeout(self.limits.patience, watch.wait_for(wanted)).await {
+        match timeout(self.limits.read_timeout, watch.wait_for(wanted)).await {
             Ok(Ok(progress)) => Ok(progress.clone()),
             _ => Err(Missing::OnItsWay),
         }
     }
 
     /// The running fetch of the object, or a new one, which counts for `client`.
-    fn board(self: &Arc<Self>, hash: Hash, client: Option<IpAddr>) -> Result<Arc<Flight>, Missing> {
+    fn join(self: &Arc<Self>, hash: Hash, client: Option<IpAddr>) -> Result<Arc<Flight>, Missing> {
         let mut flights = self.flights();
         // An operator may fetch a removed object again; clients may not.
         if client.is_some() && self.objects.policy().was_removed(&hash) {
@@ -173,12 +173,11 @@ impl Fetcher {
             return Ok(Arc::clone(flight));
         }
         // Clients get fewer than all fetches: the rest is reserved for operators.
-        let is_full =
-            client.is_some() && self.of_clients.in_all() >= self.limits.fetches_of_clients;
+        let is_full = client.is_some() && self.client_limit.in_all() >= self.limits.client_fetches;
         if is_full || flights.len() >= self.limits.fetches {
             return Err(Missing::Busy);
         }
-        let take = |address| self.of_clients.take(address).ok_or(Missing::BusyForOne);
+        let take = |address| self.client_limit.take(address).ok_or(Missing::BusyForOne);
         let permit: Option<Permit<IpAddr>> = client.map(take).transpose()?;
         let flight = Arc::new(Flight::new(hash));
         flights.insert(hash, Arc::clone(&flight));
@@ -188,7 +187,7 @@ impl Fetcher {
             drop(permit);
             // Later requests find the object, or start another fetch.
             fetcher.flights().remove(&hash);
-            begun.end(outcome);
+            begun.finish(outcome);
         });
         Ok(flight)
     }
@@ -196,10 +195,10 @@ impl Fetcher {
     async fn run(&self, flight: &Flight) -> Result<(), Missing> {
         let hash = flight.hash;
         // Another fetch may have ended in the meantime.
-        if self.objects.look(hash).await?.is_some() {
+        if self.objects.stat(hash).await?.is_some() {
             return Ok(());
         }
-        let peers = peers::turn(self.peers(), hash.as_bytes()[0]);
+        let peers = peers::rotate(self.peers(), hash.as_bytes()[0]);
         let Some(endpoint) = self.endpoint.borrow().clone() else {
             // No node can be asked before this service's key is certified.
             return Err(if peers.is_empty() {
@@ -211,42 +210,42 @@ impl Fetcher {
         // Partial data is protected while the fetch continues.
         let store = self.objects.store();
         let _tag = store.tags().temp_tag(HashAndFormat::raw(hash)).await.map_err(broken)?;
-        self.objects.policy().whole(&hash);
+        self.objects.policy().remove_partial(&hash);
         let claim = tokio::sync::Mutex::new(self.objects.policy().claim());
-        let mut here = pin!(store.blobs().observe(hash).stream().await.map_err(broken)?);
+        let mut present = pin!(store.blobs().observe(hash).stream().await.map_err(broken)?);
         let watching = async {
-            while let Some(it) = here.next().await {
-                flight.is_here(it.ranges);
+            while let Some(it) = present.next().await {
+                flight.set_present(it.ranges);
             }
             pending().await
         };
         let outcome = tokio::select! {
-            outcome = self.ask_all(&endpoint, peers.into(), flight, &claim) => outcome,
+            outcome = self.fetch_from_all(&endpoint, peers.into(), flight, &claim) => outcome,
             outcome = watching => outcome,
             () = flight.cancelled() => Err(Missing::Removed),
         };
         // Readers see all data that has arrived, the last part too.
-        if let Ok(here) = self.here(hash).await {
-            flight.is_here(here);
+        if let Ok(present) = self.present_chunks(hash).await {
+            flight.set_present(present);
         }
-        for node in flight.givers() {
-            self.counters.dealt(node, |it| it.gave += 1);
+        for node in flight.sources() {
+            self.counters.record_outcome(node, |it| it.sent += 1);
         }
         match outcome {
             Ok(()) => {
-                self.objects.keep(hash, ObjectKind::Loose).await?;
+                self.objects.commit(hash, ObjectKind::Loose).await?;
                 // Stored objects have their own accounting.
                 drop(claim);
                 self.counters.fetched.add(1);
             }
-            Err(_) => self.objects.given_up(hash),
+            Err(_) => self.objects.keep_partial(hash),
         }
         outcome
     }
 
     /// Asks nodes one after the other for the size, and then several at once for the missing
     /// pieces; a node that fails is replaced by another one.
-    async fn ask_all(
+    async fn fetch_from_all(
         &self,
         endpoint: &Endpoint,
         mut peers: VecDeque<PeerNode>,
@@ -257,12 +256,12 @@ impl Fetcher {
         let mut progress = flight.watch();
         while !flight.is_done() {
             // A small object comes from one node.
-            let most = NODES.min(asked.len() + flight.waiting()).max(1);
+            let most = MAX_SOURCES.min(asked.len() + flight.pending()).max(1);
             while asked.len() < most
                 && let Some(peer) = peers.pop_front()
             {
                 asked.push(async {
-                    let fault = self.ask(endpoint, &peer, flight, claim).await;
+                    let fault = self.fetch_from(endpoint, &peer, flight, claim).await;
                     (peer, fault)
                 });
             }
@@ -277,40 +276,41 @@ impl Fetcher {
             };
             let Err(fault) = fault else { continue };
             match fault {
-                PeerFault::Lacks => self.counters.dealt(peer.node, |it| it.lacked += 1),
+                PeerFault::Missing => self.counters.record_outcome(peer.node, |it| it.missing += 1),
                 PeerFault::Silent => {
                     silent += 1;
-                    self.counters.dealt(peer.node, |it| it.silent += 1);
+                    self.counters.record_outcome(peer.node, |it| it.timeouts += 1);
                 }
                 PeerFault::Wrong => {
                     say!("board {} sent something else than {}", peer.number, flight.hash);
-                    self.counters.dealt(peer.node, |it| it.wrong += 1);
+                    self.counters.record_outcome(peer.node, |it| it.invalid += 1);
                 }
-                PeerFault::Unkept(error) => return Err(error.into()),
+                PeerFault::Store(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
     /// Requests pieces from one node until all have arrived.
-    async fn ask(
+    async fn fetch_from(
         &self,
         endpoint: &Endpoint,
         peer: &PeerNode,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,
     ) -> Result<(), PeerFault> {
-        let (hash, silence) = (flight.hash, self.limits.silence);
+        let (hash, silence) = (flight.hash, self.limits.answer_timeout);
         let address = peer.address().ok_or(PeerFault::Silent)?;
-        let connecting = timeout(self.limits.connect, endpoint.connect(address, ALPN)).await;
+        let connecting =
+            timeout(self.limits.connect_timeout, endpoint.connect(address, ALPN)).await;
         let Ok(Ok(connection)) = connecting else { return Err(PeerFault::Silent) };
         let size = match flight.size() {
             Some(size) => size,
             None => {
-                let size = piece::size(&connection, hash, silence).await?;
+                let size = piece::fetch_size(&connection, hash, silence).await?;
                 // Nothing is evicted for an object above the quota.
-                self.objects.may_hold(size).map_err(PeerFault::Unkept)?;
-                flight.begin(FetchPlan::new(size, &self.here(hash).await?));
+                self.objects.check_fits(size).map_err(PeerFault::Store)?;
+                flight.start(FetchPlan::new(size, &self.present_chunks(hash).await?));
                 self.make_room(flight, claim).await?;
                 size
             }
@@ -321,10 +321,11 @@ impl Fetcher {
         let one_by_one = || async {
             while let Some(taken) = flight.take().await {
                 self.make_room(flight, claim).await?;
-                let lacks = lacking(taken.number(), size.get(), &self.here(hash).await?);
+                let lacks =
+                    missing_chunks(taken.number(), size.get(), &self.present_chunks(hash).await?);
                 let store = self.objects.store();
-                piece::piece(store, &connection, hash, size, lacks, silence).await?;
-                taken.came(peer.node);
+                piece::fetch_piece(store, &connection, hash, size, lacks, silence).await?;
+                taken.received(peer.node);
             }
             Ok(())
         };
@@ -342,13 +343,13 @@ impl Fetcher {
         let (needed, ahead) = flight.room();
         // Each eviction makes the store scan all objects.
         let wanted = if cost(needed) <= claim.bytes() { needed } else { ahead };
-        self.objects.measure(claim, wanted).await.map_err(PeerFault::Unkept)
+        self.objects.claim_for(claim, wanted).await.map_err(PeerFault::Store)
     }
 
     /// The chunks that are on this node.
-    async fn here(&self, hash: Hash) -> Result<ChunkRanges, PeerFault> {
-        let here = self.objects.store().blobs().observe(hash).await;
-        here.map(|it| it.ranges).map_err(|error| PeerFault::Unkept(broken(error)))
+    async fn present_chunks(&self, hash: Hash) -> Result<ChunkRanges, PeerFault> {
+        let present = self.objects.store().blobs().observe(hash).await;
+        present.map(|it| it.ranges).map_err(|error| PeerFault::Store(broken(error)))
     }
 }
 

@@ -43,7 +43,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::counters::CacheCounters;
 use crate::fetch::Fetcher;
-use crate::http::{Gateway, Here};
+use crate::http::{CacheState, Gateway};
 use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
 use crate::names::NameCache;
@@ -69,7 +69,7 @@ pub struct CacheConfig {
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    pub at: Vec<SocketAddr>,
+    pub addresses: Vec<SocketAddr>,
     pub http: TcpListener,
     /// The listener for metrics.
     pub metrics: TcpListener,
@@ -83,7 +83,7 @@ pub struct CacheConfig {
 ///
 /// # Errors
 /// It cannot start, or its socket failed.
-pub fn run(parts: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub fn run(config: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)
@@ -92,33 +92,33 @@ pub fn run(parts: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
         .enable_time()
         .build()?;
     let (endpoint, opened) = watch::channel(None);
-    let gateway = runtime.block_on(begin(&parts, endpoint, opened.clone()))?;
-    parts.http.set_nonblocking(true)?;
+    let gateway = runtime.block_on(start(&config, endpoint, opened.clone()))?;
+    config.http.set_nonblocking(true)?;
     let entered = runtime.enter();
     let mut stop = signal(SignalKind::terminate())?;
-    let http = tokio::net::TcpListener::from_std(parts.http)?;
-    tokio::spawn(http::serve(http, gateway.clone(), parts.limits));
-    parts.metrics.set_nonblocking(true)?;
-    let metrics = tokio::net::TcpListener::from_std(parts.metrics)?;
+    let http = tokio::net::TcpListener::from_std(config.http)?;
+    tokio::spawn(http::serve(http, gateway.clone(), config.limits));
+    config.metrics.set_nonblocking(true)?;
+    let metrics = tokio::net::TcpListener::from_std(config.metrics)?;
     tokio::spawn(server::serve(metrics, Numbers(gateway.clone())));
     drop(entered);
     ready()?;
-    if gateway.here.is_none() {
+    if gateway.state.is_none() {
         // `status` shows this text although the unit is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
     }
-    let here = gateway.here.clone();
+    let state = gateway.state.clone();
     let desk = CacheVerbs {
         gateway,
         endpoint: opened,
         runtime: runtime.handle().clone(),
-        sockets: parts.sockets,
-        ahead: Semaphore::new(verbs::AHEAD_OF_ALL),
+        sockets: config.sockets,
+        ahead: Semaphore::new(verbs::MAX_AHEAD),
     };
     let (ended, mut end) = oneshot::channel();
-    let (control, callers) = (parts.control, parts.callers);
+    let (control, callers) = (config.control, config.callers);
     let keep = move || {
-        let Err(error) = verbs::keep(&control, &callers, desk);
+        let Err(error) = verbs::listen(&control, &callers, desk);
         let _ = ended.send(error);
     };
     std::thread::Builder::new().name("verbs".into()).spawn(keep)?;
@@ -127,28 +127,28 @@ pub fn run(parts: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
             _ = stop.recv() => {}
             Ok(error) = &mut end => return Err(error),
         }
-        if let Some(here) = here {
-            here.objects.close().await;
-            here.names.kept().close();
+        if let Some(state) = state {
+            state.objects.close().await;
+            state.names.store().close();
         }
         Ok(())
     })
 }
 
-async fn begin(
-    parts: &CacheConfig,
+async fn start(
+    config: &CacheConfig,
     endpoint: watch::Sender<Option<iroh::Endpoint>>,
     opened: watch::Receiver<Option<iroh::Endpoint>>,
 ) -> io::Result<Gateway> {
     let counters = Arc::new(CacheCounters::default());
-    let Some(folder) = &parts.folder else {
+    let Some(folder) = &config.folder else {
         say!("no objects are stored, fetched or served: {NO_DISK}");
-        return Ok(Gateway { here: None, counters });
+        return Ok(Gateway { state: None, counters });
     };
-    let objects = Arc::new(Objects::open(&folder.join(STORE), &parts.limits).await?);
-    let certified = sub_key::certified(Some(folder.clone()), parts.sockets.join("identity.sock"))?;
-    let peers = peers::follow(parts.sockets.join("cluster.sock"))?;
-    let limits = parts.limits;
+    let objects = Arc::new(Objects::open(&folder.join(STORE), &config.limits).await?);
+    let certified = sub_key::certified(Some(folder.clone()), config.sockets.join("identity.sock"))?;
+    let peers = peers::follow(config.sockets.join("cluster.sock"))?;
+    let limits = config.limits;
     let names = NameCache::open(
         &folder.join(NAMES),
         limits,
@@ -159,15 +159,15 @@ async fn begin(
     let names = names.map_err(io::Error::other)?;
     let puts = Arc::new(Semaphore::new(limits.puts));
     let tokens = Arc::new(Tokens::open(folder.clone())?);
-    tokio::spawn(endpoint::keep(
+    tokio::spawn(endpoint::run(
         certified,
-        parts.at.clone(),
+        config.addresses.clone(),
         Arc::clone(&objects),
-        Arc::clone(names.kept()),
+        Arc::clone(names.store()),
         Arc::clone(&counters),
         limits,
         endpoint,
     ));
     let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
-    Ok(Gateway { here: Some(Here { objects, fetcher, names, tokens, puts }), counters })
+    Ok(Gateway { state: Some(CacheState { objects, fetcher, names, tokens, puts }), counters })
 }

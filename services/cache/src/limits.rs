@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// The part of the file system that stays free: one part in `share`, and at most `most` bytes.
+/// The part of the file system that stays free: one part in `share`, and at most `max` bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reserve {
     pub share: u64,
     /// In bytes.
-    pub most: u64,
+    pub max: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -22,51 +22,51 @@ pub struct CacheLimits {
     pub memory: u64,
     pub http: usize,
     /// The maximum of these per client: an IPv4 address, or a /64 of IPv6.
-    pub http_of_one: usize,
+    pub http_per_client: usize,
     /// The timeout of a request's head, and of an idle connection.
-    pub head: Duration,
+    pub header_timeout: Duration,
     /// The timeout for a client to read sent data.
-    pub unread: Duration,
+    pub write_timeout: Duration,
     /// The maximum number of other nodes' connections, and of handshakes.
     pub peers: usize,
     /// The timeout of another node's handshake and request, and of its idle connection.
-    pub request: Duration,
+    pub request_timeout: Duration,
     /// The maximum number of concurrent fetches.
     pub fetches: usize,
     /// The maximum of these that HTTP clients have started. The rest is reserved for operators.
-    pub fetches_of_clients: usize,
+    pub client_fetches: usize,
     /// The maximum of these that one HTTP client has started.
-    pub fetches_of_one: usize,
+    pub fetches_per_client: usize,
     /// The maximum number of concurrent uploads.
     pub puts: usize,
     /// The timeout to connect to another node.
-    pub connect: Duration,
+    pub connect_timeout: Duration,
     /// The timeout for another node's data.
-    pub silence: Duration,
+    pub answer_timeout: Duration,
     /// How long a request waits for a fetch.
-    pub patience: Duration,
+    pub read_timeout: Duration,
 }
 
 impl Default for CacheLimits {
     fn default() -> Self {
         Self {
-            reserve: Reserve { share: 20, most: 1 << 30 },
+            reserve: Reserve { share: 20, max: 1 << 30 },
             quota: None,
             objects: 100_000,
             memory: 8 << 20,
             http: 128,
-            http_of_one: 32,
-            head: Duration::from_secs(30),
-            unread: Duration::from_secs(60),
+            http_per_client: 32,
+            header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             peers: 32,
-            request: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(10),
             fetches: 16,
-            fetches_of_clients: 12,
-            fetches_of_one: 4,
+            client_fetches: 12,
+            fetches_per_client: 4,
             puts: 8,
-            connect: Duration::from_secs(5),
-            silence: Duration::from_secs(2),
-            patience: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -31,8 +31,8 @@ impl Collector for Numbers {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut out;
         let counters = &self.0.counters;
-        if let Some(here) = &self.0.here {
-            let (policy, (objects, bytes)) = (here.objects.policy(), here.objects.in_memory());
+        if let Some(state) = &self.0.state {
+            let (policy, (objects, bytes)) = (state.objects.policy(), state.objects.in_memory());
             let usage = policy.usage();
             family(out, "objects", Gauge, "Objects here.", one(usage.objects))?;
             let help = "Bytes as objects are charged: all, and of these what is pinned.";
@@ -48,7 +48,7 @@ impl Collector for Numbers {
             let evicted = one(policy.evicted.get());
             family(out, "evicted", Counter, help, evicted)?;
             let help = "Bytes of objects that were given to other nodes.";
-            let given = one(policy.given.get());
+            let given = one(policy.sent_bytes.get());
             family(out, "given_bytes", Counter, help, given)?;
         }
         let help = "Requests of objects, by whether they were here.";
@@ -60,7 +60,7 @@ impl Collector for Numbers {
         let help = "Objects that were fetched from other nodes.";
         family(out, "fetched", Counter, help, one(counters.fetched.get()))?;
         let help = "Answers over HTTP, by their code.";
-        let answers = by("code", counters.answers());
+        let answers = by("code", counters.responses());
         family(out, "http_answers", Counter, help, answers)?;
         let help = "Bytes of objects that were given out over HTTP.";
         let bytes = one(counters.http_bytes.get());

@@ -1,12 +1,12 @@
 //! Mutable names: a node's key and a path refer to an object, by the latest record that the node's
 //! `cache` has signed.
 
-mod ask;
-mod kept;
+mod persisted;
+mod query;
 mod record;
 
-pub use ask::{ALPN, Answering};
-pub use kept::{NotKept, PersistedNames};
+pub use persisted::{NameStoreError, PersistedNames};
+pub use query::{ALPN, NameResponder};
 pub use record::{InvalidNamePath, InvalidNameRecord, NameEntry, NamePath, NameRecord};
 
 use std::collections::HashMap;
@@ -26,19 +26,19 @@ use crate::limits::CacheLimits;
 use crate::peers::PeerNode;
 
 /// How long a resolved name is cached.
-const FRESH: Duration = Duration::from_secs(10);
+const CACHE_TIME: Duration = Duration::from_secs(10);
 
 /// The maximum number of cached resolutions.
-const MAX_FRESH: usize = 1024;
+const MAX_CACHED: usize = 1024;
 
 /// The maximum number of concurrent resolutions at other nodes, and of those for HTTP clients. The
 /// rest is reserved for operators.
-const AT_ONCE: usize = 16;
-const AT_ONCE_FOR_CLIENTS: usize = 12;
+const MAX_CONCURRENT: usize = 16;
+const MAX_CONCURRENT_CLIENTS: usize = 12;
 
 /// The origin of a resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
+pub enum ResolveOrigin {
     /// An HTTP client.
     Client,
     /// A caller of the unit's verbs.
@@ -65,7 +65,7 @@ pub enum Unresolved {
     NoKey,
     /// The record cannot be stored or read.
     #[error(transparent)]
-    Kept(#[from] NotKept),
+    Store(#[from] NameStoreError),
     /// Signing or waiting failed.
     #[error("{0}")]
     Broken(String),
@@ -74,14 +74,14 @@ pub enum Unresolved {
 /// The known names, and how others are resolved.
 #[derive(Debug)]
 pub struct NameCache {
-    kept: Arc<PersistedNames>,
+    store: Arc<PersistedNames>,
     limits: CacheLimits,
     certified: watch::Receiver<Option<Certified>>,
     endpoint: watch::Receiver<Option<Endpoint>>,
     peers: watch::Receiver<Vec<PeerNode>>,
-    asked: Mutex<HashMap<(PublicKey, NamePath), Instant>>,
-    places: Semaphore,
-    places_of_clients: Semaphore,
+    queried_at: Mutex<HashMap<(PublicKey, NamePath), Instant>>,
+    permits: Semaphore,
+    client_permits: Semaphore,
 }
 
 impl NameCache {
@@ -96,16 +96,17 @@ impl NameCache {
         certified: watch::Receiver<Option<Certified>>,
         endpoint: watch::Receiver<Option<Endpoint>>,
         peers: watch::Receiver<Vec<PeerNode>>,
-    ) -> Result<Arc<Self>, NotKept> {
-        let kept = PersistedNames::open(file)?.into();
-        let [places, places_of_clients] = [AT_ONCE, AT_ONCE_FOR_CLIENTS].map(Semaphore::new);
-        let asked = Mutex::default();
-        Ok(Self { kept, limits, certified, endpoint, peers, asked, places, places_of_clients }
+    ) -> Result<Arc<Self>, NameStoreError> {
+        let store = PersistedNames::open(file)?.into();
+        let [permits, client_permits] =
+            [MAX_CONCURRENT, MAX_CONCURRENT_CLIENTS].map(Semaphore::new);
+        let queried_at = Mutex::default();
+        Ok(Self { store, limits, certified, endpoint, peers, queried_at, permits, client_permits }
             .into())
     }
 
-    pub fn kept(&self) -> &Arc<PersistedNames> {
-        &self.kept
+    pub fn store(&self) -> &Arc<PersistedNames> {
+        &self.store
     }
 
     /// Publishes `hash` under a path below this node's key, for the given time by its clock.
@@ -116,18 +117,18 @@ impl NameCache {
         &self,
         path: NamePath,
         hash: Hash,
-        holds: Duration,
+        ttl: Duration,
     ) -> Result<NameRecord, Unresolved> {
         let Some(own) = self.certified.borrow().clone() else { return Err(Unresolved::NoKey) };
-        let kept = Arc::clone(&self.kept);
+        let store = Arc::clone(&self.store);
         let publish = move || {
-            let before = kept.get(&own.certificate.body().node, &path)?;
+            let before = store.get(&own.certificate.body().node, &path)?;
             let sequence = before.map_or(1, |before| before.entry().sequence.saturating_add(1));
-            let expires = now().saturating_add(holds.as_secs());
+            let expires = now().saturating_add(ttl.as_secs());
             let entry = NameEntry { path, hash, sequence, expires };
             let record = NameRecord::sign(entry, own.certificate, &own.key)
                 .map_err(|error| Unresolved::Broken(error.to_string()))?;
-            kept.publish(&record)?;
+            store.publish(&record)?;
             Ok(record)
         };
         spawn_blocking(publish).await.map_err(broken)?
@@ -138,11 +139,11 @@ impl NameCache {
         &self,
         node: PublicKey,
         path: NamePath,
-        asker: Asker,
+        origin: ResolveOrigin,
     ) -> Result<NameRecord, Unresolved> {
         let own = self.certified.borrow().as_ref().map(|own| own.certificate.body().node);
-        let is_fresh = own == Some(node) || self.was_asked(node, &path);
-        let silent = if is_fresh { 0 } else { self.learn(node, &path, asker).await? };
+        let is_fresh = own == Some(node) || self.is_cached(node, &path);
+        let silent = if is_fresh { 0 } else { self.query_peers(node, &path, origin).await? };
         match self.known(node, path).await {
             Err(Unresolved::Expired | Unresolved::Unknown) if silent > 0 => {
                 Err(Unresolved::Silent(silent))
@@ -153,8 +154,8 @@ impl NameCache {
 
     /// The valid record of a name that is known here. No other node is asked.
     pub async fn known(&self, node: PublicKey, path: NamePath) -> Result<NameRecord, Unresolved> {
-        let kept = Arc::clone(&self.kept);
-        match spawn_blocking(move || kept.get(&node, &path)).await.map_err(broken)?? {
+        let store = Arc::clone(&self.store);
+        match spawn_blocking(move || store.get(&node, &path)).await.map_err(broken)?? {
             Some(record) if record.entry().expires > now() => Ok(record),
             Some(_) => Err(Unresolved::Expired),
             None => Err(Unresolved::Unknown),
@@ -162,20 +163,23 @@ impl NameCache {
     }
 
     /// Asks all nodes of the map, and stores newer records. Returns how many did not answer.
-    async fn learn(
+    async fn query_peers(
         &self,
         node: PublicKey,
         path: &NamePath,
-        asker: Asker,
+        origin: ResolveOrigin,
     ) -> Result<usize, Unresolved> {
-        let _places = self.places(asker)?;
+        let _places = self.acquire(origin)?;
         let endpoint = self.endpoint.borrow().clone();
         let own = endpoint.as_ref().map(|it| PublicKey::new(*it.id().as_bytes()));
         let mut peers = self.peers.borrow().clone();
         peers.retain(|peer| own != Some(peer.key));
         let Some(endpoint) = endpoint else { return Ok(peers.len()) };
         let asking = peers.iter().map(|peer| {
-            tokio::time::timeout(self.limits.silence, ask::ask(&endpoint, peer, node, path))
+            tokio::time::timeout(
+                self.limits.answer_timeout,
+                query::query(&endpoint, peer, node, path),
+            )
         });
         let mut silent = 0;
         for answer in join_all(asking).await {
@@ -184,15 +188,15 @@ impl NameCache {
                 continue;
             };
             let Some(record) = answer else { continue };
-            let kept = Arc::clone(&self.kept);
-            match spawn_blocking(move || kept.keep(&record)).await.map_err(broken)? {
-                Ok(()) | Err(NotKept::Older) => {}
+            let store = Arc::clone(&self.store);
+            match spawn_blocking(move || store.store(&record)).await.map_err(broken)? {
+                Ok(()) | Err(NameStoreError::Older) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         if silent == 0 {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.len() >= MAX_FRESH {
+            let mut asked = self.queried_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() >= MAX_CACHED {
                 asked.clear();
             }
             asked.insert((node, path.clone()), Instant::now());
@@ -201,21 +205,21 @@ impl NameCache {
     }
 
     /// A permit for a resolution at other nodes.
-    fn places(
+    fn acquire(
         &self,
-        asker: Asker,
+        origin: ResolveOrigin,
     ) -> Result<(Option<SemaphorePermit<'_>>, SemaphorePermit<'_>), Unresolved> {
-        let of_clients = match asker {
-            Asker::Client => Some(self.places_of_clients.try_acquire()),
-            Asker::Operator => None,
+        let of_clients = match origin {
+            ResolveOrigin::Client => Some(self.client_permits.try_acquire()),
+            ResolveOrigin::Operator => None,
         };
         let of_clients = of_clients.transpose().map_err(|_| Unresolved::Busy)?;
-        Ok((of_clients, self.places.try_acquire().map_err(|_| Unresolved::Busy)?))
+        Ok((of_clients, self.permits.try_acquire().map_err(|_| Unresolved::Busy)?))
     }
 
-    fn was_asked(&self, node: PublicKey, path: &NamePath) -> bool {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.get(&(node, path.clone())).is_some_and(|at| at.elapsed() < FRESH)
+    fn is_cached(&self, node: PublicKey, path: &NamePath) -> bool {
+        let asked = self.queried_at.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(&(node, path.clone())).is_some_and(|at| at.elapsed() < CACHE_TIME)
     }
 }
 
@@ -242,17 +246,17 @@ mod tests {
         let names =
             NameCache::open(&file, CacheLimits::default(), certified, endpoint, peers).unwrap();
         let take = |asker, most| {
-            let places = std::iter::repeat_with(|| names.places(asker));
+            let places = std::iter::repeat_with(|| names.acquire(asker));
             places.take(most).map_while(Result::ok).collect::<Vec<_>>()
         };
-        let clients = take(Asker::Client, 100);
+        let clients = take(ResolveOrigin::Client, 100);
         assert_eq!(clients.len(), 12);
-        let operators = take(Asker::Operator, 100);
+        let operators = take(ResolveOrigin::Operator, 100);
         assert_eq!(operators.len(), 4);
         drop(clients);
         // Operators may use all permits.
-        assert_eq!(take(Asker::Operator, 100).len(), 12);
+        assert_eq!(take(ResolveOrigin::Operator, 100).len(), 12);
         drop(operators);
-        assert_eq!(take(Asker::Client, 100).len(), 12);
+        assert_eq!(take(ResolveOrigin::Client, 100).len(), 12);
     }
 }

@@ -4,7 +4,7 @@
 //! [policy](crate::policy) knows it: an interrupted write leaves no object.
 
 mod reconcile;
-mod room;
+mod space;
 mod sweep;
 
 use std::fs::{self, File};
@@ -30,7 +30,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
 use crate::counters::CacheCounters;
-use crate::fetch::Coming;
+use crate::fetch::IncomingObject;
 use crate::limits::{CacheLimits, Reserve};
 use crate::policy::{CachePolicy, Claim, ObjectKind, cost};
 use sweep::Sweeper;
@@ -93,7 +93,7 @@ pub enum ObjectContent {
     /// The file of a large object.
     File(Arc<File>),
     /// A large object that is being fetched.
-    Coming(Coming),
+    Fetching(IncomingObject),
 }
 
 #[derive(Debug, Clone)]
@@ -168,7 +168,7 @@ impl Objects {
         let hot = Cache::with_weighter(entries, limits.memory, Weight);
         let quota = match limits.quota {
             Some(quota) => quota,
-            None => share(&folder)?,
+            None => default_quota(&folder)?,
         };
         let file = folder.join(POLICY);
         let policy = CachePolicy::open(&file, quota, limits.objects).map_err(io::Error::other)?;
@@ -204,7 +204,7 @@ impl Objects {
     /// # Errors
     /// Writing fails.
     pub async fn set_quota(&self, quota: Option<u64>) -> Result<(), ObjectError> {
-        let quota = quota.map_or_else(|| share(&self.folder).map_err(broken), Ok)?;
+        let quota = quota.map_or_else(|| default_quota(&self.folder).map_err(broken), Ok)?;
         let _changing = self.changing.lock().await;
         self.policy.set_quota(quota);
         match self.policy.excess() {
@@ -224,7 +224,7 @@ impl Objects {
         kind: ObjectKind,
     ) -> Result<ListedObject, ObjectError> {
         let mut claim = self.policy.claim();
-        self.claim(&mut claim, cost(size.unwrap_or(0))).await?;
+        self.extend_claim(&mut claim, cost(size.unwrap_or(0))).await?;
         let (sender, mut came) = mpsc::channel::<io::Result<Bytes>>(1);
         let objects = Arc::clone(self);
         // The store has no limit of its own.
@@ -234,7 +234,7 @@ impl Objects {
             while let Some(part) = parts.next().await {
                 seen += part.as_ref().map_or(0, Bytes::len) as u64;
                 let is_cut = part.is_err();
-                end = objects.measure(&mut claim, seen).await;
+                end = objects.claim_for(&mut claim, seen).await;
                 let part = end.clone().map_err(io::Error::other).and(part);
                 if sender.send(part).await.is_err() || end.is_err() || is_cut {
                     break;
@@ -247,21 +247,21 @@ impl Objects {
         // A lack of room is the better error.
         let _claim: Claim = measuring.await.map_err(broken)??;
         let tag: TempTag = added.map_err(broken)?;
-        let kept = self.keep(tag.hash(), kind).await;
-        if matches!(kept, Err(ObjectError::Removed)) {
+        let saved = self.commit(tag.hash(), kind).await;
+        if matches!(saved, Err(ObjectError::Removed)) {
             // Its bytes are on disk, in space that is not accounted.
             drop(tag);
             let _changing = self.changing.lock().await;
-            self.let_go(vec![]).await?;
+            self.delete(vec![]).await?;
         }
-        kept
+        saved
     }
 
     /// Syncs a complete object to disk, and then sets its tag.
     ///
     /// # Errors
     /// It is incomplete, or writing fails.
-    pub async fn keep(&self, hash: Hash, kind: ObjectKind) -> Result<ListedObject, ObjectError> {
+    pub async fn commit(&self, hash: Hash, kind: ObjectKind) -> Result<ListedObject, ObjectError> {
         let _changing = self.changing.lock().await;
         let BlobStatus::Complete { size } =
             self.store.blobs().status(hash).await.map_err(broken)?
@@ -279,7 +279,7 @@ impl Objects {
                 }
             }
             File::open(&paths.data_path).and_then(|it| it.sync_all()).map_err(broken)?;
-            policy.keep(hash, size, kind)
+            policy.insert(hash, size, kind)
         };
         spawn_blocking(keep).await.map_err(broken)??;
         self.store.tags().set(name(hash), hash).await.map_err(broken)?;
@@ -302,14 +302,14 @@ impl Objects {
             let size = bytes.len() as u64;
             return Ok(Some(Object { size, content: ObjectContent::Memory(bytes) }));
         }
-        let Some(ListedObject { size, .. }) = self.look(hash).await? else { return Ok(None) };
+        let Some(ListedObject { size, .. }) = self.stat(hash).await? else { return Ok(None) };
         let content = if size <= SMALL {
             let bytes = self.store.blobs().get_bytes(hash).await.map_err(broken)?;
             self.hot.insert(hash, bytes.clone());
             ObjectContent::Memory(bytes)
         } else {
             // Reads through the store's actor have a fifth of the file's speed.
-            let path = self.file(hash);
+            let path = self.path_of(hash);
             let file = spawn_blocking(|| File::open(path)).await.map_err(broken)?;
             ObjectContent::File(file.map_err(broken)?.into())
         };
@@ -317,12 +317,12 @@ impl Objects {
     }
 
     /// The file of a large object, also during a fetch.
-    pub fn file(&self, hash: Hash) -> PathBuf {
+    pub fn path_of(&self, hash: Hash) -> PathBuf {
         self.paths.path.data_path(&hash)
     }
 
     /// Whether the object is on this node, and its size.
-    pub async fn look(&self, hash: Hash) -> Result<Option<ListedObject>, ObjectError> {
+    pub async fn stat(&self, hash: Hash) -> Result<Option<ListedObject>, ObjectError> {
         if self.store.tags().get(name(hash)).await.map_err(broken)?.is_none() {
             return Ok(None);
         }
@@ -332,16 +332,16 @@ impl Objects {
         }
     }
 
-    /// At most `most` objects after `after`, sorted by hash.
+    /// At most `limit` objects after `after`, sorted by hash.
     pub async fn list(
         &self,
         after: Option<Hash>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<ListedObject>, ObjectError> {
         let tags = self.store.tags().list_prefix(TAG).await.map_err(broken)?;
         let mut tags = pin!(tags);
         let mut found = vec![];
-        while found.len() < most
+        while found.len() < limit
             && let Some(tag) = tags.next().await
         {
             let hash = tag.map_err(broken)?.hash;
@@ -358,7 +358,7 @@ impl Objects {
     }
 
     /// Free bytes of the file system.
-    pub fn free(&self) -> io::Result<u64> {
+    pub fn free_bytes(&self) -> io::Result<u64> {
         let stat = statvfs(&self.folder)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
@@ -370,7 +370,7 @@ impl Objects {
 }
 
 /// The default quota: three quarters of the file system.
-fn share(folder: &Path) -> io::Result<u64> {
+fn default_quota(folder: &Path) -> io::Result<u64> {
     let stat = statvfs(folder)?;
     Ok(stat.f_blocks.saturating_mul(stat.f_frsize) / 4 * 3)
 }

@@ -31,7 +31,7 @@ pub struct PeerNode {
 pub fn follow(socket: PathBuf) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
     let (sender, peers) = watch::channel(vec![]);
     follow::keep(socket, MAP, "cluster does not tell who has objects", move |update: Update| {
-        sender.send_replace(update.map.map(|map| of(map.map())).unwrap_or_default());
+        sender.send_replace(update.map.map(|map| from_map(map.map())).unwrap_or_default());
         true
     })?;
     Ok(peers)
@@ -47,7 +47,7 @@ impl PeerNode {
 }
 
 /// The nodes of `map`, this one included. The router has no address in the map and is skipped.
-pub fn of(map: &Map) -> Vec<PeerNode> {
+pub fn from_map(map: &Map) -> Vec<PeerNode> {
     let members = map.members.iter().filter_map(|member| {
         let key = member.certificate(UNIT)?.body().key;
         let at = |address: &IpAddr| SocketAddr::new(*address, PORT);
@@ -60,7 +60,7 @@ pub fn of(map: &Map) -> Vec<PeerNode> {
 
 /// The order in which nodes are asked for the object whose hash begins with `first`: rotated per
 /// object, to spread the load.
-pub fn turn(mut peers: Vec<PeerNode>, first: u8) -> Vec<PeerNode> {
+pub fn rotate(mut peers: Vec<PeerNode>, first: u8) -> Vec<PeerNode> {
     if !peers.is_empty() {
         let at = usize::from(first) % peers.len();
         peers.rotate_left(at);
@@ -103,7 +103,7 @@ mod tests {
         let map = Map::new(coordinator, version, vec![router, one.clone(), two], vec![]);
         let addresses = ["10.20.1.2:4433", "[fd00::1]:4433"].map(|at| at.parse().unwrap());
         let expected = PeerNode { number: 1, node: one.node, key, addresses: addresses.to_vec() };
-        assert_eq!(of(&map), std::slice::from_ref(&expected));
+        assert_eq!(from_map(&map), std::slice::from_ref(&expected));
         let address = expected.address().unwrap();
         assert_eq!((address.id.as_bytes(), address.addrs.len()), (key.as_bytes(), 2));
     }
@@ -117,8 +117,8 @@ mod tests {
             })
             .collect();
         let order =
-            |first| turn(peers.clone(), first).iter().map(|it| it.number).collect::<Vec<_>>();
+            |first| rotate(peers.clone(), first).iter().map(|it| it.number).collect::<Vec<_>>();
         assert_eq!([order(0), order(4), order(8)], [[1, 2, 3], [2, 3, 1], [3, 1, 2]]);
-        assert!(turn(vec![], 7).is_empty());
+        assert!(rotate(vec![], 7).is_empty());
     }
 }

@@ -1,14 +1,14 @@
 //! The eviction policy: which objects are pinned, which are evicted next, and which were removed by
 //! an operator. It is stored in redb before it is acted on; the store follows.
 
-mod given;
+mod claim;
 mod queues;
 mod removed;
-mod room;
 mod rows;
+mod served_bytes;
 
+pub use claim::Claim;
 pub use queues::{Queue, QueuePosition};
-pub use room::Claim;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -19,10 +19,10 @@ use iroh_blobs::Hash;
 
 use crate::counters::Counter;
 use crate::objects::ObjectError;
-use given::ServedBytes;
 use queues::Queues;
 use removed::Removed;
-use rows::{ObjectRow, RowChange, Rows, Stand};
+use rows::{ObjectRow, ObjectState, RowChange, Rows};
+use served_bytes::ServedBytes;
 
 /// The maximum number of remembered removals. The oldest is forgotten first.
 const MAX_REMOVED: usize = 4096;
@@ -67,12 +67,12 @@ pub struct CacheUsage {
 pub struct CachePolicy {
     rows: Rows,
     quota: AtomicU64,
-    most: usize,
+    max_objects: usize,
     state: Mutex<State>,
     /// Evicted objects since the start.
     pub evicted: Counter,
     /// Object bytes sent to other nodes since the start.
-    pub given: Counter,
+    pub sent_bytes: Counter,
 }
 
 #[derive(Debug)]
@@ -81,56 +81,56 @@ struct State {
     queues: Queues<Hash>,
     pinned: u64,
     /// The size of evicted objects that the store has not deleted yet.
-    leaving: u64,
+    evicting: u64,
     /// The size reserved for running fetches and additions.
-    claimed: u64,
+    reserved: u64,
     /// The partial data of abandoned fetches, with its size.
-    parts: HashMap<Hash, u64>,
+    partial: HashMap<Hash, u64>,
     removed: Removed,
     public: HashSet<Hash>,
-    given: ServedBytes,
+    served: ServedBytes,
 }
 
 impl State {
     fn used(&self) -> u64 {
-        let parts: u64 = self.parts.values().sum();
-        self.pinned + self.queues.cost() + self.leaving + self.claimed + parts
+        let parts: u64 = self.partial.values().sum();
+        self.pinned + self.queues.cost() + self.evicting + self.reserved + parts
     }
 }
 
 impl CachePolicy {
-    /// Opens or creates the file. The quota is `quota` accounted bytes, and `most` objects.
+    /// Opens or creates the file. The quota is `quota` accounted bytes, and `max_objects` objects.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn open(file: &Path, quota: u64, most: usize) -> Result<Self, ObjectError> {
-        let (rows, kept) = Rows::open(file).map_err(broken)?;
+    pub fn open(file: &Path, quota: u64, max_objects: usize) -> Result<Self, ObjectError> {
+        let (rows, saved) = Rows::open(file).map_err(broken)?;
         let mut state = State {
             objects: HashMap::new(),
             queues: Queues::new(quota),
             pinned: 0,
-            leaving: 0,
-            claimed: 0,
-            parts: HashMap::new(),
-            removed: kept.removed.into_iter().collect(),
-            public: kept.public,
-            given: ServedBytes::of(kept.given),
+            evicting: 0,
+            reserved: 0,
+            partial: HashMap::new(),
+            removed: saved.removed.into_iter().collect(),
+            public: saved.public,
+            served: ServedBytes::new(saved.served),
         };
-        for (hash, row) in kept.objects {
+        for (hash, row) in saved.objects {
             state.objects.insert(hash, row);
-            match row.stand {
-                Stand::Pinned => state.pinned += cost(row.size),
-                Stand::Loose(place) => state.queues.restore(hash, cost(row.size), place),
-                Stand::Leaving => state.leaving += cost(row.size),
+            match row.state {
+                ObjectState::Pinned => state.pinned += cost(row.size),
+                ObjectState::Loose(place) => state.queues.restore(hash, cost(row.size), place),
+                ObjectState::Evicting => state.evicting += cost(row.size),
             }
         }
         Ok(Self {
             rows,
             quota: quota.into(),
-            most,
+            max_objects,
             state: Mutex::new(state),
             evicted: Counter::default(),
-            given: Counter::default(),
+            sent_bytes: Counter::default(),
         })
     }
 
@@ -166,12 +166,12 @@ impl CachePolicy {
     /// The size of an object.
     pub fn size(&self, hash: &Hash) -> Option<u64> {
         let row = self.state().objects.get(hash).copied()?;
-        (row.stand != Stand::Leaving).then_some(row.size)
+        (row.state != ObjectState::Evicting).then_some(row.size)
     }
 
     /// Whether it is here, and pinned.
     pub fn is_pinned(&self, hash: &Hash) -> bool {
-        self.state().objects.get(hash).is_some_and(|row| row.stand == Stand::Pinned)
+        self.state().objects.get(hash).is_some_and(|row| row.state == ObjectState::Pinned)
     }
 
     /// Whether its removal by an operator is remembered.
@@ -213,16 +213,16 @@ impl CachePolicy {
         self.state().queues.hit(hash);
     }
 
-    pub fn leaving(&self) -> Vec<Hash> {
+    pub fn evicting(&self) -> Vec<Hash> {
         let state = self.state();
-        let leaves = state.objects.iter().filter(|(_, row)| row.stand == Stand::Leaving);
+        let leaves = state.objects.iter().filter(|(_, row)| row.state == ObjectState::Evicting);
         leaves.map(|(hash, _)| *hash).collect()
     }
 
     /// All objects, without those that are being evicted.
     pub fn all(&self) -> Vec<Hash> {
         let state = self.state();
-        let here = state.objects.iter().filter(|(_, row)| row.stand != Stand::Leaving);
+        let here = state.objects.iter().filter(|(_, row)| row.state != ObjectState::Evicting);
         here.map(|(hash, _)| *hash).collect()
     }
 
@@ -232,39 +232,39 @@ impl CachePolicy {
     /// # Errors
     /// An operator has removed the object and a client has [uploaded](ObjectKind::Put) it, or
     /// writing fails.
-    pub fn keep(&self, hash: Hash, size: u64, kind: ObjectKind) -> Result<(), ObjectError> {
+    pub fn insert(&self, hash: Hash, size: u64, kind: ObjectKind) -> Result<(), ObjectError> {
         let mut state = self.state();
-        let before = state.objects.get(&hash).map(|row| row.stand);
+        let before = state.objects.get(&hash).map(|row| row.state);
         let regret = state.removed.number(&hash);
         if kind == ObjectKind::Put && regret.is_some() {
             return Err(ObjectError::Removed);
         }
-        let stand = match (before, kind) {
-            (Some(Stand::Pinned), _) | (_, ObjectKind::Pinned) => Stand::Pinned,
-            (Some(Stand::Loose(place)), _) => Stand::Loose(place),
-            _ => Stand::Loose(state.queues.place_of_new(&hash)),
+        let next = match (before, kind) {
+            (Some(ObjectState::Pinned), _) | (_, ObjectKind::Pinned) => ObjectState::Pinned,
+            (Some(ObjectState::Loose(place)), _) => ObjectState::Loose(place),
+            _ => ObjectState::Loose(state.queues.initial_position(&hash)),
         };
-        let row = ObjectRow { size, stand };
-        if before != Some(stand) || regret.is_some() {
+        let row = ObjectRow { size, state: next };
+        if before != Some(next) || regret.is_some() {
             let mut changes = vec![RowChange::Put(hash, row)];
-            changes.extend(regret.map(RowChange::Regret));
+            changes.extend(regret.map(RowChange::ForgetRemoval));
             self.rows.change(&changes).map_err(broken)?;
         }
         if let Some(number) = regret {
             state.removed.forget(number);
         }
-        state.parts.remove(&hash);
-        if before == Some(stand) {
+        state.partial.remove(&hash);
+        if before == Some(next) {
             return Ok(());
         }
         match before {
-            Some(Stand::Leaving) => state.leaving -= cost(size),
-            Some(_) => state.queues.leave(&hash),
+            Some(ObjectState::Evicting) => state.evicting -= cost(size),
+            Some(_) => state.queues.remove(&hash),
             None => {}
         }
-        match stand {
-            Stand::Pinned => state.pinned += cost(size),
-            _ => state.queues.enter(hash, cost(size)),
+        match next {
+            ObjectState::Pinned => state.pinned += cost(size),
+            _ => state.queues.insert(hash, cost(size)),
         }
         state.objects.insert(hash, row);
         Ok(())
@@ -276,18 +276,19 @@ impl CachePolicy {
     /// Writing fails.
     pub fn unpin(&self, hash: Hash) -> Result<bool, ObjectError> {
         let mut state = self.state();
-        let Some(ObjectRow { size, stand }) = state.objects.get(&hash).copied() else {
+        let Some(ObjectRow { size, state: current }) = state.objects.get(&hash).copied() else {
             return Ok(false);
         };
-        match stand {
-            Stand::Leaving => return Ok(false),
-            Stand::Loose(_) => return Ok(true),
-            Stand::Pinned => {}
+        match current {
+            ObjectState::Evicting => return Ok(false),
+            ObjectState::Loose(_) => return Ok(true),
+            ObjectState::Pinned => {}
         }
-        let row = ObjectRow { size, stand: Stand::Loose(state.queues.place_of_new(&hash)) };
+        let row =
+            ObjectRow { size, state: ObjectState::Loose(state.queues.initial_position(&hash)) };
         self.rows.change(&[RowChange::Put(hash, row)]).map_err(broken)?;
         state.pinned -= cost(size);
-        state.queues.enter(hash, cost(size));
+        state.queues.insert(hash, cost(size));
         state.objects.insert(hash, row);
         Ok(true)
     }
@@ -305,9 +306,9 @@ impl CachePolicy {
         let known = state.removed.number(&hash);
         let oldest = state.removed.oldest();
         let regret = known.or(oldest.filter(|_| state.removed.len() >= MAX_REMOVED));
-        changes.extend(regret.map(RowChange::Regret));
+        changes.extend(regret.map(RowChange::ForgetRemoval));
         if let Some(row) = before {
-            changes.push(RowChange::Put(hash, ObjectRow { stand: Stand::Leaving, ..row }));
+            changes.push(RowChange::Put(hash, ObjectRow { state: ObjectState::Evicting, ..row }));
         }
         self.rows.change(&changes).map_err(broken)?;
         if let Some(number) = regret {
@@ -315,13 +316,15 @@ impl CachePolicy {
         }
         state.removed.insert(number, hash);
         state.public.remove(&hash);
-        let Some(row) = before.filter(|row| row.stand != Stand::Leaving) else { return Ok(false) };
-        match row.stand {
-            Stand::Pinned => state.pinned -= cost(row.size),
-            _ => state.queues.leave(&hash),
+        let Some(row) = before.filter(|row| row.state != ObjectState::Evicting) else {
+            return Ok(false);
+        };
+        match row.state {
+            ObjectState::Pinned => state.pinned -= cost(row.size),
+            _ => state.queues.remove(&hash),
         }
-        state.leaving += cost(row.size);
-        state.objects.insert(hash, ObjectRow { stand: Stand::Leaving, ..row });
+        state.evicting += cost(row.size);
+        state.objects.insert(hash, ObjectRow { state: ObjectState::Evicting, ..row });
         Ok(true)
     }
 
@@ -329,16 +332,17 @@ impl CachePolicy {
     ///
     /// # Errors
     /// Writing fails.
-    pub fn gone(&self, these: &[Hash]) -> Result<(), ObjectError> {
+    pub fn mark_deleted(&self, these: &[Hash]) -> Result<(), ObjectError> {
         let mut state = self.state();
-        let is_leaving =
-            |hash: &&Hash| state.objects.get(*hash).is_some_and(|row| row.stand == Stand::Leaving);
+        let is_leaving = |hash: &&Hash| {
+            state.objects.get(*hash).is_some_and(|row| row.state == ObjectState::Evicting)
+        };
         let these: Vec<Hash> = these.iter().filter(is_leaving).copied().collect();
         let changes: Vec<RowChange> = these.iter().copied().map(RowChange::Forget).collect();
         self.rows.change(&changes).map_err(broken)?;
         for hash in these {
             if let Some(row) = state.objects.remove(&hash) {
-                state.leaving -= cost(row.size);
+                state.evicting -= cost(row.size);
             }
         }
         Ok(())
@@ -352,10 +356,10 @@ impl CachePolicy {
         let mut state = self.state();
         self.rows.change(&[RowChange::Forget(hash)]).map_err(broken)?;
         if let Some(row) = state.objects.remove(&hash) {
-            match row.stand {
-                Stand::Pinned => state.pinned -= cost(row.size),
-                Stand::Loose(_) => state.queues.leave(&hash),
-                Stand::Leaving => state.leaving -= cost(row.size),
+            match row.state {
+                ObjectState::Pinned => state.pinned -= cost(row.size),
+                ObjectState::Loose(_) => state.queues.remove(&hash),
+                ObjectState::Evicting => state.evicting -= cost(row.size),
             }
         }
         Ok(())
@@ -365,61 +369,63 @@ impl CachePolicy {
     ///
     /// # Errors
     /// Writing fails; nothing is evicted then.
-    pub fn choose(&self, lacks: u64) -> Result<Vec<Hash>, ObjectError> {
+    pub fn evict(&self, lacks: u64) -> Result<Vec<Hash>, ObjectError> {
         let mut state = self.state();
-        let chosen = state.queues.choose(lacks);
+        let chosen = state.queues.evict(lacks);
         let mut changes = vec![];
         let mut changed = vec![];
-        let stands = chosen.moved.iter().map(|(hash, place)| (*hash, Stand::Loose(*place)));
-        for (hash, stand) in stands.chain(chosen.gone.iter().map(|hash| (*hash, Stand::Leaving))) {
+        let stands = chosen.moved.iter().map(|(hash, place)| (*hash, ObjectState::Loose(*place)));
+        for (hash, next) in
+            stands.chain(chosen.evicted.iter().map(|hash| (*hash, ObjectState::Evicting)))
+        {
             let Some(row) = state.objects.get(&hash) else { continue };
-            let row = ObjectRow { stand, ..*row };
+            let row = ObjectRow { state: next, ..*row };
             changes.push(RowChange::Put(hash, row));
             changed.push((hash, row));
         }
         if let Err(error) = self.rows.change(&changes) {
-            for hash in chosen.gone {
+            for hash in chosen.evicted {
                 if let Some(row) = state.objects.get(&hash).copied() {
-                    state.queues.enter(hash, cost(row.size));
+                    state.queues.insert(hash, cost(row.size));
                 }
             }
             return Err(broken(error));
         }
         for (hash, row) in changed {
-            if row.stand == Stand::Leaving {
-                state.leaving += cost(row.size);
+            if row.state == ObjectState::Evicting {
+                state.evicting += cost(row.size);
             }
             state.objects.insert(hash, row);
         }
-        self.evicted.add(chosen.gone.len() as u64);
-        Ok(chosen.gone)
+        self.evicted.add(chosen.evicted.len() as u64);
+        Ok(chosen.evicted)
     }
 
     /// Records that `bytes` of an object were sent to the node with the key `to`.
-    pub fn give(&self, to: [u8; 32], hash: Hash, bytes: u64) {
-        self.given.add(bytes);
-        self.state().given.add(to, hash, bytes);
+    pub fn record_sent(&self, to: [u8; 32], hash: Hash, bytes: u64) {
+        self.sent_bytes.add(bytes);
+        self.state().served.add(to, hash, bytes);
     }
 
     /// Writes the recorded transfers to disk.
     ///
     /// # Errors
     /// Writing fails.
-    pub fn keep_given(&self) -> Result<(), ObjectError> {
+    pub fn write_sent(&self) -> Result<(), ObjectError> {
         let mut state = self.state();
-        let changes = state.given.changes();
+        let changes = state.served.changes();
         if changes.is_empty() {
             return Ok(());
         }
         self.rows.change(&changes).map_err(broken)?;
-        state.given.kept();
+        state.served.mark_written();
         Ok(())
     }
 
     /// The bytes that were sent to the node with the key `to`, and the number of objects with a
     /// record.
-    pub fn given_to(&self, to: &[u8; 32]) -> (u64, usize) {
-        self.state().given.to(to)
+    pub fn sent_to(&self, to: &[u8; 32]) -> (u64, usize) {
+        self.state().served.sent_to(to)
     }
 }
 

@@ -16,25 +16,25 @@ use crate::{CacheConfig, run, settings};
 
 /// Serves until PID 1 stops the process.
 pub fn main() -> ExitCode {
-    octet_node::run(|given| run(parts(given)?, notify_ready))
+    octet_node::run(|given| run(config(given)?, notify_ready))
 }
 
-fn parts(mut given: UnitEnvironment) -> io::Result<CacheConfig> {
+fn config(mut environment: UnitEnvironment) -> io::Result<CacheConfig> {
     let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
         say!("the quota is not known; objects are evicted only for the reserve: {error}");
         Some(u64::MAX)
     });
     Ok(CacheConfig {
         limits: CacheLimits { quota, ..CacheLimits::default() },
-        folder: given.state.take(),
+        folder: environment.state.take(),
         sockets: SOCKETS.into(),
-        at: vec![
+        addresses: vec![
             SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT),
             SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), PORT),
         ],
-        http: given.socket("http")?,
-        metrics: given.socket("metrics")?,
-        control: given.socket("control")?,
-        callers: given.callers,
+        http: environment.socket("http")?,
+        metrics: environment.socket("metrics")?,
+        control: environment.socket("control")?,
+        callers: environment.callers,
     })
 }

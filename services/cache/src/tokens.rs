@@ -50,8 +50,8 @@ impl Tokens {
     /// # Errors
     /// Reading or writing fails.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
-        let kept = durable::read(&folder.join(FILE), KEY as u64)?.filter(|it| it.len() == KEY);
-        let tokens = Self { folder, key: Key::new(HMAC_SHA256, &kept.unwrap_or_default()).into() };
+        let saved = durable::read(&folder.join(FILE), KEY as u64)?.filter(|it| it.len() == KEY);
+        let tokens = Self { folder, key: Key::new(HMAC_SHA256, &saved.unwrap_or_default()).into() };
         if !tokens.folder.join(FILE).metadata().is_ok_and(|file| file.len() == KEY as u64) {
             tokens.revoke()?;
         }

@@ -1,6 +1,6 @@
 //! The verbs of this unit.
 
-mod named;
+mod names;
 mod token;
 
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::fetch::Missing;
-use crate::http::{Gateway, Here, parse};
+use crate::http::{CacheState, Gateway, parse};
 use crate::metrics::Numbers;
 use crate::objects::{ListedObject, ObjectError};
 use crate::policy::ObjectKind;
@@ -37,14 +37,14 @@ const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, o
 const LINES: u64 = 500;
 
 /// The number of parts of a file that are queued for the disk.
-const UNWRITTEN: usize = 4;
+const QUEUE_LENGTH: usize = 4;
 
 /// The number of parts that are requested ahead, in addition to the next one.
-const AHEAD: usize = MAX_WANTS - 1;
+const AHEAD_PER_CALL: usize = MAX_WANTS - 1;
 
 /// The maximum of such parts of all files together: the gate buffers what is not written to disk
 /// yet, and its memory is sufficient for two such files.
-pub const AHEAD_OF_ALL: usize = 2 * AHEAD;
+pub const MAX_AHEAD: usize = 2 * AHEAD_PER_CALL;
 
 pub fn verbs() -> Verbs<CacheVerbs> {
     use Permission::{Operate, Read};
@@ -73,9 +73,9 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             ),
             object(),
             |desk, _, hash| {
-                let found = desk.here()?.find(hash, &desk.gateway.counters);
+                let found = desk.state()?.find(hash, &desk.gateway.counters);
                 let found = desk.runtime.block_on(found);
-                let size = found.map_err(|missing| missing_as(&missing))?.size;
+                let size = found.map_err(|missing| missing_failure(&missing))?.size;
                 Ok(show(ListedObject { hash, size }))
             },
         )
@@ -106,10 +106,10 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             Verb::new("public", Operate, "Allows web pages of other sites to read an object (CORS)"),
             object().and(flag("off", "Forbid it again")),
             |desk, _, (hash, is_off)| {
-                let changed = desk.here()?.objects.set_public(hash, !is_off);
-                let is_here = desk.runtime.block_on(changed).map_err(|error| store(&error))?;
+                let changed = desk.state()?.objects.set_public(hash, !is_off);
+                let is_here = desk.runtime.block_on(changed).map_err(|error| store_failure(&error))?;
                 if !is_here && !is_off {
-                    return Err(not_here());
+                    return Err(no_disk());
                 }
                 Ok(json!({ "hash": hash.to_hex().to_string(), "public": !is_off }))
             },
@@ -118,8 +118,8 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             Verb::new("remove", Operate, "Removes an object from this node"),
             object(),
             |desk, _, hash| {
-                let removed = desk.runtime.block_on(desk.here()?.fetcher.remove(hash));
-                let was_here = removed.map_err(|error| store(&error))?;
+                let removed = desk.runtime.block_on(desk.state()?.fetcher.remove(hash));
+                let was_here = removed.map_err(|error| store_failure(&error))?;
                 Ok(json!({ "hash": hash.to_hex().to_string(), "removed": was_here }))
             },
         )
@@ -129,12 +129,12 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 Operate,
                 "Publishes an object under a path of this node's key",
             )),
-            text("path", "The path, for example site/index.html").parse(named::path).and(object()).and(
+            text("path", "The path, for example site/index.html").parse(names::path).and(object()).and(
                 optional_integer("ttl", "Time to live in seconds; default 30 days")
-                    .parse(named::time_to_live),
+                    .parse(names::time_to_live),
             ),
             |desk, _, ((path, hash), seconds)| {
-                named::publish(desk.here()?, &desk.runtime, path, hash, seconds)
+                names::publish(desk.state()?, &desk.runtime, path, hash, seconds)
             },
         )
         .with(
@@ -143,8 +143,8 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 Read,
                 "Resolves a name to an object's hash, and asks the other nodes of the box",
             )),
-            text("name", "The node's key, `/`, and the path").parse(named::name),
-            |desk, _, (key, path)| named::resolve(desk.here()?, &desk.runtime, key, path),
+            text("name", "The node's key, `/`, and the path").parse(names::name),
+            |desk, _, (key, path)| names::resolve(desk.state()?, &desk.runtime, key, path),
         )
         .with(
             expires(Verb::new(
@@ -153,13 +153,13 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 "Creates a token that permits uploads over HTTP",
             )),
             text("bytes", "The largest object that it permits: a number and K, M or G")
-                .parse(token::most)
+                .parse(token::parse_bytes)
                 .and(
                     optional_integer("ttl", "Time to live in seconds; default one day")
                         .parse(token::time_to_live),
                 )
                 .and(flag("revoke", "Revoke all tokens that were created before")),
-            |desk, _, ((most, seconds), revoke)| token::make(desk.here()?, most, seconds, revoke),
+            |desk, _, ((most, seconds), revoke)| token::create(desk.state()?, most, seconds, revoke),
         )
         .with(
             bytes(
@@ -189,17 +189,17 @@ pub struct CacheVerbs {
 }
 
 /// Serves the `callers` that connect to `listener`, forever.
-pub fn keep(
+pub fn listen(
     listener: &UnixListener,
     callers: &Callers,
-    desk: CacheVerbs,
+    cache: CacheVerbs,
 ) -> io::Result<Infallible> {
-    serve(listener, callers, LIMITS, verbs(), desk)
+    serve(listener, callers, LIMITS, verbs(), cache)
 }
 
 impl CacheVerbs {
-    fn here(&self) -> Result<&Here, Failure> {
-        self.gateway.here.as_ref().ok_or_else(|| {
+    fn state(&self) -> Result<&CacheState, Failure> {
+        self.gateway.state.as_ref().ok_or_else(|| {
             let help = "`boot` says how the data partition is; ask another node meanwhile";
             Failure::new(FailureCode::Failed, crate::NO_DISK, help)
         })
@@ -208,15 +208,15 @@ impl CacheVerbs {
     /// Applies the settings in force. Without a disk they have no effect.
     fn apply(&self) -> Result<(), Failure> {
         let quota = settings::quota(&self.sockets, Which::InForce)?;
-        let Some(here) = &self.gateway.here else { return Ok(()) };
-        self.runtime.block_on(here.objects.set_quota(quota)).map_err(|error| store(&error))
+        let Some(state) = &self.gateway.state else { return Ok(()) };
+        self.runtime.block_on(state.objects.set_quota(quota)).map_err(|error| store_failure(&error))
     }
 
     fn list(&self, after: Option<Hash>, most: Option<u64>) -> Result<Value, Failure> {
-        let (here, most) = (self.here()?, most.unwrap_or(LINES).min(LINES) as usize);
-        let found = self.runtime.block_on(here.objects.list(after, most));
-        let found = found.map_err(|error| store(&error))?;
-        Ok(found.into_iter().map(|it| show_with_marks(here, it)).collect())
+        let (state, most) = (self.state()?, most.unwrap_or(LINES).min(LINES) as usize);
+        let found = self.runtime.block_on(state.objects.list(after, most));
+        let found = found.map_err(|error| store_failure(&error))?;
+        Ok(found.into_iter().map(|it| show_with_marks(state, it)).collect())
     }
 
     /// Receives a file of `size` bytes, if the size is known.
@@ -226,13 +226,14 @@ impl CacheVerbs {
         size: Option<u64>,
         kind: ObjectKind,
     ) -> Result<ListedObject, Failure> {
-        let here = self.here()?;
-        let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(UNWRITTEN);
-        let objects = Arc::clone(&here.objects);
+        let state = self.state()?;
+        let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(QUEUE_LENGTH);
+        let objects = Arc::clone(&state.objects);
         let came = poll_fn(move |context| came.poll_recv(context));
         let adding = self.runtime.spawn(async move { objects.add(size, came, kind).await });
         // Without a permit, one part is requested per round trip.
-        let more: Vec<_> = iter::from_fn(|| self.ahead.try_acquire().ok()).take(AHEAD).collect();
+        let more: Vec<_> =
+            iter::from_fn(|| self.ahead.try_acquire().ok()).take(AHEAD_PER_CALL).collect();
         // If the store has closed the channel, its answer has the reason.
         let into_store = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
         let read = call.peer.read_parts(call.id, size, 1 + more.len(), into_store);
@@ -245,37 +246,37 @@ impl CacheVerbs {
         let added = self.runtime.block_on(adding).map_err(|error| {
             Failure::new(FailureCode::Failed, error.to_string(), "add it again")
         })?;
-        added.map_err(|error| store(&error))
+        added.map_err(|error| store_failure(&error))
     }
 
     fn pin(&self, hash: Hash, is_pinned: bool) -> Result<Value, Failure> {
-        let changed = self.runtime.block_on(self.here()?.objects.pin(hash, is_pinned));
-        if !changed.map_err(|error| store(&error))? {
-            return Err(not_here());
+        let changed = self.runtime.block_on(self.state()?.objects.pin(hash, is_pinned));
+        if !changed.map_err(|error| store_failure(&error))? {
+            return Err(no_disk());
         }
         Ok(json!({ "hash": hash.to_hex().to_string(), "pinned": is_pinned }))
     }
 
     fn stats(&self) -> Result<Value, Failure> {
-        let here = self.here()?;
-        let broken = |error: io::Error| store(&ObjectError::Broken(error.to_string()));
-        let free = here.objects.free().map_err(broken)?;
-        let (objects, bytes) = here.objects.in_memory();
+        let state = self.state()?;
+        let broken = |error: io::Error| store_failure(&ObjectError::Broken(error.to_string()));
+        let free = state.objects.free_bytes().map_err(broken)?;
+        let (objects, bytes) = state.objects.in_memory();
         let key = self.endpoint.borrow().as_ref().map(|it| it.id().to_string());
-        let nodes: Vec<Value> = here
+        let nodes: Vec<Value> = state
             .fetcher
             .peers()
             .into_iter()
             .map(|peer| {
-                let dealt = self.gateway.counters.dealings(peer.node);
-                let (given, objects) = here.objects.policy().given_to(peer.key.as_bytes());
+                let dealt = self.gateway.counters.outcomes(peer.node);
+                let (given, objects) = state.objects.policy().sent_to(peer.key.as_bytes());
                 json!({
-                    "board": peer.number, "gave": dealt.gave, "lacked": dealt.lacked,
-                    "silent": dealt.silent, "wrong": dealt.wrong, "given": given, "objects": objects,
+                    "board": peer.number, "gave": dealt.sent, "lacked": dealt.missing,
+                    "silent": dealt.timeouts, "wrong": dealt.invalid, "given": given, "objects": objects,
                 })
             })
             .collect();
-        let usage = here.objects.policy().usage();
+        let usage = state.objects.policy().usage();
         let mut all = json!({
             "key": key, "free": free, "quota": usage.quota, "used": usage.used,
             "pinned": usage.pinned, "objects": usage.objects, "objects_in_memory": objects, "bytes_in_memory": bytes,
@@ -290,16 +291,16 @@ impl CacheVerbs {
     }
 }
 
-fn not_here() -> Failure {
+fn no_disk() -> Failure {
     let help = "`add` it, or `get` it from another node";
     Failure::new(FailureCode::NotFound, "it is not on this node", help)
 }
 
 /// A row of `ls`, with the pinned and the public mark.
-fn show_with_marks(here: &Here, listed: ListedObject) -> Value {
+fn show_with_marks(state: &CacheState, listed: ListedObject) -> Value {
     let mut line = show(listed);
     if let Value::Object(line) = &mut line {
-        let policy = here.objects.policy();
+        let policy = state.objects.policy();
         line.insert("pinned".to_owned(), policy.is_pinned(&listed.hash).into());
         line.insert("public".to_owned(), policy.is_public(&listed.hash).into());
     }
@@ -318,7 +319,7 @@ fn hash(text: String) -> Result<Hash, Failure> {
     })
 }
 
-fn store(error: &ObjectError) -> Failure {
+fn store_failure(error: &ObjectError) -> Failure {
     let help = match error {
         ObjectError::Full { .. } => "`cache stats` shows how much room there is",
         ObjectError::Quota { .. } => "`cache ls` shows what is pinned",
@@ -329,7 +330,7 @@ fn store(error: &ObjectError) -> Failure {
     Failure::new(FailureCode::Failed, error.to_string(), help)
 }
 
-fn missing_as(missing: &Missing) -> Failure {
+fn missing_failure(missing: &Missing) -> Failure {
     match missing {
         Missing::Nowhere => Failure::new(
             FailureCode::NotFound,
@@ -339,7 +340,7 @@ fn missing_as(missing: &Missing) -> Failure {
         Missing::Busy | Missing::BusyForOne => {
             Failure::new(FailureCode::Busy, missing.to_string(), "ask again in a moment")
         }
-        Missing::Store(error) => store(error),
+        Missing::Store(error) => store_failure(error),
         Missing::Silent(_) | Missing::OnItsWay | Missing::Removed => Failure::new(
             FailureCode::Failed,
             missing.to_string(),

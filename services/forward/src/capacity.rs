@@ -13,11 +13,11 @@ use crate::control::{LONGEST, LinkMessage};
 pub const TRAIN: u8 = 32;
 
 /// The minimum number of messages that must arrive, the last among them. With fewer, the gaps say too little.
-const ENOUGH: u32 = 16;
+const MIN_MESSAGES: u32 = 16;
 
 /// The pause between trains, and before the first train once a link is up.
-const RETRY_DELAY: Duration = Duration::from_secs(60);
-const FIRST: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_secs(60);
+const FIRST_DELAY: Duration = Duration::from_secs(3);
 
 /// The number of recent results that the median covers.
 const WINDOW: usize = 5;
@@ -36,17 +36,17 @@ pub struct Trains {
     is_answered: bool,
     /// The last results, in kbit/s.
     answers: VecDeque<u32>,
-    coming: Option<Coming>,
+    receiving: Option<ReceivedTrain>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Coming {
+struct ReceivedTrain {
     number: u32,
     /// When the first message of the train arrived, by the kernel's clock.
     since: Duration,
     /// The position of the last received message, and how many were received.
-    place: u8,
-    came: u32,
+    position: u8,
+    received: u32,
 }
 
 impl Trains {
@@ -56,18 +56,18 @@ impl Trains {
             Some(due) if due <= now => {}
             Some(_) => return vec![],
             None => {
-                self.due = Some(now + FIRST);
+                self.due = Some(now + FIRST_DELAY);
                 return vec![];
             }
         }
-        self.due = Some(now + RETRY_DELAY);
+        self.due = Some(now + INTERVAL);
         self.number = self.number.wrapping_add(1);
         self.is_answered = false;
-        (0..TRAIN).map(|place| LinkMessage::Train { number: self.number, place }).collect()
+        (0..TRAIN).map(|position| LinkMessage::Train { number: self.number, position }).collect()
     }
 
     /// Handles the neighbour's result for train `number`. Only the first result for the last train counts.
-    pub fn answered(&mut self, number: u32, kilobits: u32) {
+    pub fn handle_result(&mut self, number: u32, kilobits: u32) {
         if number != self.number || self.is_answered || self.due.is_none() {
             return;
         }
@@ -88,20 +88,20 @@ impl Trains {
     /// Handles a message of a train that was received at `at`, by the kernel's clock. Returns the rate in
     /// kbit/s once the last message and enough others were received. Messages are received in order or lost;
     /// one out of order starts a new measurement.
-    pub fn came(&mut self, number: u32, place: u8, at: Duration) -> Option<u32> {
-        let coming = match self.coming {
-            Some(it) if it.number == number && it.place < place => {
-                Coming { place, came: it.came.saturating_add(1), ..it }
+    pub fn receive(&mut self, number: u32, position: u8, at: Duration) -> Option<u32> {
+        let coming = match self.receiving {
+            Some(it) if it.number == number && it.position < position => {
+                ReceivedTrain { position, received: it.received.saturating_add(1), ..it }
             }
-            _ => Coming { number, since: at, place, came: 1 },
+            _ => ReceivedTrain { number, since: at, position, received: 1 },
         };
-        self.coming = (place < TRAIN - 1).then_some(coming);
-        if self.coming.is_some() || coming.came < ENOUGH {
+        self.receiving = (position < TRAIN - 1).then_some(coming);
+        if self.receiving.is_some() || coming.received < MIN_MESSAGES {
             return None;
         }
         // The interval is useless if the clock was set back or has not advanced.
         let took = u64::try_from(at.checked_sub(coming.since)?.as_micros()).ok()?;
-        let bits = u64::from(coming.came - 1) * BITS;
+        let bits = u64::from(coming.received - 1) * BITS;
         let kilobits = (bits * 1000).checked_div(took)?;
         Some(u32::try_from(kilobits).unwrap_or(u32::MAX))
     }
@@ -116,8 +116,9 @@ mod tests {
     fn came(trains: &mut Trains, number: u32, each: Duration, lost: &[u8]) -> Option<u32> {
         let begins = Duration::from_secs(1_795_000_000);
         let places = (0..TRAIN).filter(|place| !lost.contains(place));
-        let all: Vec<_> =
-            places.map(|place| trains.came(number, place, begins + each * place.into())).collect();
+        let all: Vec<_> = places
+            .map(|place| trains.receive(number, place, begins + each * place.into()))
+            .collect();
         let (last, others) = all.split_last().unwrap();
         assert!(others.iter().all(Option::is_none), "only the last one says something");
         *last
@@ -142,20 +143,20 @@ mod tests {
     #[test]
     fn one_answer_to_each_counts() {
         let (mut trains, begin) = (Trains::default(), Instant::now());
-        trains.answered(0, 1);
+        trains.handle_result(0, 1);
         assert_eq!(trains.capacity(), None);
         let mut now = begin;
         for (number, kilobits) in [(1, 900), (2, 100), (3, 1000)] {
             assert!(trains.next(now).is_empty());
-            now += if number == 1 { FIRST } else { RETRY_DELAY };
+            now += if number == 1 { FIRST_DELAY } else { INTERVAL };
             let train = trains.next(now);
             assert_eq!(train.len(), usize::from(TRAIN));
             assert!(train.iter().all(|it| it.to_bytes().len() == LONGEST));
-            assert_eq!(train[3], LinkMessage::Train { number, place: 3 });
+            assert_eq!(train[3], LinkMessage::Train { number, position: 3 });
             assert!(trains.next(now).is_empty());
-            trains.answered(number + 1, 5);
-            trains.answered(number, kilobits);
-            trains.answered(number, 7);
+            trains.handle_result(number + 1, 5);
+            trains.handle_result(number, kilobits);
+            trains.handle_result(number, 7);
         }
         assert_eq!(trains.capacity(), Some(900));
     }
@@ -165,7 +166,7 @@ mod tests {
         fn whatever_comes(messages in prop::collection::vec((0u32..3, any::<u8>(), any::<u64>()), 0..200)) {
             let mut trains = Trains::default();
             for (number, place, at) in messages {
-                trains.came(number, place, Duration::from_nanos(at));
+                trains.receive(number, place, Duration::from_nanos(at));
             }
         }
     }

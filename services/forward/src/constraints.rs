@@ -33,54 +33,60 @@ pub struct PathRequest {
     pub replace: bool,
 }
 
-/// The constraints of a path to `to` for the request `wanted`. `node` resolves display names.
+/// The constraints of a path to `to` for the request `request`. `node` resolves display names.
 ///
 /// # Errors
 /// An argument is out of range or conflicts with another one; the failure names it.
-pub fn limits(
-    wanted: &PathRequest,
+pub fn parse(
+    request: &PathRequest,
     to: NodeAddress,
     node: impl Fn(&str) -> Result<NodeAddress, Failure>,
 ) -> Result<PathConstraints, Failure> {
-    let given = given(wanted);
-    if let (Some(_), Some(first)) = (&wanted.via, given.first()) {
+    let given = given(request);
+    if let (Some(_), Some(first)) = (&request.via, given.first()) {
         let message = format!("`{first}` and `via` do not go together");
-        return Err(bad(message, "`via` names all relays: leave one of the two out"));
+        return Err(bad_argument(message, "`via` names all relays: leave one of the two out"));
     }
-    let avoid = wanted.avoid.as_deref().unwrap_or_default().split(',').map(str::trim);
+    let avoid = request.avoid.as_deref().unwrap_or_default().split(',').map(str::trim);
     let avoid: BTreeSet<_> =
         avoid.filter(|it| !it.is_empty()).map(node).collect::<Result<_, _>>()?;
     if avoid.contains(&to) {
         let help = "leave it out there: a path does not avoid its end";
-        return Err(bad("`avoid` names the node that the path is to lead to".to_owned(), help));
+        return Err(bad_argument(
+            "`avoid` names the node that the path is to lead to".to_owned(),
+            help,
+        ));
     }
-    if wanted.avoid.is_some() && avoid.is_empty() {
-        return Err(bad("`avoid` names no node".to_owned(), "give nodes with commas between"));
+    if request.avoid.is_some() && avoid.is_empty() {
+        return Err(bad_argument(
+            "`avoid` names no node".to_owned(),
+            "give nodes with commas between",
+        ));
     }
     let number = |name: &str, given: Option<u64>| {
         let too_much = || {
             let help = format!("give at most {}", u32::MAX);
-            bad(format!("`{name}` is too large a number"), &help)
+            bad_argument(format!("`{name}` is too large a number"), &help)
         };
         given.map(|it| u32::try_from(it).map_err(|_| too_much())).transpose()
     };
-    let milliseconds = number("max-latency-ms", wanted.milliseconds)?;
+    let milliseconds = number("max-latency-ms", request.milliseconds)?;
     if milliseconds == Some(0) {
         let help = "give whole milliseconds, there and back";
-        return Err(bad("`max-latency-ms` is 0: no path is that short".to_owned(), help));
+        return Err(bad_argument("`max-latency-ms` is 0: no path is that short".to_owned(), help));
     }
-    let relays = wanted.hops.unwrap_or(0);
+    let relays = request.hops.unwrap_or(0);
     let relays = usize::try_from(relays).ok().filter(|it| *it < HOPS).ok_or_else(|| {
         let help =
             format!("give 0 to {}: a path has {HOPS} hops at most, its end included", HOPS - 1);
-        bad(format!("`hops` is {relays}: no path has as many relays"), &help)
+        bad_argument(format!("`hops` is {relays}: no path has as many relays"), &help)
     })?;
     Ok(PathConstraints {
         avoid,
-        price: number("max-price", wanted.price)?,
+        price: number("max-price", request.price)?,
         // The argument is a round trip in milliseconds; the graph uses one way in tenths.
         length: milliseconds.map(|it| it.saturating_mul(5)),
-        capacity: number("min-bandwidth-kbps", wanted.kilobits)?.unwrap_or(0),
+        capacity: number("min-bandwidth-kbps", request.kilobits)?.unwrap_or(0),
         relays,
     })
 }
@@ -123,7 +129,7 @@ pub fn from_bytes(bytes: &[u8]) -> Option<PathConstraints> {
     is_whole.then_some(PathConstraints { avoid, price, length, capacity, relays })
 }
 
-fn bad(message: String, help: &str) -> Failure {
+fn bad_argument(message: String, help: &str) -> Failure {
     Failure::new(FailureCode::BadArgument, message, help)
 }
 
@@ -140,7 +146,7 @@ mod tests {
     /// For a path to board 5.
     fn read(wanted: &PathRequest) -> Result<PathConstraints, Failure> {
         let unknown = || Failure::new(FailureCode::BadArgument, "no node", "");
-        limits(wanted, board(5), |text| text.parse().map(board).map_err(|_| unknown()))
+        parse(wanted, board(5), |text| text.parse().map(board).map_err(|_| unknown()))
     }
 
     #[test]

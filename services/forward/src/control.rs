@@ -38,7 +38,7 @@ const VERSION: u8 = 1;
 
 /// Whether the sender is the neighbour's `forward`. Any unit of the neighbour shares its address, but PID 1
 /// alone hands out this port.
-pub fn is_of_forward(end: Ipv4Addr, from: SocketAddr) -> bool {
+pub fn is_from_forward(end: Ipv4Addr, from: SocketAddr) -> bool {
     from == SocketAddr::from((end, PORT))
 }
 
@@ -50,7 +50,7 @@ pub struct Id(pub u64);
 pub enum LinkMessage {
     /// Checks that the neighbour is reachable.
     Probe(u32),
-    Probed(u32),
+    ProbeReply(u32),
     /// A flooded announcement.
     Announcement(Vec<u8>),
     /// Requests a path.
@@ -58,7 +58,7 @@ pub enum LinkMessage {
         /// The path's identifier on this link.
         id: Id,
         /// The label for the reverse direction.
-        back: Label,
+        reverse_label: Label,
         /// The encrypted instructions for all hops.
         onion: Box<SetUp>,
     },
@@ -66,7 +66,7 @@ pub enum LinkMessage {
     Answer {
         id: Id,
         /// The label for the forward direction; `None` if the path was refused.
-        there: Option<Label>,
+        label: Option<Label>,
         /// The encrypted answers of all hops.
         onion: Box<SetUp>,
     },
@@ -82,10 +82,10 @@ pub enum LinkMessage {
     Train {
         number: u32,
         /// The position in the train, from 0.
-        place: u8,
+        position: u8,
     },
     /// The result of a train.
-    Trained {
+    TrainReply {
         number: u32,
         /// The measured rate, in kbit/s.
         kilobits: u32,
@@ -93,7 +93,7 @@ pub enum LinkMessage {
     /// An MTU probe of this length.
     MtuProbe(u16),
     /// The answer to an MTU probe of this length.
-    MtuProbed(u16),
+    MtuProbeReply(u16),
 }
 
 impl LinkMessage {
@@ -106,28 +106,28 @@ impl LinkMessage {
         };
         match self {
             Self::Probe(number) => numbered(1, *number, &[]),
-            Self::Probed(number) => numbered(2, *number, &[]),
+            Self::ProbeReply(number) => numbered(2, *number, &[]),
             Self::Announcement(bytes) => [&[VERSION, 3][..], bytes].concat(),
-            Self::SetUp { id, back, onion } => of(4, *id, back.get(), &onion[..]),
-            Self::Answer { id, there, onion } => {
-                of(5, *id, there.map_or(0, Label::get), &onion[..])
+            Self::SetUp { id, reverse_label, onion } => of(4, *id, reverse_label.get(), &onion[..]),
+            Self::Answer { id, label, onion } => {
+                of(5, *id, label.map_or(0, Label::get), &onion[..])
             }
             Self::Unreadable(id) => [&[VERSION, 7][..], &id.0.to_be_bytes()].concat(),
             Self::Change { id, sealed } => {
                 [&[VERSION, 6][..], &id.0.to_be_bytes(), &sealed[..]].concat()
             }
-            Self::Train { number, place } => {
-                let mut bytes = numbered(8, *number, &[*place]);
+            Self::Train { number, position } => {
+                let mut bytes = numbered(8, *number, &[*position]);
                 bytes.resize(LONGEST, 0);
                 bytes
             }
-            Self::Trained { number, kilobits } => numbered(9, *number, &kilobits.to_be_bytes()),
+            Self::TrainReply { number, kilobits } => numbered(9, *number, &kilobits.to_be_bytes()),
             Self::MtuProbe(size) => {
                 let mut bytes = [&[VERSION, 10][..], &size.to_be_bytes()].concat();
                 bytes.resize(usize::from(*size).clamp(HEADERS + 4, mtu::LINK.into()) - HEADERS, 0);
                 bytes
             }
-            Self::MtuProbed(size) => [&[VERSION, 11][..], &size.to_be_bytes()].concat(),
+            Self::MtuProbeReply(size) => [&[VERSION, 11][..], &size.to_be_bytes()].concat(),
         }
     }
 
@@ -140,20 +140,20 @@ impl LinkMessage {
         }
         Some(match kind {
             1 => Self::Probe(u32::from_be_bytes(rest.try_into().ok()?)),
-            2 => Self::Probed(u32::from_be_bytes(rest.try_into().ok()?)),
+            2 => Self::ProbeReply(u32::from_be_bytes(rest.try_into().ok()?)),
             3 => Self::Announcement(rest.to_vec()),
             4 => {
                 let (id, label, onion) = path(rest)?;
-                Self::SetUp { id, back: Label::new(label)?, onion }
+                Self::SetUp { id, reverse_label: Label::new(label)?, onion }
             }
             5 => {
-                let (id, label, onion) = path(rest)?;
-                let there = Label::new(label);
+                let (id, number, onion) = path(rest)?;
+                let label = Label::new(number);
                 // The label 0 means that there is no path; other reserved values are malformed.
-                if there.is_none() && label != 0 {
+                if label.is_none() && number != 0 {
                     return None;
                 }
-                Self::Answer { id, there, onion }
+                Self::Answer { id, label, onion }
             }
             6 => {
                 let (id, sealed) = rest.split_first_chunk()?;
@@ -167,12 +167,12 @@ impl LinkMessage {
                 if bytes.len() != LONGEST || filler.iter().any(|byte| *byte != 0) {
                     return None;
                 }
-                Self::Train { number: u32::from_be_bytes(*number), place: *place }
+                Self::Train { number: u32::from_be_bytes(*number), position: *place }
             }
             9 => {
                 let (number, rest) = rest.split_first_chunk()?;
                 let kilobits = u32::from_be_bytes(rest.try_into().ok()?);
-                Self::Trained { number: u32::from_be_bytes(*number), kilobits }
+                Self::TrainReply { number: u32::from_be_bytes(*number), kilobits }
             }
             10 => {
                 let (size, filler) = rest.split_first_chunk()?;
@@ -183,7 +183,7 @@ impl LinkMessage {
                 }
                 Self::MtuProbe(size)
             }
-            11 => Self::MtuProbed(u16::from_be_bytes(rest.try_into().ok()?)),
+            11 => Self::MtuProbeReply(u16::from_be_bytes(rest.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn another_program_of_the_neighbour_is_not_its_forward() {
         let end = Ipv4Addr::new(100, 67, 227, 3);
-        let is = |from: &str| is_of_forward(end, from.parse().unwrap());
+        let is = |from: &str| is_from_forward(end, from.parse().unwrap());
         assert!(is("100.67.227.3:4042"));
         assert!(!is("100.67.227.3:40420") && !is("100.67.227.4:4042"));
     }
@@ -212,8 +212,8 @@ mod tests {
     #[test]
     fn the_longest_fits() {
         let onion = Box::new([0; crate::onion::SETUP]);
-        let back = Label::of_chance(0);
-        assert!(LinkMessage::SetUp { id: Id(0), back, onion }.to_bytes().len() <= LONGEST);
+        let reverse_label = Label::of_chance(0);
+        assert!(LinkMessage::SetUp { id: Id(0), reverse_label, onion }.to_bytes().len() <= LONGEST);
     }
 
     proptest! {
@@ -223,17 +223,17 @@ mod tests {
             let onion = Box::new([byte; crate::onion::SETUP]);
             for message in [
                 LinkMessage::Probe(number),
-                LinkMessage::Probed(number),
+                LinkMessage::ProbeReply(number),
                 LinkMessage::Announcement(bytes),
-                LinkMessage::SetUp { id, back: label, onion: onion.clone() },
-                LinkMessage::Answer { id, there: Some(label), onion: onion.clone() },
-                LinkMessage::Answer { id, there: None, onion },
+                LinkMessage::SetUp { id, reverse_label: label, onion: onion.clone() },
+                LinkMessage::Answer { id, label: Some(label), onion: onion.clone() },
+                LinkMessage::Answer { id, label: None, onion },
                 LinkMessage::Unreadable(id),
                 LinkMessage::Change { id, sealed: Box::new([byte; CHANGE]) },
-                LinkMessage::Train { number, place: byte },
-                LinkMessage::Trained { number, kilobits: label.get() },
+                LinkMessage::Train { number, position: byte },
+                LinkMessage::TrainReply { number, kilobits: label.get() },
                 LinkMessage::MtuProbe(32 + (number % 1409) as u16),
-                LinkMessage::MtuProbed(number as u16),
+                LinkMessage::MtuProbeReply(number as u16),
             ] {
                 let read = LinkMessage::from_bytes(&message.to_bytes());
                 prop_assert_eq!(read.as_ref(), Some(&message));

@@ -1,23 +1,23 @@
 //! The daemon: connects sockets, timers and the kernel to the pure engine.
 
 mod accounting;
-mod act;
+mod actions;
 mod announce;
 mod answer;
 mod exit;
+mod exit_clients;
+mod failover;
 mod inner;
-mod leaving;
+mod lan_exit;
 mod links;
 mod metrics;
 mod mtu;
 mod neighbour_links;
+mod on_demand;
 mod path_ends;
-mod places;
 mod rates;
 mod requests;
 mod routes;
-mod wanted;
-mod ways;
 
 pub use metrics::MetricsClient;
 pub use rates::rate;
@@ -40,12 +40,12 @@ use crate::control::{LONGEST_PROBE, LinkMessage};
 use crate::engine::Engine;
 use crate::introduction;
 use crate::kernel::ForwardKernel;
-use crate::kernel::wanted::DesiredState;
-use crate::memory::StateFolder;
+use crate::kernel::nflog::NflogSocket;
 use crate::onion::OnionSecret;
 use crate::probe::FIRST;
 use crate::settings::Settings;
 use crate::stamped::StampedDatagram;
+use crate::state_folder::StateFolder;
 use crate::verbs::PendingRequest;
 use accounting::Accounting;
 use announce::Announcements;
@@ -56,10 +56,10 @@ use path_ends::PathEnds;
 use routes::Routes;
 
 /// The interval of link probes and of timers.
-const BEAT: Duration = Duration::from_secs(1);
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The interval of path probes.
-const WATCH: Duration = Duration::from_millis(150);
+const PROBE_INTERVAL: Duration = Duration::from_millis(150);
 
 /// Events from other units.
 #[derive(Debug)]
@@ -70,9 +70,9 @@ pub enum DaemonEvent {
     Map(Option<Map>),
     /// The forwarding settings have changed.
     Settings(Settings),
-    Asked(PendingRequest),
+    Request(PendingRequest),
     /// A metrics request.
-    Collected(oneshot::Sender<Option<String>>),
+    CollectMetrics(oneshot::Sender<Option<String>>),
 }
 
 /// A request that waits for an answer from another node.
@@ -91,18 +91,18 @@ struct Pinged {
 pub struct Daemon {
     kernel: ForwardKernel,
     /// Reports the destinations of packets without a route.
-    wanted: DesiredState,
-    heard: UnboundedReceiver<DaemonEvent>,
-    own: Option<Certified>,
+    nflog: NflogSocket,
+    events: UnboundedReceiver<DaemonEvent>,
+    identity: Option<Certified>,
     map: Option<Map>,
     settings: Settings,
-    onion: OnionSecret,
+    onion_secret: OnionSecret,
     engine: Engine,
     links: NeighbourLinks,
     announcements: Announcements,
-    memory: StateFolder,
+    state: StateFolder,
     accounting: Accounting,
-    ends: PathEnds,
+    path_ends: PathEnds,
     routes: Routes,
     exit: Exit,
 }
@@ -115,27 +115,27 @@ impl Daemon {
     pub async fn open(
         neighbours: UdpSocket,
         ends: UdpSocket,
-        heard: UnboundedReceiver<DaemonEvent>,
-        memory: StateFolder,
+        events: UnboundedReceiver<DaemonEvent>,
+        state: StateFolder,
         settings: Settings,
     ) -> io::Result<Self> {
         let kernel = ForwardKernel::connect().await.map_err(io::Error::other)?;
-        let wanted = DesiredState::open().await.map_err(io::Error::other)?;
+        let nflog = NflogSocket::open().await.map_err(io::Error::other)?;
         Ok(Self {
             kernel,
-            wanted,
-            heard,
-            own: None,
+            nflog,
+            events,
+            identity: None,
             map: None,
             settings,
-            onion: OnionSecret::new(&random().map_err(io::Error::other)?)
+            onion_secret: OnionSecret::new(&random().map_err(io::Error::other)?)
                 .ok_or_else(|| io::Error::other("no onion key can be made"))?,
             engine: Engine::default(),
             links: NeighbourLinks::new(neighbours)?,
             announcements: Announcements::default(),
-            accounting: Accounting::kept(&memory),
-            memory,
-            ends: PathEnds::new(ends),
+            accounting: Accounting::load(&state),
+            state,
+            path_ends: PathEnds::new(ends),
             routes: Routes::default(),
             exit: Exit::default(),
         })
@@ -146,63 +146,63 @@ impl Daemon {
     /// # Errors
     /// The threads that follow other units have ended.
     pub async fn run(mut self) -> io::Result<()> {
-        let (mut beat, mut watch) = (interval(BEAT), interval(WATCH));
+        let (mut beat, mut watch) = (interval(TICK_INTERVAL), interval(PROBE_INTERVAL));
         for timer in [&mut beat, &mut watch] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let (mut outer, mut inner) = ([0; LONGEST_PROBE], [0; introduction::LONGEST]);
         loop {
             tokio::select! {
-                news = self.heard.recv() => {
+                news = self.events.recv() => {
                     let gone = || io::Error::other("no other unit is listened to any more");
-                    self.learn(news.ok_or_else(gone)?).await;
+                    self.handle_event(news.ok_or_else(gone)?).await;
                 }
-                Ok(came) = self.links.receive(&mut outer) => {
-                    self.outer(&came, &outer[..came.length]).await;
+                Ok(datagram) = self.links.receive(&mut outer) => {
+                    self.handle_link_message(&datagram, &outer[..datagram.length]).await;
                 }
-                Ok((length, from)) = self.ends.receive(&mut inner) => {
-                    self.inner(from, &inner[..length]).await;
+                Ok((length, from)) = self.path_ends.receive(&mut inner) => {
+                    self.handle_path_message(from, &inner[..length]).await;
                 }
-                told = self.wanted.next() => self.want(told),
-                _ = beat.tick() => self.beat().await,
-                _ = watch.tick(), if !self.routes.desired.ways.is_empty() => self.watch().await,
+                destinations = self.nflog.next() => self.start_on_demand(destinations),
+                _ = beat.tick() => self.tick().await,
+                _ = watch.tick(), if !self.routes.desired.routes.is_empty() => self.probe_routes().await,
             }
         }
     }
 
-    async fn learn(&mut self, news: DaemonEvent) {
-        match news {
+    async fn handle_event(&mut self, event: DaemonEvent) {
+        match event {
             DaemonEvent::Certified(own) => {
-                self.own = Some(*own);
-                self.try_link().await;
+                self.identity = Some(*own);
+                self.configure_links().await;
             }
             DaemonEvent::Map(map) => {
                 self.map = map;
-                self.forsake_revoked().await;
-                self.try_link().await;
+                self.end_revoked_paths().await;
+                self.configure_links().await;
             }
             DaemonEvent::Settings(settings) => {
                 self.settings = settings;
-                self.try_link().await;
+                self.configure_links().await;
             }
-            DaemonEvent::Asked(question) => self.answer(question).await,
-            DaemonEvent::Collected(answer) => self.collect(answer).await,
+            DaemonEvent::Request(question) => self.handle_request(question).await,
+            DaemonEvent::CollectMetrics(answer) => self.collect(answer).await,
         }
     }
 
     /// Ends all paths to nodes that the map has revoked.
-    async fn forsake_revoked(&mut self) {
+    async fn end_revoked_paths(&mut self) {
         let revoked = self.map.iter().flat_map(|map| &map.revoked);
         for node in revoked.map(NodeAddress::of).collect::<Vec<_>>() {
-            self.end_way(node).await;
-            let actions = self.engine.forsake(node);
-            self.act(actions).await;
+            self.end_route(node).await;
+            let actions = self.engine.revoke_node(node);
+            self.apply(actions).await;
         }
     }
 
     /// Configures the links. Failures are retried at the next beat.
-    async fn try_link(&mut self) {
-        let linked = self.relink().await;
+    async fn configure_links(&mut self) {
+        let linked = self.reconcile_links().await;
         let why = linked.err().map(|error| error.to_string());
         if let Some(why) = &why
             && self.links.failure.as_ref() != Some(why)
@@ -214,96 +214,99 @@ impl Daemon {
 
     /// The key of this node.
     fn node(&self) -> Option<PublicKey> {
-        self.own.as_ref().map(|own| own.certificate.body().node)
+        self.identity.as_ref().map(|own| own.certificate.body().node)
     }
 
     /// Handles a control message of a neighbour.
-    async fn outer(&mut self, came: &StampedDatagram, bytes: &[u8]) {
-        let Some((link, message)) = self.links.of(came).zip(LinkMessage::from_bytes(bytes)) else {
+    async fn handle_link_message(&mut self, datagram: &StampedDatagram, bytes: &[u8]) {
+        let Some((link, message)) =
+            self.links.link_of(datagram).zip(LinkMessage::from_bytes(bytes))
+        else {
             return;
         };
         match message {
             LinkMessage::Probe(number) => {
-                self.links.say(link, &LinkMessage::Probed(number)).await;
+                self.links.send(link, &LinkMessage::ProbeReply(number)).await;
                 if number == FIRST {
-                    self.announcements.tell_all(link, &mut self.links).await;
+                    self.announcements.send_all(link, &mut self.links).await;
                 }
             }
-            LinkMessage::Probed(number) => {
+            LinkMessage::ProbeReply(number) => {
                 if let Some(open) = self.links.open.get_mut(&link) {
-                    open.probes.answered(number, Instant::now());
+                    open.probes.handle_reply(number, Instant::now());
                 }
             }
             LinkMessage::Announcement(bytes) => {
-                self.announcements.announced(link, &bytes, &self.links).await;
+                self.announcements.handle_announcement(link, &bytes, &self.links).await;
             }
-            LinkMessage::Train { number, place } => {
-                let open = self.links.open.get_mut(&link).zip(came.at);
-                let fast = open.and_then(|(open, at)| open.trains.came(number, place, at));
+            LinkMessage::Train { number, position } => {
+                let open = self.links.open.get_mut(&link).zip(datagram.at);
+                let fast = open.and_then(|(open, at)| open.trains.receive(number, position, at));
                 if let Some(kilobits) = fast {
-                    self.links.say(link, &LinkMessage::Trained { number, kilobits }).await;
+                    self.links.send(link, &LinkMessage::TrainReply { number, kilobits }).await;
                 }
             }
             LinkMessage::MtuProbe(size) => {
-                self.links.say(link, &LinkMessage::MtuProbed(size)).await;
+                self.links.send(link, &LinkMessage::MtuProbeReply(size)).await;
             }
-            LinkMessage::MtuProbed(size) => {
+            LinkMessage::MtuProbeReply(size) => {
                 if let Some(open) = self.links.open.get_mut(&link) {
-                    open.mtu.answered(size);
+                    open.mtu.handle_reply(size);
                 }
             }
-            LinkMessage::Trained { number, kilobits } => {
+            LinkMessage::TrainReply { number, kilobits } => {
                 if let Some(open) = self.links.open.get_mut(&link) {
-                    open.trains.answered(number, kilobits);
+                    open.trains.handle_result(number, kilobits);
                 }
             }
             other => {
-                let keys = std::slice::from_ref(&self.onion);
-                let actions = self.engine.hear(link, other, keys, seconds(), &mut chance);
-                self.act(actions).await;
+                let keys = std::slice::from_ref(&self.onion_secret);
+                let actions =
+                    self.engine.handle_message(link, other, keys, seconds(), &mut random_bytes);
+                self.apply(actions).await;
             }
         }
     }
 
-    async fn beat(&mut self) {
+    async fn tick(&mut self) {
         let (now, at) = (Instant::now(), seconds());
         if self.links.failure.is_some() {
-            self.try_link().await;
+            self.configure_links().await;
         }
-        let LinkBeat { probes, sizes, trains, risen } = self.links.beat(now);
+        let LinkBeat { probes, sizes, trains, came_up } = self.links.beat(now);
         for (link, number) in probes {
-            self.links.say(link, &LinkMessage::Probe(number)).await;
+            self.links.send(link, &LinkMessage::Probe(number)).await;
         }
         for (link, sizes) in sizes {
             self.discover_link(link, sizes).await;
         }
         for (link, train) in trains {
             for message in train {
-                self.links.say(link, &message).await;
+                self.links.send(link, &message).await;
             }
         }
         // A neighbour whose link comes up has missed earlier announcements.
-        for link in risen {
-            self.announcements.tell_all(link, &mut self.links).await;
+        for link in came_up {
+            self.announcements.send_all(link, &mut self.links).await;
         }
-        if let Some(own) = &self.own {
-            self.announcements.announce(own, &self.onion, at, &self.links).await;
+        if let Some(own) = &self.identity {
+            self.announcements.announce(own, &self.onion_secret, at, &self.links).await;
         }
-        self.announcements.tell_in_turn(at, &self.links).await;
-        let actions = self.engine.pass(at);
-        self.act(actions).await;
-        self.introduce_all().await;
+        self.announcements.send_next(at, &self.links).await;
+        let actions = self.engine.tick(at);
+        self.apply(actions).await;
+        self.repeat_introductions().await;
         self.discover(now).await;
-        self.give_up(now).await;
-        self.unwant(now).await;
-        self.take_all_due().await;
-        self.leave(now).await;
-        self.end_places(now).await;
+        self.time_out_requests(now).await;
+        self.end_unused(now).await;
+        self.reroute_all().await;
+        self.maintain_exit(now).await;
+        self.expire_slots(now).await;
     }
 }
 
 /// 32 random bytes. The daemon cannot continue without a random source.
-fn chance() -> [u8; 32] {
+fn random_bytes() -> [u8; 32] {
     loop {
         if let Ok(bytes) = random() {
             return bytes;

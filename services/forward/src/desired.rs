@@ -32,11 +32,11 @@ pub struct DesiredRoute {
     /// The requirements on the paths.
     pub spec: Spec,
     /// When an on-demand route was last wanted or used; `None` for an explicitly requested route.
-    pub wanted: Option<Instant>,
+    pub last_use: Option<Instant>,
     /// Why the last path has failed.
     pub failure: Option<String>,
     /// Why no path can be requested now.
-    pub unasked: Option<String>,
+    pub request_failure: Option<String>,
 }
 
 /// A `path-add` whose path is not up yet. `W` identifies the requester.
@@ -46,29 +46,34 @@ pub struct PendingPath<W> {
     pub to: NodeAddress,
     pub spec: Spec,
     /// Whether the path stays independent, beside the route to the node.
-    pub is_alone: bool,
+    pub is_independent: bool,
     /// Whether the path replaces the node's existing route.
     pub replaces: bool,
     /// Receives the result.
-    pub waiting: W,
+    pub requester: W,
 }
 
 #[derive(Debug)]
 pub struct Desired<W> {
     /// The routes. Explicit routes stay until they are dropped, on-demand routes until they are unused.
-    pub ways: BTreeMap<NodeAddress, DesiredRoute>,
+    pub routes: BTreeMap<NodeAddress, DesiredRoute>,
     requests: BTreeMap<PathNumber, PendingPath<W>>,
 }
 
 impl DesiredRoute {
     /// An on-demand route.
     pub fn on_demand(now: Instant) -> Self {
-        Self { route: NodeRoute::of(true, None, None), wanted: Some(now), ..Self::default() }
+        Self {
+            route: NodeRoute::restored(true, None, None),
+            last_use: Some(now),
+            ..Self::default()
+        }
     }
 
     /// The state of a route without a path.
-    pub fn without_path(&self) -> RouteStatus {
-        let reasons: Vec<_> = [&self.failure, &self.unasked].into_iter().flatten().collect();
+    pub fn status_without_path(&self) -> RouteStatus {
+        let reasons: Vec<_> =
+            [&self.failure, &self.request_failure].into_iter().flatten().collect();
         match reasons[..] {
             [] => RouteStatus { phase: SetupPhase::Pending, reason: None },
             [only] => RouteStatus::failed(only),
@@ -80,10 +85,10 @@ impl DesiredRoute {
     /// (1) and their addresses (16 each), and the constraints. Numbers are big-endian. The last failure is not
     /// persisted, because the next daemon tries again.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Self { route, spec: Spec { via, limits, rate }, wanted, .. } = self;
+        let Self { route, spec: Spec { via, limits, rate }, last_use, .. } = self;
         let number = |path: Option<PathNumber>| path.map_or(0, |it| it.0).to_be_bytes();
         let spare = route.paths().find(|path| !route.is_active(*path));
-        let mut bytes = vec![u8::from(route.has_spare) | u8::from(wanted.is_some()) << 1];
+        let mut bytes = vec![u8::from(route.wants_backup) | u8::from(last_use.is_some()) << 1];
         bytes.extend(number(route.active()));
         bytes.extend(number(spare));
         bytes.extend(rate.to_be_bytes());
@@ -103,24 +108,24 @@ impl DesiredRoute {
         let via = (0..count).map(|_| NodeAddress::try_from(fields.array::<16>()?).ok());
         let via = via.collect::<Option<_>>()?;
         let limits = constraints::from_bytes(fields.0)?;
-        let route = NodeRoute::of(flags & 1 != 0, active, spare);
-        let wanted = (flags & 2 != 0).then_some(now);
-        Some(Self { route, spec: Spec { via, limits, rate }, wanted, ..Self::default() })
+        let route = NodeRoute::restored(flags & 1 != 0, active, spare);
+        let last_use = (flags & 2 != 0).then_some(now);
+        Some(Self { route, spec: Spec { via, limits, rate }, last_use, ..Self::default() })
     }
 }
 
 impl<W> Default for Desired<W> {
     fn default() -> Self {
-        Self { ways: BTreeMap::new(), requests: BTreeMap::new() }
+        Self { routes: BTreeMap::new(), requests: BTreeMap::new() }
     }
 }
 
 impl<W> Desired<W> {
     /// The explicitly requested route to `to`: the pending path, or the state of the route.
-    pub fn asked_for(&self, to: NodeAddress) -> Option<Result<PathNumber, &DesiredRoute>> {
-        let request = self.requests.iter().find(|(_, it)| it.to == to && !it.is_alone);
-        let way = || self.ways.get(&to).filter(|way| way.wanted.is_none());
-        request.map(|(path, _)| Ok(*path)).or_else(|| way().map(Err))
+    pub fn requested(&self, to: NodeAddress) -> Option<Result<PathNumber, &DesiredRoute>> {
+        let request = self.requests.iter().find(|(_, it)| it.to == to && !it.is_independent);
+        let entry = || self.routes.get(&to).filter(|entry| entry.last_use.is_none());
+        request.map(|(path, _)| Ok(*path)).or_else(|| entry().map(Err))
     }
 
     /// Whether a path to `to` is pending; a packet starts no route then.
@@ -134,9 +139,9 @@ impl<W> Desired<W> {
         path: PathNumber,
         request: PendingPath<W>,
     ) -> Option<(PathNumber, PendingPath<W>)> {
-        let is_before = |it: &PendingPath<W>| it.to == request.to && !it.is_alone;
+        let is_before = |it: &PendingPath<W>| it.to == request.to && !it.is_independent;
         let before = self.requests.iter().find(|(_, it)| is_before(it)).map(|(path, _)| *path);
-        let before = before.filter(|_| request.replaces || !request.is_alone);
+        let before = before.filter(|_| request.replaces || !request.is_independent);
         let before = before.and_then(|path| Some((path, self.requests.remove(&path)?)));
         self.requests.insert(path, request);
         before
@@ -156,23 +161,25 @@ impl<W> Desired<W> {
     /// Returns the request, and the paths of the previous route, which must end.
     pub fn up(&mut self, path: PathNumber) -> Option<(PendingPath<W>, Vec<PathNumber>)> {
         let request = self.requests.remove(&path)?;
-        let is_on_demand = |way: &DesiredRoute| way.wanted.is_some();
-        let ends = |way: &DesiredRoute| !request.is_alone || request.replaces || is_on_demand(way);
-        let before = match self.ways.get(&request.to) {
-            Some(way) if ends(way) => self.end(request.to),
+        let is_on_demand = |entry: &DesiredRoute| entry.last_use.is_some();
+        let ends = |entry: &DesiredRoute| {
+            !request.is_independent || request.replaces || is_on_demand(entry)
+        };
+        let before = match self.routes.get(&request.to) {
+            Some(entry) if ends(entry) => self.end(request.to),
             _ => vec![],
         };
-        if !request.is_alone {
-            let (route, spec) = (NodeRoute::of(true, Some(path), None), request.spec.clone());
-            self.ways.insert(request.to, DesiredRoute { route, spec, ..DesiredRoute::default() });
+        if !request.is_independent {
+            let (route, spec) = (NodeRoute::restored(true, Some(path), None), request.spec.clone());
+            self.routes.insert(request.to, DesiredRoute { route, spec, ..DesiredRoute::default() });
         }
         Some((request, before))
     }
 
     /// The node whose route a path belongs to.
-    pub fn of_path(&self, path: PathNumber) -> Option<NodeAddress> {
-        let has = |way: &DesiredRoute| way.route.paths().any(|it| it == path);
-        self.ways.iter().find(|(_, way)| has(way)).map(|(node, _)| *node)
+    pub fn route_of(&self, path: PathNumber) -> Option<NodeAddress> {
+        let has = |entry: &DesiredRoute| entry.route.paths().any(|it| it == path);
+        self.routes.iter().find(|(_, entry)| has(entry)).map(|(node, _)| *node)
     }
 
     /// Sets the rate limit of the route that a path belongs to or will become. Returns the route's paths.
@@ -180,16 +187,16 @@ impl<W> Desired<W> {
         if let Some(request) = self.requests.get_mut(&path) {
             request.spec.rate = rate;
         }
-        let Some(way) = self.of_path(path).and_then(|node| self.ways.get_mut(&node)) else {
+        let Some(entry) = self.route_of(path).and_then(|node| self.routes.get_mut(&node)) else {
             return vec![path];
         };
-        way.spec.rate = rate;
-        way.route.paths().collect()
+        entry.spec.rate = rate;
+        entry.route.paths().collect()
     }
 
     /// Removes the route to `to`. Returns its paths, which must end.
     pub fn end(&mut self, to: NodeAddress) -> Vec<PathNumber> {
-        self.ways.remove(&to).map_or(vec![], |way| way.route.paths().collect())
+        self.routes.remove(&to).map_or(vec![], |entry| entry.route.paths().collect())
     }
 }
 
@@ -206,7 +213,13 @@ mod tests {
 
     fn request(to: u8, via: &[u8]) -> PendingPath<&'static str> {
         let spec = Spec { via: via.iter().copied().map(board).collect(), ..Spec::default() };
-        PendingPath { to: board(to), spec, is_alone: false, replaces: false, waiting: "somebody" }
+        PendingPath {
+            to: board(to),
+            spec,
+            is_independent: false,
+            replaces: false,
+            requester: "somebody",
+        }
     }
 
     fn replacing(to: u8, via: &[u8]) -> PendingPath<&'static str> {
@@ -219,28 +232,28 @@ mod tests {
     fn a_route_without_a_path_is_not_stuck() {
         let mut desired = Desired::default();
         assert!(desired.request(PathNumber(1), request(4, &[2, 3])).is_none());
-        assert!(matches!(desired.asked_for(board(4)), Some(Ok(PathNumber(1)))));
+        assert!(matches!(desired.requested(board(4)), Some(Ok(PathNumber(1)))));
         let (_, before) = desired.up(PathNumber(1)).unwrap();
-        assert_eq!((before, desired.of_path(PathNumber(1))), (vec![], Some(board(4))));
+        assert_eq!((before, desired.route_of(PathNumber(1))), (vec![], Some(board(4))));
 
-        let way = desired.ways.get_mut(&board(4)).unwrap();
-        way.route = NodeRoute::of(true, None, None);
-        assert_eq!(way.without_path().to_string(), "pending");
-        way.failure = Some("the link to board-2 is down".to_owned());
-        way.unasked = Some("no known links lead there".to_owned());
-        let stuck = desired.asked_for(board(4)).unwrap().unwrap_err();
-        let status = stuck.without_path().to_string();
+        let entry = desired.routes.get_mut(&board(4)).unwrap();
+        entry.route = NodeRoute::restored(true, None, None);
+        assert_eq!(entry.status_without_path().to_string(), "pending");
+        entry.failure = Some("the link to board-2 is down".to_owned());
+        entry.request_failure = Some("no known links lead there".to_owned());
+        let stuck = desired.requested(board(4)).unwrap().unwrap_err();
+        let status = stuck.status_without_path().to_string();
         assert_eq!(status, "failed: the link to board-2 is down; no known links lead there");
 
         assert!(desired.request(PathNumber(2), replacing(4, &[3])).is_none());
         let (request, before) = desired.up(PathNumber(2)).unwrap();
-        assert_eq!((request.waiting, before), ("somebody", vec![]));
-        assert_eq!(desired.ways[&board(4)].spec.via, [board(3)]);
-        assert_eq!(desired.ways[&board(4)].without_path().to_string(), "pending");
+        assert_eq!((request.requester, before), ("somebody", vec![]));
+        assert_eq!(desired.routes[&board(4)].spec.via, [board(3)]);
+        assert_eq!(desired.routes[&board(4)].status_without_path().to_string(), "pending");
         assert_eq!(desired.set_rate(PathNumber(2), 64), [PathNumber(2)]);
-        assert_eq!(desired.ways[&board(4)].spec.rate, 64);
+        assert_eq!(desired.routes[&board(4)].spec.rate, 64);
         assert_eq!(desired.end(board(4)), [PathNumber(2)]);
-        assert!(desired.asked_for(board(4)).is_none());
+        assert!(desired.requested(board(4)).is_none());
     }
 
     /// The previous path carries packets until the new one is up, and still does if the new one fails.
@@ -249,13 +262,13 @@ mod tests {
         let mut desired = Desired::default();
         desired.request(PathNumber(1), request(4, &[2]));
         desired.up(PathNumber(1)).unwrap();
-        desired.ways.get_mut(&board(4)).unwrap().route =
-            NodeRoute::of(true, Some(PathNumber(1)), Some(PathNumber(2)));
+        desired.routes.get_mut(&board(4)).unwrap().route =
+            NodeRoute::restored(true, Some(PathNumber(1)), Some(PathNumber(2)));
 
         desired.request(PathNumber(3), replacing(4, &[3]));
-        assert_eq!(desired.ways[&board(4)].route.active(), Some(PathNumber(1)));
+        assert_eq!(desired.routes[&board(4)].route.active(), Some(PathNumber(1)));
         assert!(desired.cancel(PathNumber(3)).is_some());
-        assert_eq!(desired.ways[&board(4)].spec.via, [board(2)]);
+        assert_eq!(desired.routes[&board(4)].spec.via, [board(2)]);
 
         // The later of two replacements wins.
         desired.request(PathNumber(4), replacing(4, &[3]));
@@ -263,34 +276,34 @@ mod tests {
         assert_eq!((before, desired.up(PathNumber(4)).is_none()), (PathNumber(4), true));
         let (_, before) = desired.up(PathNumber(5)).unwrap();
         assert_eq!(before, [PathNumber(1), PathNumber(2)]);
-        assert_eq!(desired.ways[&board(4)].route.active(), Some(PathNumber(5)));
+        assert_eq!(desired.routes[&board(4)].route.active(), Some(PathNumber(5)));
     }
 
     /// Any explicit request replaces an on-demand route; an explicit route stays beside an independent path.
     #[test]
     fn alone_is_beside_what_was_asked_for() {
-        let alone = || PendingPath { is_alone: true, ..request(4, &[2]) };
+        let alone = || PendingPath { is_independent: true, ..request(4, &[2]) };
         let on_demand = || DesiredRoute {
-            route: NodeRoute::of(true, Some(PathNumber(1)), None),
+            route: NodeRoute::restored(true, Some(PathNumber(1)), None),
             ..DesiredRoute::on_demand(Instant::now())
         };
         for (asked, stays) in [(alone(), false), (request(4, &[2]), true)] {
             let mut desired = Desired::default();
-            desired.ways.insert(board(4), on_demand());
-            assert!(desired.asked_for(board(4)).is_none(), "nobody has asked for it");
+            desired.routes.insert(board(4), on_demand());
+            assert!(desired.requested(board(4)).is_none(), "nobody has asked for it");
             desired.request(PathNumber(2), asked);
             assert!(desired.is_requested(board(4)) && !desired.is_requested(board(5)));
             assert_eq!(desired.up(PathNumber(2)).unwrap().1, [PathNumber(1)]);
-            assert_eq!(desired.ways.contains_key(&board(4)), stays);
+            assert_eq!(desired.routes.contains_key(&board(4)), stays);
         }
         let mut desired = Desired::default();
-        desired.ways.insert(board(4), DesiredRoute { wanted: None, ..on_demand() });
+        desired.routes.insert(board(4), DesiredRoute { last_use: None, ..on_demand() });
         desired.request(PathNumber(2), alone());
         assert_eq!(desired.up(PathNumber(2)).unwrap().1, []);
-        assert!(desired.ways.contains_key(&board(4)));
+        assert!(desired.routes.contains_key(&board(4)));
         desired.request(PathNumber(3), PendingPath { replaces: true, ..alone() });
         assert_eq!(desired.up(PathNumber(3)).unwrap().1, [PathNumber(1)]);
-        assert!(desired.ways.is_empty());
+        assert!(desired.routes.is_empty());
     }
 
     proptest! {
@@ -301,29 +314,29 @@ mod tests {
             let mut desired = Desired::default();
             let mut paths = BTreeSet::new();
             let mut alone = BTreeSet::new();
-            for (number, (what, to, is_alone, replaces)) in (1..).zip(steps) {
+            for (number, (what, to, is_independent, replaces)) in (1..).zip(steps) {
                 let first = desired.requests().map(|(path, _)| path).next();
                 match (what, first) {
                     (0 | 1, _) => {
-                        let request = PendingPath { is_alone, replaces, ..request(to, &[]) };
+                        let request = PendingPath { is_independent, replaces, ..request(to, &[]) };
                         let before = desired.request(PathNumber(number), request);
                         prop_assert!(before.is_none_or(|(path, _)| paths.remove(&path)));
                         paths.insert(PathNumber(number));
                     }
                     (2, Some(path)) => {
                         let (request, before) = desired.up(path).unwrap();
-                        alone.extend(request.is_alone.then_some(path));
+                        alone.extend(request.is_independent.then_some(path));
                         prop_assert!(before.iter().all(|path| paths.remove(path)));
                     }
                     (3, Some(path)) => prop_assert!(desired.cancel(path).is_some() && paths.remove(&path)),
                     _ => prop_assert!(desired.end(board(to)).iter().all(|path| paths.remove(path))),
                 }
-                let of_ways = desired.ways.values().flat_map(|way| way.route.paths());
+                let of_ways = desired.routes.values().flat_map(|entry| entry.route.paths());
                 let known = desired.requests().map(|(path, _)| path).chain(of_ways);
                 let known: BTreeSet<_> = known.chain(alone.iter().copied()).collect();
                 prop_assert_eq!(&known, &paths);
                 for to in 0..3 {
-                    let asked = desired.requests().filter(|(_, it)| it.to == board(to) && !it.is_alone);
+                    let asked = desired.requests().filter(|(_, it)| it.to == board(to) && !it.is_independent);
                     prop_assert!(asked.count() <= 1);
                 }
             }
@@ -343,19 +356,19 @@ mod tests {
             let via = via.into_iter().map(board).collect();
             let avoid = avoid.into_iter().map(board).collect();
             let now = Instant::now();
-            let way = DesiredRoute {
-                route: NodeRoute::of(has_spare, path(active), path(spare).filter(|it| path(active) != Some(*it))),
+            let entry = DesiredRoute {
+                route: NodeRoute::restored(has_spare, path(active), path(spare).filter(|it| path(active) != Some(*it))),
                 spec: Spec { via, limits: PathConstraints { avoid, ..PathConstraints::default() }, rate },
-                wanted: is_on_demand.then_some(now),
+                last_use: is_on_demand.then_some(now),
                 ..DesiredRoute::default()
             };
-            let bytes = way.to_bytes();
+            let bytes = entry.to_bytes();
             let read = DesiredRoute::from_bytes(&bytes, now).unwrap();
-            prop_assert_eq!((&read.route, &read.spec), (&way.route, &way.spec));
-            prop_assert_eq!(read.wanted, way.wanted);
+            prop_assert_eq!((&read.route, &read.spec), (&entry.route, &entry.spec));
+            prop_assert_eq!(read.last_use, entry.last_use);
             for length in 0..bytes.len() {
                 if let Some(read) = DesiredRoute::from_bytes(&bytes[..length], now) {
-                    prop_assert!(read.spec.limits.avoid.len() < way.spec.limits.avoid.len());
+                    prop_assert!(read.spec.limits.avoid.len() < entry.spec.limits.avoid.len());
                 }
             }
         }

@@ -2,23 +2,23 @@
 //! no random source, and returns an ordered list of [`EngineAction`]s.
 
 mod action;
-mod carried;
+mod counters;
 mod end;
 mod installed;
-mod kept;
 mod labels;
 mod limits;
+mod persisted;
 mod rate;
 mod refusals;
 mod relay;
 mod source;
 
 pub use action::{EngineAction, LinkNumber};
-pub use carried::{CounterSide, PathCounters};
+pub use counters::{CounterSide, PathCounters};
 pub use end::{PathEnd, PathNumber};
 pub use installed::{KernelEntry, install};
-pub use kept::LAST_NUMBER;
-pub use rate::HIGHEST as HIGHEST_RATE;
+pub use persisted::LAST_NUMBER;
+pub use rate::MAX as MAX_RATE;
 pub use refusals::SetupRefusal;
 pub use source::{NotAsked, PathState, RequestedPath, SourcePath};
 
@@ -40,25 +40,25 @@ use relay::Transit;
 pub type Rng<'a> = &'a mut dyn FnMut() -> [u8; 32];
 
 /// The maximum number of paths through this node or to it.
-const MAX_SEGMENTS: usize = 4096;
+const MAX_TRANSITS: usize = 4096;
 
 /// The maximum number of these from one neighbour.
-const MAX_OF_ONE: usize = 2048;
+const MAX_TRANSITS_PER_NEIGHBOUR: usize = 2048;
 
 /// The maximum number of paths that end here, each of which needs a device: of all neighbours, so that a
 /// quarter of all ends remains for paths that begin here, and of one.
 const MAX_ENDS: usize = 384;
-const MAX_ENDS_OF_ONE: usize = 128;
+const MAX_ENDS_PER_NEIGHBOUR: usize = 128;
 
 /// How long a path that ends here may have an unauthenticated source, in seconds.
-const STRANGER: u64 = 30;
+const AUTHENTICATION_TIMEOUT: u64 = 30;
 
 /// The timeout for the next hops' answer, in seconds. The source waits twice as long, so that it receives the
 /// relay's timeout.
 const TIMEOUT: u64 = 10;
 
 /// The allowed difference between the clocks of two nodes, in seconds.
-const CLOCKS: u64 = 60;
+const MAX_CLOCK_SKEW: u64 = 60;
 
 #[derive(Debug, Default)]
 pub struct Engine {
@@ -66,21 +66,21 @@ pub struct Engine {
     links: BTreeMap<LinkNumber, NodeAddress>,
     labels: Labels,
     /// Labels that neighbours have assigned. They are unique, because traffic is counted by label.
-    given: BTreeSet<(LinkNumber, Label)>,
-    ends: EndNumbers,
+    used_labels: BTreeSet<(LinkNumber, Label)>,
+    end_numbers: EndNumbers,
     replays: Replays,
     rates: NeighbourRates,
     refusals: Refusals,
     /// Transit paths, by the requesting neighbour.
-    segments: BTreeMap<(LinkNumber, Id), Transit>,
+    transits: BTreeMap<(LinkNumber, Id), Transit>,
     /// From the identifiers on the next link to the transit path.
-    onward: BTreeMap<(LinkNumber, Id), (LinkNumber, Id)>,
+    transits_by_next: BTreeMap<(LinkNumber, Id), (LinkNumber, Id)>,
     paths: BTreeMap<PathNumber, SourcePath>,
 }
 
 impl Engine {
     /// Adds a link to `neighbour`.
-    pub fn linked(&mut self, link: LinkNumber, neighbour: NodeAddress) {
+    pub fn add_link(&mut self, link: LinkNumber, neighbour: NodeAddress) {
         self.links.insert(link, neighbour);
     }
 
@@ -93,10 +93,10 @@ impl Engine {
     }
 
     /// Removes a link, and all paths over it.
-    pub fn cut(&mut self, link: LinkNumber) -> Vec<EngineAction> {
+    pub fn remove_link(&mut self, link: LinkNumber) -> Vec<EngineAction> {
         let mut actions = vec![];
-        for key in self.using(link) {
-            actions.extend(self.remove_segment(key));
+        for key in self.transits_over(link) {
+            actions.extend(self.remove_transit(key));
         }
         let own = self.paths.iter().filter(|(_, it)| it.link == link);
         let own: Vec<_> = own.map(|(number, _)| *number).collect();
@@ -108,80 +108,81 @@ impl Engine {
     }
 
     /// Handles a message about a path. `keys` are this node's onion keys, `now` is in seconds since 1970.
-    pub fn hear(
+    pub fn handle_message(
         &mut self,
         from: LinkNumber,
         message: LinkMessage,
         keys: &[OnionSecret],
         now: u64,
-        chance: Rng<'_>,
+        rng: Rng<'_>,
     ) -> Vec<EngineAction> {
         if !self.links.contains_key(&from) {
             return vec![];
         }
         match message {
-            LinkMessage::SetUp { id, back, onion } => {
-                self.set_up((from, id), back, &onion, keys, now, chance)
+            LinkMessage::SetUp { id, reverse_label, onion } => {
+                self.handle_setup((from, id), reverse_label, &onion, keys, now, rng)
             }
-            LinkMessage::Answer { id, there, onion } => {
-                self.answered((from, id), there, &onion, now)
+            LinkMessage::Answer { id, label, onion } => {
+                self.handle_answer((from, id), label, &onion, now)
             }
-            LinkMessage::Unreadable(id) => self.unreadable((from, id)),
-            LinkMessage::Change { id, sealed } => self.changed((from, id), &sealed, now),
+            LinkMessage::Unreadable(id) => self.handle_unreadable((from, id)),
+            LinkMessage::Change { id, sealed } => self.handle_change((from, id), &sealed, now),
             // These messages concern the link, not a path.
             LinkMessage::Probe(_)
-            | LinkMessage::Probed(_)
+            | LinkMessage::ProbeReply(_)
             | LinkMessage::Announcement(_)
             | LinkMessage::Train { .. }
-            | LinkMessage::Trained { .. }
+            | LinkMessage::TrainReply { .. }
             | LinkMessage::MtuProbe(_)
-            | LinkMessage::MtuProbed(_) => vec![],
+            | LinkMessage::MtuProbeReply(_) => vec![],
         }
     }
 
     /// Handles the authentication of a path's other end.
-    pub fn introduced(&mut self, number: PathNumber, node: NodeAddress) -> Vec<EngineAction> {
+    pub fn set_peer(&mut self, number: PathNumber, node: NodeAddress) -> Vec<EngineAction> {
         if let Some(path) = self.paths.get_mut(&number) {
             let before = path.installed(number);
-            path.stretch.node = Some(node.ip());
+            path.end.node = Some(node.ip());
             let changed = difference(before, path.installed(number));
-            return [source::keep(number, path)].into_iter().chain(changed).collect();
+            return [source::persist(number, path)].into_iter().chain(changed).collect();
         }
-        let is_it = |segment: &Transit| segment.end_here().is_some_and(|(it, _)| it == number);
-        let found = self.segments.iter_mut().find(|(_, segment)| is_it(segment));
-        let Some((key, segment)) = found else { return vec![] };
-        let before = segment.installed(*key);
-        let Some(stretch) = segment.end() else { return vec![] };
-        stretch.node = Some(node.ip());
-        let kept = EngineAction::Keep(kept::segment_name(*key), kept::segment(segment));
-        [kept].into_iter().chain(difference(before, segment.installed(*key))).collect()
+        let is_it = |transit: &Transit| transit.local_end().is_some_and(|(it, _)| it == number);
+        let found = self.transits.iter_mut().find(|(_, transit)| is_it(transit));
+        let Some((key, transit)) = found else { return vec![] };
+        let before = transit.installed(*key);
+        let Some(path_end) = transit.local_end_mut() else { return vec![] };
+        path_end.node = Some(node.ip());
+        let saved =
+            EngineAction::Keep(persisted::transit_name(*key), persisted::encode_transit(transit));
+        [saved].into_iter().chain(difference(before, transit.installed(*key))).collect()
     }
 
     /// Ends all paths to a revoked node, and all paths from it that end here.
-    pub fn forsake(&mut self, node: NodeAddress) -> Vec<EngineAction> {
-        let is_its = |segment: &Transit| {
-            segment.end_here().is_some_and(|(_, stretch)| stretch.node == Some(node.ip()))
+    pub fn revoke_node(&mut self, node: NodeAddress) -> Vec<EngineAction> {
+        let is_its = |transit: &Transit| {
+            transit.local_end().is_some_and(|(_, path_end)| path_end.node == Some(node.ip()))
         };
-        let ends = self.segments.iter().filter(|(_, segment)| is_its(segment));
+        let ends = self.transits.iter().filter(|(_, transit)| is_its(transit));
         let ends: Vec<_> = ends.map(|(key, _)| *key).collect();
         let own = self.paths.iter().filter(|(_, path)| path.hops.last() == Some(&node));
         let own: Vec<_> = own.map(|(number, _)| *number).collect();
-        let ended: Vec<_> = ends.into_iter().flat_map(|key| self.remove_segment(key)).collect();
+        let ended: Vec<_> = ends.into_iter().flat_map(|key| self.remove_transit(key)).collect();
         let dropped = own.into_iter().flat_map(|number| self.drop_path(number));
         ended.into_iter().chain(dropped).collect()
     }
 
     /// The local end of a path.
-    pub fn stretch(&self, number: PathNumber) -> Option<&PathEnd> {
-        let ends = self.segments.values().filter_map(Transit::end_here);
-        let own = self.paths.iter().map(|(number, path)| (*number, &path.stretch));
-        ends.chain(own).find(|(it, _)| *it == number).map(|(_, stretch)| stretch)
+    pub fn path_end(&self, number: PathNumber) -> Option<&PathEnd> {
+        let ends = self.transits.values().filter_map(Transit::local_end);
+        let own = self.paths.iter().map(|(number, path)| (*number, &path.end));
+        ends.chain(own).find(|(it, _)| *it == number).map(|(_, path_end)| path_end)
     }
 
     /// The link that a path with a local end uses.
     pub fn link_of(&self, number: PathNumber) -> Option<LinkNumber> {
-        let is_it = |segment: &Transit| segment.end_here().is_some_and(|(it, _)| it == number);
-        let ends = self.segments.iter().find(|(_, segment)| is_it(segment));
+        let is_it = |transit: &Transit| transit.local_end().is_some_and(|(it, _)| it == number);
+        let ends = self.transits.iter().find(|(_, transit)| is_it(transit));
         let own = self.paths.get(&number).map(|path| path.link);
         own.or_else(|| ends.map(|((link, _), _)| *link))
     }
@@ -192,20 +193,19 @@ impl Engine {
     }
 
     /// The node that a path of this node was requested to.
-    pub fn wanted(&self, number: PathNumber) -> Option<NodeAddress> {
+    pub fn destination(&self, number: PathNumber) -> Option<NodeAddress> {
         self.paths.get(&number)?.hops.last().copied()
     }
 
     /// The paths of this node whose other end is unauthenticated.
-    pub fn strangers(&self) -> Vec<PathNumber> {
-        let stands =
-            |path: &SourcePath| path.state == PathState::Stands && path.stretch.node.is_none();
+    pub fn unauthenticated(&self) -> Vec<PathNumber> {
+        let stands = |path: &SourcePath| path.state == PathState::Up && path.end.node.is_none();
         self.paths.iter().filter(|(_, path)| stands(path)).map(|(number, _)| *number).collect()
     }
 
     /// The number of paths through this node or to it.
-    pub fn relayed(&self) -> usize {
-        self.segments.len()
+    pub fn transit_count(&self) -> usize {
+        self.transits.len()
     }
 
     /// The number of refused set-ups since the start, by reason.
@@ -213,20 +213,20 @@ impl Engine {
         self.refusals.counts()
     }
 
-    pub fn pass(&mut self, now: u64) -> Vec<EngineAction> {
-        self.replays.pass(now);
-        let late = self.segments.iter().filter(|(_, it)| it.until <= now);
+    pub fn tick(&mut self, now: u64) -> Vec<EngineAction> {
+        self.replays.expire(now);
+        let late = self.transits.iter().filter(|(_, it)| it.expires <= now);
         let late: Vec<_> = late.map(|(key, _)| *key).collect();
         let mut actions: Vec<_> =
-            late.into_iter().flat_map(|key| self.give_up(key, Reason::Silent)).collect();
-        let is_strange = |segment: &Transit| {
-            let is_unknown = segment.end_here().is_some_and(|(_, it)| it.node.is_none());
-            is_unknown && segment.since + STRANGER <= now
+            late.into_iter().flat_map(|key| self.abort(key, Reason::Silent)).collect();
+        let is_strange = |transit: &Transit| {
+            let is_unknown = transit.local_end().is_some_and(|(_, it)| it.node.is_none());
+            is_unknown && transit.since + AUTHENTICATION_TIMEOUT <= now
         };
-        let strange = self.segments.iter().filter(|(_, it)| is_strange(it));
+        let strange = self.transits.iter().filter(|(_, it)| is_strange(it));
         let strange: Vec<_> = strange.map(|(key, _)| *key).collect();
-        actions.extend(strange.into_iter().flat_map(|key| self.remove_segment(key)));
-        actions.extend(self.time_out(now));
+        actions.extend(strange.into_iter().flat_map(|key| self.remove_transit(key)));
+        actions.extend(self.expire_pending(now));
         actions.extend(self.refresh(now));
         actions
     }

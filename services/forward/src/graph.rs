@@ -78,7 +78,7 @@ pub struct CandidatePath {
 }
 
 /// A search, with nodes as indices.
-struct Wanted<'a> {
+struct Search<'a> {
     graph: &'a Graph,
     from: usize,
     to: usize,
@@ -119,7 +119,7 @@ impl Graph {
         limits: &PathConstraints,
         count: usize,
     ) -> Vec<CandidatePath> {
-        let Some(wanted) = self.wanted(from, to, limits) else { return Vec::new() };
+        let Some(wanted) = self.search(from, to, limits) else { return Vec::new() };
         wanted.several(count.min(PATHS)).iter().map(|path| self.path(path)).collect()
     }
 
@@ -134,16 +134,16 @@ impl Graph {
         to: NodeAddress,
         limits: &PathConstraints,
     ) -> Option<[CandidatePath; 2]> {
-        let pair = self.wanted(from, to, limits)?.disjoint()?;
+        let pair = self.search(from, to, limits)?.disjoint()?;
         Some(pair.map(|path| self.path(&path)))
     }
 
-    fn wanted<'a>(
+    fn search<'a>(
         &'a self,
         from: NodeAddress,
         to: NodeAddress,
         limits: &'a PathConstraints,
-    ) -> Option<Wanted<'a>> {
+    ) -> Option<Search<'a>> {
         let find = |address| self.addresses.binary_search(&address).ok();
         let (start, end) = (find(from)?, find(to)?);
         let cheap = |node: &Node| limits.price.is_none_or(|most| node.price <= most);
@@ -152,7 +152,7 @@ impl Graph {
         };
         let mut between: Vec<_> = self.addresses.iter().zip(&self.nodes).map(may).collect();
         (between[start], between[end]) = (false, false);
-        (start != end).then_some(Wanted { graph: self, from: start, to: end, between, limits })
+        (start != end).then_some(Search { graph: self, from: start, to: end, between, limits })
     }
 
     /// The path over these node indices, the source first.
@@ -178,7 +178,7 @@ impl Edge {
     }
 }
 
-impl Wanted<'_> {
+impl Search<'_> {
     /// The usable links from a node.
     fn edges(&self, from: usize) -> impl Iterator<Item = &Edge> {
         let fits = |edge: &&Edge| {
@@ -188,9 +188,9 @@ impl Wanted<'_> {
     }
 
     /// Whether a path meets the limits on hops and length.
-    fn keeps(&self, path: &[usize]) -> bool {
+    fn satisfies(&self, path: &[usize]) -> bool {
         let relays = path.len().saturating_sub(2);
-        path.len() <= HOPS + 1 && relays >= self.limits.relays && self.cost(path) <= self.most()
+        path.len() <= HOPS + 1 && relays >= self.limits.relays && self.cost(path) <= self.max_cost()
     }
 
     fn cost(&self, path: &[usize]) -> u64 {
@@ -199,7 +199,7 @@ impl Wanted<'_> {
     }
 
     /// The maximum cost of a path.
-    fn most(&self) -> u64 {
+    fn max_cost(&self) -> u64 {
         let length = self.limits.length.unwrap_or(u32::MAX);
         u64::from(length) * PER_LENGTH + PER_LENGTH - 1
     }

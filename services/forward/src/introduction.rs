@@ -40,7 +40,7 @@ pub enum Inner {
         /// The signature by that key over this path.
         signature: [u8; SIGNATURE],
         /// Whether the sender has authenticated the receiver.
-        knows: bool,
+        knows_receiver: bool,
     },
     /// A ping. If the sender requested this path, it does not use the path for packets to the receiver.
     Ping(u64),
@@ -48,14 +48,14 @@ pub enum Inner {
     /// Like [`Ping`](Self::Ping), and asks for packets to the sender to take this path.
     Use(u64),
     /// A request to be the exit of the sender's LAN.
-    Leave,
+    ExitRequest,
     /// Grants an exit, with this address.
-    Place(Ipv4Addr),
-    NoPlace(ExitRefusal),
+    ExitGrant(Ipv4Addr),
+    ExitRefused(ExitRefusal),
     /// An MTU probe of this length.
     MtuProbe(u16),
     /// The answer to an MTU probe of this length.
-    MtuProbed(u16),
+    MtuProbeReply(u16),
 }
 
 /// Why an exit request is refused.
@@ -124,7 +124,7 @@ impl EndRole {
 /// could request a path to a third node, exchange the keys, and have the source introduce itself to the third
 /// node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct About {
+pub struct IntroductionContext {
     /// The sender's role.
     pub role: EndRole,
     /// The node addresses of sender and receiver.
@@ -133,7 +133,7 @@ pub struct About {
     pub keys: ([u8; 32], [u8; 32]),
 }
 
-impl About {
+impl IntroductionContext {
     fn body(&self) -> Vec<u8> {
         let Self { role, nodes: (own, other), keys: (own_key, other_key) } = self;
         [&[role.number()][..], &own.octets(), &other.octets(), own_key, other_key].concat()
@@ -141,34 +141,34 @@ impl About {
 }
 
 impl Inner {
-    pub fn introduce(own: &Certified, about: &About, knows: bool) -> Self {
+    pub fn introduce(own: &Certified, context: &IntroductionContext, knows_receiver: bool) -> Self {
         let key: &PrivateKey = &own.key;
-        let signature = key.sign(Domain::Introduction, &about.body());
+        let signature = key.sign(Domain::Introduction, &context.body());
         let certificate = Box::new(own.certificate.clone());
-        Self::Introduction { certificate, signature, knows }
+        Self::Introduction { certificate, signature, knows_receiver }
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::Introduction { certificate, signature, knows } => {
+            Self::Introduction { certificate, signature, knows_receiver } => {
                 let certificate = certificate.to_bytes();
                 let length = (certificate.len() as u16).to_be_bytes();
-                let kind = 9 + u8::from(*knows);
+                let kind = 9 + u8::from(*knows_receiver);
                 [&[VERSION, kind][..], &length, &certificate, signature].concat()
             }
             Self::Ping(number) => [&[VERSION, 3][..], &number.to_be_bytes()].concat(),
             Self::Pong(number) => [&[VERSION, 4][..], &number.to_be_bytes()].concat(),
             Self::Use(number) => [&[VERSION, 5][..], &number.to_be_bytes()].concat(),
-            Self::Leave => vec![VERSION, 6],
-            Self::Place(address) => [&[VERSION, 7][..], &address.octets()].concat(),
-            Self::NoPlace(why) => vec![VERSION, 8, why.number()],
+            Self::ExitRequest => vec![VERSION, 6],
+            Self::ExitGrant(address) => [&[VERSION, 7][..], &address.octets()].concat(),
+            Self::ExitRefused(why) => vec![VERSION, 8, why.number()],
             Self::MtuProbe(size) => {
                 let mut bytes = [&[VERSION, 11][..], &size.to_be_bytes()].concat();
                 let longest = mtu::LONGEST_OF_PATH.into();
                 bytes.resize(usize::from(*size).clamp(HEADERS + 4, longest) - HEADERS, 0);
                 bytes
             }
-            Self::MtuProbed(size) => [&[VERSION, 12][..], &size.to_be_bytes()].concat(),
+            Self::MtuProbeReply(size) => [&[VERSION, 12][..], &size.to_be_bytes()].concat(),
         }
     }
 
@@ -185,21 +185,24 @@ impl Inner {
                 let (certificate, signature) = rest.split_at_checked(length)?;
                 let certificate = Box::new(Certificate::from_bytes(certificate).ok()?);
                 let signature = signature.try_into().ok()?;
-                Some(Self::Introduction { certificate, signature, knows: kind == 10 })
+                Some(Self::Introduction { certificate, signature, knows_receiver: kind == 10 })
             }
             3 => Some(Self::Ping(u64::from_be_bytes(rest.try_into().ok()?))),
             4 => Some(Self::Pong(u64::from_be_bytes(rest.try_into().ok()?))),
             5 => Some(Self::Use(u64::from_be_bytes(rest.try_into().ok()?))),
-            6 => rest.is_empty().then_some(Self::Leave),
+            6 => rest.is_empty().then_some(Self::ExitRequest),
             7 => {
                 let address = Ipv4Addr::from(<[u8; 4]>::try_from(rest).ok()?);
                 let is_one =
                     is_exit_address(address.into()) && !matches!(address.octets()[3], 0 | 255);
-                is_one.then_some(Self::Place(address))
+                is_one.then_some(Self::ExitGrant(address))
             }
             8 => {
                 let [number] = rest else { return None };
-                ExitRefusal::ALL.into_iter().find(|why| why.number() == *number).map(Self::NoPlace)
+                ExitRefusal::ALL
+                    .into_iter()
+                    .find(|why| why.number() == *number)
+                    .map(Self::ExitRefused)
             }
             11 => {
                 let (size, filler) = rest.split_first_chunk()?;
@@ -208,7 +211,7 @@ impl Inner {
                 let is_one = is_whole && filler.iter().all(|byte| *byte == 0);
                 (is_one && size <= mtu::LONGEST_OF_PATH).then_some(Self::MtuProbe(size))
             }
-            12 => Some(Self::MtuProbed(u16::from_be_bytes(rest.try_into().ok()?))),
+            12 => Some(Self::MtuProbeReply(u16::from_be_bytes(rest.try_into().ok()?))),
             _ => None,
         }
     }
@@ -220,20 +223,20 @@ pub fn is_outdated(bytes: &[u8]) -> bool {
 }
 
 /// Whether the certified key has signed this introduction.
-pub fn is_at_the_other_end(
+pub fn verify_introduction(
     certificate: &Certificate,
     signature: &[u8; SIGNATURE],
-    about: &About,
+    context: &IntroductionContext,
 ) -> bool {
     let statement = certificate.body();
     statement.unit.as_str() == UNIT
-        && NodeAddress::of(&statement.node).ip() == about.nodes.0
-        && verify(&statement.key, Domain::Introduction, &about.body(), signature)
+        && NodeAddress::of(&statement.node).ip() == context.nodes.0
+        && verify(&statement.key, Domain::Introduction, &context.body(), signature)
 }
 
 /// Whether the membership map accepts a certificate. A node that is not in the map is accepted unless it was
 /// revoked; a node that is must not use a key older than the one in the map.
-pub fn counts(certificate: &Certificate, map: &Map) -> bool {
+pub fn is_accepted(certificate: &Certificate, map: &Map) -> bool {
     let said = certificate.body();
     let known = map.of(&said.node).and_then(|member| member.certificate(UNIT));
     let is_late = known.map(Certificate::body).is_none_or(|known| {
@@ -263,30 +266,34 @@ mod tests {
     }
 
     /// Whether the receiver accepts the introduction.
-    fn is_believed(certified: &Certified, said: &About, heard: &About) -> bool {
+    fn is_believed(
+        certified: &Certified,
+        said: &IntroductionContext,
+        heard: &IntroductionContext,
+    ) -> bool {
         let inner = Inner::introduce(certified, said, true);
         assert_eq!(Inner::from_bytes(&inner.to_bytes()), Some(inner.clone()));
         let Inner::Introduction { certificate, signature, .. } = inner else { panic!() };
-        is_at_the_other_end(&certificate, &signature, heard)
+        verify_introduction(&certificate, &signature, heard)
     }
 
     #[test]
     fn only_on_this_path_and_only_forward() {
         let (one, other, third) = (certified(UNIT), certified(UNIT), certified(UNIT));
         let (role, keys) = (EndRole::Source, ([1; 32], [2; 32]));
-        let about = About { role, nodes: (node(&one), node(&other)), keys };
+        let about = IntroductionContext { role, nodes: (node(&one), node(&other)), keys };
         assert!(is_believed(&one, &about, &about));
         for heard in [
-            About { keys: ([1; 32], [3; 32]), ..about },
-            About { keys: ([2; 32], [1; 32]), ..about },
-            About { role: EndRole::End, ..about },
-            About { nodes: (node(&one), node(&third)), ..about },
-            About { nodes: (node(&third), node(&other)), ..about },
+            IntroductionContext { keys: ([1; 32], [3; 32]), ..about },
+            IntroductionContext { keys: ([2; 32], [1; 32]), ..about },
+            IntroductionContext { role: EndRole::End, ..about },
+            IntroductionContext { nodes: (node(&one), node(&third)), ..about },
+            IntroductionContext { nodes: (node(&third), node(&other)), ..about },
         ] {
             assert!(!is_believed(&one, &about, &heard), "{heard:?}");
         }
         let cache = certified("cache");
-        let of_cache = About { nodes: (node(&cache), node(&other)), ..about };
+        let of_cache = IntroductionContext { nodes: (node(&cache), node(&other)), ..about };
         assert!(!is_believed(&cache, &of_cache, &of_cache));
         let mixed = Certified { certificate: one.certificate, key: other.key };
         assert!(!is_believed(&mixed, &about, &about));
@@ -298,8 +305,8 @@ mod tests {
     fn a_node_between_cannot_pass_itself_off_as_the_source() {
         let (source, between, third) = (certified(UNIT), certified(UNIT), certified(UNIT));
         let (role, keys) = (EndRole::Source, ([1; 32], [2; 32]));
-        let says = About { role, nodes: (node(&source), node(&between)), keys };
-        let hears = About { role, nodes: (node(&source), node(&third)), keys };
+        let says = IntroductionContext { role, nodes: (node(&source), node(&between)), keys };
+        let hears = IntroductionContext { role, nodes: (node(&source), node(&third)), keys };
         assert!(is_believed(&source, &says, &says) && !is_believed(&source, &says, &hears));
     }
 
@@ -333,35 +340,35 @@ mod tests {
         let map =
             |revoked| Map::new(one.public(), MapVersion::default(), vec![member.clone()], revoked);
         let before = map(vec![]);
-        assert!(counts(&certificate(&one, new, 2), &before));
+        assert!(is_accepted(&certificate(&one, new, 2), &before));
         // The map may be outdated.
-        assert!(counts(&certificate(&one, old, 3), &before));
-        assert!(!counts(&certificate(&one, old, 1), &before));
-        assert!(!counts(&certificate(&one, old, 2), &before));
+        assert!(is_accepted(&certificate(&one, old, 3), &before));
+        assert!(!is_accepted(&certificate(&one, old, 1), &before));
+        assert!(!is_accepted(&certificate(&one, old, 2), &before));
         for node in [&other, &stranger] {
-            assert!(counts(&certificate(node, old, 1), &before));
+            assert!(is_accepted(&certificate(node, old, 1), &before));
         }
         let after = map(vec![other.public()]);
-        assert!(!counts(&certificate(&other, old, 1), &after));
-        assert!(counts(&certificate(&stranger, old, 1), &after));
+        assert!(!is_accepted(&certificate(&other, old, 1), &after));
+        assert!(is_accepted(&certificate(&stranger, old, 1), &after));
     }
 
     /// Only addresses that exits assign are accepted: others could be the node's own or its gateway's.
     #[test]
     fn places_are_what_they_are() {
-        let place = |address: &str| Inner::Place(address.parse().unwrap());
-        for said in [Inner::Leave, place("100.127.255.1"), place("100.127.255.254")] {
+        let place = |address: &str| Inner::ExitGrant(address.parse().unwrap());
+        for said in [Inner::ExitRequest, place("100.127.255.1"), place("100.127.255.254")] {
             assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
         }
         for why in ExitRefusal::ALL {
-            let said = Inner::NoPlace(why);
+            let said = Inner::ExitRefused(why);
             assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
         }
         for size in [mtu::MIN_OF_PATH, mtu::LONGEST_OF_PATH] {
             let probe = Inner::MtuProbe(size).to_bytes();
             assert_eq!(probe.len() + HEADERS, usize::from(size));
             assert_eq!(Inner::from_bytes(&probe), Some(Inner::MtuProbe(size)));
-            let probed = Inner::MtuProbed(size);
+            let probed = Inner::MtuProbeReply(size);
             assert_eq!(Inner::from_bytes(&probed.to_bytes()), Some(probed));
         }
         for other in ["100.127.255.0", "100.127.255.255", "100.127.254.1", "192.0.2.1", "127.0.0.1"]

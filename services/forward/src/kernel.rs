@@ -13,10 +13,10 @@ pub mod labels;
 pub mod links;
 pub mod meter;
 mod netlink;
+pub mod nflog;
 pub mod paths;
 pub mod tunnels;
-pub mod used;
-pub mod wanted;
+pub mod usage;
 mod wireguard;
 
 use std::fmt;
@@ -89,7 +89,9 @@ impl ForwardKernel {
     pub async fn remove(&self, name: &str) -> Result<(), KernelError> {
         if let Some(index) = self.index(name).await? {
             let removed = self.route.link().del(index).execute().await;
-            removed.or_else(netlink::gone).map_err(KernelError::to(format!("remove {name}")))?;
+            removed
+                .or_else(netlink::ignore_missing)
+                .map_err(KernelError::to(format!("remove {name}")))?;
         }
         Ok(())
     }

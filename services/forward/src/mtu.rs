@@ -89,7 +89,7 @@ impl Discovery {
     }
 
     /// Probes all sizes now, because the underlay has changed.
-    pub fn again(&mut self) {
+    pub fn restart(&mut self) {
         (self.due, self.raise, self.rests, self.missed) = (None, None, false, 0);
         // Answers to earlier rounds are outdated.
         self.round += 1;
@@ -112,7 +112,7 @@ impl Discovery {
     }
 
     /// The sizes of the probes to send now.
-    pub fn next(&mut self, now: Instant) -> Vec<u16> {
+    pub fn due_sizes(&mut self, now: Instant) -> Vec<u16> {
         if !self.is_due(now) {
             return vec![];
         }
@@ -135,7 +135,7 @@ impl Discovery {
     }
 
     /// Handles the answer to a probe of this size.
-    pub fn answered(&mut self, size: u16) {
+    pub fn handle_reply(&mut self, size: u16) {
         let round = self.round;
         let mut sizes = self.sizes.iter_mut().chain([&mut self.short]);
         if let Some((_, answered)) = sizes.find(|(it, _)| *it == size) {
@@ -173,10 +173,10 @@ mod tests {
     ) -> (Option<u16>, usize) {
         let mut sent = 0;
         for _ in 0..seconds {
-            for size in discovery.next(*now) {
+            for size in discovery.due_sizes(*now) {
                 sent += 1;
                 if size <= longest {
-                    discovery.answered(size);
+                    discovery.handle_reply(size);
                 }
             }
             *now += Duration::from_secs(1);
@@ -217,9 +217,9 @@ mod tests {
         assert_eq!(passes(&mut discovery, &mut now, 1364, 40).0, Some(1364));
         assert!(!discovery.is_narrow());
         // A known change is probed immediately.
-        discovery.again();
+        discovery.restart();
         assert_eq!(passes(&mut discovery, &mut now, 1440, 2).0, Some(1440));
-        discovery.again();
+        discovery.restart();
         assert_eq!(passes(&mut discovery, &mut now, 1380, 5).0, Some(1380));
         // A neighbour that answers nothing is unreachable or has an older version.
         assert_eq!(passes(&mut discovery, &mut now, 0, 200).0, None);
@@ -249,9 +249,9 @@ mod tests {
         passes(&mut discovery, &mut now, 1440, 5);
         for _ in 0..100 {
             for round in 0..3 {
-                for size in discovery.next(now) {
+                for size in discovery.due_sizes(now) {
                     if round == 0 {
-                        discovery.answered(size);
+                        discovery.handle_reply(size);
                     }
                 }
                 assert_eq!(discovery.found(), Some(1440), "{round}");
@@ -268,9 +268,9 @@ mod tests {
             let (mut all, begin, mut sent) = (vec![], now, 0);
             for (size, pause) in answers {
                 let size = if size % 2 == 0 { size } else { 1280 + 16 * (size % 4) };
-                discovery.answered(size);
+                discovery.handle_reply(size);
                 all.push(size);
-                sent += discovery.next(now).len();
+                sent += discovery.due_sizes(now).len();
                 prop_assert!(discovery.found().is_none_or(|found| all.contains(&found)));
                 now += Duration::from_secs(pause);
             }

@@ -64,12 +64,12 @@ impl LinkNeighbour {
 }
 
 /// The address of the neighbour of which these bytes were made ([`LinkNeighbour::to_bytes`]).
-pub fn address_in(bytes: &[u8]) -> Option<NodeAddress> {
+pub fn decode_address(bytes: &[u8]) -> Option<NodeAddress> {
     bytes.first_chunk().map(|node| NodeAddress::of(&PublicKey::new(*node)))
 }
 
 /// The X25519 key of the neighbour's `forward` in these bytes.
-pub fn key_in(bytes: &[u8]) -> Option<[u8; 32]> {
+pub fn decode_key(bytes: &[u8]) -> Option<[u8; 32]> {
     bytes.get(32..)?.first_chunk().copied()
 }
 
@@ -96,15 +96,14 @@ fn ipv4(member: &Member) -> Option<Ipv4Addr> {
 
 /// The neighbours of `own`: all nodes of the box that run `forward`, if this node is reachable there, and those
 /// of the `[[neighbour]]` sections.
-pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNeighbour> {
+pub fn list(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNeighbour> {
     let here = map.and_then(|map| map.of(own));
     // A box with boards has a map; a node that is not in it has no sections.
     if settings.has_boards && here.is_none() {
         return vec![];
     }
     let number = here.map(|here| here.number);
-    let mut found =
-        map.zip(here).map_or_else(Vec::new, |(map, here)| in_the_box(map, here, settings));
+    let mut found = map.zip(here).map_or_else(Vec::new, |(map, here)| in_box(map, here, settings));
     for (link, line) in settings.lines.numbered(number) {
         let node = line.descriptor.node();
         let Some(key) = exchange_key(&line.descriptor.key()) else { continue };
@@ -118,7 +117,7 @@ pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNe
 }
 
 /// The neighbours within the box.
-fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<LinkNeighbour> {
+fn in_box(map: &Map, here: &Member, settings: &Settings) -> Vec<LinkNeighbour> {
     let mut found = vec![];
     // A member without addresses, such as the router, has one per board network instead.
     if here.addresses.is_empty() {
@@ -129,7 +128,7 @@ fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<LinkNeighbou
         let Some(key) = exchange_key(&certificate.body().key) else { continue };
         let Some(ip) = ipv4(member) else { continue };
         let ends = ends(NodeAddress::of(&here.node), NodeAddress::of(&member.node));
-        let is_plain = settings.plain.is(here.number, member.number);
+        let is_plain = settings.plain.is_plain(here.number, member.number);
         let plain = ipv4(here).filter(|_| is_plain).map(|near| (near, ip));
         let (link, at) = (LinkNumber(member.number.into()), Some(SocketAddr::from((ip, PORT))));
         add(&mut found, LinkNeighbour { link, node: member.node, key, at, ends, plain });
@@ -151,8 +150,8 @@ fn add(found: &mut Vec<LinkNeighbour>, one: LinkNeighbour) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::NeighbourSections;
-    use crate::lines::tests::{descriptor, line};
+    use crate::neighbour_sections::NeighbourSections;
+    use crate::neighbour_sections::tests::{descriptor, section};
     use crate::plain::Plain;
     use octet_node::certificate::{Certificate, KeyStatement};
     use octet_node::key::PrivateKey;
@@ -191,29 +190,32 @@ mod tests {
         ];
         let (router, own, map) = (members[0].node, members[1].node, map(members));
         let none = Settings { has_boards: true, ..Settings::default() };
-        assert_eq!(of(Some(&map), &router, &none), [], "nobody finds it");
-        let found = of(Some(&map), &own, &none);
+        assert_eq!(list(Some(&map), &router, &none), [], "nobody finds it");
+        let found = list(Some(&map), &own, &none);
         let [neighbour] = &found[..] else { panic!("{found:?}") };
         assert_eq!((neighbour.link, neighbour.node), (LinkNumber(3), whole.node));
         assert_eq!(neighbour.at, Some("10.20.3.2:51820".parse().unwrap()));
         let certified = whole.certificate(UNIT).unwrap().body().key;
         assert_eq!(Some(neighbour.key), exchange_key(&certified));
         // The other node finds this one, with the same two addresses.
-        let back = of(Some(&map), &whole.node, &none);
+        let back = list(Some(&map), &whole.node, &none);
         let [back] = &back[..] else { panic!("{back:?}") };
         assert_eq!((back.node, back.ends), (own, (neighbour.ends.1, neighbour.ends.0)));
         // Only rules between the two boards make the link plain, and they change nothing else.
         for lines in [&[][..], &[(1, 3)], &[(3, 1)], &[(1, 2), (2, 1), (2, 3), (3, 2)]] {
-            let plain = Plain::lines(lines);
+            let plain = Plain::with_links(lines);
             let settings = Settings { plain, ..none.clone() };
-            assert_eq!(of(Some(&map), &own, &settings), found, "{lines:?}");
+            assert_eq!(list(Some(&map), &own, &settings), found, "{lines:?}");
         }
-        let settings = Settings { plain: Plain::lines(&[(1, 3), (3, 1)]), ..none };
+        let settings = Settings { plain: Plain::with_links(&[(1, 3), (3, 1)]), ..none };
         let ends = |near: &str, far: &str| Some((near.parse().unwrap(), far.parse().unwrap()));
         let plain = ends("10.20.1.2", "10.20.3.2");
-        assert_eq!(of(Some(&map), &own, &settings), [LinkNeighbour { plain, ..neighbour.clone() }]);
+        assert_eq!(
+            list(Some(&map), &own, &settings),
+            [LinkNeighbour { plain, ..neighbour.clone() }]
+        );
         let plain = ends("10.20.3.2", "10.20.1.2");
-        let found = of(Some(&map), &whole.node, &settings);
+        let found = list(Some(&map), &whole.node, &settings);
         assert_eq!(found, [LinkNeighbour { plain, ..back.clone() }]);
     }
 
@@ -228,19 +230,19 @@ mod tests {
         ];
         let [router, one, three] = [0, 1, 2].map(|it: usize| members[it].node);
         let map = map(members);
-        let hill = line("hill", None, Some("203.0.113.7:4500"));
-        let lake = line("lake", Some(3), None);
+        let hill = section("hill", None, Some("203.0.113.7:4500"));
+        let lake = section("lake", Some(3), None);
         let lines = NeighbourSections::new(vec![hill.clone(), lake.clone()]);
         let settings = Settings { has_boards: true, lines, ..Settings::default() };
         let none = Settings { has_boards: true, ..Settings::default() };
-        let [at_router] = &of(Some(&map), &router, &settings)[..] else { panic!() };
+        let [at_router] = &list(Some(&map), &router, &settings)[..] else { panic!() };
         assert_eq!(at_router.node, hill.descriptor.node());
         assert_eq!(at_router.at, Some("203.0.113.7:4500".parse().unwrap()));
         assert_eq!(Some(at_router.key), exchange_key(&hill.descriptor.key()));
         assert!(at_router.link.0 >= 100 && at_router.plain.is_none());
-        assert_eq!(of(Some(&map), &one, &settings), of(Some(&map), &one, &none));
-        let found = of(Some(&map), &three, &settings);
-        assert_eq!(found[..1], of(Some(&map), &three, &none));
+        assert_eq!(list(Some(&map), &one, &settings), list(Some(&map), &one, &none));
+        let found = list(Some(&map), &three, &settings);
+        assert_eq!(found[..1], list(Some(&map), &three, &none));
         let [_, at_three] = &found[..] else { panic!("{found:?}") };
         assert_eq!((at_three.node, at_three.at), (lake.descriptor.node(), None));
         // Both ends derive the same addresses: the other box has a section for this node.
@@ -250,12 +252,12 @@ mod tests {
             (far, near)
         );
         // Without a map the board is unknown, and a node outside the map has no sections.
-        assert_eq!(of(None, &three, &settings), []);
-        assert_eq!(of(Some(&map), &hill.descriptor.node(), &settings), []);
+        assert_eq!(list(None, &three, &settings), []);
+        assert_eq!(list(Some(&map), &hill.descriptor.node(), &settings), []);
         // A box without boards has its sections, and no map.
         let alone = Settings { has_boards: false, ..settings };
         assert_eq!(
-            of(None, &three, &alone),
+            list(None, &three, &alone),
             [at_router.clone()].map(|it| {
                 let ends = ends(NodeAddress::of(&three), it.address());
                 LinkNeighbour { ends, ..it }
@@ -268,7 +270,7 @@ mod tests {
         let key = PrivateKey::generate().unwrap().public();
         let members =
             vec![member(1, UNIT, key, &["10.20.1.2"]), member(2, UNIT, key, &["10.20.2.2"])];
-        let (own, own_line) = (members[0].node, line("self", Some(1), None));
+        let (own, own_line) = (members[0].node, section("self", Some(1), None));
         let map = map(members.clone());
         // Invalid sections: a board of this box, this node itself, and a descriptor that uses a board's key.
         let board =
@@ -286,7 +288,7 @@ mod tests {
                 lines: NeighbourSections::new(vec![line]),
                 ..Settings::default()
             };
-            let [neighbour] = &of(Some(&map), &own, &settings)[..] else { panic!() };
+            let [neighbour] = &list(Some(&map), &own, &settings)[..] else { panic!() };
             assert_eq!(neighbour.link, LinkNumber(2));
         }
     }
@@ -299,7 +301,7 @@ mod tests {
         for _ in 0..20 {
             let map = map((1..=32).map(member).collect());
             for own in &map.members {
-                let found = of(Some(&map), &own.node, &settings);
+                let found = list(Some(&map), &own.node, &settings);
                 assert!(found.len() >= 29, "{}", found.len());
                 for (at, one) in found.iter().enumerate() {
                     let others = || found[at + 1..].iter();
@@ -325,9 +327,9 @@ mod tests {
             LinkNeighbour { plain: Some(ends), ..link.clone() },
         ];
         assert_eq!(link.to_bytes(), link.clone().to_bytes());
-        assert_eq!(address_in(&link.to_bytes()), Some(link.address()));
-        assert_eq!(key_in(&link.to_bytes()), Some(link.key));
-        assert_eq!((address_in(&[]), key_in(&[7; 63])), (None, None));
+        assert_eq!(decode_address(&link.to_bytes()), Some(link.address()));
+        assert_eq!(decode_key(&link.to_bytes()), Some(link.key));
+        assert_eq!((decode_address(&[]), decode_key(&[7; 63])), (None, None));
         for other in others {
             assert_ne!(other.to_bytes(), link.to_bytes(), "{other:?}");
         }

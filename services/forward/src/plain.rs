@@ -14,7 +14,7 @@ pub struct Plain(BTreeSet<(u8, u8)>);
 
 impl Plain {
     /// Evaluates the rules.
-    pub fn of(
+    pub fn evaluate(
         cluster: Cluster,
         boards: Vec<Board>,
         mut policies: Vec<Policy>,
@@ -42,13 +42,13 @@ impl Plain {
     }
 
     /// Whether the link between these two boards is plain.
-    pub fn is(&self, one: u8, other: u8) -> bool {
+    pub fn is_plain(&self, one: u8, other: u8) -> bool {
         self.0.contains(&(one, other)) && self.0.contains(&(other, one))
     }
 
     /// As if the file had these rules.
     #[cfg(test)]
-    pub fn lines(lines: &[(u8, u8)]) -> Self {
+    pub fn with_links(lines: &[(u8, u8)]) -> Self {
         Self(lines.iter().copied().collect())
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     fn of(policies: &str) -> Result<Plain, Box<FileError>> {
         let appliance = Appliance::parse("appliance.toml", &format!("{BEGINS}{policies}")).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        Plain::of(settings.cluster, settings.boards, settings.policies)
+        Plain::evaluate(settings.cluster, settings.boards, settings.policies)
     }
 
     fn line(from: &str, to: &str, what: &str) -> String {
@@ -79,10 +79,10 @@ mod tests {
         let both =
             [line("\"board-1\"", "\"board-2\"", LINK), line("\"board-2\"", "\"board-1\"", LINK)];
         let plain = of(&both.concat()).unwrap();
-        assert!(plain.is(1, 2) && plain.is(2, 1) && !plain.is(1, 3));
+        assert!(plain.is_plain(1, 2) && plain.is_plain(2, 1) && !plain.is_plain(1, 3));
         for one in both {
             let plain = of(&one).unwrap();
-            assert!(!plain.is(1, 2) && !plain.is(2, 1), "{one}");
+            assert!(!plain.is_plain(1, 2) && !plain.is_plain(2, 1), "{one}");
         }
         assert_eq!(of("").unwrap(), Plain::default());
         // Rules for other traffic do not count.
@@ -101,8 +101,8 @@ mod tests {
         let all = of(&line("\"boards\"", "\"boards\"", LINK)).unwrap();
         let role = of(&line("\"role:cache\"", "\"role:cache\"", LINK)).unwrap();
         for (one, other) in (1..=6).flat_map(|one| (1..=6).map(move |other| (one, other))) {
-            assert_eq!(all.is(one, other), one != other);
-            assert_eq!(role.is(one, other), one != other && one.min(other) == 5);
+            assert_eq!(all.is_plain(one, other), one != other);
+            assert_eq!(role.is_plain(one, other), one != other && one.min(other) == 5);
         }
     }
 
@@ -117,8 +117,8 @@ mod tests {
                 lines.iter().map(|(from, to)| line(&who(*from), &who(*to), LINK)).collect();
             let plain = of(&text).unwrap();
             let is_said = lines.contains(&(one, other)) && lines.contains(&(other, one));
-            prop_assert_eq!((plain.is(one, other), plain.is(other, one)), (is_said, is_said));
-            prop_assert_eq!(plain, Plain::lines(&lines));
+            prop_assert_eq!((plain.is_plain(one, other), plain.is_plain(other, one)), (is_said, is_said));
+            prop_assert_eq!(plain, Plain::with_links(&lines));
         }
     }
 }

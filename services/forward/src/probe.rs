@@ -34,7 +34,7 @@ pub struct Quality {
 
 impl Quality {
     /// The announcement of a link to `neighbour` with this capacity in kbit/s; 0: unknown.
-    pub fn announced(&self, neighbour: NodeAddress, capacity: u32) -> AnnouncedLink {
+    pub fn announcement(&self, neighbour: NodeAddress, capacity: u32) -> AnnouncedLink {
         let tenths = self.round_trip.map_or(0, |it| it.as_micros() / 200);
         let (lost, of) = self.lost;
         AnnouncedLink {
@@ -58,7 +58,7 @@ impl Probes {
     }
 
     /// Handles the answer to probe `number`.
-    pub fn answered(&mut self, number: u32, now: Instant) {
+    pub fn handle_reply(&mut self, number: u32, now: Instant) {
         let found = self.sent.iter_mut().find(|(it, ..)| *it == number);
         if let Some((_, sent, answered @ None)) = found {
             *answered = Some(now.saturating_duration_since(*sent));
@@ -103,10 +103,10 @@ mod tests {
         assert!(!probes.quality().is_up);
         for round in 0..10 {
             let number = probes.next(at(round * 1000));
-            probes.answered(number, at(round * 1000 + 5));
+            probes.handle_reply(number, at(round * 1000 + 5));
             // A duplicate answer, or one to an unknown probe, is ignored.
-            probes.answered(number, at(round * 1000 + 500));
-            probes.answered(number + 7, at(round * 1000 + 500));
+            probes.handle_reply(number, at(round * 1000 + 500));
+            probes.handle_reply(number + 7, at(round * 1000 + 500));
         }
         let quality = probes.quality();
         assert_eq!(

@@ -33,9 +33,9 @@ impl Records {
 
     /// Adds the record of a path that ended at this time, in milliseconds since 1970. Numbers increase over
     /// boots, as long as the clock does.
-    pub fn add(&mut self, carried: &PathCounters, counts: &MeterCounts, now: u64) {
+    pub fn add(&mut self, counters: &PathCounters, counts: &MeterCounts, now: u64) {
         let number = self.0.back().map_or(now, |(last, _)| now.max(last + 1));
-        self.0.push_back((number, record(carried, counts, Some((number, now / 1000)))));
+        self.0.push_back((number, record(counters, counts, Some((number, now / 1000)))));
         if self.0.len() > MAX {
             self.make_room();
         }
@@ -58,7 +58,7 @@ impl Records {
     }
 
     /// An answer: ended paths with higher numbers than `after`, and then the current paths.
-    pub fn shown(&self, after: u64, standing: &[PathCounters], counts: &MeterCounts) -> Value {
+    pub fn to_json(&self, after: u64, standing: &[PathCounters], counts: &MeterCounts) -> Value {
         let ended = self.0.iter().filter(|(number, _)| *number > after).map(|(_, row)| row.clone());
         let standing = standing.iter().map(|carried| record(carried, counts, None));
         ended.chain(standing).take(AT_ONCE).collect()
@@ -66,9 +66,9 @@ impl Records {
 }
 
 /// The record of a path. `ended` is its number and its end in seconds since 1970.
-fn record(carried: &PathCounters, counts: &MeterCounts, ended: Option<(u64, u64)>) -> Value {
-    let PathCounters { id: (link, id), since, before, behind } = carried;
-    let role = match (before, behind) {
+fn record(counters: &PathCounters, counts: &MeterCounts, ended: Option<(u64, u64)>) -> Value {
+    let PathCounters { id: (link, id), since, previous_hop, next_hop } = counters;
+    let role = match (previous_hop, next_hop) {
         (None, _) => "source",
         (Some(_), None) => "end",
         (Some(_), Some(_)) => "relay",
@@ -79,8 +79,8 @@ fn record(carried: &PathCounters, counts: &MeterCounts, ended: Option<(u64, u64)
         "id": format!("{}-{:016x}", link.0, id.0),
         "since": since,
         "until": ended.map(|(_, until)| until),
-        "previous_hop": before.map(|it| side(&it, counts)),
-        "next_hop": behind.map(|it| side(&it, counts)),
+        "previous_hop": previous_hop.map(|it| side(&it, counts)),
+        "next_hop": next_hop.map(|it| side(&it, counts)),
     })
 }
 
@@ -93,9 +93,9 @@ fn side(side: &CounterSide, counts: &MeterCounts) -> Value {
     json!({
         "link": side.link.device(),
         "node": side.node.to_string(),
-        "in": count(Direction::In, side.comes),
-        "out": count(Direction::Out, side.goes),
-        "above": count(Direction::Above, side.comes),
+        "in": count(Direction::In, side.rx_label),
+        "out": count(Direction::Out, side.tx_label),
+        "above": count(Direction::Above, side.rx_label),
     })
 }
 
@@ -119,14 +119,14 @@ mod tests {
         let side = |link, comes, goes| CounterSide {
             link: LinkNumber(link),
             node,
-            comes: label(comes),
-            goes: label(goes),
+            rx_label: label(comes),
+            tx_label: label(goes),
         };
         PathCounters {
             id: (LinkNumber(2), Id(0xabc)),
             since: 1_800_000_000,
-            before: Some(side(2, 1_000_100, 1_000_200)),
-            behind: Some(side(65_535, 1_000_300, 1_000_400)),
+            previous_hop: Some(side(2, 1_000_100, 1_000_200)),
+            next_hop: Some(side(65_535, 1_000_300, 1_000_400)),
         }
     }
 
@@ -159,8 +159,8 @@ mod tests {
         assert_eq!((&row["role"], &row["id"]), (&json!("relay"), &json!("2-0000000000000abc")));
         assert_eq!((&row["number"], &row["until"]), (&Value::Null, &Value::Null));
         let role = |carried: PathCounters| record(&carried, &counted(), None)["role"].clone();
-        assert_eq!(role(PathCounters { before: None, ..relayed() }), "source");
-        assert_eq!(role(PathCounters { behind: None, ..relayed() }), "end");
+        assert_eq!(role(PathCounters { previous_hop: None, ..relayed() }), "source");
+        assert_eq!(role(PathCounters { next_hop: None, ..relayed() }), "end");
     }
 
     /// Numbers increase even if the clock is set back or stands still.
@@ -171,14 +171,14 @@ mod tests {
             records.add(&relayed(), &counted(), now);
         }
         let numbers = |records: &Records, after| -> Vec<u64> {
-            let shown = records.shown(after, &[], &MeterCounts::new());
+            let shown = records.to_json(after, &[], &MeterCounts::new());
             shown.as_array().unwrap().iter().map(|row| row["number"].as_u64().unwrap()).collect()
         };
         assert_eq!(numbers(&records, 0), [5_000, 5_001, 5_002, 9_999]);
         assert_eq!(numbers(&records, 5_001), [5_002, 9_999]);
-        let shown = records.shown(9_999, &[relayed()], &counted());
+        let shown = records.to_json(9_999, &[relayed()], &counted());
         assert_eq!(shown, json!([record(&relayed(), &counted(), None)]));
-        assert_eq!(records.shown(5_002, &[], &MeterCounts::new())[0]["until"], 9);
+        assert_eq!(records.to_json(5_002, &[], &MeterCounts::new())[0]["until"], 9);
         for _ in 0..2 * MAX {
             records.add(&relayed(), &counted(), 10_000);
         }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(Records::from_bytes(&records.to_bytes()), Some(records.clone()));
         // An answer fits into one message.
         let standing = vec![relayed(); 4096];
-        assert!(records.shown(0, &standing, &counted()).to_string().len() < 1_000_000);
+        assert!(records.to_json(0, &standing, &counted()).to_string().len() < 1_000_000);
     }
 
     /// A neighbour with more paths than all others together displaces its own records only.
@@ -195,11 +195,11 @@ mod tests {
     fn no_neighbour_has_those_of_others_forgotten() {
         let from = |key: u8| {
             let node = NodeAddress::of(&PublicKey::new([key; 32]));
-            let before = relayed().before.map(|side| CounterSide { node, ..side });
-            PathCounters { before, ..relayed() }
+            let previous_hop = relayed().previous_hop.map(|side| CounterSide { node, ..side });
+            PathCounters { previous_hop, ..relayed() }
         };
         let mut records = Records::default();
-        let few = [from(1), PathCounters { before: None, ..relayed() }, from(2), from(1)];
+        let few = [from(1), PathCounters { previous_hop: None, ..relayed() }, from(2), from(1)];
         few.iter().for_each(|carried| records.add(carried, &counted(), 1_000));
         (0..2 * MAX).for_each(|_| records.add(&from(3), &counted(), 2_000));
         assert_eq!(records.0.len(), MAX);

@@ -11,7 +11,7 @@ const RETRY_DELAY: u64 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathHealth {
     /// The path is pending.
-    Asked,
+    Pending,
     /// The other end answers, over these relays.
     Alive(Vec<NodeAddress>),
     /// The path was refused, does not answer any more, or is gone.
@@ -22,7 +22,7 @@ pub enum PathHealth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteStep {
     /// Request a path that avoids these relays.
-    Ask(BTreeSet<NodeAddress>),
+    Request(BTreeSet<NodeAddress>),
     /// Send packets over this path.
     Use(PathNumber),
     /// Drop this path.
@@ -33,12 +33,12 @@ pub enum RouteStep {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct NodeRoute {
     /// Whether a backup path is wanted, which shares no relay with the active path.
-    pub has_spare: bool,
+    pub wants_backup: bool,
     active: Option<PathNumber>,
-    spare: Option<PathNumber>,
-    asked: Option<PathNumber>,
+    backup: Option<PathNumber>,
+    pending: Option<PathNumber>,
     /// When the next path may be requested, in seconds.
-    next: u64,
+    retry_at: u64,
 }
 
 impl NodeRoute {
@@ -48,7 +48,7 @@ impl NodeRoute {
     }
 
     pub fn paths(&self) -> impl Iterator<Item = PathNumber> {
-        [self.active, self.spare, self.asked].into_iter().flatten()
+        [self.active, self.backup, self.pending].into_iter().flatten()
     }
 
     /// Whether a path is the active one.
@@ -57,14 +57,18 @@ impl NodeRoute {
     }
 
     /// Records that a path was requested; `None` if none can be.
-    pub fn asked(&mut self, path: Option<PathNumber>, now: u64) {
-        self.asked = path;
-        self.next = now + RETRY_DELAY;
+    pub fn set_pending(&mut self, path: Option<PathNumber>, now: u64) {
+        self.pending = path;
+        self.retry_at = now + RETRY_DELAY;
     }
 
     /// Restores a route with established paths, the first of which is active.
-    pub fn of(has_spare: bool, active: Option<PathNumber>, spare: Option<PathNumber>) -> Self {
-        Self { has_spare, active, spare, ..Self::default() }
+    pub fn restored(
+        wants_backup: bool,
+        active: Option<PathNumber>,
+        backup: Option<PathNumber>,
+    ) -> Self {
+        Self { wants_backup, active, backup, ..Self::default() }
     }
 
     /// The actions for the current health of all paths.
@@ -77,24 +81,24 @@ impl NodeRoute {
                 *path = None;
             }
         };
-        drop_dead(&mut self.asked);
-        drop_dead(&mut self.spare);
+        drop_dead(&mut self.pending);
+        drop_dead(&mut self.backup);
         drop_dead(&mut self.active);
         let is_alive = |path: &PathNumber| matches!(health(*path), PathHealth::Alive(_));
         if self.active.is_none() {
-            self.active = self.spare.take().or_else(|| self.asked.take_if(|it| is_alive(it)));
+            self.active = self.backup.take().or_else(|| self.pending.take_if(|it| is_alive(it)));
             steps.extend(self.active.map(RouteStep::Use));
         }
-        if self.spare.is_none() {
-            self.spare = self.asked.take_if(|it| is_alive(it));
+        if self.backup.is_none() {
+            self.backup = self.pending.take_if(|it| is_alive(it));
         }
-        let wants = self.active.is_none() || self.has_spare && self.spare.is_none();
-        if wants && self.asked.is_none() && now >= self.next {
+        let wants = self.active.is_none() || self.wants_backup && self.backup.is_none();
+        if wants && self.pending.is_none() && now >= self.retry_at {
             let relays = match self.active.map(health) {
                 Some(PathHealth::Alive(relays)) => relays.into_iter().collect(),
                 _ => BTreeSet::new(),
             };
-            steps.push(RouteStep::Ask(relays));
+            steps.push(RouteStep::Request(relays));
         }
         steps
     }
@@ -102,27 +106,27 @@ impl NodeRoute {
 
 /// The report of the other end about a path that it has requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum PeerReport {
     /// It uses the path, and asks for answers over it.
-    Uses(PathNumber),
+    Active(PathNumber),
     /// It does not use the path.
-    Spares(PathNumber),
+    Backup(PathNumber),
 }
 
 /// Selects the path that packets to a node take. `own` is the active path of this node's route, and whether
-/// that route is explicit; `used` is the current path; `said` is the other end's last report. An explicit route
+/// that route is explicit; `used` is the current path; `report` is the other end's last report. An explicit route
 /// always wins. Otherwise the last report counts, and any path is better than none. If two nodes each answer
-/// over a path that the other one does not use, the one that `goes_back` returns to its own path.
-pub fn taken(
+/// over a path that the other one does not use, the one that `yields` returns to its own path.
+pub fn select_path(
     own: Option<(PathNumber, bool)>,
     used: Option<PathNumber>,
-    said: Option<Said>,
-    goes_back: bool,
+    report: Option<PeerReport>,
+    yields: bool,
 ) -> Option<PathNumber> {
-    match (own, said) {
+    match (own, report) {
         (Some((path, true)), _) => Some(path),
-        (_, Some(Said::Uses(theirs))) => Some(theirs),
-        (Some((path, _)), Some(Said::Spares(theirs))) if goes_back && used == Some(theirs) => {
+        (_, Some(PeerReport::Active(theirs))) => Some(theirs),
+        (Some((path, _)), Some(PeerReport::Backup(theirs))) if yields && used == Some(theirs) => {
             Some(path)
         }
         _ => used.or(own.map(|(path, _)| path)),
@@ -142,33 +146,33 @@ mod tests {
 
     #[test]
     fn one_in_use_and_one_to_fall_back_on() {
-        let mut route = NodeRoute { has_spare: true, ..NodeRoute::default() };
+        let mut route = NodeRoute { wants_backup: true, ..NodeRoute::default() };
         let paths = |of: &[(u16, PathHealth)]| {
             let known: BTreeMap<_, _> = of.iter().cloned().collect();
             move |path: PathNumber| known.get(&path.0).cloned().unwrap_or(PathHealth::Dead)
         };
         let alive = |number| PathHealth::Alive(vec![relay(number)]);
         let [one, two, three] = [1, 2, 3].map(PathNumber);
-        assert_eq!(route.step(0, paths(&[])), [RouteStep::Ask(BTreeSet::new())]);
-        route.asked(Some(one), 0);
-        assert_eq!(route.step(1, paths(&[(1, PathHealth::Asked)])), []);
+        assert_eq!(route.step(0, paths(&[])), [RouteStep::Request(BTreeSet::new())]);
+        route.set_pending(Some(one), 0);
+        assert_eq!(route.step(1, paths(&[(1, PathHealth::Pending)])), []);
         // The first path is up: the second avoids its relays.
         let steps = route.step(3, paths(&[(1, alive(1))]));
-        assert_eq!(steps, [RouteStep::Use(one), RouteStep::Ask([relay(1)].into())]);
-        route.asked(Some(two), 3);
+        assert_eq!(steps, [RouteStep::Use(one), RouteStep::Request([relay(1)].into())]);
+        route.set_pending(Some(two), 3);
         assert_eq!(route.step(4, paths(&[(1, alive(1)), (2, alive(2))])), []);
         assert_eq!(route.active(), Some(one));
         // The first path is dead: packets take the second at once, and a third is requested.
         let steps = route.step(9, paths(&[(1, PathHealth::Dead), (2, alive(2))]));
         assert_eq!(
             steps,
-            [RouteStep::Drop(one), RouteStep::Use(two), RouteStep::Ask([relay(2)].into())]
+            [RouteStep::Drop(one), RouteStep::Use(two), RouteStep::Request([relay(2)].into())]
         );
-        route.asked(Some(three), 9);
+        route.set_pending(Some(three), 9);
         // The third is refused: the next request waits.
         let refused = paths(&[(2, alive(2)), (3, PathHealth::Dead)]);
         assert_eq!(route.step(10, &refused), [RouteStep::Drop(three)]);
-        assert_eq!(route.step(11, &refused), [RouteStep::Ask([relay(2)].into())]);
+        assert_eq!(route.step(11, &refused), [RouteStep::Request([relay(2)].into())]);
     }
 
     /// A node with a route to another one, which has a route back.
@@ -192,10 +196,10 @@ mod tests {
             1 => said[side][usize::from(*used == Some(own.0))] = true,
             2 | 3 => {
                 let heard = std::mem::take(&mut said[1 - side][usize::from(what == 3)]);
-                let of = if what == 3 { Said::Uses } else { Said::Spares };
-                *used = taken(Some(own), *used, heard.then_some(of(theirs)), side == 0);
+                let of = if what == 3 { PeerReport::Active } else { PeerReport::Backup };
+                *used = select_path(Some(own), *used, heard.then_some(of(theirs)), side == 0);
             }
-            _ => *used = taken(Some(own), *used, None, side == 0),
+            _ => *used = select_path(Some(own), *used, None, side == 0),
         }
         (nodes, said)
     }
@@ -239,8 +243,8 @@ mod tests {
         /// For any sequence of path states, the active path is never dead, no path is forgotten, and only one
         /// request is pending at a time.
         #[test]
-        fn none_is_lost(has_spare: bool, turns in prop::collection::vec((0u8..3, any::<u8>()), 1..200)) {
-            let mut route = NodeRoute { has_spare, ..NodeRoute::default() };
+        fn none_is_lost(wants_backup: bool, turns in prop::collection::vec((0u8..3, any::<u8>()), 1..200)) {
+            let mut route = NodeRoute { wants_backup, ..NodeRoute::default() };
             let mut paths = BTreeMap::<PathNumber, PathHealth>::new();
             let mut last = 0;
             for (now, (what, which)) in turns.into_iter().enumerate() {
@@ -257,16 +261,16 @@ mod tests {
                     match step {
                         RouteStep::Drop(path) => prop_assert_eq!(paths.remove(&path), Some(PathHealth::Dead)),
                         RouteStep::Use(path) => prop_assert!(matches!(paths[&path], PathHealth::Alive(_))),
-                        RouteStep::Ask(_) => {
-                            prop_assert!(!paths.values().any(|it| *it == PathHealth::Asked));
+                        RouteStep::Request(_) => {
+                            prop_assert!(!paths.values().any(|it| *it == PathHealth::Pending));
                             last += 1;
-                            paths.insert(PathNumber(last), PathHealth::Asked);
-                            route.asked(Some(PathNumber(last)), now as u64);
+                            paths.insert(PathNumber(last), PathHealth::Pending);
+                            route.set_pending(Some(PathNumber(last)), now as u64);
                         }
                     }
                 }
                 prop_assert_eq!(route.paths().collect::<BTreeSet<_>>(), paths.keys().copied().collect());
-                prop_assert!(paths.len() <= 1 + usize::from(has_spare));
+                prop_assert!(paths.len() <= 1 + usize::from(wants_backup));
             }
         }
     }

@@ -15,8 +15,8 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::daemon::{Daemon, DaemonEvent, MetricsClient};
-use crate::memory::StateFolder;
 use crate::settings::Settings;
+use crate::state_folder::StateFolder;
 use crate::verbs;
 
 /// Serves until PID 1 ends it.
@@ -36,7 +36,7 @@ async fn run(mut given: UnitEnvironment) -> io::Result<()> {
     let (news, heard) = unbounded_channel();
     keep_informed(given.state.take(), news.clone())?;
     let asks = MetricsClient(news.clone());
-    verbs::keep(given.socket("control")?, given.callers.clone(), news)?;
+    verbs::listen(given.socket("control")?, given.callers.clone(), news)?;
     let memory = given.runtime.take();
     let memory = memory.ok_or_else(|| io::Error::other("PID 1 has given no folder in memory"))?;
     let memory = StateFolder::new(memory);

@@ -7,7 +7,7 @@ use octet_node::address::{self, NodeAddress};
 use octet_node::control::Failure;
 use octet_node::settings::{self, SettingsError, Which};
 
-use crate::lines::NeighbourSections;
+use crate::neighbour_sections::NeighbourSections;
 use crate::plain::Plain;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,7 +61,7 @@ impl Settings {
             it.from.contains(&PolicyZone::Path) && it.to.contains(&PolicyZone::Uplink)
         };
         let is_exit = policies.iter().any(leads_out);
-        let plain = Plain::of(cluster, settings.list("board")?, policies)?;
+        let plain = Plain::evaluate(cluster, settings.list("board")?, policies)?;
         Ok(Self { has_boards: true, plain, lines, exit, is_exit })
     }
 }

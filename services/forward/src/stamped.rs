@@ -53,14 +53,14 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<StampedDatagram>
     let mut room = nix::cmsg_space!(TimeSpec);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
-    let came = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
-    let stamp = came.cmsgs()?.find_map(|it| match it {
+    let datagram = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
+    let stamp = datagram.cmsgs()?.find_map(|it| match it {
         ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
         _ => None,
     });
     let nobody = || io::Error::other("a datagram of nobody");
-    let from = came.address.map(SocketAddrV4::from).ok_or_else(nobody)?;
-    Ok(StampedDatagram { length: came.bytes, from: from.into(), at: stamp })
+    let from = datagram.address.map(SocketAddrV4::from).ok_or_else(nobody)?;
+    Ok(StampedDatagram { length: datagram.bytes, from: from.into(), at: stamp })
 }
 
 #[cfg(test)]
@@ -106,11 +106,11 @@ mod tests {
             let sent = since();
             // Simulates a busy daemon.
             std::thread::sleep(Duration::from_millis(50));
-            let came = stamped.receive(&mut [0; 4]).await.unwrap();
-            assert_eq!((came.length, came.from), (4, other.local_addr().unwrap()));
-            assert!(came.at.unwrap() >= before, "{came:?} {before:?} {sent:?}");
-            if came.at.unwrap() <= sent {
-                from = Some(came.from);
+            let datagram = stamped.receive(&mut [0; 4]).await.unwrap();
+            assert_eq!((datagram.length, datagram.from), (4, other.local_addr().unwrap()));
+            assert!(datagram.at.unwrap() >= before, "{datagram:?} {before:?} {sent:?}");
+            if datagram.at.unwrap() <= sent {
+                from = Some(datagram.from);
                 break;
             }
         }

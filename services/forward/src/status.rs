@@ -80,19 +80,19 @@ impl PathStatus<'_> {
             }
         };
         let reason = match self.state {
-            PathState::Asked => return RouteStatus { phase: SetupPhase::Pending, reason: None },
-            PathState::Stands if !self.is_introduced && self.is_outdated => {
+            PathState::Pending => return RouteStatus { phase: SetupPhase::Pending, reason: None },
+            PathState::Up if !self.is_introduced && self.is_outdated => {
                 let reason = format!("{} introduces itself as older versions do: update it", end());
                 return RouteStatus { phase: SetupPhase::Pending, reason: Some(reason) };
             }
-            PathState::Stands if !self.is_introduced => {
+            PathState::Up if !self.is_introduced => {
                 let reason = no_answer(format!("{} has not answered{} yet", end(), over()));
                 return RouteStatus { phase: SetupPhase::Pending, reason: Some(reason) };
             }
-            PathState::Stands if !self.is_silent => {
+            PathState::Up if !self.is_silent => {
                 return RouteStatus { phase: SetupPhase::Up, reason: None };
             }
-            PathState::Stands => no_answer(format!("{} does not answer{}", end(), over())),
+            PathState::Up => no_answer(format!("{} does not answer{}", end(), over())),
             PathState::Silent => no_answer(format!("{} has not answered", hop(0))),
             PathState::Unreadable => {
                 format!("{} could not read the set-up: it has another onion key by now", hop(0))
@@ -151,7 +151,7 @@ mod tests {
     fn the_node_that_failed_is_named() {
         let refused = |at, reason| PathState::Failed(PathFailure::Refused(at, reason));
         for (state, expected) in [
-            (PathState::Asked, "pending"),
+            (PathState::Pending, "pending"),
             (PathState::Silent, "failed: board-2 has not answered"),
             (
                 refused(0, Reason::Silent),
@@ -178,7 +178,7 @@ mod tests {
         let hops = [2, 3].map(board);
         let outdated = |is_introduced| {
             let seen = PathStatus {
-                state: &PathState::Stands,
+                state: &PathState::Up,
                 hops: &hops,
                 is_introduced,
                 is_outdated: true,
@@ -195,8 +195,7 @@ mod tests {
     /// The acceptance of all hops is not enough.
     #[test]
     fn it_is_up_while_its_end_answers() {
-        let stands =
-            |introduced, silent, linked| shown(PathState::Stands, introduced, silent, linked);
+        let stands = |introduced, silent, linked| shown(PathState::Up, introduced, silent, linked);
         assert_eq!(
             stands(false, false, true),
             "pending: board-4 has not answered over board-2, board-3 yet"

@@ -63,7 +63,7 @@ struct Node {
     /// The neighbour that sent it; `None` for this node's own.
     from: Option<NodeAddress>,
     /// The receive time, in seconds since 1970.
-    heard: u64,
+    received_at: u64,
 }
 
 /// The last announcement of a node, remembered after it expires: otherwise an older one would be accepted
@@ -103,13 +103,13 @@ impl Topology {
 
     /// Whether another unknown announcement of the neighbour `from` is processed, at `now` in seconds since
     /// 1970: verifying its signatures costs time.
-    pub fn may_read(&mut self, from: NodeAddress, now: u64) -> bool {
-        self.paces.entry(from).or_insert_with(|| ReadPace::new(now)).may(now)
+    pub fn allow(&mut self, from: NodeAddress, now: u64) -> bool {
+        self.paces.entry(from).or_insert_with(|| ReadPace::new(now)).allow(now)
     }
 
     /// Handles an announcement of the neighbour `from`, at `now` in seconds since 1970; `from` is `None` for
     /// this node's own.
-    pub fn hear(
+    pub fn insert(
         &mut self,
         signed: impl Into<Arc<SignedAnnouncement>>,
         now: u64,
@@ -138,8 +138,9 @@ impl Topology {
         let before = self.nodes.get(&node);
         // The age is unknown if the clock was set back.
         if from.is_some()
-            && before
-                .is_some_and(|it| (it.heard..it.heard.saturating_add(MIN_INTERVAL)).contains(&now))
+            && before.is_some_and(|it| {
+                (it.received_at..it.received_at.saturating_add(MIN_INTERVAL)).contains(&now)
+            })
         {
             return AnnouncementResult::TooSoon;
         }
@@ -147,7 +148,7 @@ impl Topology {
             return AnnouncementResult::TooMany;
         }
         let until = expires.max(mark.map_or(0, |mark| mark.until));
-        self.nodes.insert(node, Node { signed, from, heard: now });
+        self.nodes.insert(node, Node { signed, from, received_at: now });
         self.mark(node, Mark { order, until });
         AnnouncementResult::New
     }
@@ -172,7 +173,7 @@ impl Topology {
     /// The link between two nodes, if both announce it. Of each value the worse one counts, so that no node can
     /// exaggerate a link.
     pub fn link(&self, from: NodeAddress, to: NodeAddress) -> Option<AnnouncedLink> {
-        let (there, back) = (self.half(from, to)?, self.half(to, from)?);
+        let (there, back) = (self.half_link(from, to)?, self.half_link(to, from)?);
         Some(AnnouncedLink {
             neighbour: to,
             capacity: there.capacity.min(back.capacity),
@@ -181,7 +182,7 @@ impl Topology {
         })
     }
 
-    fn half(&self, from: NodeAddress, to: NodeAddress) -> Option<&AnnouncedLink> {
+    fn half_link(&self, from: NodeAddress, to: NodeAddress) -> Option<&AnnouncedLink> {
         self.get(from)?.announcement().link(to)
     }
 
@@ -200,7 +201,7 @@ impl Topology {
         if self.nodes.len() < self.room {
             return true;
         }
-        let brought = self.brought();
+        let brought = self.counts_by_neighbour();
         let Some((fills, most)) = brought.iter().max_by_key(|(_, count)| **count) else {
             return false;
         };
@@ -210,10 +211,10 @@ impl Topology {
         // Oneself and a neighbour come in always. Of the others only who makes what neighbours have brought
         // more equal, or as equal and for longer: otherwise two push each other out, and what was pushed out
         // goes from node to node for ever.
-        let kept = node == self.own || self.neighbours.contains(&node);
+        let saved = node == self.own || self.neighbours.contains(&node);
         let mine = brought.get(&from).copied().unwrap_or(0);
         let as_equal = *fills == from || mine < *most;
-        if !kept && mine + 1 >= *most && !(as_equal && ends < expires) {
+        if !saved && mine + 1 >= *most && !(as_equal && ends < expires) {
             return false;
         }
         self.nodes.remove(&victim);
@@ -222,13 +223,13 @@ impl Topology {
 
     /// The nodes that may be displaced: neither this one nor a neighbour.
     fn strangers(&self) -> impl Iterator<Item = (&NodeAddress, &Node)> {
-        let kept =
+        let saved =
             |address: &NodeAddress| *address == self.own || self.neighbours.contains(address);
-        self.nodes.iter().filter(move |(address, _)| !kept(address))
+        self.nodes.iter().filter(move |(address, _)| !saved(address))
     }
 
     /// The number of these per neighbour.
-    fn brought(&self) -> BTreeMap<Option<NodeAddress>, usize> {
+    fn counts_by_neighbour(&self) -> BTreeMap<Option<NodeAddress>, usize> {
         let mut brought = BTreeMap::new();
         for (_, node) in self.strangers() {
             *brought.entry(node.from).or_default() += 1;

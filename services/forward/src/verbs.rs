@@ -26,7 +26,7 @@ const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, o
 /// A client's request, and where the answer is sent.
 #[derive(Debug)]
 pub struct PendingRequest {
-    pub asked: DaemonRequest,
+    pub request: DaemonRequest,
     pub answer: oneshot::Sender<Result<Value, Failure>>,
 }
 
@@ -116,7 +116,7 @@ pub fn verbs() -> Verbs<Desk> {
             optional_integer("after", "Only records of ended paths after this number"),
             |desk, _, after| ask(desk, DaemonRequest::Records { after: after.unwrap_or_default() }),
         )
-        .with(Verb::new("path-add", Operate, "Sets up a path and keeps a route to its end"), wanted(), |desk, _, wanted| {
+        .with(Verb::new("path-add", Operate, "Sets up a path and keeps a route to its end"), path_request(), |desk, _, wanted| {
             ask(desk, DaemonRequest::Add(Box::new(wanted)))
         })
         .with(
@@ -143,20 +143,20 @@ pub fn verbs() -> Verbs<Desk> {
         )
         .with_metrics(|desk| {
             let (answer, answered) = oneshot::channel();
-            desk.send(DaemonEvent::Collected(answer)).ok()?;
+            desk.send(DaemonEvent::CollectMetrics(answer)).ok()?;
             answered.blocking_recv().ok()?
         })
         .with_settings(
             |_| Ok(settings(Which::Next).map(drop)?),
             |desk| {
                 let settings = settings(Which::InForce)?;
-                desk.send(DaemonEvent::Settings(settings)).map_err(|_| gone())
+                desk.send(DaemonEvent::Settings(settings)).map_err(|_| stopped())
             },
         )
 }
 
 /// The arguments of `path-add`.
-fn wanted() -> Takes<PathRequest> {
+fn path_request() -> Takes<PathRequest> {
     let to = text(
         "to",
         "The node at its end: public key, address, board number, or the name of a [[neighbour]]",
@@ -230,13 +230,13 @@ fn settings(which: Which) -> Result<Settings, UnknownSettings> {
     Settings::read(Path::new(SOCKETS), which)
 }
 
-fn ask(desk: &Desk, asked: DaemonRequest) -> Result<Value, Failure> {
+fn ask(desk: &Desk, request: DaemonRequest) -> Result<Value, Failure> {
     let (answer, answered) = oneshot::channel();
-    desk.send(DaemonEvent::Asked(PendingRequest { asked, answer })).map_err(|_| gone())?;
-    answered.blocking_recv().map_err(|_| gone())?
+    desk.send(DaemonEvent::Request(PendingRequest { request, answer })).map_err(|_| stopped())?;
+    answered.blocking_recv().map_err(|_| stopped())?
 }
 
-fn gone() -> Failure {
+fn stopped() -> Failure {
     let help = "it is started again by itself: ask once more";
     Failure::new(FailureCode::Failed, "forward has ended", help)
 }
@@ -245,7 +245,7 @@ fn gone() -> Failure {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep(
+pub fn listen(
     listener: UnixListener,
     callers: Callers,
     news: UnboundedSender<DaemonEvent>,
@@ -270,9 +270,9 @@ mod tests {
     fn asked(verb: &str, args: Value) -> Result<DaemonRequest, Failure> {
         let (desk, mut news) = unbounded_channel();
         let daemon = std::thread::spawn(move || match news.blocking_recv() {
-            Some(DaemonEvent::Asked(PendingRequest { asked, answer })) => {
+            Some(DaemonEvent::Request(PendingRequest { request, answer })) => {
                 answer.send(Ok(Value::Null)).unwrap();
-                Some(asked)
+                Some(request)
             }
             _ => None,
         });
@@ -281,8 +281,8 @@ mod tests {
         let mut peer = Peer::new(UnixStream::pair().unwrap().0);
         let answer = verbs().answer(&desk, &mut peer, 901, request);
         drop(desk);
-        let asked = daemon.join().unwrap();
-        answer.map(|_| asked.unwrap())
+        let request = daemon.join().unwrap();
+        answer.map(|_| request.unwrap())
     }
 
     /// A route without a path has no number: it is addressed by its node.

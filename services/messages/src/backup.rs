@@ -5,8 +5,8 @@ use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 
 use crate::card::ContactCard;
-use crate::limits::PEERS;
-use crate::place::{self, MailboxAddress};
+use crate::limits::MAX_CONTACTS;
+use crate::mailbox_address::{self, MailboxAddress};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -58,7 +58,7 @@ impl Backup {
         out.extend_from_slice(&self.name);
         out.extend_from_slice(&self.seal);
         out.extend_from_slice(&self.epoch.to_be_bytes());
-        place::put(&self.places, &mut out);
+        mailbox_address::encode(&self.places, &mut out);
         out.extend_from_slice(&(self.contacts.len() as u16).to_be_bytes());
         for contact in &self.contacts {
             contact.put(&mut out);
@@ -70,9 +70,9 @@ impl Backup {
         let mut fields = Fields(bytes);
         (fields.u8()? == VERSION).then_some(())?;
         let (name, seal, epoch) = (fields.array()?, fields.array()?, fields.u64()?);
-        let places = place::take(&mut fields)?;
+        let places = mailbox_address::decode(&mut fields)?;
         let count = usize::from(fields.u16()?);
-        (count <= PEERS).then_some(())?;
+        (count <= MAX_CONTACTS).then_some(())?;
         let contacts = (0..count).map(|_| ContactBackup::take(&mut fields));
         let contacts: Vec<ContactBackup> = contacts.collect::<Option<_>>()?;
         let whole = fields.0.is_empty() && contacts.is_sorted_by(|one, next| one.name < next.name);
@@ -85,7 +85,7 @@ impl ContactBackup {
         out.extend_from_slice(self.name.as_bytes());
         put_long(self.alias.as_bytes(), out);
         out.push(self.is_known.into());
-        place::put(&self.places, out);
+        mailbox_address::encode(&self.places, out);
         put_long(&self.card.as_ref().map(ContactCard::to_bytes).unwrap_or_default(), out);
         for number in [self.epoch, self.received, self.before.0, self.before.1] {
             out.extend_from_slice(&number.to_be_bytes());
@@ -99,7 +99,7 @@ impl ContactBackup {
             1 => true,
             _ => return None,
         };
-        let places = place::take(fields)?;
+        let places = mailbox_address::decode(fields)?;
         let card = match take_long(fields)? {
             [] => None,
             card => Some(ContactCard::from_bytes(card).ok().filter(|card| card.name() == name)?),

@@ -5,7 +5,7 @@ use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 
-use crate::place::{self, MailboxAddress};
+use crate::mailbox_address::{self, MailboxAddress};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -120,7 +120,7 @@ fn body(details: &Details, certificate: &Certificate) -> Vec<u8> {
     out.extend_from_slice(&details.identity);
     out.extend_from_slice(&details.seal);
     out.extend_from_slice(&details.serial.to_be_bytes());
-    place::put(&details.places, &mut out);
+    mailbox_address::encode(&details.places, &mut out);
     out
 }
 
@@ -133,7 +133,7 @@ fn parse(bytes: &[u8]) -> Option<(ContactCard, &[u8])> {
         identity: fields.array()?,
         seal: fields.array()?,
         serial: fields.u64()?,
-        places: place::take(&mut fields)?,
+        places: mailbox_address::decode(&mut fields)?,
     };
     let signature = fields.array()?;
     let whole = version == VERSION && fields.0.is_empty();

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use octet_node::control::PublicKey;
 
-use crate::limits::{MAILBOX_TIME, ROUNDS};
+use crate::limits::{MAILBOX_TIMEOUT, MAX_ROUNDS};
+use crate::mailbox_address::MailboxAddress;
 use crate::person::{EventError, MailboxAction, Person, PersonEvent};
-use crate::place::MailboxAddress;
 use crate::request::{
-    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest, to_sign,
+    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest, signed_bytes,
 };
 use crate::store::{PersonStore, PersonStoreError};
 
@@ -20,19 +20,19 @@ pub trait Wire {
     ///
     /// # Errors
     /// The mailbox is unreachable, or does not answer.
-    fn ask(
+    fn request(
         &mut self,
         place: &MailboxAddress,
         request: &SignedRequest,
-    ) -> Result<MailboxReply, Unreached>;
+    ) -> Result<MailboxReply, MailboxUnreachable>;
 
     /// Closes the connection to `place`: the next one uses a new identity and is unlinkable.
-    fn part(&mut self, place: &MailboxAddress);
+    fn disconnect(&mut self, place: &MailboxAddress);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the mailbox {0} does not answer: see that it runs and is reached from here")]
-pub struct Unreached(pub String);
+pub struct MailboxUnreachable(pub String);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CourierError {
@@ -53,7 +53,7 @@ pub enum CourierError {
     Slow,
     /// The mailbox does not answer.
     #[error(transparent)]
-    Unreached(#[from] Unreached),
+    Unreached(#[from] MailboxUnreachable),
     /// The person has no mailbox.
     #[error(
         "you have no mailbox: name one with `octet-msg init --mailbox did:key:…@192.0.2.7:4434`"
@@ -76,20 +76,20 @@ pub enum CourierStage {
     /// The changes are computed, but not stored.
     Stepped,
     /// The changes are stored, but nothing was sent.
-    Kept,
+    Stored,
     /// The mailbox has answered, but the answer is not processed.
     Answered,
 }
 
 impl CourierStage {
-    pub const ALL: [Self; 3] = [Self::Stepped, Self::Kept, Self::Answered];
+    pub const ALL: [Self; 3] = [Self::Stepped, Self::Stored, Self::Answered];
 }
 
 pub struct Courier<W> {
     person: Person,
     store: PersonStore,
     wire: W,
-    goes_on: Box<dyn FnMut(CourierStage) -> bool>,
+    should_continue: Box<dyn FnMut(CourierStage) -> bool>,
     clock: Box<dyn Fn() -> Instant>,
 }
 
@@ -100,14 +100,17 @@ impl<W: Wire> Courier<W> {
     /// There is no person, or the data is damaged.
     pub fn new(store: PersonStore, wire: W) -> Result<Self, PersonStoreError> {
         let person = store.load()?;
-        let (goes_on, clock) = (Box::new(|_| true), Box::new(Instant::now));
-        Ok(Self { person, store, wire, goes_on, clock })
+        let (should_continue, clock) = (Box::new(|_| true), Box::new(Instant::now));
+        Ok(Self { person, store, wire, should_continue, clock })
     }
 
-    /// The same, as long as `goes_on` returns true at each stage.
+    /// The same, as long as `should_continue` returns true at each stage.
     #[must_use]
-    pub fn until(mut self, goes_on: impl FnMut(CourierStage) -> bool + 'static) -> Self {
-        self.goes_on = Box::new(goes_on);
+    pub fn interruptible(
+        mut self,
+        should_continue: impl FnMut(CourierStage) -> bool + 'static,
+    ) -> Self {
+        self.should_continue = Box::new(should_continue);
         self
     }
 
@@ -128,24 +131,24 @@ impl<W: Wire> Courier<W> {
     ///
     /// # Errors
     /// It is refused, or not stored; in the latter case this courier must be dropped.
-    pub fn tell(&mut self, event: PersonEvent, now: u64) -> Result<(), CourierError> {
+    pub fn apply(&mut self, event: PersonEvent, now: u64) -> Result<(), CourierError> {
         let changes = self.person.step(event, now)?;
-        self.pass(CourierStage::Stepped)?;
-        self.store.keep(&changes)?;
-        self.pass(CourierStage::Kept)
+        self.checkpoint(CourierStage::Stepped)?;
+        self.store.write(&changes)?;
+        self.checkpoint(CourierStage::Stored)
     }
 
-    fn pass(&mut self, stage: CourierStage) -> Result<(), CourierError> {
-        (self.goes_on)(stage).then_some(()).ok_or(CourierError::Cut(stage))
+    fn checkpoint(&mut self, stage: CourierStage) -> Result<(), CourierError> {
+        (self.should_continue)(stage).then_some(()).ok_or(CourierError::Cut(stage))
     }
 
-    fn ask(
+    fn request(
         &mut self,
         place: &MailboxAddress,
         request: &SignedRequest,
     ) -> Result<MailboxReply, CourierError> {
-        let answer = self.wire.ask(place, request)?;
-        self.pass(CourierStage::Answered)?;
+        let answer = self.wire.request(place, request)?;
+        self.checkpoint(CourierStage::Answered)?;
         match answer {
             MailboxReply::Refused(refusal) => Err(refusal.into()),
             answer => Ok(answer),
@@ -153,18 +156,18 @@ impl<W: Wire> Courier<W> {
     }
 
     /// Sends a request that requires the mailbox owner's signature.
-    fn ask_as_owner(
+    fn request_as_owner(
         &mut self,
         place: &MailboxAddress,
         asked: MailboxRequest,
     ) -> Result<MailboxReply, CourierError> {
-        let MailboxReply::Nonce(nonce) = self.ask(place, &SignedRequest::Nonce)? else {
+        let MailboxReply::Nonce(nonce) = self.request(place, &SignedRequest::Nonce)? else {
             return Err(MailboxRefusal::Malformed.into());
         };
         let name = *self.person.name().as_bytes();
-        let signed = to_sign(&place.mailbox, &nonce, &name, &asked);
+        let signed = signed_bytes(&place.mailbox, &nonce, &name, &asked);
         let signature = self.person.sign(&signed).to_vec();
-        self.ask(place, &SignedRequest::Owner(Owned { name, asked, signature }))
+        self.request(place, &SignedRequest::Owner(Owned { name, asked, signature }))
     }
 
     /// Carries out all pending actions. Returns the errors of mailboxes; the actions are retried at
@@ -178,8 +181,8 @@ impl<W: Wire> Courier<W> {
         // A claimed key makes new messages, which must be deposited: there is no third round.
         for _ in 0..2 {
             let mut claimed = vec![];
-            for action in self.person.todo(now) {
-                let (who, mailbox) = about(&action);
+            for action in self.person.pending_actions(now) {
+                let (who, mailbox) = target(&action);
                 let is_claim = matches!(action, MailboxAction::Claim { .. });
                 let is_held = held.contains(&(who, mailbox)) || silent.contains(&mailbox);
                 // Deposits differ from those before the key was available.
@@ -187,10 +190,10 @@ impl<W: Wire> Courier<W> {
                     continue;
                 }
                 let began = (self.clock)();
-                let done = self.carry_out(action, now);
+                let done = self.perform(action, now);
                 let spent = spent.entry(mailbox).or_default();
                 *spent += (self.clock)().duration_since(began);
-                if *spent >= MAILBOX_TIME {
+                if *spent >= MAILBOX_TIMEOUT {
                     silent.push(mailbox);
                     left.push(CourierError::Slow);
                 }
@@ -214,26 +217,26 @@ impl<W: Wire> Courier<W> {
         Ok(left)
     }
 
-    fn carry_out(&mut self, action: MailboxAction, now: u64) -> Result<(), CourierError> {
+    fn perform(&mut self, action: MailboxAction, now: u64) -> Result<(), CourierError> {
         match action {
             MailboxAction::Publish { place, bundle } => {
                 // The depositor must be anonymous to the mailbox, before and after.
-                self.wire.part(&place);
-                let published = self.ask_as_owner(&place, MailboxRequest::Publish(bundle));
-                self.wire.part(&place);
+                self.wire.disconnect(&place);
+                let published = self.request_as_owner(&place, MailboxRequest::Publish(bundle));
+                self.wire.disconnect(&place);
                 published?;
-                self.tell(PersonEvent::Published(place.mailbox), now)
+                self.apply(PersonEvent::Published(place.mailbox), now)
             }
             MailboxAction::Claim { place, peer } => {
-                let answer = self.ask(&place, &SignedRequest::Claim(*peer.as_bytes()))?;
+                let answer = self.request(&place, &SignedRequest::Claim(*peer.as_bytes()))?;
                 let MailboxReply::Claimed(card, prekey) = answer else {
                     return Err(MailboxRefusal::Malformed.into());
                 };
-                self.tell(PersonEvent::Claimed(peer, card, prekey), now)
+                self.apply(PersonEvent::Claimed(peer, card, prekey), now)
             }
             MailboxAction::Deposit { place, peer, what, envelope } => {
-                self.ask(&place, &SignedRequest::Deposit(*peer.as_bytes(), envelope))?;
-                self.tell(PersonEvent::Deposited(peer, place.mailbox, what), now)
+                self.request(&place, &SignedRequest::Deposit(*peer.as_bytes(), envelope))?;
+                self.apply(PersonEvent::Deposited(peer, place.mailbox, what), now)
             }
         }
     }
@@ -250,9 +253,9 @@ impl<W: Wire> Courier<W> {
         for place in &places {
             // The owner is known to the mailbox; a depositor must not be, and uses another
             // connection.
-            self.wire.part(place);
+            self.wire.disconnect(place);
             let fetched = self.fetch_all(place, now);
-            self.wire.part(place);
+            self.wire.disconnect(place);
             match fetched {
                 Ok(()) => answer = true,
                 Err(error) if error.is_final() => return Err(error),
@@ -272,21 +275,22 @@ impl<W: Wire> Courier<W> {
     /// mailbox never runs out of messages, and answers just in time.
     fn fetch_all(&mut self, place: &MailboxAddress, now: u64) -> Result<(), CourierError> {
         let began = (self.clock)();
-        for _ in 0..ROUNDS {
-            if (self.clock)().duration_since(began) >= MAILBOX_TIME {
+        for _ in 0..MAX_ROUNDS {
+            if (self.clock)().duration_since(began) >= MAILBOX_TIMEOUT {
                 return Err(CourierError::Slow);
             }
-            let MailboxReply::Letters(found) = self.ask_as_owner(place, MailboxRequest::Fetch)?
+            let MailboxReply::Letters(found) =
+                self.request_as_owner(place, MailboxRequest::Fetch)?
             else {
                 return Err(MailboxRefusal::Malformed.into());
             };
             let Letters { generation, letters, left } = found;
             let Some(upto) = letters.last().map(|(number, _)| *number) else {
-                return self.tell(PersonEvent::Fetched(place.mailbox, vec![], left), now);
+                return self.apply(PersonEvent::Fetched(place.mailbox, vec![], left), now);
             };
             let envelopes = letters.into_iter().map(|(_, envelope)| envelope).collect();
-            self.tell(PersonEvent::Fetched(place.mailbox, envelopes, left), now)?;
-            match self.ask_as_owner(place, MailboxRequest::Acknowledge(generation, upto)) {
+            self.apply(PersonEvent::Fetched(place.mailbox, envelopes, left), now)?;
+            match self.request_as_owner(place, MailboxRequest::Acknowledge(generation, upto)) {
                 Ok(_) | Err(CourierError::Mailbox(MailboxRefusal::OtherGeneration)) => {}
                 Err(error) => return Err(error),
             }
@@ -296,7 +300,7 @@ impl<W: Wire> Courier<W> {
 }
 
 /// The contact that an action concerns (`None` for the person itself), and the mailbox.
-fn about(action: &MailboxAction) -> (Option<PublicKey>, PublicKey) {
+fn target(action: &MailboxAction) -> (Option<PublicKey>, PublicKey) {
     match action {
         MailboxAction::Publish { place, .. } => (None, place.mailbox),
         MailboxAction::Claim { place, peer } | MailboxAction::Deposit { place, peer, .. } => {
@@ -324,11 +328,11 @@ mod tests {
     }
 
     impl Wire for Mailbox {
-        fn ask(
+        fn request(
             &mut self,
             _: &MailboxAddress,
             request: &SignedRequest,
-        ) -> Result<MailboxReply, Unreached> {
+        ) -> Result<MailboxReply, MailboxUnreachable> {
             self.now.set(self.now.get() + self.pause);
             let SignedRequest::Owner(Owned { asked: MailboxRequest::Fetch, .. }) = request else {
                 return Ok(match request {
@@ -336,7 +340,7 @@ mod tests {
                     _ => MailboxReply::Done,
                 });
             };
-            assert!(self.fetched < 3 * ROUNDS, "it does not end");
+            assert!(self.fetched < 3 * MAX_ROUNDS, "it does not end");
             let letters = match self.fetched < self.letters {
                 true => vec![(self.fetched as u64, vec![0; 1024])],
                 false => vec![],
@@ -345,7 +349,7 @@ mod tests {
             Ok(MailboxReply::Letters(Letters { generation: [0; 16], letters, left: 50 }))
         }
 
-        fn part(&mut self, _: &MailboxAddress) {}
+        fn disconnect(&mut self, _: &MailboxAddress) {}
     }
 
     /// The result of a fetch, with the number of rounds and the time.
@@ -369,7 +373,7 @@ mod tests {
         };
         let place = MailboxAddress { mailbox: PublicKey::new([8; 32]), addresses: vec![] };
         let (_, rows) = Person::new(fresh, vec![place], 1).unwrap();
-        PersonStore::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        PersonStore::create(folder.path(), key).unwrap().write(&rows).unwrap();
         let store = PersonStore::open(folder.path(), key).unwrap();
         let now = Rc::new(Cell::new(Instant::now()));
         let mailbox = Mailbox { letters, fetched: 0, pause, now: Rc::clone(&now) };
@@ -387,7 +391,7 @@ mod tests {
         let (fetched, rounds, _) = fetch(usize::MAX, Duration::ZERO);
         // The mailbox has answered, and the messages are stored.
         assert!(matches!(fetched.unwrap()[..], [CourierError::More]));
-        assert_eq!(rounds, ROUNDS);
+        assert_eq!(rounds, MAX_ROUNDS);
     }
 
     #[test]
@@ -405,8 +409,8 @@ mod tests {
         for _ in 0..100 {
             let name = PrivateKey::generate().unwrap().public();
             let invite = Invite { name, places: vec![place.clone()] };
-            courier.tell(PersonEvent::Add(invite, "ben".to_owned()), 2).unwrap();
-            courier.tell(PersonEvent::Write(name, "octet".to_owned()), 2).unwrap();
+            courier.apply(PersonEvent::Add(invite, "ben".to_owned()), 2).unwrap();
+            courier.apply(PersonEvent::Write(name, "octet".to_owned()), 2).unwrap();
         }
         let began = now.get();
         let left = courier.deliver(2).unwrap();

@@ -5,7 +5,7 @@
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
 use octet_node::control::PublicKey;
 
-use crate::limits::ENVELOPE;
+use crate::limits::MAX_ENVELOPE;
 
 type Kem = hpke::kem::X25519HkdfSha256;
 type Kdf = hpke::kdf::HkdfSha256;
@@ -91,13 +91,13 @@ pub fn seal(letter: &[u8], name: &PublicKey, seal: &[u8; 32]) -> Option<Vec<u8>>
 
 /// Whether `length` is a valid size of envelopes.
 pub fn is_size(length: usize) -> bool {
-    length.is_power_of_two() && (SMALLEST..=ENVELOPE).contains(&length)
+    length.is_power_of_two() && (SMALLEST..=MAX_ENVELOPE).contains(&length)
 }
 
 /// The length of `letter`, the bytes, and zeros up to the next envelope size.
 fn pad(letter: &[u8]) -> Option<Vec<u8>> {
     let size = (letter.len() + AROUND).next_power_of_two().max(SMALLEST);
-    (size <= ENVELOPE).then_some(())?;
+    (size <= MAX_ENVELOPE).then_some(())?;
     let mut padded = (letter.len() as u32).to_be_bytes().to_vec();
     padded.extend_from_slice(letter);
     padded.resize(size - AROUND + 4, 0);

@@ -5,7 +5,7 @@ use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 use sha2::{Digest, Sha256};
 
-use crate::place::{self, MailboxAddress};
+use crate::mailbox_address::{self, MailboxAddress};
 
 /// The prefix of the line.
 const SCHEME: &str = "OCTET-MSG:";
@@ -41,7 +41,7 @@ impl std::fmt::Display for Invite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(self.name.as_bytes());
-        place::put(&self.places, &mut bytes);
+        mailbox_address::encode(&self.places, &mut bytes);
         let check = Sha256::digest(&bytes);
         bytes.extend_from_slice(&check[..CHECK]);
         write!(f, "{SCHEME}{}", BASE32_NOPAD.encode(&bytes))
@@ -67,7 +67,7 @@ fn parse(bytes: &[u8]) -> Option<Invite> {
     Sha256::digest(body).starts_with(check).then_some(())?;
     let mut fields = Fields(body);
     let version = fields.u8()?;
-    let (name, places) = (fields.key()?, place::take(&mut fields)?);
+    let (name, places) = (fields.key()?, mailbox_address::decode(&mut fields)?);
     let whole = version == VERSION && fields.0.is_empty() && !places.is_empty();
     whole.then_some(Invite { name, places })
 }

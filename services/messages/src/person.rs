@@ -1,17 +1,17 @@
 //! A person's state machine: identity, contacts and pending actions. It has no clock, file or
 //! socket: [`Person::step`] takes an event and returns the rows to store; once they are stored,
-//! [`Person::todo`] returns the requests to send. After a crash these are the same, because they
+//! [`Person::pending_actions`] returns the requests to send. After a crash these are the same, because they
 //! are derived from the stored rows.
 
-mod own;
-mod peer;
+mod actions;
+mod contact;
+mod identity;
 mod read;
 mod restore;
-mod todo;
 mod write;
 
-pub use own::NewIdentity;
-pub use todo::{EnvelopeContent, MailboxAction};
+pub use actions::{EnvelopeContent, MailboxAction};
+pub use identity::NewIdentity;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +22,11 @@ use vodozemac::olm::Account;
 use crate::card::ContactCard;
 use crate::history::HistoryEntry;
 use crate::invite::Invite;
-use crate::limits::{ANSWERS, ANSWERS_OF_ONE};
-use crate::place::MailboxAddress;
+use crate::limits::{MAX_ANSWERS, MAX_ANSWERS_PER_CONTACT};
+use crate::mailbox_address::MailboxAddress;
 use crate::rows::{ChangedRow, RowName, encode};
-use own::OwnKeys;
-use peer::Contact;
+use contact::Contact;
+use identity::OwnKeys;
 
 #[derive(Debug)]
 pub enum PersonEvent {
@@ -49,18 +49,18 @@ pub enum PersonEvent {
     /// Neither it nor the answer is stored: answers are stored by the receiver.
     Answered(PublicKey, Option<String>),
     /// Write a text to a contact without keeping it.
-    Told(PublicKey, String),
+    Notify(PublicKey, String),
     /// Forget a contact: only its lines in the history stay.
     Forget(PublicKey),
     /// A node has this messaging key and these mailboxes from now on.
-    Moved(Certified, Vec<MailboxAddress>),
+    ChangeIdentity(Certified, Vec<MailboxAddress>),
 }
 
 /// Why an event is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     #[error("that is your own name: give the invite of somebody else")]
-    Oneself,
+    OwnInvite,
     /// There is no contact with that name.
     #[error("no contact has that name: `octet-msg add` their invite first")]
     Unknown,
@@ -83,11 +83,11 @@ pub enum EventError {
 pub struct Person {
     own: OwnKeys,
     account: Account,
-    peers: BTreeMap<PublicKey, Contact>,
+    contacts: BTreeMap<PublicKey, Contact>,
     /// The changed rows.
-    touched: BTreeSet<RowName>,
+    changed_rows: BTreeSet<RowName>,
     /// The new lines of the history.
-    lines: Vec<(u64, HistoryEntry)>,
+    new_history: Vec<(u64, HistoryEntry)>,
 }
 
 impl std::fmt::Debug for Person {
@@ -99,13 +99,13 @@ impl std::fmt::Debug for Person {
 impl Person {
     /// Loads the person from these rows; `None` if there is none, or they are damaged.
     pub fn load(rows: impl IntoIterator<Item = (RowName, Vec<u8>)>) -> Option<Self> {
-        let (mut own, mut account, mut peers) = (None, None, BTreeMap::new());
+        let (mut own, mut account, mut contacts) = (None, None, BTreeMap::new());
         let mut later = vec![];
         for (row, value) in rows {
             match row {
                 RowName::Own => own = Some(OwnKeys::load(&value)?),
-                RowName::Account => account = Some(own::load_account(&value)?),
-                RowName::Peer(name) => drop(peers.insert(name, Contact::load(&value)?)),
+                RowName::Account => account = Some(identity::load_account(&value)?),
+                RowName::Peer(name) => drop(contacts.insert(name, Contact::load(&value)?)),
                 RowName::Outgoing(..) | RowName::Held(..) => later.push((row, value)),
                 RowName::History(_) => {}
             }
@@ -113,15 +113,21 @@ impl Person {
         for (row, value) in later {
             match row {
                 RowName::Outgoing(name, number) => {
-                    peers.get_mut(&name)?.load_outgoing(number, &value)?;
+                    contacts.get_mut(&name)?.load_outgoing(number, &value)?;
                 }
                 RowName::Held(name, number) => {
-                    peers.get_mut(&name)?.load_held(number, &value)?;
+                    contacts.get_mut(&name)?.load_held(number, &value)?;
                 }
                 _ => {}
             }
         }
-        Some(Self { own: own?, account: account?, peers, touched: BTreeSet::new(), lines: vec![] })
+        Some(Self {
+            own: own?,
+            account: account?,
+            contacts,
+            changed_rows: BTreeSet::new(),
+            new_history: vec![],
+        })
     }
 
     /// Applies an event at `now`, in seconds since 1970. The returned rows must be stored
@@ -133,27 +139,33 @@ impl Person {
         match event {
             PersonEvent::Add(invite, alias) => self.add(invite, alias)?,
             PersonEvent::Write(to, text) => self.write(to, text, now)?,
-            PersonEvent::Claimed(peer, card, prekey) => self.begin(peer, &card, &prekey, now)?,
-            PersonEvent::Deposited(peer, mailbox, what) => self.deposited(peer, mailbox, what, now),
+            PersonEvent::Claimed(peer, card, prekey) => {
+                self.start_session(peer, &card, &prekey, now)?
+            }
+            PersonEvent::Deposited(peer, mailbox, what) => {
+                self.mark_deposited(peer, mailbox, what, now)
+            }
             PersonEvent::Fetched(mailbox, envelopes, left) => {
                 for envelope in envelopes {
-                    self.read(&envelope, now);
+                    self.receive(&envelope, now);
                 }
-                self.owe_receipts(now);
+                self.queue_receipts(now);
                 self.refill(mailbox, left, now);
             }
-            PersonEvent::Published(mailbox) => self.published(mailbox),
+            PersonEvent::Published(mailbox) => self.mark_published(mailbox),
             PersonEvent::Shown(upto) => {
                 self.own.shown = upto.min(self.own.history);
-                self.touched.insert(RowName::Own);
+                self.changed_rows.insert(RowName::Own);
             }
-            PersonEvent::Answered(to, answer) => self.answered(to, answer, now)?,
-            PersonEvent::Told(to, text) => {
+            PersonEvent::Answered(to, answer) => self.answer_line(to, answer, now)?,
+            PersonEvent::Notify(to, text) => {
                 self.write_answer(to, text, now)?;
                 self.forget_lines();
             }
             PersonEvent::Forget(name) => self.forget(name)?,
-            PersonEvent::Moved(certified, places) => self.moved(&certified, places, now),
+            PersonEvent::ChangeIdentity(certified, places) => {
+                self.change_identity(&certified, places, now)
+            }
         }
         Ok(self.changes())
     }
@@ -164,25 +176,25 @@ impl Person {
 
     /// The person's invite.
     pub fn invite(&self) -> Invite {
-        Invite { name: self.name(), places: self.own.places() }
+        Invite { name: self.name(), places: self.own.mailbox_addresses() }
     }
 
     /// The contacts, with their local aliases (empty for those that have written first).
-    pub fn peers(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
-        self.peers.iter().map(|(name, peer)| (name, peer.alias.as_str()))
+    pub fn contacts(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
+        self.contacts.iter().map(|(name, peer)| (name, peer.alias.as_str()))
     }
 
     /// The number of unacknowledged texts to a contact.
-    pub fn on_their_way(&self, peer: &PublicKey) -> usize {
-        self.peers.get(peer).map_or(0, |peer| peer.outgoing.len())
+    pub fn unacknowledged(&self, peer: &PublicKey) -> usize {
+        self.contacts.get(peer).map_or(0, |peer| peer.outgoing.len())
     }
 
     /// The number of texts that no mailbox has stored yet.
-    pub fn waiting(&self, peer: &PublicKey) -> usize {
-        let is_nowhere = |outgoing: &&peer::Outgoing| {
+    pub fn undeposited(&self, peer: &PublicKey) -> usize {
+        let is_nowhere = |outgoing: &&contact::Outgoing| {
             outgoing.sealed.as_ref().is_none_or(|sealed| sealed.left.is_empty())
         };
-        let peer = self.peers.get(peer);
+        let peer = self.contacts.get(peer);
         peer.map_or(0, |peer| peer.outgoing.values().filter(is_nowhere).count())
     }
 
@@ -198,17 +210,17 @@ impl Person {
 
     fn add(&mut self, invite: Invite, alias: String) -> Result<(), EventError> {
         if invite.name == self.name() {
-            return Err(EventError::Oneself);
+            return Err(EventError::OwnInvite);
         }
-        let peer = self.peer_or_new(invite.name)?;
+        let peer = self.contact_or_new(invite.name)?;
         peer.alias = alias;
         peer.is_known = true;
         peer.places = invite.places;
-        self.touched.insert(RowName::Peer(invite.name));
+        self.changed_rows.insert(RowName::Peer(invite.name));
         Ok(())
     }
 
-    fn answered(
+    fn answer_line(
         &mut self,
         to: PublicKey,
         answer: Option<String>,
@@ -219,7 +231,7 @@ impl Person {
         }
         self.forget_lines();
         if self.own.shown < self.own.history {
-            self.touched.extend([RowName::Own, RowName::History(self.own.shown)]);
+            self.changed_rows.extend([RowName::Own, RowName::History(self.own.shown)]);
             self.own.shown += 1;
         }
         Ok(())
@@ -227,9 +239,9 @@ impl Person {
 
     /// Writes a node's answer, bounded in bytes because it is in memory only.
     fn write_answer(&mut self, to: PublicKey, text: String, now: u64) -> Result<(), EventError> {
-        let of_one = self.peers.get(&to).map_or(0, Contact::outgoing_bytes);
-        let all: usize = self.peers.values().map(Contact::outgoing_bytes).sum();
-        if of_one + text.len() > ANSWERS_OF_ONE || all + text.len() > ANSWERS {
+        let of_one = self.contacts.get(&to).map_or(0, Contact::outgoing_bytes);
+        let all: usize = self.contacts.values().map(Contact::outgoing_bytes).sum();
+        if of_one + text.len() > MAX_ANSWERS_PER_CONTACT || all + text.len() > MAX_ANSWERS {
             return Err(EventError::OutboxFull);
         }
         self.write(to, text, now)
@@ -237,30 +249,31 @@ impl Person {
 
     /// Removes the lines of this step from the history.
     fn forget_lines(&mut self) {
-        self.own.history -= self.lines.len() as u64;
-        self.lines.clear();
+        self.own.history -= self.new_history.len() as u64;
+        self.new_history.clear();
     }
 
-    fn peer_or_new(&mut self, name: PublicKey) -> Result<&mut Contact, EventError> {
-        if !self.peers.contains_key(&name) && self.peers.len() >= crate::limits::PEERS {
-            self.forget_stranger()?;
+    fn contact_or_new(&mut self, name: PublicKey) -> Result<&mut Contact, EventError> {
+        if !self.contacts.contains_key(&name) && self.contacts.len() >= crate::limits::MAX_CONTACTS
+        {
+            self.forget_unknown_contact()?;
         }
-        Ok(self.peers.entry(name).or_default())
+        Ok(self.contacts.entry(name).or_default())
     }
 
     /// Forgets the contact with the fewest texts among those that were neither added nor written
     /// to.
-    fn forget_stranger(&mut self) -> Result<(), EventError> {
-        let strangers = self.peers.iter().filter(|(_, peer)| !peer.is_known);
+    fn forget_unknown_contact(&mut self) -> Result<(), EventError> {
+        let strangers = self.contacts.iter().filter(|(_, peer)| !peer.is_known);
         let stranger = strangers.min_by_key(|(_, peer)| peer.received).map(|(name, _)| *name);
         self.forget(stranger.ok_or(EventError::Crowded)?)
     }
 
     fn forget(&mut self, name: PublicKey) -> Result<(), EventError> {
-        let peer = self.peers.remove(&name).ok_or(EventError::Unknown)?;
-        self.touched.insert(RowName::Peer(name));
-        self.touched.extend(peer.held.into_keys().map(|number| RowName::Held(name, number)));
-        self.touched
+        let peer = self.contacts.remove(&name).ok_or(EventError::Unknown)?;
+        self.changed_rows.insert(RowName::Peer(name));
+        self.changed_rows.extend(peer.held.into_keys().map(|number| RowName::Held(name, number)));
+        self.changed_rows
             .extend(peer.outgoing.into_keys().map(|number| RowName::Outgoing(name, number)));
         Ok(())
     }
@@ -269,19 +282,18 @@ impl Person {
         self.own.card(self.account.curve25519_key())
     }
 
-    fn remember(&mut self, entry: HistoryEntry) {
+    fn record(&mut self, entry: HistoryEntry) {
         let number = self.own.history;
         self.own.history += 1;
-        self.touched.insert(RowName::Own);
-        self.lines.push((number, entry));
+        self.changed_rows.insert(RowName::Own);
+        self.new_history.push((number, entry));
     }
 
     /// All changed rows.
     fn changes(&mut self) -> Vec<ChangedRow> {
-        let touched = std::mem::take(&mut self.touched);
-        let lines = std::mem::take(&mut self.lines).into_iter().map(|(number, entry)| ChangedRow {
-            row: RowName::History(number),
-            value: Some(encode(&entry)),
+        let touched = std::mem::take(&mut self.changed_rows);
+        let lines = std::mem::take(&mut self.new_history).into_iter().map(|(number, entry)| {
+            ChangedRow { row: RowName::History(number), value: Some(encode(&entry)) }
         });
         let rows = touched.into_iter().map(|row| ChangedRow { value: self.value(&row), row });
         rows.chain(lines).collect()
@@ -290,12 +302,12 @@ impl Person {
     fn value(&self, row: &RowName) -> Option<Vec<u8>> {
         match row {
             RowName::Own => Some(self.own.save()),
-            RowName::Account => Some(own::save_account(&self.account)),
-            RowName::Peer(name) => self.peers.get(name).map(Contact::save),
+            RowName::Account => Some(identity::save_account(&self.account)),
+            RowName::Peer(name) => self.contacts.get(name).map(Contact::save),
             RowName::Outgoing(name, number) => {
-                self.peers.get(name)?.outgoing.get(number).map(encode)
+                self.contacts.get(name)?.outgoing.get(number).map(encode)
             }
-            RowName::Held(name, number) => self.peers.get(name)?.held.get(number).map(encode),
+            RowName::Held(name, number) => self.contacts.get(name)?.held.get(number).map(encode),
             RowName::History(_) => None,
         }
     }
@@ -304,8 +316,8 @@ impl Person {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{PEERS, TEXT};
-    use crate::place::MailboxAddress;
+    use crate::limits::{MAX_CONTACTS, MAX_TEXT};
+    use crate::mailbox_address::MailboxAddress;
 
     fn name(number: usize) -> PublicKey {
         let mut bytes = [0; 32];
@@ -338,24 +350,24 @@ mod tests {
         let fresh = NewIdentity { name: [1; 32], key: [2; 32], seal: [3; 32] };
         let (mut person, _) = Person::new(fresh, vec![], 0).unwrap();
         add(&mut person, 1000).unwrap();
-        for number in 1..PEERS {
-            person.peer_or_new(name(number)).unwrap().received = 2;
+        for number in 1..MAX_CONTACTS {
+            person.contact_or_new(name(number)).unwrap().received = 2;
         }
-        person.peers.get_mut(&name(7)).unwrap().received = 1;
+        person.contacts.get_mut(&name(7)).unwrap().received = 1;
         let gone = |changes: &[ChangedRow], number| {
             let row = RowName::Peer(name(number));
             changes.iter().any(|change| change.row == row && change.value.is_none())
         };
         assert!(gone(&add(&mut person, 1001).unwrap(), 7));
         // A further unknown sender displaces another one.
-        person.peer_or_new(name(2000)).unwrap();
-        assert_eq!(person.peers.len(), PEERS);
-        for number in 1002..1000 + PEERS {
+        person.contact_or_new(name(2000)).unwrap();
+        assert_eq!(person.contacts.len(), MAX_CONTACTS);
+        for number in 1002..1000 + MAX_CONTACTS {
             add(&mut person, number).unwrap();
         }
-        assert!(person.peers.values().all(|peer| peer.is_known));
+        assert!(person.contacts.values().all(|peer| peer.is_known));
         assert_eq!(add(&mut person, 3000).unwrap_err(), EventError::Crowded);
-        assert!(person.peer_or_new(name(2001)).is_err());
+        assert!(person.contact_or_new(name(2001)).is_err());
         // Until one of them is forgotten.
         let changes = person.step(PersonEvent::Forget(name(1000)), 0).unwrap();
         assert!(gone(&changes, 1000));
@@ -375,18 +387,22 @@ mod tests {
         for number in 0..20 {
             add(&mut person, number).unwrap();
             let mut left = 1;
-            while person.step(PersonEvent::Answered(name(number), Some(answer(TEXT))), 0).is_ok() {
+            while person
+                .step(PersonEvent::Answered(name(number), Some(answer(MAX_TEXT))), 0)
+                .is_ok()
+            {
                 left += 1;
             }
             // The number of answers that fit, for one and for all.
-            let wanted = (ANSWERS_OF_ONE / TEXT).min((ANSWERS / TEXT).saturating_sub(number * 32));
+            let wanted = (MAX_ANSWERS_PER_CONTACT / MAX_TEXT)
+                .min((MAX_ANSWERS / MAX_TEXT).saturating_sub(number * 32));
             assert_eq!(left - 1, wanted, "{number}");
         }
         // A person's texts are bounded by number only: others cannot make them grow.
-        person.step(PersonEvent::Write(name(0), answer(TEXT)), 0).unwrap();
+        person.step(PersonEvent::Write(name(0), answer(MAX_TEXT)), 0).unwrap();
         // Fetched answers make room.
         person.step(PersonEvent::Forget(name(1)), 0).unwrap();
         add(&mut person, 1).unwrap();
-        person.step(PersonEvent::Answered(name(1), Some(answer(TEXT))), 0).unwrap();
+        person.step(PersonEvent::Answered(name(1), Some(answer(MAX_TEXT))), 0).unwrap();
     }
 }

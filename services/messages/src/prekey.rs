@@ -6,7 +6,7 @@ use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 use crate::card::{ContactCard, InvalidContactCard};
-use crate::limits::ONE_TIME;
+use crate::limits::ONE_TIME_KEYS;
 
 /// The version of the encodings, their first byte.
 const VERSION: u8 = 1;
@@ -67,7 +67,7 @@ impl Prekey {
         bytes
     }
 
-    /// Decodes a prekey without verifying it: see [`is_of`](Self::is_of).
+    /// Decodes a prekey without verifying it: see [`is_signed_by`](Self::is_signed_by).
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let version = fields.u8()?;
@@ -83,7 +83,7 @@ impl Prekey {
     }
 
     /// Whether the owner of `card` has signed it, for the card's identity key.
-    pub fn is_of(&self, card: &ContactCard) -> bool {
+    pub fn is_signed_by(&self, card: &ContactCard) -> bool {
         self.identity == card.details().identity
             && verify(&card.key(), Domain::Prekey, &self.body(), &self.signature)
     }
@@ -121,7 +121,7 @@ impl Bundle {
         let mut fields = Fields(bytes);
         let (card, prekeys) = Self::parse(&mut fields).ok_or(InvalidContactCard::Malformed)?;
         let card = ContactCard::from_bytes(card)?;
-        let are_own = prekeys.iter().all(|prekey| prekey.is_of(&card));
+        let are_own = prekeys.iter().all(|prekey| prekey.is_signed_by(&card));
         are_own.then_some(Self { card, prekeys }).ok_or(InvalidContactCard::Forged)
     }
 
@@ -130,7 +130,7 @@ impl Bundle {
         let length = usize::from(fields.u16()?);
         let card = fields.take(length)?;
         let count = usize::from(fields.u8()?);
-        (count <= ONE_TIME + 1).then_some(())?;
+        (count <= ONE_TIME_KEYS + 1).then_some(())?;
         let prekeys = (0..count).map(|_| Prekey::from_bytes(fields.take(PREKEY)?));
         let prekeys = prekeys.collect::<Option<_>>()?;
         fields.0.is_empty().then_some((card, prekeys))
@@ -140,5 +140,5 @@ impl Bundle {
 /// Verifies that a mailbox's answer to a claim belongs to `name`: mailboxes are not trusted.
 pub fn check(card: &[u8], prekey: &[u8], name: &PublicKey) -> Option<(ContactCard, Prekey)> {
     let (card, prekey) = (ContactCard::from_bytes(card).ok()?, Prekey::from_bytes(prekey)?);
-    (card.name() == *name && prekey.is_of(&card)).then_some((card, prekey))
+    (card.name() == *name && prekey.is_signed_by(&card)).then_some((card, prekey))
 }

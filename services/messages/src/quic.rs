@@ -24,9 +24,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::courier::{Unreached, Wire};
-use crate::limits::ANSWER;
-use crate::place::MailboxAddress;
+use crate::courier::{MailboxUnreachable, Wire};
+use crate::limits::MAX_ANSWER;
+use crate::mailbox_address::MailboxAddress;
 use crate::request::{MailboxReply, SignedRequest};
 
 /// The UDP port of a mailbox.
@@ -52,9 +52,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub struct MailboxClient {
     runtime: Runtime,
-    open: BTreeMap<PublicKey, Reached>,
+    open: BTreeMap<PublicKey, OpenConnection>,
     /// The last failed attempt to connect to each unreachable mailbox.
-    unreached: BTreeMap<PublicKey, Instant>,
+    unreachable: BTreeMap<PublicKey, Instant>,
 }
 
 impl std::fmt::Debug for MailboxClient {
@@ -66,21 +66,21 @@ impl std::fmt::Debug for MailboxClient {
 impl MailboxClient {
     pub fn new() -> io::Result<Self> {
         let runtime = runtime()?;
-        Ok(Self { runtime, open: BTreeMap::new(), unreached: BTreeMap::new() })
+        Ok(Self { runtime, open: BTreeMap::new(), unreachable: BTreeMap::new() })
     }
 }
 
 impl Wire for MailboxClient {
-    fn ask(
+    fn request(
         &mut self,
         place: &MailboxAddress,
         request: &SignedRequest,
-    ) -> Result<MailboxReply, Unreached> {
-        let unreached = || Unreached(place.to_string());
+    ) -> Result<MailboxReply, MailboxUnreachable> {
+        let unreached = || MailboxUnreachable(place.to_string());
         let reached = match self.open.remove(&place.mailbox) {
             Some(open) => open,
             None => {
-                let tried = self.unreached.get(&place.mailbox);
+                let tried = self.unreachable.get(&place.mailbox);
                 if tried.is_some_and(|tried| tried.elapsed() < RETRY_DELAY) {
                     return Err(unreached());
                 }
@@ -88,13 +88,13 @@ impl Wire for MailboxClient {
                 let key = PrivateKey::generate().ok();
                 let reached = key.and_then(|key| self.runtime.block_on(reach(&key, place)));
                 let Some(reached) = reached else {
-                    self.unreached.insert(place.mailbox, Instant::now());
+                    self.unreachable.insert(place.mailbox, Instant::now());
                     return Err(unreached());
                 };
                 reached
             }
         };
-        let asked = reached.ask(request, ANSWER_TIMEOUT);
+        let asked = reached.request(request, ANSWER_TIMEOUT);
         let Some(answer) = self.runtime.block_on(asked) else {
             self.runtime.block_on(reached.close());
             return Err(unreached());
@@ -103,7 +103,7 @@ impl Wire for MailboxClient {
         Ok(answer)
     }
 
-    fn part(&mut self, place: &MailboxAddress) {
+    fn disconnect(&mut self, place: &MailboxAddress) {
         if let Some(reached) = self.open.remove(&place.mailbox) {
             self.runtime.block_on(reached.close());
         }
@@ -120,7 +120,7 @@ impl Drop for MailboxClient {
 
 /// Sends one request to the mailbox at `place`, with the client key `key`. Returns the answer if it
 /// arrives within `answer_timeout` after connecting.
-pub fn ask(
+pub fn send_request(
     key: &PrivateKey,
     place: &MailboxAddress,
     request: &SignedRequest,
@@ -128,7 +128,7 @@ pub fn ask(
 ) -> Option<MailboxReply> {
     runtime().ok()?.block_on(async {
         let reached = reach(key, place).await?;
-        let answer = reached.ask(request, answer_timeout).await;
+        let answer = reached.request(request, answer_timeout).await;
         reached.close().await;
         answer
     })
@@ -144,18 +144,22 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 /// A connection to a mailbox that has proved its key.
-struct Reached {
+struct OpenConnection {
     endpoint: Endpoint,
     connection: Connection,
 }
 
-impl Reached {
-    async fn ask(&self, request: &SignedRequest, answer_timeout: Duration) -> Option<MailboxReply> {
+impl OpenConnection {
+    async fn request(
+        &self,
+        request: &SignedRequest,
+        answer_timeout: Duration,
+    ) -> Option<MailboxReply> {
         let answer = async {
             let (mut send, mut receive) = self.connection.open_bi().await.ok()?;
             send.write_all(&request.to_bytes()).await.ok()?;
             send.finish().ok()?;
-            MailboxReply::from_bytes(&receive.read_to_end(ANSWER).await.ok()?)
+            MailboxReply::from_bytes(&receive.read_to_end(MAX_ANSWER).await.ok()?)
         };
         timeout(answer_timeout, answer).await.ok()?
     }
@@ -168,7 +172,7 @@ impl Reached {
 
 /// Connects to the mailbox at `place` with the client key `key`: to all its addresses concurrently.
 /// The first connection that proves the mailbox's key is used.
-async fn reach(key: &PrivateKey, place: &MailboxAddress) -> Option<Reached> {
+async fn reach(key: &PrivateKey, place: &MailboxAddress) -> Option<OpenConnection> {
     let config = config(key)?;
     let mut tried = JoinSet::new();
     for address in &place.addresses {
@@ -183,7 +187,11 @@ async fn reach(key: &PrivateKey, place: &MailboxAddress) -> Option<Reached> {
     None
 }
 
-async fn connect(config: ClientConfig, to: SocketAddr, mailbox: PublicKey) -> Option<Reached> {
+async fn connect(
+    config: ClientConfig,
+    to: SocketAddr,
+    mailbox: PublicKey,
+) -> Option<OpenConnection> {
     let from: SocketAddr = match to {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -192,7 +200,7 @@ async fn connect(config: ClientConfig, to: SocketAddr, mailbox: PublicKey) -> Op
     let name = tls::any_name().to_str().into_owned();
     let connection = endpoint.connect_with(config, to, &name).ok()?.await.ok()?;
     let presented = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    let reached = Reached { endpoint, connection };
+    let reached = OpenConnection { endpoint, connection };
     if tls::peer_key(Some(&presented)) != Some(mailbox) {
         reached.close().await;
         return None;

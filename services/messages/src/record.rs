@@ -3,7 +3,7 @@
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 
-use crate::limits::TEXT;
+use crate::limits::MAX_TEXT;
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 2;
@@ -67,7 +67,7 @@ impl PersonRecord {
         // Each number must have a successor.
         let counts = number < u64::MAX && (1..u64::MAX).contains(&first);
         let right = if number > 0 { !again && first <= number } else { text.is_empty() };
-        (counts && right && text.len() <= TEXT).then_some(())?;
+        (counts && right && text.len() <= MAX_TEXT).then_some(())?;
         Some(Self { from, to, epoch, number, first, of, received, again, written, text })
     }
 }

@@ -3,7 +3,7 @@
 use octet_node::control::PublicKey;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{ANSWER, REQUEST};
+use crate::limits::{MAX_ANSWER, MAX_REQUEST};
 use crate::rows::{decode, encode};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub enum SignedRequest {
 pub struct Owned {
     pub name: [u8; 32],
     pub asked: MailboxRequest,
-    /// The signature over [`to_sign`].
+    /// The signature over [`signed_bytes`].
     pub signature: Vec<u8>,
 }
 
@@ -99,7 +99,7 @@ pub enum MailboxRefusal {
 }
 
 /// The signed bytes: the mailbox's key, its nonce, the owner's name, and the request.
-pub fn to_sign(
+pub fn signed_bytes(
     mailbox: &PublicKey,
     nonce: &[u8; 32],
     name: &[u8; 32],
@@ -114,7 +114,7 @@ impl SignedRequest {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() <= REQUEST).then(|| decode(bytes))?
+        (bytes.len() <= MAX_REQUEST).then(|| decode(bytes))?
     }
 }
 
@@ -124,6 +124,6 @@ impl MailboxReply {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() <= ANSWER).then(|| decode(bytes))?
+        (bytes.len() <= MAX_ANSWER).then(|| decode(bytes))?
     }
 }

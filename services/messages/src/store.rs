@@ -1,9 +1,9 @@
 //! The storage of a person: rows in a redb file, each encrypted with XChaCha20-Poly1305.
 //!
-//! The changes of a step are one transaction, which is on disk when [`PersonStore::keep`] returns.
+//! The changes of a step are one transaction, which is on disk when [`PersonStore::write`] returns.
 //! The key of a row is a digest, so that the file does not reveal the person's contacts.
 
-mod ring;
+mod key_ring;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use crate::history::HistoryEntry;
 use crate::person::Person;
 use crate::rows::{ChangedRow, RowName, decode};
-use ring::KeyRing;
+use key_ring::KeyRing;
 
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 
@@ -85,14 +85,14 @@ impl PersonStore {
             error => PersonStoreError::Rows(Box::new(error.into())),
         })?;
         let mut store = Self { folder: folder.to_owned(), key, ring, rows };
-        store.make_table()?;
-        if store.ring.is_turning() {
-            store.turn()?;
+        store.create_table()?;
+        if store.ring.is_rotating() {
+            store.rotate_rows()?;
         }
         Ok(store)
     }
 
-    fn make_table(&self) -> Result<(), PersonStoreError> {
+    fn create_table(&self) -> Result<(), PersonStoreError> {
         let make = || -> Result<(), redb::Error> {
             let transaction = self.rows.begin_write()?;
             transaction.open_table(ROWS)?;
@@ -139,7 +139,7 @@ impl PersonStore {
     ///
     /// # Errors
     /// Writing fails; the person in memory must be dropped then.
-    pub fn keep(&self, changes: &[ChangedRow]) -> Result<(), PersonStoreError> {
+    pub fn write(&self, changes: &[ChangedRow]) -> Result<(), PersonStoreError> {
         let mut sealed = vec![];
         for change in changes {
             let name = self.ring.name(&change.row);
@@ -192,16 +192,16 @@ impl PersonStore {
     /// # Errors
     /// Writing fails; the next [`open`](Self::open) resumes the rotation.
     pub fn rotate(&mut self) -> Result<(), PersonStoreError> {
-        self.ring.begin_turn()?;
+        self.ring.begin_rotation()?;
         self.ring.save(&self.folder, &self.key, false)?;
-        self.turn()
+        self.rotate_rows()
     }
 
-    fn turn(&mut self) -> Result<(), PersonStoreError> {
+    fn rotate_rows(&mut self) -> Result<(), PersonStoreError> {
         let mut changes = vec![];
         self.each(|row, value| changes.push(ChangedRow { row, value: Some(value) }))?;
-        self.keep(&changes)?;
-        self.ring.end_turn();
+        self.write(&changes)?;
+        self.ring.end_rotation();
         self.ring.save(&self.folder, &self.key, false)
     }
 }

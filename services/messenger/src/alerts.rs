@@ -20,10 +20,10 @@ use crate::bot::BotEvent;
 const WATCH: &str = "watch";
 
 /// The maximum number of subscribers.
-pub const MAX: usize = 32;
+pub const MAX_SUBSCRIBERS: usize = 32;
 
 /// The maximum size of all failures as text: it fits into a message.
-const LONGEST: usize = 16 << 10;
+const MAX_LENGTH: usize = 16 << 10;
 
 /// The maximum size of the file.
 const FILE: u64 = 64 << 10;
@@ -36,8 +36,8 @@ pub struct Alerts(Arc<Mutex<AlertState>>);
 #[derive(Debug)]
 pub struct AlertState {
     file: PathBuf,
-    kept: Kept,
-    wrong: BTreeSet<String>,
+    persisted: Kept,
+    failures: BTreeSet<String>,
     /// The contacts of this node.
     pub known: BTreeSet<PublicKey>,
 }
@@ -55,7 +55,7 @@ pub enum AlertsError {
     /// The person is no contact of this node.
     #[error("{0} has not written to this board, so it does not know their mailbox")]
     Unknown(PublicKey),
-    #[error("{MAX} people get alerts already, which is the maximum")]
+    #[error("{MAX_SUBSCRIBERS} people get alerts already, which is the maximum")]
     Full,
     #[error("the recipients of alerts cannot be stored: {0}")]
     Disk(#[from] io::Error),
@@ -78,15 +78,15 @@ impl Alerts {
     /// # Errors
     /// Reading fails.
     pub fn open(file: PathBuf) -> io::Result<Self> {
-        let kept = match durable::read(&file, FILE)? {
+        let persisted = match durable::read(&file, FILE)? {
             Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 say!("alerts are not sent any more, {} is damaged: {error}", file.display());
                 Kept::default()
             }),
             None => Kept::default(),
         };
-        let (wrong, known) = (kept.told.clone(), BTreeSet::new());
-        Ok(Self(Arc::new(Mutex::new(AlertState { file, kept, wrong, known }))))
+        let (failures, known) = (persisted.told.clone(), BTreeSet::new());
+        Ok(Self(Arc::new(Mutex::new(AlertState { file, persisted, failures, known }))))
     }
 
     /// Locks the state.
@@ -99,15 +99,15 @@ impl Alerts {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn watch(&self, sockets: &Path, bell: SyncSender<BotEvent>) -> io::Result<()> {
+    pub fn watch(&self, sockets: &Path, wake: SyncSender<BotEvent>) -> io::Result<()> {
         let (alerts, socket) = (self.clone(), sockets.join(format!("{INIT}.sock")));
         follow::keep(socket, WATCH, "PID 1 does not tell what is wrong", move |status: Value| {
-            let wrong = of(&status);
+            let wrong = failures_in(&status);
             let mut state = alerts.lock();
-            if state.wrong != wrong {
-                state.wrong = wrong;
+            if state.failures != wrong {
+                state.failures = wrong;
                 // A full channel means that the bot is about to run anyway.
-                let _ = bell.try_send(BotEvent::Letter);
+                let _ = wake.try_send(BotEvent::Wake);
             }
             true
         })
@@ -123,13 +123,13 @@ impl AlertState {
         if !self.known.contains(&who) {
             return Err(AlertsError::Unknown(who));
         }
-        if self.kept.who.len() >= MAX && !self.kept.who.contains(&who) {
+        if self.persisted.who.len() >= MAX_SUBSCRIBERS && !self.persisted.who.contains(&who) {
             return Err(AlertsError::Full);
         }
-        let mut kept = self.kept.clone();
-        kept.who.insert(who);
-        self.keep(kept)?;
-        Ok(&self.wrong)
+        let mut saved = self.persisted.clone();
+        saved.who.insert(who);
+        self.write(saved)?;
+        Ok(&self.failures)
     }
 
     /// Unsubscribes `who`. Returns whether there was a subscription.
@@ -137,26 +137,26 @@ impl AlertState {
     /// # Errors
     /// Writing fails.
     pub fn unsubscribe(&mut self, who: &PublicKey) -> Result<bool, AlertsError> {
-        let mut kept = self.kept.clone();
-        let was_told = kept.who.remove(who);
-        self.keep(kept)?;
+        let mut saved = self.persisted.clone();
+        let was_told = saved.who.remove(who);
+        self.write(saved)?;
         Ok(was_told)
     }
 
-    pub fn who(&self) -> impl Iterator<Item = &PublicKey> {
-        self.kept.who.iter()
+    pub fn subscribers(&self) -> impl Iterator<Item = &PublicKey> {
+        self.persisted.who.iter()
     }
 
-    pub fn wrong(&self) -> &BTreeSet<String> {
-        &self.wrong
+    pub fn failures(&self) -> &BTreeSet<String> {
+        &self.failures
     }
 
     /// The alert about changes since the last one.
-    pub fn letter(&self) -> Option<String> {
+    pub fn text(&self) -> Option<String> {
         let mut text = String::new();
         for (mark, lines) in [
-            ("wrong", self.wrong.difference(&self.kept.told)),
-            ("over", self.kept.told.difference(&self.wrong)),
+            ("wrong", self.failures.difference(&self.persisted.told)),
+            ("over", self.persisted.told.difference(&self.failures)),
         ] {
             for line in lines {
                 // Writing to a string cannot fail.
@@ -171,21 +171,21 @@ impl AlertState {
     ///
     /// # Errors
     /// Writing fails: the alert is repeated after the next start.
-    pub fn told(&mut self, wrong: BTreeSet<String>) -> io::Result<()> {
-        self.kept.told = wrong;
-        self.keep(self.kept.clone())
+    pub fn mark_sent(&mut self, failures: BTreeSet<String>) -> io::Result<()> {
+        self.persisted.told = failures;
+        self.write(self.persisted.clone())
     }
 
-    fn keep(&mut self, kept: Kept) -> io::Result<()> {
-        let bytes = serde_json::to_vec(&kept)?;
+    fn write(&mut self, saved: Kept) -> io::Result<()> {
+        let bytes = serde_json::to_vec(&saved)?;
         durable::replace(&self.file, &bytes)?;
-        self.kept = kept;
+        self.persisted = saved;
         Ok(())
     }
 }
 
 /// The failures in `status`: permanently failed units, otherwise why the node is degraded.
-fn of(status: &Value) -> BTreeSet<String> {
+fn failures_in(status: &Value) -> BTreeSet<String> {
     let reason = |of: &Value| of["reason"].as_str().unwrap_or("no reason is known").to_owned();
     let units = status["units"].as_array().into_iter().flatten();
     let failed = units.filter(|unit| unit["state"] == "failed").map(|unit| {
@@ -196,7 +196,7 @@ fn of(status: &Value) -> BTreeSet<String> {
     if wrong.is_empty() && status["state"] == "degraded" {
         wrong.insert(format!("the board is degraded: {}", reason(status)));
     }
-    let mut room = LONGEST;
+    let mut room = MAX_LENGTH;
     wrong.retain(|line| {
         room = room.saturating_sub(line.len());
         room > 0
@@ -226,17 +226,18 @@ mod tests {
         let unit = |name: &str, state: &str| json!({ "name": name, "state": state, "reason": "r" });
         let status =
             json!({ "state": "ready", "units": [unit("lan", "failed"), unit("x", "ready")] });
-        alerts.lock().wrong = of(&status);
-        assert_eq!(alerts.lock().letter().unwrap(), "wrong: lan has failed: r");
-        let wrong = alerts.lock().wrong().clone();
-        alerts.lock().told(wrong).unwrap();
-        assert_eq!(alerts.lock().letter(), None);
+        alerts.lock().failures = failures_in(&status);
+        assert_eq!(alerts.lock().text().unwrap(), "wrong: lan has failed: r");
+        let wrong = alerts.lock().failures().clone();
+        alerts.lock().mark_sent(wrong).unwrap();
+        assert_eq!(alerts.lock().text(), None);
 
         let again = state(&file);
         let mut again = again.lock();
-        assert_eq!((again.who().count(), again.letter()), (1, None));
-        again.wrong = of(&json!({ "state": "degraded", "reason": "no disk", "units": [] }));
-        let letter = again.letter().unwrap();
+        assert_eq!((again.subscribers().count(), again.text()), (1, None));
+        again.failures =
+            failures_in(&json!({ "state": "degraded", "reason": "no disk", "units": [] }));
+        let letter = again.text().unwrap();
         assert_eq!(letter, "wrong: the board is degraded: no disk\nover: lan has failed: r");
         assert!(again.unsubscribe(&who).unwrap() && !again.unsubscribe(&who).unwrap());
     }
@@ -246,15 +247,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let alerts = state(&folder.path().join("alerts"));
         let mut state = alerts.lock();
-        for number in 0..=MAX {
+        for number in 0..=MAX_SUBSCRIBERS {
             let who = PublicKey::new([number as u8; 32]);
             state.known.insert(who);
-            assert_eq!(state.subscribe(who).is_ok(), number < MAX);
+            assert_eq!(state.subscribe(who).is_ok(), number < MAX_SUBSCRIBERS);
         }
         let unit = |number| json!({ "name": format!("u{number}"), "state": "failed", "reason": "x".repeat(500) });
         let units: Vec<_> = (0..200).map(unit).collect();
-        state.wrong = of(&json!({ "units": units }));
-        assert!(state.letter().unwrap().len() < octet_messages::limits::TEXT);
-        assert!(state.wrong.len() > 20);
+        state.failures = failures_in(&json!({ "units": units }));
+        assert!(state.text().unwrap().len() < octet_messages::limits::MAX_TEXT);
+        assert!(state.failures.len() > 20);
     }
 }

@@ -14,7 +14,7 @@ use octet_node::limits::{Rate, RateLimiter};
 use octet_node::map::{MAP, Map, Update};
 
 use crate::gate;
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::now;
 use octet_messages::request::{MailboxRefusal, MailboxReply};
 
@@ -22,7 +22,7 @@ use octet_messages::request::{MailboxRefusal, MailboxReply};
 const UNIT: &str = "messenger";
 
 /// The rate limit of relayed commands per board: a burst, and the interval in seconds.
-const BROUGHT: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
+const RELAY_RATE: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
 
 /// More nodes than a box has.
 const MAX: usize = 64;
@@ -42,7 +42,7 @@ impl MapBoards {
         let known = boards.clone();
         let trouble = "cluster does not tell who is in this box";
         follow::keep(sockets.join("cluster.sock"), MAP, trouble, move |update: Update| {
-            let boards = update.map.map(|map| of(map.map(), port));
+            let boards = update.map.map(|map| boards_in(map.map(), port));
             *known.0.lock().unwrap_or_else(PoisonError::into_inner) = boards.unwrap_or_default();
             true
         })?;
@@ -50,7 +50,7 @@ impl MapBoards {
     }
 
     /// The address of the messenger of `node`.
-    pub fn place(&self, node: &PublicKey) -> Option<MailboxAddress> {
+    pub fn address(&self, node: &PublicKey) -> Option<MailboxAddress> {
         let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         boards.iter().find(|(it, _)| it == node).map(|(_, place)| place.clone())
     }
@@ -60,14 +60,14 @@ impl MapBoards {
     }
 
     /// Whether `key` is the key of one of these messengers.
-    fn have(&self, key: &PublicKey) -> bool {
+    fn contains(&self, key: &PublicKey) -> bool {
         let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         boards.iter().any(|(_, place)| place.mailbox == *key)
     }
 }
 
 /// The boards of `map` with an address. The router has none in the map.
-fn of(map: &Map, port: u16) -> Vec<(PublicKey, MailboxAddress)> {
+fn boards_in(map: &Map, port: u16) -> Vec<(PublicKey, MailboxAddress)> {
     let places = map.members.iter().filter_map(|member| {
         let mailbox = member.certificate(UNIT)?.body().key;
         let addresses = member.addresses.iter().map(|it| SocketAddr::new(*it, port));
@@ -89,13 +89,13 @@ pub struct RelayedCommands {
 impl RelayedCommands {
     /// For the gate whose socket is in the folder `sockets`.
     pub fn new(boards: MapBoards, sockets: &Path) -> Self {
-        let rates = Mutex::new(RateLimiter::new(BROUGHT, MAX));
+        let rates = Mutex::new(RateLimiter::new(RELAY_RATE, MAX));
         Self { boards, gate: sockets.join("gate.sock"), rates }
     }
 
     /// Runs `command` at the gate, relayed by the messenger with the key `by`.
     pub fn run(&self, by: &PublicKey, command: &str) -> MailboxReply {
-        if !self.boards.have(by) {
+        if !self.boards.contains(by) {
             return MailboxReply::Refused(MailboxRefusal::NoBoard);
         }
         let Ok(mut rates) = self.rates.try_lock() else {
@@ -134,6 +134,6 @@ mod tests {
         assert_eq!(brought.run(&own, "x"), MailboxReply::Refused(MailboxRefusal::Malformed));
         let so_many = (1..)
             .take_while(|_| brought.run(&own, "x") != MailboxReply::Refused(MailboxRefusal::Busy));
-        assert!(so_many.count() < 2 * BROUGHT.burst as usize);
+        assert!(so_many.count() < 2 * RELAY_RATE.burst as usize);
     }
 }

@@ -22,11 +22,11 @@ use crate::alerts::Alerts;
 use crate::boards::MapBoards;
 use crate::gate;
 use crate::local::Local;
-use crate::mailbox::{Bell, Mailbox, MailboxError};
+use crate::mailbox::{Mailbox, MailboxError, WakeCallback};
 use octet_messages::courier::{Courier, CourierError};
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{EventError, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
-use octet_messages::quic::{ask, now};
+use octet_messages::quic::{now, send_request};
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::{PersonStore, PersonStoreError};
 
@@ -35,21 +35,21 @@ const FOLDER: &str = "bot";
 const SECRET: &str = "secret";
 
 /// The pause before an undelivered message is retried.
-const AGAIN: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// The minimum interval of alerts.
-const ALERT: Duration = Duration::from_secs(60);
+const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The rate limit of answers per person, and the number of remembered persons.
-const ANSWERS: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
-const ASKERS: usize = 256;
+const ANSWER_RATE: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
+const MAX_TRACKED: usize = 256;
 
 /// The timeout of a relayed command: longer than that of its gate.
-const CARRIED: Duration =
-    Duration::from_secs(gate::LONGEST.as_secs() + gate::SILENCE.as_secs() + 10);
+const RELAY_TIMEOUT: Duration =
+    Duration::from_secs(gate::TOTAL_TIMEOUT.as_secs() + gate::ANSWER_TIMEOUT.as_secs() + 10);
 
 pub enum BotEvent {
-    Letter,
+    Wake,
     /// The service's key has changed.
     Key(Certified),
     /// Set the node's addresses, and return its invite.
@@ -61,7 +61,7 @@ pub enum BotEvent {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum BotError {
     #[error(transparent)]
     Store(#[from] PersonStoreError),
     #[error(transparent)]
@@ -80,9 +80,9 @@ struct Bot {
     boards: MapBoards,
     alerts: Alerts,
     /// When the last alert was sent.
-    told: Option<Instant>,
+    last_alert: Option<Instant>,
     mailbox: Arc<Mutex<Mailbox>>,
-    bell: SyncSender<BotEvent>,
+    wake: SyncSender<BotEvent>,
     certified: Option<Certified>,
     courier: Option<Courier<Local>>,
     answers: RateLimiter<PublicKey>,
@@ -93,7 +93,7 @@ struct Bot {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep(
+pub fn start(
     folder: &Path,
     sockets: &Path,
     mailbox: Arc<Mutex<Mailbox>>,
@@ -106,22 +106,22 @@ pub fn keep(
     let (running, ended) = channel();
     let run = move || {
         let _running = running;
-        let answers = RateLimiter::new(ANSWERS, ASKERS);
+        let answers = RateLimiter::new(ANSWER_RATE, MAX_TRACKED);
         let (certified, courier) = (None, None);
-        let told = None;
+        let last_alert = None;
         let bot = Bot {
             folder,
             gate,
             boards,
             alerts,
-            told,
+            last_alert,
             mailbox,
-            bell: own,
+            wake: own,
             certified,
             courier,
             answers,
         };
-        if let Err(error) = bot.go_on(&calls) {
+        if let Err(error) = bot.run(&calls) {
             say!("commands by message are not accepted until the next start: {error}");
         }
     };
@@ -130,17 +130,17 @@ pub fn keep(
 }
 
 impl Bot {
-    fn go_on(mut self, calls: &Receiver<BotEvent>) -> Result<(), Trouble> {
+    fn run(mut self, calls: &Receiver<BotEvent>) -> Result<(), BotError> {
         let mut is_waiting = false;
         loop {
             let call = if is_waiting {
-                calls.recv_timeout(AGAIN)
+                calls.recv_timeout(RETRY_DELAY)
             } else {
                 calls.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match call {
                 Err(RecvTimeoutError::Disconnected) | Ok(BotEvent::Stop) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) | Ok(BotEvent::Letter) => {}
+                Err(RecvTimeoutError::Timeout) | Ok(BotEvent::Wake) => {}
                 Ok(BotEvent::Key(certified)) => {
                     self.certified = Some(certified);
                     self.load()?;
@@ -153,12 +153,12 @@ impl Bot {
                     let _ = to.send(Ok(self.forget(name)?));
                 }
             }
-            is_waiting = self.turn()?;
+            is_waiting = self.process()?;
         }
     }
 
     /// The invite as a line, or why there is none.
-    fn invite(&mut self, addresses: Vec<SocketAddr>) -> Result<Result<String, String>, Trouble> {
+    fn invite(&mut self, addresses: Vec<SocketAddr>) -> Result<Result<String, String>, BotError> {
         let Some(certified) = self.certified.clone() else {
             return Ok(Err("this service's key is not certified yet".to_owned()));
         };
@@ -166,25 +166,25 @@ impl Bot {
         if self.courier.is_none() {
             self.make(&certified, &place)?;
         }
-        self.become_known(&certified, place)?;
-        Ok(self.line().ok_or_else(|| "there is no person yet".to_owned()))
+        self.register(&certified, place)?;
+        Ok(self.invite_line().ok_or_else(|| "there is no person yet".to_owned()))
     }
 
     /// Returns whether `name` was a contact.
-    fn forget(&mut self, name: PublicKey) -> Result<bool, Trouble> {
+    fn forget(&mut self, name: PublicKey) -> Result<bool, BotError> {
         let Some(courier) = &mut self.courier else { return Ok(false) };
-        match courier.tell(PersonEvent::Forget(name), now()) {
+        match courier.apply(PersonEvent::Forget(name), now()) {
             Ok(()) => Ok(true),
             Err(CourierError::Refused(EventError::Unknown)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn line(&self) -> Option<String> {
+    fn invite_line(&self) -> Option<String> {
         Some(self.courier.as_ref()?.person().invite().to_string())
     }
 
-    fn make(&mut self, certified: &Certified, place: &MailboxAddress) -> Result<(), Trouble> {
+    fn make(&mut self, certified: &Certified, place: &MailboxAddress) -> Result<(), BotError> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         // Remains of an interrupted creation were never announced.
         for file in ["keys", "rows"] {
@@ -193,12 +193,12 @@ impl Bot {
                 _ => {}
             }
         }
-        let secret: [u8; 32] = random().map_err(|_| Trouble::Keys)?;
-        let seal = random().map_err(|_| Trouble::Keys)?;
+        let secret: [u8; 32] = random().map_err(|_| BotError::Keys)?;
+        let seal = random().map_err(|_| BotError::Keys)?;
         let made = Person::of_node(certified, seal, vec![place.clone()], now());
-        let (_, rows) = made.ok_or(Trouble::Keys)?;
+        let (_, rows) = made.ok_or(BotError::Keys)?;
         let store = PersonStore::create(&self.folder, secret)?;
-        store.keep(&rows)?;
+        store.write(&rows)?;
         // This file completes the creation.
         durable::replace(&self.folder.join(SECRET), &secret)?;
         self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
@@ -206,7 +206,7 @@ impl Bot {
     }
 
     /// Loads the stored person, if there is one.
-    fn load(&mut self) -> Result<(), Trouble> {
+    fn load(&mut self) -> Result<(), BotError> {
         let Some(certified) = self.certified.clone() else { return Ok(()) };
         if self.courier.is_none() {
             let Some(bytes) = durable::read(&self.folder.join(SECRET), 32)? else { return Ok(()) };
@@ -214,31 +214,27 @@ impl Bot {
             let store = PersonStore::open(&self.folder, secret)?;
             self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
         }
-        let kept = self.courier.as_ref().and_then(|courier| courier.person().mailboxes().next());
-        let Some(kept) = kept.cloned() else { return Ok(()) };
-        self.become_known(&certified, MailboxAddress { mailbox: certified.key.public(), ..kept })
+        let saved = self.courier.as_ref().and_then(|courier| courier.person().mailboxes().next());
+        let Some(saved) = saved.cloned() else { return Ok(()) };
+        self.register(&certified, MailboxAddress { mailbox: certified.key.public(), ..saved })
     }
 
     /// Registers the person at the mailbox, reachable at `place`.
-    fn become_known(
-        &mut self,
-        certified: &Certified,
-        place: MailboxAddress,
-    ) -> Result<(), Trouble> {
+    fn register(&mut self, certified: &Certified, place: MailboxAddress) -> Result<(), BotError> {
         let Some(courier) = &mut self.courier else { return Ok(()) };
-        courier.tell(PersonEvent::Moved(certified.clone(), vec![place]), now())?;
-        let bell = self.bell.clone();
+        courier.apply(PersonEvent::ChangeIdentity(certified.clone(), vec![place]), now())?;
+        let bell = self.wake.clone();
         // A full channel means that the bot is about to run anyway.
-        let ring = move || drop(bell.try_send(BotEvent::Letter));
+        let ring = move || drop(bell.try_send(BotEvent::Wake));
         let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
-        mailbox.rename(certified.key.public());
+        mailbox.set_key(certified.key.public());
         mailbox.admit(&courier.person().name())?;
-        mailbox.tell_of(courier.person().name(), Bell(Arc::new(ring)));
+        mailbox.set_waker(courier.person().name(), WakeCallback(Arc::new(ring)));
         Ok(())
     }
 
     /// Carries out all pending work. Returns whether something must be retried.
-    fn turn(&mut self) -> Result<bool, Trouble> {
+    fn process(&mut self) -> Result<bool, BotError> {
         let (Some(courier), Some(certified)) = (&mut self.courier, &self.certified) else {
             return Ok(false);
         };
@@ -248,7 +244,7 @@ impl Bot {
             Err(error) => left.push(error),
             Ok(others) => left.extend(others),
         }
-        let known = courier.person().peers().map(|(name, _)| *name);
+        let known = courier.person().contacts().map(|(name, _)| *name);
         self.alerts.lock().known = known.collect();
         let (mut is_answered, mut is_later) = (false, false);
         loop {
@@ -278,41 +274,41 @@ impl Bot {
             let answer = command.map(|command| {
                 let target = command.body().target;
                 let is_own = certified.certificate.body().node == target;
-                match self.boards.place(&target).filter(|_| !is_own) {
-                    Some(place) => carried(&certified.key, &place, line.text.trim()),
+                match self.boards.address(&target).filter(|_| !is_own) {
+                    Some(place) => relay(&certified.key, &place, line.text.trim()),
                     None => gate::run(&self.gate, line.text.trim()),
                 }
             });
-            match courier.tell(PersonEvent::Answered(line.peer, answer), now()) {
+            match courier.apply(PersonEvent::Answered(line.peer, answer), now()) {
                 // The person has a thousand unfetched answers, or was displaced as an unknown
                 // sender.
                 Err(CourierError::Refused(EventError::OutboxFull | EventError::Unknown)) => {
-                    courier.tell(PersonEvent::Answered(line.peer, None), now())?;
+                    courier.apply(PersonEvent::Answered(line.peer, None), now())?;
                 }
                 told => told?,
             }
             is_answered = true;
         }
-        let letter = self.alerts.lock().letter();
+        let letter = self.alerts.lock().text();
         // Frequent changes are combined into fewer alerts.
-        let is_early = self.told.is_some_and(|told| told.elapsed() < ALERT);
+        let is_early = self.last_alert.is_some_and(|told| told.elapsed() < ALERT_INTERVAL);
         is_later |= letter.is_some() && is_early;
         if let Some(letter) = letter.filter(|_| !is_early) {
             let (who, wrong) = {
                 let alerts = self.alerts.lock();
-                (alerts.who().copied().collect::<Vec<_>>(), alerts.wrong().clone())
+                (alerts.subscribers().copied().collect::<Vec<_>>(), alerts.failures().clone())
             };
             for name in who {
-                match courier.tell(PersonEvent::Told(name, letter.clone()), now()) {
+                match courier.apply(PersonEvent::Notify(name, letter.clone()), now()) {
                     // The person has a thousand unfetched messages.
                     Err(CourierError::Refused(_)) => {}
                     told => told?,
                 }
             }
-            if let Err(error) = self.alerts.lock().told(wrong) {
+            if let Err(error) = self.alerts.lock().mark_sent(wrong) {
                 say!("the sent alerts cannot be recorded: {error}");
             }
-            self.told = Some(Instant::now());
+            self.last_alert = Some(Instant::now());
             is_answered = true;
         }
         if is_answered {
@@ -324,9 +320,9 @@ impl Bot {
 }
 
 /// The answer to `command` of the board whose messenger is at `place`.
-fn carried(own: &PrivateKey, place: &MailboxAddress, command: &str) -> String {
-    match ask(own, place, &SignedRequest::Run(command.to_owned()), CARRIED) {
-        Some(MailboxReply::Said(said)) => gate::cut(said),
+fn relay(own: &PrivateKey, place: &MailboxAddress, command: &str) -> String {
+    match send_request(own, place, &SignedRequest::Run(command.to_owned()), RELAY_TIMEOUT) {
+        Some(MailboxReply::Said(said)) => gate::truncate(said),
         Some(MailboxReply::Refused(why)) => format!("not done: the board says: {why}"),
         _ => "not known whether it was done: the board does not answer: see `boards`, and say it again".to_owned(),
     }

@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use octet_node::control::{CallError, Client, PublicKey};
 use serde_json::{Map, Value};
 
-use octet_messages::limits::TEXT;
+use octet_messages::limits::MAX_TEXT;
 
 /// The timeout for the next part of an answer.
-pub const SILENCE: Duration = Duration::from_secs(30);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The timeout of a whole answer: a longer one is cut.
-pub const LONGEST: Duration = Duration::from_secs(60);
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The suffix of an answer that was too long.
-const CUT: &str = "\n(cut here: the answer is longer than a message)";
+const TRUNCATED: &str = "\n(cut here: the answer is longer than a message)";
 
 /// The suffix of an answer that did not end in time.
-const ENDLESS: &str = "\n(cut here: the answer did not end in a minute)";
+const TIMED_OUT: &str = "\n(cut here: the answer did not end in a minute)";
 
 /// Whether the gate at `socket` knows `key` as an operator's.
 pub fn is_operator(socket: &Path, key: &PublicKey) -> Result<bool, CallError> {
     let mut client = Client::connect(socket)?;
-    client.stream().set_read_timeout(Some(SILENCE))?;
+    client.stream().set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let args = Map::from_iter([("key".to_owned(), Value::from(key.to_string()))]);
     Ok(client.call("check-key", args)? == "operator")
 }
@@ -33,10 +33,10 @@ pub fn is_operator(socket: &Path, key: &PublicKey) -> Result<bool, CallError> {
 pub fn run(socket: &Path, command: &str) -> String {
     let mut said = String::new();
     let (begin, mut is_endless) = (Instant::now(), false);
-    let outcome = ask(socket, command, |item| {
+    let outcome = call(socket, command, |item| {
         add(&mut said, item);
-        is_endless = begin.elapsed() > LONGEST;
-        said.len() <= TEXT && !is_endless
+        is_endless = begin.elapsed() > TOTAL_TIMEOUT;
+        said.len() <= MAX_TEXT && !is_endless
     });
     match outcome {
         Ok(Value::Null) if said.is_empty() => said.push_str("done"),
@@ -54,25 +54,29 @@ pub fn run(socket: &Path, command: &str) -> String {
             add(&mut said, &Value::from(trouble));
         }
     }
-    if is_endless { end_with(said, ENDLESS) } else { cut(said) }
+    if is_endless { truncate_with(said, TIMED_OUT) } else { truncate(said) }
 }
 
 /// Cuts the text to the size of a message.
-pub fn cut(said: String) -> String {
-    if said.len() > TEXT { end_with(said, CUT) } else { said }
+pub fn truncate(said: String) -> String {
+    if said.len() > MAX_TEXT { truncate_with(said, TRUNCATED) } else { said }
 }
 
-fn end_with(mut said: String, mark: &str) -> String {
-    let room = TEXT - mark.len();
+fn truncate_with(mut said: String, mark: &str) -> String {
+    let room = MAX_TEXT - mark.len();
     let end = (0..=room.min(said.len())).rev().find(|end| said.is_char_boundary(*end));
     said.truncate(end.unwrap_or(0));
     said.push_str(mark);
     said
 }
 
-fn ask(socket: &Path, command: &str, item: impl FnMut(&Value) -> bool) -> Result<Value, CallError> {
+fn call(
+    socket: &Path,
+    command: &str,
+    item: impl FnMut(&Value) -> bool,
+) -> Result<Value, CallError> {
     let mut client = Client::connect(socket)?;
-    client.stream().set_read_timeout(Some(SILENCE))?;
+    client.stream().set_read_timeout(Some(ANSWER_TIMEOUT))?;
     client.call_each("run", Map::from_iter([("command".to_owned(), command.into())]), item)
 }
 

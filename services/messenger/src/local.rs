@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use octet_node::control::PublicKey;
 
 use crate::mailbox::{Mailbox, Visit};
-use octet_messages::courier::{Unreached, Wire};
-use octet_messages::place::MailboxAddress;
+use octet_messages::courier::{MailboxUnreachable, Wire};
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::request::{MailboxReply, SignedRequest};
 
@@ -24,29 +24,29 @@ impl Local {
         Ok(Self { mailbox, visit: visit(), others: MailboxClient::new()? })
     }
 
-    fn is_here(&self, mailbox: &PublicKey) -> bool {
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).is(mailbox)
+    fn is_local(&self, mailbox: &PublicKey) -> bool {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).is_own_key(mailbox)
     }
 }
 
 impl Wire for Local {
-    fn ask(
+    fn request(
         &mut self,
         place: &MailboxAddress,
         request: &SignedRequest,
-    ) -> Result<MailboxReply, Unreached> {
-        if !self.is_here(&place.mailbox) {
-            return self.others.ask(place, request);
+    ) -> Result<MailboxReply, MailboxUnreachable> {
+        if !self.is_local(&place.mailbox) {
+            return self.others.request(place, request);
         }
         let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(mailbox.handle(&mut self.visit, request.clone(), now()))
     }
 
-    fn part(&mut self, place: &MailboxAddress) {
-        if self.is_here(&place.mailbox) {
+    fn disconnect(&mut self, place: &MailboxAddress) {
+        if self.is_local(&place.mailbox) {
             self.visit = visit();
         } else {
-            self.others.part(place);
+            self.others.disconnect(place);
         }
     }
 }

@@ -4,13 +4,13 @@
 //! Every request that changes something is one transaction, and on disk before it is answered.
 //! [`Mailbox::handle`] takes the time and a request; sockets are elsewhere.
 
-mod anybody;
-mod bounds;
+mod limits;
 mod owner;
 mod people;
+mod public;
 mod tables;
 
-pub use bounds::MailboxLimits;
+pub use limits::MailboxLimits;
 pub use people::Resident;
 
 use std::net::IpAddr;
@@ -44,15 +44,15 @@ impl Visit {
 /// The stages of a request, at each of which the process can be killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestStage {
-    Come,
+    Received,
     /// The changes are computed, but not on disk.
     Written,
     /// The changes are on disk, but not answered.
-    Kept,
+    Committed,
 }
 
 impl RequestStage {
-    pub const ALL: [Self; 3] = [Self::Come, Self::Written, Self::Kept];
+    pub const ALL: [Self; 3] = [Self::Received, Self::Written, Self::Committed];
 }
 
 /// Why the mailbox cannot be opened or changed.
@@ -113,16 +113,16 @@ pub struct Mailbox {
     claims: RateLimiter<IpAddr>,
     deposits: RateLimiter<IpAddr>,
     /// The mailbox whose new messages are signalled, and the callback.
-    bell: Option<([u8; 32], Bell)>,
+    waker: Option<([u8; 32], WakeCallback)>,
 }
 
 /// Is called when a message has arrived.
 #[derive(Clone)]
-pub struct Bell(pub Arc<dyn Fn() + Send + Sync>);
+pub struct WakeCallback(pub Arc<dyn Fn() + Send + Sync>);
 
-impl std::fmt::Debug for Bell {
+impl std::fmt::Debug for WakeCallback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bell")
+        f.write_str("WakeCallback")
     }
 }
 
@@ -136,7 +136,7 @@ impl Mailbox {
         let opened = Database::builder().set_cache_size(CACHE).create(path);
         drop(repairing);
         let rows = opened.map_err(redb::Error::from)?;
-        let generation = begin(&rows, random()?)?;
+        let generation = create_tables(&rows, random()?)?;
         let mut mailbox = Self {
             rows,
             own,
@@ -146,7 +146,7 @@ impl Mailbox {
             keys_of: RateLimiter::new(limits.keys_of, limits.people),
             claims: RateLimiter::new(limits.claims, limits.sources),
             deposits: RateLimiter::new(limits.deposits, limits.sources),
-            bell: None,
+            waker: None,
         };
         mailbox.count()?;
         Ok(mailbox)
@@ -169,18 +169,18 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Calls `bell` from now on when a message for `name` is on disk.
-    pub fn tell_of(&mut self, name: PublicKey, bell: Bell) {
-        self.bell = Some((*name.as_bytes(), bell));
+    /// Calls `waker` from now on when a message for `name` is on disk.
+    pub fn set_waker(&mut self, name: PublicKey, waker: WakeCallback) {
+        self.waker = Some((*name.as_bytes(), waker));
     }
 
     /// Whether `key` is the endpoint's key.
-    pub fn is(&self, key: &PublicKey) -> bool {
+    pub fn is_own_key(&self, key: &PublicKey) -> bool {
         self.own == *key
     }
 
     /// Changes the endpoint's key.
-    pub fn rename(&mut self, own: PublicKey) {
+    pub fn set_key(&mut self, own: PublicKey) {
         self.own = own;
     }
 
@@ -190,15 +190,15 @@ impl Mailbox {
         answer.unwrap_or(MailboxReply::Refused(MailboxRefusal::Broken))
     }
 
-    /// The same, as long as `goes_on` returns true at each stage; `None` if it was interrupted.
+    /// The same, as long as `should_continue` returns true at each stage; `None` if it was interrupted.
     pub fn handle_until(
         &mut self,
         visit: &mut Visit,
         request: SignedRequest,
         now: u64,
-        mut goes_on: impl FnMut(RequestStage) -> bool,
+        mut should_continue: impl FnMut(RequestStage) -> bool,
     ) -> Option<MailboxReply> {
-        goes_on(RequestStage::Come).then_some(())?;
+        should_continue(RequestStage::Received).then_some(())?;
         if request == SignedRequest::Nonce {
             let Ok(nonce) = random() else {
                 return Some(MailboxReply::Refused(MailboxRefusal::Broken));
@@ -206,7 +206,7 @@ impl Mailbox {
             visit.nonce = Some(nonce);
             return Some(MailboxReply::Nonce(nonce));
         }
-        match self.carry_out(visit, request, now, &mut goes_on) {
+        match self.execute(visit, request, now, &mut should_continue) {
             Ok(answer) => answer,
             Err(Problem::Refused(refusal)) => Some(MailboxReply::Refused(refusal)),
             Err(Problem::Rows(error)) => {
@@ -216,12 +216,12 @@ impl Mailbox {
         }
     }
 
-    fn carry_out(
+    fn execute(
         &mut self,
         visit: &mut Visit,
         request: SignedRequest,
         now: u64,
-        goes_on: &mut impl FnMut(RequestStage) -> bool,
+        should_continue: &mut impl FnMut(RequestStage) -> bool,
     ) -> Result<Option<MailboxReply>, Problem> {
         let transaction = self.rows.begin_write()?;
         let left = match &request {
@@ -237,17 +237,17 @@ impl Mailbox {
             SignedRequest::Deposit(name, envelope) => {
                 self.deposit(&transaction, &name, &envelope, visit.source, now)?
             }
-            SignedRequest::Owner(owned) => self.owner(&transaction, visit, &owned, now)?,
+            SignedRequest::Owner(owned) => self.handle_owner(&transaction, visit, &owned, now)?,
         };
         if is_changed {
-            if !goes_on(RequestStage::Written) {
+            if !should_continue(RequestStage::Written) {
                 return Ok(None);
             }
             transaction.commit()?;
             match left {
                 Some((name, length)) => {
                     self.total += length;
-                    if let Some((own, bell)) = &self.bell
+                    if let Some((own, bell)) = &self.waker
                         && *own == name
                     {
                         bell.0();
@@ -255,7 +255,7 @@ impl Mailbox {
                 }
                 None => self.count().map_err(|_| MailboxRefusal::Broken)?,
             }
-            if !goes_on(RequestStage::Kept) {
+            if !should_continue(RequestStage::Committed) {
                 return Ok(None);
             }
         }
@@ -264,13 +264,13 @@ impl Mailbox {
 }
 
 /// Creates missing tables, and returns the generation of message numbers.
-fn begin(rows: &Database, fresh: [u8; 16]) -> Result<[u8; 16], redb::Error> {
-    let kept = rows.begin_read()?.open_table(META);
-    if let Ok(table) = kept
-        && let Some(kept) = table.get(GENERATION)?
-        && let Ok(kept) = kept.value().try_into()
+fn create_tables(rows: &Database, fresh: [u8; 16]) -> Result<[u8; 16], redb::Error> {
+    let saved = rows.begin_read()?.open_table(META);
+    if let Ok(table) = saved
+        && let Some(saved) = table.get(GENERATION)?
+        && let Ok(saved) = saved.value().try_into()
     {
-        return Ok(kept);
+        return Ok(saved);
     }
     let transaction = rows.begin_write()?;
     transaction.open_table(META)?.insert(GENERATION, fresh.as_slice())?;

@@ -35,10 +35,10 @@ const ALERTS: &str = "alerts";
 pub const NO_DISK: &str = "this node has no disk to keep messages on";
 
 /// The interval at which expired messages are deleted.
-const SWEEP: Duration = Duration::from_secs(3600);
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The timeout of the bot's shutdown.
-const CLOSING: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause before binding a port is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub struct MessengerConfig {
     pub control: UnixListener,
     /// The users that may call this service.
     pub callers: Callers,
-    pub at: Vec<SocketAddr>,
+    pub addresses: Vec<SocketAddr>,
     /// The port of other boards' messengers.
     pub board_port: u16,
 }
@@ -65,25 +65,25 @@ pub struct MessengerConfig {
 #[derive(Debug, Default)]
 pub struct ServiceStatus {
     /// The mailbox's key, once it is certified.
-    pub own: Option<PublicKey>,
-    pub at: Vec<SocketAddr>,
+    pub key: Option<PublicKey>,
+    pub addresses: Vec<SocketAddr>,
     /// The boards that commands are relayed to.
     pub boards: MapBoards,
     /// Why no client is served, if so.
-    pub trouble: Option<String>,
+    pub error: Option<String>,
 }
 
 pub fn main() -> ExitCode {
-    octet_node::run(|given| run(parts(given)?, notify_ready))
+    octet_node::run(|given| run(config(given)?, notify_ready))
 }
 
-fn parts(mut given: UnitEnvironment) -> io::Result<MessengerConfig> {
+fn config(mut environment: UnitEnvironment) -> io::Result<MessengerConfig> {
     Ok(MessengerConfig {
-        folder: given.state.take(),
+        folder: environment.state.take(),
         sockets: SOCKETS.into(),
-        control: given.socket("control")?,
-        callers: given.callers,
-        at: vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()],
+        control: environment.socket("control")?,
+        callers: environment.callers,
+        addresses: vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()],
         board_port: PORT,
     })
 }
@@ -93,7 +93,7 @@ fn parts(mut given: UnitEnvironment) -> io::Result<MessengerConfig> {
 ///
 /// # Errors
 /// It cannot start, or the thread that keeps its key has ended.
-pub fn run(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub fn run(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -101,20 +101,20 @@ pub fn run(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io
         .max_blocking_threads(3)
         .thread_keep_alive(LINGER)
         .build()?;
-    let ended = runtime.block_on(serve(parts, ready));
+    let ended = runtime.block_on(serve(config, ready));
     // Threads that wait for the closed mailbox never end.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+async fn serve(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let mut stop = signal(SignalKind::terminate())?;
-    let standing = Arc::new(Mutex::new(ServiceStatus::default()));
-    let Some(folder) = parts.folder else {
+    let status = Arc::new(Mutex::new(ServiceStatus::default()));
+    let Some(folder) = config.folder else {
         // Accepted messages, and the key that people know, must outlive this process.
         say!("no messages are accepted: {NO_DISK}");
-        standing.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(NO_DISK.to_owned());
-        verbs::keep(parts.control, parts.callers, None, standing)?;
+        status.lock().unwrap_or_else(PoisonError::into_inner).error = Some(NO_DISK.to_owned());
+        verbs::listen(config.control, config.callers, None, status)?;
         ready()?;
         // `status` shows this text although the unit is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
@@ -124,18 +124,18 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
     let nobody = PublicKey::new([0; 32]);
     let opened = Mailbox::open(&folder.join(FILE), nobody, MailboxLimits::default());
     let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
-    let boards = MapBoards::follow(&parts.sockets, parts.board_port)?;
+    let boards = MapBoards::follow(&config.sockets, config.board_port)?;
     let alerts = Alerts::open(folder.join(ALERTS))?;
     let (bot, bot_ended) =
-        bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox), boards.clone(), alerts.clone())?;
-    alerts.watch(&parts.sockets, bot.clone())?;
-    standing.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
-    let brought = Arc::new(RelayedCommands::new(boards, &parts.sockets));
+        bot::start(&folder, &config.sockets, Arc::clone(&mailbox), boards.clone(), alerts.clone())?;
+    alerts.watch(&config.sockets, bot.clone())?;
+    status.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
+    let relayed = Arc::new(RelayedCommands::new(boards, &config.sockets));
     let at_end = bot.clone();
     let known = Some(Storage { mailbox: Arc::clone(&mailbox), bot: bot.clone(), alerts });
-    verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
+    verbs::listen(config.control, config.callers, known, Arc::clone(&status))?;
     let (news, certified) = watch::channel(None);
-    let (said, socket) = (Arc::clone(&standing), parts.sockets.join("identity.sock"));
+    let (said, socket) = (Arc::clone(&status), config.sockets.join("identity.sock"));
     sub_key::keep(Some(folder), socket, move |told| match told {
         KeyUpdate::Certified(key) => {
             // Without the bot messages are still accepted; it has logged why it ended.
@@ -145,18 +145,18 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
         KeyUpdate::Not(why) => {
             let why = format!("this service's key is not certified: {why}");
             say!("{why}");
-            let mut standing = said.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut status = said.lock().unwrap_or_else(PoisonError::into_inner);
             // The previous key stays in use.
-            if standing.own.is_none() {
-                standing.trouble = Some(why);
+            if status.key.is_none() {
+                status.error = Some(why);
             }
         }
     })?;
-    tokio::spawn(sweep(Arc::clone(&mailbox)));
+    tokio::spawn(expire(Arc::clone(&mailbox)));
     ready()?;
-    let served = Served { mailbox: Arc::clone(&mailbox), brought };
+    let served = Served { mailbox: Arc::clone(&mailbox), relayed };
     tokio::select! {
-        () = keep(certified, parts.at, served, standing) => {
+        () = run_endpoint(certified, config.addresses, served, status) => {
             Err(io::Error::other("the thread that keeps this service's key is gone"))
         }
         _ = stop.recv() => {
@@ -171,7 +171,7 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
 fn close(bot: &SyncSender<BotEvent>, ended: &Receiver<()>, mailbox: &Mutex<Mailbox>) {
     // While the bot waits for a gate, its file stays open.
     let _ = bot.try_send(BotEvent::Stop);
-    let _ = ended.recv_timeout(CLOSING);
+    let _ = ended.recv_timeout(CLOSE_TIMEOUT);
     let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = mailbox.close() {
         say!("the file of messages was not closed, and the next start checks all of it: {error}");
@@ -181,8 +181,8 @@ fn close(bot: &SyncSender<BotEvent>, ended: &Receiver<()>, mailbox: &Mutex<Mailb
 }
 
 /// Deletes expired messages periodically.
-async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
-    let mut beat = interval(SWEEP);
+async fn expire(mailbox: Arc<Mutex<Mailbox>>) {
+    let mut beat = interval(EXPIRE_INTERVAL);
     loop {
         beat.tick().await;
         let mailbox = Arc::clone(&mailbox);
@@ -198,15 +198,15 @@ async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
 
 /// Serves with the current key; a new key makes a new endpoint. It ends when no further key can
 /// arrive.
-async fn keep(
+async fn run_endpoint(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
     served: Served,
-    standing: Arc<Mutex<ServiceStatus>>,
+    status: Arc<Mutex<ServiceStatus>>,
 ) {
     let stand = |own, at, trouble| {
-        let mut standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
-        (standing.own, standing.at, standing.trouble) = (own, at, trouble);
+        let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+        (status.key, status.addresses, status.error) = (own, at, trouble);
     };
     let mut problem = String::new();
     loop {
@@ -233,7 +233,7 @@ async fn keep(
         };
         problem.clear();
         let public = own.key.public();
-        served.mailbox.lock().unwrap_or_else(PoisonError::into_inner).rename(public);
+        served.mailbox.lock().unwrap_or_else(PoisonError::into_inner).set_key(public);
         stand(Some(public), endpoint.bound_sockets(), None);
         say!("messages are accepted as {public}");
         let serving =

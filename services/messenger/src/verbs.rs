@@ -18,7 +18,7 @@ use crate::alerts::{Alerts, AlertsError};
 use crate::bot::BotEvent;
 use crate::mailbox::{Mailbox, MailboxError, Resident};
 use crate::service::{NO_DISK, ServiceStatus};
-use octet_messages::limits::ADDRESSES;
+use octet_messages::limits::MAX_ADDRESSES;
 
 /// The maximum number of clients, the number reserved for operators, and the maximum per user.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
@@ -72,16 +72,16 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
             ),
             nothing(),
             |desk, _, ()| {
-                let state = desk.known()?.alerts.lock();
-                Ok(json!({ "wrong": state.wrong(), "told": state.who().collect::<Vec<_>>() }))
+                let state = desk.storage()?.alerts.lock();
+                Ok(json!({ "wrong": state.failures(), "told": state.subscribers().collect::<Vec<_>>() }))
             },
         )
         .with(
             Verb::new("subscribe", Read, "Sends alerts to somebody who has written to this node"),
             named(),
             |desk, _, name| {
-                let mut state = desk.known()?.alerts.lock();
-                let wrong = state.subscribe(name).map_err(untold)?;
+                let mut state = desk.storage()?.alerts.lock();
+                let wrong = state.subscribe(name).map_err(subscription_failure)?;
                 Ok(json!({ "wrong": wrong }))
             },
         )
@@ -89,7 +89,7 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
             Verb::new("unsubscribe", Read, "Sends no more alerts to somebody"),
             named(),
             |desk, _, name| {
-                let was_told = desk.known()?.alerts.lock().unsubscribe(&name).map_err(untold)?;
+                let was_told = desk.storage()?.alerts.lock().unsubscribe(&name).map_err(subscription_failure)?;
                 let help = "`octetctl messenger alerts` shows who is told";
                 was_told.then_some(Value::Null).ok_or_else(|| {
                     Failure::new(FailureCode::NotFound, format!("{name} is not told"), help)
@@ -104,7 +104,7 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
             ),
             text("at", "Where it is reached: 192.0.2.7:4434; up to three, separated by commas").parse(addresses),
             |desk, _, at| {
-                asked(&desk.known()?.bot, |to| BotEvent::Invite(at, to))
+                ask_bot(&desk.storage()?.bot, |to| BotEvent::Invite(at, to))
                     .map(|line| json!({ "invite": line }))
             },
         )
@@ -116,9 +116,9 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
             ),
             named(),
             |desk, _, name| {
-                let known = desk.known()?;
-                let was_told = known.alerts.lock().unsubscribe(&name).map_err(untold)?;
-                let was_known = asked(&known.bot, |to| BotEvent::Forget(name, to))?;
+                let known = desk.storage()?;
+                let was_told = known.alerts.lock().unsubscribe(&name).map_err(subscription_failure)?;
+                let was_known = ask_bot(&known.bot, |to| BotEvent::Forget(name, to))?;
                 (was_known || was_told).then_some(Value::Null).ok_or_else(|| {
                     let help = "it is the name that `octet-msg people` shows on their machine";
                     Failure::new(FailureCode::NotFound, format!("{name} is not known here"), help)
@@ -138,35 +138,35 @@ pub struct Storage {
 
 /// The state of the verbs. Without a disk there is only `status`.
 pub struct MessengerVerbs {
-    known: Option<Storage>,
-    standing: Arc<Mutex<ServiceStatus>>,
+    storage: Option<Storage>,
+    status: Arc<Mutex<ServiceStatus>>,
 }
 
 /// The timeout of the bot.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 impl MessengerVerbs {
-    fn known(&self) -> Result<&Storage, Failure> {
+    fn storage(&self) -> Result<&Storage, Failure> {
         let help = "`boot` says how the data partition is; ask another node meanwhile";
-        self.known.as_ref().ok_or_else(|| Failure::new(FailureCode::Failed, NO_DISK, help))
+        self.storage.as_ref().ok_or_else(|| Failure::new(FailureCode::Failed, NO_DISK, help))
     }
 
     fn mailbox(&self) -> Result<MutexGuard<'_, Mailbox>, Failure> {
-        Ok(self.known()?.mailbox.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(self.storage()?.mailbox.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn status(&self) -> Result<Value, Failure> {
         let mailbox = self.mailbox().ok();
         let residents = mailbox.map_or(Ok(vec![]), |it| it.residents()).map_err(failed)?;
         let letters: u64 = residents.iter().map(|one| u64::from(one.letters)).sum();
-        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(json!({
-            "mailbox": standing.own,
-            "at": standing.at,
+            "mailbox": status.key,
+            "at": status.addresses,
             "mailboxes": residents.len(),
             "messages": letters,
-            "boards": standing.boards.count(),
-            "trouble": standing.trouble,
+            "boards": status.boards.count(),
+            "trouble": status.error,
         }))
     }
 }
@@ -188,14 +188,14 @@ fn mailboxes(mailbox: &Mailbox) -> Result<Value, Failure> {
 fn addresses(at: String) -> Result<Vec<SocketAddr>, Failure> {
     let addresses: Option<Vec<SocketAddr>> =
         at.split(',').map(|address| address.parse().ok()).collect();
-    addresses.filter(|all| all.len() <= ADDRESSES).ok_or_else(|| {
+    addresses.filter(|all| all.len() <= MAX_ADDRESSES).ok_or_else(|| {
         let help = "write it as 192.0.2.7:4434, with further ones after commas, three at most";
         Failure::new(FailureCode::BadArgument, format!("`{at}` is not an address"), help)
     })
 }
 
 /// The bot's answer to a call.
-fn asked<T>(
+fn ask_bot<T>(
     bot: &SyncSender<BotEvent>,
     call: impl FnOnce(Sender<Result<T, String>>) -> BotEvent,
 ) -> Result<T, Failure> {
@@ -216,13 +216,13 @@ fn asked<T>(
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep(
+pub fn listen(
     listener: UnixListener,
     callers: Callers,
-    known: Option<Storage>,
-    standing: Arc<Mutex<ServiceStatus>>,
+    storage: Option<Storage>,
+    status: Arc<Mutex<ServiceStatus>>,
 ) -> io::Result<()> {
-    let desk = MessengerVerbs { known, standing };
+    let desk = MessengerVerbs { storage, status };
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, verbs(), desk);
         say!("the control socket is closed: {error}");
@@ -237,7 +237,7 @@ fn name(name: String) -> Result<PublicKey, Failure> {
     })
 }
 
-fn untold(error: AlertsError) -> Failure {
+fn subscription_failure(error: AlertsError) -> Failure {
     Failure::new(FailureCode::Failed, error.to_string(), error.help())
 }
 
@@ -277,9 +277,9 @@ mod tests {
         let alerts = Alerts::open(path("alerts")).unwrap();
         let known =
             Storage { mailbox: Arc::new(Mutex::new(mailbox)), bot: sync_channel(1).0, alerts };
-        let standing = ServiceStatus { own: Some(own), ..ServiceStatus::default() };
+        let status = ServiceStatus { key: Some(own), ..ServiceStatus::default() };
         let mut desk =
-            MessengerVerbs { known: Some(known), standing: Arc::new(Mutex::new(standing)) };
+            MessengerVerbs { storage: Some(known), status: Arc::new(Mutex::new(status)) };
         let name = PrivateKey::generate().unwrap().public().to_string();
         assert_eq!(ask(&desk, "mailboxes", None).unwrap(), json!([]));
         assert_eq!(ask(&desk, "admit", Some(&name)).unwrap(), json!({ "admitted": name }));
@@ -290,7 +290,7 @@ mod tests {
         ask(&desk, "remove", Some(&name)).unwrap();
         let gone = ask(&desk, "remove", Some(&name)).unwrap_err();
         assert_eq!(gone.code, FailureCode::NotFound);
-        desk.known = None; // a node without a disk
+        desk.storage = None; // a node without a disk
         assert_eq!(ask(&desk, "status", None).unwrap()["mailboxes"], 0);
         let refused = ask(&desk, "admit", Some(&name)).unwrap_err();
         assert_eq!(refused.message, NO_DISK);

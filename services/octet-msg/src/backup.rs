@@ -19,7 +19,7 @@ const LONGEST: u64 = 1 << 20;
 /// # Errors
 /// The file exists, or writing fails.
 pub fn write(path: &Path, backup: &Backup, passphrase: &[u8]) -> Result<(), CommandFailure> {
-    let derivation = Derivation::new(Cost::usual())?;
+    let derivation = Derivation::new(Cost::recommended())?;
     let key = derivation.key(passphrase).ok_or(CommandFailure::Keys)?;
     let sealed = seal(derivation, &key, backup)?;
     let written = durable::write(path, &sealed, ExistingFile::Keep, |_| Ok(()));

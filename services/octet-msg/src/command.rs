@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use octet_messages::courier::{Courier, CourierError};
 use octet_messages::invite::{InvalidInvite, Invite};
-use octet_messages::limits::TEXT;
+use octet_messages::limits::MAX_TEXT;
 use octet_messages::person::{Person, PersonEvent};
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::safety;
@@ -15,8 +15,8 @@ use octet_node::control::{PublicKey, print};
 use octet_node::key::NoRandomness;
 use octet_node::words::WordsError;
 
-use crate::line::{CommandAction, CommandLine};
-use crate::{backup, home, order, qr, show};
+use crate::cli::{CommandAction, CommandLine};
+use crate::{backup, box_command, output, profile, qr};
 
 /// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +24,12 @@ pub enum CommandFailure {
     #[error(
         "neither XDG_CONFIG_HOME nor HOME says where your files are: name a folder with --folder"
     )]
-    Homeless,
+    NoHome,
     #[error("there is somebody in {} already, or something else: name another folder with --folder", .0.display())]
     Existing(PathBuf),
     /// An interrupted `init` or `restore` has left this folder.
     #[error("{} is left of an interrupted `init` or `restore`, and has no identity: delete it", .0.display())]
-    Cut(PathBuf),
+    Interrupted(PathBuf),
     #[error("there is a file {} already: name another", .0.display())]
     ExistingFile(PathBuf),
     /// The file is not a backup.
@@ -67,9 +67,9 @@ pub enum CommandFailure {
     #[error(
         "you have no contact `{0}`: `octet-msg people` lists your contacts, and `add` adds one"
     )]
-    Nobody(String),
+    UnknownContact(String),
     #[error("`{0}` is the name of another contact: choose another name")]
-    Taken(String),
+    NameTaken(String),
     #[error("`{0}` is not a name: write 1 to 64 letters, digits, `-` and `_`")]
     Name(String),
     /// The operator's key is missing or damaged.
@@ -93,17 +93,17 @@ pub enum CommandFailure {
 /// Runs `line`.
 pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
     let (mut courier, passphrase) = match &line.command {
-        CommandAction::Init { mailbox } => home::make(&line, mailbox.clone())?,
-        CommandAction::Restore { file } => home::restore(&line, file)?,
-        _ => home::open(&line)?,
+        CommandAction::Init { mailbox } => profile::create(&line, mailbox.clone())?,
+        CommandAction::Restore { file } => profile::restore(&line, file)?,
+        _ => profile::open(&line)?,
     };
     match line.command {
         CommandAction::Init { .. } => init(&mut courier)?,
         CommandAction::Invite { line } => invite(&courier.person().invite(), line)?,
         CommandAction::Add { name, invite } => add(&mut courier, name, &invite)?,
         CommandAction::Send { name, text } => send(&mut courier, &name, text)?,
-        CommandAction::Order(order) => {
-            let text = order::sign(courier.person(), &order)?;
+        CommandAction::Command(order) => {
+            let text = box_command::sign(courier.person(), &order)?;
             send(&mut courier, &order.name, text)?;
         }
         CommandAction::Receive => receive(&mut courier)?,
@@ -142,7 +142,7 @@ fn restored(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> 
 
 fn invite(invite: &Invite, line_alone: bool) -> Result<(), CommandFailure> {
     print(&format!("{invite}\n"))?;
-    if !line_alone && let Some(code) = qr::of(&invite.to_string()) {
+    if !line_alone && let Some(code) = qr::render(&invite.to_string()) {
         print(&format!("\n{code}"))?;
     }
     Ok(())
@@ -159,11 +159,11 @@ fn add(
     }
     let invite: Invite = invite.parse()?;
     let is_taken = |(who, alias): (&PublicKey, &str)| alias == name && *who != invite.name;
-    if courier.person().peers().any(is_taken) {
-        return Err(CommandFailure::Taken(name));
+    if courier.person().contacts().any(is_taken) {
+        return Err(CommandFailure::NameTaken(name));
     }
     let (me, other) = (courier.person().name(), invite.name);
-    courier.tell(PersonEvent::Add(invite, name.clone()), now())?;
+    courier.apply(PersonEvent::Add(invite, name.clone()), now())?;
     print(&format!("{name} is {other}\n"))?;
     print(&format!(
         "both see the same number, if nobody stands between you: {}\n",
@@ -179,9 +179,9 @@ fn send(
 ) -> Result<(), CommandFailure> {
     let to = find(courier.person(), name)?;
     let text = if text == "-" { read_input()? } else { text };
-    courier.tell(PersonEvent::Write(to, text), now())?;
+    courier.apply(PersonEvent::Write(to, text), now())?;
     deliver(courier)?;
-    let waiting = courier.person().waiting(&to);
+    let waiting = courier.person().undeposited(&to);
     match waiting {
         0 => print(&format!("left at the mailbox of {name}\n"))?,
         _ => print(&format!(
@@ -193,7 +193,7 @@ fn send(
 
 fn read_input() -> Result<String, CommandFailure> {
     let mut text = String::new();
-    let read = io::stdin().take(TEXT as u64 + 1).read_to_string(&mut text);
+    let read = io::stdin().take(MAX_TEXT as u64 + 1).read_to_string(&mut text);
     read.map_err(|error| CommandFailure::Disk("the input".into(), error))?;
     Ok(text.trim_end_matches('\n').to_owned())
 }
@@ -210,11 +210,12 @@ fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     let lines = courier.store().history(shown, end)?;
     for line in lines.iter().filter(|line| line.received) {
         // `print` would ignore a closed pipe; unread messages must be shown again.
-        let text = format!("{}\n", show::entry(line, &call(courier.person(), &line.peer)));
+        let text =
+            format!("{}\n", output::entry(line, &display_name(courier.person(), &line.peer)));
         io::stdout().lock().write_all(text.as_bytes())?;
     }
     // If the process ends before this, the messages are shown again.
-    courier.tell(PersonEvent::Shown(end), now())?;
+    courier.apply(PersonEvent::Shown(end), now())?;
     let mut left = courier.deliver(now())?;
     let fetched = fetched.map(|others| left.extend(others));
     warn(&left);
@@ -226,7 +227,10 @@ fn history(courier: &mut Courier<MailboxClient>, name: Option<&str>) -> Result<(
     let (end, _) = courier.person().history();
     for line in courier.store().history(0, end)? {
         if only.is_none_or(|only| only == line.peer) {
-            print(&format!("{}\n", show::entry(&line, &call(courier.person(), &line.peer))))?;
+            print(&format!(
+                "{}\n",
+                output::entry(&line, &display_name(courier.person(), &line.peer))
+            ))?;
         }
     }
     Ok(())
@@ -234,9 +238,9 @@ fn history(courier: &mut Courier<MailboxClient>, name: Option<&str>) -> Result<(
 
 fn people(person: &Person) -> Result<(), CommandFailure> {
     print(&format!("you: {}\n", person.name()))?;
-    for (name, _) in person.peers() {
+    for (name, _) in person.contacts() {
         let number = safety::number(&person.name(), name);
-        print(&format!("{}: {name}\n    {number}\n", call(person, name)))?;
+        print(&format!("{}: {name}\n    {number}\n", display_name(person, name)))?;
     }
     Ok(())
 }
@@ -259,13 +263,13 @@ pub fn find(person: &Person, name: &str) -> Result<PublicKey, CommandFailure> {
     let is_called = |(who, alias): &(&PublicKey, &str)| {
         (!alias.is_empty() && *alias == name) || who.to_string() == name
     };
-    let found = person.peers().find(is_called).map(|(who, _)| *who);
-    found.ok_or_else(|| CommandFailure::Nobody(name.to_owned()))
+    let found = person.contacts().find(is_called).map(|(who, _)| *who);
+    found.ok_or_else(|| CommandFailure::UnknownContact(name.to_owned()))
 }
 
 /// The alias of a contact; the public key of one without an alias, who has written uninvited.
-fn call(person: &Person, peer: &PublicKey) -> String {
-    let alias = person.peers().find(|(name, _)| *name == peer).map(|(_, alias)| alias);
+fn display_name(person: &Person, peer: &PublicKey) -> String {
+    let alias = person.contacts().find(|(name, _)| *name == peer).map(|(_, alias)| alias);
     match alias {
         Some(alias) if !alias.is_empty() => alias.to_owned(),
         _ => peer.to_string(),

@@ -21,7 +21,7 @@ pub struct Cost {
 impl Cost {
     /// The second recommended option of RFC 9106 (section 4), for limited memory: 64 MiB, three
     /// passes.
-    pub fn usual() -> Self {
+    pub fn recommended() -> Self {
         Self { memory: 64 << 10, passes: 3, lanes: 4 }
     }
 
@@ -29,7 +29,7 @@ impl Cost {
     pub const CHEAP: Self = Self { memory: 64, passes: 1, lanes: 1 };
 
     /// Whether the cost is acceptable: the file is untrusted.
-    fn is_sensible(self) -> bool {
+    fn is_acceptable(self) -> bool {
         self.memory <= 1 << 20 && (1..=16).contains(&self.passes) && (1..=16).contains(&self.lanes)
     }
 }
@@ -64,7 +64,7 @@ impl Derivation {
         let version = fields.u8()?;
         let cost = Cost { memory: fields.u32()?, passes: fields.u32()?, lanes: fields.u32()? };
         let salt = fields.array()?;
-        let whole = version == VERSION && fields.0.is_empty() && cost.is_sensible();
+        let whole = version == VERSION && fields.0.is_empty() && cost.is_acceptable();
         whole.then_some(Self { cost, salt })
     }
 

@@ -2,14 +2,14 @@
 //! (`docs/messenger.md`).
 
 mod backup;
+mod box_command;
+mod cli;
 mod command;
 mod derivation;
-mod home;
-mod line;
-mod order;
+mod output;
 mod passphrase;
+mod profile;
 mod qr;
-mod show;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use clap::Parser;
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    match command::run(line::CommandLine::parse()) {
+    match command::run(cli::CommandLine::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         // A closed pipe, as in `| head`, is not an error.
         Err(command::CommandFailure::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {

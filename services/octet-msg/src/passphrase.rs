@@ -20,11 +20,11 @@ const PASSPHRASE: u64 = 1024;
 ///
 /// # Errors
 /// Writing fails, or the file exists.
-pub fn keep(folder: &Path, passphrase: &[u8], cost: Cost) -> Result<[u8; 32], CommandFailure> {
+pub fn store(folder: &Path, passphrase: &[u8], cost: Cost) -> Result<[u8; 32], CommandFailure> {
     let derivation = Derivation::new(cost)?;
     let path = folder.join(FILE);
-    let kept = durable::write(&path, &derivation.to_bytes(), ExistingFile::Keep, |_| Ok(()));
-    kept.map_err(|error| CommandFailure::Disk(path, error))?;
+    let saved = durable::write(&path, &derivation.to_bytes(), ExistingFile::Keep, |_| Ok(()));
+    saved.map_err(|error| CommandFailure::Disk(path, error))?;
     derivation.key(passphrase).ok_or(CommandFailure::Damaged)
 }
 
@@ -42,7 +42,7 @@ pub fn read(folder: &Path, passphrase: &[u8]) -> Result<[u8; 32], CommandFailure
 
 /// The passphrase: the first line of `file`, or input from the terminal.
 pub fn ask(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
-    let Some(path) = file else { return type_in("Passphrase: ") };
+    let Some(path) = file else { return prompt("Passphrase: ") };
     let read = || -> io::Result<Vec<u8>> {
         let mut line = vec![];
         BufReader::new(File::open(path)?.take(PASSPHRASE)).read_until(b'\n', &mut line)?;
@@ -60,8 +60,8 @@ pub fn ask_new(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
     if file.is_some() {
         return ask(file);
     }
-    let first = type_in("A passphrase for your messages: ")?;
-    let second = type_in("The same again: ")?;
+    let first = prompt("A passphrase for your messages: ")?;
+    let second = prompt("The same again: ")?;
     (first == second).then_some(first).ok_or(CommandFailure::NotTheSame)
 }
 
@@ -73,7 +73,7 @@ fn check(mut line: Vec<u8>) -> Result<Vec<u8>, CommandFailure> {
 }
 
 /// Reads a line from the terminal without echo.
-fn type_in(prompt: &str) -> Result<Vec<u8>, CommandFailure> {
+fn prompt(prompt: &str) -> Result<Vec<u8>, CommandFailure> {
     let read = || -> io::Result<Vec<u8>> {
         let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
         let before = tcgetattr(&terminal)?;
@@ -103,11 +103,11 @@ mod tests {
     #[test]
     fn a_key_comes_back_by_its_passphrase_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let key = keep(folder.path(), b"correct horse", CHEAP).unwrap();
+        let key = store(folder.path(), b"correct horse", CHEAP).unwrap();
         assert_eq!(read(folder.path(), b"correct horse").unwrap(), key);
         assert_ne!(read(folder.path(), b"correct horsf").unwrap(), key);
-        assert!(keep(folder.path(), b"correct horse", CHEAP).is_err(), "there is one");
+        assert!(store(folder.path(), b"correct horse", CHEAP).is_err(), "there is one");
         let other = tempfile::tempdir().unwrap();
-        assert_ne!(keep(other.path(), b"correct horse", CHEAP).unwrap(), key);
+        assert_ne!(store(other.path(), b"correct horse", CHEAP).unwrap(), key);
     }
 }

@@ -18,13 +18,16 @@ pub fn announcement(bytes: &[u8]) {
     }
     let now = announcement.issued;
     let mut topology = Topology::new(signed.address());
-    assert_eq!(topology.hear(signed.clone(), now, Some(signed.address())), AnnouncementResult::Own);
+    assert_eq!(
+        topology.insert(signed.clone(), now, Some(signed.address())),
+        AnnouncementResult::Own
+    );
     assert!(!topology.knows(bytes));
-    let heard = topology.hear(signed.clone(), now, None);
+    let heard = topology.insert(signed.clone(), now, None);
     // An announcement that is issued at the maximum time has expired before.
     if heard == AnnouncementResult::New {
         assert!(topology.knows(bytes));
-        assert_eq!(topology.hear(signed, now, None), AnnouncementResult::Known);
+        assert_eq!(topology.insert(signed, now, None), AnnouncementResult::Known);
     } else {
         assert_eq!(heard, AnnouncementResult::Expired);
     }

@@ -9,8 +9,8 @@ pub fn control(bytes: &[u8]) {
     let Some(message) = LinkMessage::from_bytes(bytes) else { return };
     assert!(bytes.len() <= LONGEST);
     assert_eq!(message.to_bytes(), bytes);
-    if let LinkMessage::SetUp { back: label, .. } | LinkMessage::Answer { there: Some(label), .. } =
-        message
+    if let LinkMessage::SetUp { reverse_label: label, .. }
+    | LinkMessage::Answer { label: Some(label), .. } = message
     {
         assert_eq!(Label::new(label.get()), Some(label));
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use octet_forward::exchange::public;
-use octet_forward::introduction::{About, EndRole, Inner, is_at_the_other_end};
+use octet_forward::introduction::{EndRole, Inner, IntroductionContext, verify_introduction};
 use octet_node::address::NodeAddress;
 
 /// The path secrets with which the inputs in `corpus/` were signed: of the speaker, and of the
@@ -21,14 +21,14 @@ pub fn introduction(bytes: &[u8]) {
     let Inner::Introduction { certificate, signature, .. } = message else { return };
     let speaks = NodeAddress::of(&certificate.body().node).ip();
     let keys = (public(&SECRETS.0), public(&SECRETS.1));
-    let about = About { role: EndRole::Source, nodes: (speaks, LISTENS), keys };
-    let is = |about: &About| is_at_the_other_end(&certificate, &signature, about);
+    let about = IntroductionContext { role: EndRole::Source, nodes: (speaks, LISTENS), keys };
+    let is = |about: &IntroductionContext| verify_introduction(&certificate, &signature, about);
     if is(&about) {
         assert_eq!(certificate.body().unit.as_str(), "forward");
-        assert!(!is(&About { role: EndRole::End, ..about }));
-        assert!(!is(&About { nodes: (speaks, speaks), ..about }));
-        assert!(!is(&About { nodes: (LISTENS, LISTENS), ..about }));
-        assert!(!is(&About { keys: (keys.1, keys.0), ..about }));
-        assert!(!is(&About { keys: (keys.0, [3; 32]), ..about }));
+        assert!(!is(&IntroductionContext { role: EndRole::End, ..about }));
+        assert!(!is(&IntroductionContext { nodes: (speaks, speaks), ..about }));
+        assert!(!is(&IntroductionContext { nodes: (LISTENS, LISTENS), ..about }));
+        assert!(!is(&IntroductionContext { keys: (keys.1, keys.0), ..about }));
+        assert!(!is(&IntroductionContext { keys: (keys.0, [3; 32]), ..about }));
     }
 }

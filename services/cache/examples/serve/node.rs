@@ -57,12 +57,12 @@ pub fn run(folder: &Path, number: u8) -> Result<Value, Failed> {
     end_with_parent(Signal::KILL)?;
     let callers = Callers::parse(&format!("{}={VERBS}", geteuid().as_raw()));
     let limits =
-        CacheLimits { http: CONNECTIONS, http_of_one: CONNECTIONS, ..CacheLimits::default() };
+        CacheLimits { http: CONNECTIONS, http_per_client: CONNECTIONS, ..CacheLimits::default() };
     let parts = CacheConfig {
         limits,
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),
-        at: vec![SocketAddr::new(address(number), PORT)],
+        addresses: vec![SocketAddr::new(address(number), PORT)],
         http: TcpListener::from(http),
         metrics: TcpListener::from(metrics),
         control: UnixListener::from(control),

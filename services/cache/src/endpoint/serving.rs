@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
-use crate::names::{self, Answering};
+use crate::names::{self, NameResponder};
 
 /// The maximum size of a request, in bytes: a hash, and the ranges of the object. Those of this
 /// service have less than 50.
@@ -36,7 +36,7 @@ const IDLE: u32 = 2;
 pub struct Serving {
     pub store: Store,
     pub events: EventSender,
-    pub names: Answering,
+    pub names: NameResponder,
     pub counters: Arc<CacheCounters>,
     pub limits: CacheLimits,
     handshakes: Arc<Semaphore>,
@@ -47,7 +47,7 @@ impl Serving {
     pub fn new(
         store: Store,
         events: EventSender,
-        names: Answering,
+        names: NameResponder,
         counters: Arc<CacheCounters>,
         limits: CacheLimits,
     ) -> Self {
@@ -94,10 +94,10 @@ impl Serving {
         }
     }
 
-    async fn connect(&self, incoming: Incoming, place: OwnedSemaphorePermit) -> Option<()> {
+    async fn connect(&self, incoming: Incoming, permit: OwnedSemaphorePermit) -> Option<()> {
         let handshake = incoming.accept().ok()?;
-        let connection = timeout(self.limits.request, handshake).await.ok()?.ok()?;
-        drop(place);
+        let connection = timeout(self.limits.request_timeout, handshake).await.ok()?.ok()?;
+        drop(permit);
         if connection.alpn() == names::ALPN {
             self.names.serve(&connection).await;
             return Some(());
@@ -108,12 +108,12 @@ impl Serving {
             return Some(());
         };
         self.counters.peers_served.add(1);
-        self.give(&connection).await;
+        self.serve_requests(&connection).await;
         Some(())
     }
 
     /// Answers requests until the connection ends or is idle for too long.
-    async fn give(&self, connection: &Connection) {
+    async fn serve_requests(&self, connection: &Connection) {
         let connection_id = connection.stable_id() as u64;
         let endpoint_id = Some(connection.remote_id());
         let connected = || ClientConnected { connection_id, endpoint_id };
@@ -126,7 +126,7 @@ impl Serving {
                 stream = connection.accept_bi() => {
                     let Ok((to, mut from)) = stream else { break };
                     let (store, events) = (self.store.clone(), self.events.clone());
-                    let limit = self.limits.request;
+                    let limit = self.limits.request_timeout;
                     streams.spawn(async move {
                         match timeout(limit, request(&mut from)).await.unwrap_or(Err(ERR_LIMIT)) {
                             Ok(request) => {
@@ -139,7 +139,7 @@ impl Serving {
                     });
                 }
                 Some(_) = streams.join_next() => {}
-                () = sleep(self.limits.request), if streams.is_empty() => {
+                () = sleep(self.limits.request_timeout), if streams.is_empty() => {
                     connection.close(IDLE.into(), b"nothing was asked");
                     break;
                 }

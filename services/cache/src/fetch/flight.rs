@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Missing;
-use super::plan::{FetchPlan, here_until};
+use super::plan::{FetchPlan, available_until};
 
 /// The progress of a fetch.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct FetchProgress {
     /// The size in bytes, once a node has proved it and the quota allows it.
     pub size: Option<u64>,
     /// The verified chunks on this node.
-    pub here: ChunkRanges,
+    pub present: ChunkRanges,
     /// The result; `None` while the fetch runs.
     pub outcome: Option<Result<(), Missing>>,
 }
@@ -39,16 +39,16 @@ pub struct Flight {
     changed: Notify,
     /// Cancels the fetch.
     cancel: Notify,
-    givers: Mutex<BTreeSet<PublicKey>>,
+    sources: Mutex<BTreeSet<PublicKey>>,
 }
 
 impl Flight {
     pub fn new(hash: Hash) -> Self {
-        let here = ChunkRanges::empty();
-        let progress = watch::Sender::new(FetchProgress { size: None, here, outcome: None });
+        let present = ChunkRanges::empty();
+        let progress = watch::Sender::new(FetchProgress { size: None, present, outcome: None });
         let [changed, cancel] = [(); 2].map(|()| Notify::new());
-        let (plan, givers) = (Mutex::default(), Mutex::default());
-        Self { hash, progress, plan, changed, cancel, givers }
+        let (plan, sources) = (Mutex::default(), Mutex::default());
+        Self { hash, progress, plan, changed, cancel, sources }
     }
 
     pub fn watch(&self) -> watch::Receiver<FetchProgress> {
@@ -70,17 +70,17 @@ impl Flight {
     }
 
     /// Starts the pieces.
-    pub fn begin(&self, plan: FetchPlan) {
+    pub fn start(&self, plan: FetchPlan) {
         let size = plan.size();
         *self.plan() = Some(plan);
         self.progress.send_modify(|it| it.size = Some(size));
     }
 
-    pub fn is_here(&self, ranges: ChunkRanges) {
-        self.progress.send_modify(|it| it.here = ranges);
+    pub fn set_present(&self, ranges: ChunkRanges) {
+        self.progress.send_modify(|it| it.present = ranges);
     }
 
-    pub fn end(&self, outcome: Result<(), Missing>) {
+    pub fn finish(&self, outcome: Result<(), Missing>) {
         self.progress.send_modify(|it| it.outcome = Some(outcome));
     }
 
@@ -96,8 +96,8 @@ impl Flight {
     }
 
     /// The number of pieces that are not requested yet.
-    pub fn waiting(&self) -> usize {
-        self.plan().as_ref().map_or(0, FetchPlan::waiting)
+    pub fn pending(&self) -> usize {
+        self.plan().as_ref().map_or(0, FetchPlan::pending)
     }
 
     /// Whether the size is known and all pieces have arrived.
@@ -116,7 +116,7 @@ impl Flight {
                 Some(plan) if plan.is_done() => return None,
                 Some(plan) => {
                     if let Some(number) = plan.take() {
-                        return Some(AssignedPiece { flight: self, number, has_come: false });
+                        return Some(AssignedPiece { flight: self, number, is_received: false });
                     }
                 }
                 None => {}
@@ -126,8 +126,8 @@ impl Flight {
     }
 
     /// The nodes that have sent pieces.
-    pub fn givers(&self) -> BTreeSet<PublicKey> {
-        self.givers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn sources(&self) -> BTreeSet<PublicKey> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -137,7 +137,7 @@ impl Flight {
 pub struct AssignedPiece<'a> {
     flight: &'a Flight,
     number: u64,
-    has_come: bool,
+    is_received: bool,
 }
 
 impl AssignedPiece<'_> {
@@ -146,18 +146,18 @@ impl AssignedPiece<'_> {
     }
 
     /// Marks the piece as received from `node`.
-    pub fn came(mut self, node: PublicKey) {
-        self.flight.givers.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
-        self.has_come = true;
+    pub fn received(mut self, node: PublicKey) {
+        self.flight.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
+        self.is_received = true;
     }
 }
 
 impl Drop for AssignedPiece<'_> {
     fn drop(&mut self) {
         if let Some(plan) = self.flight.plan().as_mut() {
-            match self.has_come {
-                true => plan.came(),
-                false => plan.back(self.number),
+            match self.is_received {
+                true => plan.complete(),
+                false => plan.retry(self.number),
             }
         }
         self.flight.changed.notify_waiters();
@@ -166,25 +166,25 @@ impl Drop for AssignedPiece<'_> {
 
 /// A large object that is read while it arrives.
 #[derive(Debug, Clone)]
-pub struct Coming {
+pub struct IncomingObject {
     flight: Arc<Flight>,
     path: PathBuf,
-    patience: Duration,
+    read_timeout: Duration,
     file: Arc<OnceCell<Arc<File>>>,
 }
 
-impl Coming {
-    /// Reads the file at `path` while `flight` fills it, waiting at most `patience` for each part.
-    pub fn new(flight: Arc<Flight>, path: PathBuf, patience: Duration) -> Self {
-        Self { flight, path, patience, file: Arc::default() }
+impl IncomingObject {
+    /// Reads the file at `path` while `flight` fills it, waiting at most `read_timeout` for each part.
+    pub fn new(flight: Arc<Flight>, path: PathBuf, read_timeout: Duration) -> Self {
+        Self { flight, path, read_timeout, file: Arc::default() }
     }
 
     /// Waits for the byte at `at`. Returns the end of the available range from there, which may
     /// exceed the object's end.
-    pub async fn until(&self, at: u64) -> io::Result<u64> {
+    pub async fn wait_for(&self, at: u64) -> io::Result<u64> {
         let until = |it: &FetchProgress| match it.outcome {
             Some(Ok(())) => u64::MAX,
-            _ => here_until(at, &it.here),
+            _ => available_until(at, &it.present),
         };
         let mut watch = self.flight.watch();
         let now = until(&watch.borrow_and_update());
@@ -192,10 +192,10 @@ impl Coming {
             return Ok(now);
         }
         if let Some(plan) = self.flight.plan().as_mut() {
-            plan.sooner(at);
+            plan.prioritise(at);
         }
         let comes = watch.wait_for(|it| it.outcome.is_some() || until(it) > at);
-        let Ok(Ok(progress)) = timeout(self.patience, comes).await else {
+        let Ok(Ok(progress)) = timeout(self.read_timeout, comes).await else {
             return Err(io::ErrorKind::TimedOut.into());
         };
         match (until(&progress), &progress.outcome) {
@@ -205,7 +205,7 @@ impl Coming {
         }
     }
 
-    /// The file; bytes up to the result of [`until`](Self::until) are valid.
+    /// The file; bytes up to the result of [`wait_for`](Self::wait_for) are valid.
     ///
     /// # Errors
     /// The file cannot be opened.

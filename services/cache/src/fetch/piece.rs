@@ -18,38 +18,38 @@ use tokio::time::timeout;
 use crate::objects::ObjectError;
 
 /// The length of the queue to the store, in units of 16 KiB.
-const AHEAD: usize = 8;
+const QUEUE_LENGTH: usize = 8;
 
 /// Why a node does not send a piece.
 #[derive(Debug)]
 pub enum PeerFault {
     /// It does not have the object.
-    Lacks,
+    Missing,
     /// It is unreachable or silent.
     Silent,
     Wrong,
     /// This node cannot store it.
-    Unkept(ObjectError),
+    Store(ObjectError),
 }
 
 /// Waits for a node's message, up to the silence timeout.
-async fn heard<T>(
+async fn with_timeout<T>(
     silence: Duration,
     said: impl Future<Output = GetResult<T>>,
 ) -> Result<T, PeerFault> {
     match timeout(silence, said).await {
-        Ok(said) => said.map_err(|error| judge(&error)),
+        Ok(said) => said.map_err(|error| classify(&error)),
         Err(_) => Err(PeerFault::Silent),
     }
 }
 
 /// The size of the object, with the node's proof.
-pub async fn size(
+pub async fn fetch_size(
     connection: &Connection,
     hash: Hash,
     silence: Duration,
 ) -> Result<u64, PeerFault> {
-    let (size, _) = heard(silence, get_verified_size(connection, &hash)).await?;
+    let (size, _) = with_timeout(silence, get_verified_size(connection, &hash)).await?;
     Ok(size)
 }
 
@@ -57,7 +57,7 @@ pub async fn size(
 ///
 /// # Errors
 /// Some of it did not arrive; the part that did is in the store.
-pub async fn piece(
+pub async fn fetch_piece(
     store: &FsStore,
     connection: &Connection,
     hash: Hash,
@@ -74,16 +74,16 @@ pub async fn piece(
         }
     };
     // An empty request has no answer.
-    let Some((mut content, said)) = heard(silence, asked).await? else { return Ok(()) };
+    let Some((mut content, said)) = with_timeout(silence, asked).await? else { return Ok(()) };
     // With another size, hashes could be stored at wrong positions.
     if said != size.get() {
         return Err(PeerFault::Wrong);
     }
-    let import = store.import_bao(hash, size, AHEAD).await.map_err(broken)?;
+    let import = store.import_bao(hash, size, QUEUE_LENGTH).await.map_err(broken)?;
     let end = loop {
         match timeout(silence, content.next()).await {
             Err(_) => break Err(PeerFault::Silent),
-            Ok(BlobContentNext::More((_, Err(error)))) => break Err(judge(&error.into())),
+            Ok(BlobContentNext::More((_, Err(error)))) => break Err(classify(&error.into())),
             Ok(BlobContentNext::More((next, Ok(item)))) => {
                 if import.tx.send(item).await.is_err() {
                     // The store's answer has the reason.
@@ -108,21 +108,21 @@ pub async fn piece(
 }
 
 fn broken(error: impl std::fmt::Display) -> PeerFault {
-    PeerFault::Unkept(ObjectError::Broken(error.to_string()))
+    PeerFault::Store(ObjectError::Broken(error.to_string()))
 }
 
 /// Classifies an error for the statistics of the node.
-fn judge(error: &GetError) -> PeerFault {
+fn classify(error: &GetError) -> PeerFault {
     match error {
         // A node with iroh-blobs ends a request for an object that it lacks with this code.
-        _ if error.iroh_error_code() == Some(ERR_INTERNAL) => PeerFault::Lacks,
+        _ if error.iroh_error_code() == Some(ERR_INTERNAL) => PeerFault::Missing,
         GetError::AtBlobHeaderNext { source: AtBlobHeaderNextError::NotFound { .. }, .. } => {
-            PeerFault::Lacks
+            PeerFault::Missing
         }
         GetError::Decode { source, .. } => match source {
             DecodeError::ChunkNotFound { .. }
             | DecodeError::ParentNotFound { .. }
-            | DecodeError::LeafNotFound { .. } => PeerFault::Lacks,
+            | DecodeError::LeafNotFound { .. } => PeerFault::Missing,
             DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. } => {
                 PeerFault::Wrong
             }

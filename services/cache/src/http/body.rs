@@ -68,7 +68,7 @@ impl BodyParts {
     }
 
     /// The range, if there is only one.
-    pub fn only(&self) -> Option<ByteRange> {
+    pub fn single(&self) -> Option<ByteRange> {
         match self.parts[..] {
             [Part::Bytes(span)] => Some(span),
             _ => None,
@@ -116,7 +116,7 @@ impl BodyParts {
 async fn ready(content: &ObjectContent, span: ByteRange) -> io::Result<u64> {
     let most = span.end.min(span.start + PIECE);
     match content {
-        ObjectContent::Coming(coming) => Ok(coming.until(span.start).await?.min(most)),
+        ObjectContent::Fetching(coming) => Ok(coming.wait_for(span.start).await?.min(most)),
         ObjectContent::Memory(_) | ObjectContent::File(_) => Ok(most),
     }
 }
@@ -127,7 +127,7 @@ async fn read(content: &ObjectContent, span: ByteRange) -> io::Result<Bytes> {
             return Ok(bytes.slice(span.start as usize..span.end as usize));
         }
         ObjectContent::File(file) => Arc::clone(file),
-        ObjectContent::Coming(coming) => coming.file().await?,
+        ObjectContent::Fetching(coming) => coming.file().await?,
     };
     spawn_blocking(move || read_file(&file, span)).await.map_err(io::Error::other)?
 }

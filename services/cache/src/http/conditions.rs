@@ -20,7 +20,7 @@ struct Tag<'a> {
 
 /// Evaluates `If-Match` and `If-None-Match`, each as one list, for the object with the tag `own`,
 /// without quotation marks. A malformed field matches nothing.
-pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> ConditionResult {
+pub fn evaluate(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> ConditionResult {
     // A weak tag never matches here (RFC 9110, 13.1.1).
     let strong = |tag: &Tag| !tag.is_weak && tag.opaque == own;
     match (if_match, if_none_match) {
@@ -32,8 +32,8 @@ pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> 
 
 /// Whether `If-Range` permits a partial response: it must name this very object. A date never does,
 /// because objects have none.
-pub fn may_have_part(if_range: &str, own: &str) -> bool {
-    let tag = take(if_range.trim());
+pub fn if_range_matches(if_range: &str, own: &str) -> bool {
+    let tag = parse_tag(if_range.trim());
     tag.is_some_and(|(tag, rest)| rest.is_empty() && !tag.is_weak && tag.opaque == own)
 }
 
@@ -46,7 +46,7 @@ fn matches(field: &str, is_it: impl Fn(&Tag) -> bool) -> bool {
     }
     let mut found = false;
     while !rest.is_empty() {
-        let Some((tag, after)) = take(rest) else { return false };
+        let Some((tag, after)) = parse_tag(rest) else { return false };
         found |= is_it(&tag);
         let next = after.trim_start_matches([' ', '\t']);
         if !next.is_empty() && !next.starts_with(',') {
@@ -58,7 +58,7 @@ fn matches(field: &str, is_it: impl Fn(&Tag) -> bool) -> bool {
 }
 
 /// The first tag of `text`, and the rest. A tag may contain commas.
-fn take(text: &str) -> Option<(Tag<'_>, &str)> {
+fn parse_tag(text: &str) -> Option<(Tag<'_>, &str)> {
     let (is_weak, quoted) = match text.strip_prefix("W/") {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -97,7 +97,7 @@ mod tests {
             (Some("\"b\""), Some("\"a\""), Failed),
             (Some("\"a\""), Some("\"a\""), NotModified),
         ] {
-            let judged = judge(if_match, if_none_match, "a");
+            let judged = evaluate(if_match, if_none_match, "a");
             assert_eq!(judged, expected, "{if_match:?} {if_none_match:?}");
         }
         for (field, expected) in [
@@ -108,7 +108,7 @@ mod tests {
             ("*", false),
             ("Sat, 29 Oct 1994 19:43:31 GMT", false),
         ] {
-            assert_eq!(may_have_part(field, "a"), expected, "{field}");
+            assert_eq!(if_range_matches(field, "a"), expected, "{field}");
         }
     }
 
@@ -121,13 +121,13 @@ mod tests {
             let mark = if weak { "W/" } else { "" };
             let field: Vec<String> = tags.iter().map(|tag| format!("{mark}\"{tag}\"")).collect();
             let field = field.join(", ");
-            prop_assert_eq!(judge(None, Some(&field), own), ConditionResult::NotModified);
-            prop_assert_eq!(judge(Some(&field), None, own) == ConditionResult::Proceed, !weak);
+            prop_assert_eq!(evaluate(None, Some(&field), own), ConditionResult::NotModified);
+            prop_assert_eq!(evaluate(Some(&field), None, own) == ConditionResult::Proceed, !weak);
         }
 
         #[test]
         fn never_panics(field in "\\PC{0,40}", own in "[a-z]{3}") {
-            let _ = (judge(Some(&field), Some(&field), &own), may_have_part(&field, &own));
+            let _ = (evaluate(Some(&field), Some(&field), &own), if_range_matches(&field, &own));
         }
     }
 }

@@ -2,16 +2,16 @@
 
 mod body;
 mod conditions;
-mod door;
-mod foreign;
+mod cross_site;
+mod listener;
 mod media;
-mod named;
+mod names;
 mod put;
 mod range;
 
-pub use door::serve;
+pub use listener::serve;
 pub use media::UNKNOWN;
-pub use range::{ByteRange, MAX, RequestedRange, wanted};
+pub use range::{ByteRange, MAX, RequestedRange, parse_range};
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -42,11 +42,11 @@ use crate::names::NameCache;
 use crate::objects::{Object, ObjectContent, ObjectError, Objects};
 use crate::tokens::Tokens;
 use body::BodyParts;
-use conditions::{ConditionResult, judge, may_have_part};
+use conditions::{ConditionResult, evaluate, if_range_matches};
 
 /// An object never changes: caches may keep it for a year, the maximum that is understood
 /// everywhere.
-const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// `Retry-After` in seconds, if too many objects are being fetched.
 const RETRY_SECONDS: &str = "5";
@@ -70,13 +70,13 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Ra
 #[derive(Debug, Clone)]
 pub struct Gateway {
     /// The objects of this node; `None` without a disk.
-    pub here: Option<Here>,
+    pub state: Option<CacheState>,
     pub counters: Arc<CacheCounters>,
 }
 
 /// The objects of this node, and how missing ones are fetched.
 #[derive(Debug, Clone)]
-pub struct Here {
+pub struct CacheState {
     pub objects: Arc<Objects>,
     pub fetcher: Arc<Fetcher>,
     pub names: Arc<NameCache>,
@@ -86,7 +86,7 @@ pub struct Here {
     pub puts: Arc<Semaphore>,
 }
 
-impl Here {
+impl CacheState {
     /// The object, from this node or another one.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ impl Here {
             found => return found,
         }
         match self.fetcher.begin(hash, client.0).await? {
-            Some((size, coming)) => Ok(Object { size, content: ObjectContent::Coming(coming) }),
+            Some((size, coming)) => Ok(Object { size, content: ObjectContent::Fetching(coming) }),
             None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
         }
     }
@@ -145,11 +145,11 @@ impl Here {
 #[derive(Debug, Clone, Copy)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Its paths. Each request has its [`Client`] as an extension.
+/// Its paths. Each request has its [`ClientAddress`] as an extension.
 pub fn router(gateway: Gateway) -> Router {
     let counters = Arc::clone(&gateway.counters);
     let answered = move |mut response: Response| {
-        counters.answered(response.status().as_u16());
+        counters.count_response(response.status().as_u16());
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_played = kind.is_some_and(|it| it.starts_with("video/") || it.starts_with("audio/"));
         let policy = if is_played { PLAYER } else { SANDBOX };
@@ -164,15 +164,15 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/b/{hash}", get(without_name))
         .route("/b/{hash}/{*name}", get(with_name))
         .route("/b", axum::routing::put(put::put_object))
-        .route("/n/{key}/{*path}", get(named::named))
+        .route("/n/{key}/{*path}", get(names::serve_name))
         .fallback(async || {
-            plain(
+            text_response(
                 StatusCode::NOT_FOUND,
                 "objects are at /b/ and their hash, names at /n/, a key and a path",
             )
         })
         .method_not_allowed_fallback(async || {
-            plain(
+            text_response(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "objects are read by GET or HEAD, and put at /b by PUT",
             )
@@ -189,7 +189,7 @@ async fn without_name(
     Path(hash): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    object(&gateway, client, &method, &hash, UNKNOWN, &headers).await
+    serve_object(&gateway, client, &method, &hash, UNKNOWN, &headers).await
 }
 
 /// Only the extension of the name counts; it need not be UTF-8.
@@ -202,7 +202,7 @@ async fn with_name(
 ) -> Response {
     let path = uri.path().strip_prefix("/b/").unwrap_or_default();
     let (hash, name) = path.split_once('/').unwrap_or_default();
-    object(&gateway, client, &method, hash, media::kind(name), &headers).await
+    serve_object(&gateway, client, &method, hash, media::kind(name), &headers).await
 }
 
 /// Refuses a request without exactly one `Host` (RFC 9112, section 3.2), or with a foreign one,
@@ -211,18 +211,18 @@ async fn to_this_host(request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
-        return plain(StatusCode::BAD_REQUEST, "a request has the field `Host` once");
+        return text_response(StatusCode::BAD_REQUEST, "a request has the field `Host` once");
     }
     // The host may be in the request line, too.
     let target = request.uri().authority().map(Authority::as_str);
     let host = host.map(|it| it.to_str().unwrap_or_default());
     if !host.into_iter().chain(target).all(is_ours) {
-        return plain(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
+        return text_response(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
     }
     next.run(request).await
 }
 
-async fn object(
+async fn serve_object(
     gateway: &Gateway,
     client: ClientAddress,
     method: &Method,
@@ -232,10 +232,10 @@ async fn object(
 ) -> Response {
     gateway.counters.http_requests.add(1);
     let Some(hash) = parse(hash) else {
-        return plain(StatusCode::BAD_REQUEST, "a hash is 64 digits, of 0 to 9 and a to f");
+        return text_response(StatusCode::BAD_REQUEST, "a hash is 64 digits, of 0 to 9 and a to f");
     };
-    let mut response = of_hash(gateway, client, method, hash, kind, headers).await;
-    let policy = gateway.here.as_ref().map(|here| here.objects.policy());
+    let mut response = serve_hash(gateway, client, method, hash, kind, headers).await;
+    let policy = gateway.state.as_ref().map(|state| state.objects.policy());
     if policy.is_some_and(|policy| policy.is_public(&hash)) {
         let fields = response.headers_mut();
         fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -244,7 +244,7 @@ async fn object(
     response
 }
 
-async fn of_hash(
+async fn serve_hash(
     gateway: &Gateway,
     client: ClientAddress,
     method: &Method,
@@ -253,30 +253,36 @@ async fn of_hash(
     headers: &HeaderMap,
 ) -> Response {
     let own = hash.to_hex().to_string();
-    let [if_match, if_none_match] = [IF_MATCH, IF_NONE_MATCH].map(|name| list(headers, &name));
+    let [if_match, if_none_match] =
+        [IF_MATCH, IF_NONE_MATCH].map(|name| header_list(headers, &name));
     // The entity tag follows from the hash, without a look at the object.
-    match judge(if_match.as_deref(), if_none_match.as_deref(), &own) {
+    match evaluate(if_match.as_deref(), if_none_match.as_deref(), &own) {
         ConditionResult::Proceed => {}
-        ConditionResult::NotModified => return about(StatusCode::NOT_MODIFIED, &own, no_length()),
+        ConditionResult::NotModified => {
+            return response(StatusCode::NOT_MODIFIED, &own, no_length());
+        }
         ConditionResult::Failed => {
-            return plain(StatusCode::PRECONDITION_FAILED, "the hash stands for something else");
+            return text_response(
+                StatusCode::PRECONDITION_FAILED,
+                "the hash stands for something else",
+            );
         }
     }
-    let Some(here) = &gateway.here else {
+    let Some(state) = &gateway.state else {
         let why = "this node has no disk to keep objects on: ask another one";
-        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+        return text_response(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    let found = match foreign::is_foreign(headers) {
-        true => here.look(hash, &gateway.counters).await,
-        false => here.begin(hash, client, &gateway.counters).await,
+    let found = match cross_site::is_cross_site(headers) {
+        true => state.look(hash, &gateway.counters).await,
+        false => state.begin(hash, client, &gateway.counters).await,
     };
     match found {
-        Ok(object) => answer(gateway, method, &own, object, kind, headers),
-        Err(missing) => refuse(&missing),
+        Ok(object) => respond(gateway, method, &own, object, kind, headers),
+        Err(missing) => error_response(&missing),
     }
 }
 
-fn answer(
+fn respond(
     gateway: &Gateway,
     method: &Method,
     own: &str,
@@ -285,12 +291,13 @@ fn answer(
     headers: &HeaderMap,
 ) -> Response {
     let size = object.size;
-    let range = list(headers, &RANGE).filter(|_| {
+    let range = header_list(headers, &RANGE).filter(|_| {
         // Ranges apply to GET only (RFC 9110, 14.2), and only if `If-Range` matches.
-        let if_range = list(headers, &IF_RANGE);
-        method == Method::GET && if_range.is_none_or(|field| may_have_part(&field, own))
+        let if_range = header_list(headers, &IF_RANGE);
+        method == Method::GET && if_range.is_none_or(|field| if_range_matches(&field, own))
     });
-    let (code, parts) = match range.map_or(RequestedRange::Whole, |field| wanted(&field, size)) {
+    let (code, parts) = match range.map_or(RequestedRange::Whole, |field| parse_range(&field, size))
+    {
         RequestedRange::Whole => {
             (StatusCode::OK, Ok(BodyParts::one(ByteRange { start: 0, end: size })))
         }
@@ -300,37 +307,37 @@ fn answer(
         },
         RequestedRange::Nothing => {
             let why = format!("the object has {size} bytes, and none of these");
-            let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, &why);
-            put(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
+            let mut response = text_response(StatusCode::RANGE_NOT_SATISFIABLE, &why);
+            set_header(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
             return response;
         }
     };
     let parts = match parts {
         Ok(parts) => parts,
-        Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => return text_response(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    let (length, several, one) = (parts.length(), parts.kind.clone(), parts.only());
+    let (length, several, one) = (parts.length(), parts.kind.clone(), parts.single());
     let body = match *method == Method::HEAD {
         true => Body::empty(),
         false => parts.body(object.content, Arc::clone(&gateway.counters)),
     };
-    let mut response = about(code, own, body);
-    put(&mut response, CONTENT_TYPE, several.as_deref().unwrap_or(kind));
-    put(&mut response, CONTENT_LENGTH, &length.to_string());
+    let mut response = response(code, own, body);
+    set_header(&mut response, CONTENT_TYPE, several.as_deref().unwrap_or(kind));
+    set_header(&mut response, CONTENT_LENGTH, &length.to_string());
     if let Some(span) = one.filter(|_| code == StatusCode::PARTIAL_CONTENT) {
         let range = format!("bytes {}-{}/{size}", span.start, span.end - 1);
-        put(&mut response, CONTENT_RANGE, &range);
+        set_header(&mut response, CONTENT_RANGE, &range);
     }
     response
 }
 
 /// A response about the object itself.
-fn about(code: StatusCode, own: &str, body: Body) -> Response {
+fn response(code: StatusCode, own: &str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = code;
-    put(&mut response, ETAG, &format!("\"{own}\""));
+    set_header(&mut response, ETAG, &format!("\"{own}\""));
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, FOR_EVER);
+    headers.insert(CACHE_CONTROL, IMMUTABLE);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -342,7 +349,7 @@ fn no_length() -> Body {
     Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>())
 }
 
-fn refuse(missing: &Missing) -> Response {
+fn error_response(missing: &Missing) -> Response {
     let code = match missing {
         Missing::Nowhere => StatusCode::NOT_FOUND,
         Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
@@ -357,15 +364,15 @@ fn refuse(missing: &Missing) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };
-    let mut response = plain(code, &missing.to_string());
+    let mut response = text_response(code, &missing.to_string());
     if code == StatusCode::SERVICE_UNAVAILABLE {
-        put(&mut response, RETRY_AFTER, RETRY_SECONDS);
+        set_header(&mut response, RETRY_AFTER, RETRY_SECONDS);
     }
     response
 }
 
 /// A plain-text line for humans. It is not cached, because the state may change.
-fn plain(code: StatusCode, why: &str) -> Response {
+fn text_response(code: StatusCode, why: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{why}\n")));
     *response.status_mut() = code;
     let headers = response.headers_mut();
@@ -375,14 +382,14 @@ fn plain(code: StatusCode, why: &str) -> Response {
     response
 }
 
-fn put(response: &mut Response, name: HeaderName, value: &str) {
+fn set_header(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
 }
 
 /// A field that may be repeated, as one list (RFC 9110, section 5.3).
-fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn header_list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;
     let texts: Vec<&str> = values.map(|value| value.to_str().unwrap_or("?")).collect();

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use tokio::time::timeout;
 
-use super::{Gateway, plain, put, refuse};
+use super::{Gateway, error_response, set_header, text_response};
 use crate::names::now;
 use crate::objects::ObjectError;
 use crate::policy::ObjectKind;
@@ -22,32 +22,32 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Stores the body as an evictable object, and returns its location.
 pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request) -> Response {
     gateway.counters.http_requests.add(1);
-    let Some(here) = &gateway.here else {
+    let Some(state) = &gateway.state else {
         let why = "this node has no disk to keep objects on: ask another one";
-        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+        return text_response(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let Some(token) = bearer(request.headers()) else {
         let why = "objects are put with a token: Authorization: Bearer TOKEN";
-        let mut response = plain(StatusCode::UNAUTHORIZED, why);
-        put(&mut response, WWW_AUTHENTICATE, "Bearer");
+        let mut response = text_response(StatusCode::UNAUTHORIZED, why);
+        set_header(&mut response, WWW_AUTHENTICATE, "Bearer");
         return response;
     };
-    let most = match here.tokens.check(token, now()) {
+    let most = match state.tokens.check(token, now()) {
         Ok(most) => most,
-        Err(refused) => return plain(StatusCode::FORBIDDEN, &refused.to_string()),
+        Err(refused) => return text_response(StatusCode::FORBIDDEN, &refused.to_string()),
     };
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     let Some(length) = length else {
-        return plain(StatusCode::LENGTH_REQUIRED, "say how long it is: Content-Length");
+        return text_response(StatusCode::LENGTH_REQUIRED, "say how long it is: Content-Length");
     };
     if length > most {
         let why = format!("with this token an object may have {most} bytes, and it has {length}");
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, &why);
+        return text_response(StatusCode::PAYLOAD_TOO_LARGE, &why);
     }
-    let Ok(_place) = here.puts.try_acquire() else {
+    let Ok(_place) = state.puts.try_acquire() else {
         let why = "as many objects as may be are being put: try again in a moment";
-        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+        return text_response(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let parts = unfold(request.into_body().into_data_stream(), |mut parts| async move {
         let part = match timeout(TIMEOUT, parts.next()).await {
@@ -56,18 +56,18 @@ pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request)
         };
         Some((part, parts))
     });
-    match here.objects.add(Some(length), parts, ObjectKind::Put).await {
+    match state.objects.add(Some(length), parts, ObjectKind::Put).await {
         Ok(listed) => {
             let path = format!("/b/{}", listed.hash.to_hex());
-            let mut response = plain(StatusCode::CREATED, &path);
-            put(&mut response, LOCATION, &path);
+            let mut response = text_response(StatusCode::CREATED, &path);
+            set_header(&mut response, LOCATION, &path);
             response
         }
         Err(ObjectError::Broken(why)) => {
             let why = format!("the object did not come to its end, or cannot be kept: {why}");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, &why)
+            text_response(StatusCode::INTERNAL_SERVER_ERROR, &why)
         }
-        Err(full) => refuse(&full.into()),
+        Err(full) => error_response(&full.into()),
     }
 }
 

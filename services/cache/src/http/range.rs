@@ -35,9 +35,9 @@ impl ByteRange {
 
 /// Evaluates the field `Range` for an object of `size` bytes. A malformed field is ignored, as the
 /// RFC requires; so are ranges that exceed the whole object in total.
-pub fn wanted(field: &str, size: u64) -> RequestedRange {
+pub fn parse_range(field: &str, size: u64) -> RequestedRange {
     let Some(specs) = parse(field) else { return RequestedRange::Whole };
-    let spans: Vec<ByteRange> = specs.iter().filter_map(|spec| spec.of(size)).collect();
+    let spans: Vec<ByteRange> = specs.iter().filter_map(|spec| spec.resolve(size)).collect();
     let sum = spans.iter().try_fold(0u64, |sum, span| sum.checked_add(span.length()));
     match () {
         () if spans.is_empty() => RequestedRange::Nothing,
@@ -75,7 +75,7 @@ impl Spec {
     }
 
     /// The bytes of the range within an object of `size`.
-    fn of(&self, size: u64) -> Option<ByteRange> {
+    fn resolve(&self, size: u64) -> Option<ByteRange> {
         let (start, end) = match *self {
             Self::From(first, last) => {
                 (first, last.map_or(size, |last| last.saturating_add(1).min(size)))
@@ -131,10 +131,10 @@ mod tests {
             ("lines=0-1", RequestedRange::Whole),
             ("bytes=0-,0-", RequestedRange::Whole),
         ] {
-            assert_eq!(wanted(field, 10000), expected, "{field}");
+            assert_eq!(parse_range(field, 10000), expected, "{field}");
         }
-        assert_eq!(wanted("bytes=0-", 0), RequestedRange::Nothing);
-        assert_eq!(wanted("bytes=-5", 0), RequestedRange::Nothing);
+        assert_eq!(parse_range("bytes=0-", 0), RequestedRange::Nothing);
+        assert_eq!(parse_range("bytes=-5", 0), RequestedRange::Nothing);
     }
 
     #[test]
@@ -144,9 +144,9 @@ mod tests {
             format!("bytes={}", all.join(","))
         };
         assert!(
-            matches!(wanted(&field(MAX), 10000), RequestedRange::Parts(spans) if spans.len() == MAX)
+            matches!(parse_range(&field(MAX), 10000), RequestedRange::Parts(spans) if spans.len() == MAX)
         );
-        assert_eq!(wanted(&field(MAX + 1), 10000), RequestedRange::Whole);
+        assert_eq!(parse_range(&field(MAX + 1), 10000), RequestedRange::Whole);
     }
 
     /// A generated range, with a membership test for bytes of an object of `size`.
@@ -195,7 +195,7 @@ mod tests {
             let bytes: Vec<Vec<u64>> =
                 all.iter().map(|made| made.bytes(size)).filter(|bytes| !bytes.is_empty()).collect();
             let sum: usize = bytes.iter().map(Vec::len).sum();
-            match wanted(&field, size) {
+            match parse_range(&field, size) {
                 RequestedRange::Nothing => prop_assert!(bytes.is_empty()),
                 RequestedRange::Whole => prop_assert!(bytes.len() > 1 && sum as u64 > size),
                 RequestedRange::Parts(spans) => {
@@ -210,7 +210,7 @@ mod tests {
         fn nothing_that_is_not_there(
             field in prop_oneof!["\\PC{0,40}", "bytes=[-0-9, ]{0,60}"], size: u64,
         ) {
-            if let RequestedRange::Parts(spans) = wanted(&field, size) {
+            if let RequestedRange::Parts(spans) = parse_range(&field, size) {
                 prop_assert!((1..=MAX).contains(&spans.len()));
                 prop_assert!(spans.iter().all(|span| span.start < span.end && span.end <= size));
             }

@@ -18,7 +18,7 @@ use crate::policy::ObjectKind;
 impl Objects {
     pub(super) async fn reconcile(&self) -> Result<(), ObjectError> {
         let _changing = self.changing.lock().await;
-        let mut leaving = self.policy.leaving();
+        let mut leaving = self.policy.evicting();
         let left: HashSet<Hash> = leaving.iter().copied().collect();
         let mut tagged = HashSet::new();
         {
@@ -38,7 +38,7 @@ impl Objects {
             }
             match self.store.blobs().status(*hash).await.map_err(broken)? {
                 BlobStatus::Complete { size } => {
-                    self.policy.keep(*hash, size, ObjectKind::Pinned)?;
+                    self.policy.insert(*hash, size, ObjectKind::Pinned)?;
                 }
                 _ => {
                     self.store.tags().delete(name(*hash)).await.map_err(broken)?;
@@ -52,7 +52,7 @@ impl Objects {
                 continue;
             }
             match self.store.blobs().status(hash).await.map_err(broken)? {
-                BlobStatus::Partial { .. } => self.given_up(hash),
+                BlobStatus::Partial { .. } => self.keep_partial(hash),
                 _ => is_untidy = true,
             }
         }
@@ -60,10 +60,10 @@ impl Objects {
         let excess = self.policy.excess();
         if excess > 0 {
             self.evict(excess).await?;
-            leaving = self.policy.leaving();
+            leaving = self.policy.evicting();
         }
         if is_untidy || !leaving.is_empty() {
-            self.let_go(leaving).await?;
+            self.delete(leaving).await?;
         }
         Ok(())
     }

@@ -12,21 +12,21 @@ use tokio::sync::watch;
 use super::{ObjectError, broken};
 
 /// The pause between two collections, and the maximum delay of a request.
-const RETRY_DELAY: Duration = Duration::from_millis(1);
+const GC_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The number of a collection, and the blobs to spare without a tag.
-type Asked = (u64, Vec<Hash>);
+type SweepRequest = (u64, Vec<Hash>);
 
 #[derive(Debug)]
 pub struct Sweeper {
-    asked: watch::Sender<Asked>,
+    requests: watch::Sender<SweepRequest>,
     done: watch::Receiver<u64>,
 }
 
 impl Sweeper {
     /// A sweeper, and the store's configuration for it.
     pub fn new() -> (Self, GcConfig) {
-        let (asked, asks) = watch::channel((0, vec![]));
+        let (requests, asks) = watch::channel((0, vec![]));
         let (finished, done) = watch::channel(0);
         let (finished, current) = (Arc::new(finished), Arc::new(AtomicU64::new(0)));
         // The store calls this before each collection, when the previous one has ended.
@@ -35,15 +35,15 @@ impl Sweeper {
             finished.send_replace(before);
             let (mut asks, current) = (asks.clone(), Arc::clone(&current));
             Box::pin(async move {
-                let Ok(asked) = asks.wait_for(|(number, _)| *number > before).await else {
+                let Ok(request) = asks.wait_for(|(number, _)| *number > before).await else {
                     return ProtectOutcome::Abort;
                 };
-                live.extend(&asked.1);
-                current.store(asked.0, Ordering::Relaxed);
+                live.extend(&request.1);
+                current.store(request.0, Ordering::Relaxed);
                 ProtectOutcome::Continue
             })
         });
-        (Self { asked, done }, GcConfig { interval: RETRY_DELAY, add_protected: Some(next) })
+        (Self { requests, done }, GcConfig { interval: GC_INTERVAL, add_protected: Some(next) })
     }
 
     /// Deletes all blobs without a tag, except `spared`, and waits for that.
@@ -52,9 +52,9 @@ impl Sweeper {
     /// The store's collection has ended.
     pub async fn sweep(&self, spared: Vec<Hash>) -> Result<(), ObjectError> {
         let mut number = 0;
-        self.asked.send_modify(|asked| {
-            number = asked.0 + 1;
-            *asked = (number, spared);
+        self.requests.send_modify(|request| {
+            number = request.0 + 1;
+            *request = (number, spared);
         });
         let mut done = self.done.clone();
         done.wait_for(|done| *done >= number).await.map_err(broken)?;

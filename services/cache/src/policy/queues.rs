@@ -37,13 +37,13 @@ pub struct QueuePosition {
 struct Slot {
     cost: u64,
     hits: u8,
-    place: QueuePosition,
+    position: QueuePosition,
 }
 
 /// The evicted objects, and those that changed their position.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Eviction<K> {
-    pub gone: Vec<K>,
+    pub evicted: Vec<K>,
     pub moved: Vec<(K, QueuePosition)>,
 }
 
@@ -87,21 +87,21 @@ impl<K: Copy + Eq + Hash> Queues<K> {
     }
 
     /// Restores an object at its position.
-    pub fn restore(&mut self, key: K, cost: u64, place: QueuePosition) {
-        self.leave(&key);
-        self.next = self.next.max(place.number + 1);
-        self.put(key, Slot { cost, hits: 0, place });
+    pub fn restore(&mut self, key: K, cost: u64, position: QueuePosition) {
+        self.remove(&key);
+        self.next = self.next.max(position.number + 1);
+        self.put(key, Slot { cost, hits: 0, position });
     }
 
     /// The position of a new object.
-    pub fn place_of_new(&self, key: &K) -> QueuePosition {
+    pub fn initial_position(&self, key: &K) -> QueuePosition {
         let queue = if self.ghosts.contains_key(key) { Queue::Main } else { Queue::Small };
         QueuePosition { queue, number: self.next }
     }
 
-    /// Inserts an object at its [position](Self::place_of_new).
-    pub fn enter(&mut self, key: K, cost: u64) {
-        let place = self.place_of_new(&key);
+    /// Inserts an object at its [position](Self::initial_position).
+    pub fn insert(&mut self, key: K, cost: u64) {
+        let place = self.initial_position(&key);
         if let Some(age) = self.ghosts.remove(&key) {
             self.ghosts_by_age.remove(&age);
         }
@@ -115,21 +115,21 @@ impl<K: Copy + Eq + Hash> Queues<K> {
     }
 
     /// Removes an object from any position.
-    pub fn leave(&mut self, key: &K) {
+    pub fn remove(&mut self, key: &K) {
         let Some(slot) = self.slots.remove(key) else { return };
         self.cost -= slot.cost;
-        match slot.place.queue {
+        match slot.position.queue {
             Queue::Small => {
                 self.small_cost -= slot.cost;
-                self.small.remove(&slot.place.number);
+                self.small.remove(&slot.position.number);
             }
-            Queue::Main => drop(self.main.remove(&slot.place.number)),
+            Queue::Main => drop(self.main.remove(&slot.position.number)),
         }
     }
 
     /// Removes objects until `lacks` is free, or all.
-    pub fn choose(&mut self, lacks: u64) -> Eviction<K> {
-        let mut chosen = Eviction { gone: vec![], moved: vec![] };
+    pub fn evict(&mut self, lacks: u64) -> Eviction<K> {
+        let mut chosen = Eviction { evicted: vec![], moved: vec![] };
         let mut moved = HashMap::new();
         let wanted = self.cost.saturating_sub(lacks);
         while self.cost > wanted {
@@ -140,8 +140,8 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             };
             let Some(key) = queue.values().next().copied() else { break };
             let Some(slot) = self.slots.get(&key) else { break };
-            let (cost, hits, from) = (slot.cost, slot.hits, slot.place.queue);
-            self.leave(&key);
+            let (cost, hits, from) = (slot.cost, slot.hits, slot.position.queue);
+            self.remove(&key);
             // The small queue requires two hits; in the main queue each hit gives another round.
             let stays = match from {
                 Queue::Small => (hits > 1).then_some(0),
@@ -149,17 +149,17 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             };
             match stays {
                 Some(hits) => {
-                    let place = QueuePosition { queue: Queue::Main, number: self.next };
+                    let position = QueuePosition { queue: Queue::Main, number: self.next };
                     self.next += 1;
-                    self.put(key, Slot { cost, hits, place });
-                    moved.insert(key, place);
+                    self.put(key, Slot { cost, hits, position });
+                    moved.insert(key, position);
                 }
                 None => {
                     if from == Queue::Small {
-                        self.remember(key);
+                        self.add_ghost(key);
                     }
                     moved.remove(&key);
-                    chosen.gone.push(key);
+                    chosen.evicted.push(key);
                 }
             }
         }
@@ -169,17 +169,17 @@ impl<K: Copy + Eq + Hash> Queues<K> {
 
     fn put(&mut self, key: K, slot: Slot) {
         self.cost += slot.cost;
-        match slot.place.queue {
+        match slot.position.queue {
             Queue::Small => {
                 self.small_cost += slot.cost;
-                self.small.insert(slot.place.number, key);
+                self.small.insert(slot.position.number, key);
             }
-            Queue::Main => drop(self.main.insert(slot.place.number, key)),
+            Queue::Main => drop(self.main.insert(slot.position.number, key)),
         }
         self.slots.insert(key, slot);
     }
 
-    fn remember(&mut self, key: K) {
+    fn add_ghost(&mut self, key: K) {
         self.ghosts.insert(key, self.next);
         self.ghosts_by_age.insert(self.next, key);
         self.next += 1;

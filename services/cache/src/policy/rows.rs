@@ -19,7 +19,7 @@ const REMOVED: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("removed")
 const PUBLIC: TableDefinition<&[u8; 32], ()> = TableDefinition::new("public");
 
 /// Bytes sent to a node's service: its key and the object's hash, and the number.
-const GIVEN: TableDefinition<&[u8; 64], u64> = TableDefinition::new("given");
+const SERVED: TableDefinition<&[u8; 64], u64> = TableDefinition::new("given");
 
 /// The version of a row, its first byte.
 const VERSION: u8 = 1;
@@ -33,17 +33,17 @@ pub struct ObjectRow {
     /// In bytes.
     pub size: u64,
     /// Whether it is pinned, or its position in a queue.
-    pub stand: Stand,
+    pub state: ObjectState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stand {
+pub enum ObjectState {
     /// It stays until it is unpinned or removed.
     Pinned,
     /// It is evicted when room is needed.
     Loose(QueuePosition),
     /// It was evicted, but the store may still have it.
-    Leaving,
+    Evicting,
 }
 
 /// A change within a transaction.
@@ -55,15 +55,15 @@ pub enum RowChange {
     /// Record a removal with this number.
     Removed(u64, Hash),
     /// Forget a removal.
-    Regret(u64),
+    ForgetRemoval(u64),
     /// Make the object public.
     Public(Hash),
     /// Make the object private.
     Private(Hash),
     /// Set the total bytes of the object sent to this key.
-    Given([u8; 32], Hash, u64),
+    Served([u8; 32], Hash, u64),
     /// Forget these bytes.
-    Ungiven([u8; 32], Hash),
+    Unserved([u8; 32], Hash),
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub struct PersistedPolicy {
     /// The public objects.
     pub public: HashSet<Hash>,
     /// The sent bytes.
-    pub given: Vec<([u8; 32], Hash, u64)>,
+    pub served: Vec<([u8; 32], Hash, u64)>,
 }
 
 #[derive(Debug)]
@@ -92,29 +92,29 @@ impl Rows {
             transaction.open_table(OBJECTS)?;
             transaction.open_table(REMOVED)?;
             transaction.open_table(PUBLIC)?;
-            transaction.open_table(GIVEN)?;
+            transaction.open_table(SERVED)?;
             transaction.commit()?;
-            let mut kept = PersistedPolicy::default();
+            let mut saved = PersistedPolicy::default();
             let transaction = rows.begin_read()?;
             for pair in transaction.open_table(OBJECTS)?.iter()? {
                 let (hash, row) = pair?;
                 if let Some(row) = ObjectRow::from_bytes(row.value()) {
-                    kept.objects.push((Hash::from_bytes(*hash.value()), row));
+                    saved.objects.push((Hash::from_bytes(*hash.value()), row));
                 }
             }
             for pair in transaction.open_table(REMOVED)?.iter()? {
                 let (number, hash) = pair?;
-                kept.removed.push((number.value(), Hash::from_bytes(*hash.value())));
+                saved.removed.push((number.value(), Hash::from_bytes(*hash.value())));
             }
             for pair in transaction.open_table(PUBLIC)?.iter()? {
-                kept.public.insert(Hash::from_bytes(*pair?.0.value()));
+                saved.public.insert(Hash::from_bytes(*pair?.0.value()));
             }
-            for pair in transaction.open_table(GIVEN)?.iter()? {
+            for pair in transaction.open_table(SERVED)?.iter()? {
                 let (key, bytes) = pair?;
-                let (to, hash) = apart(key.value());
-                kept.given.push((to, hash, bytes.value()));
+                let (to, hash) = split_key(key.value());
+                saved.served.push((to, hash, bytes.value()));
             }
-            Ok((Self(rows), kept))
+            Ok((Self(rows), saved))
         };
         open().map_err(Box::new)
     }
@@ -136,7 +136,7 @@ impl Rows {
                 let mut objects = transaction.open_table(OBJECTS)?;
                 let mut removed = transaction.open_table(REMOVED)?;
                 let mut public = transaction.open_table(PUBLIC)?;
-                let mut given = transaction.open_table(GIVEN)?;
+                let mut given = transaction.open_table(SERVED)?;
                 for change in changes {
                     match change {
                         RowChange::Put(hash, row) => {
@@ -146,13 +146,13 @@ impl Rows {
                         RowChange::Removed(number, hash) => {
                             drop(removed.insert(number, hash.as_bytes())?);
                         }
-                        RowChange::Regret(number) => drop(removed.remove(number)?),
+                        RowChange::ForgetRemoval(number) => drop(removed.remove(number)?),
                         RowChange::Public(hash) => drop(public.insert(hash.as_bytes(), ())?),
                         RowChange::Private(hash) => drop(public.remove(hash.as_bytes())?),
-                        RowChange::Given(to, hash, bytes) => {
-                            drop(given.insert(&together(to, hash), bytes)?);
+                        RowChange::Served(to, hash, bytes) => {
+                            drop(given.insert(&join_key(to, hash), bytes)?);
                         }
-                        RowChange::Ungiven(to, hash) => drop(given.remove(&together(to, hash))?),
+                        RowChange::Unserved(to, hash) => drop(given.remove(&join_key(to, hash))?),
                     }
                 }
             }
@@ -167,39 +167,39 @@ impl ObjectRow {
     /// pinned, 2 in the small queue, 3 in the main one), size (8), the number of its position (8; 0
     /// without one).
     fn to_bytes(self) -> Vec<u8> {
-        let (stand, number) = match self.stand {
-            Stand::Leaving => (0, 0),
-            Stand::Pinned => (1, 0),
-            Stand::Loose(QueuePosition { queue: Queue::Small, number }) => (2, number),
-            Stand::Loose(QueuePosition { queue: Queue::Main, number }) => (3, number),
+        let (stand, number) = match self.state {
+            ObjectState::Evicting => (0, 0),
+            ObjectState::Pinned => (1, 0),
+            ObjectState::Loose(QueuePosition { queue: Queue::Small, number }) => (2, number),
+            ObjectState::Loose(QueuePosition { queue: Queue::Main, number }) => (3, number),
         };
         [&[VERSION, stand][..], &self.size.to_be_bytes(), &number.to_be_bytes()].concat()
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (&[version, stand], numbers) = bytes.split_first_chunk()?;
+        let (&[version, state], numbers) = bytes.split_first_chunk()?;
         let (size, number) = numbers.split_first_chunk()?;
         let (size, number) =
             (u64::from_be_bytes(*size), u64::from_be_bytes(number.try_into().ok()?));
-        let stand = match (version, stand) {
-            (VERSION, 0) => Stand::Leaving,
-            (VERSION, 1) => Stand::Pinned,
-            (VERSION, 2) => Stand::Loose(QueuePosition { queue: Queue::Small, number }),
-            (VERSION, 3) => Stand::Loose(QueuePosition { queue: Queue::Main, number }),
+        let state = match (version, state) {
+            (VERSION, 0) => ObjectState::Evicting,
+            (VERSION, 1) => ObjectState::Pinned,
+            (VERSION, 2) => ObjectState::Loose(QueuePosition { queue: Queue::Small, number }),
+            (VERSION, 3) => ObjectState::Loose(QueuePosition { queue: Queue::Main, number }),
             _ => return None,
         };
-        Some(Self { size, stand })
+        Some(Self { size, state })
     }
 }
 
-fn together(to: &[u8; 32], hash: &Hash) -> [u8; 64] {
+fn join_key(to: &[u8; 32], hash: &Hash) -> [u8; 64] {
     let mut key = [0; 64];
     key[..32].copy_from_slice(to);
     key[32..].copy_from_slice(hash.as_bytes());
     key
 }
 
-fn apart(key: &[u8; 64]) -> ([u8; 32], Hash) {
+fn split_key(key: &[u8; 64]) -> ([u8; 32], Hash) {
     let (mut to, mut hash) = ([0; 32], [0; 32]);
     to.copy_from_slice(&key[..32]);
     hash.copy_from_slice(&key[32..]);
@@ -214,13 +214,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_row_is_read_as_it_was_written(size: u64, number: u64, stand in 0u8..4) {
-            let stand = match stand {
-                0 => Stand::Leaving,
-                1 => Stand::Pinned,
-                2 => Stand::Loose(QueuePosition { queue: Queue::Small, number }),
-                _ => Stand::Loose(QueuePosition { queue: Queue::Main, number }),
+            let state = match stand {
+                0 => ObjectState::Evicting,
+                1 => ObjectState::Pinned,
+                2 => ObjectState::Loose(QueuePosition { queue: Queue::Small, number }),
+                _ => ObjectState::Loose(QueuePosition { queue: Queue::Main, number }),
             };
-            let row = ObjectRow { size, stand };
+            let row = ObjectRow { size, state };
             prop_assert_eq!(ObjectRow::from_bytes(&row.to_bytes()), Some(row));
         }
 

@@ -13,18 +13,18 @@ fn what_was_said_is_known_after_a_start() {
     let policy = open();
     for at in 0..6 {
         policy
-            .keep(name(at), 1000, if at == 0 { ObjectKind::Pinned } else { ObjectKind::Loose })
+            .insert(name(at), 1000, if at == 0 { ObjectKind::Pinned } else { ObjectKind::Loose })
             .unwrap();
     }
     assert!(policy.unpin(name(5)).unwrap());
-    policy.keep(name(1), 1000, ObjectKind::Pinned).unwrap();
+    policy.insert(name(1), 1000, ObjectKind::Pinned).unwrap();
     assert!(policy.remove(name(2)).unwrap());
     assert!(!policy.remove(name(9)).unwrap());
     assert!(
         policy.set_public(name(0), true).unwrap() && !policy.set_public(name(9), true).unwrap()
     );
-    policy.give([7; 32], name(0), 5000);
-    policy.keep_given().unwrap();
+    policy.record_sent([7; 32], name(0), 5000);
+    policy.write_sent().unwrap();
     let usage = policy.usage();
     drop(policy);
 
@@ -36,21 +36,21 @@ fn what_was_said_is_known_after_a_start() {
     );
     assert!(policy.was_removed(&name(2)) && policy.was_removed(&name(9)));
     assert!(policy.is_public(&name(0)) && !policy.is_public(&name(9)));
-    assert_eq!(policy.leaving(), [name(2)]);
-    assert_eq!(policy.given_to(&[7; 32]), (5000, 1));
+    assert_eq!(policy.evicting(), [name(2)]);
+    assert_eq!(policy.sent_to(&[7; 32]), (5000, 1));
     // A selected object is gone at once, but its room stays used until the store has deleted it.
-    let gone = policy.choose(1).unwrap();
+    let gone = policy.evict(1).unwrap();
     assert_eq!(gone, [name(3)]);
     assert_eq!(policy.usage().used, usage.used);
     drop(policy);
     let policy = open();
-    let mut leaving = policy.leaving();
+    let mut leaving = policy.evicting();
     assert_eq!(leaving.len(), 2);
-    policy.gone(&leaving).unwrap();
+    policy.mark_deleted(&leaving).unwrap();
     assert_eq!(policy.usage().used, 4 * cost(1000));
     // It is added again.
     leaving.retain(|hash| *hash == name(2));
-    policy.keep(name(2), 1000, ObjectKind::Loose).unwrap();
+    policy.insert(name(2), 1000, ObjectKind::Loose).unwrap();
     assert!(!policy.was_removed(&name(2)) && !open_again(policy, open).was_removed(&name(2)));
 }
 
@@ -82,14 +82,14 @@ fn claims_hold_room_as_long_as_they_are_there() {
     let (mut one, mut two) = (policy.claim(), policy.claim());
     assert_eq!(policy.grow(&mut one, 15_000), 0);
     assert_eq!(policy.grow(&mut two, 6000), 1000);
-    policy.part(name(1), 1000);
+    policy.add_partial(name(1), 1000);
     drop(one);
     assert_eq!(policy.grow(&mut two, 19_001), 1);
-    assert_eq!((policy.drop_parts(), policy.grow(&mut two, 19_001)), (1000, 0));
+    assert_eq!((policy.drop_partials(), policy.grow(&mut two, 19_001)), (1000, 0));
     drop(two);
     // At the maximum number of objects, one is evicted, however small it is.
     for at in 0..3 {
-        policy.keep(name(at), 1, ObjectKind::Loose).unwrap();
+        policy.insert(name(at), 1, ObjectKind::Loose).unwrap();
     }
     assert_eq!(policy.grow(&mut policy.claim(), 1), 1);
 }

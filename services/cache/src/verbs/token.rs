@@ -4,7 +4,7 @@ use octet_appliance::Bytes;
 use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
 
-use crate::http::Here;
+use crate::http::CacheState;
 use crate::names::now;
 
 /// The default and the maximum lifetime of a token, in seconds.
@@ -12,7 +12,7 @@ const TTL: u64 = 24 * 60 * 60;
 const MAX: u64 = 366 * TTL;
 
 /// Parses the maximum size of an object.
-pub(super) fn most(text: String) -> Result<u64, Failure> {
+pub(super) fn parse_bytes(text: String) -> Result<u64, Failure> {
     let bad = |error| Failure::new(FailureCode::BadArgument, format!("{error}"), "such as 64M");
     Bytes::try_from(text).map(Bytes::get).map_err(bad)
 }
@@ -28,17 +28,22 @@ pub(super) fn time_to_live(seconds: Option<u64>) -> Result<u64, Failure> {
     Err(Failure::new(FailureCode::BadArgument, message, help))
 }
 
-/// Makes a token for objects of `most` bytes, valid for `seconds`. With `revoke`, all earlier
+/// Makes a token for uploads of `bytes`, valid for `seconds`. With `revoke`, all earlier
 /// tokens become invalid.
-pub(super) fn make(here: &Here, most: u64, seconds: u64, revoke: bool) -> Result<Value, Failure> {
+pub(super) fn create(
+    state: &CacheState,
+    bytes: u64,
+    seconds: u64,
+    revoke: bool,
+) -> Result<Value, Failure> {
     let failed = |error: std::io::Error| {
         let help = "no token was made, and those before hold as they did";
         Failure::new(FailureCode::Failed, error.to_string(), help)
     };
     if revoke {
-        here.tokens.revoke().map_err(failed)?;
+        state.tokens.revoke().map_err(failed)?;
     }
     let expires = now() + seconds;
-    let token = here.tokens.make(most, expires);
-    Ok(json!({ "token": token, "bytes": most, "expires": expires }))
+    let token = state.tokens.make(bytes, expires);
+    Ok(json!({ "token": token, "bytes": bytes, "expires": expires }))
 }

@@ -12,7 +12,7 @@ use iroh::endpoint::Connection;
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
 use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::{ALPN, Hash};
-use octet_cache::counters::Dealings;
+use octet_cache::counters::PeerOutcomes;
 use octet_cache::endpoint;
 use octet_cache::fetch::{Missing, PIECE};
 use octet_cache::limits::CacheLimits;
@@ -48,17 +48,17 @@ fn once_however_many_ask() {
     // The last byte may be readable before the object is stored.
     runtime.block_on(until("it is kept", || node.counters.fetched.get() > 0));
     assert_eq!((origin.counters.peers_served.get(), node.counters.fetched.get()), (1, 1));
-    assert_eq!(node.counters.dealings(origin.as_peer(2).node).gave, 1);
+    assert_eq!(node.counters.outcomes(origin.as_peer(2).node).sent, 1);
     // The transfer is recorded under the key of the receiver's service.
     let key = node.as_peer(1).key;
-    let given = || origin.objects.policy().given_to(key.as_bytes());
+    let given = || origin.objects.policy().sent_to(key.as_bytes());
     runtime.block_on(until("it is noted", || given().0 >= all.len() as u64));
     // The size was proved before, with the last chunk.
     assert_eq!(given().1, 1);
     assert!(given().0 < all.len() as u64 + 20_000, "{given:?}", given = given());
     // An object that no node has is requested, and not found.
     assert_eq!(get(node.http, &path(Hash::new(b"nothing")), &[]).code, 404);
-    assert_eq!(node.counters.dealings(origin.as_peer(2).node).lacked, 1);
+    assert_eq!(node.counters.outcomes(origin.as_peer(2).node).missing, 1);
 }
 
 /// Answers every request with bytes that do not belong to the object.
@@ -82,7 +82,7 @@ impl ProtocolHandler for Liar {
 fn not_from_who_is_silent_or_lies() {
     let runtime = runtime();
     // The silent node is skipped after this time; the others answer in time.
-    let limits = CacheLimits { connect: SILENCE, ..limits() };
+    let limits = CacheLimits { connect_timeout: SILENCE, ..limits() };
     let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits)));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let key = PrivateKey::generate().unwrap();
@@ -106,10 +106,10 @@ fn not_from_who_is_silent_or_lies() {
     assert_eq!(answer.code, 200);
     assert!(answer.body == all);
     runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
-    let dealt = |number| node.counters.dealings(PublicKey::new([number; 32]));
-    assert_eq!(dealt(7), Dealings { silent: 2, ..Dealings::default() });
-    assert_eq!(dealt(8), Dealings { wrong: 2, ..Dealings::default() });
-    assert_eq!(dealt(9), Dealings { gave: 1, ..Dealings::default() });
+    let dealt = |number| node.counters.outcomes(PublicKey::new([number; 32]));
+    assert_eq!(dealt(7), PeerOutcomes { timeouts: 2, ..PeerOutcomes::default() });
+    assert_eq!(dealt(8), PeerOutcomes { invalid: 2, ..PeerOutcomes::default() });
+    assert_eq!(dealt(9), PeerOutcomes { sent: 1, ..PeerOutcomes::default() });
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn from_several_at_once() {
     });
     runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
     for (_, peer, _) in &started {
-        let expected = Dealings { gave: 1, ..Dealings::default() };
-        assert_eq!(node.counters.dealings(peer.node), expected);
+        let expected = PeerOutcomes { sent: 1, ..PeerOutcomes::default() };
+        assert_eq!(node.counters.outcomes(peer.node), expected);
     }
     let pieces: usize = started.iter().map(|it| it.0.pieces()).sum();
     assert_eq!(pieces, 6);
@@ -142,7 +142,7 @@ fn from_several_at_once() {
 #[test]
 fn who_lies_or_falls_silent_is_left() {
     let runtime = runtime();
-    let node = runtime.block_on(Node::start(CacheLimits { silence: SILENCE, ..limits() }));
+    let node = runtime.block_on(Node::start(CacheLimits { answer_timeout: SILENCE, ..limits() }));
     let all = bytes(6 * PIECE as usize + 17, 3);
     let hash = Hash::new(&all);
     let (both, happened) = watch::channel(false);
@@ -174,15 +174,15 @@ fn who_lies_or_falls_silent_is_left() {
             assert_eq!(answer.code, 504, "{}", answer.text());
         }
         // On a slow machine the honest node can be late as well, but then one fetch is enough.
-        let honest = node.counters.dealings(PublicKey::new([9; 32]));
-        assert!(honest.silent >= answers, "after {answers}: {honest:?}");
+        let honest = node.counters.outcomes(PublicKey::new([9; 32]));
+        assert!(honest.timeouts >= answers, "after {answers}: {honest:?}");
         assert!(answers < 100, "late: it never comes");
     }
     runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
-    let dealt = |number| node.counters.dealings(PublicKey::new([number; 32]));
-    assert!(dealt(7).wrong > 0 && dealt(7).silent == 0, "{:?}", dealt(7));
-    assert!(dealt(8).silent > 0 && dealt(8).wrong == 0, "{:?}", dealt(8));
-    assert!(dealt(9).gave > 0 && dealt(9).wrong == 0, "{:?}", dealt(9));
+    let dealt = |number| node.counters.outcomes(PublicKey::new([number; 32]));
+    assert!(dealt(7).invalid > 0 && dealt(7).timeouts == 0, "{:?}", dealt(7));
+    assert!(dealt(8).timeouts > 0 && dealt(8).invalid == 0, "{:?}", dealt(8));
+    assert!(dealt(9).sent > 0 && dealt(9).invalid == 0, "{:?}", dealt(9));
     // The stored data is correct for other nodes too, with all hashes that prove it.
     let other = runtime.block_on(Node::start(limits()));
     other.peers.send_replace(vec![node.as_peer(1)]);
@@ -249,7 +249,7 @@ fn read_by_many_while_it_comes_once() {
 #[test]
 fn what_does_not_come_is_cut_short_and_gone_on_with() {
     let runtime = runtime();
-    let [origin, node] = [limits(), CacheLimits { silence: SILENCE, ..limits() }]
+    let [origin, node] = [limits(), CacheLimits { answer_timeout: SILENCE, ..limits() }]
         .map(|limits| runtime.block_on(Node::start(limits)));
     let all = bytes(2 * PIECE as usize, 5);
     let hash = runtime.block_on(origin.add(&all)).hash;
@@ -270,7 +270,7 @@ fn what_does_not_come_is_cut_short_and_gone_on_with() {
     let answer = get(node.http, &path(hash), &[]);
     assert!(answer.body == all, "{} {}", answer.code, answer.body.len());
     let key = node.as_peer(1).key;
-    let given = || origin.objects.policy().given_to(key.as_bytes()).0;
+    let given = || origin.objects.policy().sent_to(key.as_bytes()).0;
     let lacked = all.len() as u64 - kept;
     runtime.block_on(until("it is noted", || given() >= lacked));
     assert!(given() < lacked + 100_000, "{} of {lacked}", given());
@@ -281,7 +281,7 @@ fn what_does_not_come_is_cut_short_and_gone_on_with() {
 fn removed_while_it_comes() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(limits()));
-    let here = node.gateway.here.as_ref().unwrap();
+    let here = node.gateway.state.as_ref().unwrap();
     let all = bytes(2 * PIECE as usize + 400_000, 7);
     let hash = Hash::new(&all);
     let (go, goes) = watch::channel(false);
@@ -329,12 +329,12 @@ fn removed_while_it_comes() {
 #[test]
 fn some_fetches_are_for_operators() {
     let runtime = runtime();
-    let few = CacheLimits { fetches: 4, fetches_of_clients: 2, fetches_of_one: 1, ..limits() };
+    let few = CacheLimits { fetches: 4, client_fetches: 2, fetches_per_client: 1, ..limits() };
     let node = runtime.block_on(Node::start(few));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let key = PrivateKey::generate().unwrap().public();
     node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);
-    let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
+    let fetcher = &node.gateway.state.as_ref().unwrap().fetcher;
     for (client, is_busy) in [("127.0.0.1", false), ("127.0.0.2", false), ("127.0.0.3", true)] {
         let fetching = fetcher.begin(Hash::new(client), client.parse().unwrap());
         let begun = runtime.block_on(async { fetching.now_or_never() });
@@ -351,11 +351,11 @@ fn some_fetches_are_for_operators() {
 #[test]
 fn few_fetches_for_one_client() {
     let runtime = runtime();
-    let node = runtime.block_on(Node::start(CacheLimits { fetches_of_one: 2, ..limits() }));
+    let node = runtime.block_on(Node::start(CacheLimits { fetches_per_client: 2, ..limits() }));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let key = PrivateKey::generate().unwrap().public();
     node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);
-    let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
+    let fetcher = &node.gateway.state.as_ref().unwrap().fetcher;
     // Sends the request without waiting for the response.
     let begin = |client: &str, what: &str| {
         let fetching = fetcher.begin(Hash::new(what), client.parse().unwrap());

@@ -12,7 +12,7 @@ use iroh_blobs::Hash;
 use octet_cache::counters::CacheCounters;
 use octet_cache::endpoint;
 use octet_cache::fetch::Fetcher;
-use octet_cache::http::{self, Gateway, Here};
+use octet_cache::http::{self, CacheState, Gateway};
 use octet_cache::limits::CacheLimits;
 use octet_cache::names::NameCache;
 use octet_cache::objects::{ListedObject, ObjectError, Objects};
@@ -36,7 +36,12 @@ pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 /// The limits of nodes in tests: timeouts are long enough for a busy machine.
 pub fn limits() -> CacheLimits {
     let default = CacheLimits::default();
-    CacheLimits { connect: TIMEOUT, silence: TIMEOUT, patience: TIMEOUT, ..default }
+    CacheLimits {
+        connect_timeout: TIMEOUT,
+        answer_timeout: TIMEOUT,
+        read_timeout: TIMEOUT,
+        ..default
+    }
 }
 
 /// A runtime for all nodes of a test.
@@ -98,18 +103,18 @@ impl Node {
         let file = folder.path().join("names.db");
         let names =
             NameCache::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
-        let serving = endpoint::serve(&endpoint, &objects, names.kept(), &counters, limits);
+        let serving = endpoint::serve(&endpoint, &objects, names.store(), &counters, limits);
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
         let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
-        let here = Here {
+        let here = CacheState {
             objects: Arc::clone(&objects),
             fetcher,
             names: Arc::clone(&names),
             tokens: Arc::clone(&tokens),
             puts: Arc::new(Semaphore::new(limits.puts)),
         };
-        let gateway = Gateway { here: Some(here), counters: Arc::clone(&counters) };
+        let gateway = Gateway { state: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
         let http = listener.local_addr().unwrap();
         tokio::spawn(http::serve(listener, gateway.clone(), limits));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use octet_cache::counters::Dealings;
+use octet_cache::counters::PeerOutcomes;
 
 use crate::host::{Node, bytes, limits, path, runtime};
 use crate::request::{ask, get, say};
@@ -239,7 +239,7 @@ fn other_sites_learn_what_is_public() {
             assert_eq!(get(node.http, path, &fields).code, 404, "{path} {fields:?}");
         }
     }
-    assert_eq!(node.counters.dealings(origin.as_peer(1).node), Dealings::default());
+    assert_eq!(node.counters.outcomes(origin.as_peer(1).node), PeerOutcomes::default());
     runtime.block_on(node.names.known(origin.node, name())).expect_err("it was not asked for");
     for fields in [[("Origin", "http://localhost")], [("Sec-Fetch-Site", "same-origin")]] {
         for path in [&elsewhere, &named] {

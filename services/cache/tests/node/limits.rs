@@ -25,7 +25,7 @@ use crate::request::{TIMEOUT, get};
 #[test]
 fn few_connections_of_one() {
     let runtime = runtime();
-    let limits = CacheLimits { http_of_one: 3, peers: 1, ..limits() };
+    let limits = CacheLimits { http_per_client: 3, peers: 1, ..limits() };
     let node = runtime.block_on(Node::start(limits));
     let hash = runtime.block_on(node.add(b"something")).hash;
     let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(node.http).unwrap()).collect();
@@ -65,7 +65,7 @@ fn a_full_disk_takes_nothing_and_gives_all() {
     let origin = runtime.block_on(Node::start(limits()));
     let elsewhere = runtime.block_on(origin.add(b"elsewhere")).hash;
     // All of the disk is reserved.
-    let full = CacheLimits { reserve: Reserve { share: 1, most: u64::MAX }, ..limits() };
+    let full = CacheLimits { reserve: Reserve { share: 1, max: u64::MAX }, ..limits() };
     let peers = vec![origin.as_peer(1)];
     let (folder, all) = (TempDir::new().unwrap(), bytes(100_000, 5));
     runtime.block_on(async {
@@ -93,7 +93,7 @@ fn a_full_disk_takes_nothing_and_gives_all() {
 #[test]
 fn requests_come_in_time_and_are_short() {
     let runtime = runtime();
-    let limits = CacheLimits { request: Duration::from_secs(4), ..limits() };
+    let limits = CacheLimits { request_timeout: Duration::from_secs(4), ..limits() };
     let all = bytes(8 << 20, 3);
     let node = runtime.block_on(Node::start(limits));
     let hash = runtime.block_on(node.add(&all)).hash;

@@ -45,8 +45,8 @@ fn serves_with_little_memory() {
     let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
     setrlimit(Resource::Data, limit).unwrap();
     let runtime = runtime();
-    let node =
-        runtime.block_on(Node::start(CacheLimits { request: Duration::from_secs(4), ..limits() }));
+    let node = runtime
+        .block_on(Node::start(CacheLimits { request_timeout: Duration::from_secs(4), ..limits() }));
     runtime.block_on(node.add(&object()));
     println!("node at {} {}", node.endpoint.id(), node.endpoint.bound_sockets()[0]);
     // Waits until it is killed, or its parent closes the pipe.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use iroh_blobs::Hash;
 use octet_cache::names::{
-    Asker, NameEntry, NamePath, NameRecord, NotKept, PersistedNames, Unresolved, now,
+    NameEntry, NamePath, NameRecord, NameStoreError, PersistedNames, ResolveOrigin, Unresolved, now,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
@@ -69,7 +69,7 @@ fn published_here_and_resolved_there_when_its_node_is_off() {
     assert_eq!(get(three.http, &other, &[]).code, 200);
     assert_eq!(
         runtime
-            .block_on(three.names.resolve(home.node, at("site/new.html"), Asker::Client))
+            .block_on(three.names.resolve(home.node, at("site/new.html"), ResolveOrigin::Client))
             .unwrap(),
         record
     );
@@ -101,18 +101,18 @@ fn a_new_one_takes_the_place_of_the_old_one_and_none_goes_back() {
     let [old, new] = [1, 2].map(|epoch| certified(PrivateKey::generate().unwrap(), &owner, epoch));
     let until = now() + 1000;
     let kept = PersistedNames::open(&file).unwrap();
-    kept.keep(&record(&old, b"seven", 7, until)).unwrap();
-    kept.keep(&record(&old, b"seven", 7, until)).unwrap();
+    kept.store(&record(&old, b"seven", 7, until)).unwrap();
+    kept.store(&record(&old, b"seven", 7, until)).unwrap();
     // Nor is another record with the same sequence accepted, nor after a restart.
     drop(kept);
     let kept = PersistedNames::open(&file).unwrap();
     for (what, sequence) in [(&b"six"[..], 6), (b"other", 7)] {
-        let refused = kept.keep(&record(&old, what, sequence, until)).unwrap_err();
-        assert!(matches!(refused, NotKept::Older), "{refused}");
+        let refused = kept.store(&record(&old, what, sequence, until)).unwrap_err();
+        assert!(matches!(refused, NameStoreError::Older), "{refused}");
     }
     // A record by a new key of the service is newer than all records by the old one.
-    kept.keep(&record(&new, b"one", 1, until)).unwrap();
-    assert!(kept.keep(&record(&old, b"far", 1000, until)).is_err());
+    kept.store(&record(&new, b"one", 1, until)).unwrap();
+    assert!(kept.store(&record(&old, b"far", 1000, until)).is_err());
     let known = kept.get(&owner.public(), &at("a/b.html")).unwrap().unwrap();
     assert_eq!(known.version(), (2, 1));
 }
@@ -124,24 +124,26 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
     let [one, two, asks] = &nodes;
     let own = certified(PrivateKey::generate().unwrap(), &PrivateKey::generate().unwrap(), 1);
     let node = own.certificate.body().node;
-    one.names.kept().keep(&record(&own, b"old", 4, now() + 1000)).unwrap();
-    two.names.kept().keep(&record(&own, b"new", 5, now() + 1000)).unwrap();
+    one.names.store().store(&record(&own, b"old", 4, now() + 1000)).unwrap();
+    two.names.store().store(&record(&own, b"new", 5, now() + 1000)).unwrap();
     asks.peers.send_replace(vec![one.as_peer(1), two.as_peer(2)]);
-    let found = runtime.block_on(asks.names.resolve(node, at("a/b.html"), Asker::Client)).unwrap();
+    let found =
+        runtime.block_on(asks.names.resolve(node, at("a/b.html"), ResolveOrigin::Client)).unwrap();
     assert_eq!(found.entry().hash, Hash::new(b"new"));
 
     let own = certified(PrivateKey::generate().unwrap(), &PrivateKey::generate().unwrap(), 1);
     let node = own.certificate.body().node;
-    one.names.kept().keep(&record(&own, b"past", 1, now())).unwrap();
-    let past =
-        runtime.block_on(asks.names.resolve(node, at("a/b.html"), Asker::Client)).unwrap_err();
+    one.names.store().store(&record(&own, b"past", 1, now())).unwrap();
+    let past = runtime
+        .block_on(asks.names.resolve(node, at("a/b.html"), ResolveOrigin::Client))
+        .unwrap_err();
     assert!(matches!(past, Unresolved::Expired), "{past}");
     assert_eq!(get(asks.http, &url(node, "a/b.html"), &[]).code, 410);
     // A node does not answer, and no other node knows the name: the response does not claim that it
     // does not exist.
     let gone = runtime.block_on(Node::start(limits()));
     let silent =
-        octet_cache::limits::CacheLimits { silence: Duration::from_millis(300), ..limits() };
+        octet_cache::limits::CacheLimits { answer_timeout: Duration::from_millis(300), ..limits() };
     let asks = runtime.block_on(Node::start(silent));
     asks.peers.send_replace(vec![gone.as_peer(1)]);
     runtime.block_on(gone.endpoint.close());
@@ -191,7 +193,7 @@ fn publishes_until_it_is_killed() {
     let node = own.certificate.body().node;
     let known = kept.get(&node, &at("a/b.html")).unwrap();
     for sequence in known.map_or(1, |known| known.entry().sequence + 1).. {
-        kept.keep(&record(&own, b"x", sequence, now() + 1000)).unwrap();
+        kept.store(&record(&own, b"x", sequence, now() + 1000)).unwrap();
         println!("kept {sequence}");
     }
 }
@@ -230,8 +232,8 @@ fn what_was_told_is_known_after_a_kill() {
         let known = kept.get(&node, &at("a/b.html")).unwrap().unwrap().entry().sequence;
         assert!(known >= told, "round {round}: {known}, and {told} was told");
         // An older record is refused.
-        let older = kept.keep(&record(&own(), b"y", known - 1, now() + 1000));
-        assert!(matches!(older, Err(NotKept::Older)), "round {round}");
+        let older = kept.store(&record(&own(), b"y", known - 1, now() + 1000));
+        assert!(matches!(older, Err(NameStoreError::Older)), "round {round}");
         told = known;
     }
     assert!(fs::metadata(&file).unwrap().len() < 4 << 20);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iroh_blobs::{ALPN, HashAndFormat};
 use octet_cache::counters::CacheCounters;
-use octet_cache::endpoint::keep;
+use octet_cache::endpoint::run;
 use octet_cache::names::PersistedNames;
 use octet_cache::objects::Objects;
 use octet_cache::policy::ObjectKind;
@@ -29,7 +29,7 @@ fn with_the_key_that_counts_and_no_other() {
         let counters = Arc::new(CacheCounters::default());
         let names = PersistedNames::open(&folder.path().join("names.db")).unwrap().into();
         let at = vec![LOOPBACK];
-        tokio::spawn(keep(keys, at, Arc::clone(&objects), names, counters, limits(), opened));
+        tokio::spawn(run(keys, at, Arc::clone(&objects), names, counters, limits(), opened));
         let added = add(&objects, &bytes(100_000, 1), ObjectKind::Pinned).await;
         let hash = added.unwrap().hash;
         let mut before: Option<iroh::Endpoint> = None;

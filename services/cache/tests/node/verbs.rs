@@ -55,7 +55,7 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
         folder: state,
         // No unit listens there: the service runs without the other units.
         sockets: folder.path().to_owned(),
-        at: vec![LOOPBACK],
+        addresses: vec![LOOPBACK],
         http,
         metrics: TcpListener::bind(LOOPBACK).unwrap(),
         control,

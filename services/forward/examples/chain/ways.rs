@@ -7,7 +7,7 @@ use octet_forward::exchange::public;
 use octet_forward::kernel::links::{IN, Tunnel};
 use octet_forward::kernel::meter::{self, Count, Direction, GateChange, Meter};
 use octet_forward::kernel::paths::KernelPathEnd;
-use octet_forward::kernel::used;
+use octet_forward::kernel::usage;
 use octet_forward::label::Label;
 use octet_forward::mtu::LONGEST_OF_PATH;
 use octet_forward::neighbour::PORT;
@@ -161,7 +161,7 @@ pub async fn make(here: &Here, number: usize) -> Result<(), Failed> {
 async fn links(here: &Here, number: usize) -> Result<(), Failed> {
     here.kernel.prepare(secret(number), PORT).await?;
     meter::prepare().await?;
-    used::prepare().await?;
+    usage::prepare().await?;
     let all = || Plug::of(number).flat_map(|plug| [false, true].map(|it| link(plug, it)));
     for link in all() {
         here.kernel.open(&link).await?;
@@ -198,9 +198,9 @@ async fn labels(
     if let Some(end) = end {
         if path.has_inner {
             let at_end = path.at_end(end);
-            here.kernel.end(&at_end).await?;
+            here.kernel.open_end(&at_end).await?;
             let (near, far) = (path.node(end), path.node(1 - end));
-            here.kernel.node(&at_end.name, near, far, LONGEST_OF_PATH).await?;
+            here.kernel.route_node(&at_end.name, near, far, LONGEST_OF_PATH).await?;
         } else {
             here.up(IN, Some((path.outer(end).into(), 32))).await?;
         }
@@ -215,7 +215,7 @@ async fn labels(
         let goes = sides[1 - from].map(of).transpose()?;
         for (direction, counted) in [(Direction::In, &came), (Direction::Out, &goes)] {
             gates.extend(counted.clone().map(|(device, label)| {
-                GateChange::Let(Meter { device, direction, label }, Count::default())
+                GateChange::Allow(Meter { device, direction, label }, Count::default())
             }));
         }
         match (came, goes) {

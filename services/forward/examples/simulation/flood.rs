@@ -44,7 +44,7 @@ impl Flood {
         nodes: &mut [Node],
         origins: &[(usize, u64)],
         lost: u32,
-        chance: &mut Rng,
+        rng: &mut Rng,
     ) {
         let begins = vec![u64::MAX; nodes.len()];
         let (mut begins, mut last) = (begins, vec![0; nodes.len()]);
@@ -55,7 +55,7 @@ impl Flood {
         }
         while let Some(Reverse((at, to, from, whose))) = wires.pop() {
             self.messages += 1;
-            if lost > 0 && chance.u32(..1000) < lost {
+            if lost > 0 && rng.u32(..1000) < lost {
                 continue;
             }
             let (bytes, says) = (&nodes[whose].bytes, &nodes[whose].says);
@@ -63,7 +63,7 @@ impl Flood {
                 continue;
             }
             let (says, from_whom) = (Arc::clone(says), nodes[from].address);
-            match nodes[to].topology.hear(says, BEGIN + at / SECOND, Some(from_whom)) {
+            match nodes[to].topology.insert(says, BEGIN + at / SECOND, Some(from_whom)) {
                 AnnouncementResult::New => {
                     last[whose] = at;
                     self.tell(world, nodes, (at, to, from, whose), &mut wires);

@@ -48,7 +48,7 @@ pub fn all(world: &World, room: usize) -> Result<Vec<Node>, Box<dyn Error>> {
         let near = &world.links[number];
         let link = |(other, takes): &(usize, u64)| {
             let round_trip = Some(Duration::from_micros(2 * takes));
-            Quality { is_up: true, round_trip, lost: (0, 31) }.announced(addresses[*other], 0)
+            Quality { is_up: true, round_trip, lost: (0, 31) }.announcement(addresses[*other], 0)
         };
         let mut links: Vec<_> = near.iter().map(link).collect();
         links.sort_unstable_by_key(|link| link.neighbour);
@@ -76,7 +76,7 @@ pub fn all(world: &World, room: usize) -> Result<Vec<Node>, Box<dyn Error>> {
         let says = Arc::new(SignedAnnouncement::from_bytes(&bytes)?);
         let mut topology = Topology::with_room(address, room);
         topology.set_neighbours(near.iter().map(|(other, _)| addresses[*other]).collect());
-        topology.hear(says.clone(), BEGIN, None);
+        topology.insert(says.clone(), BEGIN, None);
         Ok(Node { address, onion, topology, says, bytes })
     };
     (0..keys.len()).map(of).collect()

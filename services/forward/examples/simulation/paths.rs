@@ -18,7 +18,7 @@ pub struct Paths {
     /// Pairs that have two paths without a common relay.
     pub pairs: usize,
     /// By how much a path is longer than the best way over any number of links, as a ratio.
-    pub stretch: Vec<f64>,
+    pub path_end: Vec<f64>,
     /// How long it takes to have the graph of what is known, the shortest path, all of them, and two that have
     /// nothing in common.
     pub graph: Vec<Duration>,
@@ -56,7 +56,7 @@ impl Paths {
                 let Some(path) = first.first() else { continue };
                 let path = with_source(*source, path, &numbers);
                 let steps = path.windows(2).filter_map(|it| world.takes(it[0], it[1]));
-                all.stretch.push(steps.sum::<u64>() as f64 / best[*end] as f64);
+                all.path_end.push(steps.sum::<u64>() as f64 / best[*end] as f64);
                 all.found.push(path);
             }
         }

@@ -38,19 +38,19 @@ pub fn run(asked: &Asked) -> Result<Value, Box<dyn Error>> {
     let begin = Instant::now();
     let world = World::new(asked.graph, asked.nodes);
     let mut nodes = nodes::all(&world, asked.room)?;
-    let mut chance = Rng::with_seed(7);
-    let announce = chance.choose_multiple(0..asked.nodes, asked.announce);
-    let sources = chance.choose_multiple(0..asked.nodes, SOURCES);
-    let ends = chance.choose_multiple(0..asked.nodes, ENDS);
+    let mut rng = Rng::with_seed(7);
+    let announce = rng.choose_multiple(0..asked.nodes, asked.announce);
+    let sources = rng.choose_multiple(0..asked.nodes, SOURCES);
+    let ends = rng.choose_multiple(0..asked.nodes, ENDS);
     let mut flood = Flood::new(&world);
     if asked.room < asked.nodes {
         // Who comes first has room: they come all together.
-        let origins: Vec<_> = announce.iter().map(|it| (*it, chance.u64(..TOGETHER))).collect();
-        flood.run(&world, &mut nodes, &origins, asked.lost, &mut chance);
+        let origins: Vec<_> = announce.iter().map(|it| (*it, rng.u64(..TOGETHER))).collect();
+        flood.run(&world, &mut nodes, &origins, asked.lost, &mut rng);
     } else {
         // One has nothing to do with another, and one at a time needs little memory.
         for origin in &announce {
-            flood.run(&world, &mut nodes, &[(*origin, 0)], asked.lost, &mut chance);
+            flood.run(&world, &mut nodes, &[(*origin, 0)], asked.lost, &mut rng);
         }
     }
     let known = |node: &Node| {
@@ -89,7 +89,7 @@ pub fn run(asked: &Asked) -> Result<Value, Box<dyn Error>> {
         "found": paths.found.len(),
         "found_two": paths.pairs,
         "hops": spread(hops.map(|it| it as f64)),
-        "stretch": spread(paths.stretch.into_iter()),
+        "stretch": spread(paths.path_end.into_iter()),
         "graph_us": real(paths.graph),
         "path_us": real(paths.first),
         "paths_us": real(paths.several),
@@ -105,7 +105,7 @@ fn tell(nodes: &mut [Node], sources: &[usize]) {
     for source in sources {
         let from = all[(source + 1) % all.len()].address();
         for says in &all {
-            nodes[*source].topology.hear(says.clone(), BEGIN, Some(from));
+            nodes[*source].topology.insert(says.clone(), BEGIN, Some(from));
         }
     }
 }

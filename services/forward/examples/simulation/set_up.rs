@@ -35,7 +35,7 @@ struct Net<'a> {
     wires: BinaryHeap<OnTheWay>,
     says: BTreeMap<u64, LinkMessage>,
     count: u64,
-    chance: Rng,
+    rng: Rng,
 }
 
 /// Sets these paths up one after the other, and ends them; by the number of hops.
@@ -53,13 +53,13 @@ impl<'a> Net<'a> {
         let engine = |near: &Vec<(usize, u64)>| {
             let mut engine = Engine::default();
             for (link, (other, _)) in near.iter().enumerate() {
-                engine.linked(LinkNumber(link as u16), nodes[*other].address);
+                engine.add_link(LinkNumber(link as u16), nodes[*other].address);
             }
             engine
         };
         let engines = world.links.iter().map(engine).collect();
         let (wires, says) = (BinaryHeap::new(), BTreeMap::new());
-        Self { world, nodes, engines, wires, says, count: 0, chance: Rng::with_seed(1) }
+        Self { world, nodes, engines, wires, says, count: 0, rng: Rng::with_seed(1) }
     }
 
     fn set_up(&mut self, path: &[usize], done: &mut SetUps) {
@@ -72,9 +72,10 @@ impl<'a> Net<'a> {
         let Some(hops) = hops.iter().map(of).collect() else { return };
         // Set-ups that came before do not count against this one: each has its own second.
         let now = BEGIN + done.asked as u64 % 60;
-        let chance = &mut self.chance;
-        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
-        let asked = self.engines[*source].ask(&RequestedPath { hops, rate: 0 }, now, &mut bytes);
+        let rng = &mut self.rng;
+        let mut bytes = || std::array::from_fn(|_| rng.u8(..));
+        let asked =
+            self.engines[*source].request_path(&RequestedPath { hops, rate: 0 }, now, &mut bytes);
         let Ok((number, actions)) = asked else { return };
         self.send(0, *source, actions);
         let mut stands = None;
@@ -82,13 +83,13 @@ impl<'a> Net<'a> {
             let Some(message) = self.says.remove(&which) else { continue };
             let (link, begin) = (self.link(to, from), Instant::now());
             let keys = std::slice::from_ref(&self.nodes[to].onion);
-            let chance = &mut self.chance;
-            let mut bytes = || std::array::from_fn(|_| chance.u8(..));
-            let actions = self.engines[to].hear(link, message, keys, now, &mut bytes);
+            let rng = &mut self.rng;
+            let mut bytes = || std::array::from_fn(|_| rng.u8(..));
+            let actions = self.engines[to].handle_message(link, message, keys, now, &mut bytes);
             done.work.push(begin.elapsed());
             self.send(at, to, actions);
             let state = self.engines[*source].path(number).map(|path| &path.state);
-            if stands.is_none() && state == Some(&PathState::Stands) {
+            if stands.is_none() && state == Some(&PathState::Up) {
                 stands = Some(at);
             }
         }
@@ -103,7 +104,8 @@ impl<'a> Net<'a> {
         while let Some(Reverse((at, which, to, from))) = self.wires.pop() {
             let Some(message) = self.says.remove(&which) else { continue };
             let (link, keys) = (self.link(to, from), std::slice::from_ref(&self.nodes[to].onion));
-            let actions = self.engines[to].hear(link, message, keys, now, &mut || [0; 32]);
+            let actions =
+                self.engines[to].handle_message(link, message, keys, now, &mut || [0; 32]);
             self.send(at, to, actions);
         }
     }

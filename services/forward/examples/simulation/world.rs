@@ -33,13 +33,13 @@ pub struct World {
 impl World {
     /// As many `nodes`; the same ones each time.
     pub fn new(graph: Graph, nodes: usize) -> Self {
-        let mut chance = Rng::with_seed(nodes as u64);
-        let mut site = || (chance.f64(), chance.f64());
+        let mut rng = Rng::with_seed(nodes as u64);
+        let mut site = || (rng.f64(), rng.f64());
         match graph {
             Graph::Boxes => {
                 let boxes: Vec<_> = (0..nodes.div_ceil(BOARDS)).map(|_| site()).collect();
                 let places: Vec<_> = (0..nodes).map(|node| boxes[node / BOARDS]).collect();
-                let pairs = lines(&boxes, nodes, &mut chance);
+                let pairs = lines(&boxes, nodes, &mut rng);
                 Self::of(&places, pairs)
             }
             Graph::Plane => {
@@ -103,7 +103,7 @@ fn pair(one: usize, other: usize) -> (usize, usize) {
 }
 
 /// All pairs of boards that are in one box, or have a line between their boxes.
-fn lines(boxes: &[Place], nodes: usize, chance: &mut Rng) -> BTreeSet<(usize, usize)> {
+fn lines(boxes: &[Place], nodes: usize, rng: &mut Rng) -> BTreeSet<(usize, usize)> {
     let mut pairs = BTreeSet::new();
     for (number, place) in boxes.iter().enumerate() {
         let boards = number * BOARDS..nodes.min((number + 1) * BOARDS);
@@ -112,8 +112,8 @@ fn lines(boxes: &[Place], nodes: usize, chance: &mut Rng) -> BTreeSet<(usize, us
         for (at, board) in boards.clone().enumerate() {
             pairs.extend((board + 1..boards.end).map(|other| (board, other)));
             let other = match close.get(at / 2) {
-                Some(other) if at % 2 == 0 => other * BOARDS + chance.usize(..BOARDS),
-                _ => chance.usize(..nodes),
+                Some(other) if at % 2 == 0 => other * BOARDS + rng.usize(..BOARDS),
+                _ => rng.usize(..nodes),
             };
             let other = other.min(nodes - 1);
             if !boards.contains(&other) {

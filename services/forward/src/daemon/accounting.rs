@@ -8,9 +8,9 @@ use super::milliseconds;
 use crate::engine::PathCounters;
 use crate::kernel::meter::{self, Count, Direction, GateChange, Meter, MeterCounts};
 use crate::kernel::{ForwardKernel, KernelError};
-use crate::memory::StateFolder;
 use crate::metrics::sums::Sums;
 use crate::records::Records;
+use crate::state_folder::StateFolder;
 
 /// The name of the persisted records.
 pub(super) const RECORDS: &str = "records";
@@ -33,7 +33,7 @@ pub(super) struct Due {
 #[derive(Debug)]
 pub(super) struct Accounting {
     /// The counters of the previous daemon, until its paths are taken over.
-    before: MeterCounts,
+    previous: MeterCounts,
     /// The accounting records of ended paths.
     records: Records,
     sums: Sums,
@@ -44,11 +44,11 @@ pub(super) struct Accounting {
 impl Accounting {
     /// Loads what is persisted. What is damaged is dropped: sums start at zero, and the numbers of records still
     /// increase, because they follow the clock.
-    pub fn kept(memory: &StateFolder) -> Self {
-        let records = memory.get(RECORDS).and_then(|bytes| Records::from_bytes(&bytes));
-        let sums = memory.get(SUMS).and_then(|bytes| Sums::from_bytes(&bytes));
+    pub fn load(state: &StateFolder) -> Self {
+        let records = state.get(RECORDS).and_then(|bytes| Records::from_bytes(&bytes));
+        let sums = state.get(SUMS).and_then(|bytes| Sums::from_bytes(&bytes));
         Self {
-            before: MeterCounts::new(),
+            previous: MeterCounts::new(),
             records: records.unwrap_or_default(),
             sums: sums.unwrap_or_default(),
             collected: None,
@@ -57,62 +57,62 @@ impl Accounting {
 
     /// Reads the previous daemon's counters before any of its devices is removed. Counting resumes from them,
     /// even if this daemon fails before that.
-    pub async fn recount(&mut self, memory: &StateFolder) -> Result<(), KernelError> {
-        self.before = meter::counts().await?;
-        let kept = memory.get(COUNTS).and_then(|bytes| meter::kept::from_bytes(&bytes));
-        meter::raise(&mut self.before, &kept.unwrap_or_default());
-        self.sums.count(&self.before);
-        memory.remember(COUNTS, &meter::kept::to_bytes(&self.before))
+    pub async fn recount(&mut self, state: &StateFolder) -> Result<(), KernelError> {
+        self.previous = meter::counts().await?;
+        let saved = state.get(COUNTS).and_then(|bytes| meter::persisted::from_bytes(&bytes));
+        meter::raise(&mut self.previous, &saved.unwrap_or_default());
+        self.sums.count(&self.previous);
+        state.persist(COUNTS, &meter::persisted::to_bytes(&self.previous))
     }
 
     /// The count at which a new counter starts: that of the previous daemon.
-    pub fn begins(&self, meter: &Meter) -> Count {
-        self.before.get(meter).copied().unwrap_or_default()
+    pub fn initial_count(&self, meter: &Meter) -> Count {
+        self.previous.get(meter).copied().unwrap_or_default()
     }
 
     /// Forgets the previous daemon's counters, from which all counters continue by now.
-    pub fn taken_over(&mut self, memory: &StateFolder) -> Result<(), KernelError> {
-        self.before.clear();
-        memory.unlearn(COUNTS)
+    pub fn taken_over(&mut self, state: &StateFolder) -> Result<(), KernelError> {
+        self.previous.clear();
+        state.erase(COUNTS)
     }
 
     /// Carries out the batch. The labels of ended paths are removed already, so the counters are final.
-    pub async fn settle(
+    pub async fn commit(
         &mut self,
         due: Due,
         kernel: &ForwardKernel,
-        memory: &StateFolder,
+        state: &StateFolder,
     ) -> Result<(), KernelError> {
         if !due.ended.is_empty() {
             let mut counts = meter::counts().await?;
-            meter::raise(&mut counts, &self.before);
+            meter::raise(&mut counts, &self.previous);
             self.sums.count(&counts);
             for carried in &due.ended {
                 self.records.add(carried, &counts, milliseconds());
             }
-            memory.remember(RECORDS, &self.records.to_bytes())?;
+            state.persist(RECORDS, &self.records.to_bytes())?;
         }
         kernel.change(&due.gates).await?;
         if !due.ended.is_empty() {
             let gone = due.gates.iter().filter_map(|gate| match gate {
-                GateChange::Forbid(meter) => Some(meter),
+                GateChange::Remove(meter) => Some(meter),
                 _ => None,
             });
-            self.add_up(gone, memory)?;
+            self.add_up(gone, state)?;
         }
-        due.forgotten.iter().try_for_each(|name| memory.unlearn(name))
+        due.forgotten.iter().try_for_each(|name| state.erase(name))
     }
 
     /// Adds counters that end to the sums, and persists the sums for the next daemon.
     fn add_up<'a>(
         &mut self,
         gone: impl Iterator<Item = &'a Meter>,
-        memory: &StateFolder,
+        state: &StateFolder,
     ) -> Result<(), KernelError> {
         for meter in gone {
             self.sums.end(meter);
         }
-        memory.remember(SUMS, &self.sums.to_bytes())
+        state.persist(SUMS, &self.sums.to_bytes())
     }
 
     /// Updates the sums from the current counters.
@@ -126,7 +126,12 @@ impl Accounting {
     }
 
     /// The records after this number, and the paths that are up.
-    pub fn shown(&self, after: u64, carried: &[PathCounters], counts: &MeterCounts) -> Value {
-        self.records.shown(after, carried, counts)
+    pub fn records_json(
+        &self,
+        after: u64,
+        carried: &[PathCounters],
+        counts: &MeterCounts,
+    ) -> Value {
+        self.records.to_json(after, carried, counts)
     }
 }

@@ -15,15 +15,15 @@ use crate::topology::{AnnouncementResult, Topology};
 
 /// The interval of repeated announcements, and the minimum interval, both in seconds. Receivers drop
 /// announcements that follow within [`MIN_INTERVAL`](crate::topology::MIN_INTERVAL).
-const AGAIN: u64 = 1200;
-const EARLIEST: u64 = 3;
+const REFRESH_INTERVAL: u64 = 1200;
+const MIN_ANNOUNCE_INTERVAL: u64 = 3;
 
 /// The interval in seconds at which each neighbour is sent one more known announcement, in turn. This repairs
 /// losses.
-const TURN: u64 = 5;
+const REPEAT_INTERVAL: u64 = 5;
 
 /// The pause before all announcements are sent to a neighbour again.
-const RETRY_DELAY: Duration = Duration::from_secs(10);
+const RESEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is known of the network, and what this node has announced of itself.
 #[derive(Debug, Default)]
@@ -38,35 +38,43 @@ pub(super) struct Announcements {
 
 impl Announcements {
     /// Those of a node that knows no other yet.
-    pub fn of(node: NodeAddress) -> Self {
+    pub fn new(node: NodeAddress) -> Self {
         Self { topology: Some(Topology::new(node)), ..Self::default() }
     }
 
     /// Handles an announcement that a neighbour has forwarded.
-    pub async fn announced(&mut self, from: LinkNumber, bytes: &[u8], links: &NeighbourLinks) {
+    pub async fn handle_announcement(
+        &mut self,
+        from: LinkNumber,
+        bytes: &[u8],
+        links: &NeighbourLinks,
+    ) {
         let Some(topology) = &mut self.topology else { return };
         let Some(neighbour) = links.open.get(&from).map(|open| open.neighbour.address()) else {
             return;
         };
-        if topology.knows(bytes) || !topology.may_read(neighbour, seconds()) {
+        if topology.knows(bytes) || !topology.allow(neighbour, seconds()) {
             return;
         }
         let Ok(announcement) = SignedAnnouncement::from_bytes(bytes) else { return };
-        if topology.hear(announcement, seconds(), Some(neighbour)) == AnnouncementResult::New {
+        if topology.insert(announcement, seconds(), Some(neighbour)) == AnnouncementResult::New {
             links.flood(bytes, Some(from)).await;
         }
     }
 
-    /// Sends all known announcements to a neighbour, at most once in [`RETRY_DELAY`].
-    pub async fn tell_all(&self, link: LinkNumber, links: &mut NeighbourLinks) {
+    /// Sends all known announcements to a neighbour, at most once in [`RESEND_INTERVAL`].
+    pub async fn send_all(&self, link: LinkNumber, links: &mut NeighbourLinks) {
         let Some(open) = links.open.get_mut(&link) else { return };
         let now = Instant::now();
-        if open.told.is_some_and(|last| now.saturating_duration_since(last) < RETRY_DELAY) {
+        if open
+            .announced_at
+            .is_some_and(|last| now.saturating_duration_since(last) < RESEND_INTERVAL)
+        {
             return;
         }
-        open.told = Some(now);
+        open.announced_at = Some(now);
         for bytes in self.all() {
-            links.say(link, &LinkMessage::Announcement(bytes)).await;
+            links.send(link, &LinkMessage::Announcement(bytes)).await;
         }
     }
 
@@ -75,11 +83,11 @@ impl Announcements {
     }
 
     /// Expires announcements, and sends the next one in turn to all neighbours if it is due.
-    pub async fn tell_in_turn(&mut self, now: u64, links: &NeighbourLinks) {
+    pub async fn send_next(&mut self, now: u64, links: &NeighbourLinks) {
         if let Some(topology) = &mut self.topology {
             topology.expire(now);
         }
-        if now.is_multiple_of(TURN) {
+        if now.is_multiple_of(REPEAT_INTERVAL) {
             let all = self.all();
             self.turns = self.turns.wrapping_add(1);
             if let Some(bytes) = all.get(self.turns % all.len().max(1)) {
@@ -101,14 +109,16 @@ impl Announcements {
         let up: Vec<_> = up.collect();
         let due = match &self.last {
             None => true,
-            Some((at, links)) => now >= at + AGAIN || *links != up && now >= at + EARLIEST,
+            Some((at, links)) => {
+                now >= at + REFRESH_INTERVAL || *links != up && now >= at + MIN_ANNOUNCE_INTERVAL
+            }
         };
         if !due {
             return;
         }
         let announced = links.up().map(|(_, open)| {
             let capacity = open.trains.capacity().unwrap_or(0);
-            open.probes.quality().announced(open.neighbour.address(), capacity)
+            open.probes.quality().announcement(open.neighbour.address(), capacity)
         });
         let mut announced: Vec<_> = announced.collect();
         announced.sort_unstable_by_key(|link| link.neighbour);
@@ -128,7 +138,7 @@ impl Announcements {
                 let bytes = announcement.to_bytes();
                 self.last = Some((now, up));
                 if let Some(topology) = &mut self.topology {
-                    topology.hear(announcement, now, None);
+                    topology.insert(announcement, now, None);
                 }
                 links.flood(&bytes, None).await;
             }

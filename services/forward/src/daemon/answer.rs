@@ -21,13 +21,13 @@ use crate::verbs::{DaemonRequest, PathTarget, PendingRequest};
 use octet_node::address::{NodeAddress, name};
 
 /// The failure if the other end of a path has not answered.
-pub(super) fn silent() -> Failure {
+pub(super) fn no_answer() -> Failure {
     let help = "`forward paths` tells how it is";
     Failure::new(FailureCode::Failed, "the other end of the path does not answer", help)
 }
 
 /// The hops of a path, and its round-trip time in milliseconds if known.
-pub(super) fn with_whole(mut hops: Vec<Value>, milliseconds: Option<f64>) -> Value {
+pub(super) fn hops_with_total(mut hops: Vec<Value>, milliseconds: Option<f64>) -> Value {
     let by = if milliseconds.is_some() { "ping" } else { "no answer" };
     let none = Value::Null;
     hops.push(json!({
@@ -58,25 +58,25 @@ fn unknown(what: &str) -> Failure {
 }
 
 /// The failure if the counters cannot be read.
-fn uncounted(error: KernelError) -> Failure {
+fn counters_failure(error: KernelError) -> Failure {
     let help = "`netd show` tells whether its own tables are there; then see the log";
     Failure::new(FailureCode::Failed, error.to_string(), help)
 }
 
 impl Daemon {
-    pub(super) async fn answer(&mut self, question: PendingRequest) {
-        let PendingRequest { asked, answer } = question;
+    pub(super) async fn handle_request(&mut self, question: PendingRequest) {
+        let PendingRequest { request, answer } = question;
         let now = Waiting { answer, since: Instant::now() };
-        let answered = match asked {
+        let answered = match request {
             DaemonRequest::Ping(target) => return self.ping_target(&target, now).await,
             DaemonRequest::Trace(path) => return self.trace(path, now).await,
             DaemonRequest::Add(wanted) => return self.add(&wanted, now).await,
             DaemonRequest::Status => Ok(self.status()),
             DaemonRequest::Descriptor => self.descriptor(),
-            DaemonRequest::Links => Ok(self.shown_links()),
-            DaemonRequest::Paths => Ok(self.shown_paths()),
+            DaemonRequest::Links => Ok(self.links_json()),
+            DaemonRequest::Paths => Ok(self.paths_json()),
             DaemonRequest::Labels => self.labels().await,
-            DaemonRequest::Records { after } => self.shown_records(after).await,
+            DaemonRequest::Records { after } => self.records_json(after).await,
             DaemonRequest::Drop(PathTarget::Path(path)) => self.drop_path(path).await,
             DaemonRequest::Drop(PathTarget::To(node)) => self.drop_to(&node).await,
             DaemonRequest::Rate(path, rate) => self.change_rate(path, rate).await,
@@ -92,8 +92,8 @@ impl Daemon {
             "links": self.links.up().count(),
             "nodes": self.announcements.topology.iter().flat_map(Topology::iter).count(),
             "paths": self.engine.paths().count(),
-            "relayed": self.engine.relayed(),
-            "vpn": self.shown_leaving(),
+            "relayed": self.engine.transit_count(),
+            "vpn": self.exit_json(),
             "clients": self.exit.clients.numbers().count(),
         })
     }
@@ -102,11 +102,11 @@ impl Daemon {
     fn descriptor(&self) -> Result<Value, Failure> {
         let help = "see `identity show`, and ask once more";
         let none = || Failure::new(FailureCode::Failed, "this node has no certified key yet", help);
-        let own = self.own.as_ref().ok_or_else(none)?;
+        let own = self.identity.as_ref().ok_or_else(none)?;
         Ok(json!({ "descriptor": String::from(own.certificate.clone()) }))
     }
 
-    fn shown_links(&self) -> Value {
+    fn links_json(&self) -> Value {
         let row = |open: &Open| {
             let node = open.neighbour.address();
             let called = self.settings.lines.name(node);
@@ -117,7 +117,7 @@ impl Daemon {
                 "link": open.neighbour.link.device(),
                 "board": by_map,
                 "node": called.map_or_else(|| node.to_string(), str::to_owned),
-                "by": open.by(),
+                "by": open.transport(),
                 "up": open.is_up,
                 "mtu": open.neighbour.plain.map_or(open.mtu.found(), |_| Some(PLAIN)),
                 "milliseconds": quality.round_trip.map(|it| it.as_micros() as f64 / 1000.0),
@@ -137,19 +137,19 @@ impl Daemon {
 
     /// A node's display name: the board's number within the box, or the configured name of a node of another
     /// box.
-    pub(super) fn called(&self, node: NodeAddress) -> String {
+    pub(super) fn display_name(&self, node: NodeAddress) -> String {
         let board = self.member(node).map(|member| format!("board-{}", member.number));
         let named = || self.settings.lines.name(node).map(str::to_owned);
         board.or_else(named).unwrap_or_else(|| node.to_string())
     }
 
-    async fn shown_records(&self, after: u64) -> Result<Value, Failure> {
-        let counts = meter::counts().await.map_err(uncounted)?;
-        Ok(self.accounting.shown(after, &self.engine.carried(), &counts))
+    async fn records_json(&self, after: u64) -> Result<Value, Failure> {
+        let counts = meter::counts().await.map_err(counters_failure)?;
+        Ok(self.accounting.records_json(after, &self.engine.path_counters(), &counts))
     }
 
     async fn labels(&self) -> Result<Value, Failure> {
-        let counts = meter::counts().await.map_err(uncounted)?;
+        let counts = meter::counts().await.map_err(counters_failure)?;
         let row = |(meter, count): (&Meter, &Count)| {
             json!({
                 "link": meter.device,
@@ -163,7 +163,7 @@ impl Daemon {
     }
 
     /// Resolves a display name to a node.
-    pub(super) fn meant(&self, text: &str) -> Result<NodeAddress, Failure> {
+    pub(super) fn resolve_node(&self, text: &str) -> Result<NodeAddress, Failure> {
         let known: BTreeMap<_, _> = self
             .map
             .iter()
@@ -172,7 +172,7 @@ impl Daemon {
             .collect();
         let number = text.strip_prefix("board-").unwrap_or(text);
         let by_name = || octet_node::address::named(text).map(|key| NodeAddress::of(&key));
-        let by_line = || self.settings.lines.named(text);
+        let by_line = || self.settings.lines.find(text);
         let by_address = || text.parse().ok().and_then(|ip: std::net::Ipv6Addr| ip.try_into().ok());
         let found = known.get(number).copied().or_else(by_line).or_else(by_address);
         found.or_else(by_name).ok_or_else(|| unknown(text))
@@ -180,15 +180,15 @@ impl Daemon {
 
     /// Answers with the hops of a path and the result of a ping.
     async fn trace(&mut self, number: PathNumber, waiting: Waiting) {
-        match self.traced(number) {
+        match self.traced_hops(number) {
             Ok((hops, true)) => self.ping(number, waiting, Some(hops)).await,
-            Ok((hops, false)) => drop(waiting.answer.send(Ok(with_whole(hops, None)))),
+            Ok((hops, false)) => drop(waiting.answer.send(Ok(hops_with_total(hops, None)))),
             Err(failure) => drop(waiting.answer.send(Err(failure))),
         }
     }
 
     /// The hops of a path that begins here, and whether its end has been authenticated.
-    fn traced(&self, number: PathNumber) -> Result<(Vec<Value>, bool), Failure> {
+    fn traced_hops(&self, number: PathNumber) -> Result<(Vec<Value>, bool), Failure> {
         let none = || unknown_path(number);
         let path = self.engine.path(number).ok_or_else(none)?;
         let own = self.node().map(|node| NodeAddress::of(&node)).ok_or_else(none)?;
@@ -197,18 +197,18 @@ impl Daemon {
         let row = |(hop, at): (trace::TracedHop, usize)| {
             json!({
                 "hop": at,
-                "node": self.called(hop.node),
+                "node": self.display_name(hop.node),
                 "label": hop.label.map(Label::get),
                 "milliseconds": hop.milliseconds,
                 "by": "announced",
             })
         };
-        Ok((rows.map(row).collect(), path.stretch.node.is_some()))
+        Ok((rows.map(row).collect(), path.end.node.is_some()))
     }
 
     /// Pings the other end of a path.
     async fn ping_target(&mut self, target: &PathTarget, waiting: Waiting) {
-        match self.pinged(target) {
+        match self.ping_path(target) {
             Ok(number) => self.ping(number, waiting, None).await,
             Err(failure) => drop(waiting.answer.send(Err(failure))),
         }
@@ -216,7 +216,7 @@ impl Daemon {
 
     async fn ping(&mut self, number: PathNumber, waiting: Waiting, hops: Option<Vec<Value>>) {
         let token = u64::from_be_bytes(random().unwrap_or_default());
-        self.ends.pings.insert(token, Pinged { waiting, hops });
+        self.path_ends.pings.insert(token, Pinged { waiting, hops });
         self.probe(number, token).await;
     }
 }

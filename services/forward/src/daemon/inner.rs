@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::answer::{no_path, silent, with_whole};
+use super::answer::{hops_with_total, no_answer, no_path};
 use super::{Daemon, Pinged, Waiting};
 use crate::desired::PendingPath;
 use crate::engine::{PathEnd, PathNumber};
 use crate::exchange;
-use crate::introduction::{About, EndRole, Inner, PORT, counts, is_at_the_other_end, is_outdated};
-use crate::routes::Said;
+use crate::introduction::{
+    EndRole, Inner, IntroductionContext, PORT, is_accepted, is_outdated, verify_introduction,
+};
+use crate::routes::PeerReport;
 use crate::status::SetupPhase;
 use crate::verbs::TIMEOUT;
 use octet_node::address::NodeAddress;
@@ -19,82 +21,82 @@ use octet_node::say;
 
 impl Daemon {
     /// Handles a datagram that was received on a path.
-    pub(super) async fn inner(&mut self, from: SocketAddr, bytes: &[u8]) {
+    pub(super) async fn handle_path_message(&mut self, from: SocketAddr, bytes: &[u8]) {
         // Other senders on the path's device use other ports; PID 1 alone hands out this one.
         let SocketAddr::V6(from) = from else { return };
         if from.port() != PORT {
             return;
         }
-        let Some(number) = self.ends.of(from) else { return };
+        let Some(number) = self.path_ends.of(from) else { return };
         match Inner::from_bytes(bytes) {
-            Some(Inner::Introduction { certificate, signature, knows }) => {
-                let Some(stretch) = self.engine.stretch(number) else { return };
+            Some(Inner::Introduction { certificate, signature, knows_receiver }) => {
+                let Some(path_end) = self.engine.path_end(number) else { return };
                 let Some(own) = self.node().map(|it| NodeAddress::of(&it).ip()) else { return };
                 let node = NodeAddress::of(&certificate.body().node);
-                let about = About {
-                    role: role(stretch).other(),
+                let about = IntroductionContext {
+                    role: role(path_end).other(),
                     nodes: (node.ip(), own),
-                    keys: (stretch.key, exchange::public(&stretch.secret)),
+                    keys: (path_end.key, exchange::public(&path_end.secret)),
                 };
-                let may = self.map.as_ref().is_none_or(|map| counts(&certificate, map));
-                if !may || !is_at_the_other_end(&certificate, &signature, &about) {
+                let may = self.map.as_ref().is_none_or(|map| is_accepted(&certificate, map));
+                if !may || !verify_introduction(&certificate, &signature, &about) {
                     return;
                 }
-                let (known, wanted) = (stretch.node, self.engine.wanted(number));
+                let (known, wanted) = (path_end.node, self.engine.destination(number));
                 // Only the requested node can be the peer, and an authenticated peer never changes.
                 if known.is_some_and(|it| it != node.ip()) || wanted.is_some_and(|it| it != node) {
                     return;
                 }
                 if known.is_none() {
-                    let actions = self.engine.introduced(number, node);
-                    self.act(actions).await;
+                    let actions = self.engine.set_peer(number, node);
+                    self.apply(actions).await;
                     // The first path to or from a node carries the packets to it.
-                    if !self.routes.uses.contains_key(&node.ip()) {
-                        self.turn(node.ip(), number).await;
+                    if !self.routes.active_paths.contains_key(&node.ip()) {
+                        self.route_over(node.ip(), number).await;
                     }
-                    self.up(number).await;
+                    self.handle_up(number).await;
                 }
-                if !knows {
+                if !knows_receiver {
                     self.introduce(number).await;
                 }
             }
             Some(Inner::Ping(token)) => {
-                self.ends.send(&Inner::Pong(token), from).await;
-                self.said(number, Said::Spares(number)).await;
+                self.path_ends.send(&Inner::Pong(token), from).await;
+                self.handle_report(number, PeerReport::Backup(number)).await;
             }
             Some(Inner::Use(token)) => {
-                self.ends.send(&Inner::Pong(token), from).await;
-                self.said(number, Said::Uses(number)).await;
+                self.path_ends.send(&Inner::Pong(token), from).await;
+                self.handle_report(number, PeerReport::Active(number)).await;
             }
             Some(Inner::Pong(token)) => {
-                if let Some(Pinged { waiting, hops }) = self.ends.pings.remove(&token) {
+                if let Some(Pinged { waiting, hops }) = self.path_ends.pings.remove(&token) {
                     let milliseconds = waiting.since.elapsed().as_micros() as f64 / 1000.0;
                     let answer = match hops {
-                        Some(hops) => with_whole(hops, Some(milliseconds)),
+                        Some(hops) => hops_with_total(hops, Some(milliseconds)),
                         None => json!({ "milliseconds": milliseconds }),
                     };
                     let _ = waiting.answer.send(Ok(answer));
                 } else if let (Some(watched), Ok(probe)) =
-                    (self.routes.watched.get_mut(&number), token.try_into())
+                    (self.routes.probes.get_mut(&number), token.try_into())
                 {
-                    watched.answered(probe, Instant::now());
+                    watched.handle_reply(probe, Instant::now());
                 }
             }
-            Some(Inner::Leave) => {
-                let said = match self.asked_for_place(number).await {
-                    Some(Ok(address)) => Inner::Place(address),
-                    Some(Err(why)) => Inner::NoPlace(why),
+            Some(Inner::ExitRequest) => {
+                let said = match self.handle_exit_request(number).await {
+                    Some(Ok(address)) => Inner::ExitGrant(address),
+                    Some(Err(why)) => Inner::ExitRefused(why),
                     None => return,
                 };
-                self.ends.send(&said, from).await;
+                self.path_ends.send(&said, from).await;
             }
             Some(Inner::MtuProbe(size)) => {
-                self.ends.send(&Inner::MtuProbed(size), from).await;
+                self.path_ends.send(&Inner::MtuProbeReply(size), from).await;
             }
-            Some(Inner::MtuProbed(size)) => self.passed(number, size).await,
-            Some(Inner::Place(address)) => self.told_of_place(number, Ok(address)).await,
-            Some(Inner::NoPlace(why)) => self.told_of_place(number, Err(why)).await,
-            None if is_outdated(bytes) && self.ends.outdated.insert(number) => say!(
+            Some(Inner::MtuProbeReply(size)) => self.handle_mtu_reply(number, size).await,
+            Some(Inner::ExitGrant(address)) => self.handle_exit_reply(number, Ok(address)).await,
+            Some(Inner::ExitRefused(why)) => self.handle_exit_reply(number, Err(why)).await,
+            None if is_outdated(bytes) && self.path_ends.outdated.insert(number) => say!(
                 "path {number}: the other end runs an older version, which is not accepted: update that node"
             ),
             None => {}
@@ -102,60 +104,62 @@ impl Daemon {
     }
 
     /// Handles the source's report of whether it uses a path that ends here.
-    async fn said(&mut self, number: PathNumber, said: Said) {
-        let Some(stretch) = self.engine.stretch(number).filter(|it| !it.is_source) else { return };
-        let Some(node) = stretch.node.and_then(|it| it.try_into().ok()) else { return };
-        self.take_due(node, Some(said)).await;
+    async fn handle_report(&mut self, number: PathNumber, report: PeerReport) {
+        let Some(path_end) = self.engine.path_end(number).filter(|it| !it.is_source) else {
+            return;
+        };
+        let Some(node) = path_end.node.and_then(|it| it.try_into().ok()) else { return };
+        self.reroute(node, Some(report)).await;
     }
 
     /// Sends this node's introduction to the other end of a path.
     pub(super) async fn introduce(&self, number: PathNumber) {
-        let Some(own) = &self.own else { return };
-        let Some(stretch) = self.engine.stretch(number) else { return };
-        let Some(to) = self.ends.address(number, &self.engine) else { return };
+        let Some(own) = &self.identity else { return };
+        let Some(path_end) = self.engine.path_end(number) else { return };
+        let Some(to) = self.path_ends.address(number, &self.engine) else { return };
         // The source introduces itself first: the end does not know the source yet.
-        let other = stretch.node.or_else(|| self.engine.wanted(number).map(NodeAddress::ip));
+        let other = path_end.node.or_else(|| self.engine.destination(number).map(NodeAddress::ip));
         let Some(other) = other else { return };
-        let about = About {
-            role: role(stretch),
+        let about = IntroductionContext {
+            role: role(path_end),
             nodes: (NodeAddress::of(&own.certificate.body().node).ip(), other),
-            keys: (exchange::public(&stretch.secret), stretch.key),
+            keys: (exchange::public(&path_end.secret), path_end.key),
         };
-        let said = Inner::introduce(own, &about, stretch.node.is_some());
-        self.ends.send(&said, to).await;
+        let said = Inner::introduce(own, &about, path_end.node.is_some());
+        self.path_ends.send(&said, to).await;
     }
 
     /// Repeats introductions that were not answered.
-    pub(super) async fn introduce_all(&self) {
-        for number in self.engine.strangers() {
+    pub(super) async fn repeat_introductions(&self) {
+        for number in self.engine.unauthenticated() {
             self.introduce(number).await;
         }
     }
 
     /// Times out waiting requests.
-    pub(super) async fn give_up(&mut self, now: Instant) {
+    pub(super) async fn time_out_requests(&mut self, now: Instant) {
         let late = |since: Instant| now.saturating_duration_since(since) >= TIMEOUT;
-        for (_, ping) in self.ends.pings.extract_if(|_, ping| late(ping.waiting.since)) {
+        for (_, ping) in self.path_ends.pings.extract_if(|_, ping| late(ping.waiting.since)) {
             // The end is silent, but the hops are still worth showing.
-            let answer = ping.hops.map(|hops| with_whole(hops, None)).ok_or_else(silent);
+            let answer = ping.hops.map(|hops| hops_with_total(hops, None)).ok_or_else(no_answer);
             let _ = ping.waiting.answer.send(answer);
         }
         let has_failed = |(number, request): &(PathNumber, &PendingPath<Waiting>)| {
-            late(request.waiting.since) || self.status_of(*number).phase == SetupPhase::Failed
+            late(request.requester.since) || self.status_of(*number).phase == SetupPhase::Failed
         };
         let failed = self.routes.desired.requests().filter(has_failed);
         for number in failed.map(|(number, _)| number).collect::<Vec<_>>() {
             let Some(request) = self.routes.desired.cancel(number) else { continue };
-            let mut why = self.fail(request.to, number).await;
-            if request.replaces && self.routes.desired.ways.contains_key(&request.to) {
+            let mut why = self.end_failed(request.to, number).await;
+            if request.replaces && self.routes.desired.routes.contains_key(&request.to) {
                 why += "; the route of before stays";
             }
-            let _ = request.waiting.answer.send(Err(no_path(&why)));
+            let _ = request.requester.answer.send(Err(no_path(&why)));
         }
     }
 }
 
 /// This node's role on a path.
-fn role(stretch: &PathEnd) -> EndRole {
-    if stretch.is_source { EndRole::Source } else { EndRole::End }
+fn role(path_end: &PathEnd) -> EndRole {
+    if path_end.is_source { EndRole::Source } else { EndRole::End }
 }

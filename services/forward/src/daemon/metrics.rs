@@ -24,7 +24,7 @@ pub struct MetricsClient(pub UnboundedSender<DaemonEvent>);
 impl MetricSource for MetricsClient {
     async fn text(&self) -> Option<String> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(DaemonEvent::Collected(answer)).ok()?;
+        self.0.send(DaemonEvent::CollectMetrics(answer)).ok()?;
         answered.await.ok()?
     }
 }
@@ -53,10 +53,10 @@ impl Daemon {
 
     async fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
         // Before there are links there is no nftables table.
-        if self.links.made_as.is_some() {
+        if self.links.keys.is_some() {
             self.accounting.count(&meter::counts().await?);
         }
-        let stand = self.engine.paths().filter(|(_, it)| it.state == PathState::Stands).count();
+        let stand = self.engine.paths().filter(|(_, it)| it.state == PathState::Up).count();
         let refused =
             self.engine.refusals().map(|(why, count): (SetupRefusal, u64)| (why.name(), count));
         Ok(Snapshot {
@@ -64,7 +64,7 @@ impl Daemon {
             carried: self.accounting.sums(),
             nodes: self.announcements.topology.iter().flat_map(Topology::iter).count(),
             paths: (stand, self.engine.paths().count() - stand),
-            relayed: self.engine.relayed(),
+            relayed: self.engine.transit_count(),
             refused: refused.collect(),
         })
     }

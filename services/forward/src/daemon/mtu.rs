@@ -16,7 +16,10 @@ use crate::mtu::{self, Discovery, MIN_OF_PATH};
 impl Daemon {
     /// The MTU towards a node, over its active path.
     pub(super) fn mtu_to(&self, node: NodeAddress) -> u16 {
-        self.routes.uses.get(&node.ip()).map_or(MIN_OF_PATH, |path| self.ends.mtu_of(*path))
+        self.routes
+            .active_paths
+            .get(&node.ip())
+            .map_or(MIN_OF_PATH, |path| self.path_ends.mtu_of(*path))
     }
 
     /// Probes the link to a neighbour with packets of these lengths, and configures the discovered MTU.
@@ -24,16 +27,16 @@ impl Daemon {
         let before = self.links.open.get(&link).map(|open| open.reach);
         for size in sizes {
             // The MTU is raised first, so that WireGuard does not pad the probes.
-            self.links.reach(link, size.max(MIN_OF_PATH), &self.kernel).await;
-            self.links.say(link, &LinkMessage::MtuProbe(size)).await;
+            self.links.set_mtu(link, size.max(MIN_OF_PATH), &self.kernel).await;
+            self.links.send(link, &LinkMessage::MtuProbe(size)).await;
         }
         let found = self.links.open.get(&link).and_then(|open| open.mtu.found());
-        self.links.reach(link, found.unwrap_or(mtu::LINK), &self.kernel).await;
+        self.links.set_mtu(link, found.unwrap_or(mtu::LINK), &self.kernel).await;
         // The MTU of paths over this link may have changed.
         if self.links.open.get(&link).map(|open| open.reach) != before {
-            for (path, discovery) in &mut self.ends.mtus {
+            for (path, discovery) in &mut self.path_ends.mtus {
                 if self.engine.link_of(*path) == Some(link) {
-                    discovery.again();
+                    discovery.restart();
                 }
             }
         }
@@ -41,54 +44,59 @@ impl Daemon {
 
     /// Probes the MTU of all paths, those that end here too: the underlay of the two directions may differ.
     pub(super) async fn discover(&mut self, now: Instant) {
-        let is_due = |path: &PathNumber| self.ends.mtus.get(path).is_none_or(|it| it.is_due(now));
-        for path in self.ends.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
-            if self.engine.stretch(path).is_none_or(|stretch| stretch.node.is_none()) {
+        let is_due =
+            |path: &PathNumber| self.path_ends.mtus.get(path).is_none_or(|it| it.is_due(now));
+        for path in self.path_ends.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
+            if self.engine.path_end(path).is_none_or(|path_end| path_end.node.is_none()) {
                 continue;
             }
             // The MTU of a path whose links are unchanged is unchanged.
-            if let Some(discovery) = self.ends.mtus.get_mut(&path).filter(|it| it.may_wait(now)) {
+            if let Some(discovery) =
+                self.path_ends.mtus.get_mut(&path).filter(|it| it.may_wait(now))
+            {
                 discovery.wait(now);
                 continue;
             }
-            let before = self.ends.mtus.contains_key(&path).then(|| self.ends.mtu_of(path));
-            let sizes = self.ends.mtus.entry(path).or_insert_with(Discovery::of_path).next(now);
-            self.follow(path, before).await;
-            let Some(to) = self.ends.address(path, &self.engine) else { continue };
+            let before =
+                self.path_ends.mtus.contains_key(&path).then(|| self.path_ends.mtu_of(path));
+            let sizes =
+                self.path_ends.mtus.entry(path).or_insert_with(Discovery::of_path).due_sizes(now);
+            self.apply_mtu(path, before).await;
+            let Some(to) = self.path_ends.address(path, &self.engine) else { continue };
             for size in sizes {
                 // A probe that is lost, or too long for the kernel, is an answer too.
-                self.ends.send(&Inner::MtuProbe(size), to).await;
+                self.path_ends.send(&Inner::MtuProbe(size), to).await;
             }
         }
     }
 
     /// Handles the answer to an MTU probe on a path.
-    pub(super) async fn passed(&mut self, path: PathNumber, size: u16) {
-        let before = self.ends.mtu_of(path);
-        if let Some(discovery) = self.ends.mtus.get_mut(&path) {
-            discovery.answered(size);
+    pub(super) async fn handle_mtu_reply(&mut self, path: PathNumber, size: u16) {
+        let before = self.path_ends.mtu_of(path);
+        if let Some(discovery) = self.path_ends.mtus.get_mut(&path) {
+            discovery.handle_reply(size);
         }
-        self.follow(path, Some(before)).await;
+        self.apply_mtu(path, Some(before)).await;
     }
 
     /// Updates the routes over a path if its MTU is not `before` any more.
-    async fn follow(&mut self, path: PathNumber, before: Option<u16>) {
-        if before == Some(self.ends.mtu_of(path)) {
+    async fn apply_mtu(&mut self, path: PathNumber, before: Option<u16>) {
+        if before == Some(self.path_ends.mtu_of(path)) {
             return;
         }
-        let by = self.routes.uses.iter().filter(|(_, used)| **used == path);
+        let by = self.routes.active_paths.iter().filter(|(_, used)| **used == path);
         for node in by.map(|(node, _)| *node).collect::<Vec<_>>() {
-            self.turn(node, path).await;
+            self.route_over(node, path).await;
         }
     }
 
     /// Adjusts the tunnels to a node to its path MTU.
     pub(super) async fn fit_tunnels(&self, node: Ipv6Addr) {
         let Ok(node) = NodeAddress::try_from(node) else { return };
-        let leaving = self.exit.leaving.device().filter(|_| self.exit_node() == Some(node));
-        let place = self.exit.clients.of(node).map(tunnels::device);
+        let leaving = self.exit.lan_exit.device().filter(|_| self.exit_node() == Some(node));
+        let place = self.exit.clients.number_of(node).map(tunnels::device);
         for name in leaving.into_iter().chain(place) {
-            if let Err(error) = self.kernel.fit(&name, self.mtu_to(node)).await {
+            if let Err(error) = self.kernel.set_tunnel_mtu(&name, self.mtu_to(node)).await {
                 say!("{error}");
             }
         }

@@ -11,7 +11,7 @@ use octet_node::say;
 use tokio::net::UdpSocket;
 
 use crate::capacity::Trains;
-use crate::control::{LinkMessage, PORT, is_of_forward};
+use crate::control::{LinkMessage, PORT, is_from_forward};
 use crate::engine::LinkNumber;
 use crate::kernel::ForwardKernel;
 use crate::metrics::LinkMetrics;
@@ -32,7 +32,7 @@ pub(super) struct Open {
     /// Whether the link was up at the last check.
     pub is_up: bool,
     /// When all known announcements were last sent to the neighbour.
-    pub told: Option<Instant>,
+    pub announced_at: Option<Instant>,
 }
 
 impl Open {
@@ -45,19 +45,19 @@ impl Open {
             mtu: Discovery::of_link(),
             reach: 0,
             is_up: false,
-            told: None,
+            announced_at: None,
         }
     }
 
     /// How packets get to the neighbour.
-    pub fn by(&self) -> &'static str {
+    pub fn transport(&self) -> &'static str {
         if self.neighbour.plain.is_some() { "plain" } else { "wireguard" }
     }
 
     pub fn metrics(&self) -> LinkMetrics {
         LinkMetrics {
             name: self.neighbour.link.device(),
-            by: self.by(),
+            by: self.transport(),
             quality: self.probes.quality(),
             kilobits: self.trains.capacity(),
         }
@@ -68,11 +68,11 @@ pub(super) struct NeighbourLinks {
     socket: Stamped,
     pub open: BTreeMap<LinkNumber, Open>,
     /// The keys of this node and of its `forward` that the links were made with.
-    pub made_as: Option<(PublicKey, PublicKey)>,
+    pub keys: Option<(PublicKey, PublicKey)>,
     /// Why the links could not be configured.
     pub failure: Option<String>,
     /// The links of the previous daemon, until its paths are taken over.
-    pub before: BTreeMap<LinkNumber, Vec<u8>>,
+    pub previous: BTreeMap<LinkNumber, Vec<u8>>,
 }
 
 /// What is sent at a beat.
@@ -83,7 +83,7 @@ pub(super) struct LinkBeat {
     pub sizes: Vec<(LinkNumber, Vec<u16>)>,
     pub trains: Vec<(LinkNumber, Vec<LinkMessage>)>,
     /// Links that have come up since the last beat.
-    pub risen: Vec<LinkNumber>,
+    pub came_up: Vec<LinkNumber>,
 }
 
 impl NeighbourLinks {
@@ -95,9 +95,9 @@ impl NeighbourLinks {
         Ok(Self {
             socket: Stamped::new(socket)?,
             open: BTreeMap::new(),
-            made_as: None,
+            keys: None,
             failure: None,
-            before: BTreeMap::new(),
+            previous: BTreeMap::new(),
         })
     }
 
@@ -107,12 +107,12 @@ impl NeighbourLinks {
     }
 
     /// The link that a control message has come by.
-    pub fn of(&self, came: &StampedDatagram) -> Option<LinkNumber> {
-        let is_it = |open: &Open| is_of_forward(open.neighbour.ends.1, came.from);
+    pub fn link_of(&self, datagram: &StampedDatagram) -> Option<LinkNumber> {
+        let is_it = |open: &Open| is_from_forward(open.neighbour.ends.1, datagram.from);
         self.open.iter().find(|(_, open)| is_it(open)).map(|(link, _)| *link)
     }
 
-    pub async fn say(&self, link: LinkNumber, message: &LinkMessage) {
+    pub async fn send(&self, link: LinkNumber, message: &LinkMessage) {
         let Some(open) = self.open.get(&link) else { return };
         let to = SocketAddr::from((open.neighbour.ends.1, PORT));
         // Lost messages are repeated, or the receiver times out.
@@ -122,7 +122,7 @@ impl NeighbourLinks {
     /// Sends an announcement to all neighbours but one.
     pub async fn flood(&self, bytes: &[u8], but: Option<LinkNumber>) {
         for (link, _) in self.up().filter(|(link, _)| Some(*link) != but) {
-            self.say(link, &LinkMessage::Announcement(bytes.to_vec())).await;
+            self.send(link, &LinkMessage::Announcement(bytes.to_vec())).await;
         }
     }
 
@@ -138,14 +138,14 @@ impl NeighbourLinks {
             let answers = open.probes.quality().is_up;
             if answers && open.neighbour.plain.is_none() {
                 let was_narrow = open.mtu.is_narrow();
-                beat.sizes.push((*link, open.mtu.next(now)));
+                beat.sizes.push((*link, open.mtu.due_sizes(now)));
                 if open.mtu.is_narrow() && !was_narrow {
                     say!("{} carries no paths: {NARROW}", link.device());
                 }
             }
             let is_up = answers && !open.mtu.is_narrow();
             if is_up && !open.is_up {
-                beat.risen.push(*link);
+                beat.came_up.push(*link);
             }
             open.is_up = is_up;
             if is_up {
@@ -157,9 +157,9 @@ impl NeighbourLinks {
     }
 
     /// Configures the MTU of a link.
-    pub async fn reach(&mut self, link: LinkNumber, mtu: u16, kernel: &ForwardKernel) {
+    pub async fn set_mtu(&mut self, link: LinkNumber, mtu: u16, kernel: &ForwardKernel) {
         let Some(open) = self.open.get_mut(&link).filter(|open| open.reach != mtu) else { return };
-        match kernel.reach(open.neighbour.ends, mtu).await {
+        match kernel.set_link_mtu(open.neighbour.ends, mtu).await {
             Ok(()) => open.reach = mtu,
             Err(error) => say!("{error}"),
         }
@@ -171,11 +171,11 @@ impl NeighbourLinks {
     }
 
     /// The previous daemon's links that are gone or changed, with their neighbours.
-    pub fn gone(&self) -> Vec<(LinkNumber, NodeAddress)> {
-        let is_gone = |(link, kept): &(&LinkNumber, &Vec<u8>)| {
-            self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **kept)
+    pub fn former(&self) -> Vec<(LinkNumber, NodeAddress)> {
+        let is_gone = |(link, saved): &(&LinkNumber, &Vec<u8>)| {
+            self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **saved)
         };
-        let gone = self.before.iter().filter(is_gone);
-        gone.filter_map(|(link, kept)| Some((*link, neighbour::address_in(kept)?))).collect()
+        let gone = self.previous.iter().filter(is_gone);
+        gone.filter_map(|(link, saved)| Some((*link, neighbour::decode_address(saved)?))).collect()
     }
 }

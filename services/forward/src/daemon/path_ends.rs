@@ -53,7 +53,7 @@ impl PathEnds {
     /// The inner address of a path's other end.
     pub fn address(&self, number: PathNumber, engine: &Engine) -> Option<SocketAddrV6> {
         let index = *self.devices.get(&number)?;
-        let (_, far) = engine.stretch(number)?.inner();
+        let (_, far) = engine.path_end(number)?.inner();
         Some(SocketAddrV6::new(far, PORT, 0, index))
     }
 

@@ -5,17 +5,17 @@ use serde_json::{Value, json};
 
 use super::answer::unknown_path;
 use super::{Daemon, seconds};
-use crate::engine::{HIGHEST_RATE, PathNumber};
+use crate::engine::{MAX_RATE, PathNumber};
 
 /// The minimum rate limit in kbit/s. Below it, probes would take a large share of the rate and be dropped.
 const LOWEST: u32 = 64;
 
 /// Validates a requested rate limit in kbit/s; 0 means unlimited.
 pub fn rate(asked: u64) -> Result<u32, Failure> {
-    let range = LOWEST..=HIGHEST_RATE;
+    let range = LOWEST..=MAX_RATE;
     let rate = u32::try_from(asked).ok().filter(|rate| *rate == 0 || range.contains(rate));
     rate.ok_or_else(|| {
-        let help = format!("give {LOWEST} to {HIGHEST_RATE} kbit/s, or 0 for no bound");
+        let help = format!("give {LOWEST} to {MAX_RATE} kbit/s, or 0 for no bound");
         Failure::new(FailureCode::BadArgument, format!("no path has a rate of {asked}"), help)
     })
 }
@@ -31,12 +31,12 @@ impl Daemon {
             return Err(unknown_path(number));
         }
         let paths = self.routes.desired.set_rate(number, rate);
-        if let Some(node) = self.routes.desired.of_path(number) {
-            self.routes.keep(node, &self.memory);
+        if let Some(node) = self.routes.desired.route_of(number) {
+            self.routes.persist(node, &self.state);
         }
         for path in paths {
             let actions = self.engine.set_rate(path, rate, seconds());
-            self.act(actions).await;
+            self.apply(actions).await;
         }
         Ok(json!({ "path": number.0, "kilobits": rate }))
     }

@@ -32,13 +32,13 @@ fn occupied(node: &str, status: &RouteStatus) -> Failure {
 }
 
 /// The WireGuard public keys of a path, local and remote, as `wg` prints them.
-fn keys(stretch: &PathEnd) -> [String; 2] {
-    [exchange::public(&stretch.secret), stretch.key].map(|key| BASE64.encode(&key))
+fn keys(path_end: &PathEnd) -> [String; 2] {
+    [exchange::public(&path_end.secret), path_end.key].map(|key| BASE64.encode(&key))
 }
 
 impl Daemon {
-    pub(super) fn shown_paths(&self) -> Value {
-        let called = |node: &NodeAddress| self.called(*node);
+    pub(super) fn paths_json(&self) -> Value {
+        let called = |node: &NodeAddress| self.display_name(*node);
         let names = |nodes: &[NodeAddress]| nodes.iter().map(called).collect::<Vec<_>>().join(", ");
         let path = |(number, path): (PathNumber, &SourcePath)| {
             let status = self.status_of(number);
@@ -48,22 +48,26 @@ impl Daemon {
                 "via": path.hops.split_last().map(|(_, via)| names(via)),
                 "state": status.phase.name(),
                 "reason": status.reason,
-                "active": path.stretch.node.is_some_and(|it| self.routes.uses.get(&it) == Some(&number)),
-                "mtu": path.stretch.node.map(|_| self.ends.mtu_of(number)),
+                "active": path.end.node.is_some_and(|it| self.routes.active_paths.get(&it) == Some(&number)),
+                "mtu": path.end.node.map(|_| self.path_ends.mtu_of(number)),
                 "kilobits": self.engine.rate(number),
-                "keys": keys(&path.stretch),
+                "keys": keys(&path.end),
             })
         };
         let none = Value::Null;
         let is_there = |path| self.engine.path(path).is_some();
-        let without =
-            self.routes.desired.ways.iter().filter(|(_, way)| !way.route.paths().any(is_there));
-        let routes = without.map(|(to, way)| {
-            let status = way.without_path();
+        let without = self
+            .routes
+            .desired
+            .routes
+            .iter()
+            .filter(|(_, entry)| !entry.route.paths().any(is_there));
+        let routes = without.map(|(to, entry)| {
+            let status = entry.status_without_path();
             json!({
                 "path": none,
                 "to": called(to),
-                "via": names(&way.spec.via),
+                "via": names(&entry.spec.via),
                 "state": status.phase.name(),
                 "reason": status.reason,
                 "active": false,
@@ -75,112 +79,113 @@ impl Daemon {
         self.engine.paths().map(path).chain(routes).collect()
     }
 
-    pub(super) async fn add(&mut self, wanted: &PathRequest, waiting: Waiting) {
-        let (number, to, spec) = match self.ask_first(wanted).await {
+    pub(super) async fn add(&mut self, request: &PathRequest, requester: Waiting) {
+        let (number, to, spec) = match self.request_first_path(request).await {
             Ok(asked) => asked,
-            Err(failure) => return drop(waiting.answer.send(Err(failure))),
+            Err(failure) => return drop(requester.answer.send(Err(failure))),
         };
-        let (is_alone, replaces) = (wanted.alone, wanted.replace);
-        let request = PendingPath { to, spec, is_alone, replaces, waiting };
+        let (is_independent, replaces) = (request.alone, request.replace);
+        let request = PendingPath { to, spec, is_independent, replaces, requester };
         if let Some((before, request)) = self.routes.desired.request(number, request) {
             self.end_path(before).await;
             let help = "`forward paths` shows the one that was asked for instead";
             let message = "another `path-add --replace` has taken its place";
             let replaced = Failure::new(FailureCode::Failed, message, help);
-            let _ = request.waiting.answer.send(Err(replaced));
+            let _ = request.requester.answer.send(Err(replaced));
         }
     }
 
     /// Requests the first path to a node. Returns the node and the constraints of its paths.
-    async fn ask_first(
+    async fn request_first_path(
         &mut self,
-        wanted: &PathRequest,
+        request: &PathRequest,
     ) -> Result<(PathNumber, NodeAddress, Spec), Failure> {
-        let to = self.meant(&wanted.to)?;
-        if !wanted.alone
-            && !wanted.replace
+        let to = self.resolve_node(&request.to)?;
+        if !request.alone
+            && !request.replace
             && let Some(status) = self.route_status(to)
         {
-            return Err(occupied(&self.called(to), &status));
+            return Err(occupied(&self.display_name(to), &status));
         }
-        let via = wanted.via.as_deref().unwrap_or_default();
+        let via = request.via.as_deref().unwrap_or_default();
         let between = via.split(',').map(str::trim).filter(|it| !it.is_empty());
-        let between: Vec<_> = between.map(|hop| self.meant(hop)).collect::<Result<_, _>>()?;
-        let mut limits = constraints::limits(wanted, to, |node| self.meant(node))?;
+        let between: Vec<_> =
+            between.map(|hop| self.resolve_node(hop)).collect::<Result<_, _>>()?;
+        let mut limits = constraints::parse(request, to, |node| self.resolve_node(node))?;
         let hops = if between.is_empty() {
-            self.free_hops(to, &limits).map_err(|why| no_path(&why))?
+            self.find_hops(to, &limits).map_err(|why| no_path(&why))?
         } else {
             // Later paths have at least as many relays as the requested one.
             limits.relays = between.len().min(HOPS - 1);
             between.iter().copied().chain([to]).collect()
         };
-        let asked = self.with_keys(&hops, wanted.rate).map_err(|why| no_path(&why))?;
-        let number = self.ask(&asked).await.map_err(|why| no_path(&why))?;
-        Ok((number, to, Spec { via: between, limits, rate: wanted.rate }))
+        let asked = self.with_keys(&hops, request.rate).map_err(|why| no_path(&why))?;
+        let number = self.request_path(&asked).await.map_err(|why| no_path(&why))?;
+        Ok((number, to, Spec { via: between, limits, rate: request.rate }))
     }
 
     /// The state of the explicitly requested route to a node, if there is one.
     fn route_status(&self, to: NodeAddress) -> Option<RouteStatus> {
-        Some(match self.routes.desired.asked_for(to)? {
+        Some(match self.routes.desired.requested(to)? {
             Ok(request) => self.status_of(request),
-            Err(way) => match way.route.paths().next() {
+            Err(entry) => match entry.route.paths().next() {
                 Some(path) => self.status_of(path),
-                None => way.without_path(),
+                None => entry.status_without_path(),
             },
         })
     }
 
     /// The path to ping. A path that was up and whose end is silent can be pinged, too.
-    pub(super) fn pinged(&self, target: &PathTarget) -> Result<PathNumber, Failure> {
+    pub(super) fn ping_path(&self, target: &PathTarget) -> Result<PathNumber, Failure> {
         let number = match target {
             PathTarget::Path(number) => *number,
             PathTarget::To(node) => {
-                let to = self.meant(node)?;
+                let to = self.resolve_node(node)?;
                 match self.routes.path_to(to, &self.engine) {
                     Some(number) => number,
-                    None => return Err(self.without_path(to)),
+                    None => return Err(self.no_path_failure(to)),
                 }
             }
         };
         match self.engine.path(number) {
-            Some(path) if path.stretch.node.is_some() => Ok(number),
+            Some(path) if path.end.node.is_some() => Ok(number),
             Some(_) => Err(not_up(&format!("path {number}"), &self.status_of(number))),
             // The number may be that of a path that ends here.
-            None if self.ends.address(number, &self.engine).is_some() => Ok(number),
+            None if self.path_ends.address(number, &self.engine).is_some() => Ok(number),
             None => Err(unknown_path(number)),
         }
     }
 
     /// The failure if no path leads to a node.
-    fn without_path(&self, to: NodeAddress) -> Failure {
-        let of = format!("the route to {}", self.called(to));
-        let way = self.routes.desired.ways.get(&to);
-        way.map_or_else(|| self.no_route(to), |way| not_up(&of, &way.without_path()))
+    fn no_path_failure(&self, to: NodeAddress) -> Failure {
+        let of = format!("the route to {}", self.display_name(to));
+        let entry = self.routes.desired.routes.get(&to);
+        entry.map_or_else(|| self.no_route(to), |entry| not_up(&of, &entry.status_without_path()))
     }
 
     fn no_route(&self, to: NodeAddress) -> Failure {
-        let message = format!("there is no route to {}", self.called(to));
+        let message = format!("there is no route to {}", self.display_name(to));
         Failure::new(FailureCode::NotFound, message, "`forward paths` lists those that there are")
     }
 
     /// Drops a path, and the route that it belongs to.
     pub(super) async fn drop_path(&mut self, number: PathNumber) -> Result<Value, Failure> {
-        let to = self.engine.wanted(number).ok_or_else(|| unknown_path(number))?;
-        let dropped = match self.routes.desired.of_path(number) {
-            Some(node) => self.end_way(node).await,
+        let to = self.engine.destination(number).ok_or_else(|| unknown_path(number))?;
+        let dropped = match self.routes.desired.route_of(number) {
+            Some(node) => self.end_route(node).await,
             None => {
                 self.end_request(number).await;
                 vec![number]
             }
         };
-        Ok(self.dropped(to, dropped))
+        Ok(self.dropped_json(to, dropped))
     }
 
     /// Drops the route to a node and every path that leads there.
     pub(super) async fn drop_to(&mut self, node: &str) -> Result<Value, Failure> {
-        let to = self.meant(node)?;
-        let is_wanted = self.routes.desired.ways.contains_key(&to);
-        let mut dropped = self.end_way(to).await;
+        let to = self.resolve_node(node)?;
+        let is_wanted = self.routes.desired.routes.contains_key(&to);
+        let mut dropped = self.end_route(to).await;
         let others = self.engine.paths().filter(|(_, path)| path.hops.last() == Some(&to));
         for number in others.map(|(number, _)| number).collect::<Vec<_>>() {
             self.end_request(number).await;
@@ -189,7 +194,7 @@ impl Daemon {
         if !is_wanted && dropped.is_empty() {
             return Err(self.no_route(to));
         }
-        Ok(self.dropped(to, dropped))
+        Ok(self.dropped_json(to, dropped))
     }
 
     /// Cancels a path that belongs to no route, and answers its requester.
@@ -198,13 +203,13 @@ impl Daemon {
         if let Some(request) = self.routes.desired.cancel(number) {
             let message = "the path was dropped while it was set up";
             let dropped = Failure::new(FailureCode::Failed, message, "ask for it once more");
-            let _ = request.waiting.answer.send(Err(dropped));
+            let _ = request.requester.answer.send(Err(dropped));
         }
     }
 
-    fn dropped(&self, to: NodeAddress, paths: Vec<PathNumber>) -> Value {
+    fn dropped_json(&self, to: NodeAddress, paths: Vec<PathNumber>) -> Value {
         let paths: Vec<_> = paths.into_iter().map(|path| path.0).collect();
-        json!({ "to": self.called(to), "paths": paths })
+        json!({ "to": self.display_name(to), "paths": paths })
     }
 }
 

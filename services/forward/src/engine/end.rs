@@ -92,7 +92,7 @@ fn port(number: u32) -> u16 {
 }
 
 /// The next number, wrapping around. 0 is not used.
-fn after(number: u16) -> u16 {
+fn next_after(number: u16) -> u16 {
     number.checked_add(1).unwrap_or(1)
 }
 
@@ -108,7 +108,7 @@ pub struct EndNumbers {
 impl EndNumbers {
     /// Allocates a number; `None` if there are too many, or if the port or the addresses of `number` are in use
     /// or reserved.
-    pub fn take(&mut self, number: u32) -> Option<PathNumber> {
+    pub fn allocate(&mut self, number: u32) -> Option<PathNumber> {
         let is_full = self.taken.len() >= MAX_ENDS;
         // Reserved are 255.255.255.255, the broadcast address, and 240.0.0.0, which hosts take for a broadcast
         // address of this network (RFC 1122, 3.3.6).
@@ -116,9 +116,9 @@ impl EndNumbers {
         if is_full || is_reserved || self.taken.values().any(|other| port(*other) == port(number)) {
             return None;
         }
-        let mut free = after(self.last);
+        let mut free = next_after(self.last);
         while self.taken.contains_key(&PathNumber(free)) {
-            free = after(free);
+            free = next_after(free);
         }
         self.last = free;
         self.taken.insert(PathNumber(free), number);
@@ -136,11 +136,11 @@ impl EndNumbers {
     }
 
     /// Marks a number of a previous daemon as in use.
-    pub fn keep(&mut self, path: PathNumber, number: u32) {
+    pub fn reserve(&mut self, path: PathNumber, number: u32) {
         self.taken.insert(path, number);
     }
 
-    pub fn give_back(&mut self, path: PathNumber) {
+    pub fn free(&mut self, path: PathNumber) {
         self.taken.remove(&path);
     }
 }
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn the_time_to_live_begins_anywhere() {
         let of = |secret: u32| {
-            let mut stretch =
+            let mut path_end =
                 PathEnd { number: 1, is_source: true, secret: [0; 32], key: [0; 32], node: None };
-            stretch.secret[..4].copy_from_slice(&secret.to_be_bytes());
-            stretch.ttl()
+            path_end.secret[..4].copy_from_slice(&secret.to_be_bytes());
+            path_end.ttl()
         };
         let all: BTreeSet<_> = (0..10_000).map(of).collect();
         assert_eq!(all, (128..=247).collect());
@@ -184,43 +184,43 @@ mod tests {
     fn no_end_is_everybody() {
         let mut ends = EndNumbers::default();
         for number in [BITS, u32::MAX, 0, BITS + 1] {
-            assert_eq!(ends.take(number), None, "{number:#x}");
+            assert_eq!(ends.allocate(number), None, "{number:#x}");
         }
         let far = |number| {
             PathEnd { number, is_source: true, secret: [0; 32], key: [0; 32], node: None }.outer().1
         };
-        assert!(ends.take(BITS - 1).is_some());
+        assert!(ends.allocate(BITS - 1).is_some());
         assert_eq!(far(BITS - 1), Ipv4Addr::new(255, 255, 255, 253));
-        assert!(ends.take(1).is_some());
+        assert!(ends.allocate(1).is_some());
         assert_eq!(far(1), Ipv4Addr::new(240, 0, 0, 3));
     }
 
     #[test]
     fn no_two_have_one_port() {
         let mut ends = EndNumbers::default();
-        let first = ends.take(5).unwrap();
-        assert_eq!(ends.take(5 + 8_000), None);
-        assert_ne!(ends.take(6).unwrap(), first);
-        ends.give_back(first);
-        assert!(ends.take(5 + 8_000).is_some());
+        let first = ends.allocate(5).unwrap();
+        assert_eq!(ends.allocate(5 + 8_000), None);
+        assert_ne!(ends.allocate(6).unwrap(), first);
+        ends.free(first);
+        assert!(ends.allocate(5 + 8_000).is_some());
     }
 
     /// All other numbers are used before one is reused.
     #[test]
     fn a_number_is_not_given_again_soon() {
         let mut ends = EndNumbers::default();
-        let stays = ends.take(1).unwrap();
+        let stays = ends.allocate(1).unwrap();
         let mut given = BTreeSet::from([stays]);
         for _ in 1..u16::MAX {
-            let path = ends.take(2).unwrap();
+            let path = ends.allocate(2).unwrap();
             assert!(given.insert(path), "{path} is given twice");
-            ends.give_back(path);
+            ends.free(path);
         }
         assert_eq!(given.len(), usize::from(u16::MAX));
-        assert_eq!(ends.take(2), Some(PathNumber(2)), "the first one is in use");
+        assert_eq!(ends.allocate(2), Some(PathNumber(2)), "the first one is in use");
         for number in 3..=MAX_ENDS as u32 {
-            assert!(ends.take(number).is_some());
+            assert!(ends.allocate(number).is_some());
         }
-        assert_eq!(ends.take(MAX_ENDS as u32 + 1), None, "each is a device");
+        assert_eq!(ends.allocate(MAX_ENDS as u32 + 1), None, "each is a device");
     }
 }

@@ -17,16 +17,16 @@ pub enum KernelEntry {
     /// Limits the rate of an accepted label, in kbit/s; 0: unlimited. Packets above it are dropped and counted.
     RateLimit(LinkNumber, Label, u32),
     /// Swaps the incoming label for the outgoing one, and counts packets.
-    Swap { from: Label, to: Label, by: LinkNumber },
+    Swap { from: Label, to: Label, link: LinkNumber },
     /// Pops this label: its path ends here.
     Pop(Label),
     /// Pushes this label on packets between the two addresses, and counts them.
     Push {
-        between: (Ipv4Addr, Ipv4Addr),
-        with: Label,
+        addresses: (Ipv4Addr, Ipv4Addr),
+        label: Label,
         /// The initial TTL of the label.
         ttl: u8,
-        by: LinkNumber,
+        link: LinkNumber,
     },
     /// A path end. It is the owner of the route between its addresses.
     End(PathNumber, PathEnd),
@@ -74,20 +74,24 @@ impl Transit {
     /// identifier of the neighbour that has requested it.
     pub(super) fn installed(&self, (previous, _): (LinkNumber, Id)) -> Vec<KernelEntry> {
         let mut entries = vec![];
-        match &self.to {
-            NextHop::Hop { key: (next, _), back, onward, .. } => {
-                self.accept(*next, *back, &mut entries);
-                entries.push(KernelEntry::Swap { from: *back, to: self.back, by: previous });
-                if let Some(to) = *onward {
-                    self.accept(previous, self.there, &mut entries);
-                    entries.push(KernelEntry::Swap { from: self.there, to, by: *next });
+        match &self.next_hop {
+            NextHop::Hop { key: (next, _), reverse_label, out_label, .. } => {
+                self.accept(*next, *reverse_label, &mut entries);
+                entries.push(KernelEntry::Swap {
+                    from: *reverse_label,
+                    to: self.reverse_label,
+                    link: previous,
+                });
+                if let Some(to) = *out_label {
+                    self.accept(previous, self.in_label, &mut entries);
+                    entries.push(KernelEntry::Swap { from: self.in_label, to, link: *next });
                 }
             }
             NextHop::End(number, end) => {
                 entries.push(KernelEntry::End(*number, end.clone()));
-                entries.push(push(end, self.back, previous));
-                self.accept(previous, self.there, &mut entries);
-                entries.push(KernelEntry::Pop(self.there));
+                entries.push(push(end, self.reverse_label, previous));
+                self.accept(previous, self.in_label, &mut entries);
+                entries.push(KernelEntry::Pop(self.in_label));
             }
         }
         entries
@@ -96,7 +100,7 @@ impl Transit {
     /// A label that is accepted has the rate limit of its path, if it ever had one.
     fn accept(&self, link: LinkNumber, label: Label, entries: &mut Vec<KernelEntry>) {
         entries.push(KernelEntry::Accept(link, label));
-        if self.is_bounded {
+        if self.is_rate_limited {
             entries.push(KernelEntry::RateLimit(link, label, self.grant.rate));
         }
     }
@@ -105,24 +109,26 @@ impl Transit {
 impl SourcePath {
     /// What the kernel holds for this path, in the order in which it is installed.
     pub(super) fn installed(&self, number: PathNumber) -> Vec<KernelEntry> {
-        let mut entries =
-            vec![KernelEntry::Accept(self.link, self.back), KernelEntry::Pop(self.back)];
-        if let SourceState::Stands { there, .. } = &self.way {
-            entries.push(KernelEntry::End(number, self.stretch.clone()));
-            entries.push(push(&self.stretch, *there, self.link));
+        let mut entries = vec![
+            KernelEntry::Accept(self.link, self.reverse_label),
+            KernelEntry::Pop(self.reverse_label),
+        ];
+        if let SourceState::Up { out_label, .. } = &self.setup {
+            entries.push(KernelEntry::End(number, self.end.clone()));
+            entries.push(push(&self.end, *out_label, self.link));
         }
         entries
     }
 }
 
-fn push(end: &PathEnd, with: Label, by: LinkNumber) -> KernelEntry {
-    KernelEntry::Push { between: end.outer(), with, ttl: end.ttl(), by }
+fn push(end: &PathEnd, label: Label, link: LinkNumber) -> KernelEntry {
+    KernelEntry::Push { addresses: end.outer(), label, ttl: end.ttl(), link }
 }
 
 impl Engine {
     /// What the kernel holds for all paths, in the order in which it is installed from nothing.
     pub fn installed(&self) -> Vec<KernelEntry> {
-        let transits = self.segments.iter().flat_map(|(key, segment)| segment.installed(*key));
+        let transits = self.transits.iter().flat_map(|(key, transit)| transit.installed(*key));
         let own = self.paths.iter().flat_map(|(number, path)| path.installed(*number));
         transits.chain(own).collect()
     }

@@ -11,9 +11,9 @@ pub struct Labels(BTreeSet<Label>);
 impl Labels {
     /// Allocates a random free label, so that labels cannot be guessed from others. There are far more labels
     /// than paths.
-    pub fn take(&mut self, chance: Rng<'_>) -> Label {
+    pub fn allocate(&mut self, rng: Rng<'_>) -> Label {
         loop {
-            let bytes = chance();
+            let bytes = rng();
             let words = bytes.as_chunks::<4>().0.iter();
             for label in words.map(|word| Label::of_chance(u32::from_be_bytes(*word))) {
                 if self.0.insert(label) {
@@ -24,11 +24,11 @@ impl Labels {
     }
 
     /// Marks labels of a previous daemon as in use.
-    pub fn keep(&mut self, labels: &[Label]) {
+    pub fn reserve(&mut self, labels: &[Label]) {
         self.0.extend(labels);
     }
 
-    pub fn give_back(&mut self, label: Label) {
+    pub fn free(&mut self, label: Label) {
         self.0.remove(&label);
     }
 }

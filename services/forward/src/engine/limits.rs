@@ -22,7 +22,7 @@ impl Replays {
         self.0.insert(replay, until).is_none()
     }
 
-    pub fn pass(&mut self, now: u64) {
+    pub fn expire(&mut self, now: u64) {
         self.0.retain(|_, until| *until > now);
     }
 }
@@ -64,7 +64,7 @@ mod tests {
         assert!(replays.is_first([1; 16], 100));
         assert!(replays.is_first([2; 16], 200));
         assert!(!replays.is_first([1; 16], 100));
-        replays.pass(100);
+        replays.expire(100);
         assert!(replays.is_first([1; 16], 300));
         assert!(!replays.is_first([2; 16], 200));
     }

@@ -8,39 +8,39 @@ use crate::onion::Reason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SetupRefusal {
     /// The reason was reported to the source.
-    Told(Reason),
+    Refused(Reason),
     /// The set-up was for another node or was altered; the neighbour was notified.
     NotForUs,
     /// The neighbour exceeded its rate, or reused an identifier; nobody was notified.
-    Unheard,
+    Dropped,
 }
 
 impl SetupRefusal {
     const ALL: [Self; 9] = [
-        Self::Told(Reason::Full),
-        Self::Told(Reason::Policy),
-        Self::Told(Reason::Clock),
-        Self::Told(Reason::Replay),
-        Self::Told(Reason::NoLink),
-        Self::Told(Reason::Silent),
-        Self::Told(Reason::Unreadable),
+        Self::Refused(Reason::Full),
+        Self::Refused(Reason::Policy),
+        Self::Refused(Reason::Clock),
+        Self::Refused(Reason::Replay),
+        Self::Refused(Reason::NoLink),
+        Self::Refused(Reason::Silent),
+        Self::Refused(Reason::Unreadable),
         Self::NotForUs,
-        Self::Unheard,
+        Self::Dropped,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::Told(Reason::Full) => "full",
-            Self::Told(Reason::Policy) => "policy",
-            Self::Told(Reason::Clock) => "clock",
-            Self::Told(Reason::Replay) => "replay",
-            Self::Told(Reason::NoLink) => "no link",
-            Self::Told(Reason::Silent) => "silent",
-            Self::Told(Reason::Unreadable) => "unreadable",
-            Self::Told(Reason::Unpaid) => "unpaid",
-            Self::Told(Reason::Other(_)) => "other",
+            Self::Refused(Reason::Full) => "full",
+            Self::Refused(Reason::Policy) => "policy",
+            Self::Refused(Reason::Clock) => "clock",
+            Self::Refused(Reason::Replay) => "replay",
+            Self::Refused(Reason::NoLink) => "no link",
+            Self::Refused(Reason::Silent) => "silent",
+            Self::Refused(Reason::Unreadable) => "unreadable",
+            Self::Refused(Reason::Unpaid) => "unpaid",
+            Self::Refused(Reason::Other(_)) => "other",
             Self::NotForUs => "not for us",
-            Self::Unheard => "unheard",
+            Self::Dropped => "unheard",
         }
     }
 }

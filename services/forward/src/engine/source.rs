@@ -2,9 +2,9 @@
 
 use super::end::PathEnd;
 use super::installed::{difference, install, remove};
-use super::kept;
+use super::persisted;
 use super::rate;
-use super::relay::id;
+use super::relay::random_id;
 use super::{Engine, EngineAction, LinkNumber, PathNumber, Rng, TIMEOUT};
 use crate::control::{Id, LinkMessage};
 use crate::exchange;
@@ -43,8 +43,8 @@ pub enum NotAsked {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathState {
-    Asked,
-    Stands,
+    Pending,
+    Up,
     Failed(PathFailure),
     /// The first hop cannot decrypt its slot.
     Unreadable,
@@ -56,9 +56,9 @@ pub enum PathState {
 #[derive(Debug)]
 pub enum SourceState {
     /// Pending: the keys for the answers.
-    Asked(Box<Pending>),
+    Pending(Box<Pending>),
     /// Established: the keys for changes, and the first hop's label.
-    Stands { changes: HopChanges, there: Label },
+    Up { changes: HopChanges, out_label: Label },
 }
 
 /// A path of this node.
@@ -69,98 +69,110 @@ pub struct SourcePath {
     pub hops: Vec<NodeAddress>,
     pub state: PathState,
     /// The parameters that this end shares with the other end.
-    pub stretch: PathEnd,
+    pub end: PathEnd,
     /// The path's identifier on the first link.
     pub id: Id,
     /// The label of received packets.
-    pub back: Label,
-    pub way: SourceState,
+    pub reverse_label: Label,
+    pub setup: SourceState,
     /// The requested rate limit in each direction, in kbit/s; 0 means unlimited.
     pub rate: u32,
     /// The rate that all hops have granted.
-    pub granted: u32,
+    pub granted_rate: u32,
     /// When the path came up, in seconds since 1970; 0 if it is pending.
     pub since: u64,
     /// When the path times out, or is refreshed.
-    pub next: u64,
+    pub deadline: u64,
 }
 
 impl SourcePath {
     /// The first hop's label, if the path is up.
     pub fn label(&self) -> Option<Label> {
-        match &self.way {
-            SourceState::Asked(_) => None,
-            SourceState::Stands { there, .. } => Some(*there),
+        match &self.setup {
+            SourceState::Pending(_) => None,
+            SourceState::Up { out_label, .. } => Some(*out_label),
         }
     }
 
     /// Whether the path's deadline has passed.
-    pub fn is_late(&self, now: u64) -> bool {
-        self.state != PathState::Stands && self.next <= now
+    pub fn is_overdue(&self, now: u64) -> bool {
+        self.state != PathState::Up && self.deadline <= now
     }
 }
 
 impl Engine {
-    pub fn ask(
+    pub fn request_path(
         &mut self,
-        asked: &RequestedPath,
+        requested: &RequestedPath,
         now: u64,
-        chance: Rng<'_>,
+        rng: Rng<'_>,
     ) -> Result<(PathNumber, Vec<EngineAction>), NotAsked> {
-        let hops: Vec<_> = asked.hops.iter().map(|(hop, _)| *hop).collect();
+        let hops: Vec<_> = requested.hops.iter().map(|(hop, _)| *hop).collect();
         let first = *hops.first().ok_or(InvalidHops::Length(0))?;
         let link = self.link_to(first).ok_or(NotAsked::NoNeighbour)?;
         // The port may be in use by chance; a few tries suffice.
-        let numbers = std::array::from_fn::<u32, 8, _>(|_| number(chance));
-        let taken = numbers.into_iter().find_map(|it| Some((it, self.ends.take(it)?)));
+        let numbers = std::array::from_fn::<u32, 8, _>(|_| random_number(rng));
+        let taken = numbers.into_iter().find_map(|it| Some((it, self.end_numbers.allocate(it)?)));
         let (number, path) = taken.ok_or(NotAsked::TooMany)?;
-        let secret = chance();
+        let secret = rng();
         let end = HopRole::End { inner_key: exchange::public(&secret), path: number };
-        let roles = hops.iter().skip(1).map(|next| HopRole::Relay { next: *next }).chain([end]);
-        let rate = rate::granted(asked.rate);
+        let roles =
+            hops.iter().skip(1).map(|deadline| HopRole::Relay { next: *deadline }).chain([end]);
+        let rate = rate::grant(requested.rate);
         let terms = Terms { issued: now, lifetime: LIFETIME, rate, flags: 0 };
         let hop = |((_, onion_key), role): (&(NodeAddress, [u8; 32]), HopRole)| PlannedHop {
             onion_key: *onion_key,
             record: HopRecord { terms, role },
         };
-        let request: Vec<_> = asked.hops.iter().zip(roles).map(hop).collect();
-        let (onion, pending) = match build(&request, chance()) {
+        let request: Vec<_> = requested.hops.iter().zip(roles).map(hop).collect();
+        let (onion, pending) = match build(&request, rng()) {
             Ok(built) => built,
             Err(invalid) => {
-                self.ends.give_back(path);
+                self.end_numbers.free(path);
                 return Err(invalid.into());
             }
         };
-        let (id, back) = (id(chance), self.labels.take(chance));
-        let stretch = PathEnd { number, is_source: true, secret, key: [0; 32], node: None };
-        let (state, next) = (PathState::Asked, now + 2 * TIMEOUT);
-        let way = SourceState::Asked(Box::new(pending));
-        let (granted, since) = (0, now);
-        let new =
-            SourcePath { link, hops, state, stretch, id, back, way, rate, granted, since, next };
+        let (id, reverse_label) = (random_id(rng), self.labels.allocate(rng));
+        let end = PathEnd { number, is_source: true, secret, key: [0; 32], node: None };
+        let (state, deadline) = (PathState::Pending, now + 2 * TIMEOUT);
+        let setup = SourceState::Pending(Box::new(pending));
+        let (granted_rate, since) = (0, now);
+        let new = SourcePath {
+            link,
+            hops,
+            state,
+            end,
+            id,
+            reverse_label,
+            setup,
+            rate,
+            granted_rate,
+            since,
+            deadline,
+        };
         let installed = install(new.installed(path));
         self.paths.insert(path, new);
         let onion = Box::new(onion);
-        let mut actions = vec![self.keep_last_number()];
+        let mut actions = vec![self.persist_last_number()];
         actions.extend(installed);
-        actions.push(EngineAction::Send(link, LinkMessage::SetUp { id, back, onion }));
+        actions.push(EngineAction::Send(link, LinkMessage::SetUp { id, reverse_label, onion }));
         Ok((path, actions))
     }
 
     /// Handles the first hop's answer, which carries those of all hops.
-    pub(super) fn own_answered(
+    pub(super) fn handle_own_answer(
         &mut self,
         (link, id): (LinkNumber, Id),
-        there: Option<Label>,
+        next_label: Option<Label>,
         onion: &SetUp,
         now: u64,
     ) -> Vec<EngineAction> {
         let found = self.paths.iter_mut().find(|(_, it)| (it.link, it.id) == (link, id));
-        let Some((number, path)) = found.filter(|(_, it)| it.state == PathState::Asked) else {
+        let Some((number, path)) = found.filter(|(_, it)| it.state == PathState::Pending) else {
             return vec![];
         };
         let number = *number;
-        let SourceState::Asked(pending) = &path.way else { return vec![] };
+        let SourceState::Pending(pending) = &path.setup else { return vec![] };
         let granted = match pending.finish(onion) {
             Ok(granted) => granted,
             Err(why) => {
@@ -169,17 +181,17 @@ impl Engine {
             }
         };
         // All hops have accepted, but the first hop's label is missing or in use.
-        let Some(with) = there.filter(|label| self.given.insert((link, *label))) else {
+        let Some(with) = next_label.filter(|label| self.used_labels.insert((link, *label))) else {
             path.state = PathState::Failed(PathFailure::Broken(0));
             return vec![];
         };
         let before = path.installed(number);
-        path.stretch.key = granted.inner_key;
-        path.granted = rate::least(&granted.hops);
-        path.state = PathState::Stands;
-        path.way = SourceState::Stands { changes: pending.changes(), there: with };
-        (path.since, path.next) = (now, now + REFRESH);
-        let mut actions = vec![keep(number, path)];
+        path.end.key = granted.inner_key;
+        path.granted_rate = rate::min_rate(&granted.hops);
+        path.state = PathState::Up;
+        path.setup = SourceState::Up { changes: pending.changes(), out_label: with };
+        (path.since, path.deadline) = (now, now + REFRESH);
+        let mut actions = vec![persist(number, path)];
         actions.extend(difference(before, path.installed(number)));
         actions.push(EngineAction::Introduce(number));
         actions
@@ -193,7 +205,7 @@ impl Engine {
     pub fn drop_path(&mut self, number: PathNumber) -> Vec<EngineAction> {
         let Some(path) = self.paths.get_mut(&number) else { return vec![] };
         let mut actions = vec![];
-        if let SourceState::Stands { changes, .. } = &mut path.way {
+        if let SourceState::Up { changes, .. } = &mut path.setup {
             let sealed = Box::new(changes.change(HopChange::TearDown));
             actions
                 .push(EngineAction::Send(path.link, LinkMessage::Change { id: path.id, sealed }));
@@ -205,13 +217,13 @@ impl Engine {
     /// Refreshes the paths that are due.
     pub(super) fn refresh(&mut self, now: u64) -> Vec<EngineAction> {
         let mut actions = vec![];
-        for (number, path) in self.paths.iter_mut().filter(|(_, path)| path.next <= now) {
-            let refreshed = path.refreshed();
-            let SourceState::Stands { changes, .. } = &mut path.way else { continue };
-            path.next = now + REFRESH;
+        for (number, path) in self.paths.iter_mut().filter(|(_, path)| path.deadline <= now) {
+            let refreshed = path.refresh_change();
+            let SourceState::Up { changes, .. } = &mut path.setup else { continue };
+            path.deadline = now + REFRESH;
             let sealed = Box::new(changes.change(refreshed));
             // A counter must never be reused.
-            actions.push(keep(*number, path));
+            actions.push(persist(*number, path));
             actions
                 .push(EngineAction::Send(path.link, LinkMessage::Change { id: path.id, sealed }));
         }
@@ -220,12 +232,14 @@ impl Engine {
 
     /// Times out pending paths. A failed path is kept for a while, so that the reason can be read, and then
     /// forgotten.
-    pub(super) fn time_out(&mut self, now: u64) -> Vec<EngineAction> {
-        let late = self.paths.iter_mut().filter(|(_, it)| it.is_late(now));
+    pub(super) fn expire_pending(&mut self, now: u64) -> Vec<EngineAction> {
+        let late = self.paths.iter_mut().filter(|(_, it)| it.is_overdue(now));
         let mut forgotten = vec![];
         for (number, path) in late {
             match path.state {
-                PathState::Asked => (path.state, path.next) = (PathState::Silent, now + TIMEOUT),
+                PathState::Pending => {
+                    (path.state, path.deadline) = (PathState::Silent, now + TIMEOUT)
+                }
                 _ => forgotten.push(*number),
             }
         }
@@ -233,9 +247,12 @@ impl Engine {
     }
 
     /// The first hop cannot decrypt its slot.
-    pub(super) fn own_unreadable(&mut self, (link, id): (LinkNumber, Id)) -> Vec<EngineAction> {
+    pub(super) fn handle_own_unreadable(
+        &mut self,
+        (link, id): (LinkNumber, Id),
+    ) -> Vec<EngineAction> {
         let found = self.paths.values_mut().find(|it| (it.link, it.id) == (link, id));
-        if let Some(path) = found.filter(|it| it.state == PathState::Asked) {
+        if let Some(path) = found.filter(|it| it.state == PathState::Pending) {
             path.state = PathState::Unreadable;
         }
         vec![]
@@ -244,28 +261,28 @@ impl Engine {
     /// Removes a path of this node.
     pub(super) fn remove_path(&mut self, number: PathNumber) -> Vec<EngineAction> {
         let Some(path) = self.paths.remove(&number) else { return vec![] };
-        self.labels.give_back(path.back);
-        self.ends.give_back(number);
-        let mut actions = vec![EngineAction::Forget(kept::path_name(number))];
-        actions.extend(self.path_carried(&path).map(EngineAction::Ended));
+        self.labels.free(path.reverse_label);
+        self.end_numbers.free(number);
+        let mut actions = vec![EngineAction::Forget(persisted::path_name(number))];
+        actions.extend(self.source_counters(&path).map(EngineAction::Ended));
         actions.extend(remove(path.installed(number)));
-        if let SourceState::Stands { there, .. } = path.way {
-            self.given.remove(&(path.link, there));
+        if let SourceState::Up { out_label, .. } = path.setup {
+            self.used_labels.remove(&(path.link, out_label));
         }
         actions
     }
 }
 
 /// Persists an established path; forgets a pending one.
-pub(super) fn keep(number: PathNumber, path: &SourcePath) -> EngineAction {
-    let name = kept::path_name(number);
-    match kept::path(path) {
+pub(super) fn persist(number: PathNumber, path: &SourcePath) -> EngineAction {
+    let name = persisted::path_name(number);
+    match persisted::encode_path(path) {
         Some(bytes) => EngineAction::Keep(name, bytes),
         None => EngineAction::Forget(name),
     }
 }
 
-fn number(chance: Rng<'_>) -> u32 {
-    let bytes = chance();
+fn random_number(rng: Rng<'_>) -> u32 {
+    let bytes = rng();
     bytes.first_chunk().copied().map_or(0, u32::from_be_bytes)
 }

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::shortest::Without;
-use super::{Edge, PATHS, Wanted};
+use super::{Edge, PATHS, Search};
 
 /// One half of a split node. A path enters a relay at `In` and leaves it at `Out`; it leaves the source at
 /// `Out` and enters the destination at `In`.
@@ -24,16 +24,16 @@ struct Used {
     last: BTreeSet<usize>,
 }
 
-impl Wanted<'_> {
+impl Search<'_> {
     /// Two paths as node indices, the source first.
     pub(super) fn disjoint(&self) -> Option<[Vec<usize>; 2]> {
-        let kept = |pair: &[Vec<usize>; 2]| pair.iter().all(|path| self.keeps(path));
+        let satisfies = |pair: &[Vec<usize>; 2]| pair.iter().all(|path| self.satisfies(path));
         // The pair with the fewest hops may meet the limits where the shortest pair does not.
         let by_length = self.pair(|edge| signed(edge.cost()))?;
-        if kept(&by_length) {
+        if satisfies(&by_length) {
             return Some(by_length);
         }
-        self.pair(|_| 1).filter(kept).or_else(|| self.second_to_one_of_several())
+        self.pair(|_| 1).filter(satisfies).or_else(|| self.second_to_one_of_several())
     }
 
     /// The pair of minimum total cost.
@@ -43,7 +43,7 @@ impl Wanted<'_> {
         for _ in 0..2 {
             // With distances as potentials, reduced costs are never negative, even backwards over used links.
             let (_, before) = self.distances(&used, &cost, Some(&distances));
-            used.change(&self.way(&before)?, self.to);
+            used.change(&self.augmenting_path(&before)?, self.to);
         }
         let mut paths = used.last.iter().map(|last| used.path(*last, self.from, self.to));
         Some([paths.next()?, paths.next()?])
@@ -79,7 +79,7 @@ impl Wanted<'_> {
     }
 
     /// The path to the destination along the predecessors.
-    fn way(&self, before: &BTreeMap<Side, Side>) -> Option<Vec<Side>> {
+    fn augmenting_path(&self, before: &BTreeMap<Side, Side>) -> Option<Vec<Side>> {
         let mut way = vec![Side::In(self.to)];
         while let Some(side) = way.last().filter(|side| **side != Side::Out(self.from)) {
             way.push(*before.get(side)?);
@@ -114,7 +114,7 @@ impl Wanted<'_> {
             let nodes = first[1..first.len() - 1].iter().copied().collect();
             let edges = first.windows(2).map(|it| (it[0], it[1])).collect();
             let without = Without { nodes, edges };
-            Some([self.shortest(self.from, self.hops(), self.most(), &without)?, first])
+            Some([self.shortest(self.from, self.hops(), self.max_cost(), &without)?, first])
         })
     }
 }
@@ -124,17 +124,17 @@ impl Used {
         if node == end { self.last.contains(&from) } else { self.before.get(&node) == Some(&from) }
     }
 
-    /// Adds the links of `way`, and removes those that it reverses.
-    fn change(&mut self, way: &[Side], end: usize) {
+    /// Adds the links of `path`, and removes those that it reverses.
+    fn change(&mut self, path: &[Side], end: usize) {
         // Removals come first, because another link may enter at the same node.
-        for step in way.windows(2) {
+        for step in path.windows(2) {
             if let [Side::In(node), Side::Out(from)] = *step
                 && node != from
             {
                 self.before.remove(&node);
             }
         }
-        for step in way.windows(2) {
+        for step in path.windows(2) {
             if let [Side::Out(from), Side::In(node)] = *step
                 && node != from
             {

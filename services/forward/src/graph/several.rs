@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::Wanted;
+use super::Search;
 use super::shortest::Without;
 
-impl Wanted<'_> {
+impl Search<'_> {
     /// The `count` shortest paths as node indices, the source first.
     pub(super) fn several(&self, count: usize) -> Vec<Vec<usize>> {
         let mut found: Vec<Vec<usize>> = Vec::new();
-        let first = self.shortest(self.from, self.hops(), self.most(), &Without::default());
+        let first = self.shortest(self.from, self.hops(), self.max_cost(), &Without::default());
         let mut candidates: BTreeSet<_> =
             first.map(|path| (self.cost(&path), path)).into_iter().collect();
         while found.len() < count {
@@ -37,7 +37,7 @@ impl Wanted<'_> {
                 nodes: root.iter().copied().collect(),
                 edges: same.map(|path| (spur, path[at + 1])).collect(),
             };
-            let left = self.most().saturating_sub(self.cost(&last[..=at]));
+            let left = self.max_cost().saturating_sub(self.cost(&last[..=at]));
             let (least, most) = self.hops();
             let hops = (least.saturating_sub(at), most - at);
             if let Some(rest) = self.shortest(spur, hops, left, &without) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HOPS, Wanted};
+use super::{HOPS, Search};
 
 /// Nodes and links that a search must not use.
 #[derive(Default)]
@@ -11,26 +11,26 @@ pub(super) struct Without {
     pub edges: BTreeSet<(usize, usize)>,
 }
 
-impl Wanted<'_> {
+impl Search<'_> {
     /// The minimum and maximum number of hops.
     pub(super) fn hops(&self) -> (usize, usize) {
         (self.limits.relays + 1, HOPS)
     }
 
-    /// The shortest path from `start` with a number of hops in `hops` and a cost of at most `most`.
+    /// The shortest path from `start` with a number of hops in `hops` and a cost of at most `max_cost`.
     pub(super) fn shortest(
         &self,
         start: usize,
         (least, hops): (usize, usize),
-        most: u64,
+        max_cost: u64,
         without: &Without,
     ) -> Option<Vec<usize>> {
         if least > 1 {
-            let shortest = self.shortest(start, (1, hops), most, without)?;
+            let shortest = self.shortest(start, (1, hops), max_cost, without)?;
             let is_enough = shortest.len() > least;
             return is_enough
                 .then_some(shortest)
-                .or_else(|| self.long(start, (least, hops), most, without));
+                .or_else(|| self.long(start, (least, hops), max_cost, without));
         }
         let mut best = vec![u64::MAX; self.graph.nodes.len()];
         best[start] = 0;
@@ -45,7 +45,7 @@ impl Wanted<'_> {
                     let banned = without.nodes.contains(&edge.to)
                         || without.edges.contains(&(node, edge.to));
                     // All costs are positive, so a path that is longer than the best one never gets shorter.
-                    if !banned && cost < best[edge.to].min(best[self.to]) && cost <= most {
+                    if !banned && cost < best[edge.to].min(best[self.to]) && cost <= max_cost {
                         best[edge.to] = cost;
                         before[edge.to] = Some(node);
                     }
@@ -68,7 +68,7 @@ impl Wanted<'_> {
         &self,
         start: usize,
         (least, hops): (usize, usize),
-        most: u64,
+        max_cost: u64,
         without: &Without,
     ) -> Option<Vec<usize>> {
         let mut reached = BTreeMap::from([(start, (0, vec![start]))]);
@@ -84,7 +84,7 @@ impl Wanted<'_> {
                     let is_end = edge.to == self.to;
                     let known = if is_end { found.as_ref() } else { next.get(&edge.to) };
                     let is_best = known.is_none_or(|(known, _)| cost < *known);
-                    if banned || cost > most || !is_best || is_end && round < least {
+                    if banned || cost > max_cost || !is_best || is_end && round < least {
                         continue;
                     }
                     let way = (cost, [&path[..], &[edge.to]].concat());

@@ -64,9 +64,10 @@ impl ForwardKernel {
     }
 
     /// Removes the route of label `from`.
-    pub async fn unlabel(&self, from: Label) -> Result<(), KernelError> {
+    pub async fn remove_label(&self, from: Label) -> Result<(), KernelError> {
         let route = RouteMessageBuilder::<MplsLabel>::new().label(label(from)).build();
-        let removed = self.route.route().del(route).execute().await.or_else(netlink::gone);
+        let removed =
+            self.route.route().del(route).execute().await.or_else(netlink::ignore_missing);
         removed.map_err(KernelError::to(format!("remove label {from}")))
     }
 

@@ -64,10 +64,11 @@ impl ForwardKernel {
         set("mpls/platform_labels", &HIGHEST.to_string())?;
         let link = self.route.link();
         let made = link.add(LinkWireguard::new(LINKS).mtu(LINKS_MTU).build()).execute().await;
-        made.or_else(netlink::there).map_err(KernelError::to(format!("make {LINKS}")))?;
+        made.or_else(netlink::ignore_exists).map_err(KernelError::to(format!("make {LINKS}")))?;
         self.wireguard.own(OwnEnd { name: LINKS, secret, port }).await?;
         let made = self.route.link().add(LinkVeth::new(OUT, IN).build()).execute().await;
-        made.or_else(netlink::there).map_err(KernelError::to(format!("make {OUT} and {IN}")))?;
+        made.or_else(netlink::ignore_exists)
+            .map_err(KernelError::to(format!("make {OUT} and {IN}")))?;
         for name in [OUT, IN] {
             let index = self.known(name).await?;
             let message = LinkUnspec::new_with_index(index).address(PAIR.to_vec()).arp(false).up();
@@ -79,8 +80,8 @@ impl ForwardKernel {
     }
 
     /// Routes packets to nodes without a path to [`OUT`], with the source `own`. They are dropped on arrival
-    /// and reported through nfnetlink ([`Wanted`](super::wanted::Wanted)).
-    pub async fn catch(&self, own: Ipv6Addr) -> Result<(), KernelError> {
+    /// and reported through nfnetlink ([`NflogSocket`](super::nflog::NflogSocket)).
+    pub async fn catch_unrouted(&self, own: Ipv6Addr) -> Result<(), KernelError> {
         self.address(IN, own.into(), 128).await?;
         let index = self.known(OUT).await?;
         let (nodes, prefix) = NETWORK;
@@ -112,7 +113,9 @@ impl ForwardKernel {
             add.message_mut().attributes.push(flags);
         }
         let added = add.execute().await;
-        added.or_else(netlink::there).map_err(KernelError::to(format!("give {name} {address}")))
+        added
+            .or_else(netlink::ignore_exists)
+            .map_err(KernelError::to(format!("give {name} {address}")))
     }
 
     /// Removes an address from a device.
@@ -126,7 +129,8 @@ impl ForwardKernel {
         message.header.prefix_len = 32;
         message.header.index = self.known(name).await?;
         message.attributes.push(AddressAttribute::Local(address.into()));
-        let removed = self.route.address().del(message).execute().await.or_else(netlink::gone);
+        let removed =
+            self.route.address().del(message).execute().await.or_else(netlink::ignore_missing);
         removed.map_err(KernelError::to(format!("take {address} from {name}")))
     }
 
@@ -134,7 +138,7 @@ impl ForwardKernel {
     pub async fn open(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
         let Tunnel { name, key, at, near, far, plain } = tunnel;
         self.address(LINKS, (*near).into(), 32).await?;
-        self.reach((*near, *far), mtu::LINK).await?;
+        self.set_link_mtu((*near, *far), mtu::LINK).await?;
         let peer =
             PeerConfig { key: *key, at: *at, addresses: vec![(*far).into()], keepalive: KEEPALIVE };
         self.wireguard.peer(LINKS, &peer).await?;
@@ -143,11 +147,11 @@ impl ForwardKernel {
         let device = LinkIpIp::new(name).local(local).remote(remote).ttl(TTL);
         let device = device.protocol(IpProtocol::from(MPLS_IN_IP)).mtu(mtu).build();
         let made = self.route.link().add(device).execute().await;
-        made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))
+        made.or_else(netlink::ignore_exists).map_err(KernelError::to(format!("make {name}")))
     }
 
     /// Limits packets between the `ends` of a link to `mtu` bytes. WireGuard pads no packet beyond that.
-    pub async fn reach(
+    pub async fn set_link_mtu(
         &self,
         (near, far): (Ipv4Addr, Ipv4Addr),
         mtu: u16,

@@ -8,7 +8,7 @@
 
 mod element;
 mod gate;
-pub mod kept;
+pub mod persisted;
 
 pub use gate::GateChange;
 
@@ -24,7 +24,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::links::IN;
-use super::wanted::GROUP;
+use super::nflog::GROUP;
 use super::{ForwardKernel, KernelError};
 use crate::label::Label;
 use element::ElementKey;
@@ -286,14 +286,14 @@ fn counted(direction: Direction, Counted { val, counter }: Counted) -> Option<(M
 
 pub(super) async fn run(arguments: &[&str]) -> Result<String, KernelError> {
     const WHAT: &str = "have nft count what goes by";
-    let output = said(arguments).await.map_err(KernelError::to(WHAT))?;
+    let output = output(arguments).await.map_err(KernelError::to(WHAT))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(KernelError::to(WHAT)(String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-async fn said(arguments: &[&str]) -> io::Result<Output> {
+async fn output(arguments: &[&str]) -> io::Result<Output> {
     let mut nft = Command::new(NFT);
     nft.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     let child = nft.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -5,10 +5,10 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Error, Handle};
 
 /// `EEXIST`.
-const THERE: i32 = 17;
+const EEXIST: i32 = 17;
 
 /// `ENODEV`, `EADDRNOTAVAIL`, `ESRCH` and `ENOENT`.
-const GONE: [i32; 4] = [19, 99, 3, 2];
+const NOT_FOUND: [i32; 4] = [19, 99, 3, 2];
 
 fn number(error: &Error) -> Option<i32> {
     match error {
@@ -18,13 +18,13 @@ fn number(error: &Error) -> Option<i32> {
 }
 
 /// Treats "already exists" as success.
-pub fn there(error: Error) -> Result<(), Error> {
-    if number(&error) == Some(THERE) { Ok(()) } else { Err(error) }
+pub fn ignore_exists(error: Error) -> Result<(), Error> {
+    if number(&error) == Some(EEXIST) { Ok(()) } else { Err(error) }
 }
 
 /// Treats "does not exist" as success.
-pub fn gone(error: Error) -> Result<(), Error> {
-    if number(&error).is_some_and(|it| GONE.contains(&it)) { Ok(()) } else { Err(error) }
+pub fn ignore_missing(error: Error) -> Result<(), Error> {
+    if number(&error).is_some_and(|it| NOT_FOUND.contains(&it)) { Ok(()) } else { Err(error) }
 }
 
 /// The index of the device `name`.
@@ -32,7 +32,7 @@ pub async fn index(handle: &Handle, name: &str) -> Result<Option<u32>, Error> {
     let mut found = handle.link().get().match_name(name.to_owned()).execute();
     match found.try_next().await {
         Ok(message) => Ok(message.map(|it| it.header.index)),
-        Err(error) => gone(error).map(|()| None),
+        Err(error) => ignore_missing(error).map(|()| None),
     }
 }
 

@@ -34,13 +34,13 @@ pub struct KernelPathEnd {
 impl ForwardKernel {
     /// Creates or updates an end, and returns its interface index. Its outgoing packets also need a label
     /// ([`push`](Self::push)).
-    pub async fn end(&self, end: &KernelPathEnd) -> Result<u32, KernelError> {
+    pub async fn open_end(&self, end: &KernelPathEnd) -> Result<u32, KernelError> {
         let name = &end.name;
         let device = LinkWireguard::new(name).mtu(MTU).build();
         let made = self.route.link().add(device).execute().await;
-        made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))?;
+        made.or_else(netlink::ignore_exists).map_err(KernelError::to(format!("make {name}")))?;
         self.wireguard.own(OwnEnd { name, secret: end.secret, port: end.near.1 }).await?;
-        self.far(end).await?;
+        self.set_endpoint(end).await?;
         self.address(IN, end.near.0.into(), 32).await?;
         self.address(IN, end.nodes.0.into(), 128).await?;
         self.address(name, end.inner.0.into(), 64).await?;
@@ -49,7 +49,7 @@ impl ForwardKernel {
     }
 
     /// Configures the authenticated peer of an existing end.
-    pub async fn far(&self, end: &KernelPathEnd) -> Result<(), KernelError> {
+    pub async fn set_endpoint(&self, end: &KernelPathEnd) -> Result<(), KernelError> {
         let mut addresses = vec![IpAddr::V6(end.inner.1)];
         addresses.extend(end.nodes.1.map(IpAddr::V6));
         let peer = PeerConfig { key: end.key, at: Some(end.far.into()), addresses, keepalive: 0 };
@@ -57,7 +57,7 @@ impl ForwardKernel {
     }
 
     /// Removes an end, and the route between these addresses.
-    pub async fn no_end(
+    pub async fn close_end(
         &self,
         name: &str,
         (near, far): (Ipv4Addr, Ipv4Addr),
@@ -65,13 +65,14 @@ impl ForwardKernel {
         self.remove(name).await?;
         let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(far, 32);
         let route = route.protocol(ours()).build();
-        let removed = self.route.route().del(route).execute().await.or_else(netlink::gone);
+        let removed =
+            self.route.route().del(route).execute().await.or_else(netlink::ignore_missing);
         removed.map_err(KernelError::to(format!("remove the route to {far}")))?;
         self.no_address(IN, near).await
     }
 
     /// Routes packets from node `own` to node `other`, of at most `mtu` bytes, over the path of device `name`.
-    pub async fn node(
+    pub async fn route_node(
         &self,
         name: &str,
         own: Ipv6Addr,

@@ -39,15 +39,15 @@ impl ForwardKernel {
         // The encapsulation limit would need another header; tunnels are not nested.
         let device = device.set_flag(Ip6TunnelFlags::IgnEncapLimit, true);
         let made = self.route.link().add(device.ttl(TTL).build()).execute().await;
-        made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))?;
-        self.fit(name, path).await?;
+        made.or_else(netlink::ignore_exists).map_err(KernelError::to(format!("make {name}")))?;
+        self.set_tunnel_mtu(name, path).await?;
         set(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
         self.up(name).await?;
         self.known(name).await
     }
 
     /// Sets a tunnel's MTU to fit a path with the MTU `path`.
-    pub async fn fit(&self, name: &str, path: u16) -> Result<(), KernelError> {
+    pub async fn set_tunnel_mtu(&self, name: &str, path: u16) -> Result<(), KernelError> {
         let index = self.known(name).await?;
         let message = LinkUnspec::new_with_index(index).mtu(u32::from(path) - HEADER).build();
         let set = self.route.link().set(message).execute().await;
@@ -55,7 +55,7 @@ impl ForwardKernel {
     }
 
     /// Routes the LAN's outbound traffic through a tunnel, with `address`, over a path with the MTU `path`.
-    pub async fn leave(
+    pub async fn open_exit(
         &self,
         ends: TunnelEnds,
         path: u16,
@@ -70,7 +70,7 @@ impl ForwardKernel {
     }
 
     /// Routes `address` into the tunnel of the client with this slot.
-    pub async fn place(
+    pub async fn open_client(
         &self,
         place: u8,
         ends: TunnelEnds,

@@ -173,9 +173,9 @@ mod tests {
                 WireguardAttribute::PrivateKey(key) => Some(*key),
                 _ => None,
             });
-            let kept = found.unwrap();
-            prop_assert_eq!([kept[0] & 7, kept[31] & 0xc0], [0, 0x40]);
-            prop_assert_eq!(crate::exchange::public(&kept), crate::exchange::public(&secret));
+            let saved = found.unwrap();
+            prop_assert_eq!([saved[0] & 7, saved[31] & 0xc0], [0, 0x40]);
+            prop_assert_eq!(crate::exchange::public(&saved), crate::exchange::public(&secret));
         }
     }
 }

@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sums {
     /// The traffic of labels that have ended.
-    gone: BTreeMap<(String, Direction), Count>,
+    ended: BTreeMap<(String, Direction), Count>,
     /// The last counters of existing labels.
     last: MeterCounts,
 }
@@ -40,12 +40,12 @@ impl Sums {
     }
 
     fn add(&mut self, meter: Meter, count: Count) {
-        add(self.gone.entry((meter.device, meter.direction)).or_default(), count);
+        add(self.ended.entry((meter.device, meter.direction)).or_default(), count);
     }
 
     /// The sums of all links, former ones too.
     pub fn all(&self) -> Vec<(String, Direction, Count)> {
-        let mut all = self.gone.clone();
+        let mut all = self.ended.clone();
         for (meter, count) in &self.last {
             let device = meter.device.clone();
             // All three directions are reported from the start, so that the first increase is visible.
@@ -62,7 +62,7 @@ impl Sums {
     /// big-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
-        for ((device, direction), count) in &self.gone {
+        for ((device, direction), count) in &self.ended {
             out.push(direction.number());
             out.extend(count.packets.to_be_bytes());
             out.extend(count.bytes.to_be_bytes());
@@ -85,7 +85,7 @@ impl Sums {
             let count = Count { packets: fields.u64()?, bytes: fields.u64()? };
             let length = fields.u8()?.into();
             let device = std::str::from_utf8(fields.take(length)?).ok()?.to_owned();
-            sums.gone.insert((device, direction), count);
+            sums.ended.insert((device, direction), count);
         }
         Some(sums)
     }
@@ -157,7 +157,7 @@ mod tests {
             let of = of.into_iter().map(|((device, at), (packets, bytes))| {
                 ((device, Direction::ALL[at]), Count { packets, bytes })
             });
-            let sums = Sums { gone: of.collect(), last: MeterCounts::new() };
+            let sums = Sums { ended: of.collect(), last: MeterCounts::new() };
             let bytes = sums.to_bytes();
             prop_assert_eq!(Sums::from_bytes(&bytes), Some(sums.clone()));
             prop_assert_ne!(Sums::from_bytes(&bytes[..cut.index(bytes.len())]), Some(sums));

@@ -160,7 +160,7 @@ impl HopReply {
         let mut fields = Fields(bytes);
         let kind = fields.u8()?;
         let answer = if kind == REFUSED {
-            Self::Refused(Reason::of(fields.u8()?))
+            Self::Refused(Reason::from_code(fields.u8()?))
         } else {
             let grant = HopGrant { lifetime: fields.u16()?, rate: fields.u32()? };
             match kind {
@@ -188,7 +188,7 @@ impl Reason {
         }
     }
 
-    fn of(code: u8) -> Self {
+    fn from_code(code: u8) -> Self {
         match code {
             1 => Self::Full,
             2 => Self::Policy,

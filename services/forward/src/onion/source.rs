@@ -67,16 +67,16 @@ pub struct Pending {
 pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidHops> {
     check(hops)?;
     let mut random = ChaCha20Rng::from_seed(seed);
-    let (mut senders, mut kept) = (Vec::new(), Vec::new());
-    for ((place, hop), slot) in hops.iter().enumerate().zip(places(&mut random)) {
+    let (mut senders, mut saved) = (Vec::new(), Vec::new());
+    for ((place, hop), slot) in hops.iter().enumerate().zip(random_slots(&mut random)) {
         let invalid = |_| InvalidHops::Key(place);
         let sender = Sender::new(&hop.onion_key, &mut random).map_err(invalid)?;
-        kept.push((slot, sender.keys().map_err(invalid)?));
+        saved.push((slot, sender.keys().map_err(invalid)?));
         senders.push(sender);
     }
     let mut body = [0; SETUP];
     random.fill_bytes(&mut body);
-    let streams: Vec<_> = kept.iter().map(|(slot, keys)| (*slot, &keys.layer)).collect();
+    let streams: Vec<_> = saved.iter().map(|(slot, keys)| (*slot, &keys.layer)).collect();
     wrap(&mut body, &streams, 0, |place, slot, body| {
         let (sender, hop) = (&mut senders[place], &hops[place]);
         let sealed = sender.seal(hop.record.to_bytes(), body);
@@ -88,7 +88,7 @@ pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), In
     })?;
     let mut noise = [0; 32];
     random.fill_bytes(&mut noise);
-    Ok((body, Pending { hops: kept, sent: Box::new(body), noise }))
+    Ok((body, Pending { hops: saved, sent: Box::new(body), noise }))
 }
 
 fn check(hops: &[PlannedHop]) -> Result<(), InvalidHops> {
@@ -102,7 +102,7 @@ fn check(hops: &[PlannedHop]) -> Result<(), InvalidHops> {
 }
 
 /// The slots in random order.
-fn places(random: &mut ChaCha20Rng) -> Vec<usize> {
+fn random_slots(random: &mut ChaCha20Rng) -> Vec<usize> {
     let mut slots: Vec<usize> = (0..SLOTS).collect();
     slots.sort_by_cached_key(|_| random.next_u64());
     slots
@@ -118,7 +118,7 @@ impl Pending {
         let mut failed = 0;
         for turn in (0..self.hops.len()).rev() {
             match self.answers(turn, bytes) {
-                Ok(answers) => return granted(&answers, self.hops.len()),
+                Ok(answers) => return collect_grants(&answers, self.hops.len()),
                 Err(place) => failed = failed.max(place),
             }
         }
@@ -158,7 +158,7 @@ impl Pending {
 }
 
 /// Evaluates the `answers` of a path with `hops` hops.
-fn granted(answers: &[HopReply], hops: usize) -> Result<Granted, PathFailure> {
+fn collect_grants(answers: &[HopReply], hops: usize) -> Result<Granted, PathFailure> {
     let mut grants = Vec::new();
     for (place, answer) in answers.iter().enumerate() {
         match *answer {

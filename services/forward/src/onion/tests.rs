@@ -224,8 +224,8 @@ fn a_change_reaches_every_hop_once() {
             let mut bytes = source.change(change);
             source = HopChanges::from_bytes(&source.to_bytes()).unwrap();
             for session in &mut sessions {
-                let kept = HopSession::from_bytes(&session.to_bytes()).unwrap();
-                assert_eq!(&kept, session);
+                let saved = HopSession::from_bytes(&session.to_bytes()).unwrap();
+                assert_eq!(&saved, session);
                 let (read, passed) = session.change(&bytes).unwrap();
                 assert_eq!(read, change);
                 assert_eq!(session.change(&bytes), Err(HopError::Old));

@@ -12,7 +12,7 @@ const EACH_SECOND: u32 = 64;
 /// The remaining budget of a neighbour.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadPace {
-    left: u32,
+    budget: u32,
     /// The time of the last update, in seconds since 1970.
     at: u64,
 }
@@ -20,17 +20,17 @@ pub(super) struct ReadPace {
 impl ReadPace {
     /// The full budget of a new neighbour.
     pub fn new(now: u64) -> Self {
-        Self { left: BURST, at: now }
+        Self { budget: BURST, at: now }
     }
 
     /// Whether another announcement is processed.
-    pub fn may(&mut self, now: u64) -> bool {
+    pub fn allow(&mut self, now: u64) -> bool {
         // A clock that was set back adds no budget.
         let passed = u32::try_from(now.saturating_sub(self.at)).unwrap_or(u32::MAX);
         self.at = now;
-        self.left = self.left.saturating_add(passed.saturating_mul(EACH_SECOND)).min(BURST);
-        let may = self.left > 0;
-        self.left -= u32::from(may);
+        self.budget = self.budget.saturating_add(passed.saturating_mul(EACH_SECOND)).min(BURST);
+        let may = self.budget > 0;
+        self.budget -= u32::from(may);
         may
     }
 }
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn all_at_once_and_then_some_each_second() {
         let mut pace = ReadPace::new(1000);
-        let mut may = |now| (0..10_000).filter(|_| pace.may(now)).count();
+        let mut may = |now| (0..10_000).filter(|_| pace.allow(now)).count();
         assert_eq!(may(1000), NODES);
         assert_eq!(may(1001), 64);
         assert_eq!(may(1003), 128);

@@ -72,7 +72,7 @@ fn the_newest_counts() {
     let (mut topology, _, from) = topology();
     let node = Speaker::new();
     let mut hear =
-        |epoch, sequence, now| topology.hear(node.says(epoch, sequence, now, 600), now, from);
+        |epoch, sequence, now| topology.insert(node.says(epoch, sequence, now, 600), now, from);
     assert_eq!(hear(1, 5, NOW), AnnouncementResult::New);
     assert_eq!(hear(1, 5, NOW), AnnouncementResult::Known);
     assert_eq!(hear(1, 4, NOW), AnnouncementResult::Older);
@@ -90,7 +90,7 @@ fn what_is_known_is_known_by_its_bytes() {
     let node = Speaker::new();
     let (one, other) = (node.says(1, 1, NOW, 600), node.says(1, 2, NOW, 600));
     assert!(!topology.knows(&one.to_bytes()));
-    assert_eq!(topology.hear(one.clone(), NOW, from), AnnouncementResult::New);
+    assert_eq!(topology.insert(one.clone(), NOW, from), AnnouncementResult::New);
     assert!(topology.knows(&one.to_bytes()));
     assert!(!topology.knows(&other.to_bytes()));
     assert!(!topology.knows(&[]));
@@ -100,7 +100,7 @@ fn what_is_known_is_known_by_its_bytes() {
 fn it_counts_for_its_time() {
     let (mut topology, _, from) = topology();
     let node = Speaker::new();
-    let mut hear = |issued, now| topology.hear(node.says(1, 1, issued, 600), now, from);
+    let mut hear = |issued, now| topology.insert(node.says(1, 1, issued, 600), now, from);
     assert_eq!(hear(NOW + AHEAD + 1, NOW), AnnouncementResult::Ahead);
     assert_eq!(hear(NOW - 600, NOW), AnnouncementResult::Expired);
     assert_eq!(hear(NOW + AHEAD, NOW), AnnouncementResult::New);
@@ -114,31 +114,31 @@ fn an_older_one_that_counts_for_longer_is_not_taken_again() {
     let (mut topology, _, from) = topology();
     let node = Speaker::new();
     let (long, short) = (node.says(1, 1, NOW, 3600), node.says(1, 2, NOW + 10, 5));
-    assert_eq!(topology.hear(long.clone(), NOW, from), AnnouncementResult::New);
-    assert_eq!(topology.hear(short, NOW + 10, from), AnnouncementResult::New);
+    assert_eq!(topology.insert(long.clone(), NOW, from), AnnouncementResult::New);
+    assert_eq!(topology.insert(short, NOW + 10, from), AnnouncementResult::New);
     assert!(topology.expire(NOW + 20));
-    assert_eq!(topology.hear(long.clone(), NOW + 20, from), AnnouncementResult::Older);
+    assert_eq!(topology.insert(long.clone(), NOW + 20, from), AnnouncementResult::Older);
     topology.expire(NOW + 3600);
     assert!(topology.marks.is_empty());
-    assert_eq!(topology.hear(long, NOW + 3600, from), AnnouncementResult::Expired);
+    assert_eq!(topology.insert(long, NOW + 3600, from), AnnouncementResult::Expired);
 }
 
 #[test]
 fn ones_own_is_ones_own() {
     let (mut topology, own, from) = topology();
-    assert_eq!(topology.hear(own.says(1, 9, NOW, 600), NOW, from), AnnouncementResult::Own);
+    assert_eq!(topology.insert(own.says(1, 9, NOW, 600), NOW, from), AnnouncementResult::Own);
     assert!(topology.get(own.address()).is_none());
-    assert_eq!(topology.hear(own.says(1, 1, NOW, 600), NOW, None), AnnouncementResult::New);
-    assert_eq!(topology.hear(own.says(1, 2, NOW, 600), NOW, None), AnnouncementResult::New);
+    assert_eq!(topology.insert(own.says(1, 1, NOW, 600), NOW, None), AnnouncementResult::New);
+    assert_eq!(topology.insert(own.says(1, 2, NOW, 600), NOW, None), AnnouncementResult::New);
 }
 
 #[test]
 fn a_link_counts_if_both_ends_announce_it() {
     let (mut topology, _, from) = topology();
     let (a, b) = (Speaker::new(), Speaker::new());
-    topology.hear(a.links(&[(b.address(), 100, 30)]), NOW, from);
+    topology.insert(a.links(&[(b.address(), 100, 30)]), NOW, from);
     assert_eq!(topology.link(a.address(), b.address()), None);
-    topology.hear(b.links(&[(a.address(), 90, 20)]), NOW, from);
+    topology.insert(b.links(&[(a.address(), 90, 20)]), NOW, from);
     let worse = |neighbour| AnnouncedLink { neighbour, capacity: 90, latency: 30, loss: 1 };
     assert_eq!(topology.link(a.address(), b.address()), Some(worse(b.address())));
     assert_eq!(topology.link(b.address(), a.address()), Some(worse(a.address())));
@@ -148,13 +148,13 @@ fn a_link_counts_if_both_ends_announce_it() {
 fn the_graph_is_that_of_links_that_count() {
     let (mut topology, own, from) = topology();
     let (a, b, c) = (Speaker::new(), Speaker::new(), Speaker::new());
-    topology.hear(own.links(&[(a.address(), 100, 30)]), NOW, None);
+    topology.insert(own.links(&[(a.address(), 100, 30)]), NOW, None);
     let mut links = [(own.address(), 90, 20), (b.address(), 80, 5)];
     links.sort();
-    topology.hear(a.links(&links), NOW, from);
-    topology.hear(b.links(&[(a.address(), 70, 6)]), NOW, from);
+    topology.insert(a.links(&links), NOW, from);
+    topology.insert(b.links(&[(a.address(), 70, 6)]), NOW, from);
     // Only one end announces it.
-    topology.hear(c.links(&[(own.address(), 9, 1)]), NOW, from);
+    topology.insert(c.links(&[(own.address(), 9, 1)]), NOW, from);
     let graph = Graph::of(&topology);
     let paths =
         |to: &Speaker| graph.paths(own.address(), to.address(), &PathConstraints::default(), 8);
@@ -172,32 +172,32 @@ fn a_full_topology_keeps_whom_it_should() {
     let (neighbour, quiet) = (Speaker::new(), Speaker::new());
     let other = Some(neighbour.address());
     topology.set_neighbours([neighbour.address()].into());
-    assert_eq!(topology.hear(own.says(1, 1, NOW, 1), NOW - 10, None), AnnouncementResult::New);
-    assert_eq!(topology.hear(quiet.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
-    assert_eq!(topology.hear(neighbour.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
+    assert_eq!(topology.insert(own.says(1, 1, NOW, 1), NOW - 10, None), AnnouncementResult::New);
+    assert_eq!(topology.insert(quiet.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
+    assert_eq!(topology.insert(neighbour.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
     // Key generation is slow: the bulk is one announcement under many addresses.
     let bulk = Arc::new(Speaker::new().says(1, 1, NOW, 600));
     for number in 0.. {
         if topology.nodes.len() == NODES {
             break;
         }
-        let node = Node { signed: bulk.clone(), from, heard: NOW };
+        let node = Node { signed: bulk.clone(), from, received_at: NOW };
         topology.nodes.insert(numbered(number), node);
     }
     let now = NOW - 5;
     let mut hear = |lifetime, from| {
-        let heard = topology.hear(Speaker::new().says(1, 1, NOW, lifetime), now, from);
+        let heard = topology.insert(Speaker::new().says(1, 1, NOW, lifetime), now, from);
         (heard, topology.nodes.len())
     };
     assert_eq!(hear(600, from), (AnnouncementResult::TooMany, NODES));
     assert_eq!(hear(601, from), (AnnouncementResult::New, NODES));
     assert_eq!(hear(5, other), (AnnouncementResult::New, NODES));
-    for kept in [&own, &neighbour, &quiet] {
-        assert!(topology.get(kept.address()).is_some());
+    for saved in [&own, &neighbour, &quiet] {
+        assert!(topology.get(saved.address()).is_some());
     }
     // Expired announcements make room.
     let late = Speaker::new().says(1, 1, NOW + 10, 5);
-    assert_eq!(topology.hear(late, NOW + 10, from), AnnouncementResult::New);
+    assert_eq!(topology.insert(late, NOW + 10, from), AnnouncementResult::New);
     assert!(topology.get(quiet.address()).is_none());
 }
 
@@ -211,14 +211,14 @@ fn a_full_topology_comes_to_rest() {
     let mut round = |now| {
         let all = nodes.iter().flat_map(|node| from.iter().map(move |from| (node, *from)));
         all.filter(|(node, from)| {
-            topology.hear(Arc::clone(node), now, *from) == AnnouncementResult::New
+            topology.insert(Arc::clone(node), now, *from) == AnnouncementResult::New
         })
         .count()
     };
     assert!(round(NOW) >= 10);
     round(NOW);
     assert_eq!([round(NOW), round(NOW + 9)], [0, 0]);
-    let brought = topology.brought();
+    let brought = topology.counts_by_neighbour();
     assert_eq!(brought.values().sum::<usize>(), 10);
     assert!(brought.values().all(|it| (3..=4).contains(it)), "{brought:?}");
 }
@@ -250,7 +250,7 @@ proptest! {
             now += later / 3;
             let signed = nodes[node].says(epoch, sequence, now + later - 10, lifetime);
             let order = Some((epoch, sequence));
-            if topology.hear(signed, now, from) == AnnouncementResult::New {
+            if topology.insert(signed, now, from) == AnnouncementResult::New {
                 prop_assert!(order > last[node], "{:?} {:?}", order, last[node]);
                 last[node] = order;
             }

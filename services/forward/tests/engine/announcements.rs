@@ -98,12 +98,12 @@ fn hear(topology: &mut Topology, bytes: &[u8], now: u64, from: NodeAddress) -> B
         return None;
     }
     let signed = SignedAnnouncement::from_bytes(bytes).ok()?;
-    Some(topology.hear(signed, now, Some(from)))
+    Some(topology.insert(signed, now, Some(from)))
 }
 
 #[test]
 fn announcements_of_all_kinds() {
-    let mut chance = Rng::with_seed(9);
+    let mut rng = Rng::with_seed(9);
     let (own, hostile, victim) = (Speaker::new(), Speaker::new(), Speaker::new());
     let (from, mut now) = (hostile.address(), NOW);
     let mut topology = Topology::with_room(own.address(), 64);
@@ -111,7 +111,7 @@ fn announcements_of_all_kinds() {
     let good = victim.says(sequence, NOW).to_bytes();
     assert_eq!(hear(&mut topology, &good, now, from), Some(AnnouncementResult::New));
     let mut kinds: Vec<_> = Made::ALL.iter().flat_map(|it| vec![*it; each()]).collect();
-    chance.shuffle(&mut kinds);
+    rng.shuffle(&mut kinds);
     let mut counts = BTreeMap::<_, usize>::new();
     let mut known = good;
     for made in kinds {
@@ -127,16 +127,16 @@ fn announcements_of_all_kinds() {
             Made::Again => known.clone(),
             Made::Older => victim.says(sequence - 1, now).to_bytes(),
             Made::Cut => {
-                next.truncate(chance.usize(..next.len()));
+                next.truncate(rng.usize(..next.len()));
                 next
             }
             Made::Flipped => {
-                let at = chance.usize(..next.len());
-                next[at] ^= 1 << chance.u8(..8);
+                let at = rng.usize(..next.len());
+                next[at] ^= 1 << rng.u8(..8);
                 next
             }
             Made::Longer => {
-                next.extend((0..chance.usize(1..2 * LONGEST)).map(|_| chance.u8(..)));
+                next.extend((0..rng.usize(1..2 * LONGEST)).map(|_| rng.u8(..)));
                 next
             }
             Made::Looping => own.says(sequence, now).to_bytes(),

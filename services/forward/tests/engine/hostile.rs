@@ -23,21 +23,27 @@ fn sent(net: &Net, from: usize, to: usize) -> Vec<LinkMessage> {
 #[test]
 fn a_set_up_counts_once() {
     let mut net = Net::chain(3);
-    let path = net.ask(0, &[1, 2]).unwrap();
+    let path = net.request_path(0, &[1, 2]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(PathState::Stands));
-    let Some(LinkMessage::SetUp { onion, back, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    assert_eq!(net.state(0, path), Some(PathState::Up));
+    let Some(LinkMessage::SetUp { onion, reverse_label, .. }) = sent(&net, 0, 1).pop() else {
+        panic!()
+    };
     net.drop_path(0, path);
     net.run();
     assert!(net.is_clean(1));
     for number in 0..100 {
-        net.hear(0, 1, LinkMessage::SetUp { id: Id(number), back, onion: onion.clone() });
+        net.handle_message(
+            0,
+            1,
+            LinkMessage::SetUp { id: Id(number), reverse_label, onion: onion.clone() },
+        );
         net.run();
         assert!(net.is_clean(1) && net.is_clean(2), "{number}");
     }
     // It is still refused as too old after its id was forgotten.
-    net.pass(3600);
-    net.hear(0, 1, LinkMessage::SetUp { id: Id(1000), back, onion });
+    net.tick(3600);
+    net.handle_message(0, 1, LinkMessage::SetUp { id: Id(1000), reverse_label, onion });
     net.run();
     assert!(net.is_clean(1) && net.is_clean(2));
 }
@@ -47,13 +53,13 @@ fn a_set_up_counts_once() {
 #[test]
 fn nobody_else_tears_down() {
     let mut net = Net::chain(4);
-    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    let path = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
     let Some(LinkMessage::SetUp { id: at_2, .. }) = sent(&net, 1, 2).pop() else { panic!() };
     // Node 1 is the previous hop; it has seen changes of this path and of others.
-    net.pass(300);
+    net.tick(300);
     let Some(LinkMessage::Change { sealed, .. }) = sent(&net, 1, 2).pop() else { panic!() };
-    let other = net.ask(1, &[2, 3]).unwrap();
+    let other = net.request_path(1, &[2, 3]).unwrap();
     net.run();
     net.drop_path(1, other);
     net.run();
@@ -61,7 +67,7 @@ fn nobody_else_tears_down() {
         panic!()
     };
     for sealed in [sealed, tear_down] {
-        net.hear(1, 2, LinkMessage::Change { id: at_2, sealed });
+        net.handle_message(1, 2, LinkMessage::Change { id: at_2, sealed });
         net.run();
         assert!(net.carry(0, path).is_ok());
     }
@@ -76,12 +82,12 @@ fn nobody_else_tears_down() {
 fn answers_come_from_who_was_asked() {
     let mut net = Net::chain(4);
     net.link(1, 3);
-    let path = net.ask(0, &[1, 2]).unwrap();
+    let path = net.request_path(0, &[1, 2]).unwrap();
     net.run();
     let Some(LinkMessage::Answer { id, onion, .. }) = sent(&net, 2, 1).pop() else { panic!() };
-    let lie = LinkMessage::Answer { id, there: Label::new(4711), onion };
+    let lie = LinkMessage::Answer { id, label: Label::new(4711), onion };
     for from in [3, 2, 0] {
-        net.hear(from, 1, lie.clone());
+        net.handle_message(from, 1, lie.clone());
         net.run();
         assert_eq!(net.carry(0, path).map(|it| it.0), Ok(2));
     }
@@ -91,31 +97,33 @@ fn answers_come_from_who_was_asked() {
 #[test]
 fn one_label_is_one_path() {
     let mut net = Net::chain(4);
-    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    let path = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
-    let Some(LinkMessage::SetUp { back: given, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    let Some(LinkMessage::SetUp { reverse_label: given, .. }) = sent(&net, 0, 1).pop() else {
+        panic!()
+    };
     net.fate = Box::new(move |from, to, message| match message {
         LinkMessage::SetUp { id, onion, .. } if (from, to) == (0, 1) => {
-            Fate::Is(LinkMessage::SetUp { id: *id, back: given, onion: onion.clone() })
+            Fate::Is(LinkMessage::SetUp { id: *id, reverse_label: given, onion: onion.clone() })
         }
         _ => Fate::Passes,
     });
-    let other = net.ask(0, &[1, 2, 3]).unwrap();
+    let other = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, other), Some(PathState::Asked), "nobody answers");
-    net.pass(20);
+    assert_eq!(net.state(0, other), Some(PathState::Pending), "nobody answers");
+    net.tick(20);
     // The next hop assigns a label for the second time; the relay or the source detects it.
     for (from, to) in [(2, 1), (1, 0)] {
-        let Some(LinkMessage::Answer { there: given, .. }) = sent(&net, from, to).pop() else {
+        let Some(LinkMessage::Answer { label: given, .. }) = sent(&net, from, to).pop() else {
             panic!()
         };
         net.fate = Box::new(move |it, of, message| match message {
             LinkMessage::Answer { id, onion, .. } if (it, of) == (from, to) => {
-                Fate::Is(LinkMessage::Answer { id: *id, there: given, onion: onion.clone() })
+                Fate::Is(LinkMessage::Answer { id: *id, label: given, onion: onion.clone() })
             }
             _ => Fate::Passes,
         });
-        let other = net.ask(0, &[1, 2, 3]).unwrap();
+        let other = net.request_path(0, &[1, 2, 3]).unwrap();
         net.run();
         assert!(matches!(net.state(0, other), Some(PathState::Failed(_))), "{from}");
         net.drop_path(0, other);
@@ -125,7 +133,7 @@ fn one_label_is_one_path() {
     assert!(net.carry(0, path).is_ok());
     net.drop_path(0, path);
     for _ in 0..2 {
-        net.pass(3600);
+        net.tick(3600);
     }
     assert!((0..4).all(|node| net.is_clean(node)));
 }
@@ -181,34 +189,34 @@ impl Made {
     }
 
     /// Makes a set-up of node 0 for node 1, of any kind but `Well`.
-    fn make(self, net: &mut Net, before: &LinkMessage, chance: &mut Rng) -> Vec<u8> {
+    fn make(self, net: &mut Net, before: &LinkMessage, rng: &mut Rng) -> Vec<u8> {
         let new = |net: &mut Net| net.craft(0, &[1, 2, 3], net::key).to_bytes();
         match self {
             Self::Well | Self::Again => {
                 let LinkMessage::SetUp { onion, .. } = before.clone() else { panic!() };
                 // With a label in use the node would not read any further.
-                let back = Label::new(chance.u32(16..1 << 20)).unwrap();
-                LinkMessage::SetUp { id: Id(chance.u64(..)), back, onion }.to_bytes()
+                let reverse_label = Label::new(rng.u32(16..1 << 20)).unwrap();
+                LinkMessage::SetUp { id: Id(rng.u64(..)), reverse_label, onion }.to_bytes()
             }
             Self::Cut => {
                 let mut bytes = new(net);
-                bytes.truncate(chance.usize(..bytes.len()));
+                bytes.truncate(rng.usize(..bytes.len()));
                 bytes
             }
             Self::Flipped => {
                 let mut bytes = new(net);
-                let at = chance.usize(14..bytes.len());
-                bytes[at] ^= 1 << chance.u8(..8);
+                let at = rng.usize(14..bytes.len());
+                bytes[at] ^= 1 << rng.u8(..8);
                 bytes
             }
             Self::Longer => {
                 let mut bytes = new(net);
-                bytes.extend((0..chance.usize(1..2 * LONGEST)).map(|_| chance.u8(..)));
+                bytes.extend((0..rng.usize(1..2 * LONGEST)).map(|_| rng.u8(..)));
                 bytes
             }
             Self::Looping => {
                 let hops: [&[usize]; 2] = [&[1, 2, 1], &[1, 2, 3, 2]];
-                net.craft(0, hops[chance.usize(..2)], net::key).to_bytes()
+                net.craft(0, hops[rng.usize(..2)], net::key).to_bytes()
             }
             Self::Another => net.craft(0, &[1, 2, 3], |hop| net::key(hop % 3 + 1)).to_bytes(),
         }
@@ -219,10 +227,10 @@ impl Made {
 fn becomes(net: &mut Net, bytes: &[u8]) -> Became {
     net.sent.clear();
     let Some(message) = LinkMessage::from_bytes(bytes) else { return Became::Nothing };
-    net.hear(0, 1, message);
+    net.handle_message(0, 1, message);
     net.run();
     match sent(net, 1, 0).pop() {
-        Some(LinkMessage::Answer { there: Some(_), .. }) => Became::Path,
+        Some(LinkMessage::Answer { label: Some(_), .. }) => Became::Path,
         Some(LinkMessage::Answer { .. }) if sent(net, 1, 2).is_empty() => Became::RefusedAtOnce,
         Some(LinkMessage::Answer { .. }) => Became::Refused,
         Some(LinkMessage::Unreadable(_)) => Became::Unreadable,
@@ -241,8 +249,8 @@ fn with_two() -> Net {
 
 #[test]
 fn set_ups_of_all_kinds() {
-    let (mut net, mut chance) = (with_two(), Rng::with_seed(8));
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let (mut net, mut rng) = (with_two(), Rng::with_seed(8));
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
     let end = net.end_at(3).unwrap();
     assert_eq!(net.carry(4, path), Ok((3, end)));
@@ -252,12 +260,12 @@ fn set_ups_of_all_kinds() {
     let paths = net.relayed(1);
     let mut counts = BTreeMap::<_, usize>::new();
     let mut kinds: Vec<_> = Made::ALL.iter().flat_map(|it| vec![*it; each()]).collect();
-    chance.shuffle(&mut kinds);
+    rng.shuffle(&mut kinds);
     for (at, made) in kinds.into_iter().enumerate() {
         let became = if made == Made::Well {
             // Its random port may be in use at the end: the source then asks again.
             let stands = (0..3).any(|_| {
-                let other = net.ask(4, &[1, 2, 3]).unwrap();
+                let other = net.request_path(4, &[1, 2, 3]).unwrap();
                 net.run();
                 let carries = net.carry(4, other).is_ok();
                 net.drop_path(4, other);
@@ -266,13 +274,13 @@ fn set_ups_of_all_kinds() {
             });
             if stands { Became::Path } else { Became::Nothing }
         } else {
-            let bytes = made.make(&mut net, &before, &mut chance);
+            let bytes = made.make(&mut net, &before, &mut rng);
             becomes(&mut net, &bytes)
         };
         *counts.entry((made, became)).or_default() += 1;
         // A node reads 64 set-ups per second.
         if at % 32 == 31 {
-            net.pass(1);
+            net.tick(1);
         }
     }
     println!("set-ups: {counts:?}");
@@ -283,7 +291,7 @@ fn set_ups_of_all_kinds() {
     assert_eq!(net.carry(4, path), Ok((3, end)));
     assert!(net.relayed(1) <= paths);
     net.drop_path(4, path);
-    net.pass(3600);
+    net.tick(3600);
     assert!((0..5).all(|node| net.is_clean(node)));
 }
 
@@ -291,21 +299,22 @@ fn set_ups_of_all_kinds() {
 #[test]
 fn a_flood_of_set_ups() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
-    net.pass(1);
+    net.tick(1);
     let mut counts = BTreeMap::<_, usize>::new();
     let good = net.craft(0, &[1, 2, 3], net::key);
     let LinkMessage::SetUp { onion, .. } = good else { panic!() };
     for number in 0..each() {
-        let back = Label::new(1000 + number as u32).unwrap();
-        let message = LinkMessage::SetUp { id: Id(number as u64), back, onion: onion.clone() };
+        let reverse_label = Label::new(1000 + number as u32).unwrap();
+        let message =
+            LinkMessage::SetUp { id: Id(number as u64), reverse_label, onion: onion.clone() };
         *counts.entry(becomes(&mut net, &message.to_bytes())).or_default() += 1;
     }
     println!("a flood: {counts:?}");
     let wanted = [(Became::Path, 1), (Became::RefusedAtOnce, 63), (Became::Nothing, each() - 64)];
     assert_eq!(counts, wanted.into());
-    let other = net.ask(4, &[1, 2, 3]).unwrap();
+    let other = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
     assert!(net.carry(4, path).is_ok() && net.carry(4, other).is_ok());
 }
@@ -314,25 +323,25 @@ fn a_flood_of_set_ups() {
 #[test]
 fn a_relay_lies_about_its_label() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2]).unwrap();
+    let path = net.request_path(4, &[1, 2]).unwrap();
     net.run();
-    let Some(LinkMessage::Answer { there: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
+    let Some(LinkMessage::Answer { label: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
         panic!()
     };
     let honest = net.carry(4, path);
     assert!(honest.is_ok());
     // Two paths cannot share a label, so that is detected at once; an invented label is not.
     for (lie, state) in [
-        (Label::new(4711).unwrap(), PathState::Stands),
+        (Label::new(4711).unwrap(), PathState::Up),
         (of_path, PathState::Failed(PathFailure::Broken(0))),
     ] {
         net.fate = Box::new(move |from, to, message| match message.clone() {
-            LinkMessage::Answer { id, there: Some(_), onion } if (from, to) == (1, 4) => {
-                Fate::Is(LinkMessage::Answer { id, there: Some(lie), onion })
+            LinkMessage::Answer { id, label: Some(_), onion } if (from, to) == (1, 4) => {
+                Fate::Is(LinkMessage::Answer { id, label: Some(lie), onion })
             }
             _ => Fate::Passes,
         });
-        let other = net.ask(4, &[1, 2, 3]).unwrap();
+        let other = net.request_path(4, &[1, 2, 3]).unwrap();
         net.run();
         assert_eq!(net.state(4, other), Some(state));
         assert!(net.carry(4, other).is_err());
@@ -348,21 +357,21 @@ fn a_relay_lies_about_its_label() {
 #[test]
 fn nobody_else_keeps_on() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
-    net.pass(200);
+    net.tick(200);
     let changes: Vec<_> = sent(&net, 1, 2);
     let changes: Vec<_> =
         changes.into_iter().filter(|it| matches!(it, LinkMessage::Change { .. })).collect();
     assert_eq!(changes.len(), 1);
-    net.pass(300);
+    net.tick(300);
     assert!(net.carry(4, path).is_ok());
     // From now on the source is silent, and node 1 repeats the changes that it has received.
     net.fate = Box::new(|from, _, _| if from == 4 { Fate::Lost } else { Fate::Passes });
     for _ in 0..10 {
-        net.pass(60);
+        net.tick(60);
         for (from, to) in [(1, 2), (0, 1)] {
-            net.hear(from, to, changes[0].clone());
+            net.handle_message(from, to, changes[0].clone());
             net.run();
         }
     }
@@ -373,10 +382,10 @@ fn nobody_else_keeps_on() {
 #[test]
 fn all_labels_are_guessed() {
     let mut net = with_two();
-    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    let path = net.request_path(4, &[1, 2, 3]).unwrap();
     net.run();
-    net.ask(4, &[1]).unwrap();
-    net.ask(2, &[1, 4]).unwrap();
+    net.request_path(4, &[1]).unwrap();
+    net.request_path(2, &[1, 4]).unwrap();
     net.run();
     let given = net.standing(1);
     for (from, own) in [(0, 0), (2, 2), (4, 3)] {
@@ -394,10 +403,10 @@ fn all_labels_are_guessed() {
 #[test]
 fn a_loop_is_refused_where_it_closes() {
     let mut net = with_two();
-    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    let path = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(PathState::Stands));
-    let looping = net.ask(0, &[1, 2, 3, 2]).unwrap();
+    assert_eq!(net.state(0, path), Some(PathState::Up));
+    let looping = net.request_path(0, &[1, 2, 3, 2]).unwrap();
     net.run();
     let at_3 = PathState::Failed(PathFailure::Refused(2, Reason::NoLink));
     assert_eq!(net.state(0, looping), Some(at_3));
@@ -408,21 +417,21 @@ fn a_loop_is_refused_where_it_closes() {
 fn who_is_revoked_has_no_path() {
     let mut net = with_two();
     let [of_0, of_4] = [0, 4].map(|source| {
-        let path = net.ask(source, &[1, 2, 3]).unwrap();
+        let path = net.request_path(source, &[1, 2, 3]).unwrap();
         net.run();
         path
     });
     let end_of_0 = net.carry(0, of_0).unwrap().1;
     let end_of_4 = net.carry(4, of_4).unwrap().1;
-    net.introduced(3, end_of_0, 0);
-    net.introduced(3, end_of_4, 4);
+    net.set_peer(3, end_of_0, 0);
+    net.set_peer(3, end_of_4, 4);
     assert_eq!(net.carry(3, end_of_0), Ok((0, of_0)));
-    net.forsake(3, 0);
+    net.revoke_node(3, 0);
     assert!(net.carry(3, end_of_0).is_err() && net.carry(0, of_0).is_err());
     assert_eq!(net.carry(3, end_of_4), Ok((4, of_4)));
     // A path to it is torn down at all of its hops.
-    net.introduced(4, of_4, 3);
-    net.forsake(4, 3);
+    net.set_peer(4, of_4, 3);
+    net.revoke_node(4, 3);
     net.run();
     assert!(net.carry(4, of_4).is_err() && net.is_clean(3));
 }
@@ -439,22 +448,22 @@ fn ends_are_shared() {
     let stand = |net: &mut Net, node: usize, asked: usize| {
         let paths: Vec<_> = (0..asked)
             .map(|_| {
-                let path = net.ask(node, &[0]).unwrap();
+                let path = net.request_path(node, &[0]).unwrap();
                 net.run();
                 // The limit of set-ups per second.
-                net.pass(1);
+                net.tick(1);
                 path
             })
             .collect();
-        paths.into_iter().filter(|path| net.state(node, *path) == Some(PathState::Stands)).count()
+        paths.into_iter().filter(|path| net.state(node, *path) == Some(PathState::Up)).count()
     };
     let all = BUSY.map(|node| stand(&mut net, node, 150));
     assert_eq!(all, [128, 128, 128, 0]);
     assert_eq!(stand(&mut net, 5, 1), 0);
     // The node's own paths still get devices.
-    let own = net.ask(0, &[5]).unwrap();
+    let own = net.request_path(0, &[5]).unwrap();
     net.run();
-    assert_eq!(net.state(0, own), Some(PathState::Stands));
+    assert_eq!(net.state(0, own), Some(PathState::Up));
 }
 
 /// A peer that does not introduce itself loses its device soon.
@@ -462,16 +471,16 @@ fn ends_are_shared() {
 fn an_end_without_an_introduction_goes() {
     let mut net = Net::chain(2);
     net.introduces = false;
-    let path = net.ask(0, &[1]).unwrap();
+    let path = net.request_path(0, &[1]).unwrap();
     net.run();
     let there = net.carry(0, path).unwrap().1;
-    net.pass(29);
+    net.tick(29);
     assert_eq!(net.carry(0, path), Ok((1, there)));
-    net.pass(1);
+    net.tick(1);
     assert!(net.carry(0, path).is_err() && net.is_clean(1));
     net.introduces = true;
-    let path = net.ask(0, &[1]).unwrap();
+    let path = net.request_path(0, &[1]).unwrap();
     net.run();
-    net.pass(60);
+    net.tick(60);
     assert!(net.carry(0, path).is_ok());
 }

@@ -49,19 +49,19 @@ impl Kernel {
                 assert!(self.lets.contains(&(link, label)), "{link} {label} of {number}");
                 self.bounds.insert((link, label), rate);
             }
-            KernelEntry::Swap { from, to, by } => {
-                self.labels.insert(from, Then::Swap(to, by));
-                self.counted.insert((by, to));
+            KernelEntry::Swap { from, to, link } => {
+                self.labels.insert(from, Then::Swap(to, link));
+                self.counted.insert((link, to));
             }
             KernelEntry::Pop(label) => {
                 self.labels.insert(label, Then::Pop);
             }
-            KernelEntry::Push { between: (_, far), with, by, .. } => {
-                self.pushes.insert(far, (with, by));
-                self.counted.insert((by, with));
+            KernelEntry::Push { addresses: (_, far), label, link, .. } => {
+                self.pushes.insert(far, (label, link));
+                self.counted.insert((link, label));
             }
-            KernelEntry::End(path, stretch) => {
-                self.ends.insert(path, stretch);
+            KernelEntry::End(path, path_end) => {
+                self.ends.insert(path, path_end);
             }
         }
     }
@@ -75,16 +75,15 @@ impl Kernel {
             KernelEntry::RateLimit(link, label, _) => {
                 self.bounds.remove(&(link, label));
             }
-            KernelEntry::Swap { to: label, by: link, .. }
-            | KernelEntry::Push { with: label, by: link, .. } => {
+            KernelEntry::Swap { to: label, link, .. } | KernelEntry::Push { label, link, .. } => {
                 assert!(self.counted.remove(&(link, label)), "{link} {label} of {number}");
             }
             // It goes with its label.
             KernelEntry::Pop(_) => {}
             // What goes with a path's device is its route, too.
             KernelEntry::End(path, _) => {
-                let stretch = self.ends.remove(&path).expect("what is removed is there");
-                self.pushes.remove(&stretch.outer().1);
+                let path_end = self.ends.remove(&path).expect("what is removed is there");
+                self.pushes.remove(&path_end.outer().1);
             }
         }
     }
@@ -109,7 +108,7 @@ pub struct Net {
     wires: VecDeque<(usize, usize, LinkMessage)>,
     pub now: u64,
     rate: u32,
-    chance: fastrand::Rng,
+    rng: fastrand::Rng,
     /// Whether the two ends of a path introduce themselves.
     pub introduces: bool,
     /// Sources whose introduction is pending.
@@ -138,7 +137,7 @@ impl Net {
             wires: VecDeque::new(),
             now: 1_800_000_000,
             rate: 0,
-            chance: fastrand::Rng::with_seed(seed),
+            rng: fastrand::Rng::with_seed(seed),
             introduces: true,
             strangers: vec![],
             fate: Box::new(|_, _, _| Fate::Passes),
@@ -159,27 +158,27 @@ impl Net {
         for (here, there) in [(one, other), (other, one)] {
             let (link, address) = (LinkNumber(there as u16), self.nodes[there].address);
             self.nodes[here].links.insert(link, there);
-            self.nodes[here].engine.linked(link, address);
+            self.nodes[here].engine.add_link(link, address);
         }
     }
 
     /// Removes the link between two nodes, at both ends.
-    pub fn cut(&mut self, one: usize, other: usize) {
+    pub fn remove_link(&mut self, one: usize, other: usize) {
         for (here, there) in [(one, other), (other, one)] {
-            let actions = self.nodes[here].engine.cut(LinkNumber(there as u16));
+            let actions = self.nodes[here].engine.remove_link(LinkNumber(there as u16));
             self.nodes[here].links.remove(&LinkNumber(there as u16));
-            self.act(here, actions);
+            self.apply(here, actions);
         }
     }
 
-    pub fn ask(&mut self, node: usize, hops: &[usize]) -> Result<PathNumber, NotAsked> {
-        self.ask_with(node, hops, |hop| *secret(hop).public())
+    pub fn request_path(&mut self, node: usize, hops: &[usize]) -> Result<PathNumber, NotAsked> {
+        self.request_path_with(node, hops, |hop| *secret(hop).public())
     }
 
     /// Requests a path with a rate.
-    pub fn ask_at(&mut self, node: usize, hops: &[usize], rate: u32) -> PathNumber {
+    pub fn request_path_at(&mut self, node: usize, hops: &[usize], rate: u32) -> PathNumber {
         self.rate = rate;
-        let path = self.ask(node, hops).unwrap();
+        let path = self.request_path(node, hops).unwrap();
         self.rate = 0;
         path
     }
@@ -187,7 +186,7 @@ impl Net {
     /// Changes the rate limit at all hops of a path.
     pub fn set_rate(&mut self, node: usize, path: PathNumber, rate: u32) {
         let actions = self.nodes[node].engine.set_rate(path, rate, self.now);
-        self.act(node, actions);
+        self.apply(node, actions);
     }
 
     /// The rate limits at a node, by neighbour.
@@ -202,18 +201,18 @@ impl Net {
     }
 
     /// Requests a path with onion keys that may differ from the nodes' own.
-    pub fn ask_with(
+    pub fn request_path_with(
         &mut self,
         node: usize,
         hops: &[usize],
         key: impl Fn(usize) -> [u8; 32],
     ) -> Result<PathNumber, NotAsked> {
         let hops = hops.iter().map(|hop| (self.nodes[*hop].address, key(*hop))).collect();
-        let (now, chance) = (self.now, &mut self.chance);
-        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+        let (now, rng) = (self.now, &mut self.rng);
+        let mut bytes = || std::array::from_fn(|_| rng.u8(..));
         let asked = RequestedPath { hops, rate: self.rate };
-        let (path, actions) = self.nodes[node].engine.ask(&asked, now, &mut bytes)?;
-        self.act(node, actions);
+        let (path, actions) = self.nodes[node].engine.request_path(&asked, now, &mut bytes)?;
+        self.apply(node, actions);
         Ok(path)
     }
 
@@ -224,7 +223,7 @@ impl Net {
 
     pub fn drop_path(&mut self, node: usize, path: PathNumber) {
         let actions = self.nodes[node].engine.drop_path(path);
-        self.act(node, actions);
+        self.apply(node, actions);
     }
 
     /// Delivers messages until none is left.
@@ -232,13 +231,13 @@ impl Net {
         while let Some((from, to, message)) = self.wires.pop_front() {
             self.sent.push((from, to, message.clone()));
             match (self.fate)(from, to, &message) {
-                Fate::Passes => self.hear(from, to, message),
+                Fate::Passes => self.handle_message(from, to, message),
                 Fate::Lost => {}
                 Fate::Twice => {
-                    self.hear(from, to, message.clone());
-                    self.hear(from, to, message);
+                    self.handle_message(from, to, message.clone());
+                    self.handle_message(from, to, message);
                 }
-                Fate::Is(other) => self.hear(from, to, other),
+                Fate::Is(other) => self.handle_message(from, to, other),
             }
         }
         for (source, path) in std::mem::take(&mut self.strangers) {
@@ -248,25 +247,26 @@ impl Net {
 
     /// Introduces both ends of a path to each other, if it is up at both.
     fn introduce(&mut self, source: usize, path: PathNumber) {
-        let Some(stretch) = self.nodes[source].kernel.ends.get(&path) else { return };
-        let number = stretch.number;
-        let is_end = |stretch: &PathEnd| stretch.number == number && !stretch.is_source;
+        let Some(path_end) = self.nodes[source].kernel.ends.get(&path) else { return };
+        let number = path_end.number;
+        let is_end = |path_end: &PathEnd| path_end.number == number && !path_end.is_source;
         let mut ends = self.nodes.iter().enumerate().filter_map(|(node, it)| {
-            let (path, _) = it.kernel.ends.iter().find(|(_, stretch)| is_end(stretch))?;
+            let (path, _) = it.kernel.ends.iter().find(|(_, path_end)| is_end(path_end))?;
             Some((node, *path))
         });
         let Some((end, there)) = ends.next() else { return };
         drop(ends);
-        self.introduced(end, there, source);
-        self.introduced(source, path, end);
+        self.set_peer(end, there, source);
+        self.set_peer(source, path, end);
     }
 
-    pub fn hear(&mut self, from: usize, to: usize, message: LinkMessage) {
-        let (now, chance, node) = (self.now, &mut self.chance, &mut self.nodes[to]);
-        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+    pub fn handle_message(&mut self, from: usize, to: usize, message: LinkMessage) {
+        let (now, rng, node) = (self.now, &mut self.rng, &mut self.nodes[to]);
+        let mut bytes = || std::array::from_fn(|_| rng.u8(..));
         let keys = std::slice::from_ref(&node.onion);
-        let actions = node.engine.hear(LinkNumber(from as u16), message, keys, now, &mut bytes);
-        self.act(to, actions);
+        let actions =
+            node.engine.handle_message(LinkNumber(from as u16), message, keys, now, &mut bytes);
+        self.apply(to, actions);
     }
 
     /// Restarts the daemon of a node; its kernel keeps its state. Before the daemon changes
@@ -276,11 +276,11 @@ impl Net {
         node.engine = Engine::default();
         for (link, other) in node.links.clone() {
             let address = self.nodes[other].address;
-            self.nodes[number].engine.linked(link, address);
+            self.nodes[number].engine.add_link(link, address);
         }
         let node = &mut self.nodes[number];
         for (name, bytes) in node.kept.clone() {
-            assert!(node.engine.take_up(&name, &bytes), "{name} of {number}");
+            assert!(node.engine.restore(&name, &bytes), "{name} of {number}");
         }
         let standing = node.engine.installed();
         let lets: BTreeSet<_> = standing
@@ -303,20 +303,20 @@ impl Net {
         // The state of paths that never came up is removed.
         node.kernel.lets.retain(|it| lets.contains(it));
         node.kernel.labels.retain(|label, _| lets.iter().any(|(_, it)| it == label));
-        self.act(number, install(standing).collect());
+        self.apply(number, install(standing).collect());
     }
 
     /// Lets this many seconds pass on all nodes.
-    pub fn pass(&mut self, seconds: u64) {
+    pub fn tick(&mut self, seconds: u64) {
         self.now += seconds;
         for node in 0..self.nodes.len() {
-            let actions = self.nodes[node].engine.pass(self.now);
-            self.act(node, actions);
+            let actions = self.nodes[node].engine.tick(self.now);
+            self.apply(node, actions);
         }
         self.run();
     }
 
-    fn act(&mut self, number: usize, actions: Vec<EngineAction>) {
+    fn apply(&mut self, number: usize, actions: Vec<EngineAction>) {
         let Node { kernel, links, kept, ended, .. } = &mut self.nodes[number];
         for action in actions {
             match action {
@@ -341,8 +341,8 @@ impl Net {
     }
 
     /// The counters of a node's active paths, and of those that have ended.
-    pub fn carried(&self, node: usize) -> (Vec<PathCounters>, Vec<PathCounters>) {
-        (self.nodes[node].engine.carried(), self.nodes[node].ended.clone())
+    pub fn path_counters(&self, node: usize) -> (Vec<PathCounters>, Vec<PathCounters>) {
+        (self.nodes[node].engine.path_counters(), self.nodes[node].ended.clone())
     }
 
     pub fn address(&self, node: usize) -> NodeAddress {
@@ -356,7 +356,7 @@ impl Net {
         hops: &[usize],
         key: impl Fn(usize) -> [u8; 32],
     ) -> LinkMessage {
-        let path = self.ask_with(node, hops, key).unwrap();
+        let path = self.request_path_with(node, hops, key).unwrap();
         let (_, _, message) = self.wires.pop_back().unwrap();
         self.drop_path(node, path);
         message
@@ -378,25 +378,25 @@ impl Net {
     }
 
     /// Records at `node` that the other end of a path has proved its identity.
-    pub fn introduced(&mut self, node: usize, path: PathNumber, other: usize) {
+    pub fn set_peer(&mut self, node: usize, path: PathNumber, other: usize) {
         let other = self.nodes[other].address;
-        let actions = self.nodes[node].engine.introduced(path, other);
-        self.act(node, actions);
+        let actions = self.nodes[node].engine.set_peer(path, other);
+        self.apply(node, actions);
     }
 
     /// Revokes `other` at `node`.
-    pub fn forsake(&mut self, node: usize, other: usize) {
+    pub fn revoke_node(&mut self, node: usize, other: usize) {
         let other = self.nodes[other].address;
-        let actions = self.nodes[node].engine.forsake(other);
-        self.act(node, actions);
+        let actions = self.nodes[node].engine.revoke_node(other);
+        self.apply(node, actions);
     }
 
     /// The number of paths that pass through a node or end there.
     pub fn relayed(&self, node: usize) -> usize {
-        self.nodes[node].engine.relayed()
+        self.nodes[node].engine.transit_count()
     }
 
-    pub fn kept(&self, node: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
+    pub fn persisted(&self, node: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.nodes[node].kept.clone().into_iter()
     }
 
@@ -404,7 +404,7 @@ impl Net {
     pub fn fresh(&self, node: usize) -> Engine {
         let mut engine = Engine::default();
         for (link, other) in &self.nodes[node].links {
-            engine.linked(*link, self.nodes[*other].address);
+            engine.add_link(*link, self.nodes[*other].address);
         }
         engine
     }
@@ -434,7 +434,7 @@ impl Net {
                 }
                 Then::Pop => {
                     let mut ends = kernel.ends.iter();
-                    let end = ends.find(|(_, stretch)| stretch.outer().0 == far).ok_or(at)?;
+                    let end = ends.find(|(_, path_end)| path_end.outer().0 == far).ok_or(at)?;
                     return Ok((at, *end.0));
                 }
             }
@@ -451,7 +451,7 @@ impl Net {
             && kept.keys().all(|name| name == LAST_NUMBER)
             && kernel.labels.is_empty()
             && kernel.ends.is_empty()
-            && engine.relayed() == 0
+            && engine.transit_count() == 0
     }
 }
 

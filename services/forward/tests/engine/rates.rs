@@ -2,7 +2,7 @@
 //! can change it.
 
 use octet_forward::control::LinkMessage;
-use octet_forward::engine::{HIGHEST_RATE, PathState};
+use octet_forward::engine::{MAX_RATE, PathState};
 
 use crate::net::{Fate, Net};
 
@@ -11,12 +11,12 @@ use crate::net::{Fate, Net};
 #[test]
 fn what_is_asked_for_is_what_hops_hold_to() {
     let mut net = Net::chain(4);
-    let free = net.ask(0, &[1, 2, 3]).unwrap();
+    let free = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, free), Some(PathState::Stands));
+    assert_eq!(net.state(0, free), Some(PathState::Up));
     assert!((0..4).all(|node| net.bounds(node).is_empty()));
     assert_eq!(net.rate(0, free), None);
-    let path = net.ask_at(0, &[1, 2, 3], 1000);
+    let path = net.request_path_at(0, &[1, 2, 3], 1000);
     assert_eq!(net.rate(0, path), None, "nobody has granted it yet");
     net.run();
     assert_eq!(net.rate(0, path), Some(1000));
@@ -25,7 +25,7 @@ fn what_is_asked_for_is_what_hops_hold_to() {
     assert_eq!(net.bounds(2), [(1, 1000), (3, 1000)]);
     assert_eq!(net.bounds(3), [(2, 1000)]);
     // Two paths have two limits, and each limit is removed with its path.
-    let other = net.ask_at(0, &[1], 64);
+    let other = net.request_path_at(0, &[1], 64);
     net.run();
     let mut bounds = net.bounds(1);
     bounds.sort_unstable();
@@ -45,10 +45,10 @@ fn what_is_asked_for_is_what_hops_hold_to() {
 #[test]
 fn nobody_grants_more_than_he_can() {
     let mut net = Net::chain(3);
-    let path = net.ask_at(0, &[1, 2], u32::MAX);
+    let path = net.request_path_at(0, &[1, 2], u32::MAX);
     net.run();
-    assert_eq!(net.rate(0, path), Some(HIGHEST_RATE));
-    assert_eq!(net.bounds(2), [(1, HIGHEST_RATE)]);
+    assert_eq!(net.rate(0, path), Some(MAX_RATE));
+    assert_eq!(net.bounds(2), [(1, MAX_RATE)]);
 }
 
 /// The reverse direction is limited before the path is up, and the limit is removed if the path
@@ -57,12 +57,12 @@ fn nobody_grants_more_than_he_can() {
 fn a_path_that_is_refused_leaves_no_bound() {
     let mut net = Net::chain(4);
     net.fate = Box::new(|from, to, _| if (from, to) == (2, 3) { Fate::Lost } else { Fate::Passes });
-    let path = net.ask_at(0, &[1, 2, 3], 1000);
+    let path = net.request_path_at(0, &[1, 2, 3], 1000);
     net.run();
     assert_eq!(net.bounds(1), [(2, 1000)]);
-    net.pass(10);
+    net.tick(10);
     assert!(matches!(net.state(0, path), Some(PathState::Failed(_))));
-    net.pass(20);
+    net.tick(20);
     assert!((0..4).all(|node| net.is_clean(node)));
 }
 
@@ -71,12 +71,12 @@ fn a_path_that_is_refused_leaves_no_bound() {
 #[test]
 fn it_is_changed() {
     let mut net = Net::chain(4);
-    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    let path = net.request_path(0, &[1, 2, 3]).unwrap();
     net.run();
     for rate in [500, 2000, 0, 0, 64, u32::MAX, 1] {
         net.set_rate(0, path, rate);
         net.run();
-        let rate = rate.min(HIGHEST_RATE);
+        let rate = rate.min(MAX_RATE);
         assert_eq!(net.rate(0, path), Some(rate).filter(|rate| *rate > 0));
         assert_eq!(net.bounds(1), [(0, rate), (2, rate)]);
         assert_eq!(net.bounds(3), [(2, rate)]);
@@ -84,7 +84,7 @@ fn it_is_changed() {
     }
     // The limit stays when the path is refreshed.
     for _ in 0..10 {
-        net.pass(200);
+        net.tick(200);
         assert_eq!(net.bounds(2), [(1, 1), (3, 1)]);
     }
     net.drop_path(0, path);
@@ -97,7 +97,8 @@ fn it_is_changed() {
 #[test]
 fn bounds_outlive_the_daemons() {
     let mut net = Net::chain(4);
-    let [path, other] = [net.ask_at(0, &[1, 2, 3], 700), net.ask_at(0, &[1, 2], 900)];
+    let [path, other] =
+        [net.request_path_at(0, &[1, 2, 3], 700), net.request_path_at(0, &[1, 2], 900)];
     net.run();
     net.set_rate(0, other, 0);
     net.run();
@@ -111,7 +112,7 @@ fn bounds_outlive_the_daemons() {
     for round in 0..12 {
         net.restart(round % 4);
         assert_eq!((0..4).map(|node| sorted(&net, node)).collect::<Vec<_>>(), before);
-        net.pass(150);
+        net.tick(150);
     }
     assert_eq!((net.rate(0, path), net.rate(0, other)), (Some(700), None));
     net.set_rate(0, path, 800);
@@ -128,14 +129,14 @@ fn bounds_outlive_the_daemons() {
 #[test]
 fn what_is_lost_comes_again_and_counts_once() {
     let mut net = Net::chain(3);
-    let path = net.ask_at(0, &[1, 2], 700);
+    let path = net.request_path_at(0, &[1, 2], 700);
     net.run();
     net.fate = Box::new(|from, to, _| if (from, to) == (1, 2) { Fate::Lost } else { Fate::Passes });
     net.set_rate(0, path, 900);
     net.run();
     assert_eq!((net.bounds(1), net.bounds(2)), (vec![(0, 900), (2, 900)], vec![(1, 700)]));
     net.fate = Box::new(|_, _, _| Fate::Passes);
-    net.pass(200);
+    net.tick(200);
     assert_eq!(net.bounds(2), [(1, 900)]);
     // Node 1 repeats a change with a previous rate.
     let is_change = |it: &&(usize, usize, LinkMessage)| {
@@ -145,7 +146,7 @@ fn what_is_lost_comes_again_and_counts_once() {
     net.set_rate(0, path, 300);
     net.run();
     for change in changes {
-        net.hear(1, 2, change);
+        net.handle_message(1, 2, change);
         net.run();
         assert_eq!(net.bounds(2), [(1, 300)]);
     }
@@ -156,9 +157,9 @@ fn what_is_lost_comes_again_and_counts_once() {
 #[test]
 fn a_flood_of_changes() {
     let mut net = Net::chain(3);
-    let path = net.ask_at(0, &[1, 2], 700);
+    let path = net.request_path_at(0, &[1, 2], 700);
     net.run();
-    net.pass(1);
+    net.tick(1);
     let mut changed = 0;
     let mut before = net.bounds(1);
     for rate in 1000..2000 {
@@ -168,7 +169,7 @@ fn a_flood_of_changes() {
         before = net.bounds(1);
     }
     assert_eq!(changed, 64);
-    net.pass(200);
+    net.tick(200);
     assert_eq!(net.bounds(1), [(0, 1999), (2, 1999)]);
     assert_eq!(net.bounds(2), [(1, 1999)]);
 }

@@ -1,15 +1,15 @@
 //! Restores a person from a backup.
 
 use super::Person;
-use super::own::NewIdentity;
-use super::peer::Contact;
+use super::contact::Contact;
+use super::identity::NewIdentity;
 use crate::backup::{Backup, ContactBackup};
 use crate::rows::{ChangedRow, RowName};
 
 impl Person {
     /// The person's backup.
     pub fn backup(&self) -> Backup {
-        let contacts = self.peers.iter().map(|(name, peer)| ContactBackup {
+        let contacts = self.contacts.iter().map(|(name, peer)| ContactBackup {
             name: *name,
             alias: peer.alias.clone(),
             is_known: peer.is_known,
@@ -23,7 +23,7 @@ impl Person {
             name: *self.own.name.seed(),
             seal: *self.own.seal.secret(),
             epoch: self.own.epoch,
-            places: self.own.places(),
+            places: self.own.mailbox_addresses(),
             contacts: contacts.collect(),
         }
     }
@@ -36,9 +36,9 @@ impl Person {
     pub fn restore(backup: Backup, key: [u8; 32], now: u64) -> Option<(Self, Vec<ChangedRow>)> {
         let epoch = backup.epoch.checked_add(1)?.max(now);
         let fresh = NewIdentity { name: backup.name, key, seal: backup.seal };
-        let mut person = Self::make(fresh, backup.places, epoch, now)?;
+        let mut person = Self::with_epoch(fresh, backup.places, epoch, now)?;
         for contact in backup.contacts {
-            person.touched.insert(RowName::Peer(contact.name));
+            person.changed_rows.insert(RowName::Peer(contact.name));
             // Texts in flight were sealed for keys that are lost.
             let is_lost = contact.card.is_some();
             let peer = Contact {
@@ -53,7 +53,7 @@ impl Person {
                 lost_at: is_lost.then_some(now),
                 ..Contact::default()
             };
-            person.peers.insert(contact.name, peer);
+            person.contacts.insert(contact.name, peer);
         }
         let changes = person.changes();
         Some((person, changes))

@@ -4,14 +4,14 @@ use octet_node::control::PublicKey;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::SessionConfig;
 
-use super::peer::{Contact, Outgoing, Sealed};
+use super::contact::{Contact, Outgoing, Sealed};
 use super::{EnvelopeContent, EventError, Person};
 use crate::card::ContactCard;
 use crate::envelope;
 use crate::history::HistoryEntry;
 use crate::letter::Letter;
-use crate::limits::{OUTBOX, SESSIONS, TEXT};
-use crate::place::MailboxAddress;
+use crate::limits::{MAX_OUTBOX, MAX_SESSIONS, MAX_TEXT};
+use crate::mailbox_address::MailboxAddress;
 use crate::prekey;
 use crate::record::PersonRecord;
 use crate::rows::RowName;
@@ -23,11 +23,11 @@ impl Person {
         text: String,
         now: u64,
     ) -> Result<(), EventError> {
-        let peer = self.peers.get_mut(&to).ok_or(EventError::Unknown)?;
-        if text.is_empty() || text.len() > TEXT {
+        let peer = self.contacts.get_mut(&to).ok_or(EventError::Unknown)?;
+        if text.is_empty() || text.len() > MAX_TEXT {
             return Err(EventError::Length);
         }
-        if peer.outgoing.len() >= OUTBOX {
+        if peer.outgoing.len() >= MAX_OUTBOX {
             return Err(EventError::OutboxFull);
         }
         peer.is_known = true;
@@ -35,14 +35,14 @@ impl Person {
         let number = peer.written;
         let outgoing = Outgoing { written: now, text: text.clone(), sealed: None };
         peer.outgoing.insert(number, outgoing);
-        self.touched.extend([RowName::Peer(to), RowName::Outgoing(to, number)]);
-        self.remember(HistoryEntry { peer: to, received: false, number, written: now, text });
+        self.changed_rows.extend([RowName::Peer(to), RowName::Outgoing(to, number)]);
+        self.record(HistoryEntry { peer: to, received: false, number, written: now, text });
         self.seal_waiting(to);
         Ok(())
     }
 
     /// Starts a session with a claimed prekey.
-    pub(super) fn begin(
+    pub(super) fn start_session(
         &mut self,
         name: PublicKey,
         card: &[u8],
@@ -50,12 +50,12 @@ impl Person {
         now: u64,
     ) -> Result<(), EventError> {
         let (card, key) = prekey::check(card, key, &name).ok_or(EventError::NotTheirs)?;
-        let peer = self.peers.get_mut(&name).ok_or(EventError::Unknown)?;
+        let peer = self.contacts.get_mut(&name).ok_or(EventError::Unknown)?;
         // A mailbox that hides a change could return an older card than the known one.
         if peer.card.as_ref().is_some_and(|known| !card.follows(known)) {
             return Err(EventError::NotTheirs);
         }
-        let asks = peer.asks();
+        let asks = peer.wants_resend();
         if peer.sessions.is_empty() || asks {
             let identity = Curve25519PublicKey::from_bytes(card.details().identity);
             let session = self.account.create_outbound_session(
@@ -65,16 +65,16 @@ impl Person {
             );
             // The other sessions still decrypt messages in flight.
             peer.sessions.insert(0, session.map_err(|_| EventError::NotTheirs)?);
-            peer.sessions.truncate(SESSIONS);
+            peer.sessions.truncate(MAX_SESSIONS);
         }
         peer.card = Some(card);
-        self.touched.insert(RowName::Peer(name));
+        self.changed_rows.insert(RowName::Peer(name));
         self.seal_waiting(name);
-        if let Some(peer) = self.peers.get_mut(&name)
+        if let Some(peer) = self.contacts.get_mut(&name)
             && asks
         {
-            (peer.owed, peer.asking, peer.lost) = (true, true, false);
-            self.owe_receipts(now);
+            (peer.receipt_due, peer.asking, peer.lost) = (true, true, false);
+            self.queue_receipts(now);
         }
         Ok(())
     }
@@ -83,50 +83,51 @@ impl Person {
     pub(super) fn seal_waiting(&mut self, name: PublicKey) {
         let Some(own) = self.card() else { return };
         let (from, epoch) = (self.name(), self.own.epoch);
-        let Some(peer) = self.peers.get_mut(&name) else { return };
+        let Some(peer) = self.contacts.get_mut(&name) else { return };
         let waits = |(_, outgoing): &(&u64, &Outgoing)| outgoing.sealed.is_none();
         let waiting: Vec<u64> =
             peer.outgoing.iter().filter(waits).map(|(number, _)| *number).collect();
         for number in waiting {
             let Some(outgoing) = peer.outgoing.get(&number) else { continue };
             let (written, text) = (outgoing.written, outgoing.text.clone());
-            let record = PersonRecord { number, written, text, ..peer.word(from, epoch, name) };
+            let record =
+                PersonRecord { number, written, text, ..peer.state_record(from, epoch, name) };
             // Without a session, or with an invalid card, the text keeps waiting.
             let Some(envelope) = seal(peer, &own, &record) else { return };
             if let Some(outgoing) = peer.outgoing.get_mut(&number) {
                 outgoing.sealed = Some(Sealed::new(envelope));
             }
-            peer.owed = false;
-            self.touched.extend([RowName::Peer(name), RowName::Outgoing(name, number)]);
+            peer.receipt_due = false;
+            self.changed_rows.extend([RowName::Peer(name), RowName::Outgoing(name, number)]);
         }
     }
 
     /// Seals an acknowledgement for each contact with one due.
-    pub(super) fn owe_receipts(&mut self, now: u64) {
+    pub(super) fn queue_receipts(&mut self, now: u64) {
         let Some(own) = self.card() else { return };
         let (from, epoch) = (self.name(), self.own.epoch);
-        for (name, peer) in &mut self.peers {
-            if !(peer.owed && peer.is_known) {
+        for (name, peer) in &mut self.contacts {
+            if !(peer.receipt_due && peer.is_known) {
                 continue;
             }
-            let word = peer.word(from, epoch, *name);
+            let word = peer.state_record(from, epoch, *name);
             let record = PersonRecord { again: peer.asking, written: now, ..word };
             if let Some(envelope) = seal(peer, &own, &record) {
                 peer.receipt = Some(Sealed::new(envelope));
-                peer.owed = false;
-                self.touched.insert(RowName::Peer(*name));
+                peer.receipt_due = false;
+                self.changed_rows.insert(RowName::Peer(*name));
             }
         }
     }
 
-    pub(super) fn deposited(
+    pub(super) fn mark_deposited(
         &mut self,
         name: PublicKey,
         mailbox: PublicKey,
         what: EnvelopeContent,
         now: u64,
     ) {
-        let Some(peer) = self.peers.get_mut(&name) else { return };
+        let Some(peer) = self.contacts.get_mut(&name) else { return };
         match what {
             EnvelopeContent::Receipt => {
                 let Some(mut receipt) = peer.receipt.take() else { return };
@@ -135,13 +136,13 @@ impl Person {
                 let is_lacking = peer.mailboxes().iter().any(lacks);
                 peer.receipt = is_lacking.then_some(receipt);
                 peer.asking = false;
-                self.touched.insert(RowName::Peer(name));
+                self.changed_rows.insert(RowName::Peer(name));
             }
             EnvelopeContent::Text(number) => {
                 let outgoing = peer.outgoing.get_mut(&number);
                 if let Some(sealed) = outgoing.and_then(|outgoing| outgoing.sealed.as_mut()) {
                     sealed.left.insert(mailbox, now);
-                    self.touched.insert(RowName::Outgoing(name, number));
+                    self.changed_rows.insert(RowName::Outgoing(name, number));
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointAddr, EndpointId};
 use octet_messages::envelope::{Seal, seal};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messenger::quic::open;
 use octet_node::control::PublicKey;

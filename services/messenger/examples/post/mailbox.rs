@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messenger::{MessengerConfig, run as run_messenger};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Client, PublicKey};
@@ -39,7 +39,7 @@ pub fn run(folder: &Path) -> Result<Value, Failed> {
         control: UnixListener::bind(folder.join(SOCKET))?,
         callers: Callers::parse(&format!("{}=status,admit", geteuid().as_raw()))
             .unwrap_or_default(),
-        at: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         board_port: 0,
     };
     run_messenger(parts, || Ok(()))?;

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64_NOPAD;
-use octet_messages::courier::{Courier, Unreached, Wire};
+use octet_messages::courier::{Courier, MailboxUnreachable, Wire};
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::PersonStore;
@@ -41,18 +41,18 @@ struct Counted {
 }
 
 impl Wire for Counted {
-    fn ask(
+    fn request(
         &mut self,
         place: &MailboxAddress,
         request: &SignedRequest,
-    ) -> Result<MailboxReply, Unreached> {
-        let answer = self.wire.ask(place, request)?;
+    ) -> Result<MailboxReply, MailboxUnreachable> {
+        let answer = self.wire.request(place, request)?;
         self.bytes += request.to_bytes().len() + answer.to_bytes().len();
         Ok(answer)
     }
 
-    fn part(&mut self, place: &MailboxAddress) {
-        self.wire.part(place);
+    fn disconnect(&mut self, place: &MailboxAddress) {
+        self.wire.disconnect(place);
     }
 }
 
@@ -63,7 +63,7 @@ fn person(folder: &Path, mailbox: &Mailbox) -> Result<Courier<Counted>, Failed> 
     let made = Person::new(fresh, vec![mailbox.place.clone()], now());
     let (_, rows) = made.ok_or("nobody is made of random bytes")?;
     let store = PersonStore::create(folder, [1; 32])?;
-    store.keep(&rows)?;
+    store.write(&rows)?;
     let mut person = Courier::new(store, Counted { wire: MailboxClient::new()?, bytes: 0 })?;
     mailbox.admit(person.person().name())?;
     deliver(&mut person)?;
@@ -81,8 +81,8 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
     let mut anna = person(&folder.join("anna"), &boxes[0])?;
     let mut ben = person(&folder.join("ben"), &boxes[1])?;
     let names = [anna.person().name(), ben.person().name()];
-    anna.tell(PersonEvent::Add(ben.person().invite(), "ben".to_owned()), now())?;
-    ben.tell(PersonEvent::Add(anna.person().invite(), "anna".to_owned()), now())?;
+    anna.apply(PersonEvent::Add(ben.person().invite(), "ben".to_owned()), now())?;
+    ben.apply(PersonEvent::Add(anna.person().invite(), "anna".to_owned()), now())?;
     // After that there is a session that both sides know.
     for (writer, reader, to) in [(0, 1, names[1]), (1, 0, names[0])] {
         let people = [&mut anna, &mut ben];
@@ -92,7 +92,7 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
             let [a, b] = people;
             [b, a]
         };
-        writer.tell(PersonEvent::Write(to, "hello".to_owned()), now())?;
+        writer.apply(PersonEvent::Write(to, "hello".to_owned()), now())?;
         deliver(writer)?;
         reader.fetch(now())?;
         deliver(reader)?;
@@ -103,7 +103,7 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
         let text = format!("{number:0TEXT$}");
         let lines = ben.person().history().0;
         let began = Instant::now();
-        anna.tell(PersonEvent::Write(names[1], text), now())?;
+        anna.apply(PersonEvent::Write(names[1], text), now())?;
         deliver(&mut anna)?;
         left.push(began.elapsed());
         ben.fetch(now())?;

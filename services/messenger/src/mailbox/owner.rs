@@ -8,17 +8,17 @@ use sha2::{Digest, Sha256};
 use super::tables::{LETTERS, MailboxOwner, PREKEYS, SEEN, person, put_person};
 use super::{Mailbox, Outcome, Problem, Visit};
 use octet_messages::card::ContactCard;
-use octet_messages::limits::{BATCH, ONE_TIME};
+use octet_messages::limits::{MAX_BATCH, ONE_TIME_KEYS};
 use octet_messages::prekey::{Bundle, PrekeyUse};
 use octet_messages::request::{
-    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, to_sign,
+    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, signed_bytes,
 };
 
 /// The size of the time before each envelope, in bytes.
 const TIME: usize = 8;
 
 impl Mailbox {
-    pub(super) fn owner(
+    pub(super) fn handle_owner(
         &mut self,
         transaction: &WriteTransaction,
         visit: &mut Visit,
@@ -41,7 +41,7 @@ impl Mailbox {
         };
         let card = bundle.as_ref().map(|bundle| &bundle.card).or(known.as_ref());
         let card = card.ok_or(MailboxRefusal::NoKeys)?;
-        let signed = to_sign(&self.own, &nonce, name, &owned.asked);
+        let signed = signed_bytes(&self.own, &nonce, name, &owned.asked);
         let is_own = card.name() == PublicKey::new(*name)
             && verify(&card.key(), Domain::Mailbox, &signed, &owned.signature);
         if !is_own || known.as_ref().is_some_and(|known| !card.follows(known)) {
@@ -49,7 +49,7 @@ impl Mailbox {
         }
         match (&owned.asked, bundle) {
             (MailboxRequest::Publish(_), Some(bundle)) => {
-                let begins_anew = known.is_some_and(|known| is_other(&known, &bundle.card));
+                let begins_anew = known.is_some_and(|known| is_replaced(&known, &bundle.card));
                 publish(transaction, name, resident, &bundle, begins_anew)
             }
             (MailboxRequest::Fetch, _) => self.fetch(transaction, name, now),
@@ -68,7 +68,7 @@ impl Mailbox {
 
     fn fetch(&self, transaction: &WriteTransaction, name: &[u8; 32], now: u64) -> Outcome {
         let mut letters: Vec<(u64, Vec<u8>)> = vec![];
-        let mut room = BATCH;
+        let mut room = MAX_BATCH;
         let table = transaction.open_table(LETTERS)?;
         for pair in table.range((name, 0)..=(name, u64::MAX))? {
             let (key, value) = pair?;
@@ -96,7 +96,7 @@ fn count(transaction: &WriteTransaction, name: &[u8; 32]) -> Result<usize, redb:
 }
 
 /// Whether prekeys for one card are invalid for the other.
-fn is_other(known: &ContactCard, card: &ContactCard) -> bool {
+fn is_replaced(known: &ContactCard, card: &ContactCard) -> bool {
     card.key() != known.key() || card.details().identity != known.details().identity
 }
 
@@ -105,15 +105,15 @@ fn publish(
     name: &[u8; 32],
     mut resident: MailboxOwner,
     bundle: &Bundle,
-    begins_anew: bool,
+    is_restart: bool,
 ) -> Outcome {
-    if begins_anew {
+    if is_restart {
         // They start no session any more, and cannot return, because their card is outdated.
         let mut prekeys = transaction.open_table(PREKEYS)?;
         prekeys.retain_in((name, 0)..=(name, u64::MAX), |_, _| false)?;
         (resident.fallback, resident.last_prekey) = (None, 0);
     }
-    let mut room = ONE_TIME.saturating_sub(count(transaction, name)?);
+    let mut room = ONE_TIME_KEYS.saturating_sub(count(transaction, name)?);
     let mut prekeys = transaction.open_table(PREKEYS)?;
     let mut last = resident.last_prekey;
     for prekey in &bundle.prekeys {
@@ -143,7 +143,7 @@ pub(super) fn delete(
     transaction: &WriteTransaction,
     name: &[u8; 32],
     mut resident: MailboxOwner,
-    goes: impl Fn(u64, u64) -> bool,
+    is_deleted: impl Fn(u64, u64) -> bool,
 ) -> Result<bool, Problem> {
     let mut letters = transaction.open_table(LETTERS)?;
     let mut gone = vec![];
@@ -152,7 +152,7 @@ pub(super) fn delete(
         let (number, value) = (key.value().1, value.value());
         let (time, envelope) = value.split_at(TIME.min(value.len()));
         let time = time.try_into().map_or(0, u64::from_be_bytes);
-        if goes(number, time) {
+        if is_deleted(number, time) {
             let digest: [u8; 32] = Sha256::digest(envelope).into();
             gone.push((number, digest, envelope.len() as u64));
         }

@@ -29,14 +29,14 @@ impl Mailbox {
     /// Writing fails, or the maximum number is reached.
     pub fn admit(&mut self, name: &PublicKey) -> Result<(), MailboxError> {
         let transaction = self.rows.begin_write().map_err(redb::Error::from)?;
-        let kept = any_person(&transaction, name.as_bytes())?;
+        let saved = any_person(&transaction, name.as_bytes())?;
         let count = transaction.open_table(PEOPLE).map_err(redb::Error::from)?.len();
         let count = count.map_err(redb::Error::from)? as usize;
-        if kept.is_none() && count >= self.limits.people {
+        if saved.is_none() && count >= self.limits.people {
             return Err(MailboxError::Crowded(self.limits.people));
         }
-        let kept = kept.unwrap_or(MailboxOwner { next: 1, ..MailboxOwner::default() });
-        put_person(&transaction, name.as_bytes(), &MailboxOwner { is_admitted: true, ..kept })?;
+        let saved = saved.unwrap_or(MailboxOwner { next: 1, ..MailboxOwner::default() });
+        put_person(&transaction, name.as_bytes(), &MailboxOwner { is_admitted: true, ..saved })?;
         Ok(transaction.commit().map_err(redb::Error::from)?)
     }
 
@@ -45,12 +45,12 @@ impl Mailbox {
     /// # Errors
     /// Writing fails.
     pub fn remove(&mut self, name: &PublicKey) -> Result<bool, MailboxError> {
-        let was_there = self.take_away(name.as_bytes()).map_err(of_rows)?;
+        let was_there = self.delete_mailbox(name.as_bytes()).map_err(from_problem)?;
         self.count()?;
         Ok(was_there)
     }
 
-    fn take_away(&mut self, name: &[u8; 32]) -> Result<bool, Problem> {
+    fn delete_mailbox(&mut self, name: &[u8; 32]) -> Result<bool, Problem> {
         let transaction = self.rows.begin_write()?;
         let Some(resident) = person(&transaction, name)? else { return Ok(false) };
         let (next, last_prekey) = (resident.next, resident.last_prekey);
@@ -87,7 +87,7 @@ impl Mailbox {
             }
             Ok(count)
         };
-        let count = run().map_err(of_rows)?;
+        let count = run().map_err(from_problem)?;
         self.count()?;
         Ok(count)
     }
@@ -138,7 +138,7 @@ impl Mailbox {
 }
 
 /// Only disk errors occur outside of requests.
-fn of_rows(problem: Problem) -> MailboxError {
+fn from_problem(problem: Problem) -> MailboxError {
     match problem {
         Problem::Rows(error) => MailboxError::Rows(error),
         Problem::Refused(refusal) => {

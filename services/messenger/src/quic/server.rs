@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::boards::RelayedCommands;
 use crate::mailbox::{Mailbox, Visit};
-use octet_messages::limits::REQUEST;
+use octet_messages::limits::MAX_REQUEST;
 use octet_messages::quic::now;
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 
@@ -21,26 +21,26 @@ use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 pub struct ServerLimits {
     pub all: usize,
     /// The maximum per client: an IPv4 address, or a /64 of IPv6.
-    pub of_one: usize,
+    pub per_address: usize,
     /// The timeout of a handshake, a request, the delivery of an answer, and an idle connection.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { all: 64, of_one: 16, patience: Duration::from_secs(10) }
+        Self { all: 64, per_address: 16, timeout: Duration::from_secs(10) }
     }
 }
 
 #[derive(Debug, Clone)]
 pub struct Served {
     pub mailbox: Arc<Mutex<Mailbox>>,
-    pub brought: Arc<RelayedCommands>,
+    pub relayed: Arc<RelayedCommands>,
 }
 
 /// Serves `served` at `endpoint`, until it is closed.
-pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
-    let connected = ClientLimit::new(bounds.all, bounds.of_one);
+pub async fn serve(endpoint: Endpoint, served: Served, limits: ServerLimits) {
+    let connected = ClientLimit::new(limits.all, limits.per_address);
     while let Some(incoming) = endpoint.accept().await {
         let IncomingAddr::Ip(source) = incoming.remote_addr() else {
             incoming.refuse();
@@ -48,7 +48,7 @@ pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
         };
         // When half of the connections are in use, clients must prove their address (RFC 9000,
         // section 8.1.2): the first half can be taken by spoofed addresses.
-        if !incoming.remote_addr_validated() && connected.in_all() >= bounds.all / 2 {
+        if !incoming.remote_addr_validated() && connected.in_all() >= limits.all / 2 {
             let _ = incoming.retry();
             continue;
         }
@@ -60,12 +60,12 @@ pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
         tokio::spawn(async move {
             let _permit = permit;
             // The error concerns the client only.
-            let _ = converse(incoming, &served, client(source.ip()), bounds.patience).await;
+            let _ = serve_connection(incoming, &served, client(source.ip()), limits.timeout).await;
         });
     }
 }
 
-async fn converse(
+async fn serve_connection(
     incoming: Incoming,
     served: &Served,
     source: IpAddr,
@@ -77,12 +77,12 @@ async fn converse(
     loop {
         // Idle clients are disconnected despite their keepalives.
         let (mut send, mut receive) = timeout(patience, connection.accept_bi()).await.ok()?.ok()?;
-        let bytes = timeout(patience, receive.read_to_end(REQUEST)).await.ok()?.ok()?;
+        let bytes = timeout(patience, receive.read_to_end(MAX_REQUEST)).await.ok()?.ok()?;
         let served = served.clone();
         // The handler blocks on the disk or the gate.
         let handle = move || {
             let answer = match SignedRequest::from_bytes(&bytes) {
-                Some(SignedRequest::Run(command)) => served.brought.run(&peer, &command),
+                Some(SignedRequest::Run(command)) => served.relayed.run(&peer, &command),
                 Some(request) => {
                     let mut mailbox = served.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
                     mailbox.handle(&mut visit, request, now())

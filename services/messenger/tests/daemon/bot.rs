@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use octet_messages::courier::Courier;
 use octet_messages::invite::Invite;
-use octet_messages::limits::TEXT;
+use octet_messages::limits::MAX_TEXT;
 use octet_messages::person::PersonEvent;
 use octet_messages::quic::{MailboxClient, now};
 use octet_node::control::PublicKey;
@@ -24,7 +24,11 @@ pub struct Operator {
 
 impl Operator {
     /// Makes a mailbox for an operator at `host`, and adds the box by its invite.
-    pub fn new(host: &Host, place: &octet_messages::place::MailboxAddress, name: &str) -> Self {
+    pub fn new(
+        host: &Host,
+        place: &octet_messages::mailbox_address::MailboxAddress,
+        name: &str,
+    ) -> Self {
         let mut courier = person(&host.folder.path().join(name), place);
         host.ask("admit", json!({"name": courier.person().name()}));
         let at = place.addresses[0].to_string();
@@ -32,7 +36,7 @@ impl Operator {
         let invite: Invite = shown["invite"].as_str().unwrap().parse().unwrap();
         assert_eq!(host.ask("invite", json!({ "at": at })), shown, "it is the same again");
         let node = invite.name;
-        courier.tell(PersonEvent::Add(invite, "box".to_owned()), now()).unwrap();
+        courier.apply(PersonEvent::Add(invite, "box".to_owned()), now()).unwrap();
         Self { key: PrivateKey::generate().unwrap(), courier, node }
     }
 
@@ -60,13 +64,13 @@ impl Operator {
     }
 
     pub fn write(&mut self, text: &str) {
-        self.courier.tell(PersonEvent::Write(self.node, text.to_owned()), now()).unwrap();
+        self.courier.apply(PersonEvent::Write(self.node, text.to_owned()), now()).unwrap();
         go_on(&mut self.courier, |it| it.deliver(now()).unwrap().is_empty());
     }
 
     /// The number of unacknowledged messages to the box.
-    pub fn on_their_way(&self) -> usize {
-        self.courier.person().on_their_way(&self.node)
+    pub fn unacknowledged(&self) -> usize {
+        self.courier.person().unacknowledged(&self.node)
     }
 
     /// All answers, once there are `count`.
@@ -117,7 +121,7 @@ fn what_is_signed_is_carried_and_answered() {
     // A longer answer is cut between two characters, and says so.
     anna.write(&anna.sign("long"));
     let said = anna.answers(4).pop().unwrap();
-    assert!(said.len() <= TEXT && said.len() > TEXT - 4, "{}", said.len());
+    assert!(said.len() <= MAX_TEXT && said.len() > MAX_TEXT - 4, "{}", said.len());
     assert!(said.starts_with("ää") && said.ends_with("longer than a message)"));
 }
 
@@ -137,14 +141,14 @@ fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "stats", "hers came first");
     eve.answers(0);
     // Only contacts get an acknowledgement.
-    assert_eq!([&anna, &eve].map(Operator::on_their_way), [0, 1]);
+    assert_eq!([&anna, &eve].map(Operator::unacknowledged), [0, 1]);
 
     // The same key, once it is an operator's.
     gate.strangers.lock().unwrap().clear();
     eve.write(&eve.sign("show"));
     assert!(eve.answers(1).pop().unwrap().contains("show"));
     assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "show");
-    assert_eq!(eve.on_their_way(), 0);
+    assert_eq!(eve.unacknowledged(), 0);
 
     // A forgotten contact gets no alerts, until it writes again.
     host.ask("subscribe", json!({ "name": eve.name() }));

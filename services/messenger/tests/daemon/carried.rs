@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_messages::place::MailboxAddress;
-use octet_messages::quic::ask;
+use octet_messages::mailbox_address::MailboxAddress;
+use octet_messages::quic::send_request;
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use octet_node::Peer;
 use octet_node::certificate::{Certificate, KeyStatement};
@@ -100,7 +100,7 @@ fn what_is_for_another_board_is_carried_there() {
     let stranger = {
         let (nobody, request) =
             (PrivateKey::generate().unwrap(), SignedRequest::Run(fresh.clone()));
-        ask(&nobody, &places[1], &request, TIMEOUT)
+        send_request(&nobody, &places[1], &request, TIMEOUT)
     };
     assert_eq!(stranger, Some(MailboxReply::Refused(MailboxRefusal::NoBoard)));
     // An operator of this board who is not an operator of the other one.

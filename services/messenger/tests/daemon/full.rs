@@ -4,7 +4,7 @@ use std::fs;
 
 use octet_appliance::UnitSource;
 use octet_messages::invite::Invite;
-use octet_messages::limits::{PEERS, TEXT};
+use octet_messages::limits::{MAX_CONTACTS, MAX_TEXT};
 use octet_messages::person::{EventError, PersonEvent};
 use octet_messages::quic::now;
 use octet_messages::store::PersonStore;
@@ -33,21 +33,22 @@ fn fill(host: &Host) -> (PublicKey, usize) {
     let secret = fs::read(folder.join("secret")).unwrap().try_into().unwrap();
     let store = PersonStore::open(&folder, secret).unwrap();
     let mut person = store.load().unwrap();
-    let names: Vec<_> = (1..PEERS).map(|_| PrivateKey::generate().unwrap().public()).collect();
+    let names: Vec<_> =
+        (1..MAX_CONTACTS).map(|_| PrivateKey::generate().unwrap().public()).collect();
     let (mut changes, mut bytes) = (vec![], 0);
     for name in &names {
         let invite = Invite { name: *name, places: vec![] };
         changes.extend(person.step(PersonEvent::Add(invite, "ben".to_owned()), now()).unwrap());
         while bytes < MAX {
-            let answer = PersonEvent::Told(*name, "x".repeat(TEXT));
+            let answer = PersonEvent::Notify(*name, "x".repeat(MAX_TEXT));
             match person.step(answer, now()) {
                 Ok(more) => changes.extend(more),
                 Err(EventError::OutboxFull) => break,
                 Err(refused) => panic!("{refused}"),
             }
-            bytes += TEXT;
+            bytes += MAX_TEXT;
         }
-        store.keep(&std::mem::take(&mut changes)).unwrap();
+        store.write(&std::mem::take(&mut changes)).unwrap();
     }
     (names[0], bytes)
 }
@@ -60,7 +61,7 @@ fn it_lives_and_serves_others() {
     let mut anna = Operator::new(&host, &place, "anna");
     host.stop();
     let (ben, bytes) = fill(&host);
-    println!("{bytes} bytes of answers for {} people", PEERS - 1);
+    println!("{bytes} bytes of answers for {} people", MAX_CONTACTS - 1);
 
     host.memory = Some(memory());
     assert_eq!(host.start(&place.addresses[0].to_string()), place);

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use octet_appliance::UnitSource;
 use octet_messages::courier::Courier;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
 use octet_messages::quic::{MailboxClient, PORT, now};
 use octet_messages::store::PersonStore;
 use octet_messenger::{MessengerConfig, run};
@@ -178,7 +178,7 @@ fn service() {
             "{own}=status,mailboxes,admit,remove,invite,forget,alerts,subscribe,unsubscribe"
         ))
         .unwrap(),
-        at: vec![at.parse::<SocketAddr>().unwrap()],
+        addresses: vec![at.parse::<SocketAddr>().unwrap()],
         board_port: at.parse::<SocketAddr>().unwrap().port(),
     };
     run(parts, notify_ready).unwrap();
@@ -191,7 +191,7 @@ fn person(folder: &Path, place: &MailboxAddress) -> Courier<MailboxClient> {
         NewIdentity { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
     let (_, rows) = Person::new(fresh, vec![place.clone()], now()).unwrap();
     let store = PersonStore::create(folder, [1; 32]).unwrap();
-    store.keep(&rows).unwrap();
+    store.write(&rows).unwrap();
     Courier::new(store, MailboxClient::new().unwrap()).unwrap()
 }
 
@@ -251,11 +251,11 @@ fn what_was_answered_outlives_the_service() {
         go_on(who, |it| it.deliver(now()).unwrap().is_empty());
     }
     let to = ben.person().name();
-    anna.tell(PersonEvent::Add(ben.person().invite(), "ben".to_owned()), now()).unwrap();
+    anna.apply(PersonEvent::Add(ben.person().invite(), "ben".to_owned()), now()).unwrap();
     let mut wanted = vec![];
     for round in 0..LETTERS {
         wanted.push(format!("letter {round}"));
-        anna.tell(PersonEvent::Write(to, wanted[round].clone()), now()).unwrap();
+        anna.apply(PersonEvent::Write(to, wanted[round].clone()), now()).unwrap();
         // The connection may belong to a killed process.
         go_on(&mut anna, |it| it.deliver(now()).unwrap().is_empty());
         if [3, 8].contains(&round) {

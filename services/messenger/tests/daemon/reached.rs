@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iroh::{EndpointAddr, EndpointId};
-use octet_messages::place::MailboxAddress;
-use octet_messages::quic::ask;
+use octet_messages::mailbox_address::MailboxAddress;
+use octet_messages::quic::send_request;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messenger::boards::{MapBoards, RelayedCommands};
 use octet_messenger::mailbox::{Mailbox, MailboxLimits};
@@ -26,7 +26,7 @@ fn the_address_that_proves_the_mailboxs_key() {
     let (key, request) = (PrivateKey::generate().unwrap(), SignedRequest::Nonce);
     let asked = |addresses: &[_]| {
         let place = MailboxAddress { mailbox: place.mailbox, addresses: addresses.to_vec() };
-        ask(&key, &place, &request, TIMEOUT)
+        send_request(&key, &place, &request, TIMEOUT)
     };
     // The socket never answers; it stays open, so that the kernel sends no error either.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -70,7 +70,7 @@ fn handshakes_from_addresses_that_are_others() {
     });
     let key = PrivateKey::generate().unwrap();
     assert!(matches!(
-        ask(&key, &place, &SignedRequest::Nonce, TIMEOUT),
+        send_request(&key, &place, &SignedRequest::Nonce, TIMEOUT),
         Some(MailboxReply::Nonce(_))
     ));
 }
@@ -83,8 +83,8 @@ fn who_asks_nothing_has_no_place() {
     let mailbox =
         Mailbox::open(&folder.path().join("letters"), own, MailboxLimits::default()).unwrap();
     let brought = RelayedCommands::new(MapBoards::default(), folder.path());
-    let served = Served { mailbox: Arc::new(Mutex::new(mailbox)), brought: Arc::new(brought) };
-    let bounds = ServerLimits { patience: Duration::from_secs(4), ..ServerLimits::default() };
+    let served = Served { mailbox: Arc::new(Mutex::new(mailbox)), relayed: Arc::new(brought) };
+    let bounds = ServerLimits { timeout: Duration::from_secs(4), ..ServerLimits::default() };
     let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
     runtime.block_on(async {
         let at = [([127, 0, 0, 1], 0).into()];

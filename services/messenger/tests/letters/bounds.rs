@@ -19,7 +19,7 @@ fn deposits(limits: MailboxLimits) -> (Box, Party, impl FnMut(Vec<u8>) -> Mailbo
     let (ben, mut anna) = (Party::new(&[&here]), Party::new(&[&here]));
     let (place, name) = (here.place(), *ben.name.as_bytes());
     let deposit = move |envelope| {
-        anna.courier().wire().ask(&place, &SignedRequest::Deposit(name, envelope)).unwrap()
+        anna.courier().wire().request(&place, &SignedRequest::Deposit(name, envelope)).unwrap()
     };
     (here, ben, deposit)
 }

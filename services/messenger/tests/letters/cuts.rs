@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use octet_messages::courier::{self, CourierError};
-use octet_messages::limits::AGAIN;
+use octet_messages::limits::RESEND_INTERVAL;
 use octet_messages::person::PersonEvent;
 use octet_messenger::mailbox;
 
@@ -63,7 +63,7 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
         if are_lost && chance.u8(..15) == 0 {
             // Lets a day pass, or the lifetime of messages in a mailbox: these are then deleted,
             // and deposited again only after a day.
-            pass(boxes, if chance.u8(..4) == 0 { AGAIN } else { ENDLESS.lifetime });
+            pass(boxes, if chance.u8(..4) == 0 { RESEND_INTERVAL } else { ENDLESS.lifetime });
         }
         let who = chance.usize(..2);
         let doing = ALL[chance.usize(..ALL.len())];
@@ -79,7 +79,7 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
         if kind == 1 {
             let stage = mailbox::RequestStage::ALL[chance.usize(..3)];
             // A fetch changes the mailbox once, with the acknowledgement.
-            let once = doing == Doing::Fetching && stage != mailbox::RequestStage::Come;
+            let once = doing == Doing::Fetching && stage != mailbox::RequestStage::Received;
             let times = if once { 0 } else { chance.usize(..3) };
             here.0.borrow_mut().cut = Some((stage, times));
         }
@@ -90,7 +90,7 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
         let is_cut = party.run_until(stage, times, |courier, now| match doing {
             Doing::Writing => {
                 for _ in 0..chance.usize(1..4) {
-                    courier.tell(PersonEvent::Write(other, text.clone()), now)?;
+                    courier.apply(PersonEvent::Write(other, text.clone()), now)?;
                 }
                 Ok(())
             }
@@ -126,7 +126,7 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
     }
     for _ in 0..3 {
         if are_lost {
-            pass(boxes, AGAIN);
+            pass(boxes, RESEND_INTERVAL);
         }
         // All messages arrive within the day.
         for who in [0, 1, 0, 1] {
@@ -142,7 +142,7 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
     for (who, texts) in written.iter().enumerate() {
         assert!(texts.len() >= letters);
         assert_eq!(&pair[1 - who].received(names[who]), texts);
-        assert_eq!(pair[who].courier().person().on_their_way(&names[1 - who]), 0);
+        assert_eq!(pair[who].courier().person().unacknowledged(&names[1 - who]), 0);
     }
     cuts
 }

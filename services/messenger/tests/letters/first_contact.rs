@@ -23,19 +23,19 @@ fn a_first_letter_waits_and_is_answered() {
         anna.write(to, text);
     }
     anna.deliver();
-    assert_eq!(anna.courier().person().on_their_way(&to), 2);
+    assert_eq!(anna.courier().person().unacknowledged(&to), 2);
     assert_eq!(there.with(|mailbox| mailbox.numbers(&to).unwrap()), [1, 2]);
     ben.fetch();
     assert_eq!(ben.received(anna.name), ["hello", "are you there?"]);
     assert!(there.with(|mailbox| mailbox.numbers(&to).unwrap()).is_empty());
     // An unknown sender gets no acknowledgement before the first answer.
     anna.fetch();
-    assert_eq!(anna.courier().person().on_their_way(&to), 2);
+    assert_eq!(anna.courier().person().unacknowledged(&to), 2);
     ben.write(anna.name, "yes");
     ben.deliver();
     anna.fetch();
     assert_eq!(anna.received(to), ["yes"]);
-    assert_eq!(anna.courier().person().on_their_way(&to), 0);
+    assert_eq!(anna.courier().person().unacknowledged(&to), 0);
     // The numbers continue.
     anna.write(to, "good");
     anna.deliver();
@@ -80,7 +80,7 @@ fn with_the_fallback_key_when_all_others_are_used_up() {
     let to = ben.name;
     let mut claim = || {
         let (place, request) = (here.place(), SignedRequest::Claim(*to.as_bytes()));
-        let Ok(MailboxReply::Claimed(_, prekey)) = anna.courier().wire().ask(&place, &request)
+        let Ok(MailboxReply::Claimed(_, prekey)) = anna.courier().wire().request(&place, &request)
         else {
             panic!("it has keys")
         };
@@ -125,7 +125,7 @@ fn who_claims_too_often_gets_the_fallback_key_and_then_nothing() {
     let to = ben.name;
     let mut claim = || {
         let (place, request) = (here.place(), SignedRequest::Claim(*to.as_bytes()));
-        match anna.courier().wire().ask(&place, &request).unwrap() {
+        match anna.courier().wire().request(&place, &request).unwrap() {
             MailboxReply::Claimed(_, prekey) => Ok(Prekey::from_bytes(&prekey).unwrap().usage),
             answer => Err(answer),
         }

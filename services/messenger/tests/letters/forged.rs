@@ -5,7 +5,7 @@ use octet_messages::card::ContactCard;
 use octet_messages::courier::Wire;
 use octet_messages::prekey::Bundle;
 use octet_messages::request::{
-    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest, to_sign,
+    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest, signed_bytes,
 };
 use octet_messenger::mailbox::Visit;
 use octet_node::control::PublicKey;
@@ -25,7 +25,7 @@ fn signed(
     let nonce = at.with(|mailbox| mailbox.handle(visit, SignedRequest::Nonce, now));
     let MailboxReply::Nonce(nonce) = nonce else { panic!("{nonce:?}") };
     let name = *name.as_bytes();
-    let signed = to_sign(&mailbox, &nonce, &name, &asked);
+    let signed = signed_bytes(&mailbox, &nonce, &name, &asked);
     let signature = signer.courier().person().sign(&signed).to_vec();
     SignedRequest::Owner(Owned { name, asked, signature })
 }
@@ -105,7 +105,7 @@ fn what_was_told_before_is_not_told_again() {
     let here = Box::new(ENDLESS);
     let mut ben = Party::new(&[&here]);
     let now = here.now();
-    let todo = ben.courier().person().todo(now);
+    let todo = ben.courier().person().pending_actions(now);
     let [octet_messages::person::MailboxAction::Publish { bundle, .. }] = &todo[..] else {
         panic!("{todo:?}")
     };
@@ -148,7 +148,7 @@ fn a_mailbox_cannot_stand_between_two() {
     let place = here.place();
     let mut claimed = |of: PublicKey| {
         let request = SignedRequest::Claim(*of.as_bytes());
-        match eve.courier().wire().ask(&place, &request).unwrap() {
+        match eve.courier().wire().request(&place, &request).unwrap() {
             MailboxReply::Claimed(card, prekey) => (card, prekey),
             answer => panic!("{answer:?}"),
         }
@@ -161,14 +161,14 @@ fn a_mailbox_cannot_stand_between_two() {
     };
     let now = here.now();
     for (card, key) in [(&her_card, &her_key), (&his_card, &her_key), (&her_card, &his_key)] {
-        assert!(anna.courier().tell(event(card, key), now).is_err());
+        assert!(anna.courier().apply(event(card, key), now).is_err());
     }
     for at in 0..his_key.len() {
         let mut altered = his_key.clone();
         altered[at] ^= 1;
-        assert!(anna.courier().tell(event(&his_card, &altered), now).is_err(), "byte {at}");
+        assert!(anna.courier().apply(event(&his_card, &altered), now).is_err(), "byte {at}");
     }
-    anna.courier().tell(event(&his_card, &his_key), now).unwrap();
+    anna.courier().apply(event(&his_card, &his_key), now).unwrap();
     anna.deliver();
     ben.fetch();
     assert_eq!(ben.received(anna.name), ["for ben alone"]);

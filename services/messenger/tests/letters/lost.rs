@@ -5,7 +5,7 @@ use octet_messages::card::ContactCard;
 use octet_messages::courier::Wire;
 use octet_messages::envelope;
 use octet_messages::letter::Letter;
-use octet_messages::limits::{AGAIN, ASK};
+use octet_messages::limits::{REQUEST_INTERVAL, RESEND_INTERVAL};
 use octet_messages::request::{MailboxReply, SignedRequest};
 use vodozemac::olm::{Account, SessionConfig};
 
@@ -54,7 +54,7 @@ fn lost_and_left_again(rounds: usize) -> (usize, Vec<String>) {
         anna.fetch();
     }
     assert_eq!(ben.received(anna.name), ["hello"], "the others wait for what is lost");
-    here.0.borrow_mut().now += AGAIN;
+    here.0.borrow_mut().now += RESEND_INTERVAL;
     let before = claims(&here);
     for _ in 0..2 {
         anna.deliver();
@@ -63,7 +63,7 @@ fn lost_and_left_again(rounds: usize) -> (usize, Vec<String>) {
     }
     let begun = claims(&here) - before;
     let shown = ben.received(anna.name);
-    assert_eq!(anna.courier().person().on_their_way(&ben.name), 0);
+    assert_eq!(anna.courier().person().unacknowledged(&ben.name), 0);
     // They continue to write.
     anna.write(ben.name, "good");
     anna.deliver();
@@ -95,7 +95,7 @@ fn junk_in_anothers_name_changes_little() {
     let mut carl = Party::new(&[&here]);
     let mut card = |of: &Party| {
         let request = SignedRequest::Claim(*of.name.as_bytes());
-        match carl.courier().wire().ask(&here.place(), &request).unwrap() {
+        match carl.courier().wire().request(&here.place(), &request).unwrap() {
             MailboxReply::Claimed(card, _) => ContactCard::from_bytes(&card).unwrap(),
             answer => panic!("{answer:?}"),
         }
@@ -127,7 +127,7 @@ fn junk_in_anothers_name_changes_little() {
         ben.received(anna.name).pop().unwrap()
     };
     assert_eq!(write(&mut anna, &mut ben, "one"), "one");
-    here.0.borrow_mut().now += ASK;
+    here.0.borrow_mut().now += REQUEST_INTERVAL;
     assert_eq!(junk(&mut ben), 1);
     assert_eq!(write(&mut anna, &mut ben, "two"), "two");
     assert_eq!(ben.received(anna.name), ["hello", "one", "two"]);

@@ -43,6 +43,6 @@ fn whatever_order_they_come_in_they_are_shown_in_theirs() {
         ben.write(anna.name, "I have them");
         ben.deliver();
         anna.fetch();
-        assert_eq!(anna.courier().person().on_their_way(&ben.name), 0);
+        assert_eq!(anna.courier().person().unacknowledged(&ben.name), 0);
     }
 }

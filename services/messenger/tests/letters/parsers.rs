@@ -7,7 +7,7 @@ use octet_messages::card::{ContactCard, Details, UNIT};
 use octet_messages::envelope::{Seal, is_size, seal};
 use octet_messages::invite::Invite;
 use octet_messages::letter::Letter;
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::prekey::{Bundle, Prekey, PrekeyUse};
 use octet_messages::record::PersonRecord;
 use octet_messages::request::{MailboxReply, SignedRequest};
@@ -122,11 +122,12 @@ fn what_is_altered_is_refused() {
         }
     }
     let (card, prekey) = (card(), bundle().prekeys.remove(0));
-    assert!(prekey.is_of(&card));
+    assert!(prekey.is_signed_by(&card));
     for at in 0..prekey.to_bytes().len() {
         let mut altered = prekey.to_bytes();
         altered[at] ^= 1;
-        let is_own = Prekey::from_bytes(&altered).is_some_and(|altered| altered.is_of(&card));
+        let is_own =
+            Prekey::from_bytes(&altered).is_some_and(|altered| altered.is_signed_by(&card));
         assert!(!is_own, "byte {at}");
     }
 }

@@ -17,8 +17,11 @@ fn renew(party: &mut Party, at: &Box, epoch: u64) {
     let (node, unit) = (name.public(), UNIT.parse().unwrap());
     let statement = KeyStatement { node, unit, key: key.public(), epoch, issued: at.now() };
     let certificate = Certificate::sign(statement, &name).unwrap();
-    let event = PersonEvent::Moved(Certified { key: Arc::new(key), certificate }, vec![at.place()]);
-    party.courier().tell(event, at.now()).unwrap();
+    let event = PersonEvent::ChangeIdentity(
+        Certified { key: Arc::new(key), certificate },
+        vec![at.place()],
+    );
+    party.courier().apply(event, at.now()).unwrap();
 }
 
 /// Two people who know each other and have not written yet.

@@ -53,8 +53,8 @@ fn a_letter_lies_in_both_and_is_shown_once() {
     };
     let quiet = rounds(&mut anna, &mut ben);
     assert_eq!(rounds(&mut anna, &mut ben), quiet);
-    assert_eq!(anna.courier().person().on_their_way(&to), 0);
-    assert_eq!(ben.courier().person().on_their_way(&anna.name), 0);
+    assert_eq!(anna.courier().person().unacknowledged(&to), 0);
+    assert_eq!(ben.courier().person().unacknowledged(&anna.name), 0);
     // Two texts, one text, and the acknowledgement of that: each in both mailboxes.
     assert_eq!(quiet, 2 * (2 + 1 + 1));
 }
@@ -70,7 +70,7 @@ fn one_is_enough_for_a_first_letter_and_its_answer() {
         let now = boxes[0].now();
         let left = anna.courier().deliver(now).unwrap();
         assert!(matches!(left[..], [CourierError::Unreached(_)]), "{left:?}");
-        assert_eq!(anna.courier().person().waiting(&to), 0, "one has it");
+        assert_eq!(anna.courier().person().undeposited(&to), 0, "one has it");
         let left = ben.courier().fetch(now).unwrap();
         assert!(matches!(left[..], [CourierError::Unreached(_)]), "{left:?}");
         assert_eq!(ben.received(anna.name), ["are you there?"]);
@@ -102,7 +102,8 @@ fn letters_that_lie_apart_are_shown_in_their_order() {
     for number in 2..=9_usize {
         texts.push(format!("letter {number}"));
         anna.write(ben.name, &texts[number - 1]);
-        let (place, todo) = (boxes[number % 2].place(), anna.courier().person().todo(now));
+        let (place, todo) =
+            (boxes[number % 2].place(), anna.courier().person().pending_actions(now));
         let envelope = todo.into_iter().find_map(|action| match action {
             MailboxAction::Deposit { place: at, what, envelope, .. } => {
                 (at == place && what == EnvelopeContent::Text(number as u64)).then_some(envelope)
@@ -110,7 +111,7 @@ fn letters_that_lie_apart_are_shown_in_their_order() {
             _ => None,
         });
         let request = SignedRequest::Deposit(*ben.name.as_bytes(), envelope.unwrap());
-        assert_eq!(anna.courier().wire().ask(&place, &request), Ok(MailboxReply::Done));
+        assert_eq!(anna.courier().wire().request(&place, &request), Ok(MailboxReply::Done));
     }
     boxes[0].is_off(true);
     ben.fetch_where_it_can();
@@ -141,7 +142,7 @@ fn each_gives_keys_that_the_other_does_not_have() {
     let claimed = boxes.each_ref().map(|one| {
         let keys = (0..50).map(|_| {
             let request = SignedRequest::Claim(*to.as_bytes());
-            let answer = anna.courier().wire().ask(&one.place(), &request).unwrap();
+            let answer = anna.courier().wire().request(&one.place(), &request).unwrap();
             let MailboxReply::Claimed(_, prekey) = answer else { panic!("it has keys") };
             let prekey = Prekey::from_bytes(&prekey).unwrap();
             assert_eq!(prekey.usage, PrekeyUse::OneTime);

@@ -2,7 +2,7 @@
 //! once and in order.
 
 use octet_messages::courier::CourierError;
-use octet_messages::limits::AGAIN;
+use octet_messages::limits::RESEND_INTERVAL;
 use octet_messages::request::MailboxRefusal;
 use octet_messenger::mailbox::MailboxLimits;
 
@@ -66,8 +66,8 @@ fn both_write_on() {
     anna.fetch();
     ben.fetch();
     assert_eq!(anna.received(ben.name), ["three", "four", "six"]);
-    assert_eq!(anna.courier().person().on_their_way(&ben.name), 0);
-    assert_eq!(ben.courier().person().on_their_way(&anna.name), 0);
+    assert_eq!(anna.courier().person().unacknowledged(&ben.name), 0);
+    assert_eq!(ben.courier().person().unacknowledged(&anna.name), 0);
 }
 
 /// She loses her folder repeatedly, including the one that was restored from the same backup
@@ -114,8 +114,8 @@ fn whenever_it_is_lost_each_text_is_shown_once_and_in_order() {
         shown.extend(anna.received(ben.name));
         assert_eq!(shown, by_ben, "seed {seed}");
         assert_eq!(ben.received(anna.name), by_anna, "seed {seed}");
-        assert_eq!(anna.courier().person().on_their_way(&ben.name), 0);
-        assert_eq!(ben.courier().person().on_their_way(&anna.name), 0);
+        assert_eq!(anna.courier().person().unacknowledged(&ben.name), 0);
+        assert_eq!(ben.courier().person().unacknowledged(&anna.name), 0);
     }
 }
 
@@ -192,7 +192,7 @@ fn who_was_before_is_let_in_no_more() {
     let refused = anna.courier().fetch(here.now());
     assert!(matches!(refused, Err(CourierError::Mailbox(MailboxRefusal::Forged))), "{refused:?}");
     restored.fetch();
-    assert_eq!(restored.courier().person().peers().next(), Some((&ben.name, "ben")));
+    assert_eq!(restored.courier().person().contacts().next(), Some((&ben.name, "ben")));
 }
 
 /// A person who writes to her for the first time gets keys that she has.
@@ -231,7 +231,7 @@ fn who_is_not_in_the_back_up_is_heard_once_they_are_added() {
     anna.fetch();
     assert!(anna.history().is_empty() && anna.courier().person().refused() == 1);
     anna.knows(&mut carl, "carl");
-    here.0.borrow_mut().now += AGAIN;
+    here.0.borrow_mut().now += RESEND_INTERVAL;
     carl.deliver();
     anna.fetch();
     carl.fetch();

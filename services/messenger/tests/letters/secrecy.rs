@@ -56,7 +56,7 @@ fn a_mailbox_learns_neither_what_is_said_nor_by_whom() {
     let mut open = secrets.concat();
     open.resize(1024, 0);
     let deposit = SignedRequest::Deposit(*ben.name.as_bytes(), open);
-    assert_eq!(anna.courier().wire().ask(&there.place(), &deposit), Ok(MailboxReply::Done));
+    assert_eq!(anna.courier().wire().request(&there.place(), &deposit), Ok(MailboxReply::Done));
     for secret in secrets {
         assert_eq!(seen(secret), [true; 2]);
     }

@@ -9,10 +9,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use octet_messages::backup::Backup;
-use octet_messages::courier::{self, Courier, CourierError, Unreached, Wire};
+use octet_messages::courier::{self, Courier, CourierError, MailboxUnreachable, Wire};
 use octet_messages::history::HistoryEntry;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
-use octet_messages::place::MailboxAddress;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::PersonStore;
 use octet_messenger::mailbox::{self, Mailbox, MailboxLimits, Visit};
@@ -162,12 +162,12 @@ pub struct Memory {
 }
 
 impl Wire for Memory {
-    fn ask(
+    fn request(
         &mut self,
         place: &MailboxAddress,
         request: &SignedRequest,
-    ) -> Result<MailboxReply, Unreached> {
-        let unreached = || Unreached(place.to_string());
+    ) -> Result<MailboxReply, MailboxUnreachable> {
+        let unreached = || MailboxUnreachable(place.to_string());
         let mut site = self.boxes.get(&place.mailbox).ok_or_else(unreached)?.0.borrow_mut();
         if site.is_off {
             return Err(unreached());
@@ -189,7 +189,7 @@ impl Wire for Memory {
         Ok(answer)
     }
 
-    fn part(&mut self, place: &MailboxAddress) {
+    fn disconnect(&mut self, place: &MailboxAddress) {
         self.visits.remove(&place.mailbox);
     }
 }
@@ -218,7 +218,7 @@ impl Party {
         let fresh = NewIdentity { name: seed, key: random().unwrap(), seal: random().unwrap() };
         let places = boxes[..homes].iter().map(Box::place).collect();
         let (person, rows) = Person::new(fresh, places, boxes[0].now()).unwrap();
-        PersonStore::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        PersonStore::create(folder.path(), key).unwrap().write(&rows).unwrap();
         let name = person.name();
         for home in &boxes[..homes] {
             home.with(|mailbox| mailbox.admit(&name)).unwrap();
@@ -232,7 +232,7 @@ impl Party {
         let backup = Backup::from_bytes(backup).unwrap();
         let (person, rows) = Person::restore(backup, random().unwrap(), self.now()).unwrap();
         assert_eq!(person.name(), self.name);
-        PersonStore::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        PersonStore::create(folder.path(), key).unwrap().write(&rows).unwrap();
         let (boxes, name, seed) = (self.boxes.clone(), self.name, self.seed);
         Self { folder, key, boxes, name, seed, courier: None }
     }
@@ -284,7 +284,7 @@ impl Party {
     ) -> bool {
         let (folder, now) = (self.folder.path().to_owned(), self.now());
         let courier = self.courier.take().unwrap_or_else(|| self.start());
-        let mut courier = courier.until(move |at| {
+        let mut courier = courier.interruptible(move |at| {
             let is_here = at == stage && times == 0;
             times -= usize::from(at == stage && times > 0);
             if is_here {
@@ -304,19 +304,19 @@ impl Party {
             }
         } else {
             outcome.unwrap();
-            self.courier = Some(courier.until(|_| true));
+            self.courier = Some(courier.interruptible(|_| true));
         }
         is_cut
     }
 
     pub fn knows(&mut self, other: &mut Self, alias: &str) {
         let (invite, now) = (other.courier().person().invite(), self.now());
-        self.courier().tell(PersonEvent::Add(invite, alias.to_owned()), now).unwrap();
+        self.courier().apply(PersonEvent::Add(invite, alias.to_owned()), now).unwrap();
     }
 
     pub fn write(&mut self, to: PublicKey, text: &str) {
         let now = self.now();
-        self.courier().tell(PersonEvent::Write(to, text.to_owned()), now).unwrap();
+        self.courier().apply(PersonEvent::Write(to, text.to_owned()), now).unwrap();
     }
 
     /// Carries out all pending actions; an error of a mailbox fails the test.
@@ -355,7 +355,7 @@ impl Party {
     pub fn read(&mut self, envelope: &[u8]) {
         let (mailbox, now) = (self.boxes[0].place().mailbox, self.now());
         let event = PersonEvent::Fetched(mailbox, vec![envelope.to_vec()], 50);
-        self.courier().tell(event, now).unwrap();
+        self.courier().apply(event, now).unwrap();
     }
 
     pub fn history(&mut self) -> Vec<HistoryEntry> {

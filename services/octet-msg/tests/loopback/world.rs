@@ -41,8 +41,8 @@ impl Site {
         let endpoint = runtime.block_on(quic::open(&seed, &[at])).unwrap();
         let at = endpoint.bound_sockets()[0];
         // No board relays commands.
-        let brought = Arc::new(RelayedCommands::new(MapBoards::default(), Path::new("")));
-        let served = Served { mailbox: Arc::clone(&mailbox), brought };
+        let relayed = Arc::new(RelayedCommands::new(MapBoards::default(), Path::new("")));
+        let served = Served { mailbox: Arc::clone(&mailbox), relayed };
         runtime.spawn(quic::serve(endpoint, served, ServerLimits::default()));
         Self { mailbox, key, at, runtime: Some(runtime) }
     }

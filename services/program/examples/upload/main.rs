@@ -99,7 +99,7 @@ fn cache(folder: &Path) -> Result<(), Failed> {
         limits: octet_cache::limits::CacheLimits::default(),
         folder: Some(state.clone()),
         sockets: state,
-        at: vec![LOOPBACK],
+        addresses: vec![LOOPBACK],
         http: TcpListener::bind(LOOPBACK)?,
         metrics: TcpListener::bind(LOOPBACK)?,
         control: UnixListener::bind(folder.join("cache.sock"))?,

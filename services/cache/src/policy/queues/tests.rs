@@ -45,20 +45,20 @@ proptest! {
             match step {
                 Step::Ask(key, cost) => {
                     if let Entry::Vacant(place) = there.entry(key) {
-                        queues.enter(key, cost);
+                        queues.insert(key, cost);
                         place.insert(cost);
                     } else {
                         queues.hit(&key);
                     }
                 }
                 Step::Leave(key) => {
-                    queues.leave(&key);
+                    queues.remove(&key);
                     there.remove(&key);
                 }
                 Step::Choose(lacks) => {
                     let before = queues.cost();
-                    let chosen = queues.choose(lacks);
-                    let costs: Vec<u64> = chosen.gone.iter().map(|key| there.remove(key).unwrap()).collect();
+                    let chosen = queues.evict(lacks);
+                    let costs: Vec<u64> = chosen.evicted.iter().map(|key| there.remove(key).unwrap()).collect();
                     let freed: u64 = costs.iter().sum();
                     prop_assert!(freed >= lacks.min(before));
                     // Without the last object, too little would have been freed.
@@ -66,7 +66,7 @@ proptest! {
                     prop_assert!(costs.is_empty() || freed - last < lacks);
                     let moved: HashSet<u8> = chosen.moved.iter().map(|(key, _)| *key).collect();
                     prop_assert!(moved.iter().all(|key| there.contains_key(key)));
-                    prop_assert!(chosen.moved.iter().all(|(key, place)| queues.slots[key].place == *place));
+                    prop_assert!(chosen.moved.iter().all(|(key, place)| queues.slots[key].position == *place));
                 }
             }
             prop_assert!(queues.holds());
@@ -78,14 +78,14 @@ proptest! {
     fn the_order_outlives_a_restart(keys in prop::collection::hash_set(any::<u8>(), 1..40)) {
         let (mut queues, mut restored) = (Queues::new(CAPACITY), Queues::new(CAPACITY));
         for key in &keys {
-            queues.enter(*key, 3);
+            queues.insert(*key, 3);
         }
-        let mut places: Vec<(u8, QueuePosition)> = queues.slots.iter().map(|(key, slot)| (*key, slot.place)).collect();
+        let mut places: Vec<(u8, QueuePosition)> = queues.slots.iter().map(|(key, slot)| (*key, slot.position)).collect();
         places.reverse();
         for (key, place) in places {
             restored.restore(key, 3, place);
         }
-        prop_assert_eq!(queues.choose(50), restored.choose(50));
+        prop_assert_eq!(queues.evict(50), restored.evict(50));
     }
 }
 
@@ -93,30 +93,30 @@ proptest! {
 fn each_rule() {
     let mut queues = Queues::new(CAPACITY);
     for key in 1..=5 {
-        queues.enter(key, 10);
+        queues.insert(key, 10);
     }
     // One hit is not enough; after two, the object moves to the main queue.
     queues.hit(&1);
     queues.hit(&2);
     queues.hit(&2);
-    let chosen = queues.choose(20);
-    assert_eq!(chosen.gone, [1, 3]);
+    let chosen = queues.evict(20);
+    assert_eq!(chosen.evicted, [1, 3]);
     let [(2, QueuePosition { queue: Queue::Main, .. })] = chosen.moved[..] else {
         panic!("{chosen:?}")
     };
     // A ghost enters the main queue, a new object does not.
-    assert_eq!(queues.place_of_new(&3).queue, Queue::Main);
-    assert_eq!(queues.place_of_new(&9).queue, Queue::Small);
-    queues.enter(3, 10);
+    assert_eq!(queues.initial_position(&3).queue, Queue::Main);
+    assert_eq!(queues.initial_position(&9).queue, Queue::Small);
+    queues.insert(3, 10);
     // Objects are evicted from the small queue while it has at least its share.
-    assert_eq!(queues.choose(10).gone, [4]);
-    assert_eq!(queues.choose(10).gone, [5]);
+    assert_eq!(queues.evict(10).evicted, [4]);
+    assert_eq!(queues.evict(10).evicted, [5]);
     // In the main queue, each hit gives another round.
     queues.hit(&2);
-    assert_eq!(queues.choose(10).gone, [3]);
+    assert_eq!(queues.evict(10).evicted, [3]);
     // It was evicted from the main queue, so it is no ghost.
-    assert_eq!(queues.place_of_new(&3).queue, Queue::Small);
-    assert_eq!(queues.choose(1000).gone, [2]);
+    assert_eq!(queues.initial_position(&3).queue, Queue::Small);
+    assert_eq!(queues.evict(1000).evicted, [2]);
 }
 
 /// A pseudo-random number generator.
@@ -169,9 +169,9 @@ fn more_is_there_than_with_plain_fifo() {
             return true;
         }
         if queues.cost() >= ROOM {
-            queues.choose(1);
+            queues.evict(1);
         }
-        queues.enter(key, 1);
+        queues.insert(key, 1);
         false
     });
     let (mut queue, mut there) = (VecDeque::new(), HashSet::new());

@@ -244,9 +244,9 @@ mod tests {
         let meter = Meter { device: "fl65535".into(), direction: Direction::Above, label };
         let begins = Count { packets: u64::MAX, bytes: u64::MAX };
         for gate in [
-            GateChange::Let(meter.clone(), begins),
-            GateChange::Bound(meter.clone(), u32::MAX, begins),
-            GateChange::Forbid(meter),
+            GateChange::Allow(meter.clone(), begins),
+            GateChange::Limit(meter.clone(), u32::MAX, begins),
+            GateChange::Remove(meter),
         ] {
             let changes = vec![gate.changes(u32::MAX); AT_ONCE].concat();
             assert!(transaction(&changes).len() < ROOM, "{gate:?}");

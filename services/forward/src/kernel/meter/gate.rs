@@ -12,17 +12,17 @@ const KILOBIT: u64 = 125;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateChange {
     /// Allow and count the label. A new counter starts at this value.
-    Let(Meter, Count),
+    Allow(Meter, Count),
     /// Limit an allowed label to this rate in kbit/s; 0: unlimited. Packets above it are dropped and counted by
     /// this meter; a new counter starts at this value.
-    Bound(Meter, u32, Count),
+    Limit(Meter, u32, Count),
     /// Remove the label, its rate limit and its counters.
-    Forbid(Meter),
+    Remove(Meter),
 }
 
 impl GateChange {
     pub(super) fn meter(&self) -> &Meter {
-        let (Self::Let(meter, _) | Self::Bound(meter, ..) | Self::Forbid(meter)) = self;
+        let (Self::Allow(meter, _) | Self::Limit(meter, ..) | Self::Remove(meter)) = self;
         meter
     }
 
@@ -38,8 +38,8 @@ impl GateChange {
         let count =
             |begins| ElementChange::Add { set, key, statement: Some(ElementRule::Counter(begins)) };
         match *self {
-            Self::Let(_, begins) => vec![count(begins)],
-            Self::Bound(_, kilobits, begins) => {
+            Self::Allow(_, begins) => vec![count(begins)],
+            Self::Limit(_, kilobits, begins) => {
                 // An existing element keeps its rate, so it is replaced.
                 let mut changes = remove(RATES).to_vec();
                 if kilobits > 0 {
@@ -50,7 +50,7 @@ impl GateChange {
                 changes.push(count(begins));
                 changes
             }
-            Self::Forbid(_) => {
+            Self::Remove(_) => {
                 let is_above = meter.direction == Direction::Above;
                 let rate = is_above.then(|| remove(RATES));
                 rate.into_iter().flatten().chain(remove(set)).collect()
@@ -82,8 +82,8 @@ mod tests {
     fn what_is_let_is_counted_until_it_is_not() {
         for (direction, set) in [(Direction::In, "labels"), (Direction::Out, "sent")] {
             let counted = add(set, Some(ElementRule::Counter(BEGINS)));
-            assert_eq!(GateChange::Let(meter(direction), BEGINS).changes(7), [counted]);
-            assert_eq!(GateChange::Forbid(meter(direction)).changes(7), remove(set));
+            assert_eq!(GateChange::Allow(meter(direction), BEGINS).changes(7), [counted]);
+            assert_eq!(GateChange::Remove(meter(direction)).changes(7), remove(set));
         }
     }
 
@@ -95,10 +95,10 @@ mod tests {
         let rate = add("rates", Some(ElementRule::Limit { rate: 125_000, burst: 3000 }));
         let counted = add("above", Some(ElementRule::Counter(BEGINS)));
         let bound =
-            |kilobits| GateChange::Bound(meter(Direction::Above), kilobits, BEGINS).changes(7);
+            |kilobits| GateChange::Limit(meter(Direction::Above), kilobits, BEGINS).changes(7);
         assert_eq!(bound(1000), [&none[..], &[rate, counted.clone()]].concat());
         assert_eq!(bound(0), [&none[..], &[counted]].concat());
-        let forbidden = GateChange::Forbid(meter(Direction::Above)).changes(7);
+        let forbidden = GateChange::Remove(meter(Direction::Above)).changes(7);
         assert_eq!(forbidden, [none, remove("above")].concat());
     }
 }

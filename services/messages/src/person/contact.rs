@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vodozemac::olm::{Session, SessionPickle};
 
 use crate::card::ContactCard;
-use crate::place::{self, MailboxAddress};
+use crate::mailbox_address::{self, MailboxAddress};
 use crate::record::PersonRecord;
 use crate::rows::{decode, encode};
 
@@ -33,7 +33,7 @@ pub struct Contact {
     /// The last shown text of an earlier epoch: epoch, and number.
     pub before: (u64, u64),
     /// Whether an acknowledgement is due.
-    pub owed: bool,
+    pub receipt_due: bool,
     /// The envelope with the acknowledgement, until all mailboxes of the contact have it.
     pub receipt: Option<Sealed>,
     /// Whether a text could not be decrypted: the contact must be asked for it in a new session.
@@ -108,7 +108,7 @@ impl Contact {
         Some(Self {
             alias: saved.alias,
             is_known: saved.is_known,
-            places: place::take(&mut Fields(&saved.places))?,
+            places: mailbox_address::decode(&mut Fields(&saved.places))?,
             card: match saved.card {
                 Some(card) => Some(ContactCard::from_bytes(&card).ok()?),
                 None => None,
@@ -116,7 +116,7 @@ impl Contact {
             sessions: sessions.collect::<Option<_>>()?,
             written: saved.written,
             received: saved.received,
-            owed: saved.owed,
+            receipt_due: saved.owed,
             receipt: saved.receipt,
             lost: saved.lost,
             lost_at: saved.lost_at,
@@ -130,7 +130,7 @@ impl Contact {
 
     pub fn save(&self) -> Vec<u8> {
         let mut places = vec![];
-        place::put(&self.places, &mut places);
+        mailbox_address::encode(&self.places, &mut places);
         let session = |session: &Session| serde_json::to_vec(&session.pickle()).unwrap_or_default();
         encode(&Saved {
             alias: self.alias.clone(),
@@ -140,7 +140,7 @@ impl Contact {
             sessions: self.sessions.iter().map(session).collect(),
             written: self.written,
             received: self.received,
-            owed: self.owed,
+            owed: self.receipt_due,
             receipt: self.receipt.clone(),
             lost: self.lost,
             lost_at: self.lost_at,
@@ -172,7 +172,7 @@ impl Contact {
     }
 
     /// A record without a text: the state that each record carries.
-    pub fn word(&self, from: PublicKey, epoch: u64, to: PublicKey) -> PersonRecord {
+    pub fn state_record(&self, from: PublicKey, epoch: u64, to: PublicKey) -> PersonRecord {
         let (first, of, received) = (self.first(), self.epoch, self.received);
         let (number, again, written, text) = (0, false, 0, String::new());
         PersonRecord { from, to, epoch, number, first, of, received, again, written, text }
@@ -181,11 +181,11 @@ impl Contact {
     /// Whether a session must be started.
     pub fn wants_session(&self) -> bool {
         let waits = self.outgoing.values().any(|outgoing| outgoing.sealed.is_none());
-        (self.sessions.is_empty() && waits) || self.asks()
+        (self.sessions.is_empty() && waits) || self.wants_resend()
     }
 
     /// Whether to request texts that could not be decrypted. Unknown senders get no answer.
-    pub fn asks(&self) -> bool {
+    pub fn wants_resend(&self) -> bool {
         self.lost && self.is_known
     }
 

@@ -25,12 +25,12 @@ impl StateFolder {
     }
 
     /// Persists bytes for the next daemon.
-    pub fn remember(&self, name: &str, bytes: &[u8]) -> Result<(), KernelError> {
+    pub fn persist(&self, name: &str, bytes: &[u8]) -> Result<(), KernelError> {
         self.put(name, bytes).map_err(KernelError::to(format!("keep {name}")))
     }
 
     /// Deletes what the next daemon is not to find.
-    pub fn unlearn(&self, name: &str) -> Result<(), KernelError> {
+    pub fn erase(&self, name: &str) -> Result<(), KernelError> {
         self.forget(name).map_err(KernelError::to(format!("forget {name}")))
     }
 

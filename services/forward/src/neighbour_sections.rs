@@ -27,9 +27,9 @@ pub struct NeighbourSections(Vec<Neighbour>);
 
 impl NeighbourSections {
     /// Sorts the sections: their order in the file has no meaning.
-    pub fn new(mut lines: Vec<Neighbour>) -> Self {
-        lines.sort_unstable_by_key(|line| line.descriptor.node());
-        Self(lines)
+    pub fn new(mut sections: Vec<Neighbour>) -> Self {
+        sections.sort_unstable_by_key(|line| line.descriptor.node());
+        Self(sections)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -37,7 +37,7 @@ impl NeighbourSections {
     }
 
     /// The sections for the board of this number; 0 is the router, and `None` a box without boards.
-    pub fn of(&self, number: Option<u8>) -> impl Iterator<Item = &Neighbour> {
+    pub fn for_board(&self, number: Option<u8>) -> impl Iterator<Item = &Neighbour> {
         let own = number.filter(|number| *number != ROUTER);
         self.0.iter().filter(move |line| line.board == own)
     }
@@ -46,8 +46,8 @@ impl NeighbourSections {
     /// other sections; on a collision the higher key gets the next free number.
     pub fn numbered(&self, number: Option<u8>) -> BTreeMap<LinkNumber, &Neighbour> {
         let mut numbered = BTreeMap::new();
-        for line in self.of(number) {
-            let mut link = LinkNumber(drawn(&line.descriptor.node()));
+        for line in self.for_board(number) {
+            let mut link = LinkNumber(preferred_number(&line.descriptor.node()));
             while numbered.contains_key(&link) {
                 link = LinkNumber(link.0.checked_add(1).unwrap_or(FIRST));
             }
@@ -63,14 +63,14 @@ impl NeighbourSections {
     }
 
     /// The node with this display name.
-    pub fn named(&self, name: &str) -> Option<NodeAddress> {
+    pub fn find(&self, name: &str) -> Option<NodeAddress> {
         let line = self.0.iter().find(|line| line.name.as_str() == name);
         line.map(|line| NodeAddress::of(&line.descriptor.node()))
     }
 }
 
 /// The preferred link number for this node.
-fn drawn(node: &PublicKey) -> u16 {
+fn preferred_number(node: &PublicKey) -> u16 {
     let digest = Sha256::new().chain_update(PREFIX).chain_update(node.as_bytes()).finalize();
     let drawn = digest.first_chunk().copied().map_or(0, u32::from_be_bytes);
     // The value has 16 bits, and the remainder is below the count of numbers.
@@ -99,7 +99,7 @@ pub(crate) mod tests {
         descriptor
     }
 
-    pub(crate) fn line(name: &str, board: Option<u8>, at: Option<&str>) -> Neighbour {
+    pub(crate) fn section(name: &str, board: Option<u8>, at: Option<&str>) -> Neighbour {
         let descriptor = descriptor(PrivateKey::generate().unwrap().public());
         let at = at.map(|at| at.to_owned().try_into().unwrap());
         Neighbour { name: name.parse().unwrap(), descriptor, at, board }
@@ -107,11 +107,14 @@ pub(crate) mod tests {
 
     #[test]
     fn each_node_has_its_own_lines() {
-        let lines =
-            [line("hill", None, None), line("lake", Some(3), None), line("wood", None, None)];
+        let lines = [
+            section("hill", None, None),
+            section("lake", Some(3), None),
+            section("wood", None, None),
+        ];
         let all = NeighbourSections::new(lines.into());
         let of = |number| {
-            let mut names: Vec<_> = all.of(number).map(|line| line.name.as_str()).collect();
+            let mut names: Vec<_> = all.for_board(number).map(|line| line.name.as_str()).collect();
             names.sort_unstable();
             names
         };
@@ -119,26 +122,28 @@ pub(crate) mod tests {
         assert_eq!(of(None), ["hill", "wood"]);
         assert_eq!(of(Some(3)), ["lake"]);
         assert!(of(Some(4)).is_empty());
-        let lake = all.named("lake").unwrap();
-        assert_eq!((all.name(lake), all.named("pond")), (Some("lake"), None));
+        let lake = all.find("lake").unwrap();
+        assert_eq!((all.name(lake), all.find("pond")), (Some("lake"), None));
     }
 
     /// If all nodes hash to one number, each section still gets its own.
     #[test]
     fn of_two_with_one_number_the_second_has_the_next() {
-        let lines: Vec<_> = (0..2000).map(|it| line(&format!("n{it}"), None, None)).collect();
+        let lines: Vec<_> = (0..2000).map(|it| section(&format!("n{it}"), None, None)).collect();
         let mut drawn_twice = 0;
         let mut before = BTreeMap::new();
         for line in &lines {
-            drawn_twice +=
-                usize::from(before.insert(drawn(&line.descriptor.node()), line).is_some());
+            drawn_twice += usize::from(
+                before.insert(preferred_number(&line.descriptor.node()), line).is_some(),
+            );
         }
         let numbered = NeighbourSections::new(lines);
         let numbered = numbered.numbered(None);
         assert_eq!(numbered.len(), 2000);
         assert!(drawn_twice > 5, "{drawn_twice}");
-        let others =
-            numbered.iter().filter(|(link, line)| drawn(&line.descriptor.node()) != link.0);
+        let others = numbered
+            .iter()
+            .filter(|(link, line)| preferred_number(&line.descriptor.node()) != link.0);
         assert!((drawn_twice..2 * drawn_twice + 20).contains(&others.count()));
     }
 
@@ -148,7 +153,7 @@ pub(crate) mod tests {
         /// Neither the order of sections nor those of others change a number, and no number is a board's.
         #[test]
         fn numbers_stay(count in 1usize..33, turn in 0usize..33, gone in 0usize..33) {
-            let mut lines: Vec<_> = (0..count).map(|it| line(&format!("n{it}"), None, None)).collect();
+            let mut lines: Vec<_> = (0..count).map(|it| section(&format!("n{it}"), None, None)).collect();
             let of = |lines: &[Neighbour]| -> BTreeMap<String, LinkNumber> {
                 let lines = NeighbourSections::new(lines.to_vec());
                 let numbered = lines.numbered(Some(0)).into_iter();
@@ -158,10 +163,10 @@ pub(crate) mod tests {
             prop_assert_eq!(before.len(), count);
             prop_assert!(before.values().all(|link| link.0 >= FIRST));
             lines.rotate_left(turn % count);
-            lines.push(line("other", Some(1), None));
+            lines.push(section("other", Some(1), None));
             prop_assert_eq!(&of(&lines), &before);
             // Two nodes collide in one of a hundred runs; the second then gets another number.
-            let drawn: std::collections::BTreeSet<_> = lines.iter().map(|it| drawn(&it.descriptor.node())).collect();
+            let drawn: std::collections::BTreeSet<_> = lines.iter().map(|it| preferred_number(&it.descriptor.node())).collect();
             prop_assume!(drawn.len() == lines.len());
             let gone = lines.remove(gone % count);
             for (name, link) in of(&lines) {
@@ -171,7 +176,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_key_has_a_number(node: [u8; 32]) {
-            prop_assert!(drawn(&PublicKey::new(node)) >= FIRST);
+            prop_assert!(preferred_number(&PublicKey::new(node)) >= FIRST);
         }
     }
 }

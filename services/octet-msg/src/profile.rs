@@ -7,22 +7,22 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use octet_messages::courier::Courier;
-use octet_messages::limits::PLACES;
+use octet_messages::limits::MAX_MAILBOXES;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{NewIdentity, Person};
-use octet_messages::place::MailboxAddress;
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::rows::ChangedRow;
 use octet_messages::store::{PersonStore, PersonStoreError};
 use octet_node::control::PublicKey;
 use octet_node::key::random;
 
+use crate::cli::CommandLine;
 use crate::command::CommandFailure;
 use crate::derivation::Cost;
-use crate::line::CommandLine;
 use crate::{backup, passphrase};
 
 /// The user's configuration folder (XDG Base Directory Specification).
-pub fn settings() -> Option<PathBuf> {
+pub fn config_folder() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let home = || Some(PathBuf::from(variable("HOME")?).join(".config"));
     let folder = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
@@ -31,36 +31,39 @@ pub fn settings() -> Option<PathBuf> {
 
 /// The folder of the user: the given one, or the default.
 fn folder(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
-    let usual = || Some(settings()?.join("messages"));
-    line.folder.clone().or_else(usual).ok_or(CommandFailure::Homeless)
+    let usual = || Some(config_folder()?.join("messages"));
+    line.folder.clone().or_else(usual).ok_or(CommandFailure::NoHome)
 }
 
 /// The user's message store, and the passphrase that opens it.
-pub type OpenedHome = (Courier<MailboxClient>, Vec<u8>);
+pub type OpenedProfile = (Courier<MailboxClient>, Vec<u8>);
 
 /// Creates a new identity whose mailboxes are `places`.
-pub fn make(line: &CommandLine, places: Vec<MailboxAddress>) -> Result<OpenedHome, CommandFailure> {
-    let folder = vacant(line)?;
+pub fn create(
+    line: &CommandLine,
+    places: Vec<MailboxAddress>,
+) -> Result<OpenedProfile, CommandFailure> {
+    let folder = new_folder(line)?;
     let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
-    if mailboxes.len() != places.len() || places.len() > PLACES {
+    if mailboxes.len() != places.len() || places.len() > MAX_MAILBOXES {
         return Err(CommandFailure::Mailboxes);
     }
     let secret = passphrase::ask_new(line.passphrase_file.as_deref())?;
     let fresh = NewIdentity { name: random()?, key: random()?, seal: random()? };
     let (_, rows) = Person::new(fresh, places, now()).ok_or(CommandFailure::Keys)?;
-    Ok((move_in(&folder, &secret, &rows)?, secret))
+    Ok((install(&folder, &secret, &rows)?, secret))
 }
 
 /// Restores the identity from the backup `file`.
-pub fn restore(line: &CommandLine, file: &Path) -> Result<OpenedHome, CommandFailure> {
-    let folder = vacant(line)?;
+pub fn restore(line: &CommandLine, file: &Path) -> Result<OpenedProfile, CommandFailure> {
+    let folder = new_folder(line)?;
     let secret = passphrase::ask(line.passphrase_file.as_deref())?;
     let backup = backup::read(file, &secret)?;
     let (_, rows) = Person::restore(backup, random()?, now()).ok_or(CommandFailure::Keys)?;
-    Ok((move_in(&folder, &secret, &rows)?, secret))
+    Ok((install(&folder, &secret, &rows)?, secret))
 }
 
-pub fn open(line: &CommandLine) -> Result<OpenedHome, CommandFailure> {
+pub fn open(line: &CommandLine) -> Result<OpenedProfile, CommandFailure> {
     let folder = folder(line)?;
     if !folder.join(passphrase::FILE).exists() {
         return Err(PersonStoreError::Absent(folder).into());
@@ -71,7 +74,7 @@ pub fn open(line: &CommandLine) -> Result<OpenedHome, CommandFailure> {
 }
 
 /// The folder for a new identity, which must be missing or empty.
-fn vacant(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
+fn new_folder(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
     let folder = folder(line)?;
     match std::fs::read_dir(&folder).map(|mut files| files.next().is_some()) {
         Ok(true) => Err(CommandFailure::Existing(folder)),
@@ -83,7 +86,7 @@ fn vacant(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
 }
 
 /// Creates `folder` with all of `rows`, or not at all: it is renamed from a staging folder.
-fn move_in(
+fn install(
     folder: &Path,
     secret: &[u8],
     rows: &[ChangedRow],
@@ -98,26 +101,30 @@ fn move_in(
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(disk)?;
     // An existing staging folder is not removed, because it may contain anything.
     DirBuilder::new().mode(0o700).create(&staged).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => CommandFailure::Cut(staged.clone()),
+        io::ErrorKind::AlreadyExists => CommandFailure::Interrupted(staged.clone()),
         _ => disk(error),
     })?;
-    let kept = fill(&staged, secret, rows).and_then(|key| {
+    let saved = write_rows(&staged, secret, rows).and_then(|key| {
         let sync = |path: &Path| File::open(path)?.sync_all();
         let moved = sync(&staged).and_then(|()| std::fs::rename(&staged, folder));
         moved.and_then(|()| sync(parent)).map_err(disk)?;
         Ok(key)
     });
-    if kept.is_err() {
+    if saved.is_err() {
         // This fails if the staging folder was renamed already.
         let _ = std::fs::remove_dir_all(&staged);
     }
-    courier(folder, kept?)
+    courier(folder, saved?)
 }
 
 /// Writes `rows` to `folder`, and returns the encryption key.
-fn fill(folder: &Path, secret: &[u8], rows: &[ChangedRow]) -> Result<[u8; 32], CommandFailure> {
-    let key = passphrase::keep(folder, secret, Cost::usual())?;
-    PersonStore::create(folder, key)?.keep(rows)?;
+fn write_rows(
+    folder: &Path,
+    secret: &[u8],
+    rows: &[ChangedRow],
+) -> Result<[u8; 32], CommandFailure> {
+    let key = passphrase::store(folder, secret, Cost::recommended())?;
+    PersonStore::create(folder, key)?.write(rows)?;
     Ok(key)
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Daemon;
 use super::routes::Routes;
 use crate::desired::DesiredRoute;
-use crate::kernel::used;
+use crate::kernel::usage;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
@@ -22,42 +22,47 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(600);
 
 /// The interval at which use is checked: shorter than the kernel's memory of it.
-const LOOK: Duration = Duration::from_secs(used::KEPT.as_secs() / 2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(usage::USE_TIMEOUT.as_secs() / 2);
 
 /// Whether an on-demand route has been unused for its timeout.
-fn is_over(way: &DesiredRoute, now: Instant) -> bool {
-    let patience = if way.route.active().is_some() { IDLE } else { TIMEOUT };
-    way.wanted.is_some_and(|at| now.saturating_duration_since(at) >= patience)
+fn is_expired(entry: &DesiredRoute, now: Instant) -> bool {
+    let patience = if entry.route.active().is_some() { IDLE } else { TIMEOUT };
+    entry.last_use.is_some_and(|at| now.saturating_duration_since(at) >= patience)
 }
 
 impl Daemon {
     /// Handles destinations of packets without a route: starts a route, so that the next packet has one.
-    pub(super) fn want(&mut self, told: io::Result<Vec<Ipv6Addr>>) {
+    pub(super) fn start_on_demand(&mut self, destinations: io::Result<Vec<Ipv6Addr>>) {
         // A destination that was lost in an overflow is reported again with the next packet.
         let now = Instant::now();
-        for node in told.unwrap_or_default() {
+        for node in destinations.unwrap_or_default() {
             let Ok(node) = NodeAddress::try_from(node) else { continue };
-            if let Some(way) = self.routes.desired.ways.get_mut(&node) {
-                way.wanted = way.wanted.map(|_| now);
+            if let Some(entry) = self.routes.desired.routes.get_mut(&node) {
+                entry.last_use = entry.last_use.map(|_| now);
                 continue;
             }
             let known =
                 self.announcements.topology.as_ref().is_some_and(|it| it.get(node).is_some());
             let own = self.node().is_some_and(|own| NodeAddress::of(&own) == node);
-            let others =
-                self.routes.desired.ways.values().filter(|way| way.wanted.is_some()).count();
+            let others = self
+                .routes
+                .desired
+                .routes
+                .values()
+                .filter(|entry| entry.last_use.is_some())
+                .count();
             if known && !own && others < MAX && !self.routes.desired.is_requested(node) {
-                self.routes.desired.ways.insert(node, DesiredRoute::on_demand(now));
+                self.routes.desired.routes.insert(node, DesiredRoute::on_demand(now));
             }
         }
     }
 
     /// Drops on-demand routes without a path, or unused ones.
-    pub(super) async fn unwant(&mut self, now: Instant) {
-        self.routes.look(now).await;
+    pub(super) async fn end_unused(&mut self, now: Instant) {
+        self.routes.check_usage(now).await;
         for node in self.routes.unused(now) {
             say!("the path to {node} ends: no program uses it");
-            self.end_way(node).await;
+            self.end_route(node).await;
         }
     }
 }
@@ -65,28 +70,29 @@ impl Daemon {
 impl Routes {
     /// The on-demand routes that are over.
     fn unused(&self, now: Instant) -> Vec<NodeAddress> {
-        let over = self.desired.ways.iter().filter(|(_, way)| is_over(way, now));
+        let over = self.desired.routes.iter().filter(|(_, entry)| is_expired(entry, now));
         over.map(|(node, _)| *node).collect()
     }
 
     /// Checks which on-demand routes are used. If that is unknown, they count as used.
-    async fn look(&mut self, now: Instant) {
-        let is_early = |at: Instant| now.saturating_duration_since(at) < LOOK;
-        let stands = |way: &DesiredRoute| way.wanted.is_some() && way.route.active().is_some();
-        if self.looked.is_some_and(is_early) || !self.desired.ways.values().any(stands) {
+    async fn check_usage(&mut self, now: Instant) {
+        let is_early = |at: Instant| now.saturating_duration_since(at) < CHECK_INTERVAL;
+        let stands =
+            |entry: &DesiredRoute| entry.last_use.is_some() && entry.route.active().is_some();
+        if self.usage_checked.is_some_and(is_early) || !self.desired.routes.values().any(stands) {
             return;
         }
-        self.looked = Some(now);
-        let used = used::devices().await;
+        self.usage_checked = Some(now);
+        let used = usage::devices().await;
         if let Err(error) = &used {
             say!("{error}");
         }
-        for way in self.desired.ways.values_mut() {
+        for entry in self.desired.routes.values_mut() {
             let is_used = used
                 .as_ref()
-                .map_or(true, |used| way.route.paths().any(|path| used.contains(&path.device())));
+                .map_or(true, |used| entry.route.paths().any(|path| used.contains(&path.device())));
             if is_used {
-                way.wanted = way.wanted.map(|_| now);
+                entry.last_use = entry.last_use.map(|_| now);
             }
         }
     }
@@ -102,20 +108,20 @@ mod tests {
     #[test]
     fn each_has_its_time() {
         let start = Instant::now();
-        let way = |wanted: bool, path: Option<u16>| DesiredRoute {
-            wanted: wanted.then_some(start),
-            route: NodeRoute::of(true, path.map(PathNumber), None),
+        let entry = |wanted: bool, path: Option<u16>| DesiredRoute {
+            last_use: wanted.then_some(start),
+            route: NodeRoute::restored(true, path.map(PathNumber), None),
             ..DesiredRoute::default()
         };
-        let until = |way: DesiredRoute| {
+        let until = |entry: DesiredRoute| {
             let ends =
-                (0..10_000).find(|second| is_over(&way, start + Duration::from_secs(*second)));
+                (0..10_000).find(|second| is_expired(&entry, start + Duration::from_secs(*second)));
             ends.map(Duration::from_secs)
         };
-        assert_eq!(until(way(true, None)), Some(TIMEOUT));
-        assert_eq!(until(way(true, Some(3))), Some(IDLE));
-        assert_eq!(until(way(false, None)), None);
-        assert_eq!(until(way(false, Some(3))), None);
-        assert!(LOOK < used::KEPT && used::KEPT + LOOK < IDLE);
+        assert_eq!(until(entry(true, None)), Some(TIMEOUT));
+        assert_eq!(until(entry(true, Some(3))), Some(IDLE));
+        assert_eq!(until(entry(false, None)), None);
+        assert_eq!(until(entry(false, Some(3))), None);
+        assert!(CHECK_INTERVAL < usage::USE_TIMEOUT && usage::USE_TIMEOUT + CHECK_INTERVAL < IDLE);
     }
 }

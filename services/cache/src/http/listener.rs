@@ -41,7 +41,7 @@ const DISCARD_PIECE: usize = 16 << 10;
 
 /// Accepts connections on `listener`, forever.
 pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits) {
-    let connected = ClientLimit::new(limits.http, limits.http_of_one);
+    let connected = ClientLimit::new(limits.http, limits.http_per_client);
     let counters = Arc::clone(&gateway.counters);
     let router = router(gateway);
     loop {
@@ -60,12 +60,12 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits)
         let router = router.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            converse(stream, ClientAddress(from.ip()), router, limits).await;
+            serve_connection(stream, ClientAddress(from.ip()), router, limits).await;
         });
     }
 }
 
-async fn converse(
+async fn serve_connection(
     mut stream: TcpStream,
     client: ClientAddress,
     router: Router,
@@ -73,7 +73,7 @@ async fn converse(
 ) {
     let _ = stream.set_nodelay(true);
     // A connection ends if sent data is not acknowledged for this long (tcp(7)).
-    let unread = u32::try_from(limits.unread.as_millis()).unwrap_or(u32::MAX);
+    let unread = u32::try_from(limits.write_timeout.as_millis()).unwrap_or(u32::MAX);
     let _ = set_tcp_user_timeout(&stream, unread);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -82,7 +82,7 @@ async fn converse(
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(&mut stream), service);
     // The error concerns the client only.

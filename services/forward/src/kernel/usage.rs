@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{KernelError, meter};
 
 /// How long the kernel remembers that a path was used.
-pub const KEPT: Duration = Duration::from_secs(60);
+pub const USE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The table; it only records.
 const TABLE: &str = "inet octet_forward";
@@ -37,11 +37,11 @@ table inet octet_forward {
 /// # Errors
 /// nft cannot be run, or the kernel refuses.
 pub async fn prepare() -> Result<(), KernelError> {
-    let kept = format!("{}s", KEPT.as_secs());
-    meter::run(&[&FRAME.replace("$kept", &kept)]).await.map(drop)
+    let saved = format!("{}s", USE_TIMEOUT.as_secs());
+    meter::run(&[&FRAME.replace("$kept", &saved)]).await.map(drop)
 }
 
-/// The devices of paths that programs used within [`KEPT`].
+/// The devices of paths that programs used within [`USE_TIMEOUT`].
 ///
 /// # Errors
 /// nft cannot be run, or its output is not as expected.

@@ -19,27 +19,27 @@ const MASK: EventMask =
     EventMask { connected: ConnectMode::Notify, get: RequestMode::NotifyLog, ..EventMask::DEFAULT };
 
 /// The length of the event queue.
-const AHEAD: usize = 64;
+const QUEUE_LENGTH: usize = 64;
 
 /// The interval of writes to disk: the maximum loss if the process is killed.
-const RETRY_DELAY: Duration = Duration::from_secs(10);
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The event sender that reports transfers to `policy`.
-pub fn noting(policy: Arc<CachePolicy>) -> EventSender {
-    let (events, told) = EventSender::channel(AHEAD, MASK);
-    tokio::spawn(note(told, policy));
+pub fn transfer_events(policy: Arc<CachePolicy>) -> EventSender {
+    let (events, told) = EventSender::channel(QUEUE_LENGTH, MASK);
+    tokio::spawn(record(told, policy));
     events
 }
 
-async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<CachePolicy>) {
+async fn record(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<CachePolicy>) {
     let mut peers = HashMap::new();
-    let mut pause = interval(RETRY_DELAY);
+    let mut pause = interval(WRITE_INTERVAL);
     pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
             message = told.recv() => message,
             _ = pause.tick() => {
-                keep(&policy).await;
+                write(&policy).await;
                 continue;
             }
         };
@@ -60,19 +60,19 @@ async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<CachePolicy
                             RequestUpdate::Aborted(it) => it.stats,
                             _ => continue,
                         };
-                        policy.give(peer, hash, stats.payload_bytes_sent);
+                        policy.record_sent(peer, hash, stats.payload_bytes_sent);
                     }
                 });
             }
             Some(_) => {}
-            None => return keep(&policy).await,
+            None => return write(&policy).await,
         }
     }
 }
 
-async fn keep(policy: &Arc<CachePolicy>) {
+async fn write(policy: &Arc<CachePolicy>) {
     let policy = Arc::clone(policy);
-    if let Ok(Err(error)) = spawn_blocking(move || policy.keep_given()).await {
+    if let Ok(Err(error)) = spawn_blocking(move || policy.write_sent()).await {
         say!("the transfer counters cannot be stored: {error}");
     }
 }

@@ -74,8 +74,8 @@ impl Mailbox {
         resident.next += 1;
         resident.letters += 1;
         resident.bytes += length;
-        let kept = [&now.saturating_add(limits.lifetime).to_be_bytes()[..], envelope].concat();
-        transaction.open_table(LETTERS)?.insert((name, number), kept.as_slice())?;
+        let saved = [&now.saturating_add(limits.lifetime).to_be_bytes()[..], envelope].concat();
+        transaction.open_table(LETTERS)?.insert((name, number), saved.as_slice())?;
         seen.insert((name, &digest), number)?;
         put_person(transaction, name, &resident)?;
         Ok((MailboxReply::Done, true))

@@ -3,9 +3,9 @@
 use octet_node::control::PublicKey;
 
 use super::Person;
-use super::peer::Sealed;
-use crate::limits::AGAIN;
-use crate::place::MailboxAddress;
+use super::contact::Sealed;
+use crate::limits::RESEND_INTERVAL;
+use crate::mailbox_address::MailboxAddress;
 
 /// The content of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,18 +32,18 @@ pub enum MailboxAction {
 
 impl Person {
     pub fn mailboxes(&self) -> impl Iterator<Item = &MailboxAddress> {
-        self.own.homes.iter().map(|home| &home.place)
+        self.own.mailboxes.iter().map(|state| &state.address)
     }
 
     /// The pending requests at `now`, in seconds since 1970. Texts to one contact keep their order
     /// at each mailbox. Of several claims for one contact, the first success is enough.
-    pub fn todo(&self, now: u64) -> Vec<MailboxAction> {
+    pub fn pending_actions(&self, now: u64) -> Vec<MailboxAction> {
         let publish = self.bundles().map(|(place, bundle)| MailboxAction::Publish {
             place: place.clone(),
             bundle: bundle.to_bytes(),
         });
         let mut actions: Vec<MailboxAction> = publish.collect();
-        for (name, peer) in &self.peers {
+        for (name, peer) in &self.contacts {
             for place in peer.mailboxes() {
                 if peer.wants_session() {
                     actions.push(MailboxAction::Claim { place: place.clone(), peer: *name });
@@ -57,7 +57,7 @@ impl Person {
                         && sealed
                             .left
                             .get(&place.mailbox)
-                            .is_none_or(|at| now.saturating_sub(*at) >= AGAIN)
+                            .is_none_or(|at| now.saturating_sub(*at) >= RESEND_INTERVAL)
                     {
                         deposit(EnvelopeContent::Text(*number), sealed);
                     }

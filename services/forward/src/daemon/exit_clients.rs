@@ -15,7 +15,7 @@ use crate::introduction::ExitRefusal;
 use crate::kernel::KernelError;
 
 /// The name of a persisted slot.
-pub(super) fn name(number: u8) -> String {
+pub(super) fn record_name(number: u8) -> String {
     format!("x-{number}")
 }
 
@@ -26,22 +26,22 @@ impl Daemon {
     }
 
     /// Assigns a slot to the node at the other end of a path; `None` if that node is not authenticated.
-    pub(super) async fn asked_for_place(
+    pub(super) async fn handle_exit_request(
         &mut self,
         by: PathNumber,
     ) -> Option<Result<Ipv4Addr, ExitRefusal>> {
-        let node = self.engine.stretch(by).and_then(|stretch| stretch.node)?;
+        let node = self.engine.path_end(by).and_then(|path_end| path_end.node)?;
         let client = NodeAddress::try_from(node).ok()?;
-        let given = self.give_place(client).await;
+        let given = self.assign_slot(client).await;
         if given.is_err()
-            && let Some(number) = self.exit.clients.of(client)
+            && let Some(number) = self.exit.clients.number_of(client)
         {
-            self.exit.end_client(number, &self.kernel, &self.memory).await;
+            self.exit.end_client(number, &self.kernel, &self.state).await;
         }
         Some(given)
     }
 
-    async fn give_place(&mut self, client: NodeAddress) -> Result<Ipv4Addr, ExitRefusal> {
+    async fn assign_slot(&mut self, client: NodeAddress) -> Result<Ipv4Addr, ExitRefusal> {
         if self.is_exit() != Some(true) {
             return Err(ExitRefusal::Policy);
         }
@@ -51,52 +51,52 @@ impl Daemon {
         }
         let links = self.links.ends();
         let is_taken =
-            |address: Ipv4Addr| self.exit.leaving.has(address) || links.contains(&address);
-        let given = self.exit.clients.ask(client, Instant::now(), is_taken);
+            |address: Ipv4Addr| self.exit.lan_exit.has(address) || links.contains(&address);
+        let given = self.exit.clients.assign(client, Instant::now(), is_taken);
         let (number, is_new) = given.ok_or(ExitRefusal::Full)?;
         if is_new {
-            self.begin_place(number, client).await.map_err(|error| {
+            self.create_slot(number, client).await.map_err(|error| {
                 say!("{error}");
                 ExitRefusal::Failed
             })?;
-            say!("{} leaves by this node as {}", self.called(client), exit_address(number));
+            say!("{} leaves by this node as {}", self.display_name(client), exit_address(number));
         }
         Ok(exit_address(number))
     }
 
     /// The slot is persisted first: a device whose client is unknown could be given to another node after a
     /// restart.
-    async fn begin_place(&self, number: u8, client: NodeAddress) -> Result<(), KernelError> {
+    async fn create_slot(&self, number: u8, client: NodeAddress) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
-        self.memory.remember(&name(number), &client.octets())?;
+        self.state.persist(&record_name(number), &client.octets())?;
         let ends = (NodeAddress::of(&own).ip(), client.ip());
-        self.kernel.place(number, ends, self.mtu_to(client), exit_address(number)).await
+        self.kernel.open_client(number, ends, self.mtu_to(client), exit_address(number)).await
     }
 
     /// Ends slots whose clients have gone silent, and all slots once this node is no exit.
-    pub(super) async fn end_places(&mut self, now: Instant) {
+    pub(super) async fn expire_slots(&mut self, now: Instant) {
         let over = match self.is_exit() {
             None => return,
-            Some(true) => self.exit.clients.over(now),
+            Some(true) => self.exit.clients.expired(now),
             Some(false) => self.exit.clients.numbers().collect(),
         };
         for number in over {
-            self.exit.end_client(number, &self.kernel, &self.memory).await;
+            self.exit.end_client(number, &self.kernel, &self.state).await;
         }
     }
 
     /// Resumes the previous daemon's slots, so that clients keep their addresses.
-    pub(super) async fn take_up_places(&mut self) {
-        for kept in self.memory.names().unwrap_or_default() {
-            let number = kept.strip_prefix("x-").and_then(|it| it.parse().ok());
-            let bytes = self.memory.get(&kept).and_then(|it| <[u8; 16]>::try_from(it).ok());
+    pub(super) async fn restore_slots(&mut self) {
+        for saved in self.state.names().unwrap_or_default() {
+            let number = saved.strip_prefix("x-").and_then(|it| it.parse().ok());
+            let bytes = self.state.get(&saved).and_then(|it| <[u8; 16]>::try_from(it).ok());
             let client = bytes.and_then(|it| NodeAddress::try_from(it).ok());
             let Some((number, client)) = number.zip(client) else { continue };
-            if self.exit.clients.keep(number, client, Instant::now())
-                && let Err(error) = self.begin_place(number, client).await
+            if self.exit.clients.restore(number, client, Instant::now())
+                && let Err(error) = self.create_slot(number, client).await
             {
                 say!("{error}");
-                self.exit.clients.end(number);
+                self.exit.clients.free(number);
             }
         }
     }

@@ -29,7 +29,7 @@ const LONGEST_REQUEST: usize = 1 + 32 + 1 + LONGEST_PATH;
 
 /// Asks `peer`. Returns `None` if it does not answer with a record of this name, or with an empty
 /// answer.
-pub async fn ask(
+pub async fn query(
     endpoint: &Endpoint,
     peer: &PeerNode,
     node: PublicKey,
@@ -61,21 +61,21 @@ fn parse(request: &[u8]) -> Option<(PublicKey, NamePath)> {
 
 /// Answers requests from the local records; the number of concurrent requests is limited.
 #[derive(Debug)]
-pub struct Answering {
-    kept: Arc<PersistedNames>,
+pub struct NameResponder {
+    store: Arc<PersistedNames>,
     limits: CacheLimits,
-    places: Semaphore,
+    permits: Semaphore,
 }
 
-impl Answering {
-    pub fn new(kept: Arc<PersistedNames>, limits: CacheLimits) -> Self {
-        Self { kept, limits, places: Semaphore::new(limits.peers) }
+impl NameResponder {
+    pub fn new(store: Arc<PersistedNames>, limits: CacheLimits) -> Self {
+        Self { store, limits, permits: Semaphore::new(limits.peers) }
     }
 
     pub async fn serve(&self, connection: &Connection) {
-        if let Ok(_place) = self.places.try_acquire() {
+        if let Ok(_place) = self.permits.try_acquire() {
             // The error concerns the peer only.
-            let _ = timeout(self.limits.silence, self.answer(connection)).await;
+            let _ = timeout(self.limits.answer_timeout, self.answer(connection)).await;
         }
         connection.close(0u32.into(), b"");
     }
@@ -83,8 +83,8 @@ impl Answering {
     async fn answer(&self, connection: &Connection) -> Option<()> {
         let (mut to, mut from) = connection.accept_bi().await.ok()?;
         let (node, path) = parse(&from.read_to_end(LONGEST_REQUEST).await.ok()?)?;
-        let kept = Arc::clone(&self.kept);
-        let known = spawn_blocking(move || kept.get(&node, &path)).await.ok()?.ok()?;
+        let store = Arc::clone(&self.store);
+        let known = spawn_blocking(move || store.get(&node, &path)).await.ok()?.ok()?;
         if let Some(record) = known {
             to.write_all(&record.to_bytes()).await.ok()?;
         }

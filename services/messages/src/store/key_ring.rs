@@ -16,10 +16,10 @@ use crate::sealed::{open, seal};
 const FILE: &str = "keys";
 
 /// The domain of the file: other encrypted data cannot be used in its place.
-const ABOUT: &[u8] = b"octet keys of letters 1";
+const CONTEXT: &[u8] = b"octet keys of letters 1";
 
 /// The maximum size of the file, in bytes.
-const LONGEST: u64 = 4096;
+const MAX_LENGTH: u64 = 4096;
 
 /// The number of the history's key.
 const HISTORY: u32 = 0;
@@ -49,9 +49,9 @@ impl KeyRing {
 
     /// Reads the file in `folder`, and decrypts it with `key`.
     pub fn load(folder: &Path, key: &[u8; 32]) -> Result<Self, PersonStoreError> {
-        let bytes = durable::read(&folder.join(FILE), LONGEST)?;
+        let bytes = durable::read(&folder.join(FILE), MAX_LENGTH)?;
         let bytes = bytes.ok_or_else(|| PersonStoreError::Absent(folder.to_owned()))?;
-        let ring: Option<Self> = open(key, &bytes, ABOUT).and_then(|bytes| decode(&bytes));
+        let ring: Option<Self> = open(key, &bytes, CONTEXT).and_then(|bytes| decode(&bytes));
         ring.filter(|ring| (1..=2).contains(&ring.state.len())).ok_or(PersonStoreError::WrongKey)
     }
 
@@ -62,24 +62,24 @@ impl KeyRing {
         key: &[u8; 32],
         is_new: bool,
     ) -> Result<(), PersonStoreError> {
-        let sealed = seal(key, &encode(self), ABOUT)?;
+        let sealed = seal(key, &encode(self), CONTEXT)?;
         let existing = if is_new { ExistingFile::Keep } else { ExistingFile::Replace };
         Ok(durable::write(&folder.join(FILE), &sealed, existing, |_| Ok::<_, io::Error>(()))?)
     }
 
     /// Whether a rotation is in progress.
-    pub fn is_turning(&self) -> bool {
+    pub fn is_rotating(&self) -> bool {
         self.state.len() > 1
     }
 
     /// Starts a rotation: adds a key, which encrypts all rows from now on.
-    pub fn begin_turn(&mut self) -> Result<(), NoRandomness> {
+    pub fn begin_rotation(&mut self) -> Result<(), NoRandomness> {
         let number = self.state.last().map_or(HISTORY, |(number, _)| *number) + 1;
         self.state.push((number, random()?));
         Ok(())
     }
 
-    pub fn end_turn(&mut self) {
+    pub fn end_rotation(&mut self) {
         self.state.drain(..self.state.len().saturating_sub(1));
     }
 

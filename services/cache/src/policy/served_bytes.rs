@@ -21,7 +21,7 @@ pub struct ServedBytes {
 }
 
 impl ServedBytes {
-    pub fn of(rows: Vec<([u8; 32], Hash, u64)>) -> Self {
+    pub fn new(rows: Vec<([u8; 32], Hash, u64)>) -> Self {
         let mut given = Self::default();
         for (to, hash, bytes) in rows {
             given.add(to, hash, bytes);
@@ -48,7 +48,7 @@ impl ServedBytes {
     }
 
     /// The bytes sent to one node, and the number of objects.
-    pub fn to(&self, to: &[u8; 32]) -> (u64, usize) {
+    pub fn sent_to(&self, to: &[u8; 32]) -> (u64, usize) {
         let own = self.rows.iter().filter(|((one, _), _)| one == to);
         own.fold((0, 0), |(bytes, count), (_, more)| (bytes + more, count + 1))
     }
@@ -56,13 +56,13 @@ impl ServedBytes {
     /// The changes to store.
     pub fn changes(&self) -> Vec<RowChange> {
         let change = |name: &Name| match self.rows.get(name) {
-            Some(bytes) => RowChange::Given(name.0, name.1, *bytes),
-            None => RowChange::Ungiven(name.0, name.1),
+            Some(bytes) => RowChange::Served(name.0, name.1, *bytes),
+            None => RowChange::Unserved(name.0, name.1),
         };
         self.changed.iter().map(change).collect()
     }
 
-    pub fn kept(&mut self) {
+    pub fn mark_written(&mut self) {
         self.changed.clear();
     }
 }
@@ -78,15 +78,15 @@ mod tests {
         for at in 0..MAX {
             given.add([1; 32], name(at), 100 + at as u64);
         }
-        given.kept();
+        given.mark_written();
         given.add([2; 32], name(0), 7);
         given.add([2; 32], name(0), 8);
-        assert_eq!(given.to(&[2; 32]), (15, 1));
-        assert_eq!(given.to(&[1; 32]).1, MAX - 1);
+        assert_eq!(given.sent_to(&[2; 32]), (15, 1));
+        assert_eq!(given.sent_to(&[1; 32]).1, MAX - 1);
         let mut changes = given.changes();
-        changes.sort_by_key(|change| matches!(change, RowChange::Given(..)));
+        changes.sort_by_key(|change| matches!(change, RowChange::Served(..)));
         let expected =
-            [RowChange::Ungiven([1; 32], name(0)), RowChange::Given([2; 32], name(0), 15)];
+            [RowChange::Unserved([1; 32], name(0)), RowChange::Served([2; 32], name(0), 15)];
         assert_eq!(changes, expected);
     }
 }

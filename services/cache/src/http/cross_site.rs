@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whether a page of another host or port has made the request.
-pub fn is_foreign(headers: &HeaderMap) -> bool {
+pub fn is_cross_site(headers: &HeaderMap) -> bool {
     if headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site") {
         return true;
     }
@@ -31,7 +31,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, "10.20.1.2:8080".parse().unwrap());
             headers.append(name, value.parse().unwrap());
-            is_foreign(&headers)
+            is_cross_site(&headers)
         };
         for (name, value, is_so) in [
             ("accept", "*/*", false),
@@ -51,8 +51,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, "localhost".parse().unwrap());
         headers.append(ORIGIN, "http://localhost".parse().unwrap());
-        assert!(!is_foreign(&headers));
+        assert!(!is_cross_site(&headers));
         headers.append(ORIGIN, "http://evil.example".parse().unwrap());
-        assert!(is_foreign(&headers));
+        assert!(is_cross_site(&headers));
     }
 }

@@ -20,9 +20,9 @@ pub const GROUP: u16 = PROTOCOL as u16;
 /// 3).
 const HEADER: u32 = 40;
 
-pub struct DesiredState(TokioSocket);
+pub struct NflogSocket(TokioSocket);
 
-impl DesiredState {
+impl NflogSocket {
     /// Starts listening. A network namespace has one listener: another one fails until the first is closed.
     pub async fn open() -> Result<Self, KernelError> {
         let opened = Self::try_open().await;
@@ -56,12 +56,12 @@ impl DesiredState {
     /// The socket failed, or its buffer overflowed.
     pub async fn next(&self) -> io::Result<Vec<Ipv6Addr>> {
         let (bytes, _) = self.0.recv_from_full().await?;
-        Ok(told(&bytes))
+        Ok(parse(&bytes))
     }
 }
 
 /// The destinations in `bytes`, a sequence of netlink messages.
-fn told(mut bytes: &[u8]) -> Vec<Ipv6Addr> {
+fn parse(mut bytes: &[u8]) -> Vec<Ipv6Addr> {
     let mut to = vec![];
     while let Ok(message) = NetlinkMessage::<NetfilterMessage>::deserialize(bytes) {
         if let NetlinkPayload::InnerMessage(message) = &message.payload
@@ -114,24 +114,24 @@ mod tests {
     fn all_that_are_told_at_once() {
         let to: Vec<Ipv6Addr> = ["fc00::1", "fcff::2"].map(|it| it.parse().unwrap()).into();
         let bytes: Vec<u8> = to.iter().flat_map(|it| message(packet(*it))).collect();
-        assert_eq!(told(&bytes), to);
+        assert_eq!(parse(&bytes), to);
         // A truncated IPv6 header is ignored.
         let mut other = packet(to[0]);
         other[0] = 0x45;
-        assert_eq!(told(&message(other)), [] as [Ipv6Addr; 0]);
-        assert_eq!(told(&message(packet(to[0])[..39].to_vec())), [] as [Ipv6Addr; 0]);
+        assert_eq!(parse(&message(other)), [] as [Ipv6Addr; 0]);
+        assert_eq!(parse(&message(packet(to[0])[..39].to_vec())), [] as [Ipv6Addr; 0]);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read(bytes: Vec<u8>, flips: Vec<(prop::sample::Index, u8)>) {
-            told(&bytes);
+            parse(&bytes);
             let mut bytes = message(packet("fc00::1".parse().unwrap()));
             for (at, by) in flips {
                 let at = at.index(bytes.len());
                 bytes[at] ^= by;
             }
-            told(&bytes);
+            parse(&bytes);
         }
     }
 }

@@ -7,8 +7,8 @@ use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use crate::http::Here;
-use crate::names::{Asker, NamePath, NameRecord, Unresolved};
+use crate::http::CacheState;
+use crate::names::{NamePath, NameRecord, ResolveOrigin, Unresolved};
 
 /// The default and the maximum lifetime of a name, in seconds.
 const TTL: u64 = 30 * DAY;
@@ -16,23 +16,23 @@ const MAX: u64 = 366 * DAY;
 const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn publish(
-    here: &Here,
+    state: &CacheState,
     runtime: &Handle,
     path: NamePath,
     hash: Hash,
     ttl: Duration,
 ) -> Result<Value, Failure> {
-    let published = here.names.publish(path, hash, ttl);
+    let published = state.names.publish(path, hash, ttl);
     runtime.block_on(published).map(|record| show(&record)).map_err(|error| failure(&error))
 }
 
 pub(super) fn resolve(
-    here: &Here,
+    state: &CacheState,
     runtime: &Handle,
     node: PublicKey,
     path: NamePath,
 ) -> Result<Value, Failure> {
-    let resolved = here.names.resolve(node, path, Asker::Operator);
+    let resolved = state.names.resolve(node, path, ResolveOrigin::Operator);
     runtime.block_on(resolved).map(|record| show(&record)).map_err(|error| failure(&error))
 }
 
@@ -80,7 +80,7 @@ fn failure(error: &Unresolved) -> Failure {
         }
         Unresolved::Busy | Unresolved::NoKey => (FailureCode::Busy, "try it again in a moment"),
         Unresolved::Silent(_) => (FailureCode::Failed, "see which boards are off"),
-        Unresolved::Kept(_) | Unresolved::Broken(_) => {
+        Unresolved::Store(_) | Unresolved::Broken(_) => {
             (FailureCode::Failed, "`logs cache` may say more")
         }
     };

@@ -11,12 +11,12 @@ use super::{ObjectError, Objects, broken, name};
 use crate::policy::{Claim, ObjectKind, cost};
 
 /// The number of retries if the room is taken by others.
-const TRIES: usize = 8;
+const MAX_RETRIES: usize = 8;
 
 impl Objects {
     /// Checks that the disk has room for `more` bytes.
-    pub fn room(&self, more: u64) -> Result<(), ObjectError> {
-        let (free, reserve) = self.disk()?;
+    pub fn check_free(&self, more: u64) -> Result<(), ObjectError> {
+        let (free, reserve) = self.disk_space()?;
         match free < reserve.saturating_add(more) {
             true => Err(ObjectError::Full { free, reserve }),
             false => Ok(()),
@@ -24,22 +24,22 @@ impl Objects {
     }
 
     /// The free bytes, and the reserved ones.
-    fn disk(&self) -> Result<(u64, u64), ObjectError> {
+    fn disk_space(&self) -> Result<(u64, u64), ObjectError> {
         let stat = statvfs(&self.folder).map_err(broken)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         let (free, all) = (bytes(stat.f_bavail), bytes(stat.f_blocks));
         let free = free.min(for_files(all, stat.f_files, stat.f_favail));
-        Ok((free, (all / self.reserve.share.max(1)).min(self.reserve.most)))
+        Ok((free, (all / self.reserve.share.max(1)).min(self.reserve.max)))
     }
 
     /// Checks that an object of `size` bytes fits, if all loose objects are evicted.
-    pub fn may_hold(&self, size: u64) -> Result<(), ObjectError> {
-        let (free, reserve) = self.disk()?;
+    pub fn check_fits(&self, size: u64) -> Result<(), ObjectError> {
+        let (free, reserve) = self.disk_space()?;
         let lacks_on_disk = reserve.saturating_add(cost(size)).saturating_sub(free);
-        let to_be_had = self.policy.to_be_had();
-        match lacks_on_disk.max(self.policy.lacks(cost(size))) <= to_be_had {
+        let to_be_had = self.policy.evictable();
+        match lacks_on_disk.max(self.policy.shortfall(cost(size))) <= to_be_had {
             true => Ok(()),
-            false => Err(self.why(lacks_on_disk > to_be_had, free, reserve)),
+            false => Err(self.full_error(lacks_on_disk > to_be_had, free, reserve)),
         }
     }
 
@@ -47,25 +47,25 @@ impl Objects {
     ///
     /// # Errors
     /// There is no room for it.
-    pub async fn measure(&self, claim: &mut Claim, seen: u64) -> Result<(), ObjectError> {
+    pub async fn claim_for(&self, claim: &mut Claim, seen: u64) -> Result<(), ObjectError> {
         let wanted = cost(seen);
         if wanted <= claim.bytes() {
             return Ok(());
         }
-        self.claim(claim, wanted - claim.bytes()).await
+        self.extend_claim(claim, wanted - claim.bytes()).await
     }
 
     /// Extends `claim` by `more` bytes, evicting loose objects if necessary.
     ///
     /// # Errors
     /// There is not enough room; nothing was evicted then.
-    pub async fn claim(&self, claim: &mut Claim, more: u64) -> Result<(), ObjectError> {
-        for _ in 0..TRIES {
-            if self.room(more).is_ok() && self.policy.grow(claim, more) == 0 {
+    pub async fn extend_claim(&self, claim: &mut Claim, more: u64) -> Result<(), ObjectError> {
+        for _ in 0..MAX_RETRIES {
+            if self.check_free(more).is_ok() && self.policy.grow(claim, more) == 0 {
                 return Ok(());
             }
             let _changing = self.changing.lock().await;
-            let (free, reserve) = self.disk()?;
+            let (free, reserve) = self.disk_space()?;
             let lacks_on_disk = reserve.saturating_add(more).saturating_sub(free);
             let lacks = match lacks_on_disk {
                 0 => self.policy.grow(claim, more),
@@ -74,16 +74,16 @@ impl Objects {
             if lacks == 0 {
                 return Ok(());
             }
-            if self.policy.to_be_had() < lacks {
-                return Err(self.why(lacks_on_disk > 0, free, reserve));
+            if self.policy.evictable() < lacks {
+                return Err(self.full_error(lacks_on_disk > 0, free, reserve));
             }
             self.evict(lacks).await?;
         }
-        let (free, reserve) = self.disk()?;
-        Err(self.why(free < reserve.saturating_add(more), free, reserve))
+        let (free, reserve) = self.disk_space()?;
+        Err(self.full_error(free < reserve.saturating_add(more), free, reserve))
     }
 
-    fn why(&self, is_disk: bool, free: u64, reserve: u64) -> ObjectError {
+    fn full_error(&self, is_disk: bool, free: u64, reserve: u64) -> ObjectError {
         let usage = self.policy.usage();
         match is_disk {
             true => ObjectError::Full { free, reserve },
@@ -96,23 +96,23 @@ impl Objects {
     /// Evicts until `lacks` bytes are free. The caller holds `changing`.
     pub(super) async fn evict(&self, lacks: u64) -> Result<(), ObjectError> {
         // Parts of abandoned fetches go first.
-        let lacks = lacks.saturating_sub(self.policy.drop_parts());
+        let lacks = lacks.saturating_sub(self.policy.drop_partials());
         let policy = Arc::clone(&self.policy);
-        let gone = spawn_blocking(move || policy.choose(lacks)).await.map_err(broken)??;
-        self.let_go(gone).await
+        let gone = spawn_blocking(move || policy.evict(lacks)).await.map_err(broken)??;
+        self.delete(gone).await
     }
 
     /// Deletes from the store what the policy has evicted. The caller holds `changing`.
-    pub(super) async fn let_go(&self, these: Vec<Hash>) -> Result<(), ObjectError> {
+    pub(super) async fn delete(&self, these: Vec<Hash>) -> Result<(), ObjectError> {
         for hash in &these {
             self.store.tags().delete(name(*hash)).await.map_err(broken)?;
         }
         for hash in &these {
             self.hot.remove(hash);
         }
-        self.sweeper.sweep(self.policy.parts()).await?;
+        self.sweeper.sweep(self.policy.partials()).await?;
         let policy = Arc::clone(&self.policy);
-        spawn_blocking(move || policy.gone(&these)).await.map_err(broken)?
+        spawn_blocking(move || policy.mark_deleted(&these)).await.map_err(broken)?
     }
 
     /// Pins or unpins an object. Returns whether it is on this node.
@@ -124,7 +124,7 @@ impl Objects {
         let policy = Arc::clone(&self.policy);
         let change = move || match (is_pinned, policy.size(&hash)) {
             (false, _) => policy.unpin(hash),
-            (true, Some(size)) => policy.keep(hash, size, ObjectKind::Pinned).map(|()| true),
+            (true, Some(size)) => policy.insert(hash, size, ObjectKind::Pinned).map(|()| true),
             (true, None) => Ok(false),
         };
         spawn_blocking(change).await.map_err(broken)?
@@ -150,20 +150,20 @@ impl Objects {
     pub async fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
-        let had_part = policy.whole(&hash);
+        let had_part = policy.remove_partial(&hash);
         let was_here = spawn_blocking(move || policy.remove(hash)).await.map_err(broken)??;
         if was_here || had_part {
-            self.let_go(vec![hash]).await?;
+            self.delete(vec![hash]).await?;
         }
         Ok(was_here)
     }
 
     /// Keeps the partial data of `hash` until room is needed.
-    pub fn given_up(&self, hash: Hash) {
+    pub fn keep_partial(&self, hash: Hash) {
         let path = self.paths.path.data_path(&hash);
         // Without a file there is nothing to account.
         if let Ok(file) = path.metadata() {
-            self.policy.part(hash, cost(file.blocks() * 512));
+            self.policy.add_partial(hash, cost(file.blocks() * 512));
         }
     }
 }

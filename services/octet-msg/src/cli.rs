@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use octet_messages::place::MailboxAddress;
+use octet_messages::mailbox_address::MailboxAddress;
 use octet_node::control::PublicKey;
 
 /// End-to-end encrypted messages to people and boxes, by public key
@@ -56,7 +56,7 @@ pub enum CommandAction {
     },
     /// Send a signed command to a box; the answer is a message
     #[command(name = "command")]
-    Order(BoxCommand),
+    Command(BoxCommand),
     /// Fetch and print new messages, and send those that wait
     Receive,
     /// Print the messages sent and received

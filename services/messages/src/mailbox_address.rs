@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 
-use crate::limits::{ADDRESSES, PLACES};
+use crate::limits::{MAX_ADDRESSES, MAX_MAILBOXES};
 
 /// A mailbox's key and network addresses.
 ///
@@ -20,12 +20,12 @@ pub struct MailboxAddress {
 }
 
 /// Appends the number of `places`, and each of them.
-pub fn put(places: &[MailboxAddress], out: &mut Vec<u8>) {
-    let places = &places[..places.len().min(PLACES)];
+pub fn encode(places: &[MailboxAddress], out: &mut Vec<u8>) {
+    let places = &places[..places.len().min(MAX_MAILBOXES)];
     out.push(places.len() as u8);
     for place in places {
         out.extend_from_slice(place.mailbox.as_bytes());
-        let addresses = &place.addresses[..place.addresses.len().min(ADDRESSES)];
+        let addresses = &place.addresses[..place.addresses.len().min(MAX_ADDRESSES)];
         out.push(addresses.len() as u8);
         for address in addresses {
             match address.ip() {
@@ -43,16 +43,16 @@ pub fn put(places: &[MailboxAddress], out: &mut Vec<u8>) {
     }
 }
 
-/// Decodes what [`put`] has appended.
-pub fn take(fields: &mut Fields) -> Option<Vec<MailboxAddress>> {
+/// Decodes what [`encode`] has appended.
+pub fn decode(fields: &mut Fields) -> Option<Vec<MailboxAddress>> {
     let count = usize::from(fields.u8()?);
-    (count <= PLACES).then_some(())?;
-    (0..count).map(|_| take_one(fields)).collect()
+    (count <= MAX_MAILBOXES).then_some(())?;
+    (0..count).map(|_| decode_one(fields)).collect()
 }
 
-fn take_one(fields: &mut Fields) -> Option<MailboxAddress> {
+fn decode_one(fields: &mut Fields) -> Option<MailboxAddress> {
     let (mailbox, count) = (fields.key()?, usize::from(fields.u8()?));
-    (count <= ADDRESSES).then_some(())?;
+    (count <= MAX_ADDRESSES).then_some(())?;
     let address = |fields: &mut Fields| {
         let ip = match fields.u8()? {
             4 => IpAddr::from(Ipv4Addr::from(fields.array::<4>()?)),
@@ -70,20 +70,20 @@ fn take_one(fields: &mut Fields) -> Option<MailboxAddress> {
 #[error(
     "this is not a mailbox: write it as `octetctl messenger status` prints it, did:key:z6Mk…@192.0.2.7:4434"
 )]
-pub struct InvalidPlace;
+pub struct InvalidMailboxAddress;
 
 impl std::str::FromStr for MailboxAddress {
-    type Err = InvalidPlace;
+    type Err = InvalidMailboxAddress;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
-        let (mailbox, addresses) = text.split_once('@').ok_or(InvalidPlace)?;
-        let mailbox = PublicKey::try_from(mailbox.to_owned()).map_err(|_| InvalidPlace)?;
+    fn from_str(text: &str) -> Result<Self, InvalidMailboxAddress> {
+        let (mailbox, addresses) = text.split_once('@').ok_or(InvalidMailboxAddress)?;
+        let mailbox = PublicKey::try_from(mailbox.to_owned()).map_err(|_| InvalidMailboxAddress)?;
         let addresses: Vec<SocketAddr> = addresses
             .split(',')
-            .map(|address| address.parse().map_err(|_| InvalidPlace))
+            .map(|address| address.parse().map_err(|_| InvalidMailboxAddress))
             .collect::<Result<_, _>>()?;
-        let fits = (1..=ADDRESSES).contains(&addresses.len());
-        fits.then_some(Self { mailbox, addresses }).ok_or(InvalidPlace)
+        let fits = (1..=MAX_ADDRESSES).contains(&addresses.len());
+        fits.then_some(Self { mailbox, addresses }).ok_or(InvalidMailboxAddress)
     }
 }
 

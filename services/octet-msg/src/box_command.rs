@@ -8,9 +8,9 @@ use octet_node::key;
 use octet_node::map::CLUSTER;
 use octet_node::words::Words;
 
+use crate::cli::BoxCommand;
 use crate::command::{CommandFailure, find};
-use crate::home;
-use crate::line::BoxCommand;
+use crate::profile;
 
 /// The unit that sends alerts.
 const MESSENGER: &str = "messenger";
@@ -22,8 +22,8 @@ const MESSENGER: &str = "messenger";
 pub fn sign(person: &Person, order: &BoxCommand) -> Result<String, CommandFailure> {
     // Without `--board` the box itself runs the command.
     let target = order.board.map_or_else(|| find(person, &order.name), Ok)?;
-    let usual = || Some(home::settings()?.join("key"));
-    let path = order.key.clone().or_else(usual).ok_or(CommandFailure::Homeless)?;
+    let usual = || Some(profile::config_folder()?.join("key"));
+    let path = order.key.clone().or_else(usual).ok_or(CommandFailure::NoHome)?;
     let key = match key::read(&path) {
         Ok(StoredFile::Value(key)) => key,
         Ok(StoredFile::Absent | StoredFile::Damaged) => return Err(CommandFailure::NoKey(path)),

@@ -14,8 +14,8 @@ use vodozemac::olm::{Account, AccountPickle};
 use super::Person;
 use crate::card::{ContactCard, Details, UNIT};
 use crate::envelope::Seal;
-use crate::limits::{FALLBACK, FEW, ONE_TIME, PLACES};
-use crate::place::{self, MailboxAddress};
+use crate::limits::{FALLBACK_INTERVAL, LOW_ONE_TIME_KEYS, MAX_MAILBOXES, ONE_TIME_KEYS};
+use crate::mailbox_address::{self, MailboxAddress};
 use crate::prekey::{Bundle, Prekey, PrekeyUse};
 use crate::rows::{ChangedRow, RowName, decode, encode};
 
@@ -37,7 +37,7 @@ pub struct OwnKeys {
     pub certificate: Certificate,
     pub seal: Seal,
     pub serial: u64,
-    pub homes: Vec<MailboxState>,
+    pub mailboxes: Vec<MailboxState>,
     /// The epoch of text numbers: each restore starts a new one.
     pub epoch: u64,
     /// The number of the next prekey.
@@ -54,7 +54,7 @@ pub struct OwnKeys {
 
 /// One of the person's own mailboxes, and its published state.
 pub struct MailboxState {
-    pub place: MailboxAddress,
+    pub address: MailboxAddress,
     /// The serial of the published card; 0 if none.
     published: u64,
     /// Prekeys that the mailbox lacks. Each one-time key is for one mailbox only: two would give
@@ -87,13 +87,13 @@ struct Told {
 }
 
 impl MailboxState {
-    fn new(place: MailboxAddress) -> Self {
-        Self { place, published: 0, pending: vec![] }
+    fn new(address: MailboxAddress) -> Self {
+        Self { address, published: 0, pending: vec![] }
     }
 
-    fn load((place, told): (MailboxAddress, Told)) -> Option<Self> {
+    fn load((address, told): (MailboxAddress, Told)) -> Option<Self> {
         let pending = told.pending.iter().map(|bytes| Prekey::from_bytes(bytes));
-        Some(Self { place, published: told.published, pending: pending.collect::<Option<_>>()? })
+        Some(Self { address, published: told.published, pending: pending.collect::<Option<_>>()? })
     }
 
     fn save(&self) -> Told {
@@ -106,16 +106,16 @@ impl OwnKeys {
     pub fn load(bytes: &[u8]) -> Option<Self> {
         // Rows without epochs, from older versions, end here.
         let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0]].concat()))?;
-        let places = place::take(&mut Fields(&saved.places))?;
+        let places = mailbox_address::decode(&mut Fields(&saved.places))?;
         (places.len() == saved.told.len()).then_some(())?;
-        let homes = places.into_iter().zip(saved.told).map(MailboxState::load);
+        let states = places.into_iter().zip(saved.told).map(MailboxState::load);
         Some(Self {
             name: PrivateKey::from_seed(saved.name)?,
             key: PrivateKey::from_seed(saved.key)?,
             certificate: Certificate::from_bytes(&saved.certificate).ok()?,
             seal: Seal::new(saved.seal)?,
             serial: saved.serial,
-            homes: homes.collect::<Option<_>>()?,
+            mailboxes: states.collect::<Option<_>>()?,
             next_prekey: saved.next_prekey,
             fallback_made: saved.fallback_made,
             history: saved.history,
@@ -127,7 +127,7 @@ impl OwnKeys {
 
     pub fn save(&self) -> Vec<u8> {
         let mut places = vec![];
-        place::put(&self.places(), &mut places);
+        mailbox_address::encode(&self.mailbox_addresses(), &mut places);
         encode(&Saved {
             name: *self.name.seed(),
             key: *self.key.seed(),
@@ -135,7 +135,7 @@ impl OwnKeys {
             seal: *self.seal.secret(),
             serial: self.serial,
             places,
-            told: self.homes.iter().map(MailboxState::save).collect(),
+            told: self.mailboxes.iter().map(MailboxState::save).collect(),
             next_prekey: self.next_prekey,
             fallback_made: self.fallback_made,
             history: self.history,
@@ -145,8 +145,8 @@ impl OwnKeys {
         })
     }
 
-    pub fn places(&self) -> Vec<MailboxAddress> {
-        self.homes.iter().map(|home| home.place.clone()).collect()
+    pub fn mailbox_addresses(&self) -> Vec<MailboxAddress> {
+        self.mailboxes.iter().map(|state| state.address.clone()).collect()
     }
 
     pub fn card(&self, identity: Curve25519PublicKey) -> Option<ContactCard> {
@@ -154,7 +154,7 @@ impl OwnKeys {
             identity: identity.to_bytes(),
             seal: self.seal.public(),
             serial: self.serial,
-            places: self.places(),
+            places: self.mailbox_addresses(),
         };
         ContactCard::sign(details, self.certificate.clone(), &self.key).ok()
     }
@@ -171,28 +171,28 @@ pub fn save_account(account: &Account) -> Vec<u8> {
 }
 
 impl Person {
-    /// Makes a new person with the mailboxes `places`, and the rows to store; `None` if `fresh` is
+    /// Makes a new person with the mailboxes `places`, and the rows to store; `None` if `seeds` is
     /// unusable, or there are too many or duplicate mailboxes.
     pub fn new(
-        fresh: NewIdentity,
+        seeds: NewIdentity,
         places: Vec<MailboxAddress>,
         now: u64,
     ) -> Option<(Self, Vec<ChangedRow>)> {
-        let mut person = Self::make(fresh, places, 0, now)?;
+        let mut person = Self::with_epoch(seeds, places, 0, now)?;
         let changes = person.changes();
         Some((person, changes))
     }
 
     /// Makes a person with text numbers in `epoch`, and the messaging key for it.
-    pub(super) fn make(
-        fresh: NewIdentity,
+    pub(super) fn with_epoch(
+        seeds: NewIdentity,
         places: Vec<MailboxAddress>,
         epoch: u64,
         now: u64,
     ) -> Option<Self> {
         let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
-        (mailboxes.len() == places.len() && places.len() <= PLACES).then_some(())?;
-        let (name, key) = (PrivateKey::from_seed(fresh.name)?, PrivateKey::from_seed(fresh.key)?);
+        (mailboxes.len() == places.len() && places.len() <= MAX_MAILBOXES).then_some(())?;
+        let (name, key) = (PrivateKey::from_seed(seeds.name)?, PrivateKey::from_seed(seeds.key)?);
         let statement = KeyStatement {
             node: name.public(),
             unit: UNIT.parse::<UnitName>().ok()?,
@@ -201,7 +201,7 @@ impl Person {
             issued: now,
         };
         let certificate = Certificate::sign(statement, &name).ok()?;
-        let mut person = Self::begin_as((name, key, certificate), fresh.seal, places, now)?;
+        let mut person = Self::from_keys((name, key, certificate), seeds.seal, places, now)?;
         person.own.epoch = epoch;
         Some(person)
     }
@@ -217,12 +217,12 @@ impl Person {
         let key = || PrivateKey::from_seed(*certified.key.seed());
         // The node's name key is in `identity` only.
         let keys = (key()?, key()?, certified.certificate.clone());
-        let mut person = Self::begin_as(keys, seal, places, now)?;
+        let mut person = Self::from_keys(keys, seal, places, now)?;
         let changes = person.changes();
         Some((person, changes))
     }
 
-    fn begin_as(
+    fn from_keys(
         (name, key, certificate): (PrivateKey, PrivateKey, Certificate),
         seal: [u8; 32],
         places: Vec<MailboxAddress>,
@@ -235,7 +235,7 @@ impl Person {
             certificate,
             seal: Seal::new(seal)?,
             serial: 1,
-            homes: places.into_iter().map(MailboxState::new).collect(),
+            mailboxes: places.into_iter().map(MailboxState::new).collect(),
             epoch: 0,
             next_prekey: 1,
             fallback_made: None,
@@ -246,9 +246,9 @@ impl Person {
         let mut person = Self {
             own,
             account: Account::new(),
-            peers: Default::default(),
-            touched: [RowName::Own, RowName::Account].into(),
-            lines: vec![],
+            contacts: Default::default(),
+            changed_rows: [RowName::Own, RowName::Account].into(),
+            new_history: vec![],
         };
         for mailbox in mailboxes {
             person.refill(mailbox, 0, now);
@@ -257,17 +257,23 @@ impl Person {
     }
 
     /// Changes the messaging key or the mailboxes; everything is published again.
-    pub(super) fn moved(&mut self, certified: &Certified, places: Vec<MailboxAddress>, now: u64) {
+    pub(super) fn change_identity(
+        &mut self,
+        certified: &Certified,
+        places: Vec<MailboxAddress>,
+        now: u64,
+    ) {
         let key = PrivateKey::from_seed(*certified.key.seed());
         if let Some(key) = key
-            && (self.own.certificate != certified.certificate || self.own.places() != places)
+            && (self.own.certificate != certified.certificate
+                || self.own.mailbox_addresses() != places)
         {
             (self.own.key, self.own.certificate) = (key, certified.certificate.clone());
             self.own.serial += 1;
             self.own.fallback_made = None;
             let mailboxes: Vec<PublicKey> = places.iter().map(|place| place.mailbox).collect();
-            self.own.homes = places.into_iter().map(MailboxState::new).collect();
-            self.touched.insert(RowName::Own);
+            self.own.mailboxes = places.into_iter().map(MailboxState::new).collect();
+            self.changed_rows.insert(RowName::Own);
             for mailbox in mailboxes {
                 self.refill(mailbox, 0, now);
             }
@@ -278,15 +284,16 @@ impl Person {
     /// all when it is due. The previous fallback key still opens messages in flight.
     pub(super) fn refill(&mut self, mailbox: PublicKey, left: u32, now: u64) {
         let left = left as usize;
-        let Some(at) = self.own.homes.iter().position(|home| home.place.mailbox == mailbox) else {
+        let Some(at) = self.own.mailboxes.iter().position(|state| state.address.mailbox == mailbox)
+        else {
             return;
         };
-        let mut pending = self.own.homes[at].pending.iter();
-        if left < FEW && !pending.any(|prekey| prekey.usage == PrekeyUse::OneTime) {
-            self.account.generate_one_time_keys(ONE_TIME - left);
+        let mut pending = self.own.mailboxes[at].pending.iter();
+        if left < LOW_ONE_TIME_KEYS && !pending.any(|prekey| prekey.usage == PrekeyUse::OneTime) {
+            self.account.generate_one_time_keys(ONE_TIME_KEYS - left);
         }
         let made = self.own.fallback_made;
-        if made.is_none_or(|made| now.saturating_sub(made) >= FALLBACK) {
+        if made.is_none_or(|made| now.saturating_sub(made) >= FALLBACK_INTERVAL) {
             self.account.generate_fallback_key();
             self.own.fallback_made = Some(now);
         }
@@ -296,18 +303,18 @@ impl Person {
         }
         for key in one_time.into_values() {
             let prekey = self.next_prekey(PrekeyUse::OneTime, key);
-            self.own.homes[at].pending.push(prekey);
+            self.own.mailboxes[at].pending.push(prekey);
         }
         for key in fallback.into_values() {
             let prekey = self.next_prekey(PrekeyUse::Fallback, key);
-            for home in &mut self.own.homes {
-                home.pending.retain(|pending| pending.usage != PrekeyUse::Fallback);
-                home.pending.push(prekey.clone());
+            for state in &mut self.own.mailboxes {
+                state.pending.retain(|pending| pending.usage != PrekeyUse::Fallback);
+                state.pending.push(prekey.clone());
             }
         }
         // They are stored in `pending`.
         self.account.mark_keys_as_published();
-        self.touched.extend([RowName::Own, RowName::Account]);
+        self.changed_rows.extend([RowName::Own, RowName::Account]);
     }
 
     fn next_prekey(&mut self, usage: PrekeyUse, key: Curve25519PublicKey) -> Prekey {
@@ -319,21 +326,22 @@ impl Person {
 
     /// The bundles that mailboxes lack.
     pub(super) fn bundles(&self) -> impl Iterator<Item = (&MailboxAddress, Bundle)> {
-        self.own.homes.iter().filter_map(|home| {
-            let is_known = home.published == self.own.serial && home.pending.is_empty();
+        self.own.mailboxes.iter().filter_map(|state| {
+            let is_known = state.published == self.own.serial && state.pending.is_empty();
             (!is_known).then_some(())?;
-            let bundle = Bundle { card: self.card()?, prekeys: home.pending.clone() };
-            Some((&home.place, bundle))
+            let bundle = Bundle { card: self.card()?, prekeys: state.pending.clone() };
+            Some((&state.address, bundle))
         })
     }
 
-    pub(super) fn published(&mut self, mailbox: PublicKey) {
+    pub(super) fn mark_published(&mut self, mailbox: PublicKey) {
         let serial = self.own.serial;
-        for home in self.own.homes.iter_mut().filter(|home| home.place.mailbox == mailbox) {
-            home.pending.clear();
-            home.published = serial;
+        for state in self.own.mailboxes.iter_mut().filter(|state| state.address.mailbox == mailbox)
+        {
+            state.pending.clear();
+            state.published = serial;
         }
-        self.touched.insert(RowName::Own);
+        self.changed_rows.insert(RowName::Own);
     }
 
     /// Signs a request to a mailbox.

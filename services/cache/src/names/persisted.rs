@@ -15,14 +15,14 @@ const NAMES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("names");
 const MAX: u64 = 4096;
 
 /// The number of records that are reserved for names that this node publishes.
-const FOR_OWN: u64 = 512;
+const RESERVED: u64 = 512;
 
 /// The size of redb's cache, in bytes.
 const CACHE: usize = 256 << 10;
 
 /// Why a record is not stored.
 #[derive(Debug, thiserror::Error)]
-pub enum NotKept {
+pub enum NameStoreError {
     /// A newer record is known.
     #[error("a newer record of this name is known")]
     Older,
@@ -42,7 +42,7 @@ impl PersistedNames {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn open(file: &Path) -> Result<Self, NotKept> {
+    pub fn open(file: &Path) -> Result<Self, NameStoreError> {
         let open = || -> Result<_, redb::Error> {
             let names = Closable::open(file, CACHE)?;
             let transaction = names.begin_write()?;
@@ -50,7 +50,7 @@ impl PersistedNames {
             transaction.commit()?;
             Ok(Self(names))
         };
-        open().map_err(|error| NotKept::Disk(error.into()))
+        open().map_err(|error| NameStoreError::Disk(error.into()))
     }
 
     /// Closes the file. Later calls fail.
@@ -62,13 +62,17 @@ impl PersistedNames {
     ///
     /// # Errors
     /// Reading fails.
-    pub fn get(&self, node: &PublicKey, path: &NamePath) -> Result<Option<NameRecord>, NotKept> {
+    pub fn get(
+        &self,
+        node: &PublicKey,
+        path: &NamePath,
+    ) -> Result<Option<NameRecord>, NameStoreError> {
         let get = || -> Result<_, redb::Error> {
             let table = self.0.begin_read()?.open_table(NAMES)?;
             let value = table.get(name(node, path).as_slice())?;
             Ok(value.and_then(|value| NameRecord::from_bytes(value.value()).ok()))
         };
-        get().map_err(|error| NotKept::Disk(error.into()))
+        get().map_err(|error| NameStoreError::Disk(error.into()))
     }
 
     /// Stores a record of another node; it is on disk when the call returns. A record that is
@@ -77,19 +81,19 @@ impl PersistedNames {
     /// # Errors
     /// A newer record is known, or the maximum number of names is reached. A stored name never
     /// loses its place to another.
-    pub fn keep(&self, record: &NameRecord) -> Result<(), NotKept> {
-        self.keep_within(record, MAX - FOR_OWN)
+    pub fn store(&self, record: &NameRecord) -> Result<(), NameStoreError> {
+        self.store_within(record, MAX - RESERVED)
     }
 
-    /// Like [`keep`](Self::keep), for this node's own record: records of other nodes cannot take
+    /// Like [`store`](Self::store), for this node's own record: records of other nodes cannot take
     /// all places.
-    pub fn publish(&self, record: &NameRecord) -> Result<(), NotKept> {
-        self.keep_within(record, MAX)
+    pub fn publish(&self, record: &NameRecord) -> Result<(), NameStoreError> {
+        self.store_within(record, MAX)
     }
 
-    fn keep_within(&self, record: &NameRecord, most: u64) -> Result<(), NotKept> {
+    fn store_within(&self, record: &NameRecord, most: u64) -> Result<(), NameStoreError> {
         let name = name(&record.node(), &record.entry().path);
-        let keep = || -> Result<Result<(), NotKept>, redb::Error> {
+        let keep = || -> Result<Result<(), NameStoreError>, redb::Error> {
             let transaction = self.0.begin_write()?;
             {
                 let mut table = transaction.open_table(NAMES)?;
@@ -98,16 +102,16 @@ impl PersistedNames {
                 match before {
                     Some(before) if before == *record => return Ok(Ok(())),
                     Some(before) if before.version() >= record.version() => {
-                        return Ok(Err(NotKept::Older));
+                        return Ok(Err(NameStoreError::Older));
                     }
-                    None if table.len()? >= most => return Ok(Err(NotKept::Full)),
+                    None if table.len()? >= most => return Ok(Err(NameStoreError::Full)),
                     _ => drop(table.insert(name.as_slice(), record.to_bytes().as_slice())?),
                 }
             }
             transaction.commit()?;
             Ok(Ok(()))
         };
-        keep().map_err(|error| NotKept::Disk(error.into()))?
+        keep().map_err(|error| NameStoreError::Disk(error.into()))?
     }
 }
 
@@ -138,9 +142,9 @@ mod tests {
     #[test]
     fn others_names_do_not_take_all_the_room() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = PersistedNames::open(&folder.path().join("names")).unwrap();
+        let saved = PersistedNames::open(&folder.path().join("names")).unwrap();
         let fill = |from: u64, to: u64| {
-            let transaction = kept.0.begin_write().unwrap();
+            let transaction = saved.0.begin_write().unwrap();
             {
                 let mut table = transaction.open_table(NAMES).unwrap();
                 for number in from..to {
@@ -149,11 +153,11 @@ mod tests {
             }
             transaction.commit().unwrap();
         };
-        fill(0, MAX - FOR_OWN - 1);
-        kept.keep(&record("last")).unwrap();
-        assert!(matches!(kept.keep(&record("more")), Err(NotKept::Full)));
-        kept.publish(&record("own")).unwrap();
-        fill(MAX - FOR_OWN, MAX);
-        assert!(matches!(kept.publish(&record("own")), Err(NotKept::Full)));
+        fill(0, MAX - RESERVED - 1);
+        saved.store(&record("last")).unwrap();
+        assert!(matches!(saved.store(&record("more")), Err(NameStoreError::Full)));
+        saved.publish(&record("own")).unwrap();
+        fill(MAX - RESERVED, MAX);
+        assert!(matches!(saved.publish(&record("own")), Err(NameStoreError::Full)));
     }
 }

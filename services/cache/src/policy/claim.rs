@@ -22,7 +22,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.policy.state().claimed -= self.bytes;
+        self.policy.state().reserved -= self.bytes;
     }
 }
 
@@ -34,29 +34,29 @@ impl CachePolicy {
     /// Extends `claim` by `more` bytes. Returns the missing bytes, if any.
     pub fn grow(&self, claim: &mut Claim, more: u64) -> u64 {
         let mut state = self.state();
-        let lacks = self.lacks_in(&state, more);
+        let lacks = self.shortfall_in(&state, more);
         if lacks == 0 {
-            state.claimed += more;
+            state.reserved += more;
             claim.bytes += more;
         }
         lacks
     }
 
     /// The missing bytes for `more` bytes.
-    pub fn lacks(&self, more: u64) -> u64 {
-        self.lacks_in(&self.state(), more)
+    pub fn shortfall(&self, more: u64) -> u64 {
+        self.shortfall_in(&self.state(), more)
     }
 
-    fn lacks_in(&self, state: &State, more: u64) -> u64 {
+    fn shortfall_in(&self, state: &State, more: u64) -> u64 {
         let lacks = state.used().saturating_add(more).saturating_sub(self.quota());
         // At the maximum number of objects, each eviction makes room for one.
-        if state.objects.len() < self.most { lacks } else { lacks.max(1) }
+        if state.objects.len() < self.max_objects { lacks } else { lacks.max(1) }
     }
 
     /// The bytes that evictions can free.
-    pub fn to_be_had(&self) -> u64 {
+    pub fn evictable(&self) -> u64 {
         let state = self.state();
-        state.queues.cost() + state.parts.values().sum::<u64>()
+        state.queues.cost() + state.partial.values().sum::<u64>()
     }
 
     /// The usage above the quota, in bytes.
@@ -65,22 +65,22 @@ impl CachePolicy {
     }
 
     /// Accounts `bytes` of partial data of `hash`, which stay until room is needed.
-    pub fn part(&self, hash: Hash, bytes: u64) {
-        self.state().parts.insert(hash, bytes);
+    pub fn add_partial(&self, hash: Hash, bytes: u64) {
+        self.state().partial.insert(hash, bytes);
     }
 
     /// Ends the accounting of partial data. Returns whether there was any.
-    pub fn whole(&self, hash: &Hash) -> bool {
-        self.state().parts.remove(hash).is_some()
+    pub fn remove_partial(&self, hash: &Hash) -> bool {
+        self.state().partial.remove(hash).is_some()
     }
 
     /// The partial data that is kept.
-    pub fn parts(&self) -> Vec<Hash> {
-        self.state().parts.keys().copied().collect()
+    pub fn partials(&self) -> Vec<Hash> {
+        self.state().partial.keys().copied().collect()
     }
 
     /// Drops all partial data. Returns its size in bytes.
-    pub fn drop_parts(&self) -> u64 {
-        self.state().parts.drain().map(|(_, bytes)| bytes).sum()
+    pub fn drop_partials(&self) -> u64 {
+        self.state().partial.drain().map(|(_, bytes)| bytes).sum()
     }
 }

@@ -10,12 +10,12 @@ use octet_node::address::NodeAddress;
 use octet_node::say;
 
 /// The meter that counts packets by this entry.
-pub(super) fn counted(entry: &KernelEntry) -> Option<Meter> {
+pub(super) fn meter_of(entry: &KernelEntry) -> Option<Meter> {
     match entry {
         KernelEntry::Accept(link, label) => Some(meter(Direction::In, *link, *label)),
         KernelEntry::RateLimit(link, label, _) => Some(meter(Direction::Above, *link, *label)),
-        KernelEntry::Swap { to, by, .. } => Some(meter(Direction::Out, *by, *to)),
-        KernelEntry::Push { with, by, .. } => Some(meter(Direction::Out, *by, *with)),
+        KernelEntry::Swap { to, link, .. } => Some(meter(Direction::Out, *link, *to)),
+        KernelEntry::Push { label, link, .. } => Some(meter(Direction::Out, *link, *label)),
         KernelEntry::Pop(_) | KernelEntry::End(..) => None,
     }
 }
@@ -26,34 +26,34 @@ fn meter(direction: Direction, link: LinkNumber, label: Label) -> Meter {
 
 impl Daemon {
     /// Carries out all actions. Failures are logged; a requester whose answer fails times out and retries.
-    pub(super) async fn act(&mut self, actions: Vec<EngineAction>) {
+    pub(super) async fn apply(&mut self, actions: Vec<EngineAction>) {
         let mut due = Due::default();
         for action in actions {
             // Pending gate changes are committed in one batch, before any message depends on them.
             if let EngineAction::Send(..) | EngineAction::Introduce(_) = action
-                && let Err(error) = self.settle(std::mem::take(&mut due)).await
+                && let Err(error) = self.commit(std::mem::take(&mut due)).await
             {
                 say!("{error}");
                 return;
             }
-            if let Err(error) = self.carry_out(action, &mut due).await {
+            if let Err(error) = self.apply_one(action, &mut due).await {
                 say!("{error}");
                 return;
             }
         }
-        if let Err(error) = self.settle(due).await {
+        if let Err(error) = self.commit(due).await {
             say!("{error}");
         }
     }
 
     /// Carries out a batch.
-    pub(super) async fn settle(&mut self, due: Due) -> Result<(), KernelError> {
-        self.accounting.settle(due, &self.kernel, &self.memory).await
+    pub(super) async fn commit(&mut self, due: Due) -> Result<(), KernelError> {
+        self.accounting.commit(due, &self.kernel, &self.state).await
     }
 
-    async fn carry_out(&mut self, action: EngineAction, due: &mut Due) -> Result<(), KernelError> {
+    async fn apply_one(&mut self, action: EngineAction, due: &mut Due) -> Result<(), KernelError> {
         match action {
-            EngineAction::Keep(name, bytes) => self.memory.remember(&name, &bytes),
+            EngineAction::Keep(name, bytes) => self.state.persist(&name, &bytes),
             EngineAction::Forget(name) => {
                 due.forgotten.push(name);
                 Ok(())
@@ -63,7 +63,7 @@ impl Daemon {
                 Ok(())
             }
             EngineAction::Send(link, message) => {
-                self.links.say(link, &message).await;
+                self.links.send(link, &message).await;
                 Ok(())
             }
             EngineAction::Install(entry) => self.install(entry, due).await,
@@ -77,34 +77,36 @@ impl Daemon {
 
     async fn install(&mut self, entry: KernelEntry, due: &mut Due) -> Result<(), KernelError> {
         // Counting resumes at the previous daemon's count.
-        if let Some(meter) = counted(&entry) {
-            let begins = self.accounting.begins(&meter);
+        if let Some(meter) = meter_of(&entry) {
+            let begins = self.accounting.initial_count(&meter);
             due.gates.push(match &entry {
-                KernelEntry::RateLimit(_, _, rate) => GateChange::Bound(meter, *rate, begins),
-                _ => GateChange::Let(meter, begins),
+                KernelEntry::RateLimit(_, _, rate) => GateChange::Limit(meter, *rate, begins),
+                _ => GateChange::Allow(meter, begins),
             });
         }
         match entry {
             KernelEntry::Accept(..) | KernelEntry::RateLimit(..) => Ok(()),
-            KernelEntry::Swap { from, to, by } => self.kernel.swap(from, to, &by.device()).await,
-            KernelEntry::Pop(label) => self.kernel.pop(label).await,
-            KernelEntry::Push { between: (from, to), with, ttl, by } => {
-                self.kernel.push((to, from), (with, ttl), &by.device()).await
+            KernelEntry::Swap { from, to, link } => {
+                self.kernel.swap(from, to, &link.device()).await
             }
-            KernelEntry::End(number, stretch) => self.end(number, &stretch).await,
+            KernelEntry::Pop(label) => self.kernel.pop(label).await,
+            KernelEntry::Push { addresses: (from, to), label, ttl, link } => {
+                self.kernel.push((to, from), (label, ttl), &link.device()).await
+            }
+            KernelEntry::End(number, path_end) => self.install_end(number, &path_end).await,
         }
     }
 
     async fn remove(&mut self, entry: KernelEntry, due: &mut Due) -> Result<(), KernelError> {
-        due.gates.extend(counted(&entry).map(GateChange::Forbid));
+        due.gates.extend(meter_of(&entry).map(GateChange::Remove));
         match entry {
             // Its route is a swap or a pop.
-            KernelEntry::Accept(_, label) => self.kernel.unlabel(label).await,
+            KernelEntry::Accept(_, label) => self.kernel.remove_label(label).await,
             // The route between the end's addresses is the push.
-            KernelEntry::End(number, stretch) => {
-                self.ends.forget(number);
-                self.routes.uses.retain(|_, path| *path != number);
-                self.kernel.no_end(&number.device(), stretch.outer()).await
+            KernelEntry::End(number, path_end) => {
+                self.path_ends.forget(number);
+                self.routes.active_paths.retain(|_, path| *path != number);
+                self.kernel.close_end(&number.device(), path_end.outer()).await
             }
             KernelEntry::RateLimit(..)
             | KernelEntry::Swap { .. }
@@ -113,24 +115,30 @@ impl Daemon {
         }
     }
 
-    async fn end(&mut self, number: PathNumber, stretch: &PathEnd) -> Result<(), KernelError> {
+    async fn install_end(
+        &mut self,
+        number: PathNumber,
+        path_end: &PathEnd,
+    ) -> Result<(), KernelError> {
         let Some(node) = self.node() else { return Ok(()) };
-        let ((near, far), port) = (stretch.outer(), stretch.port());
+        let ((near, far), port) = (path_end.outer(), path_end.port());
         let end = paths::KernelPathEnd {
             name: number.device(),
-            secret: stretch.secret,
-            key: stretch.key,
+            secret: path_end.secret,
+            key: path_end.key,
             near: (near, port),
             far: (far, port),
-            inner: stretch.inner(),
-            nodes: (NodeAddress::of(&node).ip(), stretch.node),
+            inner: path_end.inner(),
+            nodes: (NodeAddress::of(&node).ip(), path_end.node),
         };
         // A path end's parameters never change, except that its peer becomes known.
-        if self.ends.devices.contains_key(&number) && self.kernel.far(&end).await.is_ok() {
+        if self.path_ends.devices.contains_key(&number)
+            && self.kernel.set_endpoint(&end).await.is_ok()
+        {
             return Ok(());
         }
-        let index = self.kernel.end(&end).await?;
-        self.ends.devices.insert(number, index);
+        let index = self.kernel.open_end(&end).await?;
+        self.path_ends.devices.insert(number, index);
         Ok(())
     }
 }
