@@ -1,8 +1,8 @@
 //! The coordinator: it maintains the registry, and distributes the map.
 
-mod entry;
-mod present;
-mod rate;
+mod listener;
+mod connected;
+mod rate_limit;
 mod session;
 mod show;
 mod status;
@@ -20,17 +20,17 @@ use octet_node::sub_key::Certified;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use crate::book::{
+use crate::registry::{
     Candidate, CannotBe, Enrolled, Hand, JoinDecision, JoinRefusal, NotLearned, NumberRegistry,
 };
 use crate::node::ClusterNode;
 use crate::pin::PersistedPin;
 use crate::rules::{EnrolmentRules, Forbidden};
 use crate::store::ClusterStoreError;
-use present::ConnectedNodes;
-use rate::{RateDecision, RateLimiter};
+use connected::ConnectedNodes;
+use rate_limit::{RateDecision, RateLimiter};
 
-pub use entry::keep;
+pub use listener::keep;
 
 pub struct Coordinator {
     node: Rc<ClusterNode>,

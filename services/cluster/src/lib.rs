@@ -7,17 +7,17 @@
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod book;
+pub mod registry;
 mod coordinator;
 pub mod limits;
 mod measure;
 mod member;
 pub mod message;
 mod node;
-mod own;
+mod local_node;
 pub mod pin;
-pub mod place;
-mod placed;
+pub mod position;
+mod placement;
 pub mod report;
 pub mod rules;
 mod service;
@@ -47,7 +47,7 @@ use crate::limits::ClusterLimits;
 use crate::member::MemberConnection;
 use crate::node::{ClusterNode, NodeRole};
 use crate::pin::PersistedPin;
-use crate::place::{NodeConfig, NodePosition, Wiring};
+use crate::position::{NodeConfig, NodePosition, Wiring};
 use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::ClusterStore;
@@ -86,9 +86,9 @@ pub fn run(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::
 }
 
 async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let own = own::keep(parts.folder.clone(), &parts.sockets)?;
+    let own = local_node::keep(parts.folder.clone(), &parts.sockets)?;
     let (sender, told) = watch::channel(NodeConfig::default());
-    place::keep(parts.sockets.clone(), sender)?;
+    position::keep(parts.sockets.clone(), sender)?;
     let (sender, report) = watch::channel(NodeReport::default());
     measure::keep(parts.sockets.clone(), parts.limits.beat, sender)?;
     let store = ClusterStore::new(parts.folder);
@@ -118,7 +118,7 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
     tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&node))?;
-    spawn_local(say_end(placed::keep(Rc::clone(&node))));
+    spawn_local(say_end(placement::keep(Rc::clone(&node))));
     ready()?;
     let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());
     loop {

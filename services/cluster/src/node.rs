@@ -8,13 +8,13 @@ use octet_node::map::{SignedMap, Update};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
-use crate::book::NumberRegistry;
+use crate::registry::NumberRegistry;
 use crate::coordinator::Coordinator;
 use crate::limits::ClusterLimits;
 use crate::member::MemberConnection;
-use crate::own::OwnNode;
+use crate::local_node::OwnNode;
 use crate::pin::{PersistedPin, Pin};
-use crate::place::{NodeConfig, NodePosition, Wiring};
+use crate::position::{NodeConfig, NodePosition, Wiring};
 use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::{ClusterStore, ClusterStoreError};

@@ -6,7 +6,7 @@ use octet_node::map::{MapVersion, SignedMap};
 use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 
-use crate::book::FIRST_EPOCH;
+use crate::registry::FIRST_EPOCH;
 
 /// The trusted coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

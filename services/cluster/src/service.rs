@@ -9,7 +9,7 @@ use octet_node::settings::Which;
 use octet_node::{UnitEnvironment, notify_ready};
 
 use crate::limits::ClusterLimits;
-use crate::place::Wiring;
+use crate::position::Wiring;
 use crate::settings::Settings;
 use crate::{ClusterConfig, run};
 

@@ -10,7 +10,7 @@ use octet_node::durable::{self, ExistingFile, WriteStep};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::book::NumberRegistry;
+use crate::registry::NumberRegistry;
 use crate::pin::PersistedPin;
 
 /// The file of the registry.

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::coordinator::Unchanged;
 use crate::node::{ClusterNode, NodeRole};
-use crate::place::NodePosition;
+use crate::position::NodePosition;
 use crate::settings::Settings;
 use crate::traffic;
 

@@ -16,13 +16,13 @@ pub mod difference;
 pub mod keeper;
 pub mod name;
 pub mod permit;
-pub mod place;
+pub mod paths;
 pub mod readers;
 mod serve;
 mod service;
 pub mod settings;
 pub mod start;
 pub mod store;
-pub mod warrant;
+pub mod signed_call;
 
 pub use service::{main, run};

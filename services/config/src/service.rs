@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Map;
 
 use crate::keeper::{Keeper, Readers};
-use crate::place::ConfigPaths;
+use crate::paths::ConfigPaths;
 use crate::readers::{AtSockets, SectionReader, socket};
 use crate::serve::{Config, serve};
 use crate::start::choose;

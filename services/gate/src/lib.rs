@@ -15,7 +15,7 @@ mod gate;
 pub mod ids;
 pub mod limits;
 mod offer;
-mod own;
+mod verbs;
 pub mod places;
 mod relay;
 mod run;
@@ -109,7 +109,7 @@ async fn serve(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io:
     let entry = OperatorListener::new(Rc::clone(&gate));
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
-    tasks::serve(parts.control, parts.callers, own::LIMITS, own::verbs(), Rc::clone(&gate))?;
+    tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&gate))?;
     spawn_local(Rc::clone(&entry).keep(port));
     follow(&gate, &entry, news, ready).await
 }

@@ -4,7 +4,7 @@
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod book;
+pub mod registry;
 mod record;
 pub mod service;
 mod start;

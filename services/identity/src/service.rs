@@ -14,7 +14,7 @@ use octet_node::sub_key::{CERTIFICATES, CERTIFY};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::book::{KeyDecision, RevocationReason, ServiceEntry};
+use crate::registry::{KeyDecision, RevocationReason, ServiceEntry};
 use crate::store::{IdentityStore, IdentityStoreError};
 
 /// Each service may stay connected for its key, and for all certificates.

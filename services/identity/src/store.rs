@@ -9,7 +9,7 @@ use octet_node::durable::{self, ExistingFile, WriteStep};
 use octet_node::key::{self, KeyFile, PrivateKey};
 use rustix::fs::{FsWord, statfs};
 
-use crate::book::{Full, KeyDecision, KeyRegistry, RevocationReason};
+use crate::registry::{Full, KeyDecision, KeyRegistry, RevocationReason};
 use crate::record;
 
 /// The file of the node's key.

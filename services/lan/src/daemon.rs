@@ -18,17 +18,17 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::advertising::{self, Advertising};
+use crate::ra_service::{self, Advertising};
 use crate::dns::Dns;
 use crate::dns::prefix::IpPrefix;
 use crate::icmp::Icmp;
-use crate::leasing::{LARGEST, Leasing, Sockets};
-use crate::naming::Naming;
+use crate::dhcp_service::{LARGEST, Leasing, Sockets};
+use crate::dns_service::Naming;
 use crate::netd::Netd;
-use crate::reaching::Reaching;
-use crate::registering::Registering;
+use crate::reachability::Reaching;
+use crate::name_registration::Registering;
 use crate::serve::{self, Loop};
-use crate::timing::Timing;
+use crate::ntp_service::Timing;
 
 /// The configuration of the daemon.
 pub struct DaemonConfig {
@@ -101,7 +101,7 @@ async fn serve(parts: DaemonConfig) -> io::Result<()> {
         say!("cannot notify PID 1: {error}");
     }
     let (mut question, mut answer) = ([0; LARGEST], [0; LARGEST]);
-    let mut message = [0; advertising::LARGEST];
+    let mut message = [0; ra_service::LARGEST];
     loop {
         advertising.number(leasing.lease().and_then(|lease| lease.board)).await;
         timing.set_servers(&time_servers(&told, &leasing));

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::daemon::{LanConfig, SharedStatus};
 use crate::lookup::ask;
-use crate::registering::{NameRequest, hold};
+use crate::name_registration::{NameRequest, hold};
 use crate::service::told;
 
 /// Every service can keep a connection open for its names; there are fewer services than that.

@@ -11,7 +11,7 @@ pub mod entry;
 mod inputs;
 pub mod intake;
 pub mod journal;
-pub mod keeper;
+pub mod storage_thread;
 pub mod kmsg;
 pub mod limit;
 pub mod lines;

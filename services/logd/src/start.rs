@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::intake::LogIntake;
 use crate::journal::Journal;
-use crate::keeper;
+use crate::storage_thread;
 use crate::rates::UnitRates;
 use crate::read::{self, LogReader};
 use crate::serve::LogClients;
@@ -45,9 +45,9 @@ pub fn keeper(
     };
     let (sender, opened) = channel();
     let (limits, retry) = (settings.limits, settings.retry);
-    let keeper = keeper::Settings { folder, limits, boot: tail.lock().boot, retry };
+    let keeper = storage_thread::Settings { folder, limits, boot: tail.lock().boot, retry };
     let tail = tail.clone();
-    let run = move || keeper::keep(&keeper, &tail, &sender);
+    let run = move || storage_thread::keep(&keeper, &tail, &sender);
     let thread = Builder::new().name("keeper".into()).stack_size(STACK).spawn(run)?;
     Ok(Some((thread, opened)))
 }

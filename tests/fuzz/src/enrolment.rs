@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use octet_appliance::Cluster;
-use octet_cluster::book::{Candidate, Hand, NumberRegistry};
+use octet_cluster::registry::{Candidate, Hand, NumberRegistry};
 use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
 use octet_cluster::pin::PersistedPin;
 use octet_cluster::rules::EnrolmentRules;

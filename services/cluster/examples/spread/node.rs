@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use octet_cluster::limits::ClusterLimits;
-use octet_cluster::place::Wiring;
+use octet_cluster::position::Wiring;
 use octet_cluster::settings::Settings;
 use octet_cluster::{ClusterConfig, run as run_cluster};
 use octet_node::settings::Which;

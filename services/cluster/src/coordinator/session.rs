@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::present::NodeConnection;
+use super::connected::NodeConnection;
 use super::{Coordinator, Unchanged, now};
-use crate::book::{Candidate, JoinDecision};
+use crate::registry::{Candidate, JoinDecision};
 use crate::message::{FromBoard, FromCoordinator, Join, LONGEST_REPORT};
 
 /// The maximum size of later messages in bytes: a report, or the maximum number of certificates.
@@ -217,7 +217,7 @@ impl CoordinatorSession {
 
     async fn hear(&mut self, message: FromBoard) -> Result<(), Ended> {
         let (number, is_member) = (self.number, self.told == Some(JoinDecision::Welcome));
-        let heard = |hear: &dyn Fn(&mut super::present::NumberStatus)| {
+        let heard = |hear: &dyn Fn(&mut super::connected::NumberStatus)| {
             if is_member {
                 self.coordinator.present.borrow_mut().heard(number, now(), hear);
             }

@@ -7,7 +7,7 @@ use octet_node::control::PublicKey;
 use serde_json::{Map, Value, json};
 
 use super::{Coordinator, Unchanged};
-use crate::book::{CannotBe, NumberState};
+use crate::registry::{CannotBe, NumberState};
 use crate::rules::EnrolmentRules;
 
 impl Coordinator {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use octet_cluster::limits::ClusterLimits;
-use octet_cluster::place::Wiring;
+use octet_cluster::position::Wiring;
 use octet_cluster::settings::Settings;
 use octet_cluster::{ClusterConfig, run};
 use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT, pass};

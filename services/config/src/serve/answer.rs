@@ -14,11 +14,11 @@ use serde_json::{Map, Value, json};
 use crate::copy::MAX_TEXT;
 use crate::difference::differences;
 use crate::keeper::{CommandOutcome, ConfigCommand, ConfigVersion, Keeper, Readers};
-use crate::place::BuiltConfig;
+use crate::paths::BuiltConfig;
 use crate::readers::SectionReader;
 use crate::settings::Settings;
 use crate::store::Folder;
-use crate::warrant::{self, SIGNED};
+use crate::signed_call::{self, SIGNED};
 
 pub struct Config<F, R> {
     pub keeper: Keeper<F, R>,
@@ -117,7 +117,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
     fn signed(&self, call: &Call<'_>) -> Result<Option<(PublicKey, String)>, Failure> {
         let Some(text) = call.args.text(SIGNED) else { return Ok(None) };
         let node = (self.node)()?;
-        let signer = warrant::check(text, &node, &call.verb, call.args.all())?;
+        let signer = signed_call::check(text, &node, &call.verb, call.args.all())?;
         if call.args.integer("sequence").is_none() {
             return Err(bad("a signed configuration has a number: `sequence`"));
         }

@@ -5,7 +5,7 @@ pub mod client;
 mod lease;
 mod message;
 pub mod pool;
-pub mod questions;
+pub mod request_limit;
 pub mod server;
 
 pub use lease::{Lease, LeaseState};

@@ -6,7 +6,7 @@ use hickory_proto::rr::Name;
 
 use super::prefix::{IpPrefix, bits};
 use super::reverse::Reverse;
-use super::way::UpstreamPath;
+use super::upstream_path::UpstreamPath;
 
 /// Names that are local to the node, or never exist: they are not even forwarded within the box.
 /// Single labels are treated in the same way.

@@ -5,16 +5,16 @@
 //! parts); [`Dns`] does the I/O. All of it runs on one thread.
 
 pub mod answer;
-mod ask;
+mod forward;
 pub mod cache;
 pub mod counters;
 pub mod exchange;
 pub mod filter;
-mod flights;
+mod in_flight;
 pub mod inside;
 mod nodes;
-pub mod own;
-mod places;
+pub mod box_zone;
+mod query_limit;
 pub mod prefix;
 pub mod query;
 mod rates;
@@ -22,10 +22,10 @@ pub mod resolver;
 mod reverse;
 mod socket;
 mod tcp;
-mod turns;
+mod fair_queue;
 mod udp;
 pub mod upstreams;
-pub mod way;
+pub mod upstream_path;
 pub mod zones;
 
 use std::cell::{Cell, RefCell};
@@ -42,13 +42,13 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use counters::DnsCounters;
-use flights::Flights;
+use in_flight::Flights;
 use inside::Inside;
-use own::BoxZone;
+use box_zone::BoxZone;
 use resolver::Resolver;
 use socket::DnsSocket;
 use upstreams::{RefusedUpstream, UpstreamRule, Upstreams};
-use way::UpstreamPath;
+use upstream_path::UpstreamPath;
 use zones::{RegisterError, Registered};
 
 /// The pause after the kernel has failed to deliver a message.

@@ -4,7 +4,7 @@ use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
 use super::answer::{CachedAnswer, reply};
-use super::way::UpstreamPath;
+use super::upstream_path::UpstreamPath;
 
 /// The size of a message's header, in bytes.
 pub(super) const HEAD: usize = 12;

@@ -13,10 +13,10 @@ use super::counters::DnsCounters;
 use super::filter::{Useless, filter};
 use super::inside::{Inside, UpstreamClass};
 use super::nodes;
-use super::own::BoxZone;
+use super::box_zone::BoxZone;
 use super::query::{DnsQuestion, Query, Transport};
 use super::rates::{ClientPrefix, ClientRates};
-use super::way::UpstreamPath;
+use super::upstream_path::UpstreamPath;
 use super::zones::Zones;
 
 /// The state of all decisions.

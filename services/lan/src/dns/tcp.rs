@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::query::{LONGEST, Transport};
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;

@@ -11,7 +11,7 @@ use super::query::{LONGEST, Transport};
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
 use super::socket::{DatagramSource, DnsSocket};
-use super::turns::Turns;
+use super::fair_queue::Turns;
 use super::{Dns, RETRY_DELAY};
 
 /// The maximum number of messages taken from the socket at once. It is large, so that the kernel's

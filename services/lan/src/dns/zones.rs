@@ -9,7 +9,7 @@ use octet_node::control::UnitName;
 use serde::Serialize;
 
 use super::answer::CachedAnswer;
-use super::own::{InvalidZone, ZoneNames, host_name};
+use super::box_zone::{InvalidZone, ZoneNames, host_name};
 use super::query::DnsQuestion;
 
 /// The maximum number of names per unit.

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use octet_lan::dns::inside::Inside;
-use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::box_zone::BoxZone;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::{Dns, Settings};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};

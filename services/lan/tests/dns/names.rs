@@ -6,7 +6,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use octet_lan::dns::Settings;
 use octet_lan::dns::inside::Inside;
-use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::box_zone::BoxZone;
 use octet_lan::dns::prefix::IpPrefix;
 
 use crate::client::{Client, data};

@@ -10,7 +10,7 @@ use std::thread;
 
 use octet_lan::daemon::SharedStatus;
 use octet_lan::dns::zones::MAX_OF_ONE;
-use octet_lan::registering::Registering;
+use octet_lan::name_registration::Registering;
 use octet_lan::serve::{Loop, serve};
 use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};

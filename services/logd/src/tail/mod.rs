@@ -1,6 +1,6 @@
 //! The newest entries in memory: those that are not on disk yet, and some that are, for followers.
 //!
-//! Three threads share it: the event loop adds entries, the [keeper](crate::keeper) takes them to
+//! Three threads share it: the event loop adds entries, the [storage thread](crate::storage_thread) takes them to
 //! write them to disk, and the [reader](crate::read) reads. No thread holds the lock during disk
 //! I/O, so that reading the pipes never waits for the disk.
 

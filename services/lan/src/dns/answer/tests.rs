@@ -1,4 +1,4 @@
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 fn query(kind: RecordType, limit: usize) -> Query {

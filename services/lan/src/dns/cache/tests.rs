@@ -4,7 +4,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Record, RecordType};
 use proptest::prelude::*;
 
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@ use hickory_proto::op::{MessageType, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use proptest::prelude::*;
 
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 fn question() -> DnsQuestion {

@@ -7,7 +7,7 @@ use hickory_proto::rr::rdata::{A, CNAME, HTTPS, MX, SOA};
 use proptest::prelude::*;
 
 use super::super::prefix::IpPrefix;
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 fn name(name: &str) -> Name {

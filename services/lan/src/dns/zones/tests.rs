@@ -2,7 +2,7 @@ use hickory_proto::rr::RecordType;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 fn unit(name: &str) -> UnitName {

@@ -1,15 +1,15 @@
 //! The coordinator's registry of boards. Pure: it has no clock, socket or disk; operations take the
 //! time and return a new registry, which the caller persists before announcing it.
 
-mod by_hand;
+mod admin_ops;
 mod join;
-mod learn;
+mod recover;
 mod refusal;
-mod remembered;
+mod map_history;
 
-pub use by_hand::{CannotBe, Hand};
+pub use admin_ops::{CannotBe, Hand};
 pub use join::{Candidate, JoinDecision};
-pub use learn::NotLearned;
+pub use recover::NotLearned;
 pub use refusal::JoinRefusal;
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::EnrolmentRules;
-use remembered::Remembered;
+use map_history::Remembered;
 
 /// The epoch of a box whose coordinator was never replaced.
 pub const FIRST_EPOCH: u64 = 1;

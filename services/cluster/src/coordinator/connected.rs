@@ -8,7 +8,7 @@ use octet_node::map::MapVersion;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
-use crate::book::{Candidate, JoinDecision};
+use crate::registry::{Candidate, JoinDecision};
 
 #[derive(Debug, Default)]
 pub struct ConnectedNodes {

@@ -11,8 +11,8 @@ use tokio::task::spawn_local;
 
 use super::Dns;
 use super::answer::{CachedAnswer, reply};
-use super::ask::ask;
-use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use super::forward::ask;
+use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::query::{DnsQuestion, Query};
 use super::rates::ClientPrefix;
 

@@ -12,9 +12,9 @@ use tokio::task::spawn_local;
 
 use crate::daemon::LanConfig;
 use crate::dns::inside::Inside;
-use crate::dns::own::BoxZone;
+use crate::dns::box_zone::BoxZone;
 use crate::dns::prefix::IpPrefix;
-use crate::dns::way::UpstreamPath;
+use crate::dns::upstream_path::UpstreamPath;
 use crate::dns::{Dns, Settings};
 
 /// The DNS port.

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::dhcp::client::{ClientOutput, DhcpClient};
 use crate::dhcp::pool::Pool;
-use crate::dhcp::questions::Questions;
+use crate::dhcp::request_limit::Questions;
 use crate::dhcp::server::{Gives, answer};
 use crate::dhcp::{Destination, Lease, LeaseState, ServerMessage};
 use crate::netd::Netd;
-use crate::numbering::number;
+use crate::board_number::number;
 use crate::udp::{Udp, UdpMessage};
 
 /// The ports of DHCP clients and servers.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::rates::ClientPrefix;
 
 /// The maximum number of queued messages.

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Coordinator;
-use super::rate::{RateDecision, RateLimiter};
+use super::rate_limit::{RateDecision, RateLimiter};
 use super::session::{CoordinatorSession, Newcomer, SessionStream};
 use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 

@@ -1,7 +1,7 @@
 //! Recovery from maps that boards have kept.
 
 use super::*;
-use crate::book::learn::MAX_AHEAD;
+use crate::registry::recover::MAX_AHEAD;
 
 #[test]
 fn a_new_coordinator_takes_over_what_the_old_one_had() {
