@@ -10,8 +10,8 @@ use crate::dhcp::ServerMessage;
 ///
 /// The address is as trustworthy as an assigned number: the router serves each port the address of
 /// its own board only, and packets to other addresses do not arrive.
-pub fn number(answer: &ServerMessage, silent: Option<&Cluster>) -> Option<u8> {
-    match silent {
+pub fn board_number(answer: &ServerMessage, openwrt_cluster: Option<&Cluster>) -> Option<u8> {
+    match openwrt_cluster {
         Some(cluster) => cluster.board_at(answer.address.into()),
         None => answer.board,
     }
@@ -23,19 +23,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::dhcp::{Ask, ClientRequest, ReplyType, ServerReply};
+    use crate::dhcp::{ClientMessageType, ClientRequest, ReplyType, ServerReply};
 
     /// A lease of `address`, with the board number that the router has assigned.
     fn answer(address: [u8; 4], board: Option<u8>) -> ServerMessage {
         let mac = Mac::new([2, 0, 0, 0, 0, 7]).unwrap();
-        let question = ClientRequest::parse(&Ask::Discover(None).bytes(1, mac)).unwrap();
+        let question = ClientRequest::parse(&ClientMessageType::Discover(None).bytes(1, mac)).unwrap();
         let [a, b, c, _] = address;
         let reply = ServerReply {
             kind: ReplyType::Ack,
             server: [a, b, c, 1].into(),
             address: Some(address.into()),
-            seconds: 3600,
-            again: None,
+            lease_seconds: 3600,
+            renewal_times: None,
             domain: "octet.internal".to_owned(),
             board,
         };
@@ -46,9 +46,9 @@ mod tests {
     fn by_the_router_or_by_the_address() {
         let silent: Cluster =
             serde_json::from_value(json!({ "boards": 4, "router": "openwrt" })).unwrap();
-        assert_eq!(number(&answer([10, 20, 3, 2], Some(3)), None), Some(3));
-        assert_eq!(number(&answer([10, 20, 3, 2], None), None), None);
-        let by_address = |address| number(&answer(address, None), Some(&silent));
+        assert_eq!(board_number(&answer([10, 20, 3, 2], Some(3)), None), Some(3));
+        assert_eq!(board_number(&answer([10, 20, 3, 2], None), None), None);
+        let by_address = |address| board_number(&answer(address, None), Some(&silent));
         for board in 1..=4 {
             assert_eq!(by_address([10, 20, board, 2]), Some(board));
         }

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::dhcp::client::{ClientOutput, DhcpClient};
 use crate::dhcp::pool::Pool;
-use crate::dhcp::request_limit::Questions;
-use crate::dhcp::server::{Gives, answer};
+use crate::dhcp::request_limit::DhcpRateLimiter;
+use crate::dhcp::server::{AddressSource, answer};
 use crate::dhcp::{Destination, Lease, LeaseState, ServerMessage};
 use crate::netd::Netd;
-use crate::board_number::number;
+use crate::board_number::board_number;
 use crate::udp::{Udp, UdpMessage};
 
 /// The ports of DHCP clients and servers.
@@ -42,45 +42,45 @@ impl Sockets {
 
 /// The state of the client and the servers.
 #[derive(Debug)]
-pub struct Leasing {
+pub struct DhcpService {
     netd: Netd,
-    began: Instant,
+    start: Instant,
     /// The domain of the box's names.
     domain: String,
     /// The box, if its router runs OpenWrt, which assigns no board numbers.
-    silent: Option<Cluster>,
+    openwrt_cluster: Option<Cluster>,
     links: Links,
-    asking: Option<Asking>,
+    uplink: Option<UplinkClient>,
     pool: Pool,
     /// The device at each board's port that netd has accepted, and the carrier losses until then.
-    plugged: BTreeMap<LinkName, (Mac, u32)>,
+    peer_macs: BTreeMap<LinkName, (Mac, u32)>,
     /// The last refused device at each port, so that it is logged once.
     refused: BTreeMap<LinkName, String>,
-    questions: Questions,
+    rate_limiter: DhcpRateLimiter,
 }
 
 /// The client on the uplink.
 #[derive(Debug)]
-struct Asking {
+struct UplinkClient {
     link: Link,
     client: DhcpClient,
 }
 
-impl Leasing {
+impl DhcpService {
     /// Creates the state without leases. The box's names are in `domain`; `silent` is the box if
     /// its router runs OpenWrt.
-    pub fn new(netd: Netd, domain: String, silent: Option<Cluster>) -> Self {
+    pub fn new(netd: Netd, domain: String, openwrt_cluster: Option<Cluster>) -> Self {
         Self {
             netd,
-            began: Instant::now(),
+            start: Instant::now(),
             domain,
-            silent,
+            openwrt_cluster,
             links: Links::default(),
-            asking: None,
+            uplink: None,
             pool: Pool::default(),
-            plugged: BTreeMap::new(),
+            peer_macs: BTreeMap::new(),
             refused: BTreeMap::new(),
-            questions: Questions::default(),
+            rate_limiter: DhcpRateLimiter::default(),
         }
     }
 
@@ -90,23 +90,23 @@ impl Leasing {
     }
 
     /// Changes the domain of the box's names.
-    pub fn rename(&mut self, domain: String) {
+    pub fn set_domain(&mut self, domain: String) {
         self.domain = domain;
     }
 
     /// Changes `silent`, which applies from the next lease.
-    pub fn behind(&mut self, silent: Option<Cluster>) {
-        self.silent = silent;
+    pub fn set_openwrt_cluster(&mut self, silent: Option<Cluster>) {
+        self.openwrt_cluster = silent;
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.start.elapsed()
     }
 
     /// Handles a change of the links.
-    pub async fn follow(&mut self, links: Links) {
+    pub async fn apply(&mut self, links: Links) {
         self.links = links;
-        let Self { plugged, links, .. } = self;
+        let Self { peer_macs: plugged, links, .. } = self;
         plugged.retain(|name, (_, downs)| {
             let there = |link: &Link| link.name == *name && link.carrier && link.downs == *downs;
             links.links.iter().any(there)
@@ -117,19 +117,19 @@ impl Leasing {
             _ => None,
         });
         let Some((link, addresses)) = out else {
-            self.asking = None;
+            self.uplink = None;
             return;
         };
         let is_board = self.links.is_board;
         let mut gone = None;
-        match &mut self.asking {
+        match &mut self.uplink {
             Some(asking) if (asking.link.index, asking.link.mac) == (link.index, link.mac) => {
                 let other = asking.link.downs != link.downs;
                 // A board's cable may be at another port now, where its address is not valid.
                 if is_board && asking.link.carrier && (other || !link.carrier) {
-                    gone = Some(asking.client.link_is_gone(now));
+                    gone = Some(asking.client.link_down(now));
                 } else if link.carrier && (other || !asking.link.carrier) {
-                    asking.client.link_is_back(now);
+                    asking.client.link_up(now);
                 }
                 asking.link = link;
             }
@@ -139,13 +139,13 @@ impl Leasing {
                     std::net::IpAddr::V6(_) => None,
                 });
                 let client = DhcpClient::new(link.mac, has, now);
-                self.asking = Some(Asking { link, client });
+                self.uplink = Some(UplinkClient { link, client });
             }
         }
         // A restarted netd does not know the lease.
         let lease = self.lease().cloned();
         match (gone, lease) {
-            (Some(ClientOutput { leased: Some(_), .. }), _) => self.report(None).await,
+            (Some(ClientOutput { lease_change: Some(_), .. }), _) => self.report(None).await,
             (_, Some(lease)) if !addresses.contains(&lease.address) => {
                 self.report(Some(lease)).await;
             }
@@ -154,7 +154,7 @@ impl Leasing {
     }
 
     pub fn lease(&self) -> Option<&Lease> {
-        self.asking.as_ref()?.client.lease()
+        self.uplink.as_ref()?.client.lease()
     }
 
     pub fn links(&self) -> &Links {
@@ -163,75 +163,75 @@ impl Leasing {
 
     /// When the client's next action is due; `None` without a carrier.
     pub fn due(&self) -> Option<Instant> {
-        let asking = self.asking.as_ref().filter(|asking| asking.link.carrier)?;
-        asking.client.due().map(|due| self.began + due)
+        let asking = self.uplink.as_ref().filter(|asking| asking.link.carrier)?;
+        asking.client.due().map(|due| self.start + due)
     }
 
     pub async fn tick(&mut self, sockets: &Sockets) {
         let (now, random) = (self.now(), random());
-        let outcome = self.asking.as_mut().map(|asking| asking.client.tick(now, random));
+        let outcome = self.uplink.as_mut().map(|asking| asking.client.tick(now, random));
         self.carry_out(outcome.unwrap_or_default(), sockets).await;
     }
 
-    pub async fn heard(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
+    pub async fn receive_client(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
         let now = self.now();
-        let Some(asking) = self.asking.as_mut() else { return };
+        let Some(asking) = self.uplink.as_mut() else { return };
         if came.link != asking.link.index || came.from.port() != SERVER {
             return;
         }
         let Ok(mut answer) = ServerMessage::parse(bytes) else { return };
         if self.links.is_board {
-            answer.board = number(&answer, self.silent.as_ref());
+            answer.board = board_number(&answer, self.openwrt_cluster.as_ref());
         }
-        let outcome = asking.client.received(now, answer);
+        let outcome = asking.client.receive(now, answer);
         self.carry_out(outcome, sockets).await;
     }
 
     async fn carry_out(&mut self, outcome: ClientOutput, sockets: &Sockets) {
-        if let Some(text) = outcome.say {
+        if let Some(text) = outcome.log {
             say!("{text}");
         }
-        if let (Some((message, to)), Some(asking)) = (outcome.send, &self.asking) {
+        if let (Some((message, to)), Some(asking)) = (outcome.send, &self.uplink) {
             let to = SocketAddrV4::new(address(to), SERVER);
             if let Err(error) = sockets.client.send(&message, to, asking.link.index).await {
                 say!("DHCP on {}: {error}", asking.link.name);
             }
         }
-        match outcome.leased {
-            Some(LeaseState::Lease(lease)) => self.report(Some(lease)).await,
-            Some(LeaseState::Nothing) => self.report(None).await,
+        match outcome.lease_change {
+            Some(LeaseState::Bound(lease)) => self.report(Some(lease)).await,
+            Some(LeaseState::Unbound) => self.report(None).await,
             None => {}
         }
     }
 
     async fn report(&self, lease: Option<Lease>) {
-        let Some(asking) = &self.asking else { return };
-        let lease = lease.map(|lease| lease.reported(self.now()));
-        if let Err(error) = self.netd.leased(&asking.link.name, lease).await {
+        let Some(asking) = &self.uplink else { return };
+        let lease = lease.map(|lease| lease.to_link_lease(self.now()));
+        if let Err(error) = self.netd.set_lease(&asking.link.name, lease).await {
             say!("netd does not take the address: {error}");
         }
     }
 
     /// Handles a client's message.
-    pub async fn asked(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
+    pub async fn receive_server(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
         let now = self.now();
         let Some(link) = self.links.links.iter().find(|link| link.index == came.link) else {
             return;
         };
         let is_known = |mac| self.pool.is_known(mac);
-        let Some(question) = self.questions.hear(bytes, came.link, now, is_known) else { return };
+        let Some(question) = self.rate_limiter.admit(bytes, came.link, now, is_known) else { return };
         let (name, downs, leads_to) = (link.name.clone(), link.downs, link.leads_to.clone());
         let from = *came.from.ip();
         let answered = match &leads_to {
             LeadsTo::Out { .. } => return,
             LeadsTo::Board(segment) => {
-                if !self.is_plugged(&name, downs, segment, question.mac).await {
+                if !self.accept_peer_mac(&name, downs, segment, question.mac).await {
                     return;
                 }
-                answer(&question, from, &mut Gives::Board(segment), &self.domain, now)
+                answer(&question, from, &mut AddressSource::Board(segment), &self.domain, now)
             }
             LeadsTo::Lan(segment) => {
-                let mut gives = Gives::Lan(segment, &mut self.pool);
+                let mut gives = AddressSource::Lan(segment, &mut self.pool);
                 answer(&question, from, &mut gives, &self.domain, now)
             }
         };
@@ -243,7 +243,7 @@ impl Leasing {
     }
 
     /// Whether netd accepts `mac` as the device at the port, which has only one address.
-    async fn is_plugged(
+    async fn accept_peer_mac(
         &mut self,
         name: &LinkName,
         downs: u32,
@@ -253,14 +253,14 @@ impl Leasing {
         if let Some(said) = segment.mac {
             return said == mac;
         }
-        if self.plugged.get(name) == Some(&(mac, downs)) {
+        if self.peer_macs.get(name) == Some(&(mac, downs)) {
             return true;
         }
-        match self.netd.plugged(name, mac).await {
+        match self.netd.set_peer_mac(name, mac).await {
             Ok(()) => {
                 say!("{mac} is at {name}, which is board {}'s", segment.number);
                 self.refused.remove(name);
-                self.plugged.insert(name.clone(), (mac, downs));
+                self.peer_macs.insert(name.clone(), (mac, downs));
                 true
             }
             Err(error) => {
@@ -277,19 +277,19 @@ impl Leasing {
     /// The state for display.
     pub fn show(&self) -> Value {
         let now = self.now();
-        let lease = self.asking.as_ref().map(|asking| {
+        let lease = self.uplink.as_ref().map(|asking| {
             let lease = asking.client.lease();
             json!({
                 "link": asking.link.name,
                 "state": asking.client.state(),
                 "address": lease.map(|lease| lease.address.to_string()),
                 "server": lease.map(|lease| lease.server),
-                "seconds": lease.and_then(|lease| lease.left(now)),
+                "seconds": lease.and_then(|lease| lease.remaining_seconds(now)),
                 "board": lease.and_then(|lease| lease.board),
             })
         });
         let devices = self.pool.all(now).map(|(mac, host)| json!({ "mac": mac, "host": host }));
-        let ports = self.plugged.iter().map(|(link, (mac, _))| json!({ "port": link, "mac": mac }));
+        let ports = self.peer_macs.iter().map(|(link, (mac, _))| json!({ "port": link, "mac": mac }));
         json!({
             "uplink": lease,
             "boards": ports.collect::<Vec<_>>(),
@@ -302,8 +302,8 @@ impl Leasing {
 
 fn address(to: Destination) -> Ipv4Addr {
     match to {
-        Destination::Everybody => Ipv4Addr::BROADCAST,
-        Destination::One(address) => address,
+        Destination::Broadcast => Ipv4Addr::BROADCAST,
+        Destination::Unicast(address) => address,
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
 use crate::daemon::LanConfig;
-use crate::dns::inside::Inside;
+use crate::dns::inside::BoxNetworks;
 use crate::dns::box_zone::BoxZone;
 use crate::dns::prefix::IpPrefix;
 use crate::dns::upstream_path::UpstreamPath;
@@ -25,7 +25,7 @@ const ROUTER: &str = "router";
 
 /// The resolver, which starts once the kind of this node is known.
 #[derive(Debug)]
-pub struct Naming {
+pub struct DnsService {
     sockets: Option<(UdpSocket, TcpListener)>,
     dns: Option<(Rc<Dns>, bool)>,
     /// The last refused upstreams, so that they are logged once.
@@ -37,7 +37,7 @@ pub struct Naming {
 #[error("this node has become a board, or is none any more: lan starts anew")]
 pub struct Changed;
 
-impl Naming {
+impl DnsService {
     /// Keeps the sockets until the links are known; queries wait in them.
     pub fn new(udp: UdpSocket, tcp: TcpListener) -> Self {
         Self { sockets: Some((udp, tcp)), dns: None, refused: vec![] }
@@ -48,12 +48,12 @@ impl Naming {
     ///
     /// # Errors
     /// The node has changed between board and router.
-    pub fn follow(
+    pub fn apply(
         &mut self,
         links: &Links,
         domain: &str,
         upstreams: &[IpAddr],
-        told: &LanConfig,
+        config: &LanConfig,
     ) -> Result<(), Changed> {
         if links.links.is_empty() {
             return Ok(());
@@ -63,27 +63,27 @@ impl Naming {
             Some(_) => return Err(Changed),
             None => self.start(links.is_board),
         };
-        let exit = told.exit.as_deref();
-        let whole = Inside {
-            whole: told.whole.clone(),
-            around: around(links, told.silent.is_some()),
-            ..inside(links, exit.is_some())
+        let exit = config.exit_addresses.as_deref();
+        let whole = BoxNetworks {
+            all_networks: config.box_networks.clone(),
+            uplink_networks: uplink_networks(links, config.openwrt_cluster.is_some()),
+            ..box_networks(links, exit.is_some())
         };
-        let mut refused = dns.set_inside(whole);
-        match BoxZone::new(domain, &hosts(links)) {
-            Ok(own) => dns.set_own(own),
-            Err(error) => self.tell(vec![format!("the box's hosts have no names: {error}")]),
+        let mut refused = dns.set_box_networks(whole);
+        match BoxZone::new(domain, &host_names(links)) {
+            Ok(own) => dns.set_box_zone(own),
+            Err(error) => self.log_refused(vec![format!("the box's hosts have no names: {error}")]),
         }
         let out = links.links.iter().find(|link| matches!(link.leads_to, LeadsTo::Out { .. }));
         let out = out.map_or(0, |link| link.index);
         let at_port =
-            |all: &[IpAddr]| -> Vec<_> { all.iter().map(|it| server(*it, out)).collect() };
+            |all: &[IpAddr]| -> Vec<_> { all.iter().map(|it| upstream_address(*it, out)).collect() };
         refused.extend(dns.set_exits(&at_port(exit.unwrap_or_default())));
         refused.extend(dns.set_upstreams(&at_port(upstreams)));
         let mut refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
         refused.sort();
         refused.dedup();
-        self.tell(refused);
+        self.log_refused(refused);
         Ok(())
     }
 
@@ -100,7 +100,7 @@ impl Naming {
         dns
     }
 
-    fn tell(&mut self, refused: Vec<String>) {
+    fn log_refused(&mut self, refused: Vec<String>) {
         for text in refused.iter().filter(|text| !self.refused.contains(text)) {
             say!("{text}");
         }
@@ -126,7 +126,7 @@ impl Naming {
 }
 
 /// The socket address of a server. A link-local one is on the uplink `out` (RFC 4007, 6).
-fn server(address: IpAddr, out: u32) -> SocketAddr {
+fn upstream_address(address: IpAddr, out: u32) -> SocketAddr {
     match address {
         IpAddr::V6(six) if six.is_unicast_link_local() => {
             SocketAddrV6::new(six, PORT, 0, out).into()
@@ -149,7 +149,7 @@ fn addresses((four, six): (std::net::Ipv4Addr, std::net::Ipv6Addr)) -> Vec<IpAdd
 /// The client networks: those of all segments, in each of which this node has an address. With a
 /// VPN, the owner's devices use the exit node. Clients that reach the router over a path use it as
 /// their exit; netd admits no others.
-fn inside(links: &Links, has_vpn: bool) -> Inside {
+fn box_networks(links: &Links, has_vpn: bool) -> BoxNetworks {
     let of = |segment: &PlannedSegment| {
         let (four, six) = segment.router;
         [IpPrefix::new(four.into(), 24), IpPrefix::new(six.into(), 64)]
@@ -170,18 +170,18 @@ fn inside(links: &Links, has_vpn: bool) -> Inside {
     let networks = networks.chain(around.map(|it| IpPrefix::new(it.address(), it.prefix())));
     let own = segments(links).flat_map(|segment| addresses(segment.router));
     let node = own.chain(out.map(|it| it.address())).collect();
-    Inside {
+    BoxNetworks {
         networks: networks.flatten().collect(),
-        node,
-        by_exit: lan.flatten().flatten().collect(),
+        own_addresses: node,
+        exit_clients: lan.flatten().flatten().collect(),
         guests: guests.into_iter().collect(),
-        ..Inside::default()
+        ..BoxNetworks::default()
     }
 }
 
 /// The networks outside of the box that surround this node. For a board, everything around the box
 /// is up to the router, which has filtered all answers, unless it runs OpenWrt (`silent`).
-fn around(links: &Links, silent: bool) -> Vec<IpPrefix> {
+fn uplink_networks(links: &Links, silent: bool) -> Vec<IpPrefix> {
     if links.is_board {
         return if silent { vec![] } else { vec![IpPrefix::EVERYTHING] };
     }
@@ -194,7 +194,7 @@ fn around(links: &Links, silent: bool) -> Vec<IpPrefix> {
 
 /// The names of hosts. The router has an address in every segment; one of them suffices, because
 /// all are reachable from everywhere.
-fn hosts(links: &Links) -> BTreeMap<String, Vec<IpAddr>> {
+fn host_names(links: &Links) -> BTreeMap<String, Vec<IpAddr>> {
     let boards = segments(links).filter_map(|segment| {
         Some((format!("board-{}", segment.number), addresses(segment.board?)))
     });
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_server_with_an_address_of_the_link_is_asked_on_the_link() {
-        let scope = |text: &str| match server(text.parse().unwrap(), 7) {
+        let scope = |text: &str| match upstream_address(text.parse().unwrap(), 7) {
             SocketAddr::V6(six) => (six.port(), six.scope_id()),
             SocketAddr::V4(four) => (four.port(), 0),
         };
@@ -233,12 +233,12 @@ mod tests {
         };
         let links = vec![link(3, LeadsTo::Board, Some(of(3, 2))), link(250, LeadsTo::Lan, None)];
         let links = Links { is_board: false, links };
-        let hosts = hosts(&links);
+        let hosts = host_names(&links);
         assert_eq!(hosts["board-3"], addresses(of(3, 2)));
         assert_eq!(hosts["router"], addresses(of(250, 1)));
-        let by_vpn = inside(&links, true);
-        let way = |inside: &Inside, text: &str| inside.way(text.parse().unwrap());
-        let inside = inside(&links, false);
+        let by_vpn = box_networks(&links, true);
+        let way = |inside: &BoxNetworks, text: &str| inside.upstream_path(text.parse().unwrap());
+        let inside = box_networks(&links, false);
         for (address, off, on) in [
             ("10.20.3.2", Some(UpstreamPath::Own), Some(UpstreamPath::Own)),
             ("127.0.0.1", Some(UpstreamPath::Own), Some(UpstreamPath::Own)),
@@ -250,13 +250,13 @@ mod tests {
         ] {
             assert_eq!((way(&inside, address), way(&by_vpn, address)), (off, on), "{address}");
         }
-        let of_board = super::inside(&Links { is_board: true, ..links.clone() }, false);
+        let of_board = super::box_networks(&Links { is_board: true, ..links.clone() }, false);
         assert_eq!(way(&of_board, "fc15:3721::1"), None);
         let may = |text: &str| inside.networks.iter().any(|it| it.contains(text.parse().unwrap()));
         assert!(
             may("10.20.3.2") && may("fd00:0:0:fa::77") && !may("10.20.4.2") && !may("192.0.2.1")
         );
-        assert_eq!(inside.node.len(), 4);
+        assert_eq!(inside.own_addresses.len(), 4);
     }
 
     #[test]
@@ -273,8 +273,8 @@ mod tests {
         };
         let kept = |is_board, silent, address: &str| {
             let links = Links { is_board, links: vec![out.clone()] };
-            let inside = Inside { around: around(&links, silent), ..Inside::default() };
-            inside.is_kept_from(address.parse().unwrap())
+            let inside = BoxNetworks { uplink_networks: uplink_networks(&links, silent), ..BoxNetworks::default() };
+            inside.is_private(address.parse().unwrap())
         };
         for (address, by_router, by_board, behind_another) in [
             ("192.168.1.80", false, false, true),

@@ -27,7 +27,7 @@ pub struct IcmpMessage {
     /// The interface index of the link that received it.
     pub link: u32,
     /// Whether it was sent on the link itself, and not forwarded by a router.
-    pub is_of_link: bool,
+    pub is_link_local: bool,
 }
 
 impl Icmp {
@@ -79,7 +79,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<IcmpMessa
         return Ok(None);
     };
     let is_of_link = hops == FROM_LINK;
-    Ok(Some(IcmpMessage { length: came.bytes, from: from.ip(), link, is_of_link }))
+    Ok(Some(IcmpMessage { length: came.bytes, from: from.ip(), link, is_link_local: is_of_link }))
 }
 
 fn send(socket: &UdpSocket, bytes: &[u8], to: Ipv6Addr, link: u32) -> io::Result<()> {

@@ -16,39 +16,39 @@ use crate::dns::zones::RegisterError;
 /// A request to the loop, which owns the resolver.
 #[derive(Debug)]
 pub enum NameRequest {
-    Take {
+    Register {
         /// The unit, identified by the kernel's peer credentials.
         unit: UnitName,
         names: ServiceNames,
         /// A unique number of the connection.
-        by: u64,
+        connection: u64,
         /// Receives whether the names are accepted.
         answer: oneshot::Sender<Result<(), Failure>>,
     },
     /// The connection `by` of `unit` has ended; its names are removed.
-    Leave { unit: UnitName, by: u64 },
+    Unregister { unit: UnitName, by: u64 },
 }
 
 /// The connection that each unit's names belong to: the last one that has registered.
 #[derive(Debug, Default)]
-pub struct Registering(BTreeMap<UnitName, u64>);
+pub struct NameRegistry(BTreeMap<UnitName, u64>);
 
-impl Registering {
+impl NameRegistry {
     /// Handles a request. `dns` is `None` until netd has reported the links.
-    pub fn take(&mut self, asked: NameRequest, dns: Option<&Dns>) {
+    pub fn handle(&mut self, asked: NameRequest, dns: Option<&Dns>) {
         match asked {
-            NameRequest::Take { unit, names, by, answer } => {
-                let given = self.give(unit.clone(), names, by, dns);
+            NameRequest::Register { unit, names, connection: by, answer } => {
+                let given = self.register(unit.clone(), names, by, dns);
                 // The connection has ended in the meantime.
                 if answer.send(given).is_err() {
-                    self.leave(&unit, by, dns);
+                    self.unregister(&unit, by, dns);
                 }
             }
-            NameRequest::Leave { unit, by } => self.leave(&unit, by, dns),
+            NameRequest::Unregister { unit, by } => self.unregister(&unit, by, dns),
         }
     }
 
-    fn give(
+    fn register(
         &mut self,
         unit: UnitName,
         names: ServiceNames,
@@ -65,12 +65,12 @@ impl Registering {
         Ok(())
     }
 
-    fn leave(&mut self, unit: &UnitName, by: u64, dns: Option<&Dns>) {
+    fn unregister(&mut self, unit: &UnitName, by: u64, dns: Option<&Dns>) {
         // Names that a later connection has registered are kept.
         if self.0.get(unit) == Some(&by) {
             self.0.remove(unit);
             if let Some(dns) = dns {
-                dns.forget(unit);
+                dns.unregister(unit);
             }
         }
     }
@@ -86,7 +86,7 @@ fn refused(error: &RegisterError) -> Failure {
 
 /// Registers the names of `unit` through the loop at `asks`, and waits until the connection of
 /// `peer` with number `by` ends.
-pub fn hold(
+pub fn register_until_closed(
     peer: &mut Peer,
     id: u64,
     unit: &UnitName,
@@ -97,19 +97,19 @@ pub fn hold(
     let names = parse(names)?;
     let count = names.len();
     let (answer, answered) = oneshot::channel();
-    let take = NameRequest::Take { unit: unit.clone(), names, by, answer };
+    let take = NameRequest::Register { unit: unit.clone(), names, connection: by, answer };
     // This fails only if the loop has ended.
     let sent = asks.blocking_send(take).is_ok();
     let given = answered.blocking_recv().ok().filter(|_| sent);
     given.ok_or_else(|| Failure::new(FailureCode::Failed, "lan ends", "ask the next one"))??;
     if peer.item(id, json!({ "names": count })).is_ok() {
-        wait(peer);
+        wait_until_closed(peer);
     }
-    let _ = asks.blocking_send(NameRequest::Leave { unit: unit.clone(), by });
+    let _ = asks.blocking_send(NameRequest::Unregister { unit: unit.clone(), by });
     Ok(Value::Null)
 }
 
-fn wait(peer: &mut Peer) {
+fn wait_until_closed(peer: &mut Peer) {
     while let Ok(Some(Request { id, .. })) = peer.next_request() {
         let help = "open another connection; it takes the place of this one once it has names";
         let message = "names hang on this connection";

@@ -16,8 +16,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
-use crate::time::client::{self, NtpSample, Todo};
-use crate::time::server::{SetBy, answer, sent};
+use crate::time::client::{self, NtpSample, NtpAction};
+use crate::time::server::{TimeReference, answer, encode};
 
 /// The NTP port (RFC 5905, 7.2).
 const PORT: u16 = 123;
@@ -38,18 +38,18 @@ const WAITING: usize = 16;
 type Answered = (IpAddr, Vec<u8>, Instant);
 
 #[derive(Debug)]
-pub struct Timing {
+pub struct NtpService {
     clock: Arc<PathBuf>,
     began: Instant,
     client: client::NtpClient,
     answers: (Sender<Answered>, Receiver<Answered>),
-    set_by: Rc<Cell<Option<SetBy>>>,
+    set_by: Rc<Cell<Option<TimeReference>>>,
     /// The last logged problem, so that it is logged once.
     told: Option<&'static str>,
     last: Option<NtpSample>,
 }
 
-impl Timing {
+impl NtpService {
     /// A client without servers; the socket of the unit `clock` is in the folder `sockets`.
     pub fn new(sockets: &Path) -> Self {
         Self {
@@ -76,8 +76,8 @@ impl Timing {
             loop {
                 // The error belongs to an earlier answer, whose client is gone.
                 let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-                if let Some(told) = answer(&buffer[..length], set_by.get(), shown()) {
-                    let _ = socket.send_to(&sent(told, shown()), from).await;
+                if let Some(told) = answer(&buffer[..length], set_by.get(), wall_clock()) {
+                    let _ = socket.send_to(&encode(told, wall_clock()), from).await;
                 }
             }
         });
@@ -98,21 +98,21 @@ impl Timing {
         self.answers.1.recv().await
     }
 
-    pub fn take(&mut self, (server, bytes, at): Answered) {
-        self.client.received(server, &bytes, self.since(at));
+    pub fn receive(&mut self, (server, bytes, at): Answered) {
+        self.client.receive(server, &bytes, self.since(at));
     }
 
     pub async fn tick(&mut self) {
         match self.client.tick(self.since(Instant::now())) {
             None => {}
-            Some(Todo::Ask(servers)) => {
+            Some(NtpAction::Ask(servers)) => {
                 for server in servers {
                     self.ask(server).await;
                 }
             }
-            Some(Todo::Off(sample)) => self.off(sample).await,
-            Some(Todo::Nothing(why)) if self.told.replace(why) == Some(why) => {}
-            Some(Todo::Nothing(why)) => say!("{why}; the clock goes on as it is"),
+            Some(NtpAction::Offset(sample)) => self.apply_offset(sample).await,
+            Some(NtpAction::Failed(why)) if self.told.replace(why) == Some(why) => {}
+            Some(NtpAction::Failed(why)) => say!("{why}; the clock goes on as it is"),
         }
     }
 
@@ -121,7 +121,7 @@ impl Timing {
         let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
         let random = u64::from_ne_bytes(random);
         let Ok(socket) = connected(server).await else { return };
-        let question = self.client.ask(server, random, self.since(Instant::now()), shown());
+        let question = self.client.ask(server, random, self.since(Instant::now()), wall_clock());
         let Some(question) = question else { return };
         // A server without a route counts as one that does not answer.
         if socket.send(&question.bytes()).await.is_err() {
@@ -136,12 +136,12 @@ impl Timing {
         });
     }
 
-    async fn off(&mut self, sample: NtpSample) {
+    async fn apply_offset(&mut self, sample: NtpSample) {
         (self.told, self.last) = (None, Some(sample));
-        match tell(Arc::clone(&self.clock), sample).await {
+        match report_offset(Arc::clone(&self.clock), sample).await {
             Ok(()) => {
                 let NtpSample { stratum, .. } = sample;
-                self.set_by.set(Some(SetBy { stratum, at: shown() }));
+                self.set_by.set(Some(TimeReference { stratum, at: wall_clock() }));
             }
             Err(error) => say!("clock does not take how far it is off: {error}"),
         }
@@ -150,7 +150,7 @@ impl Timing {
     /// The state for display.
     pub fn show(&self) -> Value {
         let last = self.last.map(
-            |last| json!({ "by": last.server, "offset_ns": last.behind, "stratum": last.stratum }),
+            |last| json!({ "by": last.server, "offset_ns": last.offset, "stratum": last.stratum }),
         );
         json!(last)
     }
@@ -167,12 +167,12 @@ async fn connected(server: IpAddr) -> io::Result<net::UdpSocket> {
     Ok(socket)
 }
 
-async fn tell(clock: Arc<PathBuf>, sample: NtpSample) -> Result<(), CallError> {
+async fn report_offset(clock: Arc<PathBuf>, sample: NtpSample) -> Result<(), CallError> {
     let call = move || {
         let mut client = Client::connect(&clock)?;
         client.stream().set_read_timeout(Some(CLOCK_TIMEOUT))?;
         let args = [
-            ("nanoseconds".to_owned(), sample.behind.to_string().into()),
+            ("nanoseconds".to_owned(), sample.offset.to_string().into()),
             ("by".to_owned(), sample.server.to_string().into()),
         ];
         client.call("off", Map::from_iter(args)).map(drop)
@@ -180,6 +180,6 @@ async fn tell(clock: Arc<PathBuf>, sample: NtpSample) -> Result<(), CallError> {
     spawn_blocking(call).await.unwrap_or(Err(CallError::Closed))
 }
 
-fn shown() -> Duration {
+fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

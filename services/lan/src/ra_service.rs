@@ -46,22 +46,22 @@ const BOARD: u128 = 2;
 
 /// The state of sent and received advertisements.
 #[derive(Debug)]
-pub struct Advertising {
+pub struct RaService {
     netd: Netd,
     links: Links,
     /// For each link, when the next advertisement is due, and when the last one was sent.
     next: BTreeMap<u32, (Instant, Option<Instant>)>,
     /// The number of remaining solicitations, and when the next one is due.
-    asks: Option<(u32, Instant)>,
+    solicitations: Option<(u32, Instant)>,
     /// The advertised state of the uplink's router.
-    heard: Option<Heard>,
+    router: Option<UplinkRouter>,
     board: Option<u8>,
 }
 
 /// The accumulated state of a router: each item has its own lifetime, whether or not later
 /// advertisements repeat it (RFC 4861, 6.2.3 and 6.3.4).
 #[derive(Debug)]
-struct Heard {
+struct UplinkRouter {
     from: Ipv6Addr,
     /// Until when it is a default router.
     until: Instant,
@@ -70,28 +70,28 @@ struct Heard {
     /// The routes, in the same way.
     routes: Vec<(RouteInformation, Option<Instant>)>,
     /// The DNS servers, in the same way.
-    names: Vec<(Ipv6Addr, Option<Instant>)>,
+    dns_servers: Vec<(Ipv6Addr, Option<Instant>)>,
 }
 
-impl Heard {
+impl UplinkRouter {
     fn new(from: Ipv6Addr, now: Instant) -> Self {
-        Self { from, until: now, prefixes: vec![], routes: vec![], names: vec![] }
+        Self { from, until: now, prefixes: vec![], routes: vec![], dns_servers: vec![] }
     }
 
-    fn take(&mut self, advert: RouterAdvertisement, now: Instant) {
+    fn update(&mut self, advert: RouterAdvertisement, now: Instant) {
         let end = |seconds: u32| now + Duration::from_secs(seconds.into());
         self.until = end(advert.router_seconds.into());
         let prefixes = advert.prefixes.into_iter().map(|it| (it, it.seconds.map(end)));
-        add(&mut self.prefixes, prefixes.collect(), now, |it| (it.network, it.length));
+        merge(&mut self.prefixes, prefixes.collect(), now, |it| (it.network, it.length));
         let ends = |seconds: u32| (seconds != u32::MAX).then(|| end(seconds));
         let routes = advert.routes.into_iter().map(|it| (it, ends(it.seconds)));
-        add(&mut self.routes, routes.collect(), now, |it| (it.network, it.length));
-        let names = advert.names.into_iter().map(|(it, seconds)| (it, ends(seconds)));
-        add(&mut self.names, names.collect(), now, |it| *it);
+        merge(&mut self.routes, routes.collect(), now, |it| (it.network, it.length));
+        let names = advert.dns_servers.into_iter().map(|(it, seconds)| (it, ends(seconds)));
+        merge(&mut self.dns_servers, names.collect(), now, |it| *it);
     }
 
     /// Whether it is still a default router.
-    fn leads(&self, now: Instant) -> bool {
+    fn is_valid(&self, now: Instant) -> bool {
         let lasts = |end: &Option<Instant>| end.is_none_or(|end| end > now);
         self.until > now || self.routes.iter().any(|(_, end)| lasts(end))
     }
@@ -99,7 +99,7 @@ impl Heard {
 
 /// Adds new items before known ones. Items with the same `key` are merged, and expired ones
 /// removed.
-fn add<T, K: PartialEq>(
+fn merge<T, K: PartialEq>(
     said: &mut Vec<(T, Option<Instant>)>,
     anew: Vec<(T, Option<Instant>)>,
     now: Instant,
@@ -117,22 +117,22 @@ fn add<T, K: PartialEq>(
 }
 
 /// The seconds until `end`, rounded up.
-fn left(end: Instant, now: Instant) -> u32 {
+fn remaining_seconds(end: Instant, now: Instant) -> u32 {
     let left = end.saturating_duration_since(now) + Duration::from_millis(999);
     u32::try_from(left.as_secs()).unwrap_or(u32::MAX)
 }
 
-impl Advertising {
+impl RaService {
     pub fn new(netd: Netd) -> Self {
-        let (links, next, asks, heard, board) = Default::default();
-        Self { netd, links, next, asks, heard, board }
+        let (links, next, solicitations, router, board) = Default::default();
+        Self { netd, links, next, solicitations, router, board }
     }
 
     /// Handles a change of the links.
-    pub async fn follow(&mut self, links: Links) {
+    pub async fn apply(&mut self, links: Links) {
         let before = std::mem::replace(&mut self.links, links);
         let now = Instant::now();
-        if leads_out(&before) != leads_out(&self.links) {
+        if has_uplink(&before) != has_uplink(&self.links) {
             // Clients must not send into a black hole, or wait for the next periodic advertisement.
             for (next, last) in self.next.values_mut() {
                 *next = last.map_or(now, |last| now.max(last + MIN_DELAY));
@@ -160,28 +160,28 @@ impl Advertising {
         let is_there = |index: &u32| self.links.links.iter().any(|link| link.index == *index);
         self.next.retain(|index, _| is_there(index));
         if begins {
-            self.asks = Some((SOLICITATIONS, now));
+            self.solicitations = Some((SOLICITATIONS, now));
         }
-        let carrier = self.out().is_some_and(|link| link.carrier);
+        let carrier = self.uplink().is_some_and(|link| link.carrier);
         if !carrier {
-            self.asks = None;
+            self.solicitations = None;
         }
         if !carrier || begins {
             // The cable may lead elsewhere now, even if the loss of carrier was not seen.
-            if self.heard.take().is_some() && self.links.is_board {
+            if self.router.take().is_some() && self.links.is_board {
                 self.report().await;
             }
-        } else if self.heard.is_some() && !self.is_set() {
+        } else if self.router.is_some() && !self.is_set() {
             // A restarted netd does not have the state.
             self.report().await;
         }
     }
 
     /// Handles the board number in the DHCP lease.
-    pub async fn number(&mut self, board: Option<u8>) {
+    pub async fn set_board(&mut self, board: Option<u8>) {
         if self.board != board {
             self.board = board;
-            if self.heard.is_some() {
+            if self.router.is_some() {
                 self.report().await;
             }
         }
@@ -190,14 +190,14 @@ impl Advertising {
     /// When the next action is due.
     pub fn due(&self) -> Option<Instant> {
         let next = self.next.values().map(|(next, _)| *next);
-        let names = self.heard.iter().flat_map(|heard| &heard.names);
-        next.chain(self.asks.map(|(_, at)| at)).chain(names.filter_map(|(_, end)| *end)).min()
+        let names = self.router.iter().flat_map(|heard| &heard.dns_servers);
+        next.chain(self.solicitations.map(|(_, at)| at)).chain(names.filter_map(|(_, end)| *end)).min()
     }
 
     pub async fn tick(&mut self, socket: &Icmp) {
         let now = Instant::now();
-        if let Some(heard) = &mut self.heard {
-            heard.names.retain(|(_, end)| end.is_none_or(|end| end > now));
+        if let Some(heard) = &mut self.router {
+            heard.dns_servers.retain(|(_, end)| end.is_none_or(|end| end > now));
         }
         let due: Vec<u32> =
             self.next.iter().filter(|(_, (next, _))| *next <= now).map(|(link, _)| *link).collect();
@@ -205,17 +205,17 @@ impl Advertising {
             self.next.insert(link, (now + RETRY_DELAY, Some(now)));
             self.advertise(socket, link).await;
         }
-        if let Some((left, at)) = self.asks.filter(|(_, at)| *at <= now) {
-            self.asks = (left > 1).then(|| (left - 1, at + SOLICIT_DELAY));
-            if let Some(link) = self.out().map(|link| link.index) {
+        if let Some((left, at)) = self.solicitations.filter(|(_, at)| *at <= now) {
+            self.solicitations = (left > 1).then(|| (left - 1, at + SOLICIT_DELAY));
+            if let Some(link) = self.uplink().map(|link| link.index) {
                 // The link may have no address yet; then a later solicitation is sent.
                 let _ = socket.send(&SOLICITATION, ROUTERS, link).await;
             }
         }
     }
 
-    pub async fn came(&mut self, bytes: &[u8], came: IcmpMessage) {
-        if !came.is_of_link {
+    pub async fn receive(&mut self, bytes: &[u8], came: IcmpMessage) {
+        if !came.is_link_local {
             return;
         }
         if is_solicitation(bytes) {
@@ -225,7 +225,7 @@ impl Advertising {
             }
             return;
         }
-        let is_out = self.out().is_some_and(|link| link.index == came.link);
+        let is_out = self.uplink().is_some_and(|link| link.index == came.link);
         if !is_out || !came.from.is_unicast_link_local() {
             return;
         }
@@ -233,71 +233,71 @@ impl Advertising {
         let now = Instant::now();
         // A board reaches the rest of the box through its router. On other uplinks, routes other
         // than the default are not needed.
-        advert.routes.retain(|route| self.links.is_board && is_of_box(route));
-        if !self.hears(came.from, now) {
+        advert.routes.retain(|route| self.links.is_board && is_box_route(route));
+        if !self.accepts(came.from, now) {
             return;
         }
-        self.asks = None;
-        let heard = self.heard.take().filter(|heard| heard.from == came.from);
-        let heard = self.heard.insert(heard.unwrap_or_else(|| Heard::new(came.from, now)));
-        heard.take(advert, now);
+        self.solicitations = None;
+        let heard = self.router.take().filter(|heard| heard.from == came.from);
+        let heard = self.router.insert(heard.unwrap_or_else(|| UplinkRouter::new(came.from, now)));
+        heard.update(advert, now);
         self.report().await;
     }
 
     /// Whether a router is accepted: a default router, or the box's own. Another one is accepted
     /// once the current one has withdrawn or expired.
-    fn hears(&self, from: Ipv6Addr, now: Instant) -> bool {
-        self.heard.as_ref().is_none_or(|heard| heard.from == from || !heard.leads(now))
+    fn accepts(&self, from: Ipv6Addr, now: Instant) -> bool {
+        self.router.as_ref().is_none_or(|heard| heard.from == from || !heard.is_valid(now))
     }
 
     /// The advertised DNS servers.
-    pub fn names(&self) -> impl Iterator<Item = Ipv6Addr> {
-        self.heard.iter().flat_map(|heard| &heard.names).map(|(server, _)| *server)
+    pub fn dns_servers(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.router.iter().flat_map(|heard| &heard.dns_servers).map(|(server, _)| *server)
     }
 
-    fn out(&self) -> Option<&Link> {
+    fn uplink(&self) -> Option<&Link> {
         let is_out = |link: &&Link| matches!(link.leads_to, LeadsTo::Out { asks: true, .. });
         self.links.links.iter().find(is_out)
     }
 
     /// Whether the advertised address is configured.
     fn is_set(&self) -> bool {
-        let Some(Link { leads_to: LeadsTo::Out { addresses, .. }, .. }) = self.out() else {
+        let Some(Link { leads_to: LeadsTo::Out { addresses, .. }, .. }) = self.uplink() else {
             return false;
         };
-        self.reported().is_none_or(|it| it.address.is_none_or(|own| addresses.contains(&own)))
+        self.router_advertised().is_none_or(|it| it.address.is_none_or(|own| addresses.contains(&own)))
     }
 
-    fn reported(&self) -> Option<RouterAdvertised> {
-        let Heard { from, until, prefixes, routes, .. } = self.heard.as_ref()?;
-        let (link, now) = (self.out()?, Instant::now());
+    fn router_advertised(&self) -> Option<RouterAdvertised> {
+        let UplinkRouter { from, until, prefixes, routes, .. } = self.router.as_ref()?;
+        let (link, now) = (self.uplink()?, Instant::now());
         let own = |prefix| own_address(prefix, self.links.is_board, self.board, link.mac);
         let lasts = prefixes.iter().filter(|(_, end)| end.is_none_or(|end| end > now));
         let address = { lasts }.find_map(|(prefix, end)| Some((own(prefix)?, *end)));
         let lasts = routes.iter().filter(|(_, end)| end.is_none_or(|end| end > now));
         let routes = lasts.filter_map(|(route, end)| {
             let to = Cidr::new(route.network.into(), route.length).ok()?;
-            Some(AdvertisedRoute { to, gateway: *from, seconds: end.map(|end| left(end, now)) })
+            Some(AdvertisedRoute { to, gateway: *from, seconds: end.map(|end| remaining_seconds(end, now)) })
         });
         Some(RouterAdvertised {
             routes: routes.collect(),
             address: address.map(|(address, _)| address),
-            address_seconds: address.and_then(|(_, end)| end).map(|end| left(end, now)),
+            address_seconds: address.and_then(|(_, end)| end).map(|end| remaining_seconds(end, now)),
             gateway: (*until > now).then_some(*from),
-            gateway_seconds: left(*until, now),
+            gateway_seconds: remaining_seconds(*until, now),
         })
     }
 
     async fn report(&self) {
-        let Some(link) = self.out() else { return };
-        if let Err(error) = self.netd.advertised(&link.name, self.reported()).await {
+        let Some(link) = self.uplink() else { return };
+        if let Err(error) = self.netd.set_router_advertised(&link.name, self.router_advertised()).await {
             say!("netd does not take what is advertised: {error}");
         }
     }
 
     async fn advertise(&self, socket: &Icmp, index: u32) {
         let link = self.links.links.iter().find(|link| link.index == index);
-        let out = leads_out(&self.links);
+        let out = has_uplink(&self.links);
         let advert = link.and_then(|link| match &link.leads_to {
             LeadsTo::Board(segment) => Some(advert(segment, false, out)),
             LeadsTo::Lan(segment) => Some(advert(segment, true, out)),
@@ -312,7 +312,7 @@ impl Advertising {
 
 /// Whether the router has an IPv6 uplink: a gateway and a global address. A unique local address
 /// (RFC 4193) does not count.
-fn leads_out(links: &Links) -> bool {
+fn has_uplink(links: &Links) -> bool {
     let is_outside = |it: &Cidr| matches!(it.address(), IpAddr::V6(own) if !own.is_unique_local());
     links.links.iter().any(|link| match &link.leads_to {
         LeadsTo::Out { addresses, gateways, .. } => {
@@ -324,7 +324,7 @@ fn leads_out(links: &Links) -> bool {
 
 /// Whether a route can lead to a box's networks: a /48 within `fd00::/8` (RFC 4193). Nodes, in the
 /// other half, are reached over paths.
-fn is_of_box(route: &RouteInformation) -> bool {
+fn is_box_route(route: &RouteInformation) -> bool {
     route.length == BOX_BITS && route.network.octets()[0] == 0xfd
 }
 
@@ -346,7 +346,7 @@ fn advert(segment: &PlannedSegment, autonomous: bool, leads_out: bool) -> Router
         router_seconds,
         prefixes: vec![prefix],
         routes: vec![whole, NODES],
-        names,
+        dns_servers: names,
     }
 }
 
@@ -395,28 +395,28 @@ mod tests {
     #[tokio::test]
     async fn one_router_is_heard_until_it_is_gone() {
         let [one, other] = ["fe80::1", "fe80::2"].map(|text| text.parse().unwrap());
-        let came = |from| IcmpMessage { length: 0, from, link: 2, is_of_link: true };
+        let came = |from| IcmpMessage { length: 0, from, link: 2, is_link_local: true };
         let bytes = advert(&segment(), false, false).bytes();
         let folder = tempfile::tempdir().unwrap();
-        let mut advertising = Advertising::new(Netd::new(folder.path()));
-        let heard = |it: &Advertising| it.heard.as_ref().map(|heard| heard.from);
+        let mut advertising = RaService::new(Netd::new(folder.path()));
+        let heard = |it: &RaService| it.router.as_ref().map(|heard| heard.from);
 
-        advertising.follow(board(0)).await;
+        advertising.apply(board(0)).await;
         for from in [one, other] {
-            advertising.came(&bytes, came(from)).await;
+            advertising.receive(&bytes, came(from)).await;
             assert_eq!(heard(&advertising), Some(one));
         }
         let now = Instant::now();
         let holds = Duration::from_secs(ROUTER_SECONDS.into());
-        assert!(!advertising.hears(other, now) && advertising.hears(other, now + holds));
+        assert!(!advertising.accepts(other, now) && advertising.accepts(other, now + holds));
 
         // The cable was moved so fast that the loss of carrier was not seen.
-        advertising.follow(board(1)).await;
-        assert_eq!((heard(&advertising), advertising.asks.unwrap().0), (None, SOLICITATIONS));
-        advertising.came(&bytes, came(other)).await;
+        advertising.apply(board(1)).await;
+        assert_eq!((heard(&advertising), advertising.solicitations.unwrap().0), (None, SOLICITATIONS));
+        advertising.receive(&bytes, came(other)).await;
         assert_eq!(heard(&advertising), Some(other));
         // Nothing has changed.
-        advertising.follow(board(1)).await;
+        advertising.apply(board(1)).await;
         assert_eq!(heard(&advertising), Some(other));
     }
 
@@ -428,26 +428,26 @@ mod tests {
         let bare = RouterAdvertisement {
             prefixes: vec![],
             routes: vec![],
-            names: vec![],
+            dns_servers: vec![],
             ..whole.clone()
         };
-        let (prefix, server) = (whole.prefixes[0], whole.names[0].0);
-        let mut heard = Heard::new("fe80::1".parse().unwrap(), now);
-        heard.take(whole.clone(), now);
+        let (prefix, server) = (whole.prefixes[0], whole.dns_servers[0].0);
+        let mut heard = UplinkRouter::new("fe80::1".parse().unwrap(), now);
+        heard.update(whole.clone(), now);
         // An advertisement without prefixes and servers keeps them, and extends the router's
         // lifetime.
-        heard.take(bare.clone(), at(200));
+        heard.update(bare.clone(), at(200));
         assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
-        assert_eq!(heard.names, [(server, Some(at(300)))]);
-        assert_eq!((heard.until, left(at(3600), at(200))), (at(500), 3400));
-        heard.take(bare.clone(), at(300));
-        assert_eq!((heard.names.len(), heard.prefixes.len()), (0, 1));
+        assert_eq!(heard.dns_servers, [(server, Some(at(300)))]);
+        assert_eq!((heard.until, remaining_seconds(at(3600), at(200))), (at(500), 3400));
+        heard.update(bare.clone(), at(300));
+        assert_eq!((heard.dns_servers.len(), heard.prefixes.len()), (0, 1));
         // A new prefix comes first, and the old one is withdrawn.
         let other = PrefixInformation { network: "fd00:0:0:4::".parse().unwrap(), ..prefix };
-        heard.take(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(400));
+        heard.update(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(400));
         assert_eq!(heard.prefixes, [(other, Some(at(4000))), (prefix, Some(at(3600)))]);
         let gone = PrefixInformation { seconds: Some(0), ..other };
-        heard.take(RouterAdvertisement { prefixes: vec![gone], ..bare.clone() }, at(500));
+        heard.update(RouterAdvertisement { prefixes: vec![gone], ..bare.clone() }, at(500));
         assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
         // The number of items is limited.
         for number in 0..9 {
@@ -455,10 +455,10 @@ mod tests {
                 network: Ipv6Addr::new(0xfd00, 0, 0, 10 + number, 0, 0, 0, 0),
                 ..prefix
             };
-            heard.take(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(600));
+            heard.update(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(600));
         }
         assert_eq!(heard.prefixes.len(), MAX);
-        heard.take(RouterAdvertisement { router_seconds: 0, ..bare }, at(700));
+        heard.update(RouterAdvertisement { router_seconds: 0, ..bare }, at(700));
         assert_eq!((heard.until, heard.prefixes.len()), (at(700), MAX));
     }
 
@@ -485,7 +485,7 @@ mod tests {
             (out(&["2001:db8::7/64", "fd00:1::7/64"], &["fe80::1", "192.0.2.1"]), true),
         ];
         for (links, leads) in &ways {
-            assert_eq!(leads_out(links), *leads, "{links:?}");
+            assert_eq!(has_uplink(links), *leads, "{links:?}");
         }
         for leads in [false, true] {
             let read =
@@ -500,12 +500,12 @@ mod tests {
 
         // A change of the uplink is advertised at once, not within a minute.
         let folder = tempfile::tempdir().unwrap();
-        let mut router = Advertising::new(Netd::new(folder.path()));
-        router.follow(ways[0].0.clone()).await;
+        let mut router = RaService::new(Netd::new(folder.path()));
+        router.apply(ways[0].0.clone()).await;
         let begin = Instant::now();
         for (leads, due) in [(0, RETRY_DELAY), (4, MIN_DELAY), (4, RETRY_DELAY), (2, MIN_DELAY)] {
             router.next.insert(3, (begin + RETRY_DELAY, Some(begin)));
-            router.follow(ways[leads].0.clone()).await;
+            router.apply(ways[leads].0.clone()).await;
             assert_eq!(router.next[&3].0, begin + due);
         }
     }
@@ -515,16 +515,16 @@ mod tests {
     async fn a_board_has_a_route_to_its_box() {
         let folder = tempfile::tempdir().unwrap();
         let came =
-            IcmpMessage { length: 0, from: "fe80::1".parse().unwrap(), link: 2, is_of_link: true };
+            IcmpMessage { length: 0, from: "fe80::1".parse().unwrap(), link: 2, is_link_local: true };
         let mut said = advert(&segment(), false, false);
         let network = "2001:db8::".parse().unwrap();
         said.routes.push(RouteInformation { network, ..said.routes[0] });
         let bytes = said.bytes();
         for is_board in [true, false] {
-            let mut advertising = Advertising::new(Netd::new(folder.path()));
-            advertising.follow(Links { is_board, ..board(0) }).await;
-            advertising.came(&bytes, came).await;
-            let reported = advertising.reported().unwrap();
+            let mut advertising = RaService::new(Netd::new(folder.path()));
+            advertising.apply(Links { is_board, ..board(0) }).await;
+            advertising.receive(&bytes, came).await;
+            let reported = advertising.router_advertised().unwrap();
             let (to, gateway) = (Cidr::try_from("fd00::/48".to_owned()).unwrap(), came.from);
             let route = AdvertisedRoute { to, gateway, seconds: Some(300) };
             assert_eq!(reported.routes, [route][..usize::from(is_board)]);

@@ -18,15 +18,15 @@ pub const LARGEST: usize = 256;
 
 /// The probe and its IPv4 socket; the IPv6 socket is shared with router advertisements.
 #[derive(Debug)]
-pub struct Reaching {
+pub struct ReachabilityMonitor {
     /// It is wrapped in a `UdpSocket` only because tokio has no type for ICMP; waiting is the same.
     socket: UdpSocket,
     probe: AddressProbe,
-    began: Instant,
-    link: Option<u32>,
+    start: Instant,
+    uplink: Option<u32>,
 }
 
-impl Reaching {
+impl ReachabilityMonitor {
     /// Uses the ICMP socket that PID 1 has opened.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::net::UdpSocket::from(socket);
@@ -34,24 +34,24 @@ impl Reaching {
         let mut id = [0; 2];
         let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
         let probe = AddressProbe::new(u16::from_ne_bytes(id));
-        Ok(Self { socket: UdpSocket::from_std(socket)?, probe, began: Instant::now(), link: None })
+        Ok(Self { socket: UdpSocket::from_std(socket)?, probe, start: Instant::now(), uplink: None })
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.start.elapsed()
     }
 
     /// Handles a change of the links.
-    pub fn follow(&mut self, links: &Links) {
+    pub fn apply(&mut self, links: &Links) {
         let mut peers = vec![];
-        self.link = None;
+        self.uplink = None;
         for link in &links.links {
             match &link.leads_to {
                 // A board's link without carrier is not probed: no board is plugged in, or it is
                 // off.
                 LeadsTo::Board(_) if !link.carrier => {}
                 LeadsTo::Out { gateways, .. } => {
-                    self.link = Some(link.index);
+                    self.uplink = Some(link.index);
                     peers.extend(gateways);
                 }
                 LeadsTo::Board(segment) => {
@@ -60,12 +60,12 @@ impl Reaching {
                 LeadsTo::Lan(_) => {}
             }
         }
-        self.probe.set(&peers, self.now());
+        self.probe.set_peers(&peers, self.now());
     }
 
     /// When the next action is due.
     pub fn due(&self) -> Option<Instant> {
-        self.probe.due().map(|due| self.began + due)
+        self.probe.due().map(|due| self.start + due)
     }
 
     pub async fn tick(&mut self, icmp: &Icmp) {
@@ -75,7 +75,7 @@ impl Reaching {
         }
         for (to, question) in questions {
             // A request that cannot be sent counts as not answered.
-            let _ = match (to, self.link) {
+            let _ = match (to, self.uplink) {
                 (IpAddr::V4(to), _) => {
                     self.socket.send_to(&question, SocketAddrV4::new(to, 0)).await.map(drop)
                 }
@@ -91,26 +91,26 @@ impl Reaching {
         let (length, from) = self.socket.recv_from(&mut buffer).await?;
         // A raw IPv4 socket delivers the IP header, too; the header's length is in 32-bit words.
         let head = usize::from(buffer[0] & 15) * 4;
-        self.answered(from.ip(), buffer[..length].get(head..).unwrap_or_default());
+        self.handle(from.ip(), buffer[..length].get(head..).unwrap_or_default());
         Ok(())
     }
 
     /// Handles an ICMPv6 message.
-    pub fn came(&mut self, bytes: &[u8], came: IcmpMessage) {
-        if self.link == Some(came.link) {
-            self.answered(came.from.into(), bytes);
+    pub fn receive_icmpv6(&mut self, bytes: &[u8], came: IcmpMessage) {
+        if self.uplink == Some(came.link) {
+            self.handle(came.from.into(), bytes);
         }
     }
 
-    fn answered(&mut self, from: IpAddr, message: &[u8]) {
-        if self.probe.received(from, message) {
+    fn handle(&mut self, from: IpAddr, message: &[u8]) {
+        if self.probe.receive(from, message) {
             say!("{from} answers");
         }
     }
 
     /// The state for display.
     pub fn show(&self) -> Value {
-        let all = self.probe.all();
+        let all = self.probe.peers();
         all.map(|(address, answers)| json!({ "address": address, "answers": answers })).collect()
     }
 }

@@ -10,6 +10,6 @@ pub mod server;
 
 pub use lease::{Lease, LeaseState};
 pub use message::{
-    Ask, ClientRequest, Destination, InvalidDhcpMessage, QuestionKind, ReplyType, ServerMessage,
+    ClientMessageType, ClientRequest, Destination, InvalidDhcpMessage, RequestType, ReplyType, ServerMessage,
     ServerReply,
 };

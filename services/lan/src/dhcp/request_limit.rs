@@ -8,25 +8,25 @@ use octet_appliance::Mac;
 use super::message::ClientRequest;
 
 /// The maximum number of requests per link and second.
-const OF_A_LINK: usize = 20;
+const MAX_PER_LINK: usize = 20;
 
 /// The maximum of these from unknown devices, so that invented devices cannot block others.
-const OF_STRANGERS: usize = 12;
+const MAX_OF_UNKNOWN: usize = 12;
 
 /// The maximum of one device: a discover and a request, each of which may be lost once.
-const OF_A_DEVICE: usize = 4;
+const MAX_PER_DEVICE: usize = 4;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The recent requests by interface index: the start of the second, and the devices.
 #[derive(Debug, Default)]
-pub struct Questions(BTreeMap<u32, (Duration, Vec<Mac>)>);
+pub struct DhcpRateLimiter(BTreeMap<u32, (Duration, Vec<Mac>)>);
 
-impl Questions {
+impl DhcpRateLimiter {
     /// Parses a request on `link`; `None` if it is invalid or above a limit. Invalid requests, and
     /// those above one device's limit, do not count for others. `is_known` tells whether a device
     /// is known.
-    pub fn hear(
+    pub fn admit(
         &mut self,
         bytes: &[u8],
         link: u32,
@@ -40,9 +40,9 @@ impl Questions {
             heard.clear();
         }
         let own = heard.iter().filter(|mac| **mac == question.mac).count();
-        let strangers = heard.iter().filter(|mac| !is_known(**mac)).count();
-        let is_one_too_many = strangers >= OF_STRANGERS && !is_known(question.mac);
-        if is_one_too_many || heard.len() >= OF_A_LINK || own >= OF_A_DEVICE {
+        let unknown = heard.iter().filter(|mac| !is_known(**mac)).count();
+        let is_one_too_many = unknown >= MAX_OF_UNKNOWN && !is_known(question.mac);
+        if is_one_too_many || heard.len() >= MAX_PER_LINK || own >= MAX_PER_DEVICE {
             return None;
         }
         heard.push(question.mac);
@@ -53,17 +53,17 @@ impl Questions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dhcp::Ask;
+    use crate::dhcp::ClientMessageType;
 
     const NOW: Duration = Duration::from_secs(9);
 
     fn ask(last: u8) -> Vec<u8> {
-        Ask::Discover(None).bytes(1, Mac::new([2, 0, 0, 0, 0, last]).unwrap())
+        ClientMessageType::Discover(None).bytes(1, Mac::new([2, 0, 0, 0, 0, last]).unwrap())
     }
 
     /// The number of `count` identical requests that are accepted.
-    fn heard(questions: &mut Questions, bytes: &[u8], now: Duration) -> usize {
-        (0..100).filter(|_| questions.hear(bytes, 3, now, is_known).is_some()).count()
+    fn heard(questions: &mut DhcpRateLimiter, bytes: &[u8], now: Duration) -> usize {
+        (0..100).filter(|_| questions.admit(bytes, 3, now, is_known).is_some()).count()
     }
 
     fn is_known(mac: Mac) -> bool {
@@ -72,19 +72,19 @@ mod tests {
 
     #[test]
     fn what_is_no_question_takes_nothing() {
-        let mut questions = Questions::default();
+        let mut questions = DhcpRateLimiter::default();
         let mut answer = ask(1);
         answer[0] = 2;
         for bytes in [&[][..], &[0; 300], &ask(1)[..200], &answer] {
             assert_eq!(heard(&mut questions, bytes, NOW), 0);
         }
-        assert!(questions.hear(&ask(1), 3, NOW, is_known).is_some());
+        assert!(questions.admit(&ask(1), 3, NOW, is_known).is_some());
     }
 
     #[test]
     fn each_device_has_a_share() {
-        let mut questions = Questions::default();
-        assert_eq!(heard(&mut questions, &ask(1), NOW), OF_A_DEVICE);
+        let mut questions = DhcpRateLimiter::default();
+        assert_eq!(heard(&mut questions, &ask(1), NOW), MAX_PER_DEVICE);
         let of_each: Vec<usize> =
             (2..6).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
         assert_eq!(of_each, [4, 4, 0, 0]);
@@ -93,7 +93,7 @@ mod tests {
             (101..105).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
         assert_eq!(of_each, [4, 4, 0, 0]);
         // Another link, and the next second, have their own limits.
-        let mut hear = |link, now| questions.hear(&ask(9), link, now, is_known);
+        let mut hear = |link, now| questions.admit(&ask(9), link, now, is_known);
         assert!(hear(4, NOW).is_some());
         assert!(hear(3, NOW + SECOND - Duration::from_millis(1)).is_none());
         assert!(hear(3, NOW + SECOND).is_some());

@@ -53,15 +53,15 @@ impl BoxZone {
             for address in addresses {
                 own.pointers.entry(address.to_canonical()).or_insert_with(|| name.clone());
             }
-            own.hosts.put(name, addresses)?;
+            own.hosts.insert(name, addresses)?;
         }
         Ok(own)
     }
 
     /// The answer from this zone; `None` if it has none.
     pub fn answer(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
-        if let Some(reverse) = Reverse::of(&question.name) {
-            let address = reverse.prefix.address().filter(|_| reverse.whole)?;
+        if let Some(reverse) = Reverse::parse(&question.name) {
+            let address = reverse.prefix.address().filter(|_| reverse.is_complete)?;
             let name = self.pointers.get(&address)?;
             return Some(CachedAnswer::pointer(question, name.clone(), reverse.zone));
         }
@@ -70,7 +70,7 @@ impl BoxZone {
 }
 
 impl ZoneNames {
-    pub fn put(&mut self, name: Name, addresses: &[IpAddr]) -> Result<(), InvalidZone> {
+    pub fn insert(&mut self, name: Name, addresses: &[IpAddr]) -> Result<(), InvalidZone> {
         if addresses.len() > MAX_ADDRESSES {
             return Err(InvalidZone::Addresses(name.to_ascii(), addresses.len()));
         }
@@ -102,7 +102,7 @@ impl ZoneNames {
         if *name == question.name {
             Some(CachedAnswer::addresses(question, addresses, zone.clone()))
         } else {
-            question.name.zone_of(name).then(|| CachedAnswer::nothing(zone.clone()))
+            question.name.zone_of(name).then(|| CachedAnswer::no_data(zone.clone()))
         }
     }
 }

@@ -8,25 +8,25 @@ use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::rates::ClientPrefix;
 
 /// The maximum number of queued messages.
-const ROOM: QueryLimits = QueryLimits { all: 1024, of_one: 128, kept: 256 };
+const LIMITS: QueryLimits = QueryLimits { all: 1024, per_client: 128, reserved: 256 };
 
 #[derive(Debug)]
-pub(super) struct Turns<T> {
-    of: HashMap<ClientPrefix, VecDeque<(QueryPermit, T)>>,
+pub(super) struct FairQueue<T> {
+    queues: HashMap<ClientPrefix, VecDeque<(QueryPermit, T)>>,
     /// Each client with queued messages, once.
     order: VecDeque<ClientPrefix>,
-    places: Rc<QueryLimit>,
+    limit: Rc<QueryLimit>,
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     pub(super) fn new() -> Self {
-        Self { of: HashMap::new(), order: VecDeque::new(), places: QueryLimit::new(ROOM) }
+        Self { queues: HashMap::new(), order: VecDeque::new(), limit: QueryLimit::new(LIMITS) }
     }
 
     /// Queues `item` of `client`; returns whether there is room for it.
     pub(super) fn add(&mut self, client: ClientPrefix, item: T) -> bool {
-        let Some(place) = self.places.take(client) else { return false };
-        let own = self.of.entry(client).or_default();
+        let Some(place) = self.limit.take(client) else { return false };
+        let own = self.queues.entry(client).or_default();
         if own.is_empty() {
             self.order.push_back(client);
         }
@@ -37,10 +37,10 @@ impl<T> Turns<T> {
     /// The oldest item of the next client.
     pub(super) fn next(&mut self) -> Option<T> {
         let client = self.order.pop_front()?;
-        let own = self.of.get_mut(&client)?;
+        let own = self.queues.get_mut(&client)?;
         let (_, item) = own.pop_front()?;
         if own.is_empty() {
-            self.of.remove(&client);
+            self.queues.remove(&client);
         } else {
             self.order.push_back(client);
         }
@@ -60,28 +60,28 @@ mod tests {
 
     #[test]
     fn who_asks_little_waits_for_no_more_than_one_of_each_other() {
-        let mut turns = Turns::new();
+        let mut turns = FairQueue::new();
         let waiting = (0..1000).filter(|nth| turns.add(client(1), (1, *nth))).count();
-        assert_eq!(waiting, ROOM.of_one);
+        assert_eq!(waiting, LIMITS.per_client);
         assert!(turns.add(client(2), (2, 0)) && turns.add(client(2), (2, 1)));
         assert!(turns.add(client(3), (3, 0)));
         let first: Vec<_> = (0..6).filter_map(|_| turns.next()).collect();
         assert_eq!(first, [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]);
-        assert_eq!(std::iter::from_fn(|| turns.next()).count(), ROOM.of_one - 3);
-        assert!(turns.of.is_empty() && turns.order.is_empty());
+        assert_eq!(std::iter::from_fn(|| turns.next()).count(), LIMITS.per_client - 3);
+        assert!(turns.queues.is_empty() && turns.order.is_empty());
         // A removed item makes room.
         assert!(turns.add(client(1), (1, 0)));
     }
 
     #[test]
     fn those_who_fill_it_leave_room_for_who_has_nothing() {
-        let mut turns = Turns::new();
+        let mut turns = FairQueue::new();
         for number in 0..64 {
             let waiting = (0..200).filter(|nth| turns.add(client(number), *nth)).count();
-            assert!(waiting <= ROOM.of_one);
+            assert!(waiting <= LIMITS.per_client);
         }
         assert!(turns.add(client(100), 0));
         assert!(!turns.add(client(1), 0));
-        assert!(std::iter::from_fn(|| turns.next()).count() <= ROOM.all);
+        assert!(std::iter::from_fn(|| turns.next()).count() <= LIMITS.all);
     }
 }

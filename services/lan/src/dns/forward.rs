@@ -12,34 +12,34 @@ use super::Dns;
 use super::answer::CachedAnswer;
 use super::exchange::{Exchange, LONGEST_BY_UDP, Random, UpstreamMessage};
 use super::query::DnsQuestion;
-use super::upstreams::{Setback, Try};
+use super::upstreams::{AttemptError, Attempt};
 
 /// Asks the upstreams in order, until one answers. Stops if the upstreams or the box's networks
 /// change, because the question may then belong to another upstream. The answer is cached unless
 /// they have changed.
-pub(super) async fn ask(dns: &Dns, question: &DnsQuestion) -> CachedAnswer {
+pub(super) async fn forward(dns: &Dns, question: &DnsQuestion) -> CachedAnswer {
     let generation = dns.generation.get();
-    let upstreams = dns.asked(question.way);
-    let mut tries = upstreams.borrow().tries(dns.now());
+    let upstreams = dns.upstreams_of(question.path);
+    let mut tries = upstreams.borrow().attempts(dns.now());
     while let Some(next) = tries.begin().filter(|_| generation == dns.generation.get()) {
-        let setback = match once(dns, question, next).await {
+        let setback = match attempt(dns, question, next).await {
             Ok(message) => {
                 let keep = generation == dns.generation.get();
                 let mut resolver = dns.resolver.borrow_mut();
-                if let Some(answer) = resolver.answered(dns.now(), question, message, keep) {
-                    upstreams.borrow_mut().answered(next.server, next.form);
+                if let Some(answer) = resolver.handle_upstream(dns.now(), question, message, keep) {
+                    upstreams.borrow_mut().record_success(next.server, next.form);
                     return answer;
                 }
-                Setback::Failed
+                AttemptError::Failed
             }
             Err(setback) => setback,
         };
         if tries.after(next, setback) {
             dns.resolver.borrow_mut().counters.upstream_failures += 1;
-            upstreams.borrow_mut().failed(dns.now(), next.server);
+            upstreams.borrow_mut().record_failure(dns.now(), next.server);
         }
     }
-    let answer = CachedAnswer::of(ResponseCode::ServFail);
+    let answer = CachedAnswer::with_code(ResponseCode::ServFail);
     let mut resolver = dns.resolver.borrow_mut();
     resolver.counters.unanswered += 1;
     if generation == dns.generation.get() {
@@ -48,37 +48,37 @@ pub(super) async fn ask(dns: &Dns, question: &DnsQuestion) -> CachedAnswer {
     answer
 }
 
-async fn once(dns: &Dns, question: &DnsQuestion, next: Try) -> Result<Message, Setback> {
+async fn attempt(dns: &Dns, question: &DnsQuestion, next: Attempt) -> Result<Message, AttemptError> {
     let mut random: Random = [0; _];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|_| Setback::Failed)?;
-    let exchange = Exchange::new(question, next.form, &random).ok_or(Setback::Failed)?;
+        .map_err(|_| AttemptError::Failed)?;
+    let exchange = Exchange::new(question, next.form, &random).ok_or(AttemptError::Failed)?;
     // How the try counts if no valid answer follows the invalid ones.
-    let mut otherwise = Setback::Failed;
+    let mut otherwise = AttemptError::Failed;
     let heard = async {
         if next.tcp {
             // The number of streams is limited, because an answer can be up to 64 KiB.
             let _room = dns.streams.acquire().await.map_err(io::Error::other)?;
-            by_tcp(next.server, &exchange).await
+            query_tcp(next.server, &exchange).await
         } else {
-            by_udp(dns, next.server, &exchange, &mut otherwise).await
+            query_udp(dns, next.server, &exchange, &mut otherwise).await
         }
     };
-    match timeout(dns.settings.patience, heard).await {
+    match timeout(dns.settings.upstream_timeout, heard).await {
         Ok(Ok(UpstreamMessage::Answer(message))) => Ok(*message),
-        Ok(Ok(UpstreamMessage::Truncated)) => Err(Setback::Truncated),
-        Ok(Ok(UpstreamMessage::NoEdns)) => Err(Setback::NoEdns),
-        Ok(_) => Err(Setback::Failed),
+        Ok(Ok(UpstreamMessage::Truncated)) => Err(AttemptError::Truncated),
+        Ok(Ok(UpstreamMessage::NoEdns)) => Err(AttemptError::NoEdns),
+        Ok(_) => Err(AttemptError::Failed),
         Err(_) => Err(otherwise),
     }
 }
 
 /// Receives until there is an answer that only the upstream can have sent.
-async fn by_udp(
+async fn query_udp(
     dns: &Dns,
     server: SocketAddr,
     exchange: &Exchange,
-    otherwise: &mut Setback,
+    otherwise: &mut AttemptError,
 ) -> io::Result<UpstreamMessage> {
     // The kernel picks a random port, and filters by the connected server.
     let own: SocketAddr = match server {
@@ -91,11 +91,11 @@ async fn by_udp(
     let mut buffer = vec![0; LONGEST_BY_UDP + 1];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        let heard = exchange.heard(buffer.get(..length).unwrap_or_default(), LONGEST_BY_UDP);
+        let heard = exchange.parse_reply(buffer.get(..length).unwrap_or_default(), LONGEST_BY_UDP);
         match heard {
             UpstreamMessage::Spoofed => {}
-            UpstreamMessage::OtherCase => *otherwise = Setback::OtherCase,
-            UpstreamMessage::BareError => *otherwise = Setback::NoEdns,
+            UpstreamMessage::OtherCase => *otherwise = AttemptError::OtherCase,
+            UpstreamMessage::BareError => *otherwise = AttemptError::NoEdns,
             _ => return Ok(heard),
         }
         dns.resolver.borrow_mut().counters.spoofed += 1;
@@ -103,11 +103,11 @@ async fn by_udp(
 }
 
 /// Asks by TCP, where spoofing requires the sequence numbers.
-async fn by_tcp(server: SocketAddr, exchange: &Exchange) -> io::Result<UpstreamMessage> {
+async fn query_tcp(server: SocketAddr, exchange: &Exchange) -> io::Result<UpstreamMessage> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(exchange.bytes().len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), exchange.bytes()].concat()).await?;
     let mut answer = vec![0; stream.read_u16().await?.into()];
     stream.read_exact(&mut answer).await?;
-    Ok(exchange.heard(&answer, u16::MAX.into()))
+    Ok(exchange.parse_reply(&answer, u16::MAX.into()))
 }

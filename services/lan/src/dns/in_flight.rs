@@ -11,37 +11,37 @@ use tokio::task::spawn_local;
 
 use super::Dns;
 use super::answer::{CachedAnswer, reply};
-use super::forward::ask;
+use super::forward::forward;
 use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::query::{DnsQuestion, Query};
 use super::rates::ClientPrefix;
 
 /// The maximum number of queries that wait for upstreams.
-const ROOM: QueryLimits = QueryLimits { all: 256, of_one: 32, kept: 64 };
+const LIMITS: QueryLimits = QueryLimits { all: 256, per_client: 32, reserved: 64 };
 
 /// The queries in flight.
 #[derive(Debug)]
-pub(super) struct Flights {
+pub(super) struct InFlightQueries {
     waiting: RefCell<HashMap<DnsQuestion, Vec<oneshot::Sender<Rc<CachedAnswer>>>>>,
-    places: Rc<QueryLimit>,
+    limit: Rc<QueryLimit>,
 }
 
-impl Flights {
+impl InFlightQueries {
     pub(super) fn new() -> Self {
-        Self { waiting: RefCell::default(), places: QueryLimit::new(ROOM) }
+        Self { waiting: RefCell::default(), limit: QueryLimit::new(LIMITS) }
     }
 }
 
 impl Dns {
     /// A permit for another query of `client`; without one, the error response.
-    pub(super) fn place(
+    pub(super) fn admit(
         &self,
         client: ClientPrefix,
         query: &Query,
     ) -> Result<QueryPermit, Vec<u8>> {
-        self.flights.places.take(client).ok_or_else(|| {
+        self.in_flight.limit.take(client).ok_or_else(|| {
             self.resolver.borrow_mut().counters.busy += 1;
-            reply(query, &CachedAnswer::of(ResponseCode::ServFail))
+            reply(query, &CachedAnswer::with_code(ResponseCode::ServFail))
         })
     }
 
@@ -50,7 +50,7 @@ impl Dns {
     pub(super) async fn forward(self: &Rc<Self>, query: &Query, place: QueryPermit) -> Vec<u8> {
         let (sender, receiver) = oneshot::channel();
         let mut held = Some(place);
-        match self.flights.waiting.borrow_mut().entry(query.question.clone()) {
+        match self.in_flight.waiting.borrow_mut().entry(query.question.clone()) {
             Entry::Occupied(mut flight) => {
                 self.resolver.borrow_mut().counters.joined += 1;
                 flight.get_mut().push(sender);
@@ -60,8 +60,8 @@ impl Dns {
                 none.insert(vec![sender]);
                 let (dns, question, place) = (Rc::clone(self), query.question.clone(), held.take());
                 spawn_local(async move {
-                    let answer = Rc::new(ask(&dns, &question).await);
-                    let waiting = dns.flights.waiting.borrow_mut().remove(&question);
+                    let answer = Rc::new(forward(&dns, &question).await);
+                    let waiting = dns.in_flight.waiting.borrow_mut().remove(&question);
                     drop(place);
                     for sender in waiting.unwrap_or_default() {
                         // The client may have stopped waiting.
@@ -74,7 +74,7 @@ impl Dns {
         drop(held);
         match answer {
             Ok(answer) => reply(query, &answer),
-            Err(_) => reply(query, &CachedAnswer::of(ResponseCode::ServFail)),
+            Err(_) => reply(query, &CachedAnswer::with_code(ResponseCode::ServFail)),
         }
     }
 }

@@ -9,28 +9,28 @@ use super::rates::ClientPrefix;
 #[derive(Debug, Clone, Copy)]
 pub struct QueryLimits {
     pub all: usize,
-    pub of_one: usize,
+    pub per_client: usize,
     /// The permits reserved for clients that have none, so that a few greedy clients cannot take
     /// all.
-    pub kept: usize,
+    pub reserved: usize,
 }
 
 #[derive(Debug)]
 pub struct QueryLimit {
-    room: QueryLimits,
+    limits: QueryLimits,
     taken: RefCell<HashMap<ClientPrefix, usize>>,
 }
 
 /// A permit; it is returned when it is dropped.
 #[derive(Debug)]
 pub struct QueryPermit {
-    places: Rc<QueryLimit>,
+    limit: Rc<QueryLimit>,
     client: ClientPrefix,
 }
 
 impl QueryLimit {
     pub fn new(room: QueryLimits) -> Rc<Self> {
-        Rc::new(Self { room, taken: RefCell::default() })
+        Rc::new(Self { limits: room, taken: RefCell::default() })
     }
 
     /// A permit for `client`, if there is one.
@@ -38,18 +38,18 @@ impl QueryLimit {
         let mut taken = self.taken.borrow_mut();
         let all: usize = taken.values().sum();
         let own = taken.get(&client).copied().unwrap_or(0);
-        let kept = if own == 0 { 0 } else { self.room.kept };
-        if all + kept >= self.room.all || own >= self.room.of_one {
+        let kept = if own == 0 { 0 } else { self.limits.reserved };
+        if all + kept >= self.limits.all || own >= self.limits.per_client {
             return None;
         }
         taken.insert(client, own + 1);
-        Some(QueryPermit { places: Rc::clone(self), client })
+        Some(QueryPermit { limit: Rc::clone(self), client })
     }
 }
 
 impl Drop for QueryPermit {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.borrow_mut();
+        let mut taken = self.limit.taken.borrow_mut();
         if let Some(count) = taken.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn nobody_takes_the_last_places_from_who_has_none() {
-        let places = QueryLimit::new(QueryLimits { all: 8, of_one: 4, kept: 2 });
+        let places = QueryLimit::new(QueryLimits { all: 8, per_client: 4, reserved: 2 });
         let mut held: Vec<QueryPermit> = (0..9).filter_map(|_| places.take(client(1))).collect();
         assert_eq!(held.len(), 4);
         held.extend((0..9).filter_map(|_| places.take(client(2))));

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use octet_lan::dns::inside::Inside;
+use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::upstreams::RefusedUpstream;
 use octet_node::as_pid_1::until;
@@ -106,7 +106,7 @@ fn who_leaves_by_another_node_asks_there_alone() {
     let at_exit = exit.address;
     host.with(move |dns| {
         let by_exit = IpPrefix::new("127.0.0.2".parse().unwrap(), 32).unwrap();
-        dns.set_inside(Inside { by_exit: vec![by_exit], ..inside() });
+        dns.set_box_networks(BoxNetworks { exit_clients: vec![by_exit], ..inside() });
         assert_eq!(dns.set_exits(&[at_exit]), []);
     });
     let (node, device) =

@@ -10,8 +10,8 @@ use std::thread;
 
 use octet_lan::daemon::SharedStatus;
 use octet_lan::dns::zones::MAX_OF_ONE;
-use octet_lan::name_registration::Registering;
-use octet_lan::serve::{Loop, serve};
+use octet_lan::name_registration::NameRegistry;
+use octet_lan::serve::{CommandSenders, serve};
 use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};
 use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, keep};
@@ -38,14 +38,14 @@ impl Lan {
         open_to_all(&socket).unwrap();
         let host = Arc::new(Host::new(settings(), &[]));
         let (names, mut asked) = channel(1);
-        let to = Loop { changes: channel(1).0, names };
+        let to = CommandSenders { config: channel(1).0, names };
         let callers = Callers::parse(callers).unwrap();
         thread::spawn(move || serve(&listener, &callers, unit_of, &SharedStatus::default(), to));
-        let (has, registering) = (Arc::clone(&host), Arc::new(Mutex::new(Registering::default())));
+        let (has, registering) = (Arc::clone(&host), Arc::new(Mutex::new(NameRegistry::default())));
         thread::spawn(move || {
             while let Some(asked) = asked.blocking_recv() {
                 let registering = Arc::clone(&registering);
-                has.with(move |dns| registering.lock().unwrap().take(asked, Some(dns)));
+                has.with(move |dns| registering.lock().unwrap().handle(asked, Some(dns)));
             }
         });
         Self { _folder: folder, socket, host }

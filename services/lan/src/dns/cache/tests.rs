@@ -10,7 +10,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn question(name: &str) -> DnsQuestion {
-    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, way: UpstreamPath::Own }
+    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, path: UpstreamPath::Own }
 }
 
 fn answer(name: &str, ttls: &[u32]) -> CachedAnswer {
@@ -20,7 +20,7 @@ fn answer(name: &str, ttls: &[u32]) -> CachedAnswer {
     };
     CachedAnswer {
         records: ttls.iter().enumerate().map(record).collect(),
-        ..CachedAnswer::of(ResponseCode::NoError)
+        ..CachedAnswer::with_code(ResponseCode::NoError)
     }
 }
 
