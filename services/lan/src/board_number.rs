@@ -5,7 +5,7 @@ use octet_appliance::Cluster;
 use crate::dhcp::ServerMessage;
 
 /// The board number in the lease `answer`: the one that the router has assigned, or, if it runs
-/// OpenWrt (`silent` is the box then), the one that follows from the address. `None` if the address
+/// OpenWrt (`openwrt_cluster` is the box then), the one that follows from the address. `None` if the address
 /// is no board's.
 ///
 /// The address is as trustworthy as an assigned number: the router serves each port the address of
@@ -28,7 +28,8 @@ mod tests {
     /// A lease of `address`, with the board number that the router has assigned.
     fn answer(address: [u8; 4], board: Option<u8>) -> ServerMessage {
         let mac = Mac::new([2, 0, 0, 0, 0, 7]).unwrap();
-        let question = ClientRequest::parse(&ClientMessageType::Discover(None).bytes(1, mac)).unwrap();
+        let question =
+            ClientRequest::parse(&ClientMessageType::Discover(None).bytes(1, mac)).unwrap();
         let [a, b, c, _] = address;
         let reply = ServerReply {
             kind: ReplyType::Ack,

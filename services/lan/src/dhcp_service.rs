@@ -10,13 +10,13 @@ use octet_node::links::{LeadsTo, Link, Links, PlannedSegment};
 use octet_node::say;
 use serde_json::{Value, json};
 
+use crate::board_number::board_number;
 use crate::dhcp::client::{ClientOutput, DhcpClient};
 use crate::dhcp::pool::Pool;
 use crate::dhcp::request_limit::DhcpRateLimiter;
 use crate::dhcp::server::{AddressSource, answer};
 use crate::dhcp::{Destination, Lease, LeaseState, ServerMessage};
 use crate::netd::Netd;
-use crate::board_number::board_number;
 use crate::udp::{Udp, UdpMessage};
 
 /// The ports of DHCP clients and servers.
@@ -67,7 +67,7 @@ struct UplinkClient {
 }
 
 impl DhcpService {
-    /// Creates the state without leases. The box's names are in `domain`; `silent` is the box if
+    /// Creates the state without leases. The box's names are in `domain`; `openwrt_cluster` is the box if
     /// its router runs OpenWrt.
     pub fn new(netd: Netd, domain: String, openwrt_cluster: Option<Cluster>) -> Self {
         Self {
@@ -94,9 +94,9 @@ impl DhcpService {
         self.domain = domain;
     }
 
-    /// Changes `silent`, which applies from the next lease.
-    pub fn set_openwrt_cluster(&mut self, silent: Option<Cluster>) {
-        self.openwrt_cluster = silent;
+    /// Changes `openwrt_cluster`, which applies from the next lease.
+    pub fn set_openwrt_cluster(&mut self, openwrt_cluster: Option<Cluster>) {
+        self.openwrt_cluster = openwrt_cluster;
     }
 
     fn now(&self) -> Duration {
@@ -173,10 +173,10 @@ impl DhcpService {
         self.carry_out(outcome.unwrap_or_default(), sockets).await;
     }
 
-    pub async fn receive_client(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
+    pub async fn receive_client(&mut self, bytes: &[u8], packet: UdpMessage, sockets: &Sockets) {
         let now = self.now();
         let Some(asking) = self.uplink.as_mut() else { return };
-        if came.link != asking.link.index || came.from.port() != SERVER {
+        if packet.link != asking.link.index || packet.from.port() != SERVER {
             return;
         }
         let Ok(mut answer) = ServerMessage::parse(bytes) else { return };
@@ -213,15 +213,17 @@ impl DhcpService {
     }
 
     /// Handles a client's message.
-    pub async fn receive_server(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
+    pub async fn receive_server(&mut self, bytes: &[u8], packet: UdpMessage, sockets: &Sockets) {
         let now = self.now();
-        let Some(link) = self.links.links.iter().find(|link| link.index == came.link) else {
+        let Some(link) = self.links.links.iter().find(|link| link.index == packet.link) else {
             return;
         };
         let is_known = |mac| self.pool.is_known(mac);
-        let Some(question) = self.rate_limiter.admit(bytes, came.link, now, is_known) else { return };
+        let Some(question) = self.rate_limiter.admit(bytes, packet.link, now, is_known) else {
+            return;
+        };
         let (name, downs, leads_to) = (link.name.clone(), link.downs, link.leads_to.clone());
-        let from = *came.from.ip();
+        let from = *packet.from.ip();
         let answered = match &leads_to {
             LeadsTo::Out { .. } => return,
             LeadsTo::Board(segment) => {
@@ -237,7 +239,7 @@ impl DhcpService {
         };
         let Some((reply, to)) = answered else { return };
         let to = SocketAddrV4::new(address(to), CLIENT);
-        if let Err(error) = sockets.server.send(&reply.bytes(&question), to, came.link).await {
+        if let Err(error) = sockets.server.send(&reply.bytes(&question), to, packet.link).await {
             say!("DHCP on {name}: {error}");
         }
     }
@@ -289,7 +291,8 @@ impl DhcpService {
             })
         });
         let devices = self.pool.all(now).map(|(mac, host)| json!({ "mac": mac, "host": host }));
-        let ports = self.peer_macs.iter().map(|(link, (mac, _))| json!({ "port": link, "mac": mac }));
+        let ports =
+            self.peer_macs.iter().map(|(link, (mac, _))| json!({ "port": link, "mac": mac }));
         json!({
             "uplink": lease,
             "boards": ports.collect::<Vec<_>>(),

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
 use crate::daemon::LanConfig;
-use crate::dns::inside::BoxNetworks;
 use crate::dns::box_zone::BoxZone;
+use crate::dns::inside::BoxNetworks;
 use crate::dns::prefix::IpPrefix;
 use crate::dns::upstream_path::UpstreamPath;
 use crate::dns::{Dns, Settings};
@@ -76,8 +76,9 @@ impl DnsService {
         }
         let out = links.links.iter().find(|link| matches!(link.leads_to, LeadsTo::Out { .. }));
         let out = out.map_or(0, |link| link.index);
-        let at_port =
-            |all: &[IpAddr]| -> Vec<_> { all.iter().map(|it| upstream_address(*it, out)).collect() };
+        let at_port = |all: &[IpAddr]| -> Vec<_> {
+            all.iter().map(|it| upstream_address(*it, out)).collect()
+        };
         refused.extend(dns.set_exits(&at_port(exit.unwrap_or_default())));
         refused.extend(dns.set_upstreams(&at_port(upstreams)));
         let mut refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
@@ -180,10 +181,10 @@ fn box_networks(links: &Links, has_vpn: bool) -> BoxNetworks {
 }
 
 /// The networks outside of the box that surround this node. For a board, everything around the box
-/// is up to the router, which has filtered all answers, unless it runs OpenWrt (`silent`).
-fn uplink_networks(links: &Links, silent: bool) -> Vec<IpPrefix> {
+/// is up to the router, which has filtered all answers, unless it runs OpenWrt (`is_openwrt`).
+fn uplink_networks(links: &Links, is_openwrt: bool) -> Vec<IpPrefix> {
     if links.is_board {
-        return if silent { vec![] } else { vec![IpPrefix::EVERYTHING] };
+        return if is_openwrt { vec![] } else { vec![IpPrefix::EVERYTHING] };
     }
     let out = links.links.iter().flat_map(|link| match &link.leads_to {
         LeadsTo::Out { addresses, .. } => &addresses[..],
@@ -273,7 +274,10 @@ mod tests {
         };
         let kept = |is_board, silent, address: &str| {
             let links = Links { is_board, links: vec![out.clone()] };
-            let inside = BoxNetworks { uplink_networks: uplink_networks(&links, silent), ..BoxNetworks::default() };
+            let inside = BoxNetworks {
+                uplink_networks: uplink_networks(&links, silent),
+                ..BoxNetworks::default()
+            };
             inside.is_private(address.parse().unwrap())
         };
         for (address, by_router, by_board, behind_another) in [

@@ -25,8 +25,8 @@ pub enum NameRequest {
         /// Receives whether the names are accepted.
         answer: oneshot::Sender<Result<(), Failure>>,
     },
-    /// The connection `by` of `unit` has ended; its names are removed.
-    Unregister { unit: UnitName, by: u64 },
+    /// The connection `connection` of `unit` has ended; its names are removed.
+    Unregister { unit: UnitName, connection: u64 },
 }
 
 /// The connection that each unit's names belong to: the last one that has registered.
@@ -37,14 +37,14 @@ impl NameRegistry {
     /// Handles a request. `dns` is `None` until netd has reported the links.
     pub fn handle(&mut self, asked: NameRequest, dns: Option<&Dns>) {
         match asked {
-            NameRequest::Register { unit, names, connection: by, answer } => {
-                let given = self.register(unit.clone(), names, by, dns);
+            NameRequest::Register { unit, names, connection, answer } => {
+                let given = self.register(unit.clone(), names, connection, dns);
                 // The connection has ended in the meantime.
                 if answer.send(given).is_err() {
-                    self.unregister(&unit, by, dns);
+                    self.unregister(&unit, connection, dns);
                 }
             }
-            NameRequest::Unregister { unit, by } => self.unregister(&unit, by, dns),
+            NameRequest::Unregister { unit, connection } => self.unregister(&unit, connection, dns),
         }
     }
 
@@ -52,7 +52,7 @@ impl NameRegistry {
         &mut self,
         unit: UnitName,
         names: ServiceNames,
-        by: u64,
+        connection: u64,
         dns: Option<&Dns>,
     ) -> Result<(), Failure> {
         let dns = dns.ok_or_else(|| {
@@ -61,13 +61,13 @@ impl NameRegistry {
         })?;
         let names: Vec<_> = names.into_iter().collect();
         dns.register(&unit, &names).map_err(|error| refused(&error))?;
-        self.0.insert(unit, by);
+        self.0.insert(unit, connection);
         Ok(())
     }
 
-    fn unregister(&mut self, unit: &UnitName, by: u64, dns: Option<&Dns>) {
+    fn unregister(&mut self, unit: &UnitName, connection: u64, dns: Option<&Dns>) {
         // Names that a later connection has registered are kept.
-        if self.0.get(unit) == Some(&by) {
+        if self.0.get(unit) == Some(&connection) {
             self.0.remove(unit);
             if let Some(dns) = dns {
                 dns.unregister(unit);
@@ -85,19 +85,19 @@ fn refused(error: &RegisterError) -> Failure {
 }
 
 /// Registers the names of `unit` through the loop at `asks`, and waits until the connection of
-/// `peer` with number `by` ends.
+/// `peer` with number `connection` ends.
 pub fn register_until_closed(
     peer: &mut Peer,
     id: u64,
     unit: &UnitName,
     names: &str,
-    by: u64,
+    connection: u64,
     asks: &Sender<NameRequest>,
 ) -> Result<Value, Failure> {
     let names = parse(names)?;
     let count = names.len();
     let (answer, answered) = oneshot::channel();
-    let take = NameRequest::Register { unit: unit.clone(), names, connection: by, answer };
+    let take = NameRequest::Register { unit: unit.clone(), names, connection, answer };
     // This fails only if the loop has ended.
     let sent = asks.blocking_send(take).is_ok();
     let given = answered.blocking_recv().ok().filter(|_| sent);
@@ -105,7 +105,7 @@ pub fn register_until_closed(
     if peer.item(id, json!({ "names": count })).is_ok() {
         wait_until_closed(peer);
     }
-    let _ = asks.blocking_send(NameRequest::Unregister { unit: unit.clone(), by });
+    let _ = asks.blocking_send(NameRequest::Unregister { unit: unit.clone(), connection });
     Ok(Value::Null)
 }
 

@@ -54,7 +54,11 @@ impl Netd {
     }
 
     /// Reports that a server has assigned `lease` at `link`, or that the lease has ended.
-    pub async fn set_lease(&self, link: &LinkName, lease: Option<LinkLease>) -> Result<(), CallError> {
+    pub async fn set_lease(
+        &self,
+        link: &LinkName,
+        lease: Option<LinkLease>,
+    ) -> Result<(), CallError> {
         let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
         if let Some(lease) = lease {
             args.insert("lease".to_owned(), json!(lease).to_string().into());

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
-use crate::time::client::{self, NtpSample, NtpAction};
+use crate::time::client::{self, NtpAction, NtpSample};
 use crate::time::server::{TimeReference, answer, encode};
 
 /// The NTP port (RFC 5905, 7.2).

@@ -190,14 +190,16 @@ impl RaService {
     /// When the next action is due.
     pub fn due(&self) -> Option<Instant> {
         let next = self.next.values().map(|(next, _)| *next);
-        let names = self.router.iter().flat_map(|heard| &heard.dns_servers);
-        next.chain(self.solicitations.map(|(_, at)| at)).chain(names.filter_map(|(_, end)| *end)).min()
+        let names = self.router.iter().flat_map(|router| &router.dns_servers);
+        next.chain(self.solicitations.map(|(_, at)| at))
+            .chain(names.filter_map(|(_, end)| *end))
+            .min()
     }
 
     pub async fn tick(&mut self, socket: &Icmp) {
         let now = Instant::now();
-        if let Some(heard) = &mut self.router {
-            heard.dns_servers.retain(|(_, end)| end.is_none_or(|end| end > now));
+        if let Some(router) = &mut self.router {
+            router.dns_servers.retain(|(_, end)| end.is_none_or(|end| end > now));
         }
         let due: Vec<u32> =
             self.next.iter().filter(|(_, (next, _))| *next <= now).map(|(link, _)| *link).collect();
@@ -214,19 +216,19 @@ impl RaService {
         }
     }
 
-    pub async fn receive(&mut self, bytes: &[u8], came: IcmpMessage) {
-        if !came.is_link_local {
+    pub async fn receive(&mut self, bytes: &[u8], packet: IcmpMessage) {
+        if !packet.is_link_local {
             return;
         }
         if is_solicitation(bytes) {
             let now = Instant::now();
-            if let Some((next, last)) = self.next.get_mut(&came.link) {
+            if let Some((next, last)) = self.next.get_mut(&packet.link) {
                 *next = last.map_or(now, |last| now.max(last + MIN_DELAY));
             }
             return;
         }
-        let is_out = self.uplink().is_some_and(|link| link.index == came.link);
-        if !is_out || !came.from.is_unicast_link_local() {
+        let is_out = self.uplink().is_some_and(|link| link.index == packet.link);
+        if !is_out || !packet.from.is_unicast_link_local() {
             return;
         }
         let Ok(mut advert) = RouterAdvertisement::parse(bytes) else { return };
@@ -234,25 +236,26 @@ impl RaService {
         // A board reaches the rest of the box through its router. On other uplinks, routes other
         // than the default are not needed.
         advert.routes.retain(|route| self.links.is_board && is_box_route(route));
-        if !self.accepts(came.from, now) {
+        if !self.accepts(packet.from, now) {
             return;
         }
         self.solicitations = None;
-        let heard = self.router.take().filter(|heard| heard.from == came.from);
-        let heard = self.router.insert(heard.unwrap_or_else(|| UplinkRouter::new(came.from, now)));
-        heard.update(advert, now);
+        let router = self.router.take().filter(|router| router.from == packet.from);
+        let router =
+            self.router.insert(router.unwrap_or_else(|| UplinkRouter::new(packet.from, now)));
+        router.update(advert, now);
         self.report().await;
     }
 
     /// Whether a router is accepted: a default router, or the box's own. Another one is accepted
     /// once the current one has withdrawn or expired.
     fn accepts(&self, from: Ipv6Addr, now: Instant) -> bool {
-        self.router.as_ref().is_none_or(|heard| heard.from == from || !heard.is_valid(now))
+        self.router.as_ref().is_none_or(|router| router.from == from || !router.is_valid(now))
     }
 
     /// The advertised DNS servers.
     pub fn dns_servers(&self) -> impl Iterator<Item = Ipv6Addr> {
-        self.router.iter().flat_map(|heard| &heard.dns_servers).map(|(server, _)| *server)
+        self.router.iter().flat_map(|router| &router.dns_servers).map(|(server, _)| *server)
     }
 
     fn uplink(&self) -> Option<&Link> {
@@ -265,7 +268,8 @@ impl RaService {
         let Some(Link { leads_to: LeadsTo::Out { addresses, .. }, .. }) = self.uplink() else {
             return false;
         };
-        self.router_advertised().is_none_or(|it| it.address.is_none_or(|own| addresses.contains(&own)))
+        self.router_advertised()
+            .is_none_or(|it| it.address.is_none_or(|own| addresses.contains(&own)))
     }
 
     fn router_advertised(&self) -> Option<RouterAdvertised> {
@@ -277,12 +281,18 @@ impl RaService {
         let lasts = routes.iter().filter(|(_, end)| end.is_none_or(|end| end > now));
         let routes = lasts.filter_map(|(route, end)| {
             let to = Cidr::new(route.network.into(), route.length).ok()?;
-            Some(AdvertisedRoute { to, gateway: *from, seconds: end.map(|end| remaining_seconds(end, now)) })
+            Some(AdvertisedRoute {
+                to,
+                gateway: *from,
+                seconds: end.map(|end| remaining_seconds(end, now)),
+            })
         });
         Some(RouterAdvertised {
             routes: routes.collect(),
             address: address.map(|(address, _)| address),
-            address_seconds: address.and_then(|(_, end)| end).map(|end| remaining_seconds(end, now)),
+            address_seconds: address
+                .and_then(|(_, end)| end)
+                .map(|end| remaining_seconds(end, now)),
             gateway: (*until > now).then_some(*from),
             gateway_seconds: remaining_seconds(*until, now),
         })
@@ -290,7 +300,9 @@ impl RaService {
 
     async fn report(&self) {
         let Some(link) = self.uplink() else { return };
-        if let Err(error) = self.netd.set_router_advertised(&link.name, self.router_advertised()).await {
+        if let Err(error) =
+            self.netd.set_router_advertised(&link.name, self.router_advertised()).await
+        {
             say!("netd does not take what is advertised: {error}");
         }
     }
@@ -395,29 +407,29 @@ mod tests {
     #[tokio::test]
     async fn one_router_is_heard_until_it_is_gone() {
         let [one, other] = ["fe80::1", "fe80::2"].map(|text| text.parse().unwrap());
-        let came = |from| IcmpMessage { length: 0, from, link: 2, is_link_local: true };
+        let packet = |from| IcmpMessage { length: 0, from, link: 2, is_link_local: true };
         let bytes = advert(&segment(), false, false).bytes();
         let folder = tempfile::tempdir().unwrap();
-        let mut advertising = RaService::new(Netd::new(folder.path()));
-        let heard = |it: &RaService| it.router.as_ref().map(|heard| heard.from);
+        let mut service = RaService::new(Netd::new(folder.path()));
+        let router = |it: &RaService| it.router.as_ref().map(|router| router.from);
 
-        advertising.apply(board(0)).await;
+        service.apply(board(0)).await;
         for from in [one, other] {
-            advertising.receive(&bytes, came(from)).await;
-            assert_eq!(heard(&advertising), Some(one));
+            service.receive(&bytes, packet(from)).await;
+            assert_eq!(router(&service), Some(one));
         }
         let now = Instant::now();
         let holds = Duration::from_secs(ROUTER_SECONDS.into());
-        assert!(!advertising.accepts(other, now) && advertising.accepts(other, now + holds));
+        assert!(!service.accepts(other, now) && service.accepts(other, now + holds));
 
         // The cable was moved so fast that the loss of carrier was not seen.
-        advertising.apply(board(1)).await;
-        assert_eq!((heard(&advertising), advertising.solicitations.unwrap().0), (None, SOLICITATIONS));
-        advertising.receive(&bytes, came(other)).await;
-        assert_eq!(heard(&advertising), Some(other));
+        service.apply(board(1)).await;
+        assert_eq!((router(&service), service.solicitations.unwrap().0), (None, SOLICITATIONS));
+        service.receive(&bytes, packet(other)).await;
+        assert_eq!(router(&service), Some(other));
         // Nothing has changed.
-        advertising.apply(board(1)).await;
-        assert_eq!(heard(&advertising), Some(other));
+        service.apply(board(1)).await;
+        assert_eq!(router(&service), Some(other));
     }
 
     #[test]
@@ -432,34 +444,34 @@ mod tests {
             ..whole.clone()
         };
         let (prefix, server) = (whole.prefixes[0], whole.dns_servers[0].0);
-        let mut heard = UplinkRouter::new("fe80::1".parse().unwrap(), now);
-        heard.update(whole.clone(), now);
+        let mut router = UplinkRouter::new("fe80::1".parse().unwrap(), now);
+        router.update(whole.clone(), now);
         // An advertisement without prefixes and servers keeps them, and extends the router's
         // lifetime.
-        heard.update(bare.clone(), at(200));
-        assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
-        assert_eq!(heard.dns_servers, [(server, Some(at(300)))]);
-        assert_eq!((heard.until, remaining_seconds(at(3600), at(200))), (at(500), 3400));
-        heard.update(bare.clone(), at(300));
-        assert_eq!((heard.dns_servers.len(), heard.prefixes.len()), (0, 1));
+        router.update(bare.clone(), at(200));
+        assert_eq!(router.prefixes, [(prefix, Some(at(3600)))]);
+        assert_eq!(router.dns_servers, [(server, Some(at(300)))]);
+        assert_eq!((router.until, remaining_seconds(at(3600), at(200))), (at(500), 3400));
+        router.update(bare.clone(), at(300));
+        assert_eq!((router.dns_servers.len(), router.prefixes.len()), (0, 1));
         // A new prefix comes first, and the old one is withdrawn.
         let other = PrefixInformation { network: "fd00:0:0:4::".parse().unwrap(), ..prefix };
-        heard.update(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(400));
-        assert_eq!(heard.prefixes, [(other, Some(at(4000))), (prefix, Some(at(3600)))]);
+        router.update(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(400));
+        assert_eq!(router.prefixes, [(other, Some(at(4000))), (prefix, Some(at(3600)))]);
         let gone = PrefixInformation { seconds: Some(0), ..other };
-        heard.update(RouterAdvertisement { prefixes: vec![gone], ..bare.clone() }, at(500));
-        assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
+        router.update(RouterAdvertisement { prefixes: vec![gone], ..bare.clone() }, at(500));
+        assert_eq!(router.prefixes, [(prefix, Some(at(3600)))]);
         // The number of items is limited.
         for number in 0..9 {
             let other = PrefixInformation {
                 network: Ipv6Addr::new(0xfd00, 0, 0, 10 + number, 0, 0, 0, 0),
                 ..prefix
             };
-            heard.update(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(600));
+            router.update(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(600));
         }
-        assert_eq!(heard.prefixes.len(), MAX);
-        heard.update(RouterAdvertisement { router_seconds: 0, ..bare }, at(700));
-        assert_eq!((heard.until, heard.prefixes.len()), (at(700), MAX));
+        assert_eq!(router.prefixes.len(), MAX);
+        router.update(RouterAdvertisement { router_seconds: 0, ..bare }, at(700));
+        assert_eq!((router.until, router.prefixes.len()), (at(700), MAX));
     }
 
     /// RFC 7084, G-4 and L-3: clients of a router without an uplink would wait for timeouts, where
@@ -514,18 +526,22 @@ mod tests {
     #[tokio::test]
     async fn a_board_has_a_route_to_its_box() {
         let folder = tempfile::tempdir().unwrap();
-        let came =
-            IcmpMessage { length: 0, from: "fe80::1".parse().unwrap(), link: 2, is_link_local: true };
+        let packet = IcmpMessage {
+            length: 0,
+            from: "fe80::1".parse().unwrap(),
+            link: 2,
+            is_link_local: true,
+        };
         let mut said = advert(&segment(), false, false);
         let network = "2001:db8::".parse().unwrap();
         said.routes.push(RouteInformation { network, ..said.routes[0] });
         let bytes = said.bytes();
         for is_board in [true, false] {
-            let mut advertising = RaService::new(Netd::new(folder.path()));
-            advertising.apply(Links { is_board, ..board(0) }).await;
-            advertising.receive(&bytes, came).await;
-            let reported = advertising.router_advertised().unwrap();
-            let (to, gateway) = (Cidr::try_from("fd00::/48".to_owned()).unwrap(), came.from);
+            let mut service = RaService::new(Netd::new(folder.path()));
+            service.apply(Links { is_board, ..board(0) }).await;
+            service.receive(&bytes, packet).await;
+            let reported = service.router_advertised().unwrap();
+            let (to, gateway) = (Cidr::try_from("fd00::/48".to_owned()).unwrap(), packet.from);
             let route = AdvertisedRoute { to, gateway, seconds: Some(300) };
             assert_eq!(reported.routes, [route][..usize::from(is_board)]);
             assert_eq!(reported.gateway, None);

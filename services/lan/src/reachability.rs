@@ -34,7 +34,12 @@ impl ReachabilityMonitor {
         let mut id = [0; 2];
         let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
         let probe = AddressProbe::new(u16::from_ne_bytes(id));
-        Ok(Self { socket: UdpSocket::from_std(socket)?, probe, start: Instant::now(), uplink: None })
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            probe,
+            start: Instant::now(),
+            uplink: None,
+        })
     }
 
     fn now(&self) -> Duration {
@@ -96,9 +101,9 @@ impl ReachabilityMonitor {
     }
 
     /// Handles an ICMPv6 message.
-    pub fn receive_icmpv6(&mut self, bytes: &[u8], came: IcmpMessage) {
-        if self.uplink == Some(came.link) {
-            self.handle(came.from.into(), bytes);
+    pub fn receive_icmpv6(&mut self, bytes: &[u8], packet: IcmpMessage) {
+        if self.uplink == Some(packet.link) {
+            self.handle(packet.from.into(), bytes);
         }
     }
 

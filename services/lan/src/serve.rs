@@ -99,7 +99,12 @@ pub fn serve(
     shown: &SharedStatus,
     to: CommandSenders,
 ) {
-    let desk = VerbState { status: Arc::clone(shown), commands: to, unit_of, registered: AtomicU64::new(0) };
+    let desk = VerbState {
+        status: Arc::clone(shown),
+        commands: to,
+        unit_of,
+        registered: AtomicU64::new(0),
+    };
     let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), desk);
     say!("nobody is answered any more: {error}");
 }

@@ -52,14 +52,14 @@ enum State {
         xid: u32,
         tries: usize,
         offer: ServerMessage,
-        asked: Duration,
+        requested_at: Duration,
     },
     Bound(Lease),
     /// A lease is being renewed.
     Renewing {
         xid: u32,
         lease: Lease,
-        asked: Duration,
+        requested_at: Duration,
     },
 }
 
@@ -73,7 +73,7 @@ pub struct ClientOutput {
 }
 
 impl DhcpClient {
-    /// A new client, which requests the address `wish`.
+    /// A new client, which requests the `requested_address`.
     pub fn new(mac: Mac, requested_address: Option<Ipv4Addr>, now: Duration) -> Self {
         Self { mac, state: State::Idle, due: now, requested_address }
     }
@@ -112,19 +112,19 @@ impl DhcpClient {
         match self.state.clone() {
             State::Idle => self.discover(now, random, 0),
             State::Selecting { xid, tries } => self.discover(now, xid, tries),
-            State::Requesting { xid, tries, offer, asked } if tries < REQUESTS => {
-                self.request(now, xid, tries, offer, asked)
+            State::Requesting { xid, tries, offer, requested_at } if tries < REQUESTS => {
+                self.request(now, xid, tries, offer, requested_at)
             }
             State::Requesting { .. } => self.discover(now, random, 0),
             State::Bound(lease) => self.renew(now, random, lease),
-            State::Renewing { xid, lease, asked: _ } => {
+            State::Renewing { xid, lease, requested_at: _ } => {
                 if lease.expires.is_some_and(|until| now >= until) {
-                    let say = format!("the time of {} is over and nobody renews it", lease.address);
-                    let asked = self.discover(now, random, 0);
+                    let log = format!("the time of {} is over and nobody renews it", lease.address);
+                    let output = self.discover(now, random, 0);
                     return ClientOutput {
                         lease_change: Some(LeaseState::Unbound),
-                        log: Some(say),
-                        ..asked
+                        log: Some(log),
+                        ..output
                     };
                 }
                 self.renew(now, xid, lease)
@@ -162,18 +162,18 @@ impl DhcpClient {
                     Err(reason) => log_only(format!("an offer is not taken: {reason}")),
                 }
             }
-            (State::Requesting { xid, offer, asked, .. }, kind) if xid == answer.xid => {
+            (State::Requesting { xid, offer, requested_at, .. }, kind) if xid == answer.xid => {
                 if kind == ReplyType::Offer
                     || answer.server.is_some_and(|it| Some(it) != offer.server)
                 {
                     return ClientOutput::default();
                 }
-                self.handle_reply(now, &answer, asked, kind)
+                self.handle_reply(now, &answer, requested_at, kind)
             }
-            (State::Renewing { xid, asked, .. }, kind)
+            (State::Renewing { xid, requested_at, .. }, kind)
                 if xid == answer.xid && kind != ReplyType::Offer =>
             {
-                self.handle_reply(now, &answer, asked, kind)
+                self.handle_reply(now, &answer, requested_at, kind)
             }
             _ => ClientOutput::default(),
         }
@@ -184,27 +184,32 @@ impl DhcpClient {
         &mut self,
         now: Duration,
         answer: &ServerMessage,
-        asked: Duration,
+        requested_at: Duration,
         kind: ReplyType,
     ) -> ClientOutput {
         if kind == ReplyType::Nak {
             let had = self.lease().is_some();
-            (self.state, self.requested_address, self.due) = (State::Idle, None, now + RETRY_DELAYS[0]);
-            let say = Some("a DHCP server refuses the address; asking anew".to_owned());
-            return ClientOutput { lease_change: had.then_some(LeaseState::Unbound), log: say, send: None };
+            (self.state, self.requested_address, self.due) =
+                (State::Idle, None, now + RETRY_DELAYS[0]);
+            let log = Some("a DHCP server refuses the address; asking anew".to_owned());
+            return ClientOutput {
+                lease_change: had.then_some(LeaseState::Unbound),
+                log,
+                send: None,
+            };
         }
-        match Lease::new(answer, asked) {
+        match Lease::new(answer, requested_at) {
             Err(reason) => log_only(format!("a confirmation is not taken: {reason}")),
             Ok(lease) => {
                 self.requested_address = Some(lease.ip());
                 self.due = lease.renew_at.unwrap_or(Duration::MAX);
                 let known = self.lease().is_some_and(|old| old.address == lease.address);
-                let say = format!("{} from the DHCP server {}", lease.address, lease.server);
+                let log = format!("{} from the DHCP server {}", lease.address, lease.server);
                 self.state = State::Bound(lease.clone());
                 ClientOutput {
                     send: None,
                     lease_change: Some(LeaseState::Bound(lease)),
-                    log: (!known).then_some(say),
+                    log: (!known).then_some(log),
                 }
             }
         }
@@ -213,15 +218,18 @@ impl DhcpClient {
     fn discover(&mut self, now: Duration, xid: u32, tries: usize) -> ClientOutput {
         self.due = now + RETRY_DELAYS[tries.min(RETRY_DELAYS.len() - 1)];
         let silent = tries + 1 == RETRY_DELAYS.len();
-        let say = silent.then(|| {
+        let log = silent.then(|| {
             let pause = RETRY_DELAYS[RETRY_DELAYS.len() - 1].as_secs();
             format!("no DHCP server answers; asking on every {pause} s")
         });
         self.state = State::Selecting { xid, tries: tries + 1 };
         ClientOutput {
-            send: Some((ClientMessageType::Discover(self.requested_address).bytes(xid, self.mac), Destination::Broadcast)),
+            send: Some((
+                ClientMessageType::Discover(self.requested_address).bytes(xid, self.mac),
+                Destination::Broadcast,
+            )),
             lease_change: None,
-            log: say,
+            log,
         }
     }
 
@@ -231,12 +239,12 @@ impl DhcpClient {
         xid: u32,
         tries: usize,
         offer: ServerMessage,
-        asked: Duration,
+        requested_at: Duration,
     ) -> ClientOutput {
         let Some(server) = offer.server else { return ClientOutput::default() };
         self.due = now + RETRY_DELAYS[tries.min(RETRY_DELAYS.len() - 1)];
         let ask = ClientMessageType::Request { address: offer.address, server };
-        self.state = State::Requesting { xid, tries: tries + 1, offer, asked };
+        self.state = State::Requesting { xid, tries: tries + 1, offer, requested_at };
         let send = Some((ask.bytes(xid, self.mac), Destination::Broadcast));
         ClientOutput { send, ..ClientOutput::default() }
     }
@@ -253,13 +261,13 @@ impl DhcpClient {
         let pause = (left / 2).max(RENEWAL_DELAY).min(left);
         self.due = now.saturating_add(pause);
         let ask = ClientMessageType::Renew(lease.ip());
-        self.state = State::Renewing { xid, lease, asked: now };
+        self.state = State::Renewing { xid, lease, requested_at: now };
         ClientOutput { send: Some((ask.bytes(xid, self.mac), to)), ..ClientOutput::default() }
     }
 }
 
-fn log_only(say: String) -> ClientOutput {
-    ClientOutput { log: Some(say), ..ClientOutput::default() }
+fn log_only(log: String) -> ClientOutput {
+    ClientOutput { log: Some(log), ..ClientOutput::default() }
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub enum LeaseState {
 }
 
 impl Lease {
-    /// The lease in `answer` to a request at `asked`.
+    /// The lease in `answer` to a request at `requested_at`.
     ///
     /// # Errors
     /// Required options are missing, or a value is unusable.
@@ -59,7 +59,8 @@ impl Lease {
         let address = Cidr::new(IpAddr::V4(answer.address), prefix as u8)
             .map_err(|_| InvalidDhcpMessage("its address is none that a box can have"))?;
         let server = answer.server.ok_or(InvalidDhcpMessage("it does not say whose it is"))?;
-        let seconds = answer.lease_seconds.ok_or(InvalidDhcpMessage("it does not say for how long"))?;
+        let seconds =
+            answer.lease_seconds.ok_or(InvalidDhcpMessage("it does not say for how long"))?;
         if seconds < MIN {
             return Err(InvalidDhcpMessage("it is for less than 30 seconds"));
         }
@@ -108,7 +109,8 @@ impl Lease {
 /// eighths (RFC 2131, 4.4.5).
 fn renewal_times(server_times: (Option<u32>, Option<u32>), time: Duration) -> (Duration, Duration) {
     let of = |said: Option<u32>| said.map(|seconds| Duration::from_secs(seconds.into()));
-    let rebind = of(server_times.1).filter(|it| *it > MIN_RENEWAL && *it < time).unwrap_or(time * 7 / 8);
+    let rebind =
+        of(server_times.1).filter(|it| *it > MIN_RENEWAL && *it < time).unwrap_or(time * 7 / 8);
     let renew = of(server_times.0).filter(|it| *it >= MIN_RENEWAL && *it < rebind);
     (renew.unwrap_or((time / 2).min(rebind)), rebind)
 }

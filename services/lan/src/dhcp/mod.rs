@@ -10,6 +10,6 @@ pub mod server;
 
 pub use lease::{Lease, LeaseState};
 pub use message::{
-    ClientMessageType, ClientRequest, Destination, InvalidDhcpMessage, RequestType, ReplyType, ServerMessage,
-    ServerReply,
+    ClientMessageType, ClientRequest, Destination, InvalidDhcpMessage, ReplyType, RequestType,
+    ServerMessage, ServerReply,
 };

@@ -54,7 +54,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The host for `mac`, which requests `wish`; `None` if there is none. It is reserved for a
+    /// The host for `mac`, which requests `requested`; `None` if there is none. It is reserved for a
     /// minute, or until the pool is exhausted and another device asks, because offers cost an
     /// attacker nothing. Unknown devices never exhaust the addresses for known ones.
     pub fn offer(&mut self, mac: Mac, requested: Option<u8>, now: Duration) -> Option<u8> {

@@ -33,20 +33,20 @@ impl DhcpRateLimiter {
         now: Duration,
         is_known: impl Fn(Mac) -> bool,
     ) -> Option<ClientRequest> {
-        let question = ClientRequest::parse(bytes).ok()?;
-        let (began, heard) = self.0.entry(link).or_insert_with(|| (now, vec![]));
-        if now.saturating_sub(*began) >= SECOND {
-            *began = now;
-            heard.clear();
+        let request = ClientRequest::parse(bytes).ok()?;
+        let (start, recent) = self.0.entry(link).or_insert_with(|| (now, vec![]));
+        if now.saturating_sub(*start) >= SECOND {
+            *start = now;
+            recent.clear();
         }
-        let own = heard.iter().filter(|mac| **mac == question.mac).count();
-        let unknown = heard.iter().filter(|mac| !is_known(**mac)).count();
-        let is_one_too_many = unknown >= MAX_OF_UNKNOWN && !is_known(question.mac);
-        if is_one_too_many || heard.len() >= MAX_PER_LINK || own >= MAX_PER_DEVICE {
+        let own = recent.iter().filter(|mac| **mac == request.mac).count();
+        let unknown = recent.iter().filter(|mac| !is_known(**mac)).count();
+        let is_one_too_many = unknown >= MAX_OF_UNKNOWN && !is_known(request.mac);
+        if is_one_too_many || recent.len() >= MAX_PER_LINK || own >= MAX_PER_DEVICE {
             return None;
         }
-        heard.push(question.mac);
-        Some(question)
+        recent.push(request.mac);
+        Some(request)
     }
 }
 
@@ -62,8 +62,8 @@ mod tests {
     }
 
     /// The number of `count` identical requests that are accepted.
-    fn heard(questions: &mut DhcpRateLimiter, bytes: &[u8], now: Duration) -> usize {
-        (0..100).filter(|_| questions.admit(bytes, 3, now, is_known).is_some()).count()
+    fn recent(limiter: &mut DhcpRateLimiter, bytes: &[u8], now: Duration) -> usize {
+        (0..100).filter(|_| limiter.admit(bytes, 3, now, is_known).is_some()).count()
     }
 
     fn is_known(mac: Mac) -> bool {
@@ -72,28 +72,28 @@ mod tests {
 
     #[test]
     fn what_is_no_question_takes_nothing() {
-        let mut questions = DhcpRateLimiter::default();
+        let mut limiter = DhcpRateLimiter::default();
         let mut answer = ask(1);
         answer[0] = 2;
         for bytes in [&[][..], &[0; 300], &ask(1)[..200], &answer] {
-            assert_eq!(heard(&mut questions, bytes, NOW), 0);
+            assert_eq!(recent(&mut limiter, bytes, NOW), 0);
         }
-        assert!(questions.admit(&ask(1), 3, NOW, is_known).is_some());
+        assert!(limiter.admit(&ask(1), 3, NOW, is_known).is_some());
     }
 
     #[test]
     fn each_device_has_a_share() {
-        let mut questions = DhcpRateLimiter::default();
-        assert_eq!(heard(&mut questions, &ask(1), NOW), MAX_PER_DEVICE);
+        let mut limiter = DhcpRateLimiter::default();
+        assert_eq!(recent(&mut limiter, &ask(1), NOW), MAX_PER_DEVICE);
         let of_each: Vec<usize> =
-            (2..6).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
+            (2..6).map(|last| recent(&mut limiter, &ask(last), NOW)).collect();
         assert_eq!(of_each, [4, 4, 0, 0]);
         // The rest is reserved for known devices.
         let of_each: Vec<usize> =
-            (101..105).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
+            (101..105).map(|last| recent(&mut limiter, &ask(last), NOW)).collect();
         assert_eq!(of_each, [4, 4, 0, 0]);
         // Another link, and the next second, have their own limits.
-        let mut hear = |link, now| questions.admit(&ask(9), link, now, is_known);
+        let mut hear = |link, now| limiter.admit(&ask(9), link, now, is_known);
         assert!(hear(4, NOW).is_some());
         assert!(hear(3, NOW + SECOND - Duration::from_millis(1)).is_none());
         assert!(hear(3, NOW + SECOND).is_some());

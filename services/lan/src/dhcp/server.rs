@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use octet_node::links::PlannedSegment;
 
-use super::message::{ClientRequest, Destination, RequestType, ReplyType, ServerReply};
+use super::message::{ClientRequest, Destination, ReplyType, RequestType, ServerReply};
 use super::pool::{Pool, host};
 
 /// The lease time of a board, in seconds.
@@ -31,7 +31,7 @@ pub enum AddressSource<'a> {
     Lan(&'a PlannedSegment, &'a mut Pool),
 }
 
-/// The answer to `question`, received from `from`, and its destination; the box's names are in
+/// The answer to `request`, received from `from`, and its destination; the box's names are in
 /// `domain`.
 pub fn answer(
     request: &ClientRequest,
@@ -54,8 +54,15 @@ pub fn answer(
     };
     let board = segment.board.map(|_| segment.number);
     let domain = domain.to_owned();
-    let reply =
-        |kind, address| ServerReply { kind, server, address, lease_seconds: seconds, renewal_times: again, domain, board };
+    let reply = |kind, address| ServerReply {
+        kind,
+        server,
+        address,
+        lease_seconds: seconds,
+        renewal_times: again,
+        domain,
+        board,
+    };
     // A client with an address can be reached by unicast.
     let to = request.ciaddr.map_or(Destination::Broadcast, Destination::Unicast);
     match request.kind {
@@ -76,7 +83,8 @@ pub fn answer(
         RequestType::Release => {
             // A release must come from the released address: others can put any MAC and address
             // into a message.
-            if let (AddressSource::Lan(segment, pool), true) = (source, request.ciaddr == Some(from))
+            if let (AddressSource::Lan(segment, pool), true) =
+                (source, request.ciaddr == Some(from))
                 && is_in(segment, from)
             {
                 pool.release(request.mac, host(from));
@@ -84,7 +92,8 @@ pub fn answer(
             None
         }
         RequestType::Decline => {
-            if let (AddressSource::Lan(segment, pool), Some(address)) = (source, request.requested_address)
+            if let (AddressSource::Lan(segment, pool), Some(address)) =
+                (source, request.requested_address)
                 && is_in(segment, address)
             {
                 pool.decline(request.mac, host(address), now);
@@ -99,7 +108,8 @@ impl AddressSource<'_> {
         match self {
             Self::Board(segment) => segment.board.map(|(address, _)| address),
             Self::Lan(segment, pool) => {
-                let wish = question.requested_address.filter(|wish| is_in(segment, *wish)).map(host);
+                let wish =
+                    question.requested_address.filter(|wish| is_in(segment, *wish)).map(host);
                 pool.offer(question.mac, wish, now).map(|host| with_host(segment, host))
             }
         }
@@ -109,7 +119,8 @@ impl AddressSource<'_> {
         match self {
             Self::Board(segment) => segment.board.is_some_and(|(address, _)| address == requested),
             Self::Lan(segment, pool) => {
-                is_in(segment, requested) && pool.lease(question.mac, host(requested), LAN_SECONDS, now)
+                is_in(segment, requested)
+                    && pool.lease(question.mac, host(requested), LAN_SECONDS, now)
             }
         }
     }

@@ -41,7 +41,11 @@ impl CachedAnswer {
 
     /// An authoritative answer: `zone` has no such name.
     pub fn no_such_name(zone: Name) -> Self {
-        Self { authoritative: true, soa: Some(soa(zone)), ..Self::with_code(ResponseCode::NXDomain) }
+        Self {
+            authoritative: true,
+            soa: Some(soa(zone)),
+            ..Self::with_code(ResponseCode::NXDomain)
+        }
     }
 
     /// An authoritative answer: the name exists in `zone`, but has no records of the type.
@@ -102,7 +106,7 @@ impl CachedAnswer {
         Some(ttl).filter(|ttl| *ttl > 0)
     }
 
-    /// The answer after `elapsed` seconds, with TTLs of at most `most` seconds.
+    /// The answer after `elapsed` seconds, with TTLs of at most `max_ttl` seconds.
     pub fn aged(mut self, elapsed: u32, max_ttl: u32) -> Self {
         for record in self.records.iter_mut().chain(&mut self.soa) {
             record.ttl = record.ttl.min(max_ttl).saturating_sub(elapsed);

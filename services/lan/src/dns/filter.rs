@@ -40,7 +40,8 @@ pub fn filter(
     if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return Err(InvalidUpstreamAnswer::Upstream);
     }
-    let FollowedChain { records, last, ends, removed } = follow(question, &message.answers, inside)?;
+    let FollowedChain { records, last, ends, removed } =
+        follow(question, &message.answers, inside)?;
     let mut answer = CachedAnswer::with_code(if ends { ResponseCode::NoError } else { code });
     answer.records = records.into_iter().cloned().collect();
     if !ends && removed == 0 {
@@ -71,7 +72,8 @@ fn follow<'a>(
     inside: Option<&BoxNetworks>,
 ) -> Result<FollowedChain<'a>, InvalidUpstreamAnswer> {
     let leads_in = |data: &RData| inside.is_some_and(|inside| points_inside(data, inside));
-    let mut found = FollowedChain { records: vec![], last: question.name.clone(), ends: false, removed: 0 };
+    let mut found =
+        FollowedChain { records: vec![], last: question.name.clone(), ends: false, removed: 0 };
     let mut passed: Vec<Name> = vec![];
     loop {
         let mut alias = None;

@@ -12,7 +12,7 @@ use super::Dns;
 use super::answer::CachedAnswer;
 use super::exchange::{Exchange, LONGEST_BY_UDP, Random, UpstreamMessage};
 use super::query::DnsQuestion;
-use super::upstreams::{AttemptError, Attempt};
+use super::upstreams::{Attempt, AttemptError};
 
 /// Asks the upstreams in order, until one answers. Stops if the upstreams or the box's networks
 /// change, because the question may then belong to another upstream. The answer is cached unless
@@ -48,7 +48,11 @@ pub(super) async fn forward(dns: &Dns, question: &DnsQuestion) -> CachedAnswer {
     answer
 }
 
-async fn attempt(dns: &Dns, question: &DnsQuestion, next: Attempt) -> Result<Message, AttemptError> {
+async fn attempt(
+    dns: &Dns,
+    question: &DnsQuestion,
+    next: Attempt,
+) -> Result<Message, AttemptError> {
     let mut random: Random = [0; _];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
         .map_err(|_| AttemptError::Failed)?;

@@ -12,8 +12,8 @@ use tokio::task::spawn_local;
 use super::Dns;
 use super::answer::{CachedAnswer, reply};
 use super::forward::forward;
-use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::query::{DnsQuestion, Query};
+use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::rates::ClientPrefix;
 
 /// The maximum number of queries that wait for upstreams.

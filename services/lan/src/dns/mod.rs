@@ -5,27 +5,27 @@
 //! parts); [`Dns`] does the I/O. All of it runs on one thread.
 
 pub mod answer;
-mod forward;
+pub mod box_zone;
 pub mod cache;
 pub mod counters;
 pub mod exchange;
+mod fair_queue;
 pub mod filter;
+mod forward;
 mod in_flight;
 pub mod inside;
 mod nodes;
-pub mod box_zone;
-mod query_limit;
 pub mod prefix;
 pub mod query;
+mod query_limit;
 mod rates;
 pub mod resolver;
 mod reverse;
 mod socket;
 mod tcp;
-mod fair_queue;
 mod udp;
-pub mod upstreams;
 pub mod upstream_path;
+pub mod upstreams;
 pub mod zones;
 
 use std::cell::{Cell, RefCell};
@@ -41,14 +41,14 @@ use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
+use box_zone::BoxZone;
 use counters::DnsCounters;
 use in_flight::InFlightQueries;
 use inside::BoxNetworks;
-use box_zone::BoxZone;
 use resolver::Resolver;
 use socket::DnsSocket;
-use upstreams::{RefusedUpstream, UpstreamRule, Upstreams};
 use upstream_path::UpstreamPath;
+use upstreams::{RefusedUpstream, UpstreamRule, Upstreams};
 use zones::{RegisterError, Registered};
 
 /// The pause after the kernel has failed to deliver a message.
@@ -92,7 +92,12 @@ pub struct Dns {
 impl Default for Settings {
     fn default() -> Self {
         let upstream_timeout = Duration::from_millis(1500);
-        Self { forwards_inside: false, upstreams_on_loopback: false, cache: 1 << 20, upstream_timeout }
+        Self {
+            forwards_inside: false,
+            upstreams_on_loopback: false,
+            cache: 1 << 20,
+            upstream_timeout,
+        }
     }
 }
 

@@ -85,7 +85,8 @@ impl Query {
         if head[2] & 0x80 != 0 {
             return Err(silent);
         }
-        let refused = |why, code| RefusedQuery { reason: why, reply: Some(error_reply(head, code)) };
+        let refused =
+            |why, code| RefusedQuery { reason: why, reply: Some(error_reply(head, code)) };
         let malformed = || refused(QueryRefusal::Malformed, ResponseCode::FormErr);
         if head[2] & 0x78 != 0 {
             return Err(refused(QueryRefusal::Opcode, ResponseCode::NotImp));

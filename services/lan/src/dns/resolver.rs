@@ -8,12 +8,12 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
 use super::answer::{CachedAnswer, LONGEST_TTL, OWN_TTL, reply};
+use super::box_zone::BoxZone;
 use super::cache::AnswerCache;
 use super::counters::DnsCounters;
 use super::filter::{InvalidUpstreamAnswer, filter};
 use super::inside::{BoxNetworks, UpstreamClass};
 use super::nodes;
-use super::box_zone::BoxZone;
 use super::query::{DnsQuestion, Query, Transport};
 use super::rates::{ClientPrefix, ClientRates};
 use super::upstream_path::UpstreamPath;
@@ -92,7 +92,10 @@ impl Resolver {
         }
         if !query.recursion {
             self.counters.refused.recursion += 1;
-            return QueryDecision::Reply(reply(&query, &CachedAnswer::with_code(ResponseCode::Refused)));
+            return QueryDecision::Reply(reply(
+                &query,
+                &CachedAnswer::with_code(ResponseCode::Refused),
+            ));
         }
         QueryDecision::Forward(query)
     }
@@ -104,7 +107,9 @@ impl Resolver {
         let known = known.or_else(|| nodes::answer(question));
         let answer = known.or_else(|| match self.box_networks.classify(&question.name) {
             UpstreamClass::Never(zone) => Some(local_name(question, zone)),
-            UpstreamClass::Inside(zone) if !self.forwards_inside => Some(negative_answer(question, zone)),
+            UpstreamClass::Inside(zone) if !self.forwards_inside => {
+                Some(negative_answer(question, zone))
+            }
             UpstreamClass::Inside(_) | UpstreamClass::Outside => None,
         });
         let exists = |answer: &CachedAnswer| answer.code != ResponseCode::NXDomain;

@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::query::{LONGEST, Transport};
+use super::query_limit::{QueryLimit, QueryLimits, QueryPermit};
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
 use super::{Dns, RETRY_DELAY};

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
+use super::fair_queue::FairQueue;
 use super::query::{LONGEST, Transport};
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
 use super::socket::{DatagramSource, DnsSocket};
-use super::fair_queue::FairQueue;
 use super::{Dns, RETRY_DELAY};
 
 /// The maximum number of messages taken from the socket at once. It is large, so that the kernel's
@@ -85,17 +85,19 @@ fn handle(dns: &Rc<Dns>, socket: &Rc<DnsSocket>, bytes: &[u8], peer: DatagramSou
     let answer = match decision {
         QueryDecision::Drop => return,
         QueryDecision::Reply(answer) => answer,
-        QueryDecision::Forward(query) => match dns.admit(ClientPrefix::from(peer.address), &query) {
-            Err(answer) => answer,
-            Ok(place) => {
-                let (dns, socket) = (Rc::clone(dns), Rc::clone(socket));
-                spawn_local(async move {
-                    let answer = dns.forward(&query, place).await;
-                    let _ = socket.try_answer(&answer, peer);
-                });
-                return;
+        QueryDecision::Forward(query) => {
+            match dns.admit(ClientPrefix::from(peer.address), &query) {
+                Err(answer) => answer,
+                Ok(place) => {
+                    let (dns, socket) = (Rc::clone(dns), Rc::clone(socket));
+                    spawn_local(async move {
+                        let answer = dns.forward(&query, place).await;
+                        let _ = socket.try_answer(&answer, peer);
+                    });
+                    return;
+                }
             }
-        },
+        }
     };
     let _ = socket.try_answer(&answer, peer);
 }

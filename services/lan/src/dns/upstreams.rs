@@ -125,8 +125,11 @@ impl Upstreams {
         order.sort_by_key(|it| now < it.last_until);
         let order: Vec<(SocketAddr, QueryForm)> =
             order.into_iter().map(|it| (it.address, it.form)).collect();
-        let next =
-            order.first().map(|(server, form)| Attempt { server: *server, form: *form, tcp: false });
+        let next = order.first().map(|(server, form)| Attempt {
+            server: *server,
+            form: *form,
+            tcp: false,
+        });
         Attempts { order, turn: 0, left: TRIES, next }
     }
 

@@ -104,7 +104,8 @@ impl RouterAdvertisement {
             return Err(InvalidAdvertisement("it is no router advertisement"));
         }
         let router_seconds = u16::from_be_bytes([head[6], head[7]]);
-        let mut advert = Self { router_seconds, prefixes: vec![], routes: vec![], dns_servers: vec![] };
+        let mut advert =
+            Self { router_seconds, prefixes: vec![], routes: vec![], dns_servers: vec![] };
         while !options.is_empty() {
             let [kind, length, ..] = *options else {
                 return Err(InvalidAdvertisement("an option is cut off"));
@@ -196,7 +197,12 @@ mod tests {
         let whole = "fd6f:6374:6574::".parse().unwrap();
         let routes = vec![RouteInformation { network: whole, length: 48, seconds: 300 }];
         let names = vec![(server, 1800)];
-        RouterAdvertisement { router_seconds: 1800, prefixes: vec![prefix], routes, dns_servers: names }
+        RouterAdvertisement {
+            router_seconds: 1800,
+            prefixes: vec![prefix],
+            routes,
+            dns_servers: names,
+        }
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl NtpClient {
         let agreed = select(samples, self.servers.len());
         self.remaining = ASKS;
         let right = matches!(&agreed, Ok(sample) if sample.offset.abs() < RIGHT);
-        self.poll_interval = if right { (self.poll_interval * 2).min(MAX_DELAY) } else { RETRY_DELAY };
+        self.poll_interval =
+            if right { (self.poll_interval * 2).min(MAX_DELAY) } else { RETRY_DELAY };
         self.due = now + self.poll_interval;
         Some(agreed.map_or_else(NtpAction::Failed, NtpAction::Offset))
     }

@@ -19,7 +19,11 @@ pub struct TimeReference {
 
 /// The answer to the request `bytes`, received at `received`; `None` if it is not a request. The
 /// caller fills in the time of sending as late as possible ([`sent`]).
-pub fn answer(bytes: &[u8], set_by: Option<TimeReference>, received: Duration) -> Option<NtpPacket> {
+pub fn answer(
+    bytes: &[u8],
+    set_by: Option<TimeReference>,
+    received: Duration,
+) -> Option<NtpPacket> {
     let question = NtpPacket::parse(bytes)?;
     if question.mode != 3 || !(1..=4).contains(&question.version) {
         return None;

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::box_zone::BoxZone;
+use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::{Dns, Settings};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};

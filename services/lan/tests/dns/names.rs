@@ -5,8 +5,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use octet_lan::dns::Settings;
-use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::box_zone::BoxZone;
+use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::prefix::IpPrefix;
 
 use crate::client::{Client, data};
@@ -167,7 +167,10 @@ fn what_is_set_counts_at_once() {
     // Addresses of a new network of the box are removed from answers.
     host.with(|dns| {
         let network = IpPrefix::new("192.0.2.0".parse().unwrap(), 24).unwrap();
-        assert_eq!(dns.set_box_networks(BoxNetworks { networks: vec![network], ..BoxNetworks::default() }), []);
+        assert_eq!(
+            dns.set_box_networks(BoxNetworks { networks: vec![network], ..BoxNetworks::default() }),
+            []
+        );
     });
     assert_eq!(client.address("www.example.com."), [""; 0]);
 }

@@ -12,7 +12,7 @@ use octet_lan::daemon::SharedStatus;
 use octet_lan::dns::zones::MAX_OF_ONE;
 use octet_lan::name_registration::NameRegistry;
 use octet_lan::serve::{CommandSenders, serve};
-use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
+use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};
 use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, keep};
 use octet_node::{Callers, PID_1};
@@ -62,7 +62,7 @@ impl Lan {
     /// A connection, once an ended one has made room for it.
     fn service_with_room(&self) -> Caller<UnixStream> {
         let mut caller = self.service();
-        until("there is room", || {
+        wait_until("there is room", || {
             caller.describe().is_ok() || {
                 caller = self.service();
                 false
@@ -78,7 +78,7 @@ impl Lan {
 
     /// Waits until `name` does not exist any more: the end of a connection is noticed with a delay.
     fn takes_back(&self, name: &str) {
-        until("nobody is told it", || self.tells(name).is_empty());
+        wait_until("nobody is told it", || self.tells(name).is_empty());
     }
 }
 
@@ -208,7 +208,7 @@ fn a_service_that_is_killed_has_no_names() {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "registering::service"]).env(SOCKET, &lan.socket);
     let mut service = command.spawn().unwrap();
-    until("it has its name", || {
+    wait_until("it has its name", || {
         assert!(service.try_wait().unwrap().is_none(), "the service has ended");
         !lan.tells("cache.octet.").is_empty()
     });

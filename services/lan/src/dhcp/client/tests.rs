@@ -95,8 +95,10 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
 #[test]
 fn a_server_says_when_it_is_asked_anew() {
     let times = |renew: u32, rebind: u32| {
-        let said =
-            ServerMessage { renewal_times: (Some(renew), Some(rebind)), ..answer(ReplyType::Ack, 7) };
+        let said = ServerMessage {
+            renewal_times: (Some(renew), Some(rebind)),
+            ..answer(ReplyType::Ack, 7)
+        };
         let lease =
             Lease::new(&ServerMessage { lease_seconds: Some(800), ..said }, seconds(1000)).unwrap();
         (lease.renew_at.unwrap().as_secs(), lease.rebind_at.unwrap().as_secs())
@@ -148,8 +150,10 @@ fn a_short_time_is_as_short_as_it_is() {
 
     let mut client = bound();
     client.tick(seconds(1801), 8);
-    client
-        .receive(seconds(1802), ServerMessage { lease_seconds: Some(40), ..answer(ReplyType::Ack, 8) });
+    client.receive(
+        seconds(1802),
+        ServerMessage { lease_seconds: Some(40), ..answer(ReplyType::Ack, 8) },
+    );
     let mut asked = vec![];
     while client.lease().is_some() {
         let now = client.due().unwrap();
@@ -251,7 +255,10 @@ fn a_link_that_is_gone_takes_the_address_with_it() {
     let outcome = client.link_down(seconds(10));
     assert_eq!((outcome.lease_change, client.lease()), (Some(LeaseState::Unbound), None));
     let asked = client.tick(seconds(11), 8).send;
-    assert_eq!(asked, Some((ClientMessageType::Discover(Some(ADDRESS)).bytes(8, mac()), Destination::Broadcast)));
+    assert_eq!(
+        asked,
+        Some((ClientMessageType::Discover(Some(ADDRESS)).bytes(8, mac()), Destination::Broadcast))
+    );
     assert_eq!(client.link_down(seconds(12)), ClientOutput::default());
 }
 

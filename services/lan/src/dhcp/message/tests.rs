@@ -123,12 +123,17 @@ fn what_one_side_says_the_other_reads() {
         server: None,
     };
     assert_eq!(ClientRequest::parse(&bytes), Ok(asked.clone()));
-    let request = ClientRequest::parse(&ClientMessageType::Request { address, server }.bytes(1, mac())).unwrap();
+    let request =
+        ClientRequest::parse(&ClientMessageType::Request { address, server }.bytes(1, mac()))
+            .unwrap();
     assert_eq!((request.kind, request.server), (RequestType::Request, Some(server)));
     // RFC 2131, table 5: a renewal names neither server nor requested address, but the current
     // address.
     let renewal = ClientRequest::parse(&ClientMessageType::Renew(address).bytes(1, mac())).unwrap();
-    assert_eq!((renewal.ciaddr, renewal.requested_address, renewal.server), (Some(address), None, None));
+    assert_eq!(
+        (renewal.ciaddr, renewal.requested_address, renewal.server),
+        (Some(address), None, None)
+    );
 
     let domain = "octet.internal".to_owned();
     let reply = ServerReply {

@@ -18,7 +18,9 @@ fn ask(name: &str, kind: RecordType) -> Option<(usize, bool)> {
     let question = DnsQuestion { name: name.parse().unwrap(), kind, path: UpstreamPath::Own };
     let answer = own().answer(&question)?;
     assert_eq!(answer.code, ResponseCode::NoError);
-    assert!(answer.authoritative && answer.records.iter().all(|record| record.record_type() == kind));
+    assert!(
+        answer.authoritative && answer.records.iter().all(|record| record.record_type() == kind)
+    );
     Some((answer.records.len(), answer.soa.is_some()))
 }
 
@@ -47,7 +49,8 @@ fn an_address_has_its_name() {
         ("10.20.3.2", "a.b.octet.internal."),
     ] {
         let reverse = Name::from(address.parse::<IpAddr>().unwrap());
-        let question = DnsQuestion { name: reverse, kind: RecordType::PTR, path: UpstreamPath::Own };
+        let question =
+            DnsQuestion { name: reverse, kind: RecordType::PTR, path: UpstreamPath::Own };
         let answer = own().answer(&question).unwrap();
         assert_eq!(answer.records[0].data.to_string(), name);
         let question = DnsQuestion { kind: RecordType::A, ..question };

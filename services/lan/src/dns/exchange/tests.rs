@@ -74,7 +74,10 @@ fn only_the_answer_to_this_question_is_one() {
     let lower = |it: &mut Message| it.queries[0].name = it.queries[0].name.to_lowercase();
     assert_eq!(changed(lower), UpstreamMessage::OtherCase);
     let asked = exchange(QueryForm::default()).bytes().to_vec();
-    assert_eq!(exchange(QueryForm::default()).parse_reply(&asked, LONGEST_BY_UDP), UpstreamMessage::Spoofed);
+    assert_eq!(
+        exchange(QueryForm::default()).parse_reply(&asked, LONGEST_BY_UDP),
+        UpstreamMessage::Spoofed
+    );
 }
 
 #[test]

@@ -106,7 +106,10 @@ fn a_chain_ends() {
         vec![cname("www.example.", "www.example.")],
         vec![cname("www.example.", "b.example."), cname("b.example.", "WWW.example.")],
     ] {
-        assert_eq!(filter(&question(), message(ring), Some(&inside())), Err(InvalidUpstreamAnswer::Chain));
+        assert_eq!(
+            filter(&question(), message(ring), Some(&inside())),
+            Err(InvalidUpstreamAnswer::Chain)
+        );
     }
 }
 
@@ -182,7 +185,10 @@ fn an_upstream_that_cannot_answer_has_not() {
         let mut message = message(vec![a("www.example.", "192.0.2.1")]);
         assert!(filter(&question(), message.clone(), Some(&inside())).is_ok());
         message.metadata.response_code = code;
-        assert_eq!(filter(&question(), message, Some(&inside())), Err(InvalidUpstreamAnswer::Upstream));
+        assert_eq!(
+            filter(&question(), message, Some(&inside())),
+            Err(InvalidUpstreamAnswer::Upstream)
+        );
     }
 }
 

@@ -74,7 +74,10 @@ fn a_server_is_asked_in_the_way_that_it_takes() {
     assert_eq!((second.server, second.form.mixed_case), (first.server, false));
     assert!(!tries.after(second, AttemptError::NoEdns));
     let third = tries.begin().unwrap();
-    assert_eq!((third.server, third.form), (first.server, QueryForm { mixed_case: false, edns: false }));
+    assert_eq!(
+        (third.server, third.form),
+        (first.server, QueryForm { mixed_case: false, edns: false })
+    );
     assert!(!tries.after(third, AttemptError::Truncated));
     let fourth = tries.begin().unwrap();
     assert_eq!((fourth.server, fourth.tcp), (first.server, true));
