@@ -36,8 +36,8 @@ pub fn certified(
             sender.send_replace(Some(*next));
         }
         // The same problem is logged once.
-        KeyUpdate::Not(why) if why == problem => {}
-        KeyUpdate::Not(why) => {
+        KeyUpdate::NotCertified(why) if why == problem => {}
+        KeyUpdate::NotCertified(why) => {
             say!("this service's key is not certified now: {why}");
             problem = why;
         }

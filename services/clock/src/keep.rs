@@ -26,7 +26,7 @@ pub struct BothClocks {
 
 /// The state of the reservations.
 #[derive(Debug, Clone)]
-pub struct Keeping {
+pub struct Reservation {
     /// The latest time that the clock has shown.
     shown: Time,
     /// The clocks at the last call of [`see`](Self::see).
@@ -36,21 +36,21 @@ pub struct Keeping {
     /// to it.
     floor: Time,
     /// Whether a write is in progress.
-    asked: bool,
+    writing: bool,
     /// After a failed write: the uptime of the next attempt.
     retry: Option<Duration>,
 }
 
-impl Keeping {
+impl Reservation {
     /// Starts at `now`. `kept` is the stored reservation; `same_boot` is true if it was written in
     /// this boot.
     pub fn new(now: BothClocks, kept: Option<Time>, same_boot: bool) -> Self {
         let floor = kept.filter(|_| same_boot).unwrap_or_default();
-        Self { shown: now.wall, last: now, kept, floor, asked: false, retry: None }
+        Self { shown: now.wall, last: now, kept, floor, writing: false, retry: None }
     }
 
     /// Updates the state with the clocks at `now`.
-    pub fn see(&mut self, now: BothClocks) {
+    pub fn update(&mut self, now: BothClocks) {
         let passed = now.uptime.saturating_sub(self.last.uptime);
         // The clock may have run undisturbed until just before `now`, and then have been set.
         self.shown = self.shown.max(self.last.wall + passed).max(now.wall);
@@ -58,39 +58,39 @@ impl Keeping {
     }
 
     /// A time that the clock has not passed yet.
-    pub fn exact(&self) -> Time {
+    pub fn latest_time(&self) -> Time {
         self.shown.max(self.floor)
     }
 
     /// The reservation to write now, if any. The caller has to write it.
-    pub fn ask(&mut self) -> Option<Time> {
+    pub fn next_write(&mut self) -> Option<Time> {
         let enough = self.kept.is_some_and(|kept| kept > self.shown + EARLY);
         let later = self.retry.is_some_and(|retry| self.last.uptime < retry);
-        if self.asked || enough || later {
+        if self.writing || enough || later {
             return None;
         }
-        self.asked = true;
+        self.writing = true;
         Some(self.floor.max(self.shown + AHEAD))
     }
 
-    pub fn is_asked(&self) -> bool {
-        self.asked
+    pub fn is_writing(&self) -> bool {
+        self.writing
     }
 
     /// Records that the reservation `until` was written.
-    pub fn taken(&mut self, until: Time) {
-        (self.asked, self.retry, self.kept) = (false, None, Some(until));
+    pub fn written(&mut self, until: Time) {
+        (self.writing, self.retry, self.kept) = (false, None, Some(until));
     }
 
     /// Records that a write has failed.
     pub fn failed(&mut self) {
-        (self.asked, self.retry) = (false, Some(self.last.uptime + RETRY));
+        (self.writing, self.retry) = (false, Some(self.last.uptime + RETRY));
     }
 
     /// The wall time at which to call again; `None` while a write is in progress. After the clock
     /// was set, the caller has to call at once.
     pub fn due(&self) -> Option<Time> {
-        if self.asked {
+        if self.writing {
             return None;
         }
         let renewal = self.kept.map(|kept| kept.saturating_sub(EARLY)).unwrap_or_default();
@@ -114,27 +114,27 @@ mod tests {
 
     #[test]
     fn ahead_and_renewed_in_time() {
-        let mut keeping = Keeping::new(at(1000, 5), None, false);
-        assert_eq!(keeping.ask(), Some(seconds(1120)));
-        assert_eq!((keeping.ask(), keeping.due()), (None, None));
-        keeping.taken(seconds(1120));
-        assert_eq!((keeping.ask(), keeping.due()), (None, Some(seconds(1060))));
-        keeping.see(at(1060, 65));
-        assert_eq!(keeping.ask(), Some(seconds(1180)));
+        let mut keeping = Reservation::new(at(1000, 5), None, false);
+        assert_eq!(keeping.next_write(), Some(seconds(1120)));
+        assert_eq!((keeping.next_write(), keeping.due()), (None, None));
+        keeping.written(seconds(1120));
+        assert_eq!((keeping.next_write(), keeping.due()), (None, Some(seconds(1060))));
+        keeping.update(at(1060, 65));
+        assert_eq!(keeping.next_write(), Some(seconds(1180)));
         keeping.failed();
-        assert_eq!((keeping.ask(), keeping.due()), (None, Some(seconds(1120))));
-        keeping.see(at(1120, 125));
-        assert_eq!((keeping.ask(), keeping.exact()), (Some(seconds(1240)), seconds(1120)));
+        assert_eq!((keeping.next_write(), keeping.due()), (None, Some(seconds(1120))));
+        keeping.update(at(1120, 125));
+        assert_eq!((keeping.next_write(), keeping.latest_time()), (Some(seconds(1240)), seconds(1120)));
     }
 
     /// If the clock is set back, the times that it has shown still count.
     #[test]
     fn set_back() {
-        let mut keeping = Keeping::new(at(1000, 5), None, false);
-        keeping.ask();
-        keeping.taken(seconds(1120));
-        keeping.see(at(100, 15));
-        assert_eq!((keeping.exact(), keeping.ask()), (seconds(1010), None));
+        let mut keeping = Reservation::new(at(1000, 5), None, false);
+        keeping.next_write();
+        keeping.written(seconds(1120));
+        keeping.update(at(100, 15));
+        assert_eq!((keeping.latest_time(), keeping.next_write()), (seconds(1010), None));
         assert_eq!(keeping.due(), Some(seconds(1060)));
     }
 
@@ -142,10 +142,10 @@ mod tests {
     /// process has not seen it.
     #[test]
     fn started_again_in_the_same_boot() {
-        let mut keeping = Keeping::new(at(1000, 5), Some(seconds(1090)), true);
-        assert_eq!((keeping.ask(), keeping.exact()), (None, seconds(1090)));
-        keeping.see(at(1031, 36));
-        assert_eq!((keeping.ask(), keeping.exact()), (Some(seconds(1151)), seconds(1090)));
+        let mut keeping = Reservation::new(at(1000, 5), Some(seconds(1090)), true);
+        assert_eq!((keeping.next_write(), keeping.latest_time()), (None, seconds(1090)));
+        keeping.update(at(1031, 36));
+        assert_eq!((keeping.next_write(), keeping.latest_time()), (Some(seconds(1151)), seconds(1090)));
     }
 
     proptest! {
@@ -155,7 +155,7 @@ mod tests {
         #[test]
         fn always_ahead(steps in prop::collection::vec((0u8..4, 0u64..500, any::<bool>()), 1..60)) {
             let (mut now, mut shown) = (at(10_000, 0), seconds(10_000));
-            let mut keeping = Keeping::new(now, None, false);
+            let mut keeping = Reservation::new(now, None, false);
             let mut kept = None;
             for (kind, amount, works) in steps {
                 match kind {
@@ -171,11 +171,11 @@ mod tests {
                     },
                 }
                 shown = shown.max(now.wall);
-                keeping.see(now);
-                prop_assert!(keeping.exact() >= shown);
-                if let Some(until) = keeping.ask() {
+                keeping.update(now);
+                prop_assert!(keeping.latest_time() >= shown);
+                if let Some(until) = keeping.next_write() {
                     prop_assert!(until >= shown + AHEAD && keeping.due().is_none());
-                    if works { keeping.taken(until) } else { keeping.failed() }
+                    if works { keeping.written(until) } else { keeping.failed() }
                     kept = works.then_some(until);
                 }
                 prop_assert!(keeping.due().is_some_and(|due| due >= now.wall));

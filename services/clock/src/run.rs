@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::decide::{Time, TimeSource, decide};
 use crate::file::FileState;
-use crate::keep::{AHEAD, BothClocks, Keeping};
+use crate::keep::{AHEAD, BothClocks, Reservation};
 use crate::record::{BootId, ClockRecord};
 
 /// The timeout to read the stored time; after it the boot continues without the stored time.
@@ -42,11 +42,11 @@ pub struct SetBack {
 /// How long to wait for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    Passed(Duration),
+    Timeout(Duration),
     /// Until the clock shows this time, or is set.
-    Shown(Time),
+    WallTime(Time),
     /// Until the clock is set.
-    Set,
+    ClockSet,
 }
 
 /// The interface to the machine.
@@ -69,12 +69,12 @@ pub trait ClockMachine {
 
     /// Starts writing `record`, although the stored one is later; from then on the hardware clock
     /// is not trusted.
-    fn write_back(&mut self, record: ClockRecord);
+    fn write_earlier(&mut self, record: ClockRecord);
 
-    fn ready(&mut self);
+    fn notify_ready(&mut self);
 
     /// Writes a log message.
-    fn say(&mut self, text: &str);
+    fn log(&mut self, text: &str);
 }
 
 /// Runs until it has to stop.
@@ -82,17 +82,17 @@ pub trait ClockMachine {
 /// # Errors
 /// The clock cannot be set although it is necessary.
 pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Result<()> {
-    settle(machine, build, None, false)?;
-    let mut keeping: Option<Keeping> = None;
-    let mut back: Option<Back> = None;
+    correct_clock(machine, build, None, false)?;
+    let mut keeping: Option<Reservation> = None;
+    let mut back: Option<PendingSetBack> = None;
     let mut ready = false;
     let mut told = None;
-    let mut until = Until::Passed(TIMEOUT);
+    let mut until = Until::Timeout(TIMEOUT);
     let has_disk = machine.read();
     if !has_disk {
-        machine.say("the time is not kept across boots: PID 1 has given no folder to keep it in");
-        (ready, until) = (true, Until::Set);
-        machine.ready();
+        machine.log("the time is not kept across boots: PID 1 has given no folder to keep it in");
+        (ready, until) = (true, Until::ClockSet);
+        machine.notify_ready();
     }
     loop {
         match machine.wait(until) {
@@ -103,48 +103,48 @@ pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Re
                 return Ok(());
             }
             ClockEvent::Read(found, doubted) => {
-                keeping = Some(take_over(machine, build, boot, (found, doubted))?);
+                keeping = Some(load_reservation(machine, build, boot, (found, doubted))?);
             }
             ClockEvent::SetBack(asked) if back.is_some() || has_disk && keeping.is_none() => {
                 let _ = asked.done.send(Err("the disk is waited for: say it again".to_owned()));
             }
-            ClockEvent::SetBack(asked) => back = begin_back(machine, boot, asked, has_disk),
+            ClockEvent::SetBack(asked) => back = begin_set_back(machine, boot, asked, has_disk),
             ClockEvent::Written(time, result)
                 if back.as_ref().is_some_and(|it| it.until == time) =>
             {
                 if let Some(back) = back.take() {
-                    keeping = end_back(machine, back, result).or(keeping);
+                    keeping = finish_set_back(machine, back, result).or(keeping);
                 }
             }
             ClockEvent::Written(time, result) => {
                 let trouble = result.err().map(|error| error.to_string());
                 match (&mut keeping, &trouble) {
-                    (Some(keeping), None) => keeping.taken(time),
+                    (Some(keeping), None) => keeping.written(time),
                     (Some(keeping), Some(_)) => keeping.failed(),
                     (None, _) => {}
                 }
-                tell(machine, &trouble, &mut told);
+                log_trouble(machine, &trouble, &mut told);
             }
             ClockEvent::Due if !ready => {
-                machine.say("the disk does not say what time was kept; going on without it");
+                machine.log("the disk does not say what time was kept; going on without it");
             }
             ClockEvent::Due => {}
         }
         if !ready {
-            machine.ready();
+            machine.notify_ready();
             ready = true;
         }
         until = match &mut keeping {
             // A regular write would store the later time again.
-            _ if back.is_some() => Until::Passed(TIMEOUT),
-            Some(keeping) => go_on(machine, keeping, boot),
-            None => Until::Set,
+            _ if back.is_some() => Until::Timeout(TIMEOUT),
+            Some(keeping) => renew(machine, keeping, boot),
+            None => Until::ClockSet,
         };
     }
 }
 
 /// A request of an owner while its record is being written.
-struct Back {
+struct PendingSetBack {
     /// The reservation to write.
     until: Time,
     /// The clock and the uptime at the request.
@@ -154,32 +154,32 @@ struct Back {
 
 /// Starts writing the earlier time; the clock is set once that is done. Without a disk it is set at
 /// once.
-fn begin_back(
+fn begin_set_back(
     machine: &mut impl ClockMachine,
     boot: BootId,
     SetBack { to, done }: SetBack,
     has_disk: bool,
-) -> Option<Back> {
+) -> Option<PendingSetBack> {
     let at = BothClocks { wall: to, uptime: machine.now().uptime };
-    let back = Back { until: to + AHEAD, at, done };
+    let back = PendingSetBack { until: to + AHEAD, at, done };
     if !has_disk {
-        end_back(machine, back, Ok(()));
+        finish_set_back(machine, back, Ok(()));
         return None;
     }
-    machine.write_back(ClockRecord { until: back.until, boot });
+    machine.write_earlier(ClockRecord { until: back.until, boot });
     Some(back)
 }
 
 /// Handles the result of writing the earlier time. Returns the new state of the reservations if it
 /// succeeded.
-fn end_back(machine: &mut impl ClockMachine, back: Back, kept: io::Result<()>) -> Option<Keeping> {
-    let Back { until, at, done } = back;
+fn finish_set_back(machine: &mut impl ClockMachine, back: PendingSetBack, kept: io::Result<()>) -> Option<Reservation> {
+    let PendingSetBack { until, at, done } = back;
     let passed = machine.now().uptime.saturating_sub(at.uptime);
     let set = kept.and_then(|()| machine.set(at.wall + passed));
     if set.is_ok() {
-        machine.say("set the clock back, as an owner has said");
+        machine.log("set the clock back, as an owner has said");
     }
-    let keeping = set.is_ok().then(|| Keeping::new(machine.now(), Some(until), false));
+    let keeping = set.is_ok().then(|| Reservation::new(machine.now(), Some(until), false));
     // The requester may have disconnected.
     let _ = done.send(set.map_err(|error| error.to_string()));
     keeping
@@ -187,7 +187,7 @@ fn end_back(machine: &mut impl ClockMachine, back: Back, kept: io::Result<()>) -
 
 /// Sets the clock if it is behind the known times, or ahead and not trusted. Returns whether it is
 /// implausibly far ahead.
-fn settle(
+fn correct_clock(
     machine: &mut impl ClockMachine,
     build: Time,
     kept: Option<Time>,
@@ -198,14 +198,14 @@ fn settle(
     let whose = match decision.source {
         TimeSource::System => return Ok(decision.far_ahead),
         TimeSource::Build => "the time of the build",
-        TimeSource::Kept => "the last time that was kept",
+        TimeSource::Stored => "the last time that was kept",
     };
     let step = Duration::from_secs(decision.time.abs_diff(now).as_secs());
     let step = humantime::format_duration(step);
     machine.set(decision.time)?;
     match decision.time >= now {
-        true => machine.say(&format!("set the clock {step} ahead, to {whose}")),
-        false => machine.say(&format!(
+        true => machine.log(&format!("set the clock {step} ahead, to {whose}")),
+        false => machine.log(&format!(
             "set the clock {step} back, to {whose}: an owner has found the machine's own clock to be wrong"
         )),
     }
@@ -213,24 +213,24 @@ fn settle(
 }
 
 /// Uses the stored record.
-fn take_over(
+fn load_reservation(
     machine: &mut impl ClockMachine,
     build: Time,
     boot: BootId,
     (found, doubted): (io::Result<FileState>, bool),
-) -> io::Result<Keeping> {
+) -> io::Result<Reservation> {
     let record = match found {
         Ok(FileState::Record(record)) => Some(record),
         Ok(FileState::Absent) => {
-            machine.say("no time was kept: this is the first boot, or the file is gone");
+            machine.log("no time was kept: this is the first boot, or the file is gone");
             None
         }
         Ok(FileState::Damaged) => {
-            machine.say("the time that was kept is damaged; going on without it");
+            machine.log("the time that was kept is damaged; going on without it");
             None
         }
         Err(error) => {
-            machine.say(&format!("the time that was kept cannot be read: {error}"));
+            machine.log(&format!("the time that was kept cannot be read: {error}"));
             None
         }
     };
@@ -238,49 +238,49 @@ fn take_over(
     let same_boot = boot != 0 && record.is_some_and(|record| record.boot == boot);
     let kept = record.map(|record| record.until);
     let doubted = doubted && !same_boot;
-    if settle(machine, build, kept.filter(|_| !same_boot), doubted)? && !same_boot {
-        machine.say("the clock is ten years ahead of all that is known; left as it is");
+    if correct_clock(machine, build, kept.filter(|_| !same_boot), doubted)? && !same_boot {
+        machine.log("the clock is ten years ahead of all that is known; left as it is");
     }
-    Ok(Keeping::new(machine.now(), kept, same_boot))
+    Ok(Reservation::new(machine.now(), kept, same_boot))
 }
 
 /// Starts a write if it is due. Returns how long to wait.
-fn go_on(machine: &mut impl ClockMachine, keeping: &mut Keeping, boot: BootId) -> Until {
-    keeping.see(machine.now());
-    if let Some(until) = keeping.ask() {
+fn renew(machine: &mut impl ClockMachine, keeping: &mut Reservation, boot: BootId) -> Until {
+    keeping.update(machine.now());
+    if let Some(until) = keeping.next_write() {
         machine.write(ClockRecord { until, boot });
     }
-    keeping.due().map_or(Until::Set, Until::Shown)
+    keeping.due().map_or(Until::ClockSet, Until::WallTime)
 }
 
 /// Logs a problem with the disk once, and the end of the problem.
-fn tell(machine: &mut impl ClockMachine, trouble: &Option<String>, told: &mut Option<String>) {
+fn log_trouble(machine: &mut impl ClockMachine, trouble: &Option<String>, told: &mut Option<String>) {
     if trouble == told {
         return;
     }
     match trouble {
-        Some(trouble) => machine.say(&format!("the time cannot be kept: {trouble}")),
-        None => machine.say("the time is kept again"),
+        Some(trouble) => machine.log(&format!("the time cannot be kept: {trouble}")),
+        None => machine.log("the time is kept again"),
     }
     told.clone_from(trouble);
 }
 
 /// Replaces the reservation by the current time, so that the next boot does not start ahead of it.
-fn stop(machine: &mut impl ClockMachine, mut keeping: Keeping, boot: BootId) {
+fn stop(machine: &mut impl ClockMachine, mut keeping: Reservation, boot: BootId) {
     // A hanging disk is not waited for, and nothing more is written.
-    if keeping.is_asked() && !is_written(machine) {
+    if keeping.is_writing() && !is_written(machine) {
         return;
     }
-    keeping.see(machine.now());
-    machine.write(ClockRecord { until: keeping.exact(), boot });
+    keeping.update(machine.now());
+    machine.write(ClockRecord { until: keeping.latest_time(), boot });
     if !is_written(machine) {
-        machine.say("the disk has not kept the last time; the next boot starts a little ahead");
+        machine.log("the disk has not kept the last time; the next boot starts a little ahead");
     }
 }
 
 fn is_written(machine: &mut impl ClockMachine) -> bool {
     loop {
-        match machine.wait(Until::Passed(LAST_TIMEOUT)) {
+        match machine.wait(Until::Timeout(LAST_TIMEOUT)) {
             ClockEvent::Written(_, result) => return result.is_ok(),
             ClockEvent::Due => return false,
             ClockEvent::Read(..) | ClockEvent::SetBack(_) | ClockEvent::Stop => {}

@@ -14,8 +14,8 @@ use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
 use crate::bounds::TimeBounds;
-use crate::discipline::{Adjustment, Discipline, Off};
-use crate::machine::Asking;
+use crate::discipline::{Adjustment, Discipline, ClockOffset};
+use crate::machine::SetBackSender;
 use crate::stepped::Stepped;
 use crate::sys;
 
@@ -24,24 +24,24 @@ const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of
 
 /// The state besides the kernel's clock.
 #[derive(Debug)]
-struct Known {
+struct ClockState {
     discipline: Discipline,
     stepped: Stepped,
-    asking: Asking,
+    set_back: SetBackSender,
     bounds: TimeBounds,
-    last: Option<Last>,
+    last: Option<LastAdjustment>,
 }
 
 /// The last reported offset, and the result.
 #[derive(Debug)]
-struct Last {
+struct LastAdjustment {
     /// The reported offset in nanoseconds; positive if the clock is behind.
     off: i64,
     by: String,
     done: String,
 }
 
-fn verbs() -> Verbs<Mutex<Known>> {
+fn verbs() -> Verbs<Mutex<ClockState>> {
     use Permission::{Own, Read};
 
     Verbs::default()
@@ -56,7 +56,7 @@ fn verbs() -> Verbs<Mutex<Known>> {
             text("nanoseconds", "Nanoseconds that the clock is behind; negative if it is ahead")
                 .parse(nanoseconds)
                 .and(text("by", "The time source")),
-            |known, _, (behind, by)| off(&mut lock(known), behind, &by),
+            |known, _, (behind, by)| apply_offset(&mut lock(known), behind, &by),
         )
         .with(
             Verb::new("set", Own, "Sets the clock forward"),
@@ -72,7 +72,7 @@ fn verbs() -> Verbs<Mutex<Known>> {
         )
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+fn lock(known: &Mutex<ClockState>) -> MutexGuard<'_, ClockState> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -97,16 +97,16 @@ pub fn serve(
     listener: &UnixListener,
     callers: &Callers,
     stepped: Stepped,
-    asking: Asking,
+    asking: SetBackSender,
     bounds: TimeBounds,
 ) {
-    let discipline = Discipline::new(stepped.was());
-    let known = Mutex::new(Known { discipline, stepped, asking, bounds, last: None });
+    let discipline = Discipline::new(stepped.is_stepped());
+    let known = Mutex::new(ClockState { discipline, stepped, set_back: asking, bounds, last: None });
     let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), known);
     say!("nobody is answered any more: {error}");
 }
 
-fn show(known: &Known) -> Value {
+fn show(known: &ClockState) -> Value {
     let last = known.last.as_ref();
     json!({
         "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
@@ -118,34 +118,34 @@ fn show(known: &Known) -> Value {
 }
 
 /// Handles the report of `by` that the clock is `nanos` nanoseconds behind.
-fn off(known: &mut Known, nanos: i64, by: &str) -> Result<Value, Failure> {
+fn apply_offset(known: &mut ClockState, nanos: i64, by: &str) -> Result<Value, Failure> {
     let far = Duration::from_nanos(nanos.unsigned_abs());
-    let off = if nanos < 0 { Off::Ahead(far) } else { Off::Behind(far) };
-    let decision = known.discipline.decide(off, uptime());
+    let off = if nanos < 0 { ClockOffset::Ahead(far) } else { ClockOffset::Behind(far) };
+    let decision = known.discipline.adjust(off, uptime());
     let who: String = by.chars().take(64).collect();
-    let word = carry_out(known, decision).map_err(|error| failed(&error))?;
+    let word = apply(known, decision).map_err(|error| failed(&error))?;
     let is_news = known.last.as_ref().is_none_or(|last| last.done != word);
     if is_news && !matches!(decision, Adjustment::Slew(_)) {
         say!("{who} says that the clock is off by {nanos} ns: {word}");
     }
-    known.last = Some(Last { off: nanos, by: who, done: word.clone() });
+    known.last = Some(LastAdjustment { off: nanos, by: who, done: word.clone() });
     Ok(json!({ "done": word }))
 }
 
-fn set(known: &mut Known, time: Duration) -> Result<Value, Failure> {
-    match known.discipline.told(time, now()) {
+fn set(known: &mut ClockState, time: Duration) -> Result<Value, Failure> {
+    match known.discipline.set_by_owner(time, now()) {
         Adjustment::Refuse(why) => {
             let help = "an owner sets back a clock that is ahead: `clock set-back`";
             Err(Failure::new(FailureCode::Denied, why, help))
         }
         decision => {
-            carry_out(known, decision).map(|word| json!({ "done": word })).map_err(|it| failed(&it))
+            apply(known, decision).map(|word| json!({ "done": word })).map_err(|it| failed(&it))
         }
     }
 }
 
 /// Handles the request of an owner who states that the clock is ahead.
-fn set_back(known: &mut Known, time: Duration, boot: &str) -> Result<Value, Failure> {
+fn set_back(known: &mut ClockState, time: Duration, boot: &str) -> Result<Value, Failure> {
     let denied = |message: String, help: &str| Failure::new(FailureCode::Denied, message, help);
     if boot != known.bounds.boot() {
         let message = format!("`{boot}` is not the boot of now");
@@ -163,22 +163,22 @@ fn set_back(known: &mut Known, time: Duration, boot: &str) -> Result<Value, Fail
         return Err(denied(message, "state the time that it is now"));
     }
     // Time servers may no longer step it far ahead in this boot.
-    known.stepped.note();
+    known.stepped.record();
     known.discipline = Discipline::new(true);
     let failed = |why| {
         let message = format!("the clock cannot be set: {why}");
         Failure::new(FailureCode::Failed, message, "see the log")
     };
-    known.asking.set_back(time).map_err(failed)?;
+    known.set_back.set_back(time).map_err(failed)?;
     let next = "restart the node: what its units remember may have later times";
     Ok(json!({ "done": "set back", "next": next }))
 }
 
 /// Carries out the decision. Returns a description.
-fn carry_out(known: &mut Known, decision: Adjustment) -> io::Result<String> {
+fn apply(known: &mut ClockState, decision: Adjustment) -> io::Result<String> {
     match decision {
         Adjustment::Step(by) => {
-            known.stepped.note();
+            known.stepped.record();
             let time = now() + by;
             let time = Timespec {
                 tv_sec: i64::try_from(time.as_secs()).map_err(io::Error::other)?,
@@ -190,8 +190,8 @@ fn carry_out(known: &mut Known, decision: Adjustment) -> io::Result<String> {
         Adjustment::Slew(off) => {
             let micros = |by: Duration| i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
             let (micros, word) = match off {
-                Off::Behind(by) => (micros(by), "runs a little faster"),
-                Off::Ahead(by) => (-micros(by), "runs a little slower"),
+                ClockOffset::Behind(by) => (micros(by), "runs a little faster"),
+                ClockOffset::Ahead(by) => (-micros(by), "runs a little slower"),
             };
             sys::slew(micros)?;
             Ok(if micros == 0 { "is right" } else { word }.to_owned())
@@ -223,16 +223,16 @@ mod tests {
 
     /// The state, with a clock that accepts every request to be set back: for `boot`, of an image
     /// that was built at `build`.
-    fn known(boot: u128, build: Duration) -> Known {
+    fn known(boot: u128, build: Duration) -> ClockState {
         let (mut system, asking) = SystemClock::new(None).unwrap();
         spawn(move || {
-            while let ClockEvent::SetBack(asked) = system.wait(Until::Set) {
+            while let ClockEvent::SetBack(asked) = system.wait(Until::ClockSet) {
                 asked.done.send(Ok(())).unwrap();
             }
         });
         let bounds = TimeBounds { build, boot, sockets: "/nowhere".into() };
         let (discipline, stepped) = (Discipline::new(false), Stepped::open(None, boot));
-        Known { discipline, stepped, asking, bounds, last: None }
+        ClockState { discipline, stepped, set_back: asking, bounds, last: None }
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let done = set_back(&mut known, now() - hour, &this).unwrap();
         assert_eq!(done["done"], "set back");
         // After that, time servers may no longer step it far ahead in this boot.
-        let far = Off::Behind(Duration::from_secs(30 * 86_400));
-        assert!(matches!(known.discipline.decide(far, uptime()), Adjustment::Refuse(_)));
+        let far = ClockOffset::Behind(Duration::from_secs(30 * 86_400));
+        assert!(matches!(known.discipline.adjust(far, uptime()), Adjustment::Refuse(_)));
     }
 }

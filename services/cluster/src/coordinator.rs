@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::registry::{
-    Candidate, CannotBe, Enrolled, Hand, JoinDecision, JoinRefusal, NotLearned, NumberRegistry,
+    Candidate, AdminError, Enrolled, AdminContext, JoinDecision, JoinRefusal, RecoveryError, NumberRegistry,
 };
 use crate::node::ClusterNode;
 use crate::pin::PersistedPin;
@@ -30,15 +30,15 @@ use crate::store::ClusterStoreError;
 use connected::ConnectedNodes;
 use rate_limit::{RateDecision, RateLimiter};
 
-pub use listener::keep;
+pub use listener::serve;
 
 pub struct Coordinator {
     node: Rc<ClusterNode>,
-    book: RefCell<NumberRegistry>,
+    registry: RefCell<NumberRegistry>,
     /// Serialises changes of the registry, which take as long as the disk.
     changing: Mutex<()>,
     /// The connected, waiting and refused nodes.
-    present: RefCell<ConnectedNodes>,
+    connected: RefCell<ConnectedNodes>,
     /// The rate limit of map changes per board: each change is signed, and written and synced on
     /// all nodes.
     changes: RefCell<RateLimiter>,
@@ -50,7 +50,7 @@ pub struct Coordinator {
 
 /// Why the registry was not changed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unchanged {
+pub enum CoordinatorError {
     /// The registry could not be stored.
     #[error("it cannot be kept: {0}")]
     Store(#[from] ClusterStoreError),
@@ -77,12 +77,12 @@ pub enum Unchanged {
     LastNumber,
     /// The rules do not allow it.
     #[error(transparent)]
-    CannotBe(#[from] CannotBe),
+    CannotBe(#[from] AdminError),
     #[error(transparent)]
     Refused(#[from] JoinRefusal),
 }
 
-impl Unchanged {
+impl CoordinatorError {
     /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
@@ -117,9 +117,9 @@ impl Coordinator {
         certified: &Certified,
     ) -> Result<Rc<Self>, String> {
         let own = certified.certificate.statement().node;
-        let book = match node.store.book() {
+        let book = match node.store.read_registry() {
             Ok(Some(mut book)) if book.coordinator == own => {
-                book.be_at(number);
+                book.set_number(number);
                 book
             }
             Ok(Some(book)) => return Err(format!("the book here is that of {}", book.coordinator)),
@@ -130,7 +130,7 @@ impl Coordinator {
             }
             Ok(None) => {
                 let mut book = NumberRegistry::new(own, number);
-                recover(&mut book, &node.kept.borrow());
+                recover(&mut book, &node.persisted.borrow());
                 book
             }
             Err(error) => return Err(error.to_string()),
@@ -140,13 +140,13 @@ impl Coordinator {
         let limits = node.limits;
         let changes = RateLimiter::new(limits.changes, limits.change_interval).into();
         let start = Instant::now();
-        Ok(Rc::new(Self { node, book, changing, present, changes, start, turn }))
+        Ok(Rc::new(Self { node, registry: book, changing, connected: present, changes, start, turn }))
     }
 
     /// The active rules.
-    fn rules(&self) -> Result<EnrolmentRules, Unchanged> {
+    fn rules(&self) -> Result<EnrolmentRules, CoordinatorError> {
         let settings = self.node.settings.borrow();
-        let cluster = settings.cluster.as_ref().ok_or(Unchanged::NoCluster)?;
+        let cluster = settings.cluster.as_ref().ok_or(CoordinatorError::NoCluster)?;
         Ok(EnrolmentRules::new(cluster, &settings.boards))
     }
 
@@ -158,7 +158,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The map cannot be stored or signed; the old map stays.
-    pub async fn renew(&self) -> Result<(), Unchanged> {
+    pub async fn renew(&self) -> Result<(), CoordinatorError> {
         self.change(|_, _| Ok(())).await?;
         self.turn.send_replace(());
         Ok(())
@@ -173,7 +173,7 @@ impl Coordinator {
         &self,
         number: u8,
         candidate: &Candidate,
-    ) -> Result<(JoinDecision, Option<Instant>), Unchanged> {
+    ) -> Result<(JoinDecision, Option<Instant>), CoordinatorError> {
         let now = now();
         self.change(|book, hand| {
             let before = book.enrolled(number).cloned();
@@ -183,9 +183,9 @@ impl Coordinator {
             let Some(before) = before.filter(|it| is_same(it) && after != Some(it)) else {
                 return Ok((verdict, None));
             };
-            let later = self.too_soon(number);
+            let later = self.limited_until(number);
             match later {
-                Some(_) => book.put_back(number, before),
+                Some(_) => book.restore(number, before),
                 None => say!("board {number} {}: it has other keys", before.node),
             }
             Ok((verdict, later))
@@ -195,18 +195,18 @@ impl Coordinator {
 
     /// Checks the rate limit of board `number`. Returns the next permitted time, if that is not
     /// now.
-    fn too_soon(&self, number: u8) -> Option<Instant> {
+    fn limited_until(&self, number: u8) -> Option<Instant> {
         let mut changes = self.changes.borrow_mut();
         let answer = changes.check(number, self.start.elapsed());
         if answer == RateDecision::LimitedFromNow {
             say!("board {number} changes too often, which is in the map later");
         }
-        (answer != RateDecision::Allowed).then(|| self.start + changes.next(number))
+        (answer != RateDecision::Allowed).then(|| self.start + changes.next_allowed(number))
     }
 
     /// The digest of the current map.
     fn digest(&self) -> Option<String> {
-        let kept = self.node.kept.borrow();
+        let kept = self.node.persisted.borrow();
         kept.map.as_ref().map(|signed| sha256(signed.text().as_bytes()))
     }
 
@@ -214,18 +214,18 @@ impl Coordinator {
     ///
     /// # Errors
     /// The rate limit is exceeded: the map is handled when the board connects again.
-    async fn learn(
+    async fn recover(
         &self,
         signed: &SignedMap,
         number: u8,
         candidate: &Candidate,
-    ) -> Result<(), Unchanged> {
+    ) -> Result<(), CoordinatorError> {
         let now = now();
         let mut learned = Ok(());
         let kept = self.change(|book, _| {
-            learned = book.learn(signed, number, candidate, now);
-            match learned.is_ok() && self.too_soon(number).is_some() {
-                true => Err(Unchanged::TooSoon),
+            learned = book.recover_from_map(signed, number, candidate, now);
+            match learned.is_ok() && self.limited_until(number).is_some() {
+                true => Err(CoordinatorError::TooSoon),
                 false => Ok(()),
             }
         });
@@ -237,10 +237,10 @@ impl Coordinator {
                 version.epoch,
                 signed.map().coordinator
             ),
-            (Err(Unchanged::TooSoon), _) => return Err(Unchanged::TooSoon),
+            (Err(CoordinatorError::TooSoon), _) => return Err(CoordinatorError::TooSoon),
             (Err(problem), _) => say!("a map of board {number} is not taken over: {problem}"),
             // The board was off for a while.
-            (_, Err(NotLearned::Old)) => {}
+            (_, Err(RecoveryError::Old)) => {}
             (_, Err(why)) => {
                 say!("board {number} has shown a map that is not taken over: {why}");
             }
@@ -256,8 +256,8 @@ impl Coordinator {
         &self,
         number: u8,
         record: Option<SeatRecord>,
-    ) -> Result<PublicKey, Unchanged> {
-        let waits = self.present.borrow().waiting(number).ok_or(CannotBe::NobodyWaits(number))?;
+    ) -> Result<PublicKey, CoordinatorError> {
+        let waits = self.connected.borrow().pending_candidate(number).ok_or(AdminError::NonePending(number))?;
         let now = now();
         self.change(|book, hand| Ok(book.approve(number, &waits, record, hand, now)?)).await?;
         Ok(waits.node)
@@ -267,12 +267,12 @@ impl Coordinator {
     ///
     /// # Errors
     /// It is for another node, or it cannot be stored.
-    pub async fn record(&self, number: u8, record: SeatRecord) -> Result<PublicKey, Unchanged> {
+    pub async fn record(&self, number: u8, record: SeatRecord) -> Result<PublicKey, CoordinatorError> {
         self.change(|book, hand| Ok(book.record(number, record, hand)?)).await
     }
 
     /// Permits another key as board `number`.
-    pub async fn replace(&self, number: u8, record: Option<SeatRecord>) -> Result<(), Unchanged> {
+    pub async fn replace(&self, number: u8, record: Option<SeatRecord>) -> Result<(), CoordinatorError> {
         self.change(|book, hand| Ok(book.replace(number, record, hand)?)).await
     }
 
@@ -280,7 +280,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The board has no key, or the change cannot be stored.
-    pub async fn drain(&self, number: u8, drained: bool) -> Result<PublicKey, Unchanged> {
+    pub async fn drain(&self, number: u8, drained: bool) -> Result<PublicKey, CoordinatorError> {
         self.change(|book, hand| Ok(book.drain(number, drained, hand)?)).await
     }
 
@@ -288,7 +288,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The board has no key, or the list is full.
-    pub async fn revoke(&self, number: u8) -> Result<PublicKey, Unchanged> {
+    pub async fn revoke(&self, number: u8) -> Result<PublicKey, CoordinatorError> {
         self.change(|book, _| Ok(book.revoke(number)?)).await
     }
 
@@ -296,9 +296,9 @@ impl Coordinator {
     ///
     /// # Errors
     /// The appointment is invalid.
-    pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, Unchanged> {
+    pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, CoordinatorError> {
         // This node's own copy of the previous map is as good as a board's.
-        let kept = self.node.kept.borrow().clone();
+        let kept = self.node.persisted.borrow().clone();
         self.change(|book, hand| {
             book.adopt(statement, hand)?;
             recover(book, &kept);
@@ -309,11 +309,11 @@ impl Coordinator {
 
     /// Checks that this node may make maps of `book`. If it trusts another coordinator, that one's
     /// map stays until an owner has appointed this node.
-    fn may_hold(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), Unchanged> {
+    fn check_appointment(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), CoordinatorError> {
         rules.check_coordinator(book.number, &book.coordinator)?;
-        match self.node.kept.borrow().pin {
+        match self.node.persisted.borrow().pin {
             Some(pin) if pin.coordinator != book.coordinator && pin.epoch >= book.version.epoch => {
-                Err(Unchanged::NotStated(pin.coordinator))
+                Err(CoordinatorError::NotStated(pin.coordinator))
             }
             _ => Ok(()),
         }
@@ -323,43 +323,43 @@ impl Coordinator {
     /// announced. On failure nothing changes.
     async fn change<T>(
         &self,
-        change: impl FnOnce(&mut NumberRegistry, Hand<'_>) -> Result<T, Unchanged>,
-    ) -> Result<T, Unchanged> {
+        change: impl FnOnce(&mut NumberRegistry, AdminContext<'_>) -> Result<T, CoordinatorError>,
+    ) -> Result<T, CoordinatorError> {
         let _one_at_a_time = self.changing.lock().await;
         let (rules, owners) = (self.rules()?, self.owners());
-        let certified = self.node.own.certified.borrow().clone().ok_or(Unchanged::NoKey)?;
-        let before = self.book.borrow().clone();
+        let certified = self.node.identity.certified.borrow().clone().ok_or(CoordinatorError::NoKey)?;
+        let before = self.registry.borrow().clone();
         let mut book = before.clone();
-        let own = self.node.own.certificates.borrow().clone();
+        let own = self.node.identity.certificates.borrow().clone();
         let complete = own.is_some();
         let own = own.into_iter().flatten().chain([certified.certificate.clone()]).collect();
-        book.say_own(own, complete);
-        let value = change(&mut book, Hand { rules: &rules, owners: &owners })?;
-        self.may_hold(&book, &rules)?;
+        book.set_own_certificates(own, complete);
+        let value = change(&mut book, AdminContext { rules: &rules, owners: &owners })?;
+        self.check_appointment(&book, &rules)?;
         let map = book.map(&rules);
-        let published = self.node.kept.borrow().map.clone();
+        let published = self.node.persisted.borrow().map.clone();
         if published.as_ref().is_some_and(|published| *published.map() == map) {
             if book != before {
-                let map = published.ok_or(Unchanged::NoKey)?;
-                self.node.keep_book(&book, map).await?;
-                self.book.replace(book);
+                let map = published.ok_or(CoordinatorError::NoKey)?;
+                self.node.persist_registry(&book, map).await?;
+                self.registry.replace(book);
                 self.turn.send_replace(());
             }
             return Ok(value);
         }
         book.version.sequence =
-            book.version.sequence.checked_add(1).ok_or(Unchanged::LastNumber)?;
+            book.version.sequence.checked_add(1).ok_or(CoordinatorError::LastNumber)?;
         let map = book.map(&rules);
         let signed = SignedMap::sign(map, certified.certificate.clone(), &certified.key)?;
         book.remember(&signed);
-        self.node.keep_book(&book, signed).await?;
+        self.node.persist_registry(&book, signed).await?;
         say!(
             "map {} of epoch {}: {} nodes",
             book.version.sequence,
             book.version.epoch,
-            self.node.kept.borrow().map.as_ref().map_or(0, |it| it.map().members.len())
+            self.node.persisted.borrow().map.as_ref().map_or(0, |it| it.map().members.len())
         );
-        self.book.replace(book);
+        self.registry.replace(book);
         self.turn.send_replace(());
         Ok(value)
     }

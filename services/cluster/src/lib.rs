@@ -47,7 +47,7 @@ use crate::limits::ClusterLimits;
 use crate::member::MemberConnection;
 use crate::node::{ClusterNode, NodeRole};
 use crate::pin::PersistedPin;
-use crate::position::{NodeConfig, NodePosition, Wiring};
+use crate::position::{NodeConfig, NodePosition, BoxAddressing};
 use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::ClusterStore;
@@ -63,7 +63,7 @@ pub struct ClusterConfig {
     /// The active settings.
     pub settings: Settings,
     pub limits: ClusterLimits,
-    pub wiring: Wiring,
+    pub addressing: BoxAddressing,
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
@@ -86,13 +86,13 @@ pub fn run(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::
 }
 
 async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let own = local_node::keep(parts.folder.clone(), &parts.sockets)?;
+    let own = local_node::start(parts.folder.clone(), &parts.sockets)?;
     let (sender, told) = watch::channel(NodeConfig::default());
-    position::keep(parts.sockets.clone(), sender)?;
+    position::follow_init(parts.sockets.clone(), sender)?;
     let (sender, report) = watch::channel(NodeReport::default());
-    measure::keep(parts.sockets.clone(), parts.limits.beat, sender)?;
+    measure::start(parts.sockets.clone(), parts.limits.ping_interval, sender)?;
     let store = ClusterStore::new(parts.folder);
-    let (kept, trouble) = match store.kept() {
+    let (kept, trouble) = match store.read_pin() {
         Ok(kept) => (kept, None),
         Err(error) => {
             say!("{error}: nobody is believed to be the coordinator without an owner's statement");
@@ -106,26 +106,26 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
         trouble,
         long_joins: Semaphore::new(parts.limits.long_joins),
         limits: parts.limits,
-        wiring: parts.wiring,
+        addressing: parts.addressing,
         settings: watch::Sender::new(parts.settings),
-        told,
+        init_config: told,
         report,
-        own,
+        identity: own,
         update: watch::Sender::new(update),
-        kept: kept.into(),
+        persisted: kept.into(),
         role: NodeRole::Idle("a node that does not know yet what it is").into(),
     });
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
     tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&node))?;
-    spawn_local(say_end(placement::keep(Rc::clone(&node))));
+    spawn_local(log_end(placement::run(Rc::clone(&node))));
     ready()?;
-    let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());
+    let (mut told, mut settings) = (node.init_config.clone(), node.settings.subscribe());
     loop {
         told.mark_unchanged();
         settings.mark_unchanged();
-        let place = node.place();
-        let play = play(&node, place, &port);
+        let place = node.position();
+        let play = run_role(&node, place, &port);
         tokio::pin!(play);
         // The role lasts until PID 1 or the settings change it.
         loop {
@@ -136,7 +136,7 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
                 changed = told.changed() => changed.map_err(io::Error::other)?,
                 changed = settings.changed() => changed.map_err(io::Error::other)?,
             }
-            if node.place() != place {
+            if node.position() != place {
                 break;
             }
         }
@@ -144,43 +144,43 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
 }
 
 /// Runs a task that must not end, and logs it if it does.
-async fn say_end(task: impl Future<Output = io::Result<()>>) {
+async fn log_end(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
         say!("PID 1 is no longer told what is to run here: {error}");
     }
 }
 
 /// Runs the role of a node at `place`, forever.
-async fn play(node: &Rc<ClusterNode>, place: Option<NodePosition>, port: &tokio::net::TcpListener) {
+async fn run_role(node: &Rc<ClusterNode>, place: Option<NodePosition>, port: &tokio::net::TcpListener) {
     match place {
         None => {
             say!("this box is one board");
             node.role.replace(NodeRole::Idle("this box is one board"));
-            turn_away(port).await;
+            reject_connections(port).await;
         }
-        Some(NodePosition::Coordinator(number)) => hold(node, number, port).await,
+        Some(NodePosition::Coordinator(number)) => run_coordinator(node, number, port).await,
         Some(NodePosition::Board(number, coordinator)) => {
             let member = MemberConnection::new(Rc::clone(node), number, coordinator);
             node.role.replace(NodeRole::Member(Rc::clone(&member)));
-            tokio::join!(member.keep(), turn_away(port));
+            tokio::join!(member.run(), reject_connections(port));
         }
         Some(NodePosition::OtherRouter) => {
             const WHY: &str = "a router that runs Octet, in a box whose settings say `router = \"openwrt\"`: \
                                neither the coordinator nor a board";
             say!("this is {WHY}");
             node.role.replace(NodeRole::Idle(WHY));
-            turn_away(port).await;
+            reject_connections(port).await;
         }
         Some(NodePosition::Unknown) => {
             node.role.replace(NodeRole::Idle("a board that does not know its number yet"));
-            turn_away(port).await;
+            reject_connections(port).await;
         }
     }
 }
 
-async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener) {
+async fn run_coordinator(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener) {
     node.role.replace(NodeRole::Idle("the coordinator; its key is not certified yet"));
-    let mut own = node.own.certified.clone();
+    let mut own = node.identity.certified.clone();
     let certified = loop {
         if let Some(certified) = own.borrow_and_update().clone() {
             break certified;
@@ -205,11 +205,11 @@ async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener
     };
     say!("this node holds the map");
     node.role.replace(NodeRole::Coordinator(Rc::clone(&coordinator)));
-    coordinator::keep(coordinator, port).await;
+    coordinator::serve(coordinator, port).await;
 }
 
 /// Closes connections on a node that is not the coordinator.
-async fn turn_away(port: &tokio::net::TcpListener) {
+async fn reject_connections(port: &tokio::net::TcpListener) {
     loop {
         if port.accept().await.is_err() {
             tokio::time::sleep(RETRY_DELAY).await;

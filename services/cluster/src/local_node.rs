@@ -21,7 +21,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// This node's identity.
 #[derive(Debug)]
-pub struct OwnNode {
+pub struct LocalNode {
     /// The key of this service, once it is certified.
     pub certified: watch::Receiver<Option<Certified>>,
     /// The certificates of all its services' keys, once `identity` has sent them.
@@ -32,7 +32,7 @@ pub struct OwnNode {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
+pub fn start(folder: Option<PathBuf>, sockets: &Path) -> io::Result<LocalNode> {
     let socket = sockets.join("identity.sock");
     let (sender, certified) = watch::channel(None);
     let mut problem = String::new();
@@ -42,8 +42,8 @@ pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
             sender.send_replace(Some(*next));
         }
         // The same problem is logged once.
-        KeyUpdate::Not(why) if why == problem => {}
-        KeyUpdate::Not(why) => {
+        KeyUpdate::NotCertified(why) if why == problem => {}
+        KeyUpdate::NotCertified(why) => {
             say!("this service's key is not certified now: {why}");
             problem = why;
         }
@@ -58,7 +58,7 @@ pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
         }
     };
     Builder::new().name("certificates".into()).stack_size(STACK).spawn(run)?;
-    Ok(OwnNode { certified, certificates })
+    Ok(LocalNode { certified, certificates })
 }
 
 fn follow(socket: &Path, to: &watch::Sender<Option<Vec<Certificate>>>) -> Result<(), CallError> {

@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Why a call failed.
-enum NotDone {
+enum PlacementError {
     /// It was refused; a retry is pointless.
     Refused(String),
     /// It may succeed later.
@@ -34,8 +34,8 @@ enum NotDone {
 }
 
 /// Keeps PID 1 up to date, forever.
-pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
-    let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());
+pub async fn run(node: Rc<ClusterNode>) -> io::Result<()> {
+    let (mut told, mut settings) = (node.init_config.clone(), node.settings.subscribe());
     let mut update = node.update.subscribe();
     let (mut done, mut problem) = (None, String::new());
     loop {
@@ -44,20 +44,20 @@ pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
             let settings = settings.borrow_and_update();
             // A box of one board runs what its image contains.
             let boards = settings.cluster.as_ref().map(|_| &settings.boards[..]);
-            boards.and_then(|boards| wanted(number, boards, &update.borrow_and_update()))
+            boards.and_then(|boards| desired_units(number, boards, &update.borrow_and_update()))
         };
         let mut again = false;
         if let Some(units) = wanted.filter(|units| done.as_ref() != Some(units)) {
-            let outcome = place(node.sockets.clone(), units.clone()).await;
-            again = matches!(outcome, Err(NotDone::Broken(_)));
+            let outcome = send_units(node.sockets.clone(), units.clone()).await;
+            again = matches!(outcome, Err(PlacementError::Broken(_)));
             match outcome {
                 Ok(()) => {
                     say!("placed here: {}", if units.is_empty() { "nothing" } else { &units });
                     problem.clear();
                 }
                 // The same problem is logged once.
-                Err(NotDone::Refused(why) | NotDone::Broken(why)) if why == problem => {}
-                Err(NotDone::Refused(why) | NotDone::Broken(why)) => {
+                Err(PlacementError::Refused(why) | PlacementError::Broken(why)) if why == problem => {}
+                Err(PlacementError::Refused(why) | PlacementError::Broken(why)) => {
                     say!("PID 1 does not take what is to run here: {why}");
                     problem = why;
                 }
@@ -80,7 +80,7 @@ pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
 }
 
 /// The units for board `number` in PID 1's format; `None` where this unit does not decide.
-fn wanted(number: Option<u8>, boards: &[Board], update: &Update) -> Option<String> {
+fn desired_units(number: Option<u8>, boards: &[Board], update: &Update) -> Option<String> {
     let number = number.filter(|number| *number > 0)?;
     let map = update.map.as_ref().map(SignedMap::map);
     let drained = map.and_then(|map| map.member(number)).is_some_and(|member| member.drained);
@@ -90,21 +90,21 @@ fn wanted(number: Option<u8>, boards: &[Board], update: &Update) -> Option<Strin
 }
 
 /// Makes PID 1, in the folder `sockets`, run exactly `units`. A thread waits for it.
-async fn place(sockets: PathBuf, units: String) -> Result<(), NotDone> {
+async fn send_units(sockets: PathBuf, units: String) -> Result<(), PlacementError> {
     let ask = move || -> Result<Value, CallError> {
         let mut client = Client::connect(&sockets.join(format!("{INIT}.sock")))?;
         client.stream().set_read_timeout(Some(TIMEOUT))?;
         let args: Map<String, Value> = Map::from_iter([("units".to_owned(), units.into())]);
         client.call(PLACE, args)
     };
-    let asked = spawn_blocking(ask).await.map_err(|error| NotDone::Broken(error.to_string()))?;
+    let asked = spawn_blocking(ask).await.map_err(|error| PlacementError::Broken(error.to_string()))?;
     asked.map(drop).map_err(|error| match error {
         CallError::Failure(failure)
             if !matches!(failure.code, FailureCode::Busy | FailureCode::Failed) =>
         {
-            NotDone::Refused(failure.to_string())
+            PlacementError::Refused(failure.to_string())
         }
-        error => NotDone::Broken(error.to_string()),
+        error => PlacementError::Broken(error.to_string()),
     })
 }
 
@@ -144,7 +144,7 @@ mod tests {
         ]))
         .unwrap();
         let none = Update { number: None, map: None };
-        let of = |number, update: &Update| wanted(number, &boards, update);
+        let of = |number, update: &Update| desired_units(number, &boards, update);
         assert_eq!(of(Some(3), &none).unwrap(), "cache,messenger");
         assert_eq!(of(Some(3), &map(false)).unwrap(), "cache,messenger");
         assert_eq!(of(Some(3), &map(true)).unwrap(), "");

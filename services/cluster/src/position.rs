@@ -50,7 +50,7 @@ pub type CoordinatorOf = dyn Fn(&Cluster, Option<u8>, u8) -> SocketAddr;
 pub type SourceOf = dyn Fn(u8) -> Option<IpAddr>;
 
 /// The addressing within a box.
-pub struct Wiring {
+pub struct BoxAddressing {
     /// Maps an address to the board with it.
     pub number_of: Box<NumberOf>,
     /// The coordinator's address for a board.
@@ -58,7 +58,7 @@ pub struct Wiring {
     pub source_of: Box<SourceOf>,
 }
 
-impl Default for Wiring {
+impl Default for BoxAddressing {
     fn default() -> Self {
         Self {
             number_of: Box::new(Cluster::board_at),
@@ -72,9 +72,9 @@ impl Default for Wiring {
     }
 }
 
-impl Wiring {
+impl BoxAddressing {
     /// The position of the node with this `number`.
-    pub fn place(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> NodePosition {
+    pub fn position(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> NodePosition {
         let manager = cluster.manager(boards);
         match number {
             Some(number) if number == manager.unwrap_or(ROUTER) => {
@@ -99,7 +99,7 @@ pub struct NodeConfig {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()> {
+pub fn follow_init(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()> {
     let run = move || {
         loop {
             // PID 1 never ends; a refused connection is retried.
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn a_board_reaches_the_router_in_its_own_network() {
         let cluster: Cluster = serde_json::from_value(json!({"boards": 4})).unwrap();
-        let wiring = Wiring::default();
-        let place = |number| wiring.place(&cluster, &[], number);
+        let wiring = BoxAddressing::default();
+        let place = |number| wiring.position(&cluster, &[], number);
         assert_eq!(place(Some(3)), NodePosition::Board(3, "10.20.3.1:4041".parse().unwrap()));
         assert_eq!(place(Some(0)), NodePosition::Coordinator(0));
         assert_eq!((place(None), place(Some(5))), (NodePosition::Unknown, NodePosition::Unknown));
@@ -152,7 +152,7 @@ mod tests {
         let cluster: Cluster = serde_json::from_value(cluster).unwrap();
         let boards = json!([{"number": 1, "role": "cache"}, {"number": 2, "role": "manager"}]);
         let boards: Vec<Board> = serde_json::from_value(boards).unwrap();
-        let place = |number| Wiring::default().place(&cluster, &boards, number);
+        let place = |number| BoxAddressing::default().position(&cluster, &boards, number);
         assert_eq!(place(Some(3)), NodePosition::Board(3, "10.20.2.2:4041".parse().unwrap()));
         assert_eq!(
             (place(Some(2)), place(Some(0))),

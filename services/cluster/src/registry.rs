@@ -7,9 +7,9 @@ mod recover;
 mod refusal;
 mod map_history;
 
-pub use admin_ops::{CannotBe, Hand};
+pub use admin_ops::{AdminError, AdminContext};
 pub use join::{Candidate, JoinDecision};
-pub use recover::NotLearned;
+pub use recover::RecoveryError;
 pub use refusal::JoinRefusal;
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::EnrolmentRules;
-use map_history::Remembered;
+use map_history::MapHistory;
 
 /// The epoch of a box whose coordinator was never replaced.
 pub const FIRST_EPOCH: u64 = 1;
@@ -38,11 +38,11 @@ pub struct NumberRegistry {
     pub version: MapVersion,
     /// The last maps that were made or recovered from.
     #[serde(default)]
-    remembered: Remembered,
+    remembered: MapHistory,
     /// The appointment of this coordinator, unless it was the first.
     statement: Option<SignedAppointment>,
     /// The newest recovered map of the previous coordinator.
-    learned: Option<Learned>,
+    learned: Option<RecoveredMap>,
     /// The certificates of the coordinator's own services.
     own: Vec<Certificate>,
     /// The boards, by number.
@@ -54,7 +54,7 @@ pub struct NumberRegistry {
 /// A recovered map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Learned {
+struct RecoveredMap {
     version: MapVersion,
     /// The epoch of the old coordinator's signing key.
     key_epoch: u64,
@@ -68,7 +68,7 @@ struct Entry {
     /// Whether the board's key was revoked: no other key is accepted until an owner permits it.
     closed: bool,
     /// An owner's permission to accept one other key.
-    replace: Option<Replace>,
+    replace: Option<ReplacePermission>,
     /// Whether the board is drained, whichever node it is.
     #[serde(default)]
     drained: bool,
@@ -77,7 +77,7 @@ struct Entry {
 /// The permission to accept one other key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Replace {
+struct ReplacePermission {
     /// The required key, if the owner has named it.
     record: Option<SeatRecord>,
 }
@@ -129,7 +129,7 @@ impl NumberRegistry {
     }
 
     /// Sets the coordinator's number. A node that was this board is removed.
-    pub fn be_at(&mut self, number: u8) {
+    pub fn set_number(&mut self, number: u8) {
         self.number = number;
         let drained = self.is_drained(number);
         if let Some(entry) = self.entries.get_mut(&number) {
@@ -158,7 +158,7 @@ impl NumberRegistry {
     }
 
     /// The enrolment state of `number`.
-    pub fn standing(&self, number: u8, rules: &EnrolmentRules) -> NumberState {
+    pub fn state(&self, number: u8, rules: &EnrolmentRules) -> NumberState {
         match self.entries.get(&number) {
             Some(Entry { member: Some(member), .. }) => {
                 let allowed = rules.check(number, &member.node).is_ok();
@@ -170,7 +170,7 @@ impl NumberRegistry {
     }
 
     /// Whether `node` is board `number`, and the settings allow it.
-    pub fn has(&self, number: u8, node: &PublicKey, rules: &EnrolmentRules) -> bool {
+    pub fn has_key(&self, number: u8, node: &PublicKey, rules: &EnrolmentRules) -> bool {
         self.enrolled(number).is_some_and(|member| member.node == *node)
             && rules.check(number, node).is_ok()
     }
@@ -181,7 +181,7 @@ impl NumberRegistry {
     }
 
     /// Sets the certificates of the coordinator's own services; `complete` if there are no others.
-    pub fn say_own(&mut self, certificates: Vec<Certificate>, complete: bool) {
+    pub fn set_own_certificates(&mut self, certificates: Vec<Certificate>, complete: bool) {
         let own = |certificate: &Certificate| certificate.statement().node == self.coordinator;
         let certificates = certificates.into_iter().filter(own).collect();
         self.own = join::newest(certificates, &self.own, complete);

@@ -235,7 +235,7 @@ pub fn is_at_the_other_end(
 /// revoked; a node that is must not use a key older than the one in the map.
 pub fn counts(certificate: &Certificate, map: &Map) -> bool {
     let said = certificate.statement();
-    let known = map.of(&said.node).and_then(|member| member.certificate(UNIT));
+    let known = map.member_by_key(&said.node).and_then(|member| member.certificate(UNIT));
     let is_late = known.map(Certificate::statement).is_none_or(|known| {
         said.epoch > known.epoch || said.epoch == known.epoch && said.key == known.key
     });

@@ -63,7 +63,7 @@ fn follow(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) -> io::Re
         sub_key::KeyUpdate::Certified(key) => {
             let _ = certified.send(DaemonEvent::Certified(key));
         }
-        sub_key::KeyUpdate::Not(why) => say!("this service's key is not certified: {why}"),
+        sub_key::KeyUpdate::NotCertified(why) => say!("this service's key is not certified: {why}"),
     })?;
     let socket = sockets.join("cluster.sock");
     let follow = move || {

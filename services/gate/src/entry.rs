@@ -65,15 +65,15 @@ impl OperatorListener {
     }
 
     /// Replaces the identity for new connections.
-    pub fn show(&self, shown: GateIdentity) {
+    pub fn set_identity(&self, shown: GateIdentity) {
         *self.shown.borrow_mut() = Some(shown);
     }
 
     /// Accepts connections on `listener`, forever.
-    pub async fn keep(self: Rc<Self>, listener: TcpListener) {
+    pub async fn run(self: Rc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.take(stream, peer),
+                Ok((stream, peer)) => self.accept(stream, peer),
                 Err(error) => {
                     say!("no connection could be taken: {error}");
                     sleep(RETRY_DELAY).await;
@@ -82,7 +82,7 @@ impl OperatorListener {
         }
     }
 
-    fn take(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn accept(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         let origin = ClientNetwork::from(peer.ip());
         let limits = &self.gate.limits;
         match self.door.borrow_mut().knock(origin, self.start.elapsed(), limits) {
@@ -101,7 +101,7 @@ impl OperatorListener {
         };
         self.make_room();
         let entry = Rc::clone(self);
-        let handle = spawn_local(async move { entry.enter(stream, peer, origin, shown).await });
+        let handle = spawn_local(async move { entry.handle(stream, peer, origin, shown).await });
         self.under_way.borrow_mut().push_back((origin, handle.abort_handle()));
     }
 
@@ -120,7 +120,7 @@ impl OperatorListener {
     }
 
     /// Performs the handshake.
-    async fn enter(
+    async fn handle(
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
@@ -140,7 +140,7 @@ impl OperatorListener {
         let Some(key) = tls::peer_key(stream.get_ref().1.peer_certificates()) else {
             return self.keyless(&from, "it is no ed25519 key");
         };
-        self.greet(stream, key, from, origin, &shown.hello).await;
+        self.handshake(stream, key, from, origin, &shown.hello).await;
     }
 
     fn keyless(&self, from: &str, problem: &str) {
@@ -149,7 +149,7 @@ impl OperatorListener {
     }
 
     /// Sends the hello to the holder of `key`, and serves operators.
-    async fn greet(
+    async fn handshake(
         self: Rc<Self>,
         mut stream: TlsStream<TcpStream>,
         key: PublicKey,
@@ -162,7 +162,7 @@ impl OperatorListener {
         if !matches!(timeout(limit, send(&mut stream, hello)).await, Ok(Ok(()))) {
             return;
         }
-        let known = gate.operator(&key).ok_or_else(|| stranger(&key));
+        let known = gate.operator(&key).ok_or_else(|| unknown_key(&key));
         let admitted = known.and_then(|known| {
             let place = admit(&gate, &known)?;
             Ok((known, place))
@@ -171,13 +171,13 @@ impl OperatorListener {
             Ok((operator, place)) => {
                 self.door.borrow_mut().welcome(origin, &gate.limits);
                 let task =
-                    spawn_local(converse(Rc::clone(&gate), stream, operator.clone(), place, from));
+                    spawn_local(run_session(Rc::clone(&gate), stream, operator.clone(), place, from));
                 let mut connected = gate.connected.borrow_mut();
                 connected.retain(|(_, task)| !task.is_finished());
                 connected.push((operator, task.abort_handle()));
             }
             Err(failure) => {
-                count(&gate.counts.strangers);
+                count(&gate.counts.unknown_keys);
                 say!("{key} from {from}: refused: {failure}");
                 let reply = Reply { id: 0, body: ReplyBody::Error(failure) };
                 let _ = timeout(limit, send(&mut stream, &reply)).await;
@@ -188,7 +188,7 @@ impl OperatorListener {
 }
 
 /// Serves an operator, in a task that is not dropped to make room.
-async fn converse(
+async fn run_session(
     gate: Rc<Gate>,
     stream: TlsStream<TcpStream>,
     operator: OperatorKey,
@@ -217,7 +217,7 @@ fn admit(gate: &Gate, operator: &OperatorKey) -> Result<SessionPermit, Failure> 
     })
 }
 
-fn stranger(key: &PublicKey) -> Failure {
+fn unknown_key(key: &PublicKey) -> Failure {
     Failure::new(
         FailureCode::Denied,
         format!("{key} is not an operator of this box"),

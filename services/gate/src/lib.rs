@@ -110,7 +110,7 @@ async fn serve(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io:
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
     tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&gate))?;
-    spawn_local(Rc::clone(&entry).keep(port));
+    spawn_local(Rc::clone(&entry).run(port));
     follow(&gate, &entry, news, ready).await
 }
 
@@ -134,12 +134,12 @@ async fn follow(
                     statement.epoch
                 );
                 gate.node.set(Some(statement.node));
-                entry.show(shown);
+                entry.set_identity(shown);
                 problem.clear();
             }
             // The same problem is logged once.
-            KeyUpdate::Not(why) if why == problem => {}
-            KeyUpdate::Not(why) => {
+            KeyUpdate::NotCertified(why) if why == problem => {}
+            KeyUpdate::NotCertified(why) => {
                 say!("the gate's key is not certified now: {why}");
                 problem = why;
             }

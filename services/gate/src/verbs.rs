@@ -80,7 +80,7 @@ pub fn verbs() -> Verbs<Gate> {
             // `config` has validated the list of operators.
             async |gate| operators(gate, Which::Next).await.map(drop),
             async |gate| {
-                gate.let_in(operators(gate, Which::InForce).await?);
+                gate.set_operators(operators(gate, Which::InForce).await?);
                 Ok(())
             },
         )
@@ -168,7 +168,7 @@ fn show(gate: &Gate) -> Value {
         "rejected": {
             "rate_limited": counts.limited.get(),
             "without_key": counts.keyless.get(),
-            "unknown_keys": counts.strangers.get(),
+            "unknown_keys": counts.unknown_keys.get(),
             "refused": counts.refused.get(),
         },
         "commands": counts.commands.get(),

@@ -28,7 +28,7 @@ pub struct ServiceEntry {
     /// The number of keys that the service has had; without a current key, the next one is
     /// included.
     pub epoch: u64,
-    pub key: Option<Current>,
+    pub key: Option<CurrentKey>,
     pub replaced: Vec<PublicKey>,
     /// Keys that may be compromised.
     pub revoked: Vec<PublicKey>,
@@ -36,7 +36,7 @@ pub struct ServiceEntry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Current {
+pub struct CurrentKey {
     pub key: PublicKey,
     /// When the key was first certified, in seconds since 1970.
     pub issued: u64,
@@ -46,14 +46,14 @@ pub struct Current {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyDecision {
     /// It is the current key.
-    Counts {
+    Current {
         /// The key's epoch.
         epoch: u64,
         /// When it was first certified.
         issued: u64,
     },
     /// It is a former key, and never accepted again.
-    Gone,
+    Retired,
     /// It is new: accept it with [`KeyRegistry::accept`].
     New,
 }
@@ -69,7 +69,7 @@ pub enum RevocationReason {
 /// The registry is full.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{gone} keys of `{unit}` are remembered that count no more, and none is forgotten")]
-pub struct Full {
+pub struct RegistryFull {
     pub unit: UnitName,
     pub gone: usize,
 }
@@ -85,30 +85,30 @@ impl KeyRegistry {
     }
 
     /// The decision about `key`, which `unit` presents as its own.
-    pub fn judge(&self, unit: &UnitName, key: &PublicKey) -> KeyDecision {
+    pub fn decide(&self, unit: &UnitName, key: &PublicKey) -> KeyDecision {
         let Some(entry) = self.units.get(unit) else { return KeyDecision::New };
         match entry.key {
             Some(current) if current.key == *key => {
-                KeyDecision::Counts { epoch: entry.epoch, issued: current.issued }
+                KeyDecision::Current { epoch: entry.epoch, issued: current.issued }
             }
-            _ if entry.replaced.contains(key) || entry.revoked.contains(key) => KeyDecision::Gone,
+            _ if entry.replaced.contains(key) || entry.revoked.contains(key) => KeyDecision::Retired,
             _ => KeyDecision::New,
         }
     }
 
     /// Makes `key` the current key of `unit` at `now`, in seconds since 1970, and retires the
     /// previous one.
-    pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), Full> {
-        self.end(unit, RevocationReason::Replaced)?;
+    pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), RegistryFull> {
+        self.retire(unit, RevocationReason::Replaced)?;
         let entry = self.units.entry(unit.clone()).or_default();
         entry.epoch = entry.epoch.max(1);
-        entry.key = Some(Current { key, issued: now });
+        entry.key = Some(CurrentKey { key, issued: now });
         Ok(())
     }
 
     /// Retires the key of `unit`, if it has one. A replaced key can still be revoked:
     /// `RevocationReason::Revoked` applies to every former key of the service.
-    pub fn end(&mut self, unit: &UnitName, why: RevocationReason) -> Result<(), Full> {
+    pub fn retire(&mut self, unit: &UnitName, why: RevocationReason) -> Result<(), RegistryFull> {
         let Some(entry) = self.units.get_mut(unit) else { return Ok(()) };
         if let Some(current) = entry.key {
             let room = match why {
@@ -117,7 +117,7 @@ impl KeyRegistry {
             };
             let gone = entry.replaced.len() + entry.revoked.len();
             if gone >= room {
-                return Err(Full { unit: unit.clone(), gone });
+                return Err(RegistryFull { unit: unit.clone(), gone });
             }
             entry.replaced.push(current.key);
             entry.key = None;
@@ -148,17 +148,17 @@ mod tests {
     #[test]
     fn a_key_counts_until_it_is_replaced() {
         let (mut book, gate) = (KeyRegistry::default(), unit("gate"));
-        assert_eq!(book.judge(&gate, &key(1)), KeyDecision::New);
+        assert_eq!(book.decide(&gate, &key(1)), KeyDecision::New);
         book.accept(&gate, key(1), 10).unwrap();
-        assert_eq!(book.judge(&gate, &key(1)), KeyDecision::Counts { epoch: 1, issued: 10 });
-        assert_eq!(book.judge(&unit("cache"), &key(1)), KeyDecision::New);
+        assert_eq!(book.decide(&gate, &key(1)), KeyDecision::Current { epoch: 1, issued: 10 });
+        assert_eq!(book.decide(&unit("cache"), &key(1)), KeyDecision::New);
         book.accept(&gate, key(2), 20).unwrap();
-        assert_eq!(book.judge(&gate, &key(1)), KeyDecision::Gone);
-        assert_eq!(book.judge(&gate, &key(2)), KeyDecision::Counts { epoch: 2, issued: 20 });
-        book.end(&gate, RevocationReason::Revoked).unwrap();
-        assert_eq!(book.judge(&gate, &key(2)), KeyDecision::Gone);
+        assert_eq!(book.decide(&gate, &key(1)), KeyDecision::Retired);
+        assert_eq!(book.decide(&gate, &key(2)), KeyDecision::Current { epoch: 2, issued: 20 });
+        book.retire(&gate, RevocationReason::Revoked).unwrap();
+        assert_eq!(book.decide(&gate, &key(2)), KeyDecision::Retired);
         book.accept(&gate, key(3), 30).unwrap();
-        assert_eq!(book.judge(&gate, &key(3)), KeyDecision::Counts { epoch: 3, issued: 30 });
+        assert_eq!(book.decide(&gate, &key(3)), KeyDecision::Current { epoch: 3, issued: 30 });
         let (_, entry) = book.units().next().unwrap();
         assert_eq!((&entry.revoked[..], &entry.replaced[..]), (&[key(1), key(2)][..], &[][..]));
     }
@@ -170,21 +170,21 @@ mod tests {
         for number in 0..=room as u16 {
             book.accept(&gate, key(number), 0).unwrap();
         }
-        let full = |gone| Err(Full { unit: gate.clone(), gone });
+        let full = |gone| Err(RegistryFull { unit: gate.clone(), gone });
         assert_eq!(book.accept(&gate, key(9999), 0), full(room));
-        assert_eq!(book.end(&gate, RevocationReason::Replaced), full(room));
+        assert_eq!(book.retire(&gate, RevocationReason::Replaced), full(room));
         // An owner can still revoke the current key, and later ones.
         for number in 0..FOR_REVOKED {
             assert!(matches!(
-                book.judge(&gate, &key((room + number) as u16)),
-                KeyDecision::Counts { .. }
+                book.decide(&gate, &key((room + number) as u16)),
+                KeyDecision::Current { .. }
             ));
-            book.end(&gate, RevocationReason::Revoked).unwrap();
+            book.retire(&gate, RevocationReason::Revoked).unwrap();
             book.accept(&gate, key((room + number + 1) as u16), 0).unwrap();
         }
-        assert_eq!(book.end(&gate, RevocationReason::Revoked), full(MAX_GONE));
-        assert_eq!(book.judge(&gate, &key(0)), KeyDecision::Gone);
-        assert!(matches!(book.judge(&gate, &key(MAX_GONE as u16)), KeyDecision::Counts { .. }));
+        assert_eq!(book.retire(&gate, RevocationReason::Revoked), full(MAX_GONE));
+        assert_eq!(book.decide(&gate, &key(0)), KeyDecision::Retired);
+        assert!(matches!(book.decide(&gate, &key(MAX_GONE as u16)), KeyDecision::Current { .. }));
         // Other services are not affected.
         book.accept(&unit("cache"), key(9999), 0).unwrap();
     }
@@ -197,20 +197,20 @@ mod tests {
             let (mut book, gate) = (KeyRegistry::default(), unit("gate"));
             let (mut gone, mut last) = (vec![], 0);
             for (kind, number) in steps {
-                let before = (0..6).find(|n| matches!(book.judge(&gate, &key(*n)), KeyDecision::Counts { .. }));
+                let before = (0..6).find(|n| matches!(book.decide(&gate, &key(*n)), KeyDecision::Current { .. }));
                 match kind {
-                    0 => book.end(&gate, RevocationReason::Replaced).unwrap(),
-                    1 => book.end(&gate, RevocationReason::Revoked).unwrap(),
-                    _ if book.judge(&gate, &key(number)) == KeyDecision::New => {
+                    0 => book.retire(&gate, RevocationReason::Replaced).unwrap(),
+                    1 => book.retire(&gate, RevocationReason::Revoked).unwrap(),
+                    _ if book.decide(&gate, &key(number)) == KeyDecision::New => {
                         book.accept(&gate, key(number), 0).unwrap();
                     }
                     _ => continue,
                 }
                 gone.extend(before);
-                let count = (0..6).filter(|n| matches!(book.judge(&gate, &key(*n)), KeyDecision::Counts { .. }));
+                let count = (0..6).filter(|n| matches!(book.decide(&gate, &key(*n)), KeyDecision::Current { .. }));
                 prop_assert!(count.count() <= 1);
                 for number in &gone {
-                    prop_assert_eq!(book.judge(&gate, &key(*number)), KeyDecision::Gone);
+                    prop_assert_eq!(book.decide(&gate, &key(*number)), KeyDecision::Retired);
                 }
                 let epoch = book.units().next().map_or(0, |(_, entry)| entry.epoch);
                 prop_assert!(epoch > last || before.is_none() && epoch == last || last == 0);

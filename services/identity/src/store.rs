@@ -9,7 +9,7 @@ use octet_node::durable::{self, ExistingFile, WriteStep};
 use octet_node::key::{self, KeyFile, PrivateKey};
 use rustix::fs::{FsWord, statfs};
 
-use crate::registry::{Full, KeyDecision, KeyRegistry, RevocationReason};
+use crate::registry::{RegistryFull, KeyDecision, KeyRegistry, RevocationReason};
 use crate::record;
 
 /// The file of the node's key.
@@ -41,7 +41,7 @@ pub enum IdentityStoreError {
     Missing(PathBuf),
     /// The registry is full.
     #[error(transparent)]
-    Full(#[from] Full),
+    Full(#[from] RegistryFull),
     /// The certificate could not be signed.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
@@ -52,7 +52,7 @@ pub enum IdentityStoreError {
 pub struct IdentityStore {
     folder: Option<PathBuf>,
     key: PrivateKey,
-    book: KeyRegistry,
+    registry: KeyRegistry,
 }
 
 impl IdentityStore {
@@ -73,7 +73,7 @@ impl IdentityStore {
         let Some(place) = folder else {
             let key = generate()
                 .map_err(|source| IdentityStoreError::Disk { file: NODE_KEY.into(), source })?;
-            return Ok(Self { folder: None, key, book: KeyRegistry::default() });
+            return Ok(Self { folder: None, key, registry: KeyRegistry::default() });
         };
         let (key_file, book_file) = (place.join(NODE_KEY), place.join(BOOK));
         let disk = |file: &PathBuf| {
@@ -85,7 +85,7 @@ impl IdentityStore {
             (KeyFile::Key(key), Some(bytes)) => {
                 let book =
                     record::decode(&bytes, &key).ok_or(IdentityStoreError::Damaged(book_file))?;
-                Ok(Self { folder: Some(place), key, book })
+                Ok(Self { folder: Some(place), key, registry: book })
             }
             (KeyFile::Key(_), None) => Err(IdentityStoreError::Missing(book_file)),
             (KeyFile::Damaged, _) => Err(IdentityStoreError::Damaged(key_file)),
@@ -94,7 +94,7 @@ impl IdentityStore {
             }
             (KeyFile::Absent, _) => {
                 let key = generate().map_err(disk(&key_file))?;
-                let store = Self { folder: Some(place), key, book: KeyRegistry::default() };
+                let store = Self { folder: Some(place), key, registry: KeyRegistry::default() };
                 store.write(&KeyRegistry::default(), &mut before)?;
                 key::keep(&key_file, &store.key, ExistingFile::Keep, before)
                     .map_err(disk(&key_file))?;
@@ -108,7 +108,7 @@ impl IdentityStore {
     }
 
     /// Whether the store survives a reboot: a box without a disk may have its data in tmpfs.
-    pub fn is_kept(&self) -> bool {
+    pub fn is_persistent(&self) -> bool {
         let kind = self.folder.as_ref().and_then(|folder| statfs(folder).ok());
         kind.is_some_and(|kind| kind.f_type != TMPFS)
     }
@@ -129,12 +129,12 @@ impl IdentityStore {
     }
 
     /// Whether the next boot erases all data.
-    pub fn is_to_be_reset(&self) -> bool {
+    pub fn is_reset_pending(&self) -> bool {
         self.folder.as_ref().is_some_and(|folder| folder.join(RESET).exists())
     }
 
-    pub fn book(&self) -> &KeyRegistry {
-        &self.book
+    pub fn registry(&self) -> &KeyRegistry {
+        &self.registry
     }
 
     /// Certifies `key` for `unit`; `None` if it is a former key. A new key replaces the previous
@@ -148,12 +148,12 @@ impl IdentityStore {
         key: PublicKey,
         now: u64,
     ) -> Result<Option<Certificate>, IdentityStoreError> {
-        if self.book.judge(unit, &key) == KeyDecision::New {
-            let mut book = self.book.clone();
+        if self.registry.decide(unit, &key) == KeyDecision::New {
+            let mut book = self.registry.clone();
             book.accept(unit, key, now)?;
             self.replace(book)?;
         }
-        let KeyDecision::Counts { epoch, issued } = self.book.judge(unit, &key) else {
+        let KeyDecision::Current { epoch, issued } = self.registry.decide(unit, &key) else {
             return Ok(None);
         };
         Ok(Some(self.sign(unit, key, epoch, issued)?))
@@ -161,7 +161,7 @@ impl IdentityStore {
 
     /// The certificates of all current keys.
     pub fn certificates(&self) -> Result<Vec<Certificate>, IdentityStoreError> {
-        let units = self.book.units();
+        let units = self.registry.units();
         let current = units.filter_map(|(unit, entry)| Some((unit, entry.epoch, entry.key?)));
         current.map(|(unit, epoch, key)| self.sign(unit, key.key, epoch, key.issued)).collect()
     }
@@ -181,19 +181,19 @@ impl IdentityStore {
     ///
     /// # Errors
     /// It failed; the key is still current.
-    pub fn end(
+    pub fn retire(
         &mut self,
         unit: &UnitName,
         why: RevocationReason,
     ) -> Result<(), IdentityStoreError> {
-        let mut book = self.book.clone();
-        book.end(unit, why)?;
+        let mut book = self.registry.clone();
+        book.retire(unit, why)?;
         self.replace(book)
     }
 
     fn replace(&mut self, book: KeyRegistry) -> Result<(), IdentityStoreError> {
         self.write(&book, &mut |_| Ok(()))?;
-        self.book = book;
+        self.registry = book;
         Ok(())
     }
 
@@ -250,12 +250,12 @@ mod tests {
             let store = open(&folder).unwrap();
             let stop = |step| if step == cut { Err(io::Error::other("cut")) } else { Ok(()) };
             assert!(
-                store.reset(stop).is_err() && !store.is_to_be_reset()
+                store.reset(stop).is_err() && !store.is_reset_pending()
                     || cut == WriteStep::SyncFolder
             );
             assert_eq!(open(&folder).unwrap().node(), store.node(), "{cut:?}");
             store.reset(|_| Ok(())).unwrap();
-            assert!(store.is_to_be_reset(), "{cut:?}");
+            assert!(store.is_reset_pending(), "{cut:?}");
         }
     }
 
@@ -289,6 +289,6 @@ mod tests {
         assert_ne!(open(&one).unwrap().node(), open(&two).unwrap().node());
         let memory = || IdentityStore::open(None, |_| Ok(())).unwrap();
         assert_ne!(memory().node(), memory().node());
-        assert!(!memory().is_kept());
+        assert!(!memory().is_persistent());
     }
 }

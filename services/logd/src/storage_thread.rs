@@ -21,7 +21,7 @@ pub struct Settings {
 
 /// Writes waiting entries of `tail` to disk until it is stopped. After the store was first opened,
 /// its marks of this boot are sent to `opened`; `None` if the store is not usable yet.
-pub fn keep(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>>) {
+pub fn run(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>>) {
     let mut opened_before = false;
     let mut told = None;
     loop {
@@ -29,7 +29,7 @@ pub fn keep(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>
             Ok((store, recovered)) => {
                 let last = recovered.last.as_ref();
                 tail.opened(last, store.segments(), settings.boot, !opened_before);
-                tell(tail, &recovered, told.is_some());
+                log_recovery(tail, &recovered, told.is_some());
                 let _ = opened.send(last.filter(|l| l.boot == settings.boot).map(|l| l.marks));
                 opened_before = true;
                 told = None;
@@ -43,31 +43,31 @@ pub fn keep(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>
         let trouble = format!("{}: {trouble}", settings.folder.display());
         tail.failed(&trouble);
         if told.as_ref() != Some(&trouble) {
-            tail.say(&format!("the log is kept in memory only: {trouble}"));
+            tail.log(&format!("the log is kept in memory only: {trouble}"));
             told = Some(trouble);
         }
         let _ = opened.send(None);
-        if !tail.pause(settings.retry) {
+        if !tail.sleep(settings.retry) {
             return;
         }
     }
 }
 
 /// Logs the state in which a store was found.
-fn tell(tail: &Tail, recovered: &Recovered, after_trouble: bool) {
+fn log_recovery(tail: &Tail, recovered: &Recovered, after_trouble: bool) {
     {
         let stats = &mut tail.lock().stats;
         stats.torn += recovered.torn;
         stats.damaged += recovered.damaged;
     }
     if after_trouble {
-        tail.say("the log is kept on disk again");
+        tail.log("the log is kept on disk again");
     }
     if recovered.torn > 0 {
-        tail.say(&format!("cut {} torn bytes off the end of the log", recovered.torn));
+        tail.log(&format!("cut {} torn bytes off the end of the log", recovered.torn));
     }
     if recovered.damaged > 0 {
-        tail.say(&format!("skipped {} damaged places of the log", recovered.damaged));
+        tail.log(&format!("skipped {} damaged places of the log", recovered.damaged));
     }
 }
 

@@ -145,8 +145,8 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
             news.send_replace(Some(*key));
         }
         // The same problem is logged once.
-        KeyUpdate::Not(why) if why == problem => {}
-        KeyUpdate::Not(why) => {
+        KeyUpdate::NotCertified(why) if why == problem => {}
+        KeyUpdate::NotCertified(why) => {
             problem.clone_from(&why);
             let why = format!("this service's key is not certified: {why}");
             say!("{why}");

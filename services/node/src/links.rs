@@ -23,7 +23,7 @@ pub const TRAFFIC: &str = "traffic";
 
 /// The traffic of a link since it exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed {
+pub struct LinkTraffic {
     pub link: String,
     /// The board at the other end, on a router.
     pub board: Option<u8>,

@@ -47,7 +47,7 @@ pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
 ///
 /// # Errors
 /// The file exists, or writing fails.
-pub fn make(path: &Path) -> Result<PrivateKey, KeyError> {
+pub fn generate(path: &Path) -> Result<PrivateKey, KeyError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder
         .map_or(Ok(()), std::fs::create_dir_all)

@@ -7,11 +7,11 @@ use hickory_proto::rr::RData;
 use octet_lan::dns::exchange::{Exchange, QueryForm, LONGEST_BY_UDP, UpstreamMessage};
 use octet_lan::dns::filter::LONGEST_CHAIN;
 use octet_lan::dns::inside::{BoxNetworks, UpstreamClass};
-use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::box_zone::BoxZone;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::query::{BY_UDP, Query, Transport};
 use octet_lan::dns::resolver::{QueryDecision, Resolver};
-use octet_lan::dns::way::UpstreamPath;
+use octet_lan::dns::upstream_path::UpstreamPath;
 
 /// A time at which all cached records are still valid.
 const NOW: Duration = Duration::from_secs(1 << 20);

@@ -21,11 +21,11 @@ pub struct NumberStatus {
     /// The board's connection.
     pub connected: Option<NodeConnection>,
     /// The connection of a node that waits for approval, and its data.
-    pub waits: Option<(NodeConnection, Candidate)>,
+    pub pending: Option<(NodeConnection, Candidate)>,
     /// When the board last sent a message, in seconds since 1970.
     pub last_seen: Option<u64>,
     /// The version of its map.
-    pub has: Option<MapVersion>,
+    pub map_version: Option<MapVersion>,
     /// Its last report.
     pub report: Option<Map<String, Value>>,
     /// The node that was refused since the board was last connected.
@@ -44,18 +44,18 @@ pub struct RefusedNode {
 
 impl ConnectedNodes {
     /// The state of `number`.
-    pub fn line(&self, number: u8) -> Option<&NumberStatus> {
+    pub fn status(&self, number: u8) -> Option<&NumberStatus> {
         self.boards.get(&number)
     }
 
     /// The node that waits at `number`.
-    pub fn waiting(&self, number: u8) -> Option<Candidate> {
-        self.boards.get(&number)?.waits.as_ref().map(|(_, candidate)| candidate.clone())
+    pub fn pending_candidate(&self, number: u8) -> Option<Candidate> {
+        self.boards.get(&number)?.pending.as_ref().map(|(_, candidate)| candidate.clone())
     }
 
     /// Registers the connection of `candidate` with its `verdict`. A connection that it replaces
     /// ends.
-    pub fn enter(
+    pub fn connect(
         &mut self,
         number: u8,
         connection: &NodeConnection,
@@ -65,13 +65,13 @@ impl ConnectedNodes {
         let line = self.boards.entry(number).or_default();
         let old = match verdict {
             JoinDecision::Welcome => {
-                line.waits.take_if(|(waits, _)| Rc::ptr_eq(waits, connection));
+                line.pending.take_if(|(waits, _)| Rc::ptr_eq(waits, connection));
                 line.refused = None;
                 line.connected.replace(Rc::clone(connection))
             }
             JoinDecision::Pending => {
                 let waits = (Rc::clone(connection), candidate.clone());
-                line.waits.replace(waits).map(|(connection, _)| connection)
+                line.pending.replace(waits).map(|(connection, _)| connection)
             }
         };
         if let Some(old) = old.filter(|old| !Rc::ptr_eq(old, connection)) {
@@ -80,14 +80,14 @@ impl ConnectedNodes {
     }
 
     /// Unregisters a connection that has ended.
-    pub fn leave(&mut self, number: u8, connection: &NodeConnection) {
+    pub fn disconnect(&mut self, number: u8, connection: &NodeConnection) {
         let Some(line) = self.boards.get_mut(&number) else { return };
         line.connected.take_if(|there| Rc::ptr_eq(there, connection));
-        line.waits.take_if(|(there, _)| Rc::ptr_eq(there, connection));
+        line.pending.take_if(|(there, _)| Rc::ptr_eq(there, connection));
     }
 
     /// Handles a message of the board at `now`.
-    pub fn heard(&mut self, number: u8, now: u64, hear: impl FnOnce(&mut NumberStatus)) {
+    pub fn record_message(&mut self, number: u8, now: u64, hear: impl FnOnce(&mut NumberStatus)) {
         let line = self.boards.entry(number).or_default();
         line.last_seen = Some(now);
         hear(line);
@@ -95,7 +95,7 @@ impl ConnectedNodes {
 
     /// Records that `node` was refused. Returns whether to log it: a new refusal is logged,
     /// repetitions ever more rarely.
-    pub fn refuse(&mut self, number: u8, node: PublicKey, reason: String) -> bool {
+    pub fn record_refusal(&mut self, number: u8, node: PublicKey, reason: String) -> bool {
         let line = self.boards.entry(number).or_default();
         let same = line.refused.as_ref().filter(|last| last.node == node && last.reason == reason);
         let is_new = same.is_none();
@@ -123,31 +123,31 @@ mod tests {
     fn one_connection_of_a_board_and_one_that_waits() {
         let (mut present, new) = (ConnectedNodes::default(), || Rc::new(Notify::new()));
         let (board, waits, again) = (new(), new(), new());
-        present.enter(1, &board, &candidate(1), JoinDecision::Welcome);
-        present.enter(1, &waits, &candidate(2), JoinDecision::Pending);
-        assert_eq!(present.waiting(1), Some(candidate(2)));
+        present.connect(1, &board, &candidate(1), JoinDecision::Welcome);
+        present.connect(1, &waits, &candidate(2), JoinDecision::Pending);
+        assert_eq!(present.pending_candidate(1), Some(candidate(2)));
         assert_eq!((Rc::strong_count(&board), Rc::strong_count(&waits)), (2, 2));
-        present.enter(1, &again, &candidate(1), JoinDecision::Welcome);
+        present.connect(1, &again, &candidate(1), JoinDecision::Welcome);
         assert_eq!(Rc::strong_count(&board), 1);
         // A replaced connection that ends does not affect its successor.
-        present.leave(1, &board);
-        assert!(present.line(1).unwrap().connected.is_some());
-        present.enter(1, &waits, &candidate(2), JoinDecision::Welcome);
-        assert_eq!(present.waiting(1), None);
-        present.leave(1, &waits);
-        assert!(present.line(1).unwrap().connected.is_none());
+        present.disconnect(1, &board);
+        assert!(present.status(1).unwrap().connected.is_some());
+        present.connect(1, &waits, &candidate(2), JoinDecision::Welcome);
+        assert_eq!(present.pending_candidate(1), None);
+        present.disconnect(1, &waits);
+        assert!(present.status(1).unwrap().connected.is_none());
     }
 
     #[test]
     fn a_refusal_is_said_when_it_is_new_and_then_rarely() {
         let mut present = ConnectedNodes::default();
         let key = PublicKey::new([1; 32]);
-        let said: Vec<u64> = (1..=20).filter(|_| present.refuse(1, key, "no".into())).collect();
+        let said: Vec<u64> = (1..=20).filter(|_| present.record_refusal(1, key, "no".into())).collect();
         assert_eq!(said, [1, 2, 4, 8, 16]);
-        assert!(present.refuse(1, key, "never".into()));
-        assert!(present.refuse(1, PublicKey::new([2; 32]), "never".into()));
-        assert_eq!(present.line(1).unwrap().refused.as_ref().unwrap().count, 22);
-        present.enter(1, &Rc::new(Notify::new()), &candidate(1), JoinDecision::Welcome);
-        assert_eq!(present.line(1).unwrap().refused, None);
+        assert!(present.record_refusal(1, key, "never".into()));
+        assert!(present.record_refusal(1, PublicKey::new([2; 32]), "never".into()));
+        assert_eq!(present.status(1).unwrap().refused.as_ref().unwrap().count, 22);
+        present.connect(1, &Rc::new(Notify::new()), &candidate(1), JoinDecision::Welcome);
+        assert_eq!(present.status(1).unwrap().refused, None);
     }
 }

@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Coordinator;
 use super::rate_limit::{RateDecision, RateLimiter};
-use super::session::{CoordinatorSession, Newcomer, SessionStream};
+use super::session::{CoordinatorSession, JoiningNode, SessionStream};
 use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 
 /// The guaranteed size of a join per number, in bytes: enough for a map of 32 boards with five
@@ -33,12 +33,12 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts connections on `listener` forever, and keeps the map up to date with the settings and
 /// `identity`.
-pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
+pub async fn serve(coordinator: Rc<Coordinator>, listener: &TcpListener) {
     let limits = coordinator.node.limits;
     let (rate, start) =
         (RefCell::new(RateLimiter::new(limits.burst, limits.interval)), Instant::now());
     let (mut own, mut certificates) =
-        (coordinator.node.own.certified.clone(), coordinator.node.own.certificates.clone());
+        (coordinator.node.identity.certified.clone(), coordinator.node.identity.certificates.clone());
     let mut settings = coordinator.node.settings.subscribe();
     let (mut greetings, mut sessions) = (JoinSet::new(), JoinSet::new());
     let mut under_way = BTreeMap::<u8, AbortHandle>::new();
@@ -57,8 +57,8 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        if let Some(number) = coordinator.let_in(peer, &rate, start.elapsed()) {
-                            let task = greetings.spawn_local(Rc::clone(&coordinator).enter(stream, number));
+                        if let Some(number) = coordinator.admit(peer, &rate, start.elapsed()) {
+                            let task = greetings.spawn_local(Rc::clone(&coordinator).accept(stream, number));
                             // A new connection replaces the earlier one of the same number.
                             if let Some(before) = under_way.insert(number, task) {
                                 before.abort();
@@ -86,8 +86,8 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
 
 impl Coordinator {
     /// The number of the board that connects from `peer`, if it is allowed.
-    fn let_in(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
-        let number = self.number_of(peer.ip())?;
+    fn admit(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
+        let number = self.board_number(peer.ip())?;
         match rate.borrow_mut().check(number, now) {
             RateDecision::Allowed => Some(number),
             RateDecision::LimitedFromNow => {
@@ -99,16 +99,16 @@ impl Coordinator {
     }
 
     /// Only boards may connect here, and netd blocks other addresses.
-    fn number_of(&self, address: IpAddr) -> Option<u8> {
+    fn board_number(&self, address: IpAddr) -> Option<u8> {
         let settings = self.node.settings.borrow();
-        (self.node.wiring.number_of)(settings.cluster.as_ref()?, address)
+        (self.node.addressing.number_of)(settings.cluster.as_ref()?, address)
     }
 
     /// Handles a connection from port `number`.
-    async fn enter(self: Rc<Self>, stream: TcpStream, number: u8) -> Option<Newcomer> {
-        let limit = self.node.limits.handshake_time;
-        let certified = self.node.own.certified.borrow().clone()?;
-        match timeout(limit, self.greet(stream, number, &certified)).await {
+    async fn accept(self: Rc<Self>, stream: TcpStream, number: u8) -> Option<JoiningNode> {
+        let limit = self.node.limits.handshake_timeout;
+        let certified = self.node.identity.certified.borrow().clone()?;
+        match timeout(limit, self.handshake(stream, number, &certified)).await {
             Ok(Ok(newcomer)) => return Some(newcomer),
             Ok(Err(problem)) => say!("board {number}: turned away: {problem}"),
             Err(_) => say!("board {number}: turned away: it took too long to say who it is"),
@@ -116,12 +116,12 @@ impl Coordinator {
         None
     }
 
-    async fn greet(
+    async fn handshake(
         &self,
         stream: TcpStream,
         number: u8,
         certified: &Certified,
-    ) -> Result<Newcomer, String> {
+    ) -> Result<JoiningNode, String> {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let config =
             tls::server(&certified.key, AlpnProtocol::Cluster).map_err(|error| words(&error))?;
@@ -132,7 +132,7 @@ impl Coordinator {
         let key = tls::peer_key(stream.get_ref().1.peer_certificates());
         let key = key.ok_or("its key is no ed25519 key")?;
         let hello = {
-            let book = self.book.borrow();
+            let book = self.registry.borrow();
             let (version, statement) = (book.version, book.statement().copied());
             let (certificate, digest) = (certified.certificate.clone(), self.digest());
             CoordinatorHello { certificate, version, digest, statement }
@@ -152,7 +152,7 @@ impl Coordinator {
         let join = Join::parse(&payload).map_err(|error| words(&error))?;
         match join.node(key) {
             Ok((node, key_epoch)) => {
-                Ok(Newcomer { stream: SessionStream { frames, to }, number, node, key_epoch, join })
+                Ok(JoiningNode { stream: SessionStream { frames, writer: to }, number, node, key_epoch, join })
             }
             Err(error) => {
                 let reason = error.to_string();

@@ -39,7 +39,7 @@ impl RateLimiter {
     }
 
     /// When the next event of board `number` is allowed.
-    pub fn next(&self, number: u8) -> Duration {
+    pub fn next_allowed(&self, number: u8) -> Duration {
         let used = self.used.get(&number).map_or(Duration::ZERO, |(used, _)| *used);
         (used + self.interval).saturating_sub(self.interval * self.burst)
     }
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(rate.check(1, now), RateDecision::LimitedFromNow);
         assert_eq!(rate.check(1, now), RateDecision::Limited);
         assert_eq!(rate.check(2, now), RateDecision::Allowed);
-        assert_eq!((rate.next(1), rate.next(3)), (now + interval, Duration::ZERO));
+        assert_eq!((rate.next_allowed(1), rate.next_allowed(3)), (now + interval, Duration::ZERO));
         let almost = now + interval - Duration::from_nanos(1);
         assert_eq!(rate.check(1, almost), RateDecision::Limited);
         assert_eq!(rate.check(1, now + interval), RateDecision::Allowed);

@@ -6,8 +6,8 @@ use humantime::format_rfc3339_seconds;
 use octet_node::control::PublicKey;
 use serde_json::{Map, Value, json};
 
-use super::{Coordinator, Unchanged};
-use crate::registry::{CannotBe, NumberState};
+use super::{Coordinator, CoordinatorError};
+use crate::registry::{AdminError, NumberState};
 use crate::rules::EnrolmentRules;
 
 impl Coordinator {
@@ -15,9 +15,9 @@ impl Coordinator {
     ///
     /// # Errors
     /// The settings have no cluster.
-    pub fn show(&self) -> Result<Value, Unchanged> {
+    pub fn show(&self) -> Result<Value, CoordinatorError> {
         let rules = self.rules()?;
-        let book = self.book.borrow();
+        let book = self.registry.borrow();
         let boards: Vec<Value> = rules.numbers().map(|number| self.row(number, &rules)).collect();
         let mut shown = json!({
             "role": "coordinator",
@@ -29,47 +29,47 @@ impl Coordinator {
             "replaces": book.replaces(),
             "revoked": book.revoked(),
             "boards": boards,
-            "others": rules.numbers().flat_map(|number| self.others(number)).collect::<Vec<_>>(),
+            "others": rules.numbers().flat_map(|number| self.not_enrolled(number)).collect::<Vec<_>>(),
         });
-        if let Err(problem) = self.may_hold(&book, &rules) {
+        if let Err(problem) = self.check_appointment(&book, &rules) {
             shown["trouble"] = format!("{problem}: {}", problem.help()).into();
         }
         Ok(shown)
     }
 
     /// The details of board `number`, with its last report.
-    pub fn show_board(&self, number: u8) -> Result<Value, Unchanged> {
+    pub fn show_board(&self, number: u8) -> Result<Value, CoordinatorError> {
         let rules = self.rules()?;
         if !rules.numbers().contains(&number) {
-            return Err(CannotBe::NoBoard(number).into());
+            return Err(AdminError::NoBoard(number).into());
         }
         let mut row = self.row(number, &rules);
-        row["to be replaced"] = self.book.borrow().is_to_be_replaced(number).into();
-        row["report"] = json!(self.said(number));
-        row["others"] = self.others(number).into();
+        row["to be replaced"] = self.registry.borrow().is_to_be_replaced(number).into();
+        row["report"] = json!(self.last_report(number));
+        row["others"] = self.not_enrolled(number).into();
         Ok(row)
     }
 
     /// The last report of node `number`; for the coordinator itself, the current one.
-    pub(super) fn said(&self, number: u8) -> Option<Map<String, Value>> {
-        if number == self.book.borrow().number {
-            return Some(self.node.report.borrow().say());
+    pub(super) fn last_report(&self, number: u8) -> Option<Map<String, Value>> {
+        if number == self.registry.borrow().number {
+            return Some(self.node.report.borrow().to_json());
         }
-        self.present.borrow().line(number)?.report.clone()
+        self.connected.borrow().status(number)?.report.clone()
     }
 
     /// The state of `number`.
     pub(super) fn state(&self, number: u8, rules: &EnrolmentRules) -> &'static str {
-        let (book, present) = (self.book.borrow(), self.present.borrow());
-        let line = present.line(number);
+        let (book, present) = (self.registry.borrow(), self.connected.borrow());
+        let line = present.status(number);
         if number == book.number {
             return if book.is_drained(number) { "drained" } else { "coordinator" };
         }
-        match book.standing(number, rules) {
+        match book.state(number, rules) {
             NumberState::Enrolled if book.is_drained(number) => "drained",
             NumberState::Enrolled => "enrolled",
             NumberState::Revoked => "revoked",
-            _ if line.is_some_and(|line| line.waits.is_some()) => "pending",
+            _ if line.is_some_and(|line| line.pending.is_some()) => "pending",
             _ if line.is_some_and(|line| line.refused.is_some()) => "refused",
             NumberState::Forbidden => "refused",
             NumberState::Free => "none",
@@ -77,22 +77,22 @@ impl Coordinator {
     }
 
     /// Whether node `number` is connected, when it last sent a message, and its map's version.
-    pub(super) fn there(&self, number: u8) -> (bool, Option<String>, Option<u64>) {
-        let book = self.book.borrow();
+    pub(super) fn connection_state(&self, number: u8) -> (bool, Option<String>, Option<u64>) {
+        let book = self.registry.borrow();
         if number == book.number {
             return (true, None, Some(book.version.sequence));
         }
-        let present = self.present.borrow();
-        let Some(line) = present.line(number) else { return (false, None, None) };
-        let has = line.has.map(|has| has.sequence);
+        let present = self.connected.borrow();
+        let Some(line) = present.status(number) else { return (false, None, None) };
+        let has = line.map_version.map(|has| has.sequence);
         (line.connected.is_some(), line.last_seen.map(date), has)
     }
 
     fn row(&self, number: u8, rules: &EnrolmentRules) -> Value {
-        let book = self.book.borrow();
+        let book = self.registry.borrow();
         let member = book.enrolled(number);
         let own = Some(book.coordinator).filter(|_| number == book.number);
-        let (connected, last_seen, has) = self.there(number);
+        let (connected, last_seen, has) = self.connection_state(number);
         json!({
             "board": number,
             "state": self.state(number, rules),
@@ -106,11 +106,11 @@ impl Coordinator {
     }
 
     /// The nodes that wait or were refused at `number`.
-    fn others(&self, number: u8) -> Vec<Value> {
-        let present = self.present.borrow();
-        let Some(line) = present.line(number) else { return vec![] };
+    fn not_enrolled(&self, number: u8) -> Vec<Value> {
+        let present = self.connected.borrow();
+        let Some(line) = present.status(number) else { return vec![] };
         let row = |is: &str, key: PublicKey, times: Option<u64>, why: &str| json!({ "board": number, "is": is, "times": times, "key": key, "why": why });
-        let waits = line.waits.as_ref().map(|(_, candidate)| {
+        let waits = line.pending.as_ref().map(|(_, candidate)| {
             row("waiting", candidate.node, None, &format!("`cluster approve {number}` takes it"))
         });
         let refused = line.refused.as_ref();

@@ -5,12 +5,12 @@ use octet_node::map::{MAX_REVOKED, MapVersion};
 use octet_node::record::SeatRecord;
 use octet_node::statement::SignedAppointment;
 
-use super::{Candidate, Entry, JoinDecision, JoinRefusal, NumberRegistry, Replace};
+use super::{Candidate, Entry, JoinDecision, JoinRefusal, NumberRegistry, ReplacePermission};
 use crate::rules::EnrolmentRules;
 
 /// The context of an owner's operation.
 #[derive(Debug, Clone, Copy)]
-pub struct Hand<'a> {
+pub struct AdminContext<'a> {
     /// The active rules.
     pub rules: &'a EnrolmentRules,
     /// The keys of the box's owners.
@@ -18,14 +18,14 @@ pub struct Hand<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CannotBe {
+pub enum AdminError {
     #[error("the box has no board {0}")]
     NoBoard(u8),
     /// The board is the coordinator.
     #[error("board {0} holds the map itself, and nobody else says which node it is")]
     IsCoordinator(u8),
     #[error("no key waits at board {0}")]
-    NobodyWaits(u8),
+    NonePending(u8),
     #[error("board {0} has no key")]
     NotEnrolled(u8),
     /// The node is refused nevertheless.
@@ -47,7 +47,7 @@ pub enum CannotBe {
     OldEpoch { said: u64, now: u64 },
 }
 
-impl CannotBe {
+impl AdminError {
     /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl CannotBe {
             Self::IsCoordinator(_) => {
                 "another coordinator needs an owner's statement: `octetctl sign-coordinator`, `cluster adopt`"
             }
-            Self::NobodyWaits(_) | Self::NotEnrolled(_) => "`cluster show` tells how each board is",
+            Self::NonePending(_) | Self::NotEnrolled(_) => "`cluster show` tells how each board is",
             Self::Refused(_) => "see what `cluster show` says about it",
             Self::Full => {
                 "a coordinator with a new key and a new map forgets them: see docs/cluster.md"
@@ -80,13 +80,13 @@ impl NumberRegistry {
         number: u8,
         candidate: &Candidate,
         record: Option<SeatRecord>,
-        hand: Hand<'_>,
+        hand: AdminContext<'_>,
         now: u64,
-    ) -> Result<(), CannotBe> {
+    ) -> Result<(), AdminError> {
         self.check(number, record, Some(candidate.node), hand)?;
         match self.admit(number, candidate, hand.rules, now, Some(record))? {
             JoinDecision::Welcome => Ok(()),
-            JoinDecision::Pending => Err(CannotBe::NobodyWaits(number)),
+            JoinDecision::Pending => Err(AdminError::NonePending(number)),
         }
     }
 
@@ -98,11 +98,11 @@ impl NumberRegistry {
         &mut self,
         number: u8,
         record: SeatRecord,
-        hand: Hand<'_>,
-    ) -> Result<PublicKey, CannotBe> {
+        hand: AdminContext<'_>,
+    ) -> Result<PublicKey, AdminError> {
         let node = self.enrolled(number).map(|member| member.node);
         self.check(number, Some(record), node, hand)?;
-        let node = node.ok_or(CannotBe::NotEnrolled(number))?;
+        let node = node.ok_or(AdminError::NotEnrolled(number))?;
         self.change(number, |entry| {
             entry.member.iter_mut().for_each(|member| member.record = Some(record));
         });
@@ -117,14 +117,14 @@ impl NumberRegistry {
         &mut self,
         number: u8,
         drained: bool,
-        hand: Hand<'_>,
-    ) -> Result<PublicKey, CannotBe> {
+        hand: AdminContext<'_>,
+    ) -> Result<PublicKey, AdminError> {
         if !hand.rules.numbers().contains(&number) {
-            return Err(CannotBe::NoBoard(number));
+            return Err(AdminError::NoBoard(number));
         }
         let node = match number == self.number {
             true => self.coordinator,
-            false => self.enrolled(number).ok_or(CannotBe::NotEnrolled(number))?.node,
+            false => self.enrolled(number).ok_or(AdminError::NotEnrolled(number))?.node,
         };
         self.entries.entry(number).or_default().drained = drained;
         Ok(node)
@@ -138,10 +138,10 @@ impl NumberRegistry {
         &mut self,
         number: u8,
         record: Option<SeatRecord>,
-        hand: Hand<'_>,
-    ) -> Result<(), CannotBe> {
+        hand: AdminContext<'_>,
+    ) -> Result<(), AdminError> {
         self.check(number, record, None, hand)?;
-        self.entries.entry(number).or_default().replace = Some(Replace { record });
+        self.entries.entry(number).or_default().replace = Some(ReplacePermission { record });
         Ok(())
     }
 
@@ -150,14 +150,14 @@ impl NumberRegistry {
     ///
     /// # Errors
     /// The board has no key, or the list is full; the registry is unchanged.
-    pub fn revoke(&mut self, number: u8) -> Result<PublicKey, CannotBe> {
+    pub fn revoke(&mut self, number: u8) -> Result<PublicKey, AdminError> {
         if number == self.number && number > 0 {
-            return Err(CannotBe::IsCoordinator(number));
+            return Err(AdminError::IsCoordinator(number));
         }
-        let member = self.enrolled(number).ok_or(CannotBe::NotEnrolled(number))?;
+        let member = self.enrolled(number).ok_or(AdminError::NotEnrolled(number))?;
         let node = member.node;
         if self.revoked.len() >= MAX_REVOKED {
-            return Err(CannotBe::Full);
+            return Err(AdminError::Full);
         }
         self.revoked.push(node);
         let drained = self.is_drained(number);
@@ -169,16 +169,16 @@ impl NumberRegistry {
     ///
     /// # Errors
     /// The appointment is not by an owner, for another node, or old; the registry is unchanged.
-    pub fn adopt(&mut self, statement: SignedAppointment, hand: Hand<'_>) -> Result<(), CannotBe> {
+    pub fn adopt(&mut self, statement: SignedAppointment, hand: AdminContext<'_>) -> Result<(), AdminError> {
         let said = statement.appointment();
         if said.coordinator != self.coordinator {
-            return Err(CannotBe::OtherCoordinator(said.coordinator));
+            return Err(AdminError::OtherCoordinator(said.coordinator));
         }
         if !hand.owners.contains(&said.owner) {
-            return Err(CannotBe::NoOwner(said.owner));
+            return Err(AdminError::NoOwner(said.owner));
         }
         if said.epoch <= self.version.epoch {
-            return Err(CannotBe::OldEpoch { said: said.epoch, now: self.version.epoch });
+            return Err(AdminError::OldEpoch { said: said.epoch, now: self.version.epoch });
         }
         let replaces = self.replaces();
         // The epoch takes precedence over the sequence.
@@ -200,21 +200,21 @@ impl NumberRegistry {
         number: u8,
         record: Option<SeatRecord>,
         node: Option<PublicKey>,
-        hand: Hand<'_>,
-    ) -> Result<(), CannotBe> {
+        hand: AdminContext<'_>,
+    ) -> Result<(), AdminError> {
         if !hand.rules.numbers().contains(&number) {
-            return Err(CannotBe::NoBoard(number));
+            return Err(AdminError::NoBoard(number));
         }
         if number == self.number {
-            return Err(CannotBe::IsCoordinator(number));
+            return Err(AdminError::IsCoordinator(number));
         }
         let Some(record) = record else { return Ok(()) };
         let seat = record.seat();
         if !hand.owners.contains(&seat.owner) {
-            return Err(CannotBe::NoOwner(seat.owner));
+            return Err(AdminError::NoOwner(seat.owner));
         }
         let fits = (seat.number, seat.coordinator) == (number, self.coordinator)
             && node.is_none_or(|node| node == seat.node);
-        if fits { Ok(()) } else { Err(CannotBe::OtherRecord) }
+        if fits { Ok(()) } else { Err(AdminError::OtherRecord) }
     }
 }

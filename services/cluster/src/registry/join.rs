@@ -116,7 +116,7 @@ impl NumberRegistry {
     }
 
     /// Restores board `number` to the state before it reported other keys.
-    pub fn put_back(&mut self, number: u8, before: Enrolled) {
+    pub fn restore(&mut self, number: u8, before: Enrolled) {
         self.change(number, |entry| entry.member = Some(before));
     }
 
@@ -143,7 +143,7 @@ impl NumberRegistry {
         candidate: &Candidate,
     ) -> Result<Vec<Certificate>, JoinRefusal> {
         let node = candidate.node;
-        let all = in_order(candidate.certificates.clone());
+        let all = sorted(candidate.certificates.clone());
         let own = all.iter().all(|certificate| certificate.statement().node == node);
         if !own || all.len() > MAX_CERTIFICATES || epoch(&all).is_none() {
             return Err(JoinRefusal::Certificates);
@@ -171,7 +171,7 @@ pub(super) fn epoch(certificates: &[Certificate]) -> Option<u64> {
 }
 
 /// The newest certificate of each unit, sorted by unit.
-fn in_order(mut all: Vec<Certificate>) -> Vec<Certificate> {
+fn sorted(mut all: Vec<Certificate>) -> Vec<Certificate> {
     let place =
         |it: &Certificate| (it.statement().unit.clone(), std::cmp::Reverse(it.statement().epoch));
     all.sort_by_key(place);
@@ -186,13 +186,13 @@ pub(super) fn newest(
     known: &[Certificate],
     complete: bool,
 ) -> Vec<Certificate> {
-    let said = in_order(said);
+    let said = sorted(said);
     let stays = known.iter().filter(|old| {
         let same = said.iter().find(|new| new.statement().unit == old.statement().unit);
         same.map_or(!complete, |new| new.statement().epoch < old.statement().epoch)
     });
     let stays: Vec<_> = stays.cloned().collect();
-    let mut all = in_order([said, stays].concat());
+    let mut all = sorted([said, stays].concat());
     all.truncate(MAX_CERTIFICATES);
     all
 }

@@ -13,19 +13,19 @@ const MAX: usize = 64;
 /// The maps, the newest last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Remembered(Vec<One>);
+pub(super) struct MapHistory(Vec<MapDigest>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct One {
+struct MapDigest {
     version: MapVersion,
     /// The SHA-256 of its text.
     digest: String,
 }
 
-impl Remembered {
+impl MapHistory {
     /// Whether the map is one of them, or older than all of them.
-    pub(super) fn has(&self, signed: &SignedMap) -> bool {
+    pub(super) fn contains(&self, signed: &SignedMap) -> bool {
         let (version, digest) = (signed.map().version, sha256(signed.text().as_bytes()));
         let is_before = self.0.first().is_none_or(|oldest| version < oldest.version);
         is_before || self.0.iter().any(|one| (one.version, &one.digest) == (version, &digest))
@@ -37,7 +37,7 @@ impl NumberRegistry {
     pub fn remember(&mut self, signed: &SignedMap) {
         let (version, digest) = (signed.map().version, sha256(signed.text().as_bytes()));
         let all = &mut self.remembered.0;
-        all.push(One { version, digest });
+        all.push(MapDigest { version, digest });
         let extra = all.len().saturating_sub(MAX);
         all.drain(..extra);
     }

@@ -5,7 +5,7 @@ use octet_node::control::PublicKey;
 use octet_node::map::{MAX_REVOKED, Map, Member, SignedMap};
 
 use super::join::epoch;
-use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, Learned, NumberRegistry};
+use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, RecoveredMap, NumberRegistry};
 
 /// The maximum distance of a map's number from the known one. No box makes that many maps, and an
 /// attacker with a valid key needs as many connections to reach the end.
@@ -13,10 +13,10 @@ pub(super) const MAX_AHEAD: u64 = 1 << 32;
 
 /// Why a map was not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotLearned {
+pub enum RecoveryError {
     /// It is by a coordinator that this one does not replace.
     #[error("it is by {0}, whom this coordinator does not replace")]
-    Strange(PublicKey),
+    OtherCoordinator(PublicKey),
     /// It is of a foreign epoch.
     #[error(
         "it is of epoch {0}, which this coordinator does not have: it needs a new statement of an owner"
@@ -30,7 +30,7 @@ pub enum NotLearned {
     NotNamed(u8),
     /// The presenting node would be refused anyway.
     #[error("who shows it is refused: {0}")]
-    Shower(JoinRefusal),
+    Refused(JoinRefusal),
     /// It is signed by an outdated key.
     #[error(
         "it is signed by its coordinator's key number {shown}, and number {seen} was seen before: the old one may be \
@@ -58,35 +58,35 @@ impl NumberRegistry {
     ///
     /// # Errors
     /// The map was not used; the registry is unchanged.
-    pub fn learn(
+    pub fn recover_from_map(
         &mut self,
         signed: &SignedMap,
         number: u8,
         candidate: &Candidate,
         now: u64,
-    ) -> Result<(), NotLearned> {
-        self.may_be_learned(signed)?;
+    ) -> Result<(), RecoveryError> {
+        self.check_recoverable(signed)?;
         let map = signed.map();
         let node = candidate.node;
         if self.revoked.contains(&node) {
-            return Err(NotLearned::Shower(JoinRefusal::Revoked));
+            return Err(RecoveryError::Refused(JoinRefusal::Revoked));
         }
-        self.certificates(candidate).map_err(NotLearned::Shower)?;
+        self.certificates(candidate).map_err(RecoveryError::Refused)?;
         let named = map.member(number).filter(|it| it.node == node && node != self.coordinator);
-        let named = named.ok_or(NotLearned::NotNamed(number))?;
+        let named = named.ok_or(RecoveryError::NotNamed(number))?;
         let (shown, seen) = (candidate.key_epoch, epoch(&named.certificates).unwrap_or_default());
         if shown < seen {
-            return Err(NotLearned::Shower(JoinRefusal::Replayed { shown, seen }));
+            return Err(RecoveryError::Refused(JoinRefusal::Replayed { shown, seen }));
         }
         self.recover(signed, signed.key_epoch(), now)
     }
 
     /// Checks that `signed` is not by an outdated key, and has a plausible number.
-    fn may_be_learned(&self, signed: &SignedMap) -> Result<(), NotLearned> {
+    fn check_recoverable(&self, signed: &SignedMap) -> Result<(), RecoveryError> {
         let (map, shown) = (signed.map(), signed.key_epoch());
         let is_own = map.coordinator == self.coordinator;
         if !is_own && self.replaces() != Some(map.coordinator) {
-            return Err(NotLearned::Strange(map.coordinator));
+            return Err(RecoveryError::OtherCoordinator(map.coordinator));
         }
         // An appointment has a higher epoch than the coordinator that it replaces.
         let may_be = match is_own {
@@ -94,11 +94,11 @@ impl NumberRegistry {
             false => map.version.epoch < self.version.epoch,
         };
         if !may_be {
-            return Err(NotLearned::OtherEpoch(map.version.epoch));
+            return Err(RecoveryError::OtherEpoch(map.version.epoch));
         }
         // A board that was off presents an old map, which is harmless.
         if self.is_old(signed) {
-            return Err(NotLearned::Old);
+            return Err(RecoveryError::Old);
         }
         let known = match is_own {
             true => Some((self.version, epoch(&self.own).unwrap_or_default())),
@@ -106,13 +106,13 @@ impl NumberRegistry {
         };
         let seen = known.map_or(0, |(_, key_epoch)| key_epoch);
         if shown < seen {
-            return Err(NotLearned::Replaced { shown, seen });
+            return Err(RecoveryError::Replaced { shown, seen });
         }
         let same_epoch = known.filter(|(version, _)| version.epoch == map.version.epoch);
         let (known, shown) =
             (same_epoch.map_or(0, |(version, _)| version.sequence), map.version.sequence);
         if shown > known.saturating_add(MAX_AHEAD) || shown == u64::MAX {
-            return Err(NotLearned::TooFarAhead { shown, known });
+            return Err(RecoveryError::TooFarAhead { shown, known });
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl NumberRegistry {
     fn is_old(&self, signed: &SignedMap) -> bool {
         let version = signed.map().version;
         if signed.map().coordinator == self.coordinator {
-            return version <= self.version && self.remembered.has(signed);
+            return version <= self.version && self.remembered.contains(signed);
         }
         // A coordinator makes all maps with a newer key after those with an older one. If a map
         // with a newer key has a lower number, the old key has signed a map that the coordinator
@@ -140,30 +140,30 @@ impl NumberRegistry {
         signed: &SignedMap,
         key_epoch: u64,
         now: u64,
-    ) -> Result<(), NotLearned> {
+    ) -> Result<(), RecoveryError> {
         let map = signed.map();
         if map.coordinator == self.coordinator {
             if map.version.epoch != self.version.epoch {
-                return Err(NotLearned::OtherEpoch(map.version.epoch));
+                return Err(RecoveryError::OtherEpoch(map.version.epoch));
             }
             return self.recover_own(signed, now);
         }
         if self.replaces() != Some(map.coordinator) {
-            return Err(NotLearned::Strange(map.coordinator));
+            return Err(RecoveryError::OtherCoordinator(map.coordinator));
         }
         if self.is_old(signed) {
-            return Err(NotLearned::Old);
+            return Err(RecoveryError::Old);
         }
         let revoked = self.revoked_with(map)?;
-        self.learned = Some(Learned { version: map.version, key_epoch });
+        self.learned = Some(RecoveredMap { version: map.version, key_epoch });
         self.take_over(map, revoked, |member| member.how == KeyOrigin::TakenOver, now);
         Ok(())
     }
 
     /// Recovers from a map that this coordinator has made and lost.
-    fn recover_own(&mut self, signed: &SignedMap, now: u64) -> Result<(), NotLearned> {
+    fn recover_own(&mut self, signed: &SignedMap, now: u64) -> Result<(), RecoveryError> {
         if self.is_old(signed) {
-            return Err(NotLearned::Old);
+            return Err(RecoveryError::Old);
         }
         let map = signed.map();
         let revoked = self.revoked_with(map)?;
@@ -171,9 +171,9 @@ impl NumberRegistry {
         let is_later = map.version > self.version;
         // Certificates are kept until `identity` reports them after the start, and the signing key
         // counts as seen.
-        let own = map.of(&self.coordinator).filter(|_| is_later);
+        let own = map.member_by_key(&self.coordinator).filter(|_| is_later);
         let own = own.into_iter().flat_map(|member| member.certificates.clone());
-        self.say_own(own.chain([signed.certificate().clone()]).collect(), false);
+        self.set_own_certificates(own.chain([signed.certificate().clone()]).collect(), false);
         if !is_later {
             // As many maps were made since the restore as before it, so their order is unknown.
             // Revoked keys stay revoked, no board is removed, and the next map is newer than both.
@@ -194,11 +194,11 @@ impl NumberRegistry {
         Ok(())
     }
 
-    fn revoked_with(&self, map: &Map) -> Result<Vec<PublicKey>, NotLearned> {
+    fn revoked_with(&self, map: &Map) -> Result<Vec<PublicKey>, RecoveryError> {
         let mut revoked = self.revoked.clone();
         let new = |key: &&PublicKey| !self.revoked.contains(key) && **key != self.coordinator;
         revoked.extend(map.revoked.iter().filter(new));
-        if revoked.len() > MAX_REVOKED { Err(NotLearned::Full) } else { Ok(revoked) }
+        if revoked.len() > MAX_REVOKED { Err(RecoveryError::Full) } else { Ok(revoked) }
     }
 
     /// Adopts `map`. Boards that are not in it are removed if `may_go` says so.
@@ -217,11 +217,11 @@ impl NumberRegistry {
             entry.member.take_if(|member| may_go(member) && Some(member.node) != stays);
         }
         for member in &map.members {
-            self.take(member, now);
+            self.insert_member(member, now);
         }
     }
 
-    fn take(&mut self, member: &Member, now: u64) {
+    fn insert_member(&mut self, member: &Member, now: u64) {
         let (number, node) = (member.number, member.node);
         if number == self.number && number > 0 {
             // Draining belongs to the number.

@@ -85,21 +85,21 @@ impl World {
     }
 
     /// The board with this index presents `signed` at its own port.
-    fn learn(&mut self, signed: &SignedMap, board: u8) -> Result<(), NotLearned> {
+    fn learn(&mut self, signed: &SignedMap, board: u8) -> Result<(), RecoveryError> {
         let candidate = self.boards[usize::from(board) - 1].candidate(None);
-        self.book.learn(signed, board, &candidate, NOW)
+        self.book.recover_from_map(signed, board, &candidate, NOW)
     }
 
     fn key(&self, board: usize) -> PublicKey {
         self.boards[board - 1].public()
     }
 
-    fn by_hand<T>(&mut self, hand: impl FnOnce(&mut NumberRegistry, Hand<'_>) -> T) -> T {
+    fn by_hand<T>(&mut self, hand: impl FnOnce(&mut NumberRegistry, AdminContext<'_>) -> T) -> T {
         let owners = [self.owner.public()];
-        hand(&mut self.book, Hand { rules: &self.rules, owners: &owners })
+        hand(&mut self.book, AdminContext { rules: &self.rules, owners: &owners })
     }
 
-    fn replace(&mut self, number: u8) -> Result<(), CannotBe> {
+    fn replace(&mut self, number: u8) -> Result<(), AdminError> {
         self.by_hand(|book, hand| book.replace(number, None, hand))
     }
 
@@ -173,7 +173,7 @@ fn another_key_needs_an_owner() {
     let known = world.key(5);
     assert_eq!(world.join(2, 6), Err(JoinRefusal::Another { number: 2, known }));
     assert_eq!(world.join(2, 2), Err(JoinRefusal::Another { number: 2, known }));
-    assert_eq!(world.replace(5), Err(CannotBe::NoBoard(5)));
+    assert_eq!(world.replace(5), Err(AdminError::NoBoard(5)));
 }
 
 #[test]
@@ -205,10 +205,10 @@ fn a_revoked_key_never_comes_back() {
     assert_eq!(world.join(3, 3), Err(JoinRefusal::Revoked));
     assert_eq!(world.join(3, 5), Ok(JoinDecision::Welcome));
     assert_eq!(world.book.revoke(3), Ok(world.key(5)));
-    assert_eq!(world.book.revoke(3), Err(CannotBe::NotEnrolled(3)));
+    assert_eq!(world.book.revoke(3), Err(AdminError::NotEnrolled(3)));
     world.book.revoked = (0..=255).map(|n| PublicKey::new([n; 32])).collect();
     let before = world.book.clone();
-    assert_eq!((world.book.revoke(1), world.book == before), (Err(CannotBe::Full), true));
+    assert_eq!((world.book.revoke(1), world.book == before), (Err(AdminError::Full), true));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_named_key_is_binding() {
     // The settings come from an owner: a key that they name needs no approval.
     world.rules = rules("pinned", &[(1, world.key(6)), (2, world.key(2))]);
     assert_eq!(world.seats(), [(2, 2)]);
-    assert_eq!(world.book.standing(1, &world.rules), NumberState::Forbidden);
+    assert_eq!(world.book.state(1, &world.rules), NumberState::Forbidden);
     assert_eq!(world.join(1, 6), Ok(JoinDecision::Welcome));
     assert_eq!(world.seats(), [(1, 6), (2, 2)]);
     // The settings may swap two boards.
@@ -309,11 +309,11 @@ fn an_owners_record_goes_into_the_map() {
     };
     let record = SeatRecord::sign(seat, &world.owner).unwrap();
     let wrong = world.by_hand(|book, hand| book.replace(1, Some(record), hand));
-    assert_eq!(wrong, Err(CannotBe::OtherRecord));
+    assert_eq!(wrong, Err(AdminError::OtherRecord));
     let stranger = PrivateKey::generate().unwrap();
     let forged = SeatRecord::sign(Seat { owner: stranger.public(), ..seat }, &stranger).unwrap();
     let wrong = world.by_hand(|book, hand| book.replace(2, Some(forged), hand));
-    assert_eq!(wrong, Err(CannotBe::NoOwner(stranger.public())));
+    assert_eq!(wrong, Err(AdminError::NoOwner(stranger.public())));
     world.by_hand(|book, hand| book.replace(2, Some(record), hand)).unwrap();
     assert_eq!(world.join(2, 6), Err(JoinRefusal::NotRecorded(world.key(5))));
     assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
@@ -334,13 +334,13 @@ fn an_owners_record_of_who_is_there_already() {
         world.by_hand(|book, hand| book.record(number, record, hand)).map(|node| (node, record))
     };
     let (node, record) = say(2, 2).unwrap();
-    assert_eq!(say(2, 3), Err(CannotBe::OtherRecord));
-    assert_eq!(say(3, 2), Err(CannotBe::OtherRecord));
+    assert_eq!(say(2, 3), Err(AdminError::OtherRecord));
+    assert_eq!(say(3, 2), Err(AdminError::OtherRecord));
     assert_eq!((node, record.seat().number), (world.key(2), 2));
     assert_eq!(world.book.map(&world.rules).member(2).unwrap().record, Some(record));
     world.by_hand(|book, _| book.revoke(2)).unwrap();
     let again = world.by_hand(|book, hand| book.record(2, record, hand));
-    assert_eq!(again, Err(CannotBe::NotEnrolled(2)));
+    assert_eq!(again, Err(AdminError::NotEnrolled(2)));
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn a_drained_number_stays_so() {
     assert_eq!(world.by_hand(|book, hand| book.drain(2, true, hand)), Ok(world.key(2)));
     assert!(drained(&world, 2) && !drained(&world, 1));
     let none = world.by_hand(|book, hand| book.drain(9, true, hand));
-    assert_eq!(none, Err(CannotBe::NoBoard(9)));
+    assert_eq!(none, Err(AdminError::NoBoard(9)));
     // A replacement node is drained as well, and a coordinator that has lost its registry recovers
     // that.
     world.replace(2).unwrap();
@@ -368,7 +368,7 @@ fn a_drained_number_stays_so() {
     world.learn(&newer, 1).unwrap_err();
     world.by_hand(|book, _| book.revoke(1)).unwrap();
     let none = world.by_hand(|book, hand| book.drain(1, true, hand));
-    assert_eq!(none, Err(CannotBe::NotEnrolled(1)));
+    assert_eq!(none, Err(AdminError::NotEnrolled(1)));
 }
 
 #[test]
@@ -380,12 +380,12 @@ fn only_an_owner_appoints() {
         Appointment { owner: stranger.public(), coordinator, epoch: 9, replaces: None };
     let forged = SignedAppointment::sign(appointment, &stranger).unwrap();
     let refused = world.by_hand(|book, hand| book.adopt(forged, hand));
-    assert_eq!(refused, Err(CannotBe::NoOwner(stranger.public())));
+    assert_eq!(refused, Err(AdminError::NoOwner(stranger.public())));
     let mut of_another = World::new("first-use");
     let statement = world.appoint(2, None);
     of_another.owner = PrivateKey::generate().unwrap();
     let refused = of_another.by_hand(|book, hand| book.adopt(statement, hand));
-    assert_eq!(refused, Err(CannotBe::OtherCoordinator(coordinator)));
+    assert_eq!(refused, Err(AdminError::OtherCoordinator(coordinator)));
     world.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     assert_eq!(world.book.version.epoch, 2);
 }
@@ -412,7 +412,7 @@ proptest! {
                     prop_assert!(verdict.is_ok() || world.book == before);
                     prop_assert!(verdict != Ok(JoinDecision::Pending));
                     let key = world.key(board);
-                    prop_assert_eq!(verdict.is_ok(), world.book.has(number, &key, &world.rules));
+                    prop_assert_eq!(verdict.is_ok(), world.book.has_key(number, &key, &world.rules));
                 }
             }
             let seats = world.seats();

@@ -77,9 +77,9 @@ fn stats(tail: &Tail) -> Value {
 }
 
 /// The error if an answer has no line because there is no unit of that name.
-pub fn nothing_of(tail: &Tail, unit: Option<&str>) -> Option<Failure> {
+pub fn no_lines(tail: &Tail, unit: Option<&str>) -> Option<Failure> {
     let (state, unit) = (tail.lock(), unit?);
-    (!state.stats.knows(unit)).then(|| {
+    (!state.stats.has_unit(unit)).then(|| {
         let known: Vec<&str> = state.stats.names().collect();
         Failure::new(
             FailureCode::NotFound,

@@ -87,20 +87,20 @@ impl Tail {
         state.marks = marks;
         let keeper_sleeps = state.waiting_since.is_none();
         state.push(line, start);
-        if keeper_sleeps || state.wants_writing() {
+        if keeper_sleeps || state.is_block_due() {
             self.changed.notify_one();
         }
     }
 
     /// Adds a line of logd itself.
-    pub fn say(&self, text: &str) {
+    pub fn log(&self, text: &str) {
         let line =
             NewLine::new(LOGD.into(), LogSource::Logd, text.as_bytes().into(), BothClocks::read());
         let mut state = self.lock();
         let start = state.marks.input;
         state.push(line, start);
         self.changed.notify_one();
-        self.wake.ring();
+        self.wake.notify();
     }
 
     /// Tells the keeper to write all waiting entries and end.
@@ -115,7 +115,7 @@ impl Tail {
     pub fn wait_for_block(&self) -> bool {
         let mut state = self.lock();
         loop {
-            if state.wants_writing() {
+            if state.is_block_due() {
                 return true;
             }
             if state.stop {
@@ -136,7 +136,7 @@ impl Tail {
     }
 
     /// Waits for `pause`; returns `false` early if the keeper must end.
-    pub fn pause(&self, pause: Duration) -> bool {
+    pub fn sleep(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut state = self.lock();
         while !state.stop {
@@ -193,7 +193,7 @@ impl Tail {
             state.in_memory = true;
             state.trouble = Some(reason.to_owned());
         }
-        self.say(&format!("the log is kept in memory only: {reason}"));
+        self.log(&format!("the log is kept in memory only: {reason}"));
     }
 
     /// Records that the disk has failed, for this reason.
@@ -211,7 +211,7 @@ impl Tail {
         state.segments = segments.to_vec();
         state.stats.blocks += blocks;
         state.flush = state.flush && state.ring.waiting_bytes() > 0;
-        self.wake.ring();
+        self.wake.notify();
     }
 }
 
@@ -225,17 +225,17 @@ impl State {
             source: line.source,
             text: line.text,
         };
-        self.stats.unit(&entry.unit).kept(entry.text.len());
+        self.stats.unit(&entry.unit).count_line(entry.text.len());
         let item = RingItem { entry, start, marks: self.marks };
         for gone in self.ring.push(item) {
             if !self.in_memory {
-                self.stats.unit(&gone.entry.unit).no_room(gone.entry.text.len());
+                self.stats.unit(&gone.entry.unit).count_evicted(gone.entry.text.len());
             }
         }
         self.waiting_since.get_or_insert_with(Instant::now);
     }
 
-    fn wants_writing(&self) -> bool {
+    fn is_block_due(&self) -> bool {
         let waiting = self.ring.waiting_bytes();
         waiting > 0
             && (self.flush

@@ -20,7 +20,7 @@ pub enum KeyUpdate {
     /// It is certified, by a stored or a new certificate.
     Certified(Box<Certified>),
     /// It is not certified for this reason; another attempt follows.
-    Not(String),
+    NotCertified(String),
 }
 
 /// Keeps the key in `folder` certified by `identity`, which listens at `socket`, and reports its state to
@@ -39,7 +39,7 @@ pub fn keep(
             match SubKey::open(folder.clone(), socket.clone()) {
                 Ok(key) => break key,
                 Err(error) => {
-                    tell(KeyUpdate::Not(format!("the service's key cannot be read: {error}")));
+                    tell(KeyUpdate::NotCertified(format!("the service's key cannot be read: {error}")));
                 }
             }
             sleep(MAX);
@@ -53,7 +53,7 @@ pub fn keep(
                 tell(KeyUpdate::Certified(Box::new(certified)));
             });
             let Err(error) = followed;
-            tell(KeyUpdate::Not(error.to_string()));
+            tell(KeyUpdate::NotCertified(error.to_string()));
             sleep(pause);
             pause = (pause * 2).min(MAX);
         }

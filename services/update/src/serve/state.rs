@@ -12,7 +12,7 @@ use octet_node::say;
 use crate::esp::{Access, UpdateEsp};
 use crate::floor::Floor;
 use crate::install::{InstallCounts, OfferedUpdate, failed, install, tidy};
-use crate::plan::This;
+use crate::plan::RunningSystem;
 use crate::refusal::UpdateRefusal;
 use crate::rollback::rollback;
 use crate::running::{self, RunningSlot};
@@ -37,14 +37,14 @@ impl SharedState {
     }
 
     /// The slot that is being written.
-    pub fn doing(&self) -> Option<SlotName> {
+    pub fn installing(&self) -> Option<SlotName> {
         self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The slots and the floor; without the slots during an installation.
     pub fn status(&self) -> Result<(RunningSlot, Option<EspContents>, u64), Failure> {
-        let running = ask()?;
-        let Ok(_held) = self.hold() else { return Ok((running, None, 0)) };
+        let running = running_slot()?;
+        let Ok(_held) = self.try_lock() else { return Ok((running, None, 0)) };
         let esp = mount(&running, Access::Read)?;
         let present = EspContents::read(&esp).map_err(failed("the EFI system partition"))?;
         let floor = self.floor(&present)?;
@@ -56,7 +56,7 @@ impl SharedState {
         &self,
         source: &mut impl BundleReader,
     ) -> Result<(Manifest, InstallCounts), Failure> {
-        let _held = self.hold()?;
+        let _held = self.try_lock()?;
         let trust: Trust = octet_node::section("trust").map_err(|error| {
             let help = "flash the box again: its image is damaged";
             Failure::new(FailureCode::Failed, error.to_string(), help)
@@ -64,7 +64,7 @@ impl SharedState {
         let offer = OfferedUpdate::read(source, &trust)?;
         let (running, mut esp) = self.change()?;
         let floor = self.raise_floor(&esp)?;
-        let this = This { running: running.slot.as_deref().unwrap_or_default(), floor };
+        let this = RunningSystem { running: running.slot.as_deref().unwrap_or_default(), floor };
         let slot = &offer.manifest.slot;
         self.set_mark(true)?;
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot.clone());
@@ -82,10 +82,10 @@ impl SharedState {
 
     /// Makes the next boot use the previous slot.
     pub fn rollback(&self) -> Result<SlotName, Failure> {
-        let _held = self.hold()?;
+        let _held = self.try_lock()?;
         let (running, mut esp) = self.change()?;
         let floor = self.raise_floor(&esp)?;
-        let this = This { running: running.slot.as_deref().unwrap_or_default(), floor };
+        let this = RunningSystem { running: running.slot.as_deref().unwrap_or_default(), floor };
         let slot = rollback(&mut esp, this)?;
         say!("the next start takes slot {slot}");
         Ok(slot)
@@ -96,7 +96,7 @@ impl SharedState {
         if !self.mark.as_ref().is_some_and(|mark| mark.exists()) {
             return Ok(());
         }
-        let _held = self.hold()?;
+        let _held = self.try_lock()?;
         let (running, mut esp) = self.change()?;
         if tidy(&mut esp, running.slot.as_deref().unwrap_or_default())? {
             say!("removed what an update has left that was cut off");
@@ -105,7 +105,7 @@ impl SharedState {
         self.set_mark(false)
     }
 
-    fn hold(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+    fn try_lock(&self) -> Result<MutexGuard<'_, ()>, Failure> {
         match self.partition.try_lock() {
             Ok(held) => Ok(held),
             Err(TryLockError::Poisoned(held)) => Ok(held.into_inner()),
@@ -117,7 +117,7 @@ impl SharedState {
 
     /// Mounts the partition for changes, unless PID 1 is about to change it.
     fn change(&self) -> Result<(RunningSlot, UpdateEsp), Failure> {
-        let running = ask()?;
+        let running = running_slot()?;
         if running.slot.is_none() {
             return Err(UpdateRefusal::NoSlot.into());
         }
@@ -156,7 +156,7 @@ impl SharedState {
     }
 }
 
-fn ask() -> Result<RunningSlot, Failure> {
+fn running_slot() -> Result<RunningSlot, Failure> {
     running::ask().map_err(|error| {
         let message = format!("PID 1 does not say which slot runs: {error}");
         Failure::new(FailureCode::Failed, message, "`status` shows how the box is")

@@ -33,7 +33,7 @@ pub fn verbs() -> Verbs<SharedState> {
             |work: &SharedState, _, ()| {
                 work.status().map(|(running, present, floor)| match present {
                     Some(present) => status(&running, &present, floor),
-                    None => json!({ "running": running.slot, "installing": work.doing() }),
+                    None => json!({ "running": running.slot, "installing": work.installing() }),
                 })
             },
         )

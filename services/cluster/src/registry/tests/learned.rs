@@ -13,13 +13,13 @@ fn a_new_coordinator_takes_over_what_the_old_one_had() {
     // No board has joined yet; under `approve` and `pinned` none would be accepted.
     let mut new = World { coordinator: Node::new(), rules: rules("approve", &[]), ..old };
     new.book = NumberRegistry::new(new.coordinator.public(), 0);
-    let stranger = NotLearned::Strange(early.map().coordinator);
+    let stranger = RecoveryError::OtherCoordinator(early.map().coordinator);
     assert_eq!(new.learn(&early, 2), Err(stranger));
     let statement = new.appoint(2, Some(early.map().coordinator));
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     assert_eq!(
         new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap_err(),
-        CannotBe::OldEpoch { said: 2, now: 2 }
+        AdminError::OldEpoch { said: 2, now: 2 }
     );
     new.learn(&early, 2).unwrap();
     assert_eq!(new.seats(), [(1, 1), (2, 2), (3, 3), (4, 4)]);
@@ -27,7 +27,7 @@ fn a_new_coordinator_takes_over_what_the_old_one_had() {
     new.learn(&late, 2).unwrap();
     assert_eq!(new.seats(), [(1, 1), (2, 2), (3, 3)]);
     assert_eq!(new.join(4, 4), Err(JoinRefusal::Revoked));
-    assert_eq!(new.learn(&early, 2), Err(NotLearned::Old));
+    assert_eq!(new.learn(&early, 2), Err(RecoveryError::Old));
     assert_eq!(new.join(2, 2), Ok(JoinDecision::Welcome));
     assert_eq!(new.book.map(&new.rules).version.epoch, 2);
     // An owner's later decisions stay.
@@ -62,7 +62,7 @@ fn a_coordinator_whose_disk_was_put_back_learns_of_what_it_has_forgotten() {
     assert_eq!(world.seats(), [(2, 2), (3, 3), (4, 4)]);
     assert_eq!(world.join(1, 1), Err(JoinRefusal::Revoked));
     assert_eq!(world.join(1, 5), Err(JoinRefusal::Closed(1)));
-    assert_eq!(world.learn(&newer, 2), Err(NotLearned::Old));
+    assert_eq!(world.learn(&newer, 2), Err(RecoveryError::Old));
 }
 
 /// After a restore, the coordinator makes as many maps as it had before, and then sees the old
@@ -86,14 +86,14 @@ fn a_map_of_the_same_number_is_learned_from() {
     let own = publish(&mut world);
     assert_eq!(own.map().version, lost.map().version);
     for known in [&first, &own] {
-        assert_eq!(world.learn(known, 3), Err(NotLearned::Old));
+        assert_eq!(world.learn(known, 3), Err(RecoveryError::Old));
     }
     world.learn(&lost, 3).unwrap();
     assert!(world.book.version > lost.map().version, "a newer one than both is made");
     // Revoked keys stay revoked; later decisions of the owner stay.
     assert_eq!(world.seats(), [(2, 5), (3, 3), (4, 4)]);
     assert_eq!(world.join(1, 1), Err(JoinRefusal::Revoked));
-    assert_eq!(world.learn(&lost, 3), Err(NotLearned::Old));
+    assert_eq!(world.learn(&lost, 3), Err(RecoveryError::Old));
 }
 
 /// A map in which `coordinator` revokes board 1, signed by its key with epoch `key_epoch`.
@@ -111,7 +111,7 @@ fn forged(world: &World, coordinator: &Node, version: MapVersion, key_epoch: u64
 /// Boards 1 to 4 at a coordinator with its second key.
 fn with_a_newer_key() -> World {
     let mut world = World::whole();
-    world.book.say_own(vec![world.coordinator.certificate("cluster", 2)], true);
+    world.book.set_own_certificates(vec![world.coordinator.certificate("cluster", 2)], true);
     world.book.version.sequence = 10;
     world
 }
@@ -127,11 +127,11 @@ fn a_replaced_key_of_the_coordinator_says_nothing() {
         assert!(learned.is_ok() || world.book == before);
         learned
     };
-    let replaced = Err(NotLearned::Replaced { shown: 1, seen: 2 });
+    let replaced = Err(RecoveryError::Replaced { shown: 1, seen: 2 });
     assert_eq!(show(&mut world, 1, 11), replaced);
     // Even with a valid key, a map cannot exhaust the numbers.
     for shown in [11 + MAX_AHEAD, u64::MAX] {
-        let far = Err(NotLearned::TooFarAhead { shown, known: 10 });
+        let far = Err(RecoveryError::TooFarAhead { shown, known: 10 });
         assert_eq!(show(&mut world, 2, shown), far);
     }
     // A newer key belongs to a coordinator whose disk was restored; it counts as seen from then on.
@@ -139,7 +139,7 @@ fn a_replaced_key_of_the_coordinator_says_nothing() {
     assert_eq!(world.seats(), [(2, 2), (3, 3), (4, 4)]);
     let signed =
         forged(&world, &world.coordinator, MapVersion { epoch: 1, sequence: 20 + MAX_AHEAD }, 2);
-    assert_eq!(world.learn(&signed, 2), Err(NotLearned::Replaced { shown: 2, seen: 3 }));
+    assert_eq!(world.learn(&signed, 2), Err(RecoveryError::Replaced { shown: 2, seen: 3 }));
 }
 
 #[test]
@@ -149,27 +149,27 @@ fn who_shows_a_map_is_named_in_it() {
     let mut lost = NumberRegistry::new(world.coordinator.public(), 0);
     let before = lost.clone();
     let candidate = |board: usize| world.boards[board - 1].candidate(None);
-    let mut show = |number, candidate: &Candidate| lost.learn(&map, number, candidate, NOW);
+    let mut show = |number, candidate: &Candidate| lost.recover_from_map(&map, number, candidate, NOW);
     // An unknown node, a board at another's port, and a copy of the coordinator's disk.
-    assert_eq!(show(1, &candidate(5)), Err(NotLearned::NotNamed(1)));
-    assert_eq!(show(2, &candidate(1)), Err(NotLearned::NotNamed(2)));
-    assert_eq!(show(5, &candidate(1)), Err(NotLearned::NotNamed(5)));
-    assert_eq!(show(0, &world.coordinator.candidate(None)), Err(NotLearned::NotNamed(0)));
+    assert_eq!(show(1, &candidate(5)), Err(RecoveryError::NotNamed(1)));
+    assert_eq!(show(2, &candidate(1)), Err(RecoveryError::NotNamed(2)));
+    assert_eq!(show(5, &candidate(1)), Err(RecoveryError::NotNamed(5)));
+    assert_eq!(show(0, &world.coordinator.candidate(None)), Err(RecoveryError::NotNamed(0)));
     // A board with an outdated key.
     let old = Candidate { key_epoch: 1, ..candidate(1) };
     let refused = JoinRefusal::Replayed { shown: 1, seen: 2 };
-    assert_eq!(show(1, &old), Err(NotLearned::Shower(refused)));
+    assert_eq!(show(1, &old), Err(RecoveryError::Refused(refused)));
     // A board of a coordinator that has lost all boards.
     assert_eq!(show(1, &candidate(1)), Ok(()));
     assert_eq!((before.enrolled(3), lost.enrolled(3).unwrap().node), (None, world.key(3)));
     // A revoked board.
     lost.revoke(1).unwrap();
-    let revoked = NotLearned::Shower(JoinRefusal::Revoked);
+    let revoked = RecoveryError::Refused(JoinRefusal::Revoked);
     let mut next = map.map().clone();
     next.version.sequence += 1;
     let next =
         SignedMap::sign(next, world.coordinator.certificate("cluster", 2), &world.coordinator.key);
-    assert_eq!(lost.learn(&next.unwrap(), 1, &candidate(1), NOW), Err(revoked));
+    assert_eq!(lost.recover_from_map(&next.unwrap(), 1, &candidate(1), NOW), Err(revoked));
 }
 
 /// Maps that an appointed coordinator receives from boards of the previous one.
@@ -188,14 +188,14 @@ fn a_replaced_key_of_the_coordinator_before_says_nothing() {
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     // The old coordinator never had the epoch of its replacement, nor made so many maps.
     for epoch in [5, u64::MAX] {
-        assert_eq!(show(&mut new, 2, epoch, 1), Err(NotLearned::OtherEpoch(epoch)));
+        assert_eq!(show(&mut new, 2, epoch, 1), Err(RecoveryError::OtherEpoch(epoch)));
     }
-    let far = NotLearned::TooFarAhead { shown: u64::MAX, known: 0 };
+    let far = RecoveryError::TooFarAhead { shown: u64::MAX, known: 0 };
     assert_eq!(show(&mut new, 2, 4, u64::MAX), Err(far));
     // The thief connects first; a later genuine map is still accepted.
     assert_eq!(show(&mut new, 1, 4, 1 << 30), Ok(()));
     assert_eq!(show(&mut new, 2, 4, 10), Ok(()));
-    assert_eq!(show(&mut new, 1, 4, 1 << 31), Err(NotLearned::Replaced { shown: 1, seen: 2 }));
-    assert_eq!(show(&mut new, 2, 4, 9), Err(NotLearned::Old));
+    assert_eq!(show(&mut new, 1, 4, 1 << 31), Err(RecoveryError::Replaced { shown: 1, seen: 2 }));
+    assert_eq!(show(&mut new, 2, 4, 9), Err(RecoveryError::Old));
     assert_eq!(show(&mut new, 2, 4, 11), Ok(()));
 }

@@ -35,10 +35,10 @@ fn it_is_in_the_map_by_its_number_and_nobody_takes_that() {
         assert_eq!(refused, Err(JoinRefusal::CoordinatorsKey));
     }
     let candidate = world.boards[3].candidate(None);
-    assert_eq!(world.replace(2), Err(CannotBe::IsCoordinator(2)));
-    assert_eq!(world.book.revoke(2), Err(CannotBe::IsCoordinator(2)));
+    assert_eq!(world.replace(2), Err(AdminError::IsCoordinator(2)));
+    assert_eq!(world.book.revoke(2), Err(AdminError::IsCoordinator(2)));
     let approved = world.by_hand(|book, hand| book.approve(2, &candidate, None, hand, NOW));
-    assert_eq!(approved, Err(CannotBe::IsCoordinator(2)));
+    assert_eq!(approved, Err(AdminError::IsCoordinator(2)));
     assert_eq!(world.book, before);
 }
 
@@ -78,7 +78,7 @@ fn the_one_before_is_a_board() {
     next.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     // It presents its own map, like any board.
     let before = world.coordinator.candidate(Some(2));
-    next.book.learn(&map, 2, &before, NOW).unwrap();
+    next.book.recover_from_map(&map, 2, &before, NOW).unwrap();
     assert_eq!(nodes(&next.book, &next.rules), [(2, old, true), (3, own, true)]);
     // The router takes over from the manager.
     next.book.version.sequence = 1;
@@ -86,7 +86,7 @@ fn the_one_before_is_a_board() {
     let mut last = World { owner: next.owner, ..World::new("first-use") };
     let statement = last.appoint(3, Some(own));
     last.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
-    last.book.learn(&map, 2, &before, NOW).unwrap();
+    last.book.recover_from_map(&map, 2, &before, NOW).unwrap();
     let router = last.coordinator.public();
     let all = [(0, router, false), (2, old, true), (3, own, true)];
     assert_eq!(nodes(&last.book, &last.rules), all);
@@ -100,12 +100,12 @@ fn it_moves() {
     assert_eq!(world.join(1, 1), Ok(JoinDecision::Welcome));
     world.by_hand(|book, hand| book.drain(1, true, hand)).unwrap();
     assert_eq!(world.join(2, 1), Err(JoinRefusal::CoordinatorsPlace(2)));
-    world.book.be_at(1);
+    world.book.set_number(1);
     assert_eq!(nodes(&world.book, &world.rules), [(1, world.coordinator.public(), true)]);
     assert_eq!(world.join(2, 1), Ok(JoinDecision::Welcome));
     // The same number again changes nothing.
     let before = world.book.clone();
-    world.book.be_at(1);
+    world.book.set_number(1);
     assert_eq!(world.book, before);
 }
 
