@@ -19,7 +19,7 @@ pub mod decide;
 pub mod discipline;
 pub mod disk;
 pub mod file;
-pub mod keep;
+pub mod reservation;
 pub mod machine;
 pub mod record;
 pub mod run;

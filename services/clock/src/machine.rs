@@ -18,7 +18,7 @@ use rustix::time::{
 
 use crate::decide::Time;
 use crate::disk::ClockDisk;
-use crate::keep::BothClocks;
+use crate::reservation::BothClocks;
 use crate::record::ClockRecord;
 use crate::run::{ClockEvent, ClockMachine, SetBack, Until};
 

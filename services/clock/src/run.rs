@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::decide::{Time, TimeSource, decide};
 use crate::file::FileState;
-use crate::keep::{AHEAD, BothClocks, Reservation};
+use crate::reservation::{AHEAD, BothClocks, Reservation};
 use crate::record::{BootId, ClockRecord};
 
 /// The timeout to read the stored time; after it the boot continues without the stored time.

@@ -280,7 +280,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The board has no key, or the change cannot be stored.
-    pub async fn drain(&self, number: u8, drained: bool) -> Result<PublicKey, CoordinatorError> {
+    pub async fn set_drained(&self, number: u8, drained: bool) -> Result<PublicKey, CoordinatorError> {
         self.change(|book, hand| Ok(book.drain(number, drained, hand)?)).await
     }
 

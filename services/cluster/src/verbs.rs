@@ -144,7 +144,7 @@ async fn follow(node: &ClusterNode, call: &mut Call<'_>) -> Value {
 }
 
 async fn drain(node: &ClusterNode, number: u8, drained: bool) -> Result<Value, Failure> {
-    let key = coordinator(node)?.drain(number, drained).await.map_err(failure)?;
+    let key = coordinator(node)?.set_drained(number, drained).await.map_err(failure)?;
     say!("board {number} is {}drained", if drained { "" } else { "no longer " });
     let settings = node.settings.borrow();
     let placed = settings.boards.iter().filter(|board| board.number == number);

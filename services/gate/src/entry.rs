@@ -51,22 +51,22 @@ impl GateIdentity {
 
 pub struct OperatorListener {
     gate: Rc<Gate>,
-    shown: RefCell<Option<GateIdentity>>,
+    identity: RefCell<Option<GateIdentity>>,
     door: RefCell<RateLimiter>,
     /// Connections during the handshake, in order of arrival.
-    under_way: RefCell<VecDeque<(ClientNetwork, AbortHandle)>>,
+    handshakes: RefCell<VecDeque<(ClientNetwork, AbortHandle)>>,
     start: Instant,
 }
 
 impl OperatorListener {
     pub fn new(gate: Rc<Gate>) -> Rc<Self> {
         let (shown, door, under_way) = Default::default();
-        Rc::new(Self { gate, shown, door, under_way, start: Instant::now() })
+        Rc::new(Self { gate, identity: shown, door, handshakes: under_way, start: Instant::now() })
     }
 
     /// Replaces the identity for new connections.
     pub fn set_identity(&self, shown: GateIdentity) {
-        *self.shown.borrow_mut() = Some(shown);
+        *self.identity.borrow_mut() = Some(shown);
     }
 
     /// Accepts connections on `listener`, forever.
@@ -95,19 +95,19 @@ impl OperatorListener {
                 return;
             }
         }
-        let Some(shown) = self.shown.borrow().clone() else {
+        let Some(shown) = self.identity.borrow().clone() else {
             say!("{}: turned away, the gate has no certificate yet", address(peer));
             return;
         };
         self.make_room();
         let entry = Rc::clone(self);
         let handle = spawn_local(async move { entry.handle(stream, peer, origin, shown).await });
-        self.under_way.borrow_mut().push_back((origin, handle.abort_handle()));
+        self.handshakes.borrow_mut().push_back((origin, handle.abort_handle()));
     }
 
     /// Makes room for another handshake.
     fn make_room(&self) {
-        let mut under_way = self.under_way.borrow_mut();
+        let mut under_way = self.handshakes.borrow_mut();
         under_way.retain(|(_, task)| !task.is_finished());
         while under_way.len() >= self.gate.limits.handshakes {
             let origins: Vec<ClientNetwork> = under_way.iter().map(|(origin, _)| *origin).collect();

@@ -33,7 +33,7 @@ struct ForwardedRequest {
     args: String,
     /// The channel for file pieces to the unit, and the task that returns its answers; `None` until
     /// the request is sent.
-    under_way: Option<(Rc<Pieces>, AbortHandle)>,
+    forwarding: Option<(Rc<Pieces>, AbortHandle)>,
 }
 
 /// The pending requests, by their number.
@@ -50,7 +50,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
     from: String,
 ) -> Result<(), Broken> {
     let (requests, answers) = tokio::io::split(stream);
-    let client = Client { gate, to: Rc::new(Mutex::new(answers)), operator, from };
+    let client = Client { gate, writer: Rc::new(Mutex::new(answers)), operator, from };
     let open = OpenRequests::default();
     // These tasks end with this future, also if it is aborted.
     let mut answered = JoinSet::new();
@@ -66,7 +66,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
         }
     };
     // While this lock is held, no answer is half written.
-    let mut to = client.to.lock().await;
+    let mut to = client.writer.lock().await;
     drop(answered);
     let (id, relay) = relay;
     send(&mut *to, &Reply { id, body: ReplyBody::End(relay.entry.clone()) }).await?;
@@ -82,7 +82,7 @@ type Wanted = (u64, Relay);
 
 struct Client<S> {
     gate: Rc<Gate>,
-    to: Rc<Mutex<WriteHalf<S>>>,
+    writer: Rc<Mutex<WriteHalf<S>>>,
     operator: OperatorKey,
     from: String,
 }
@@ -91,7 +91,7 @@ impl<S> Clone for Client<S> {
     fn clone(&self) -> Self {
         Self {
             gate: Rc::clone(&self.gate),
-            to: Rc::clone(&self.to),
+            writer: Rc::clone(&self.writer),
             operator: self.operator.clone(),
             from: self.from.clone(),
         }
@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         };
         let task = answered.spawn_local(both_ways);
         if let Some(known) = open.borrow_mut().get_mut(&id) {
-            known.under_way = Some((asked.pieces, task));
+            known.forwarding = Some((asked.pieces, task));
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         let Request { id, unit, verb, args, .. } = request;
         let unit = unit.unwrap_or_else(|| self.gate.units.init.clone());
         let asked =
-            ForwardedRequest { unit: unit.clone(), verb: verb.clone(), args: shown(&args), under_way: None };
+            ForwardedRequest { unit: unit.clone(), verb: verb.clone(), args: shown(&args), forwarding: None };
         let allowed =
             if open.borrow().len() >= self.gate.limits.open || open.borrow().contains_key(&id) {
                 Err(no_room())
@@ -246,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
             };
             if sent.is_err() {
                 // The operator does not read any more.
-                let _ = self.to.lock().await.shutdown().await;
+                let _ = self.writer.lock().await.shutdown().await;
                 return;
             }
             if is_last {
@@ -270,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 
     async fn send(&self, reply: &Reply) -> io::Result<()> {
-        let write = async { send(&mut *self.to.lock().await, reply).await };
+        let write = async { send(&mut *self.writer.lock().await, reply).await };
         timeout(self.gate.limits.unread_time, write).await.unwrap_or_else(|_| {
             say!(
                 "{} from {}: leaves its answers unread, and is cut off",
@@ -294,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
 /// The unit cannot receive it; its further answers are ignored.
 fn forward_piece(open: &OpenRequests, piece: FilePiece) -> Result<(), Failure> {
     let open = open.borrow();
-    let under_way = open.get(&piece.id).and_then(|asked| asked.under_way.as_ref());
+    let under_way = open.get(&piece.id).and_then(|asked| asked.forwarding.as_ref());
     let Some((pieces, task)) = under_way else { return Ok(()) };
     pieces.take(piece).inspect_err(|_| task.abort())
 }

@@ -45,7 +45,7 @@ pub struct NtpService {
     answers: (Sender<Answered>, Receiver<Answered>),
     set_by: Rc<Cell<Option<TimeReference>>>,
     /// The last logged problem, so that it is logged once.
-    told: Option<&'static str>,
+    last_error: Option<&'static str>,
     last: Option<NtpSample>,
 }
 
@@ -58,7 +58,7 @@ impl NtpService {
             client: client::NtpClient::default(),
             answers: channel(WAITING),
             set_by: Rc::default(),
-            told: None,
+            last_error: None,
             last: None,
         }
     }
@@ -111,7 +111,7 @@ impl NtpService {
                 }
             }
             Some(NtpAction::Offset(sample)) => self.apply_offset(sample).await,
-            Some(NtpAction::Failed(why)) if self.told.replace(why) == Some(why) => {}
+            Some(NtpAction::Failed(why)) if self.last_error.replace(why) == Some(why) => {}
             Some(NtpAction::Failed(why)) => say!("{why}; the clock goes on as it is"),
         }
     }
@@ -137,7 +137,7 @@ impl NtpService {
     }
 
     async fn apply_offset(&mut self, sample: NtpSample) {
-        (self.told, self.last) = (None, Some(sample));
+        (self.last_error, self.last) = (None, Some(sample));
         match report_offset(Arc::clone(&self.clock), sample).await {
             Ok(()) => {
                 let NtpSample { stratum, .. } = sample;

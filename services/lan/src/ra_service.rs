@@ -343,7 +343,7 @@ fn is_box_route(route: &RouteInformation) -> bool {
 /// The advertisement of a segment. Boards do not use autoconfiguration: their addresses follow from
 /// their port. A router without an uplink is no default router (RFC 7084, G-4), but always
 /// advertises routes to the rest of the box (L-3), and to nodes over paths.
-fn advert(segment: &PlannedSegment, autonomous: bool, leads_out: bool) -> RouterAdvertisement {
+fn advert(segment: &PlannedSegment, autonomous: bool, has_uplink: bool) -> RouterAdvertisement {
     let router = segment.router.1;
     let whole = u128::MAX << (128 - u32::from(BOX_BITS));
     let whole = Ipv6Addr::from_bits(router.to_bits() & whole);
@@ -353,7 +353,7 @@ fn advert(segment: &PlannedSegment, autonomous: bool, leads_out: bool) -> Router
     let seconds = Some(NETWORK_SECONDS);
     let prefix = PrefixInformation { network, length: 64, on_link: true, autonomous, seconds };
     let names = vec![(router, ROUTER_SECONDS.into())];
-    let router_seconds = if leads_out { ROUTER_SECONDS } else { 0 };
+    let router_seconds = if has_uplink { ROUTER_SECONDS } else { 0 };
     RouterAdvertisement {
         router_seconds,
         prefixes: vec![prefix],

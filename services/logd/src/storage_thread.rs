@@ -28,7 +28,7 @@ pub fn run(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>>
         let trouble = match LogStore::open(&settings.folder, settings.limits) {
             Ok((store, recovered)) => {
                 let last = recovered.last.as_ref();
-                tail.opened(last, store.segments(), settings.boot, !opened_before);
+                tail.set_opened(last, store.segments(), settings.boot, !opened_before);
                 log_recovery(tail, &recovered, told.is_some());
                 let _ = opened.send(last.filter(|l| l.boot == settings.boot).map(|l| l.marks));
                 opened_before = true;
@@ -41,7 +41,7 @@ pub fn run(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>>
             Err(trouble) => trouble,
         };
         let trouble = format!("{}: {trouble}", settings.folder.display());
-        tail.failed(&trouble);
+        tail.set_failed(&trouble);
         if told.as_ref() != Some(&trouble) {
             tail.log(&format!("the log is kept in memory only: {trouble}"));
             told = Some(trouble);

@@ -143,12 +143,12 @@ impl<F: Folder, R: Readers> Config<F, R> {
             }
         };
         let settings = match to {
-            0 => self.image.settings().map_err(|problem| unusable(0, &problem))?,
+            0 => self.image.settings().map_err(|problem| unusable_copy(0, &problem))?,
             to => {
                 let copy = self.keeper.store().read(to);
                 let shipped = || self.image.text().unwrap_or_default();
                 copy.and_then(|copy| Settings::of(copy, shipped))
-                    .map_err(|problem| unusable(to, &problem))?
+                    .map_err(|problem| unusable_copy(to, &problem))?
             }
         };
         self.change(call, settings, Some(to), confirm)
@@ -261,7 +261,7 @@ fn file_failure(error: &FileError) -> Failure {
     Failure::new(FailureCode::BadArgument, error.marked(), error.hint.clone())
 }
 
-fn unusable(sequence: u64, problem: &str) -> Failure {
+fn unusable_copy(sequence: u64, problem: &str) -> Failure {
     let message = format!("configuration {sequence} cannot be used: {problem}");
     Failure::new(FailureCode::Failed, message, "`config history` lists those that there are")
 }

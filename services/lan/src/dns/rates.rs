@@ -29,7 +29,7 @@ pub struct ClientPrefix {
 
 #[derive(Debug, Default)]
 pub struct ClientRates {
-    of: HashMap<ClientPrefix, Bucket>,
+    buckets: HashMap<ClientPrefix, Bucket>,
     /// The shared bucket of clients that have none of their own.
     others: Bucket,
     looked: Duration,
@@ -77,24 +77,24 @@ impl Bucket {
 impl ClientRates {
     /// Whether `client` is within the limit at `now`.
     pub fn take(&mut self, now: Duration, client: ClientPrefix) -> bool {
-        if !self.of.contains_key(&client) && !self.has_room(now) {
+        if !self.buckets.contains_key(&client) && !self.has_room(now) {
             return self.others.take(now);
         }
         let new = Bucket { at: now, ..Bucket::default() };
-        self.of.entry(client).or_insert(new).take(now)
+        self.buckets.entry(client).or_insert(new).take(now)
     }
 
     /// Whether there is room for another client. If not, clients with a full bucket are removed
     /// first.
     fn has_room(&mut self, now: Duration) -> bool {
-        if self.of.len() >= MAX_CLIENTS && now.saturating_sub(self.looked) >= RETRY_DELAY {
+        if self.buckets.len() >= MAX_CLIENTS && now.saturating_sub(self.looked) >= RETRY_DELAY {
             self.looked = now;
-            self.of.retain(|_, bucket| {
+            self.buckets.retain(|_, bucket| {
                 bucket.fill(now);
                 bucket.left < u64::from(BURST) * 1000
             });
         }
-        self.of.len() < MAX_CLIENTS
+        self.buckets.len() < MAX_CLIENTS
     }
 }
 
@@ -145,9 +145,9 @@ mod tests {
         assert_eq!(taken(&mut rates, now, numbered(5000)), BURST as usize);
         assert!(!rates.take(now, numbered(5001)));
         assert!(rates.take(now, numbered(3)));
-        assert_eq!(rates.of.len(), MAX_CLIENTS);
+        assert_eq!(rates.buckets.len(), MAX_CLIENTS);
         // An idle client is removed.
         assert!(rates.take(now + RETRY_DELAY, numbered(5001)));
-        assert_eq!(rates.of.len(), 1);
+        assert_eq!(rates.buckets.len(), 1);
     }
 }

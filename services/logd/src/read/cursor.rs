@@ -31,13 +31,13 @@ pub struct Cursor {
     /// Whether the first entry was found.
     pub started: bool,
     /// The value of `State::moved` (renumbering of entries) at the last use.
-    pub moved: u64,
+    pub generation: u64,
 }
 
 impl Cursor {
     /// Creates a cursor at the start of the query, in a log whose next entry will be `end`.
-    pub fn new(query: LogQuery, end: u64, moved: u64) -> Self {
-        Self { query, next: 0, position: None, end, started: false, moved }
+    pub fn new(query: LogQuery, end: u64, generation: u64) -> Self {
+        Self { query, next: 0, position: None, end, started: false, generation }
     }
 
     /// Whether `entry` matches the query.

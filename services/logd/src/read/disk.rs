@@ -91,10 +91,10 @@ impl LogReader {
     /// Reads from memory. If earlier entries are on disk, returns the segments instead.
     fn read_memory(&self, cursor: &mut Cursor, batch: &mut Batch) -> Option<Vec<Segment>> {
         let state = self.tail.lock();
-        if cursor.moved != state.moved {
-            let step = state.moved - cursor.moved;
+        if cursor.generation != state.generation {
+            let step = state.generation - cursor.generation;
             (cursor.next, cursor.end) = (cursor.next + step, cursor.end + step);
-            cursor.moved = state.moved;
+            cursor.generation = state.generation;
         }
         if cursor.next < state.ring.first_sequence() && !is_exhausted(cursor, &state.segments) {
             return Some(state.segments.clone());
@@ -172,7 +172,7 @@ impl LogReader {
             let wanted = state.ring.from(0).rev().filter(|item| cursor.matches(&item.entry));
             let later: Vec<u64> = wanted.take(count).map(|item| item.entry.sequence).collect();
             cursor.end = state.ring.next_sequence();
-            cursor.moved = state.moved;
+            cursor.generation = state.generation;
             (state.segments.clone(), state.ring.first_sequence(), later)
         };
         for segment in segments.iter().rev() {

@@ -63,7 +63,7 @@ fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
         last: lines.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
         follow: args.flag("follow"),
     };
-    let cursor = Cursor::new(wanted, state.ring.next_sequence(), state.moved);
+    let cursor = Cursor::new(wanted, state.ring.next_sequence(), state.generation);
     let fields = args.flag("fields");
     Ok(Reading { id, cursor: Some(cursor), at_end: None, fields, found_any: false })
 }

@@ -42,7 +42,7 @@ pub struct State {
     pub segments: Vec<Segment>,
     pub boot: BootId,
     /// By how much sequence numbers have been increased in total: see [`Tail::opened`].
-    pub moved: u64,
+    pub generation: u64,
     /// Why nothing is written to disk.
     pub trouble: Option<String>,
     /// Whether there is no disk: then removing old entries is not a loss.
@@ -65,7 +65,7 @@ impl Tail {
             stats: Stats::default(),
             segments: vec![],
             boot,
-            moved: 0,
+            generation: 0,
             trouble: None,
             in_memory: false,
             waiting_since: None,
@@ -156,19 +156,19 @@ impl Tail {
     /// [`stored`](Self::stored).
     pub fn take_block(&self) -> Vec<Arc<RingItem>> {
         let mut state = self.lock();
-        let count = fit(state.ring.untaken().map(|item| &item.entry));
-        let taken: Vec<Arc<RingItem>> = state.ring.untaken().take(count).cloned().collect();
+        let count = fit(state.ring.unqueued().map(|item| &item.entry));
+        let taken: Vec<Arc<RingItem>> = state.ring.unqueued().take(count).cloned().collect();
         if let Some(last) = taken.last() {
             state.ring.taken(last.entry.sequence + 1);
         }
-        state.waiting_since = state.ring.has_untaken().then(Instant::now);
+        state.waiting_since = state.ring.has_unqueued().then(Instant::now);
         taken
     }
 
     /// Handles an opened store: `last` is its last block, `segments` are all of its segments. The
     /// first time, the entries in memory are renumbered to follow those on disk; later, entries
     /// that a failed write has left on disk completely count as stored.
-    pub fn opened(&self, last: Option<&Header>, segments: &[Segment], boot: BootId, first: bool) {
+    pub fn set_opened(&self, last: Option<&Header>, segments: &[Segment], boot: BootId, first: bool) {
         let mut state = self.lock();
         let next = last.map_or(0, |last| last.last + 1);
         if first {
@@ -177,7 +177,7 @@ impl Tail {
                 state.marks = last.marks;
             }
             state.ring.renumber(next);
-            state.moved += next;
+            state.generation += next;
         } else if next > state.ring.first_waiting() {
             state.ring.taken(next);
             state.ring.stored();
@@ -197,10 +197,10 @@ impl Tail {
     }
 
     /// Records that the disk has failed, for this reason.
-    pub fn failed(&self, trouble: &str) {
+    pub fn set_failed(&self, trouble: &str) {
         let mut state = self.lock();
         state.ring.not_stored();
-        state.waiting_since = state.ring.has_untaken().then(Instant::now);
+        state.waiting_since = state.ring.has_unqueued().then(Instant::now);
         state.trouble = Some(trouble.to_owned());
     }
 

@@ -136,12 +136,12 @@ impl TailRing {
     }
 
     /// Whether there are entries that were not taken for writing.
-    pub fn has_untaken(&self) -> bool {
+    pub fn has_unqueued(&self) -> bool {
         self.items.back().is_some_and(|item| item.entry.sequence >= self.taken)
     }
 
     /// The entries that were not taken for writing.
-    pub fn untaken(&self) -> impl Iterator<Item = &Arc<RingItem>> {
+    pub fn unqueued(&self) -> impl Iterator<Item = &Arc<RingItem>> {
         self.items.range(self.index_of(self.taken)..)
     }
 
@@ -223,8 +223,8 @@ mod tests {
                         next += 1;
                     }
                     3 => {
-                        let count = ring.untaken().take(amount % 7).count();
-                        let last = ring.untaken().take(count).last().map(|i| i.entry.sequence + 1);
+                        let count = ring.unqueued().take(amount % 7).count();
+                        let last = ring.unqueued().take(count).last().map(|i| i.entry.sequence + 1);
                         if let Some(last) = last {
                             ring.taken(last);
                         }
