@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use octet_appliance::{Addressing, Cidr, LinkName, Mac, Zone};
-use octet_node::links::{LeadsTo, Link, Links, LinkTraffic, PlannedSegment};
+use octet_node::links::{LeadsTo, Link, LinkTraffic, Links, PlannedSegment};
 
 use crate::config::NetworkConfig;
 use crate::observed::{self, Observed};

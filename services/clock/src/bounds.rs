@@ -50,8 +50,9 @@ impl TimeBounds {
 
 fn latest(update: &Update) -> Option<Time> {
     let map = update.map.as_ref()?.map();
-    let coordinator =
-        map.member_by_key(&map.coordinator).filter(|coordinator| Some(coordinator.number) != update.number)?;
+    let coordinator = map
+        .member_by_key(&map.coordinator)
+        .filter(|coordinator| Some(coordinator.number) != update.number)?;
     let issued = coordinator.certificates.iter().map(|certificate| certificate.statement().issued);
     issued.max().map(Duration::from_secs)
 }

@@ -57,7 +57,9 @@ impl Discipline {
     /// Handles an offset from a time server, at `uptime`.
     pub fn adjust(&mut self, off: ClockOffset, uptime: Duration) -> Adjustment {
         match off {
-            ClockOffset::Behind(by) | ClockOffset::Ahead(by) if by <= SMALL => Adjustment::Slew(off),
+            ClockOffset::Behind(by) | ClockOffset::Ahead(by) if by <= SMALL => {
+                Adjustment::Slew(off)
+            }
             ClockOffset::Ahead(by) if by <= AHEAD => Adjustment::Slew(off),
             ClockOffset::Ahead(_) => {
                 Adjustment::Refuse("the clock is far ahead of what others say, and never goes back")
@@ -110,11 +112,17 @@ mod tests {
     fn one_long_step_and_then_short_ones() {
         let mut discipline = Discipline::new(false);
         let month = seconds(30 * 86_400);
-        assert_eq!(discipline.adjust(ClockOffset::Behind(month), seconds(9)), Adjustment::Step(month));
+        assert_eq!(
+            discipline.adjust(ClockOffset::Behind(month), seconds(9)),
+            Adjustment::Step(month)
+        );
         let refused = |decision| matches!(decision, Adjustment::Refuse(_));
         assert!(refused(discipline.adjust(ClockOffset::Behind(month), seconds(99))));
         for _ in 0..10 {
-            assert_eq!(discipline.adjust(ClockOffset::Behind(STEP), seconds(99)), Adjustment::Step(STEP));
+            assert_eq!(
+                discipline.adjust(ClockOffset::Behind(STEP), seconds(99)),
+                Adjustment::Step(STEP)
+            );
         }
         assert!(refused(discipline.adjust(ClockOffset::Behind(STEP), seconds(99))));
         let tomorrow = seconds(100) + DAY;
@@ -123,8 +131,14 @@ mod tests {
         assert!(refused(Discipline::new(false).adjust(ClockOffset::Behind(2 * LONG), seconds(9))));
         // Short steps may precede the long one.
         let mut discipline = Discipline::new(false);
-        assert_eq!(discipline.adjust(ClockOffset::Behind(STEP), seconds(1)), Adjustment::Step(STEP));
-        assert_eq!(discipline.adjust(ClockOffset::Behind(month), seconds(9)), Adjustment::Step(month));
+        assert_eq!(
+            discipline.adjust(ClockOffset::Behind(STEP), seconds(1)),
+            Adjustment::Step(STEP)
+        );
+        assert_eq!(
+            discipline.adjust(ClockOffset::Behind(month), seconds(9)),
+            Adjustment::Step(month)
+        );
         assert!(refused(discipline.adjust(ClockOffset::Behind(month), seconds(99))));
         let told = Discipline::new(true).set_by_owner(3 * LONG, seconds(9));
         assert_eq!(told, Adjustment::Step(3 * LONG - seconds(9)));

@@ -18,8 +18,8 @@ use rustix::time::{
 
 use crate::decide::Time;
 use crate::disk::ClockDisk;
-use crate::reservation::BothClocks;
 use crate::record::ClockRecord;
+use crate::reservation::BothClocks;
 use crate::run::{ClockEvent, ClockMachine, SetBack, Until};
 
 /// A time that no clock reaches: in the year 2200.
@@ -227,7 +227,9 @@ mod tests {
         }
         system.write_earlier(record);
         assert!(matches!(system.wait(Until::ClockSet), ClockEvent::Written(..)));
-        assert!(system.read() && matches!(system.wait(Until::ClockSet), ClockEvent::Read(Ok(_), true)));
+        assert!(
+            system.read() && matches!(system.wait(Until::ClockSet), ClockEvent::Read(Ok(_), true))
+        );
         let asks = std::thread::spawn(move || asking.set_back(Duration::from_secs(9)));
         match system.wait(Until::ClockSet) {
             ClockEvent::SetBack(SetBack { to, done }) => {

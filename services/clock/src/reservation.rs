@@ -29,7 +29,7 @@ pub struct BothClocks {
 pub struct Reservation {
     /// The latest time that the clock has shown.
     shown: Time,
-    /// The clocks at the last call of [`see`](Self::see).
+    /// The clocks at the last call of [`update`](Self::update).
     last: BothClocks,
     kept: Option<Time>,
     /// The reservation of an earlier process in the same boot: the clock may have shown any time up
@@ -124,7 +124,10 @@ mod tests {
         keeping.failed();
         assert_eq!((keeping.next_write(), keeping.due()), (None, Some(seconds(1120))));
         keeping.update(at(1120, 125));
-        assert_eq!((keeping.next_write(), keeping.latest_time()), (Some(seconds(1240)), seconds(1120)));
+        assert_eq!(
+            (keeping.next_write(), keeping.latest_time()),
+            (Some(seconds(1240)), seconds(1120))
+        );
     }
 
     /// If the clock is set back, the times that it has shown still count.
@@ -145,7 +148,10 @@ mod tests {
         let mut keeping = Reservation::new(at(1000, 5), Some(seconds(1090)), true);
         assert_eq!((keeping.next_write(), keeping.latest_time()), (None, seconds(1090)));
         keeping.update(at(1031, 36));
-        assert_eq!((keeping.next_write(), keeping.latest_time()), (Some(seconds(1151)), seconds(1090)));
+        assert_eq!(
+            (keeping.next_write(), keeping.latest_time()),
+            (Some(seconds(1151)), seconds(1090))
+        );
     }
 
     proptest! {

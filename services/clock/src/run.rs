@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::decide::{Time, TimeSource, decide};
 use crate::file::FileState;
-use crate::reservation::{AHEAD, BothClocks, Reservation};
 use crate::record::{BootId, ClockRecord};
+use crate::reservation::{AHEAD, BothClocks, Reservation};
 
 /// The timeout to read the stored time; after it the boot continues without the stored time.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -172,7 +172,11 @@ fn begin_set_back(
 
 /// Handles the result of writing the earlier time. Returns the new state of the reservations if it
 /// succeeded.
-fn finish_set_back(machine: &mut impl ClockMachine, back: PendingSetBack, kept: io::Result<()>) -> Option<Reservation> {
+fn finish_set_back(
+    machine: &mut impl ClockMachine,
+    back: PendingSetBack,
+    kept: io::Result<()>,
+) -> Option<Reservation> {
     let PendingSetBack { until, at, done } = back;
     let passed = machine.now().uptime.saturating_sub(at.uptime);
     let set = kept.and_then(|()| machine.set(at.wall + passed));
@@ -254,7 +258,11 @@ fn renew(machine: &mut impl ClockMachine, keeping: &mut Reservation, boot: BootI
 }
 
 /// Logs a problem with the disk once, and the end of the problem.
-fn log_trouble(machine: &mut impl ClockMachine, trouble: &Option<String>, told: &mut Option<String>) {
+fn log_trouble(
+    machine: &mut impl ClockMachine,
+    trouble: &Option<String>,
+    told: &mut Option<String>,
+) {
     if trouble == told {
         return;
     }

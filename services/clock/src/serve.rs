@@ -14,7 +14,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
 use crate::bounds::TimeBounds;
-use crate::discipline::{Adjustment, Discipline, ClockOffset};
+use crate::discipline::{Adjustment, ClockOffset, Discipline};
 use crate::machine::SetBackSender;
 use crate::stepped::Stepped;
 use crate::sys;
@@ -101,7 +101,8 @@ pub fn serve(
     bounds: TimeBounds,
 ) {
     let discipline = Discipline::new(stepped.is_stepped());
-    let known = Mutex::new(ClockState { discipline, stepped, set_back: asking, bounds, last: None });
+    let known =
+        Mutex::new(ClockState { discipline, stepped, set_back: asking, bounds, last: None });
     let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), known);
     say!("nobody is answered any more: {error}");
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use octet_clock::discipline::{Adjustment, Discipline, ClockOffset};
+use octet_clock::discipline::{Adjustment, ClockOffset, Discipline};
 use proptest::prelude::*;
 
 /// A day, in seconds.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use octet_clock::decide::Time;
 use octet_clock::file::FileState;
-use octet_clock::reservation::BothClocks;
 use octet_clock::record::ClockRecord;
+use octet_clock::reservation::BothClocks;
 use octet_clock::run::{ClockEvent, ClockMachine, SetBack, Until, run};
 use proptest::prelude::*;
 

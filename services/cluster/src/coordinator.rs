@@ -1,7 +1,7 @@
 //! The coordinator: it maintains the registry, and distributes the map.
 
-mod listener;
 mod connected;
+mod listener;
 mod rate_limit;
 mod session;
 mod show;
@@ -20,11 +20,12 @@ use octet_node::sub_key::Certified;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use crate::registry::{
-    Candidate, AdminError, Enrolled, AdminContext, JoinDecision, JoinRefusal, RecoveryError, NumberRegistry,
-};
 use crate::node::ClusterNode;
 use crate::pin::PersistedPin;
+use crate::registry::{
+    AdminContext, AdminError, Candidate, Enrolled, JoinDecision, JoinRefusal, NumberRegistry,
+    RecoveryError,
+};
 use crate::rules::{EnrolmentRules, Forbidden};
 use crate::store::ClusterStoreError;
 use connected::ConnectedNodes;
@@ -140,7 +141,15 @@ impl Coordinator {
         let limits = node.limits;
         let changes = RateLimiter::new(limits.changes, limits.change_interval).into();
         let start = Instant::now();
-        Ok(Rc::new(Self { node, registry: book, changing, connected: present, changes, start, turn }))
+        Ok(Rc::new(Self {
+            node,
+            registry: book,
+            changing,
+            connected: present,
+            changes,
+            start,
+            turn,
+        }))
     }
 
     /// The active rules.
@@ -257,7 +266,11 @@ impl Coordinator {
         number: u8,
         record: Option<SeatRecord>,
     ) -> Result<PublicKey, CoordinatorError> {
-        let waits = self.connected.borrow().pending_candidate(number).ok_or(AdminError::NonePending(number))?;
+        let waits = self
+            .connected
+            .borrow()
+            .pending_candidate(number)
+            .ok_or(AdminError::NonePending(number))?;
         let now = now();
         self.change(|book, hand| Ok(book.approve(number, &waits, record, hand, now)?)).await?;
         Ok(waits.node)
@@ -267,12 +280,20 @@ impl Coordinator {
     ///
     /// # Errors
     /// It is for another node, or it cannot be stored.
-    pub async fn record(&self, number: u8, record: SeatRecord) -> Result<PublicKey, CoordinatorError> {
+    pub async fn record(
+        &self,
+        number: u8,
+        record: SeatRecord,
+    ) -> Result<PublicKey, CoordinatorError> {
         self.change(|book, hand| Ok(book.record(number, record, hand)?)).await
     }
 
     /// Permits another key as board `number`.
-    pub async fn replace(&self, number: u8, record: Option<SeatRecord>) -> Result<(), CoordinatorError> {
+    pub async fn replace(
+        &self,
+        number: u8,
+        record: Option<SeatRecord>,
+    ) -> Result<(), CoordinatorError> {
         self.change(|book, hand| Ok(book.replace(number, record, hand)?)).await
     }
 
@@ -280,7 +301,11 @@ impl Coordinator {
     ///
     /// # Errors
     /// The board has no key, or the change cannot be stored.
-    pub async fn set_drained(&self, number: u8, drained: bool) -> Result<PublicKey, CoordinatorError> {
+    pub async fn set_drained(
+        &self,
+        number: u8,
+        drained: bool,
+    ) -> Result<PublicKey, CoordinatorError> {
         self.change(|book, hand| Ok(book.drain(number, drained, hand)?)).await
     }
 
@@ -309,7 +334,11 @@ impl Coordinator {
 
     /// Checks that this node may make maps of `book`. If it trusts another coordinator, that one's
     /// map stays until an owner has appointed this node.
-    fn check_appointment(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), CoordinatorError> {
+    fn check_appointment(
+        &self,
+        book: &NumberRegistry,
+        rules: &EnrolmentRules,
+    ) -> Result<(), CoordinatorError> {
         rules.check_coordinator(book.number, &book.coordinator)?;
         match self.node.persisted.borrow().pin {
             Some(pin) if pin.coordinator != book.coordinator && pin.epoch >= book.version.epoch => {
@@ -327,7 +356,8 @@ impl Coordinator {
     ) -> Result<T, CoordinatorError> {
         let _one_at_a_time = self.changing.lock().await;
         let (rules, owners) = (self.rules()?, self.owners());
-        let certified = self.node.identity.certified.borrow().clone().ok_or(CoordinatorError::NoKey)?;
+        let certified =
+            self.node.identity.certified.borrow().clone().ok_or(CoordinatorError::NoKey)?;
         let before = self.registry.borrow().clone();
         let mut book = before.clone();
         let own = self.node.identity.certificates.borrow().clone();

@@ -7,17 +7,17 @@
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod registry;
 mod coordinator;
 pub mod limits;
+mod local_node;
 mod measure;
 mod member;
 pub mod message;
 mod node;
-mod local_node;
 pub mod pin;
-pub mod position;
 mod placement;
+pub mod position;
+pub mod registry;
 pub mod report;
 pub mod rules;
 mod service;
@@ -47,7 +47,7 @@ use crate::limits::ClusterLimits;
 use crate::member::MemberConnection;
 use crate::node::{ClusterNode, NodeRole};
 use crate::pin::PersistedPin;
-use crate::position::{NodeConfig, NodePosition, BoxAddressing};
+use crate::position::{BoxAddressing, NodeConfig, NodePosition};
 use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::ClusterStore;
@@ -151,7 +151,11 @@ async fn log_end(task: impl Future<Output = io::Result<()>>) {
 }
 
 /// Runs the role of a node at `place`, forever.
-async fn run_role(node: &Rc<ClusterNode>, place: Option<NodePosition>, port: &tokio::net::TcpListener) {
+async fn run_role(
+    node: &Rc<ClusterNode>,
+    place: Option<NodePosition>,
+    port: &tokio::net::TcpListener,
+) {
     match place {
         None => {
             say!("this box is one board");

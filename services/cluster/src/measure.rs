@@ -10,7 +10,7 @@ use octet_node::control::{CallError, Client, INIT};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use crate::report::{NodeReport, CpuTicks, temperature};
+use crate::report::{CpuTicks, NodeReport, temperature};
 
 /// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
@@ -60,7 +60,10 @@ pub fn start(
     Builder::new().name("measure".into()).stack_size(STACK).spawn(run).map(drop)
 }
 
-fn query_status(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<NodeReport, CallError> {
+fn query_status(
+    client: &mut Option<Client<UnixStream>>,
+    socket: &Path,
+) -> Result<NodeReport, CallError> {
     let client = match client {
         Some(client) => client,
         None => {

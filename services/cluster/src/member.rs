@@ -205,7 +205,11 @@ impl MemberConnection {
         }
     }
 
-    async fn handle(&self, message: FromCoordinator, link: &mut CoordinatorLink) -> Result<(), String> {
+    async fn handle(
+        &self,
+        message: FromCoordinator,
+        link: &mut CoordinatorLink,
+    ) -> Result<(), String> {
         match message {
             FromCoordinator::Ping => {}
             FromCoordinator::Pending { .. } => {

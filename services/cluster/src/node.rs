@@ -8,13 +8,13 @@ use octet_node::map::{SignedMap, Update};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
-use crate::registry::NumberRegistry;
 use crate::coordinator::Coordinator;
 use crate::limits::ClusterLimits;
-use crate::member::MemberConnection;
 use crate::local_node::LocalNode;
+use crate::member::MemberConnection;
 use crate::pin::{PersistedPin, Pin};
-use crate::position::{NodeConfig, NodePosition, BoxAddressing};
+use crate::position::{BoxAddressing, NodeConfig, NodePosition};
+use crate::registry::NumberRegistry;
 use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::{ClusterStore, ClusterStoreError};

@@ -189,13 +189,20 @@ impl PersistedPin {
 }
 
 /// Checks that an owner has appointed this node for this epoch.
-fn check_appointment(shown: &CoordinatorProof, owners: &[PublicKey]) -> Result<(), UntrustedCoordinator> {
+fn check_appointment(
+    shown: &CoordinatorProof,
+    owners: &[PublicKey],
+) -> Result<(), UntrustedCoordinator> {
     let statement = shown.statement.ok_or(UntrustedCoordinator::NoStatement(shown.epoch))?;
     let said = statement.appointment();
     if (said.coordinator, said.epoch) != (shown.node, shown.epoch) {
         return Err(UntrustedCoordinator::NotItsStatement);
     }
-    if owners.contains(&said.owner) { Ok(()) } else { Err(UntrustedCoordinator::NoOwner(said.owner)) }
+    if owners.contains(&said.owner) {
+        Ok(())
+    } else {
+        Err(UntrustedCoordinator::NoOwner(said.owner))
+    }
 }
 
 #[cfg(test)]
@@ -280,7 +287,10 @@ mod tests {
             assert_eq!(old, Err(UntrustedCoordinator::OldEpoch { shown: epoch, known: 4 }));
         }
         for statement in [appoint(&owner, &coordinator, 5), appoint(&owner, &other, 6)] {
-            assert_eq!(judge(shown(&other, 5, statement)), Err(UntrustedCoordinator::NotItsStatement));
+            assert_eq!(
+                judge(shown(&other, 5, statement)),
+                Err(UntrustedCoordinator::NotItsStatement)
+            );
         }
         assert_eq!(
             judge(shown(&coordinator, 3, None)),
@@ -311,7 +321,10 @@ mod tests {
         assert_eq!(kept.accept(&pin, &signed(4, 11, 3, 2)), Ok(MapUpdate::New));
         assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 1)), Ok(MapUpdate::Same));
         let version = |epoch, sequence| MapVersion { epoch, sequence };
-        assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 2)), Err(MapRejection::Twice(version(4, 10))));
+        assert_eq!(
+            kept.accept(&pin, &signed(4, 10, 3, 2)),
+            Err(MapRejection::Twice(version(4, 10)))
+        );
         let old = MapRejection::Older { shown: version(4, 9), known: version(4, 10) };
         assert_eq!(kept.accept(&pin, &signed(4, 9, 3, 2)), Err(old));
         for epoch in [3, 5] {

@@ -56,7 +56,8 @@ pub async fn run(node: Rc<ClusterNode>) -> io::Result<()> {
                     problem.clear();
                 }
                 // The same problem is logged once.
-                Err(PlacementError::Refused(why) | PlacementError::Broken(why)) if why == problem => {}
+                Err(PlacementError::Refused(why) | PlacementError::Broken(why))
+                    if why == problem => {}
                 Err(PlacementError::Refused(why) | PlacementError::Broken(why)) => {
                     say!("PID 1 does not take what is to run here: {why}");
                     problem = why;
@@ -97,7 +98,8 @@ async fn send_units(sockets: PathBuf, units: String) -> Result<(), PlacementErro
         let args: Map<String, Value> = Map::from_iter([("units".to_owned(), units.into())]);
         client.call(PLACE, args)
     };
-    let asked = spawn_blocking(ask).await.map_err(|error| PlacementError::Broken(error.to_string()))?;
+    let asked =
+        spawn_blocking(ask).await.map_err(|error| PlacementError::Broken(error.to_string()))?;
     asked.map(drop).map_err(|error| match error {
         CallError::Failure(failure)
             if !matches!(failure.code, FailureCode::Busy | FailureCode::Failed) =>

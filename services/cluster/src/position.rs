@@ -74,7 +74,12 @@ impl Default for BoxAddressing {
 
 impl BoxAddressing {
     /// The position of the node with this `number`.
-    pub fn position(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> NodePosition {
+    pub fn position(
+        &self,
+        cluster: &Cluster,
+        boards: &[Board],
+        number: Option<u8>,
+    ) -> NodePosition {
         let manager = cluster.manager(boards);
         match number {
             Some(number) if number == manager.unwrap_or(ROUTER) => {

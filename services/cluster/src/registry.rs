@@ -3,11 +3,11 @@
 
 mod admin_ops;
 mod join;
+mod map_history;
 mod recover;
 mod refusal;
-mod map_history;
 
-pub use admin_ops::{AdminError, AdminContext};
+pub use admin_ops::{AdminContext, AdminError};
 pub use join::{Candidate, JoinDecision};
 pub use recover::RecoveryError;
 pub use refusal::JoinRefusal;

@@ -145,7 +145,8 @@ mod tests {
         let name = "\u{10ffff}".repeat(1000);
         let units: Vec<_> = (0..100).map(|_| json!({"name": name, "state": "failed"})).collect();
         let largest = NodeReport::from_status(&json!({"state": name, "units": units}));
-        let said = serde_json::to_vec(&crate::message::FromBoard::Report(largest.to_json())).unwrap();
+        let said =
+            serde_json::to_vec(&crate::message::FromBoard::Report(largest.to_json())).unwrap();
         assert!(said.len() < LONGEST_REPORT, "{}", said.len());
     }
 

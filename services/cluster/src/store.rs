@@ -10,8 +10,8 @@ use octet_node::durable::{self, ExistingFile, WriteStep};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::registry::NumberRegistry;
 use crate::pin::PersistedPin;
+use crate::registry::NumberRegistry;
 
 /// The file of the registry.
 pub const BOOK: &str = "book";

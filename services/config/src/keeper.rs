@@ -118,7 +118,13 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         let ChosenConfig { sequence, settings, skipped } = chosen;
         notes.extend(skipped);
         let in_force = Arc::new(ConfigVersion { sequence, settings });
-        let view = ConfigView { in_force, candidate: None, pending: None, next_sequence: store.next_sequence(), warnings: notes };
+        let view = ConfigView {
+            in_force,
+            candidate: None,
+            pending: None,
+            next_sequence: store.next_sequence(),
+            warnings: notes,
+        };
         Self {
             changing: Mutex::new(()),
             store: Mutex::new(store),
@@ -183,7 +189,8 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         let (operators, next) =
             (&before.settings.appliance.operator, &command.settings.appliance.operator);
         let signer = command.signed.as_ref().map(|(key, _)| *key);
-        let owns = signer.map(By::Operator).or(command.by).is_some_and(|by| is_owner(by, operators));
+        let owns =
+            signer.map(By::Operator).or(command.by).is_some_and(|by| is_owner(by, operators));
         // An owner does not wait for others' pending changes.
         if let Some(trial) = &others
             && (!owns || is_owner(trial.by, operators))
@@ -224,8 +231,12 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         let not_running = accepted?;
         self.store().insert(&copy).map_err(|error| store_failure(&error))?;
         say!("configuration {sequence} of {by} is in force until it is confirmed");
-        let trial =
-            PendingConfig { sequence, deadline: now + command.confirm, by, previous: before.clone() };
+        let trial = PendingConfig {
+            sequence,
+            deadline: now + command.confirm,
+            by,
+            previous: before.clone(),
+        };
         self.change(|view| {
             view.in_force = version;
             view.pending = Some(trial.clone());
@@ -283,7 +294,9 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         signer: Option<PublicKey>,
     ) -> Result<Option<u64>, Failure> {
         let _turn = self.lock_changes()?;
-        let ConfigView { in_force, pending: Some(trial), .. } = self.view() else { return Ok(None) };
+        let ConfigView { in_force, pending: Some(trial), .. } = self.view() else {
+            return Ok(None);
+        };
         let before = &trial.previous.settings;
         let owned = changed_of_owners(&in_force.settings.sections, &before.sections);
         permit_undo(by, signer, &before.appliance.operator, &owned)?;

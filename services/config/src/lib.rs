@@ -15,14 +15,14 @@ pub mod copy;
 pub mod difference;
 pub mod keeper;
 pub mod name;
-pub mod permit;
 pub mod paths;
+pub mod permit;
 pub mod readers;
 mod serve;
 mod service;
 pub mod settings;
+pub mod signed_call;
 pub mod start;
 pub mod store;
-pub mod signed_call;
 
 pub use service::{main, run};

@@ -219,7 +219,10 @@ mod tests {
                 assert_eq!(ask(by, signer, KEYS).is_ok(), is_owner_too, "{by:?} {signer:?}");
             }
         }
-        assert_eq!(ask(Some(By::Operator(CARL)), None, NAME), Err(Denied::NotPermitted("carl".into())));
+        assert_eq!(
+            ask(Some(By::Operator(CARL)), None, NAME),
+            Err(Denied::NotPermitted("carl".into()))
+        );
         let of_another = Denied::OtherSigner { signer: ANNA, by: BEN };
         assert_eq!(ask(Some(By::Operator(BEN)), Some(ANNA), KEYS), Err(of_another));
         assert_eq!(ask(Some(By::Port), None, KEYS), Ok(()));

@@ -15,7 +15,7 @@ use serde_json::Map;
 
 use crate::keeper::{Keeper, Readers};
 use crate::paths::ConfigPaths;
-use crate::readers::{SocketReaders, SectionReader, socket};
+use crate::readers::{SectionReader, SocketReaders, socket};
 use crate::serve::{Config, serve};
 use crate::start::choose;
 use crate::store::{ConfigStore, Folder, InMemory, OnDisk};
@@ -56,7 +56,16 @@ pub fn run(paths: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, S
     });
     let tried = (Mutex::new(false), Condvar::new());
     let pid_1 = paths.pid_1;
-    let config = Arc::new(Config { keeper, image, readers, units, is_persistent: is_kept, node, pid_1, change_pending: tried });
+    let config = Arc::new(Config {
+        keeper,
+        image,
+        readers,
+        units,
+        is_persistent: is_kept,
+        node,
+        pid_1,
+        change_pending: tried,
+    });
     let timer = config.clone();
     std::thread::Builder::new()
         .stack_size(256 << 10)

@@ -170,8 +170,13 @@ impl OperatorListener {
         match admitted {
             Ok((operator, place)) => {
                 self.door.borrow_mut().welcome(origin, &gate.limits);
-                let task =
-                    spawn_local(run_session(Rc::clone(&gate), stream, operator.clone(), place, from));
+                let task = spawn_local(run_session(
+                    Rc::clone(&gate),
+                    stream,
+                    operator.clone(),
+                    place,
+                    from,
+                ));
                 let mut connected = gate.connected.borrow_mut();
                 connected.retain(|(_, task)| !task.is_finished());
                 connected.push((operator, task.abort_handle()));

@@ -358,7 +358,8 @@ mod tests {
         assert_eq!(run(&mut ids, 5000, NOW + 60, NOW), Err(RefusedCommand::Full));
         assert_eq!(run(&mut ids, 0, NOW + 60, NOW), Err(RefusedCommand::Replayed));
         assert_eq!(run(&mut ids, 5000, NOW + 100, NOW + 60), Ok(()));
-        let longest = ExecutedCommand { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
+        let longest =
+            ExecutedCommand { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
         let full = ExecutedCommands { floor: u64::MAX, ran: vec![longest; MAX] };
         assert!((encode(&full).len() as u64) < LONGEST);
         assert!((encode_signers(&full).len() as u64) < LONGEST_SIGNERS);

@@ -15,7 +15,6 @@ mod gate;
 pub mod ids;
 pub mod limits;
 mod offer;
-mod verbs;
 pub mod places;
 mod relay;
 mod run;
@@ -23,6 +22,7 @@ mod session;
 mod start;
 pub mod trusted;
 mod units;
+mod verbs;
 
 pub use start::main;
 

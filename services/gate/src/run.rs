@@ -100,7 +100,9 @@ impl Gate {
                 false => ids.in_time(expires, now),
             }
         });
-        ran.await.unwrap_or_else(|error| Err(RefusedCommand::Store(error.to_string()))).map_err(refusal)
+        ran.await
+            .unwrap_or_else(|error| Err(RefusedCommand::Store(error.to_string())))
+            .map_err(refusal)
     }
 }
 

@@ -194,8 +194,12 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     async fn authorize(&self, request: Request, open: &OpenRequests) -> Result<Request, Failure> {
         let Request { id, unit, verb, args, .. } = request;
         let unit = unit.unwrap_or_else(|| self.gate.units.init.clone());
-        let asked =
-            ForwardedRequest { unit: unit.clone(), verb: verb.clone(), args: shown(&args), forwarding: None };
+        let asked = ForwardedRequest {
+            unit: unit.clone(),
+            verb: verb.clone(),
+            args: shown(&args),
+            forwarding: None,
+        };
         let allowed =
             if open.borrow().len() >= self.gate.limits.open || open.borrow().contains_key(&id) {
                 Err(no_room())

@@ -91,14 +91,21 @@ impl KeyRegistry {
             Some(current) if current.key == *key => {
                 KeyDecision::Current { epoch: entry.epoch, issued: current.issued }
             }
-            _ if entry.replaced.contains(key) || entry.revoked.contains(key) => KeyDecision::Retired,
+            _ if entry.replaced.contains(key) || entry.revoked.contains(key) => {
+                KeyDecision::Retired
+            }
             _ => KeyDecision::New,
         }
     }
 
     /// Makes `key` the current key of `unit` at `now`, in seconds since 1970, and retires the
     /// previous one.
-    pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), RegistryFull> {
+    pub fn accept(
+        &mut self,
+        unit: &UnitName,
+        key: PublicKey,
+        now: u64,
+    ) -> Result<(), RegistryFull> {
         self.retire(unit, RevocationReason::Replaced)?;
         let entry = self.units.entry(unit.clone()).or_default();
         entry.epoch = entry.epoch.max(1);

@@ -219,8 +219,11 @@ impl IdentityService {
             let revoked = entry.revoked.iter().map(move |key| row(key, "revoked"));
             revoked.chain(entry.replaced.iter().map(move |key| row(key, "replaced")))
         });
-        let kept =
-            if store.is_persistent() { "on the data partition" } else { "in memory, until it is off" };
+        let kept = if store.is_persistent() {
+            "on the data partition"
+        } else {
+            "in memory, until it is off"
+        };
         json!({
             "node": store.node(),
             "kept": kept,

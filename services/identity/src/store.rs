@@ -9,8 +9,8 @@ use octet_node::durable::{self, ExistingFile, WriteStep};
 use octet_node::key::{self, KeyFile, PrivateKey};
 use rustix::fs::{FsWord, statfs};
 
-use crate::registry::{RegistryFull, KeyDecision, KeyRegistry, RevocationReason};
 use crate::record;
+use crate::registry::{KeyDecision, KeyRegistry, RegistryFull, RevocationReason};
 
 /// The file of the node's key.
 pub const NODE_KEY: &str = "node.key";

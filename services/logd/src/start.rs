@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use crate::intake::LogIntake;
 use crate::journal::Journal;
-use crate::storage_thread;
 use crate::rates::UnitRates;
 use crate::read::{self, LogReader};
 use crate::serve::LogClients;
 use crate::settings::Settings;
+use crate::storage_thread;
 use crate::store::{BootId, Marks};
 use crate::tail::Tail;
 use crate::wake::Wake;

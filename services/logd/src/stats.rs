@@ -57,7 +57,8 @@ impl Stats {
 
     /// Takes the counts of lines that were removed for lack of room and not reported yet, by unit.
     pub fn take_unreported(&mut self) -> Vec<(Arc<str>, Dropped)> {
-        let all = self.units.iter_mut().map(|(n, u)| (n.clone(), std::mem::take(&mut u.unreported)));
+        let all =
+            self.units.iter_mut().map(|(n, u)| (n.clone(), std::mem::take(&mut u.unreported)));
         all.filter(|(_, dropped)| dropped.lines > 0).collect()
     }
 

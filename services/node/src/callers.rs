@@ -79,7 +79,7 @@ impl Callers {
         self.is_permitted(uid, DESCRIBE)
     }
 
-    /// [`may`](Self::may) as a `Result`.
+    /// [`is_permitted`](Self::is_permitted) as a `Result`.
     pub fn check(&self, uid: u32, verb: &str) -> Result<(), Failure> {
         if self.is_permitted(uid, verb) {
             return Ok(());

@@ -18,7 +18,7 @@ pub const PLUGGED: &str = "plugged";
 /// The verb of `netd` that takes a [`RouterAdvertised`], or its end.
 pub const ADVERTISED: &str = "advertised";
 
-/// The verb of `netd` that returns a list of [`Passed`], one per link.
+/// The verb of `netd` that returns a list of [`LinkTraffic`], one per link.
 pub const TRAFFIC: &str = "traffic";
 
 /// The traffic of a link since it exists.

@@ -35,7 +35,10 @@ fn take_one(number: RawFd) -> Option<OwnedFd> {
 /// # Errors
 /// There are more than 64, or more than this process may open.
 #[cfg(any(test, feature = "as-pid-1"))]
-pub fn pass_fds(command: &mut std::process::Command, files: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+pub fn pass_fds(
+    command: &mut std::process::Command,
+    files: &[BorrowedFd<'_>],
+) -> std::io::Result<()> {
     use std::mem::forget;
     use std::os::fd::AsRawFd;
     use std::os::unix::process::CommandExt;

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::boxes::Boxes;
 use crate::remote::{
-    UnverifiedConnection, PromptAnswer, RemoteError, RemoteStream, TIMEOUT, confirm, handshake, check_not_revoked,
-    set_timeout,
+    PromptAnswer, RemoteError, RemoteStream, TIMEOUT, UnverifiedConnection, check_not_revoked,
+    confirm, handshake, set_timeout,
 };
 
 pub type Through = StreamOwned<ClientConnection, RemoteStream>;
@@ -102,7 +102,12 @@ pub fn connect(
 
 /// The node of board `number` of the box `of`, if its `entry` in the map has a record signed by one
 /// of `owners`. An entry without a record is only the coordinator's claim, which is not accepted.
-fn verify_record(entry: &Value, of: PublicKey, number: u8, owners: &[PublicKey]) -> Option<PublicKey> {
+fn verify_record(
+    entry: &Value,
+    of: PublicKey,
+    number: u8,
+    owners: &[PublicKey],
+) -> Option<PublicKey> {
     let record = SeatRecord::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
     let seat = record.seat();
     let fits = (seat.number, seat.coordinator) == (number, of) && owners.contains(&seat.owner);

@@ -80,8 +80,9 @@ impl Problem {
 pub fn main() -> ExitCode {
     if let Some(words) = completion::words() {
         // A failed completion offers nothing: a shell would not show errors.
-        let _ =
-            completions(&words).iter().try_for_each(|word| octet_control::print(&format!("{word}\n")));
+        let _ = completions(&words)
+            .iter()
+            .try_for_each(|word| octet_control::print(&format!("{word}\n")));
         return ExitCode::SUCCESS;
     }
     let outcome =
@@ -113,8 +114,9 @@ fn print(text: &str) -> Result<(), Problem> {
 }
 
 fn run(line: CommandLine) -> Result<(), Problem> {
-    let key =
-        |key: Option<PathBuf>| key.map_or_else(|| Ok(config_folder()?.join("key")), Ok::<_, Problem>);
+    let key = |key: Option<PathBuf>| {
+        key.map_or_else(|| Ok(config_folder()?.join("key")), Ok::<_, Problem>)
+    };
     let board = line.board;
     match line.task {
         Task::Keygen(file) => {

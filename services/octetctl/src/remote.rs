@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use octet_control::{Client, Decoder, HEADER, PublicKey};
-use octet_node::hello::{Hello, LONGEST_HELLO, HelloError};
+use octet_node::hello::{Hello, HelloError, LONGEST_HELLO};
 use octet_node::key::PrivateKey;
 use octet_node::tls;
 use rustls::{ClientConnection, StreamOwned};
@@ -105,7 +105,8 @@ pub fn connect(
     let expected = target.key.or_else(|| boxes.node_at(address));
     expected.map_or(Ok(()), |node| check_not_revoked(boxes, node))?;
     let no_gate = |problem: String| RemoteError::NoGate(address.to_string(), problem);
-    let UnverifiedConnection { stream, hello, peer } = handshake(connect_tcp(address)?, key).map_err(no_gate)?;
+    let UnverifiedConnection { stream, hello, peer } =
+        handshake(connect_tcp(address)?, key).map_err(no_gate)?;
     let not_the_box = |why| RemoteError::NotTheBox(address.clone(), why);
     let node = match expected {
         Some(node) => node,
@@ -136,7 +137,10 @@ pub struct UnverifiedConnection<S: Read + Write> {
 }
 
 /// Performs the TLS handshake with the operator's `key`, and reads the hello.
-pub fn handshake<S: Read + Write>(stream: S, key: &PrivateKey) -> Result<UnverifiedConnection<S>, String> {
+pub fn handshake<S: Read + Write>(
+    stream: S,
+    key: &PrivateKey,
+) -> Result<UnverifiedConnection<S>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let config = tls::client(key, tls::AlpnProtocol::Control).map_err(|error| words(&error))?;
     let connection = ClientConnection::new(config, tls::any_name());

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::board::BoardArgument;
 use crate::boxes::Boxes;
-use crate::remote::{PromptAnswer, RemoteError, confirm, check_not_revoked};
+use crate::remote::{PromptAnswer, RemoteError, check_not_revoked, confirm};
 
 /// Signs with the owner's `key` which node `board` of the box `of` is, and stores the record in the
 /// box's map. `client` is connected to the box. Returns the node.

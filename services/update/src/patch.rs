@@ -26,7 +26,8 @@ pub fn make<M: Medium>(
 ) -> Result<(), Failure> {
     medium.create(path).map_err(failed(path))?;
     let medium = RefCell::new(medium);
-    let mut sent = PatchReader { source, at: start, left: patch.stored, piece: vec![], failure: None };
+    let mut sent =
+        PatchReader { source, at: start, left: patch.stored, piece: vec![], failure: None };
     let made = run(
         &medium,
         &mut sent,

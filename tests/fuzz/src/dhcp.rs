@@ -65,7 +65,9 @@ fn asked(bytes: &[u8]) {
     let port = PlannedSegment { number: 3, router: of(3, 1), board: Some(of(3, 2)), mac: None };
     let lan = PlannedSegment { number: 250, router: of(250, 1), board: None, mac: None };
     let (mut pool, from) = (Pool::default(), Ipv4Addr::UNSPECIFIED);
-    for (mut gives, number) in [(AddressSource::Board(&port), 3), (AddressSource::Lan(&lan, &mut pool), 250)] {
+    for (mut gives, number) in
+        [(AddressSource::Board(&port), 3), (AddressSource::Lan(&lan, &mut pool), 250)]
+    {
         let Some((reply, _)) = answer(&question, from, &mut gives, "octet.internal", ASKED) else {
             continue;
         };

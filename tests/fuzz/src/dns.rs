@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::RData;
-use octet_lan::dns::exchange::{Exchange, QueryForm, LONGEST_BY_UDP, UpstreamMessage};
+use octet_lan::dns::box_zone::BoxZone;
+use octet_lan::dns::exchange::{Exchange, LONGEST_BY_UDP, QueryForm, UpstreamMessage};
 use octet_lan::dns::filter::LONGEST_CHAIN;
 use octet_lan::dns::inside::{BoxNetworks, UpstreamClass};
-use octet_lan::dns::box_zone::BoxZone;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::query::{BY_UDP, Query, Transport};
 use octet_lan::dns::resolver::{QueryDecision, Resolver};
@@ -83,9 +83,13 @@ fn answer(bytes: &[u8]) {
     let query = Query::parse(&asked, Transport::Tcp).expect("a question");
     let plain = QueryForm { mixed_case: false, edns: true };
     let exchange = Exchange::new(&query.question, plain, &[0; 34]).expect("a question");
-    let UpstreamMessage::Answer(message) = exchange.parse_reply(bytes, LONGEST_BY_UDP) else { return };
+    let UpstreamMessage::Answer(message) = exchange.parse_reply(bytes, LONGEST_BY_UDP) else {
+        return;
+    };
     let all = message.answers.len();
-    let Some(answer) = resolver.handle_upstream(NOW, &query.question, *message, true) else { return };
+    let Some(answer) = resolver.handle_upstream(NOW, &query.question, *message, true) else {
+        return;
+    };
     assert!(answer.records.len() <= all);
     let mut at = query.question.name.clone();
     for (index, record) in answer.records.iter().enumerate() {

@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use octet_appliance::Cluster;
-use octet_cluster::registry::{Candidate, AdminContext, NumberRegistry};
 use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
 use octet_cluster::pin::PersistedPin;
+use octet_cluster::registry::{AdminContext, Candidate, NumberRegistry};
 use octet_cluster::rules::EnrolmentRules;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;

@@ -1,7 +1,7 @@
 //! A board's health report, and its sources: PID 1's status and the kernel's counters.
 
 use octet_cluster::message::{FromBoard, LONGEST_REPORT};
-use octet_cluster::report::{NodeReport, CpuTicks, temperature};
+use octet_cluster::report::{CpuTicks, NodeReport, temperature};
 use serde_json::Value;
 
 /// A decoded report is short, is the same after encoding and decoding, and can be sent; percentages

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use octet_lan::time::client::{NtpClient, NtpAction};
+use octet_lan::time::client::{NtpAction, NtpClient};
 use octet_lan::time::server::{answer, encode};
 use octet_lan::time::{NtpPacket, Stamp};
 

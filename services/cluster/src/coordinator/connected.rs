@@ -142,7 +142,8 @@ mod tests {
     fn a_refusal_is_said_when_it_is_new_and_then_rarely() {
         let mut present = ConnectedNodes::default();
         let key = PublicKey::new([1; 32]);
-        let said: Vec<u64> = (1..=20).filter(|_| present.record_refusal(1, key, "no".into())).collect();
+        let said: Vec<u64> =
+            (1..=20).filter(|_| present.record_refusal(1, key, "no".into())).collect();
         assert_eq!(said, [1, 2, 4, 8, 16]);
         assert!(present.record_refusal(1, key, "never".into()));
         assert!(present.record_refusal(1, PublicKey::new([2; 32]), "never".into()));

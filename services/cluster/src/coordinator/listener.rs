@@ -37,8 +37,10 @@ pub async fn serve(coordinator: Rc<Coordinator>, listener: &TcpListener) {
     let limits = coordinator.node.limits;
     let (rate, start) =
         (RefCell::new(RateLimiter::new(limits.burst, limits.interval)), Instant::now());
-    let (mut own, mut certificates) =
-        (coordinator.node.identity.certified.clone(), coordinator.node.identity.certificates.clone());
+    let (mut own, mut certificates) = (
+        coordinator.node.identity.certified.clone(),
+        coordinator.node.identity.certificates.clone(),
+    );
     let mut settings = coordinator.node.settings.subscribe();
     let (mut greetings, mut sessions) = (JoinSet::new(), JoinSet::new());
     let mut under_way = BTreeMap::<u8, AbortHandle>::new();
@@ -151,9 +153,13 @@ impl Coordinator {
         let payload = payload.map_err(|error| words(&error))?.ok_or("it said nothing")?;
         let join = Join::parse(&payload).map_err(|error| words(&error))?;
         match join.node(key) {
-            Ok((node, key_epoch)) => {
-                Ok(JoiningNode { stream: SessionStream { frames, writer: to }, number, node, key_epoch, join })
-            }
+            Ok((node, key_epoch)) => Ok(JoiningNode {
+                stream: SessionStream { frames, writer: to },
+                number,
+                node,
+                key_epoch,
+                join,
+            }),
             Err(error) => {
                 let reason = error.to_string();
                 let _ = send(&mut to, &FromCoordinator::Refused { reason: reason.clone() }).await;

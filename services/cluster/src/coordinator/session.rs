@@ -15,8 +15,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::connected::NodeConnection;
 use super::{Coordinator, CoordinatorError, now};
-use crate::registry::{Candidate, JoinDecision};
 use crate::message::{FromBoard, FromCoordinator, Join, LONGEST_REPORT};
+use crate::registry::{Candidate, JoinDecision};
 
 /// The maximum size of later messages in bytes: a report, or the maximum number of certificates.
 const LONGEST: usize = LONGEST_REPORT;
@@ -104,8 +104,16 @@ impl CoordinatorSession {
             connection: Rc::clone(&connection),
         };
         let (told, later, sent) = (None, None, None);
-        let mut session =
-            Self { coordinator, stream, number, candidate, connection, decision: told, retry_at: later, sent_version: sent };
+        let mut session = Self {
+            coordinator,
+            stream,
+            number,
+            candidate,
+            connection,
+            decision: told,
+            retry_at: later,
+            sent_version: sent,
+        };
         let Err(ended) = session.serve().await;
         match ended {
             // The refusal is logged on its own.
@@ -203,8 +211,11 @@ impl CoordinatorSession {
     async fn refuse(&mut self, problem: &CoordinatorError) -> SessionEnd {
         let (number, node, reason) = (self.number, self.candidate.node, problem.to_string());
         if let CoordinatorError::Refused(_) = problem {
-            let is_news =
-                self.coordinator.connected.borrow_mut().record_refusal(number, node, reason.clone());
+            let is_news = self.coordinator.connected.borrow_mut().record_refusal(
+                number,
+                node,
+                reason.clone(),
+            );
             if is_news {
                 say!("REFUSED: {node} at the port of board {number}: {reason}");
             }
@@ -240,8 +251,11 @@ impl CoordinatorSession {
     }
 
     async fn send(&mut self, message: &FromCoordinator) -> Result<(), SessionEnd> {
-        let sent =
-            timeout(self.coordinator.node.limits.send_timeout, send(&mut self.stream.writer, message)).await;
+        let sent = timeout(
+            self.coordinator.node.limits.send_timeout,
+            send(&mut self.stream.writer, message),
+        )
+        .await;
         Ok(sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
     }
 }

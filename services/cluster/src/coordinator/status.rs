@@ -12,7 +12,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// The settings have no cluster.
-    pub fn status(&self, traffic: &Result<Vec<LinkTraffic>, String>) -> Result<Value, CoordinatorError> {
+    pub fn status(
+        &self,
+        traffic: &Result<Vec<LinkTraffic>, String>,
+    ) -> Result<Value, CoordinatorError> {
         let rules = self.rules()?;
         let (book, present) = (self.registry.borrow(), self.connected.borrow());
         // The router, if it is the coordinator; a coordinator that is a board is in the table
@@ -28,7 +31,8 @@ impl Coordinator {
                 "last_seen": last_seen,
                 "has_map": has,
             });
-            let report = self.last_report(number).as_ref().map(NodeReport::read).unwrap_or_default();
+            let report =
+                self.last_report(number).as_ref().map(NodeReport::read).unwrap_or_default();
             let port = traffic.iter().flatten().find(|port| port.board == Some(number));
             let refused = line.and_then(|line| line.refused.as_ref()).map(|last| &*last.reason);
             with_report(row, &report, port, refused)

@@ -169,7 +169,11 @@ impl NumberRegistry {
     ///
     /// # Errors
     /// The appointment is not by an owner, for another node, or old; the registry is unchanged.
-    pub fn adopt(&mut self, statement: SignedAppointment, hand: AdminContext<'_>) -> Result<(), AdminError> {
+    pub fn adopt(
+        &mut self,
+        statement: SignedAppointment,
+        hand: AdminContext<'_>,
+    ) -> Result<(), AdminError> {
         let said = statement.appointment();
         if said.coordinator != self.coordinator {
             return Err(AdminError::OtherCoordinator(said.coordinator));

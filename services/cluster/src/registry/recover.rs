@@ -5,7 +5,7 @@ use octet_node::control::PublicKey;
 use octet_node::map::{MAX_REVOKED, Map, Member, SignedMap};
 
 use super::join::epoch;
-use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, RecoveredMap, NumberRegistry};
+use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, NumberRegistry, RecoveredMap};
 
 /// The maximum distance of a map's number from the known one. No box makes that many maps, and an
 /// attacker with a valid key needs as many connections to reach the end.

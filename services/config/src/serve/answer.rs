@@ -17,8 +17,8 @@ use crate::keeper::{CommandOutcome, ConfigCommand, ConfigVersion, Keeper, Reader
 use crate::paths::BuiltConfig;
 use crate::readers::SectionReader;
 use crate::settings::Settings;
-use crate::store::Folder;
 use crate::signed_call::{self, SIGNED};
+use crate::store::Folder;
 
 pub struct Config<F, R> {
     pub keeper: Keeper<F, R>,
@@ -79,7 +79,8 @@ impl<F: Folder, R: Readers> Config<F, R> {
         })?;
         let settings = Settings::parse(called, text, &self.image.text()?);
         let settings = settings.map_err(|error| file_failure(&error))?;
-        let useless = settings.unused_rules(called, &self.units).map_err(|error| file_failure(&error))?;
+        let useless =
+            settings.unused_rules(called, &self.units).map_err(|error| file_failure(&error))?;
         Ok((settings, useless))
     }
 
@@ -94,10 +95,13 @@ impl<F: Folder, R: Readers> Config<F, R> {
         let signed = self.signed(call)?;
         let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (by, sequence) = (call.by, call.args.integer("sequence"));
-        let wish = ConfigCommand { settings, by, signed, sequence, repeats: again, time: taken, confirm };
+        let wish =
+            ConfigCommand { settings, by, signed, sequence, repeats: again, time: taken, confirm };
         let outcome = self.keeper.apply(wish, Instant::now())?;
         Ok(match outcome {
-            CommandOutcome::Unchanged => json!({ "unchanged": self.keeper.view().in_force.sequence }),
+            CommandOutcome::Unchanged => {
+                json!({ "unchanged": self.keeper.view().in_force.sequence })
+            }
             CommandOutcome::Pending { sequence, not_running } => {
                 *self.change_pending.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
                 self.change_pending.1.notify_all();

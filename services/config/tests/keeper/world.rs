@@ -129,7 +129,8 @@ impl World {
     ) -> Result<CommandOutcome, Failure> {
         let confirm = Duration::from_secs(seconds);
         let (by, signed, again, taken) = (Some(By::Port), None, None, 0);
-        let wish = ConfigCommand { settings, by, signed, sequence, repeats: again, time: taken, confirm };
+        let wish =
+            ConfigCommand { settings, by, signed, sequence, repeats: again, time: taken, confirm };
         self.keeper.apply(wish, self.now)
     }
 

@@ -30,7 +30,7 @@ pub struct Cursor {
     pub end: u64,
     /// Whether the first entry was found.
     pub started: bool,
-    /// The value of `State::moved` (renumbering of entries) at the last use.
+    /// The value of `State::generation` (renumbering of entries) at the last use.
     pub generation: u64,
 }
 

@@ -168,7 +168,13 @@ impl Tail {
     /// Handles an opened store: `last` is its last block, `segments` are all of its segments. The
     /// first time, the entries in memory are renumbered to follow those on disk; later, entries
     /// that a failed write has left on disk completely count as stored.
-    pub fn set_opened(&self, last: Option<&Header>, segments: &[Segment], boot: BootId, first: bool) {
+    pub fn set_opened(
+        &self,
+        last: Option<&Header>,
+        segments: &[Segment],
+        boot: BootId,
+        first: bool,
+    ) {
         let mut state = self.lock();
         let next = last.map_or(0, |last| last.last + 1);
         if first {

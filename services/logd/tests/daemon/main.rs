@@ -141,7 +141,9 @@ fn a_killed_logd_loses_nothing() {
     host.say("slow", "begun");
     for life in 1..LIVES {
         let logd = host.start();
-        wait_until("so many are written", || WRITTEN.load(Ordering::SeqCst) >= life * LINES / LIVES);
+        wait_until("so many are written", || {
+            WRITTEN.load(Ordering::SeqCst) >= life * LINES / LIVES
+        });
         host.say("calm", &format!("line {}\n", life - 1));
         logd.kill();
     }

@@ -78,9 +78,10 @@ async fn answer(
         ParseProgress::More => return Ok(()),
         ParseProgress::Metrics => match source.text().await {
             Some(text) => response("200 OK", CONTENT_TYPE, &text),
-            None => {
-                text_response("503 Service Unavailable", "what is counted cannot be read: see the log\n")
-            }
+            None => text_response(
+                "503 Service Unavailable",
+                "what is counted cannot be read: see the log\n",
+            ),
         },
         ParseProgress::Refused(HttpError::Bad) => {
             text_response("400 Bad Request", "that is not a request\n")
@@ -88,7 +89,9 @@ async fn answer(
         ParseProgress::Refused(HttpError::Misdirected) => {
             text_response("421 Misdirected Request", &format!("{MISDIRECTED}\n"))
         }
-        ParseProgress::Refused(HttpError::NotFound) => text_response("404 Not Found", "there is /metrics\n"),
+        ParseProgress::Refused(HttpError::NotFound) => {
+            text_response("404 Not Found", "there is /metrics\n")
+        }
         ParseProgress::Refused(HttpError::Method) => {
             let status = "405 Method Not Allowed\r\nAllow: GET, HEAD";
             text_response(status, "it can be read, with GET or HEAD\n")

@@ -39,7 +39,9 @@ pub fn keep(
             match SubKey::open(folder.clone(), socket.clone()) {
                 Ok(key) => break key,
                 Err(error) => {
-                    tell(KeyUpdate::NotCertified(format!("the service's key cannot be read: {error}")));
+                    tell(KeyUpdate::NotCertified(format!(
+                        "the service's key cannot be read: {error}"
+                    )));
                 }
             }
             sleep(MAX);

@@ -1,8 +1,8 @@
 //! The server: one client may change slots at a time, while others can call read-only verbs.
 
+mod state;
 mod upload;
 mod verbs;
-mod state;
 
 use std::convert::Infallible;
 use std::io;

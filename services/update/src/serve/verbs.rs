@@ -13,8 +13,8 @@ use octet_node::serve::verbs::{file, nothing, optional_text};
 use octet_node::settings::next_section;
 use serde_json::{Value, json};
 
-use super::upload::SentFile;
 use super::state::SharedState;
+use super::upload::SentFile;
 use crate::licenses;
 use crate::running::RunningSlot;
 

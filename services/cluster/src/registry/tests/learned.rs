@@ -149,7 +149,8 @@ fn who_shows_a_map_is_named_in_it() {
     let mut lost = NumberRegistry::new(world.coordinator.public(), 0);
     let before = lost.clone();
     let candidate = |board: usize| world.boards[board - 1].candidate(None);
-    let mut show = |number, candidate: &Candidate| lost.recover_from_map(&map, number, candidate, NOW);
+    let mut show =
+        |number, candidate: &Candidate| lost.recover_from_map(&map, number, candidate, NOW);
     // An unknown node, a board at another's port, and a copy of the coordinator's disk.
     assert_eq!(show(1, &candidate(5)), Err(RecoveryError::NotNamed(1)));
     assert_eq!(show(2, &candidate(1)), Err(RecoveryError::NotNamed(2)));
