@@ -83,10 +83,10 @@ pub trait ClockMachine {
 /// The clock cannot be set although it is necessary.
 pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Result<()> {
     correct_clock(machine, build, None, false)?;
-    let mut keeping: Option<Reservation> = None;
-    let mut back: Option<PendingSetBack> = None;
+    let mut reservation: Option<Reservation> = None;
+    let mut pending: Option<PendingSetBack> = None;
     let mut ready = false;
-    let mut told = None;
+    let mut logged = None;
     let mut until = Until::Timeout(TIMEOUT);
     let has_disk = machine.read();
     if !has_disk {
@@ -97,33 +97,35 @@ pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Re
     loop {
         match machine.wait(until) {
             ClockEvent::Stop => {
-                if let Some(keeping) = keeping {
-                    stop(machine, keeping, boot);
+                if let Some(reservation) = reservation {
+                    stop(machine, reservation, boot);
                 }
                 return Ok(());
             }
-            ClockEvent::Read(found, doubted) => {
-                keeping = Some(load_reservation(machine, build, boot, (found, doubted))?);
+            ClockEvent::Read(found, untrusted) => {
+                reservation = Some(load_reservation(machine, build, boot, (found, untrusted))?);
             }
-            ClockEvent::SetBack(asked) if back.is_some() || has_disk && keeping.is_none() => {
+            ClockEvent::SetBack(asked)
+                if pending.is_some() || has_disk && reservation.is_none() =>
+            {
                 let _ = asked.done.send(Err("the disk is waited for: say it again".to_owned()));
             }
-            ClockEvent::SetBack(asked) => back = begin_set_back(machine, boot, asked, has_disk),
+            ClockEvent::SetBack(asked) => pending = begin_set_back(machine, boot, asked, has_disk),
             ClockEvent::Written(time, result)
-                if back.as_ref().is_some_and(|it| it.until == time) =>
+                if pending.as_ref().is_some_and(|it| it.until == time) =>
             {
-                if let Some(back) = back.take() {
-                    keeping = finish_set_back(machine, back, result).or(keeping);
+                if let Some(pending) = pending.take() {
+                    reservation = finish_set_back(machine, pending, result).or(reservation);
                 }
             }
             ClockEvent::Written(time, result) => {
                 let trouble = result.err().map(|error| error.to_string());
-                match (&mut keeping, &trouble) {
-                    (Some(keeping), None) => keeping.written(time),
-                    (Some(keeping), Some(_)) => keeping.failed(),
+                match (&mut reservation, &trouble) {
+                    (Some(reservation), None) => reservation.written(time),
+                    (Some(reservation), Some(_)) => reservation.failed(),
                     (None, _) => {}
                 }
-                log_trouble(machine, &trouble, &mut told);
+                log_trouble(machine, &trouble, &mut logged);
             }
             ClockEvent::Due if !ready => {
                 machine.log("the disk does not say what time was kept; going on without it");
@@ -134,10 +136,10 @@ pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Re
             machine.notify_ready();
             ready = true;
         }
-        until = match &mut keeping {
+        until = match &mut reservation {
             // A regular write would store the later time again.
-            _ if back.is_some() => Until::Timeout(TIMEOUT),
-            Some(keeping) => renew(machine, keeping, boot),
+            _ if pending.is_some() => Until::Timeout(TIMEOUT),
+            Some(reservation) => renew(machine, reservation, boot),
             None => Until::ClockSet,
         };
     }
@@ -161,32 +163,32 @@ fn begin_set_back(
     has_disk: bool,
 ) -> Option<PendingSetBack> {
     let at = BothClocks { wall: to, uptime: machine.now().uptime };
-    let back = PendingSetBack { until: to + AHEAD, at, done };
+    let pending = PendingSetBack { until: to + AHEAD, at, done };
     if !has_disk {
-        finish_set_back(machine, back, Ok(()));
+        finish_set_back(machine, pending, Ok(()));
         return None;
     }
-    machine.write_earlier(ClockRecord { until: back.until, boot });
-    Some(back)
+    machine.write_earlier(ClockRecord { until: pending.until, boot });
+    Some(pending)
 }
 
 /// Handles the result of writing the earlier time. Returns the new state of the reservations if it
 /// succeeded.
 fn finish_set_back(
     machine: &mut impl ClockMachine,
-    back: PendingSetBack,
+    pending: PendingSetBack,
     kept: io::Result<()>,
 ) -> Option<Reservation> {
-    let PendingSetBack { until, at, done } = back;
+    let PendingSetBack { until, at, done } = pending;
     let passed = machine.now().uptime.saturating_sub(at.uptime);
     let set = kept.and_then(|()| machine.set(at.wall + passed));
     if set.is_ok() {
         machine.log("set the clock back, as an owner has said");
     }
-    let keeping = set.is_ok().then(|| Reservation::new(machine.now(), Some(until), false));
+    let reservation = set.is_ok().then(|| Reservation::new(machine.now(), Some(until), false));
     // The requester may have disconnected.
     let _ = done.send(set.map_err(|error| error.to_string()));
-    keeping
+    reservation
 }
 
 /// Sets the clock if it is behind the known times, or ahead and not trusted. Returns whether it is
@@ -195,10 +197,10 @@ fn correct_clock(
     machine: &mut impl ClockMachine,
     build: Time,
     kept: Option<Time>,
-    doubted: bool,
+    untrusted: bool,
 ) -> io::Result<bool> {
     let now = machine.now().wall;
-    let decision = decide(now, build, kept, doubted);
+    let decision = decide(now, build, kept, untrusted);
     let whose = match decision.source {
         TimeSource::System => return Ok(decision.far_ahead),
         TimeSource::Build => "the time of the build",
@@ -221,7 +223,7 @@ fn load_reservation(
     machine: &mut impl ClockMachine,
     build: Time,
     boot: BootId,
-    (found, doubted): (io::Result<FileState>, bool),
+    (found, untrusted): (io::Result<FileState>, bool),
 ) -> io::Result<Reservation> {
     let record = match found {
         Ok(FileState::Record(record)) => Some(record),
@@ -241,46 +243,46 @@ fn load_reservation(
     // In the same boot, the clock has run on since, so the reservation itself was not shown.
     let same_boot = boot != 0 && record.is_some_and(|record| record.boot == boot);
     let kept = record.map(|record| record.until);
-    let doubted = doubted && !same_boot;
-    if correct_clock(machine, build, kept.filter(|_| !same_boot), doubted)? && !same_boot {
+    let untrusted = untrusted && !same_boot;
+    if correct_clock(machine, build, kept.filter(|_| !same_boot), untrusted)? && !same_boot {
         machine.log("the clock is ten years ahead of all that is known; left as it is");
     }
     Ok(Reservation::new(machine.now(), kept, same_boot))
 }
 
 /// Starts a write if it is due. Returns how long to wait.
-fn renew(machine: &mut impl ClockMachine, keeping: &mut Reservation, boot: BootId) -> Until {
-    keeping.update(machine.now());
-    if let Some(until) = keeping.next_write() {
+fn renew(machine: &mut impl ClockMachine, reservation: &mut Reservation, boot: BootId) -> Until {
+    reservation.update(machine.now());
+    if let Some(until) = reservation.next_write() {
         machine.write(ClockRecord { until, boot });
     }
-    keeping.due().map_or(Until::ClockSet, Until::WallTime)
+    reservation.due().map_or(Until::ClockSet, Until::WallTime)
 }
 
 /// Logs a problem with the disk once, and the end of the problem.
 fn log_trouble(
     machine: &mut impl ClockMachine,
     trouble: &Option<String>,
-    told: &mut Option<String>,
+    logged: &mut Option<String>,
 ) {
-    if trouble == told {
+    if trouble == logged {
         return;
     }
     match trouble {
         Some(trouble) => machine.log(&format!("the time cannot be kept: {trouble}")),
         None => machine.log("the time is kept again"),
     }
-    told.clone_from(trouble);
+    logged.clone_from(trouble);
 }
 
 /// Replaces the reservation by the current time, so that the next boot does not start ahead of it.
-fn stop(machine: &mut impl ClockMachine, mut keeping: Reservation, boot: BootId) {
+fn stop(machine: &mut impl ClockMachine, mut reservation: Reservation, boot: BootId) {
     // A hanging disk is not waited for, and nothing more is written.
-    if keeping.is_writing() && !is_written(machine) {
+    if reservation.is_writing() && !is_written(machine) {
         return;
     }
-    keeping.update(machine.now());
-    machine.write(ClockRecord { until: keeping.latest_time(), boot });
+    reservation.update(machine.now());
+    machine.write(ClockRecord { until: reservation.latest_time(), boot });
     if !is_written(machine) {
         machine.log("the disk has not kept the last time; the next boot starts a little ahead");
     }

@@ -118,38 +118,32 @@ impl Coordinator {
         certified: &Certified,
     ) -> Result<Rc<Self>, String> {
         let own = certified.certificate.statement().node;
-        let book = match node.store.read_registry() {
-            Ok(Some(mut book)) if book.coordinator == own => {
-                book.set_number(number);
-                book
+        let registry = match node.store.read_registry() {
+            Ok(Some(mut registry)) if registry.coordinator == own => {
+                registry.set_number(number);
+                registry
             }
-            Ok(Some(book)) => return Err(format!("the book here is that of {}", book.coordinator)),
+            Ok(Some(registry)) => {
+                return Err(format!("the book here is that of {}", registry.coordinator));
+            }
             // A lost registry can be mostly recovered from the map; without either, nothing is
             // known.
             Ok(None) if node.trouble.is_some() => {
                 return Err(node.trouble.clone().unwrap_or_default());
             }
             Ok(None) => {
-                let mut book = NumberRegistry::new(own, number);
-                recover(&mut book, &node.persisted.borrow());
-                book
+                let mut registry = NumberRegistry::new(own, number);
+                recover(&mut registry, &node.persisted.borrow());
+                registry
             }
             Err(error) => return Err(error.to_string()),
         };
-        let (present, turn) = (RefCell::default(), watch::Sender::new(()));
-        let (book, changing) = (RefCell::new(book), Mutex::new(()));
+        let (connected, turn) = (RefCell::default(), watch::Sender::new(()));
+        let (registry, changing) = (RefCell::new(registry), Mutex::new(()));
         let limits = node.limits;
         let changes = RateLimiter::new(limits.changes, limits.change_interval).into();
         let start = Instant::now();
-        Ok(Rc::new(Self {
-            node,
-            registry: book,
-            changing,
-            connected: present,
-            changes,
-            start,
-            turn,
-        }))
+        Ok(Rc::new(Self { node, registry, changing, connected, changes, start, turn }))
     }
 
     /// The active rules.
@@ -184,17 +178,17 @@ impl Coordinator {
         candidate: &Candidate,
     ) -> Result<(JoinDecision, Option<Instant>), CoordinatorError> {
         let now = now();
-        self.change(|book, hand| {
-            let before = book.enrolled(number).cloned();
-            let verdict = book.join(number, candidate, hand.rules, now)?;
-            let after = book.enrolled(number);
+        self.change(|registry, hand| {
+            let before = registry.enrolled(number).cloned();
+            let verdict = registry.join(number, candidate, hand.rules, now)?;
+            let after = registry.enrolled(number);
             let is_same = |before: &Enrolled| after.is_some_and(|it| it.node == before.node);
             let Some(before) = before.filter(|it| is_same(it) && after != Some(it)) else {
                 return Ok((verdict, None));
             };
             let later = self.limited_until(number);
             match later {
-                Some(_) => book.restore(number, before),
+                Some(_) => registry.restore(number, before),
                 None => say!("board {number} {}: it has other keys", before.node),
             }
             Ok((verdict, later))
@@ -231,8 +225,8 @@ impl Coordinator {
     ) -> Result<(), CoordinatorError> {
         let now = now();
         let mut learned = Ok(());
-        let kept = self.change(|book, _| {
-            learned = book.recover_from_map(signed, number, candidate, now);
+        let kept = self.change(|registry, _| {
+            learned = registry.recover_from_map(signed, number, candidate, now);
             match learned.is_ok() && self.limited_until(number).is_some() {
                 true => Err(CoordinatorError::TooSoon),
                 false => Ok(()),
@@ -266,14 +260,15 @@ impl Coordinator {
         number: u8,
         record: Option<SeatRecord>,
     ) -> Result<PublicKey, CoordinatorError> {
-        let waits = self
+        let pending = self
             .connected
             .borrow()
             .pending_candidate(number)
             .ok_or(AdminError::NonePending(number))?;
         let now = now();
-        self.change(|book, hand| Ok(book.approve(number, &waits, record, hand, now)?)).await?;
-        Ok(waits.node)
+        self.change(|registry, hand| Ok(registry.approve(number, &pending, record, hand, now)?))
+            .await?;
+        Ok(pending.node)
     }
 
     /// Stores an owner's record of the node that is board `number`.
@@ -285,7 +280,7 @@ impl Coordinator {
         number: u8,
         record: SeatRecord,
     ) -> Result<PublicKey, CoordinatorError> {
-        self.change(|book, hand| Ok(book.record(number, record, hand)?)).await
+        self.change(|registry, hand| Ok(registry.record(number, record, hand)?)).await
     }
 
     /// Permits another key as board `number`.
@@ -294,7 +289,7 @@ impl Coordinator {
         number: u8,
         record: Option<SeatRecord>,
     ) -> Result<(), CoordinatorError> {
-        self.change(|book, hand| Ok(book.replace(number, record, hand)?)).await
+        self.change(|registry, hand| Ok(registry.replace(number, record, hand)?)).await
     }
 
     /// Drains board `number`, or ends that.
@@ -306,7 +301,7 @@ impl Coordinator {
         number: u8,
         drained: bool,
     ) -> Result<PublicKey, CoordinatorError> {
-        self.change(|book, hand| Ok(book.drain(number, drained, hand)?)).await
+        self.change(|registry, hand| Ok(registry.drain(number, drained, hand)?)).await
     }
 
     /// Revokes the key of board `number`.
@@ -314,7 +309,7 @@ impl Coordinator {
     /// # Errors
     /// The board has no key, or the list is full.
     pub async fn revoke(&self, number: u8) -> Result<PublicKey, CoordinatorError> {
-        self.change(|book, _| Ok(book.revoke(number)?)).await
+        self.change(|registry, _| Ok(registry.revoke(number)?)).await
     }
 
     /// Adopts an owner's appointment of this node.
@@ -324,24 +319,27 @@ impl Coordinator {
     pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, CoordinatorError> {
         // This node's own copy of the previous map is as good as a board's.
         let kept = self.node.persisted.borrow().clone();
-        self.change(|book, hand| {
-            book.adopt(statement, hand)?;
-            recover(book, &kept);
-            Ok(book.version.epoch)
+        self.change(|registry, hand| {
+            registry.adopt(statement, hand)?;
+            recover(registry, &kept);
+            Ok(registry.version.epoch)
         })
         .await
     }
 
-    /// Checks that this node may make maps of `book`. If it trusts another coordinator, that one's
+    /// Checks that this node may make maps of `registry`. If it trusts another coordinator, that one's
     /// map stays until an owner has appointed this node.
     fn check_appointment(
         &self,
-        book: &NumberRegistry,
+        registry: &NumberRegistry,
         rules: &EnrolmentRules,
     ) -> Result<(), CoordinatorError> {
-        rules.check_coordinator(book.number, &book.coordinator)?;
+        rules.check_coordinator(registry.number, &registry.coordinator)?;
         match self.node.persisted.borrow().pin {
-            Some(pin) if pin.coordinator != book.coordinator && pin.epoch >= book.version.epoch => {
+            Some(pin)
+                if pin.coordinator != registry.coordinator
+                    && pin.epoch >= registry.version.epoch =>
+            {
                 Err(CoordinatorError::NotStated(pin.coordinator))
             }
             _ => Ok(()),
@@ -359,47 +357,47 @@ impl Coordinator {
         let certified =
             self.node.identity.certified.borrow().clone().ok_or(CoordinatorError::NoKey)?;
         let before = self.registry.borrow().clone();
-        let mut book = before.clone();
+        let mut registry = before.clone();
         let own = self.node.identity.certificates.borrow().clone();
         let complete = own.is_some();
         let own = own.into_iter().flatten().chain([certified.certificate.clone()]).collect();
-        book.set_own_certificates(own, complete);
-        let value = change(&mut book, AdminContext { rules: &rules, owners: &owners })?;
-        self.check_appointment(&book, &rules)?;
-        let map = book.map(&rules);
+        registry.set_own_certificates(own, complete);
+        let value = change(&mut registry, AdminContext { rules: &rules, owners: &owners })?;
+        self.check_appointment(&registry, &rules)?;
+        let map = registry.map(&rules);
         let published = self.node.persisted.borrow().map.clone();
         if published.as_ref().is_some_and(|published| *published.map() == map) {
-            if book != before {
+            if registry != before {
                 let map = published.ok_or(CoordinatorError::NoKey)?;
-                self.node.persist_registry(&book, map).await?;
-                self.registry.replace(book);
+                self.node.persist_registry(&registry, map).await?;
+                self.registry.replace(registry);
                 self.turn.send_replace(());
             }
             return Ok(value);
         }
-        book.version.sequence =
-            book.version.sequence.checked_add(1).ok_or(CoordinatorError::LastNumber)?;
-        let map = book.map(&rules);
+        registry.version.sequence =
+            registry.version.sequence.checked_add(1).ok_or(CoordinatorError::LastNumber)?;
+        let map = registry.map(&rules);
         let signed = SignedMap::sign(map, certified.certificate.clone(), &certified.key)?;
-        book.remember(&signed);
-        self.node.persist_registry(&book, signed).await?;
+        registry.remember(&signed);
+        self.node.persist_registry(&registry, signed).await?;
         say!(
             "map {} of epoch {}: {} nodes",
-            book.version.sequence,
-            book.version.epoch,
+            registry.version.sequence,
+            registry.version.epoch,
             self.node.persisted.borrow().map.as_ref().map_or(0, |it| it.map().members.len())
         );
-        self.registry.replace(book);
+        self.registry.replace(registry);
         self.turn.send_replace(());
         Ok(value)
     }
 }
 
-/// Recovers `book` from this node's own map, if that is useful.
-fn recover(book: &mut NumberRegistry, kept: &PersistedPin) {
+/// Recovers `registry` from this node's own map, if that is useful.
+fn recover(registry: &mut NumberRegistry, kept: &PersistedPin) {
     if let Some(signed) = &kept.map {
         let seen = kept.pin.map_or(0, |pin| pin.key_epoch).max(signed.key_epoch());
-        let _ = book.recover(signed, seen, now());
+        let _ = registry.recover(signed, seen, now());
     }
 }
 

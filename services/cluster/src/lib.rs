@@ -86,20 +86,20 @@ pub fn run(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::
 }
 
 async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let own = local_node::start(parts.folder.clone(), &parts.sockets)?;
-    let (sender, told) = watch::channel(NodeConfig::default());
+    let identity = local_node::start(parts.folder.clone(), &parts.sockets)?;
+    let (sender, init_config) = watch::channel(NodeConfig::default());
     position::follow_init(parts.sockets.clone(), sender)?;
     let (sender, report) = watch::channel(NodeReport::default());
     measure::start(parts.sockets.clone(), parts.limits.ping_interval, sender)?;
     let store = ClusterStore::new(parts.folder);
-    let (kept, trouble) = match store.read_pin() {
-        Ok(kept) => (kept, None),
+    let (persisted, trouble) = match store.read_pin() {
+        Ok(persisted) => (persisted, None),
         Err(error) => {
             say!("{error}: nobody is believed to be the coordinator without an owner's statement");
             (PersistedPin::default(), Some(error.to_string()))
         }
     };
-    let update = Update { number: kept.number, map: kept.map.clone() };
+    let update = Update { number: persisted.number, map: persisted.map.clone() };
     let node = Rc::new(ClusterNode {
         sockets: parts.sockets,
         store,
@@ -108,11 +108,11 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
         limits: parts.limits,
         addressing: parts.addressing,
         settings: watch::Sender::new(parts.settings),
-        init_config: told,
+        init_config,
         report,
-        identity: own,
+        identity,
         update: watch::Sender::new(update),
-        persisted: kept.into(),
+        persisted: persisted.into(),
         role: NodeRole::Idle("a node that does not know yet what it is").into(),
     });
     parts.port.set_nonblocking(true)?;
@@ -120,12 +120,12 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
     tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&node))?;
     spawn_local(log_end(placement::run(Rc::clone(&node))));
     ready()?;
-    let (mut told, mut settings) = (node.init_config.clone(), node.settings.subscribe());
+    let (mut init_config, mut settings) = (node.init_config.clone(), node.settings.subscribe());
     loop {
-        told.mark_unchanged();
+        init_config.mark_unchanged();
         settings.mark_unchanged();
-        let place = node.position();
-        let play = run_role(&node, place, &port);
+        let position = node.position();
+        let play = run_role(&node, position, &port);
         tokio::pin!(play);
         // The role lasts until PID 1 or the settings change it.
         loop {
@@ -133,10 +133,10 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
                 () = &mut play => {
                     return Err(io::Error::other("the thread that keeps this service's key is gone"));
                 }
-                changed = told.changed() => changed.map_err(io::Error::other)?,
+                changed = init_config.changed() => changed.map_err(io::Error::other)?,
                 changed = settings.changed() => changed.map_err(io::Error::other)?,
             }
-            if node.position() != place {
+            if node.position() != position {
                 break;
             }
         }
@@ -150,13 +150,13 @@ async fn log_end(task: impl Future<Output = io::Result<()>>) {
     }
 }
 
-/// Runs the role of a node at `place`, forever.
+/// Runs the role of a node at `position`, forever.
 async fn run_role(
     node: &Rc<ClusterNode>,
-    place: Option<NodePosition>,
+    position: Option<NodePosition>,
     port: &tokio::net::TcpListener,
 ) {
-    match place {
+    match position {
         None => {
             say!("this box is one board");
             node.role.replace(NodeRole::Idle("this box is one board"));
@@ -184,12 +184,12 @@ async fn run_role(
 
 async fn run_coordinator(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener) {
     node.role.replace(NodeRole::Idle("the coordinator; its key is not certified yet"));
-    let mut own = node.identity.certified.clone();
+    let mut identity = node.identity.certified.clone();
     let certified = loop {
-        if let Some(certified) = own.borrow_and_update().clone() {
+        if let Some(certified) = identity.borrow_and_update().clone() {
             break certified;
         }
-        if own.changed().await.is_err() {
+        if identity.changed().await.is_err() {
             return;
         }
     };

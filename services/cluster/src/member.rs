@@ -57,7 +57,7 @@ impl MemberConnection {
     /// Stays connected to the coordinator, forever.
     pub async fn run(&self) {
         let limits = self.node.limits;
-        let (mut pause, mut problem) = (limits.retry_delay, String::new());
+        let (mut retry_delay, mut problem) = (limits.retry_delay, String::new());
         loop {
             let Err(why) = self.run_session().await;
             let was_there = matches!(
@@ -70,11 +70,11 @@ impl MemberConnection {
                 problem = why;
             }
             if was_there {
-                pause = limits.retry_delay;
+                retry_delay = limits.retry_delay;
                 problem.clear();
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(limits.max_retry_delay);
+            sleep(retry_delay).await;
+            retry_delay = (retry_delay * 2).min(limits.max_retry_delay);
         }
     }
 
@@ -91,21 +91,21 @@ impl MemberConnection {
         let mut link = linked.map_err(|_| "it took too long to say who it is".to_owned())??;
         let limits = self.node.limits;
         let mut reports = self.node.report.clone();
-        let (mut beat, mut heard) = (interval(limits.ping_interval), Instant::now());
+        let (mut ping, mut last_received) = (interval(limits.ping_interval), Instant::now());
         loop {
             tokio::select! {
                 payload = link.frames.next(FOR_EVER) => {
                     let payload = payload.map_err(|error| error.to_string())?;
                     let payload = payload.ok_or("it has closed the connection")?;
                     let message = FromCoordinator::parse(&payload).map_err(|error| error.to_string())?;
-                    heard = Instant::now();
+                    last_received = Instant::now();
                     self.handle(message, &mut link).await?;
                 }
-                _ = beat.tick() => {
+                _ = ping.tick() => {
                     let report = reports.borrow_and_update().to_json();
                     self.send(&mut link.writer, &FromBoard::Report(report)).await?;
                 }
-                Ok(()) = reports.changed() => beat.reset_immediately(),
+                Ok(()) = reports.changed() => ping.reset_immediately(),
                 Ok(()) = certificates.changed() => {
                     let Some(all) = certificates.borrow_and_update().clone() else { continue };
                     self.send(&mut link.writer, &FromBoard::Certificates(all)).await?;
@@ -118,7 +118,7 @@ impl MemberConnection {
                         return Err("this node shows another key".to_owned());
                     }
                 }
-                () = sleep_until(heard + limits.idle_timeout) => {
+                () = sleep_until(last_received + limits.idle_timeout) => {
                     return Err("it said nothing for too long".to_owned());
                 }
             }
@@ -166,16 +166,16 @@ impl MemberConnection {
         let (node, key_epoch) = hello.node(key).map_err(|error| error.to_string())?;
         let (epoch, statement) = (hello.version.epoch, hello.statement);
         let shown = CoordinatorProof { node, key_epoch, epoch, statement };
-        let kept = self.node.persisted.borrow();
+        let persisted = self.node.persisted.borrow();
         if let Some(trouble) = &self.node.trouble
-            && kept.pin.is_none()
+            && persisted.pin.is_none()
             && statement.is_none()
         {
             return Err(format!(
                 "{trouble}: only a coordinator that an owner has stated is believed"
             ));
         }
-        let judged = kept.verify(&shown, &self.node.settings.borrow().owners);
+        let judged = persisted.verify(&shown, &self.node.settings.borrow().owners);
         let pin = judged.map_err(|error| format!("REFUSED: {error}"))?;
         Ok((pin, node))
     }
@@ -186,14 +186,14 @@ impl MemberConnection {
         hello: &CoordinatorHello,
         coordinator: PublicKey,
     ) -> Join {
-        let kept = self.node.persisted.borrow();
-        let have = kept
+        let persisted = self.node.persisted.borrow();
+        let have = persisted
             .map
             .as_ref()
             .map(|it| Have { coordinator: it.map().coordinator, version: it.map().version });
         // The map is sent if the coordinator may lack it; even one with the same number may differ
         // after a restore.
-        let digest = kept.map.as_ref().map(|it| sha256(it.text().as_bytes()));
+        let digest = persisted.map.as_ref().map(|it| sha256(it.text().as_bytes()));
         let unknown =
             have.is_some_and(|have| have.coordinator != coordinator) || digest != hello.digest;
         Join {
@@ -201,7 +201,7 @@ impl MemberConnection {
             number: Some(self.number),
             certificates: self.node.identity.certificates.borrow().clone(),
             have,
-            map: kept.map.clone().filter(|_| unknown),
+            map: persisted.map.clone().filter(|_| unknown),
         }
     }
 
@@ -229,18 +229,18 @@ impl MemberConnection {
             }
             FromCoordinator::Map(signed) => {
                 let pin = Pin { key_epoch: link.pin.key_epoch.max(signed.key_epoch()), ..link.pin };
-                let kept = self.node.persisted.borrow().clone();
-                let news = kept.accept(&link.pin, &signed);
+                let persisted = self.node.persisted.borrow().clone();
+                let news = persisted.accept(&link.pin, &signed);
                 let news = news.map_err(|error| format!("REFUSED: {error}"))?;
                 let version = signed.map().version;
-                let mut next = kept.clone();
+                let mut next = persisted.clone();
                 (next.pin, next.number) = (Some(pin), Some(self.number));
                 if news == MapUpdate::New {
                     next.map = Some(*signed);
                 }
-                if next != kept {
-                    let kept = self.node.persist(next).await;
-                    kept.map_err(|error| format!("the map cannot be kept: {error}"))?;
+                if next != persisted {
+                    let persisted = self.node.persist(next).await;
+                    persisted.map_err(|error| format!("the map cannot be kept: {error}"))?;
                     say!("map {} of epoch {}", version.sequence, version.epoch);
                 }
                 link.pin = pin;
@@ -263,8 +263,8 @@ impl MemberConnection {
 
     /// The members of the box, as far as a board knows.
     pub fn status(&self) -> Value {
-        let kept = self.node.persisted.borrow();
-        let map = kept.map.as_ref().map(SignedMap::map);
+        let persisted = self.node.persisted.borrow();
+        let map = persisted.map.as_ref().map(SignedMap::map);
         let nodes = map.iter().flat_map(|map| {
             map.members.iter().map(|member| {
                 let state = match () {
@@ -284,7 +284,7 @@ impl MemberConnection {
     }
 
     pub fn show(&self) -> Value {
-        let kept = self.node.persisted.borrow();
+        let persisted = self.node.persisted.borrow();
         let state = match &*self.state.borrow() {
             State::Disconnected => "not connected yet".to_owned(),
             State::Broken(why) => format!("not connected: {why}"),
@@ -293,12 +293,12 @@ impl MemberConnection {
             }
             State::Enrolled => "enrolled".to_owned(),
         };
-        let version = kept.version();
+        let version = persisted.version();
         json!({
             "role": "board",
             "number": self.number,
             "state": state,
-            "coordinator": kept.pin.map(|pin| pin.coordinator),
+            "coordinator": persisted.pin.map(|pin| pin.coordinator),
             "at": self.coordinator,
             "epoch": version.map(|version| version.epoch),
             "sequence": version.map(|version| version.sequence),

@@ -59,15 +59,15 @@ impl ClusterNode {
         Some(self.addressing.position(settings.cluster.as_ref()?, &settings.boards, number))
     }
 
-    /// Stores `kept`, and then publishes it to followers of the map.
+    /// Stores `persisted`, and then publishes it to followers of the map.
     ///
     /// # Errors
     /// It could not be stored; nothing has changed.
-    pub async fn persist(&self, kept: PersistedPin) -> Result<(), ClusterStoreError> {
-        let (store, next) = (self.store.clone(), kept.clone());
+    pub async fn persist(&self, persisted: PersistedPin) -> Result<(), ClusterStoreError> {
+        let (store, next) = (self.store.clone(), persisted.clone());
         wait_for_disk(move || store.write_pin(&next, |_| Ok(()))).await?;
-        let update = Update { number: kept.number, map: kept.map.clone() };
-        *self.persisted.borrow_mut() = kept;
+        let update = Update { number: persisted.number, map: persisted.map.clone() };
+        *self.persisted.borrow_mut() = persisted;
         self.update.send_replace(update);
         Ok(())
     }

@@ -35,11 +35,11 @@ enum PlacementError {
 
 /// Keeps PID 1 up to date, forever.
 pub async fn run(node: Rc<ClusterNode>) -> io::Result<()> {
-    let (mut told, mut settings) = (node.init_config.clone(), node.settings.subscribe());
+    let (mut init_config, mut settings) = (node.init_config.clone(), node.settings.subscribe());
     let mut update = node.update.subscribe();
     let (mut done, mut problem) = (None, String::new());
     loop {
-        let number = told.borrow_and_update().number;
+        let number = init_config.borrow_and_update().number;
         let wanted = {
             let settings = settings.borrow_and_update();
             // A box of one board runs what its image contains.
@@ -69,7 +69,7 @@ pub async fn run(node: Rc<ClusterNode>) -> io::Result<()> {
         }
         let changed = async {
             tokio::select! {
-                changed = told.changed() => changed,
+                changed = init_config.changed() => changed,
                 changed = settings.changed() => changed,
                 changed = update.changed() => changed,
             }

@@ -100,11 +100,11 @@ pub struct NodeConfig {
     pub number: Option<u8>,
 }
 
-/// Updates `told` at each change of PID 1's data; its socket is in the folder `sockets`.
+/// Updates `config` at each change of PID 1's data; its socket is in the folder `sockets`.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn follow_init(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()> {
+pub fn follow_init(sockets: PathBuf, config: watch::Sender<NodeConfig>) -> io::Result<()> {
     let run = move || {
         loop {
             // PID 1 never ends; a refused connection is retried.
@@ -112,7 +112,7 @@ pub fn follow_init(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Res
                 Client::connect(&sockets.join(format!("{INIT}.sock"))).and_then(|mut client| {
                     client.call_each("watch", Map::new(), |status| {
                         let next = read(status);
-                        told.send_if_modified(|before| {
+                        config.send_if_modified(|before| {
                             let differs = *before != next;
                             *before = next;
                             differs

@@ -108,22 +108,22 @@ pub struct Keeper<F, R> {
 }
 
 impl<F: Folder, R: Readers> Keeper<F, R> {
-    /// Starts with `chosen` from `store`; `notes` are the store's problems.
+    /// Starts with `chosen` from `store`; `warnings` are the store's problems.
     pub fn new(
         store: ConfigStore<F>,
-        mut notes: Vec<String>,
+        mut warnings: Vec<String>,
         chosen: ChosenConfig,
         readers: R,
     ) -> Self {
         let ChosenConfig { sequence, settings, skipped } = chosen;
-        notes.extend(skipped);
+        warnings.extend(skipped);
         let in_force = Arc::new(ConfigVersion { sequence, settings });
         let view = ConfigView {
             in_force,
             candidate: None,
             pending: None,
             next_sequence: store.next_sequence(),
-            warnings: notes,
+            warnings,
         };
         Self {
             changing: Mutex::new(()),

@@ -34,11 +34,11 @@ pub struct CopyName {
 impl CopyName {
     /// Parses a name; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
-        let (sequence, standing) = text.split_once('.')?;
+        let (sequence, state) = text.split_once('.')?;
         let digits = sequence.len() == 20 && sequence.bytes().all(|byte| byte.is_ascii_digit());
         let sequence = digits.then(|| sequence.parse().ok())?.filter(|sequence| *sequence > 0)?;
-        let standing = CopyState::ALL.into_iter().find(|known| known.name() == standing)?;
-        Some(Self { sequence, state: standing })
+        let state = CopyState::ALL.into_iter().find(|known| known.name() == state)?;
+        Some(Self { sequence, state })
     }
 }
 
@@ -73,8 +73,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn prints_what_it_parses(sequence in 1u64.., standing in 0usize..3, text in "[0-9]{18,21}[.a-z]{0,10}") {
-            let name = CopyName { sequence, state: CopyState::ALL[standing] };
+        fn prints_what_it_parses(sequence in 1u64.., state in 0usize..3, text in "[0-9]{18,21}[.a-z]{0,10}") {
+            let name = CopyName { sequence, state: CopyState::ALL[state] };
             prop_assert_eq!(CopyName::parse(&name.to_string()), Some(name));
             if let Some(name) = CopyName::parse(&text) {
                 prop_assert_eq!(name.to_string(), text);

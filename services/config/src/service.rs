@@ -36,7 +36,7 @@ pub fn run(paths: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, S
     let units = std::fs::read(&paths.units).map_err(|error| error.to_string())?;
     let readers = SectionReader::all(&units).map_err(|error| error.to_string())?;
     let units: Vec<Unit> = serde_json::from_slice(&units).map_err(|error| error.to_string())?;
-    let (store, notes, is_kept) = open(paths)?;
+    let (store, notes, is_persistent) = open(paths)?;
     let image = paths.image.clone();
     let shipped = || image.text().unwrap_or_default();
     let chosen = choose(&store, || image.settings(), shipped)?;
@@ -54,17 +54,17 @@ pub fn run(paths: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, S
         });
         shown.map_err(|error| unknown_node(&error))
     });
-    let tried = (Mutex::new(false), Condvar::new());
+    let change_pending = (Mutex::new(false), Condvar::new());
     let pid_1 = paths.pid_1;
     let config = Arc::new(Config {
         keeper,
         image,
         readers,
         units,
-        is_persistent: is_kept,
+        is_persistent,
         node,
         pid_1,
-        change_pending: tried,
+        change_pending,
     });
     let timer = config.clone();
     std::thread::Builder::new()
@@ -98,18 +98,20 @@ fn open(paths: &ConfigPaths) -> Result<(Copies, Vec<String>, bool), String> {
 /// Undoes unconfirmed changes, forever.
 fn run_deadlines<F: Folder, R: Readers>(config: &Config<F, R>) {
     config.keeper.start();
-    let (tried, wake) = &config.change_pending;
+    let (change_pending, wake) = &config.change_pending;
     loop {
         let again = config.keeper.tick(Instant::now());
-        let tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut tried = match again {
-            None => wake.wait_while(tried, |tried| !*tried).unwrap_or_else(PoisonError::into_inner),
+        let change_pending = change_pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut change_pending = match again {
+            None => wake
+                .wait_while(change_pending, |change_pending| !*change_pending)
+                .unwrap_or_else(PoisonError::into_inner),
             Some(until) => {
                 let left = until.saturating_duration_since(Instant::now());
-                wake.wait_timeout(tried, left).unwrap_or_else(PoisonError::into_inner).0
+                wake.wait_timeout(change_pending, left).unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        *tried = false;
+        *change_pending = false;
     }
 }
 

@@ -142,8 +142,8 @@ impl<F: Folder> ConfigStore<F> {
         for name in store.folder.list()? {
             match CopyName::parse(&name) {
                 Some(name) => {
-                    let standing = store.copies.entry(name.sequence).or_insert(name.state);
-                    *standing = name.state.max(*standing);
+                    let state = store.copies.entry(name.sequence).or_insert(name.state);
+                    *state = name.state.max(*state);
                 }
                 None if is_staged(&name) => drop(store.folder.remove(&name)),
                 None => notes.push(format!("`{name}` is not a copy of a configuration")),
@@ -167,7 +167,7 @@ impl<F: Folder> ConfigStore<F> {
     /// All copies, the newest first.
     pub fn copies(&self) -> impl Iterator<Item = CopyName> {
         let copies = self.copies.iter().rev();
-        copies.map(|(&sequence, &standing)| CopyName { sequence, state: standing })
+        copies.map(|(&sequence, &state)| CopyName { sequence, state })
     }
 
     fn in_state(&self, state: CopyState) -> Vec<u64> {
@@ -181,10 +181,10 @@ impl<F: Folder> ConfigStore<F> {
 
     /// Reads the copy `sequence`.
     pub fn read(&self, sequence: u64) -> Result<StoredCopy, String> {
-        let Some(&standing) = self.copies.get(&sequence) else {
+        let Some(&state) = self.copies.get(&sequence) else {
             return Err("there is no such copy".into());
         };
-        let name = CopyName { sequence, state: standing }.to_string();
+        let name = CopyName { sequence, state }.to_string();
         let bytes = self.folder.read(&name).map_err(|error| error.to_string())?;
         let copy = StoredCopy::from_bytes(&bytes).map_err(|error| error.to_string())?;
         // A copy under another number is replayed or swapped.
@@ -196,14 +196,14 @@ impl<F: Folder> ConfigStore<F> {
     /// # Errors
     /// Its number is not the next one, or writing fails; nothing has changed then.
     pub fn insert(&mut self, copy: &StoredCopy) -> io::Result<()> {
-        let (sequence, standing) = (copy.sequence, CopyState::Trying);
+        let (sequence, state) = (copy.sequence, CopyState::Trying);
         if sequence != self.next_sequence() {
             let message = format!("{sequence} is not the next number, {}", self.next_sequence());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let name = CopyName { sequence, state: standing };
+        let name = CopyName { sequence, state };
         self.folder.write(&name.to_string(), &copy.to_bytes())?;
-        self.copies.insert(sequence, standing);
+        self.copies.insert(sequence, state);
         Ok(())
     }
 
@@ -231,18 +231,18 @@ impl<F: Folder> ConfigStore<F> {
         moved
     }
 
-    fn set_state(&mut self, sequence: u64, standing: CopyState) -> io::Result<()> {
+    fn set_state(&mut self, sequence: u64, state: CopyState) -> io::Result<()> {
         let from = CopyName { sequence, state: CopyState::Trying };
-        self.folder.rename(&from.to_string(), &CopyName { sequence, state: standing }.to_string())
+        self.folder.rename(&from.to_string(), &CopyName { sequence, state }.to_string())
     }
 
     /// Removes copies that are too old for a rollback. The newest copy always stays, so that its
     /// number is not reused. A failed removal is retried later.
     fn prune(&mut self) {
         let highest = self.next_sequence() - 1;
-        for standing in [CopyState::Confirmed, CopyState::Undone] {
-            for sequence in self.in_state(standing).into_iter().skip(MAX) {
-                let name = CopyName { sequence, state: standing }.to_string();
+        for state in [CopyState::Confirmed, CopyState::Undone] {
+            for sequence in self.in_state(state).into_iter().skip(MAX) {
+                let name = CopyName { sequence, state }.to_string();
                 if sequence != highest && self.folder.remove(&name).is_ok() {
                     self.copies.remove(&sequence);
                 }

@@ -60,13 +60,13 @@ pub struct OperatorListener {
 
 impl OperatorListener {
     pub fn new(gate: Rc<Gate>) -> Rc<Self> {
-        let (shown, door, under_way) = Default::default();
-        Rc::new(Self { gate, identity: shown, door, handshakes: under_way, start: Instant::now() })
+        let (identity, door, handshakes) = Default::default();
+        Rc::new(Self { gate, identity, door, handshakes, start: Instant::now() })
     }
 
     /// Replaces the identity for new connections.
-    pub fn set_identity(&self, shown: GateIdentity) {
-        *self.identity.borrow_mut() = Some(shown);
+    pub fn set_identity(&self, identity: GateIdentity) {
+        *self.identity.borrow_mut() = Some(identity);
     }
 
     /// Accepts connections on `listener`, forever.
@@ -95,23 +95,24 @@ impl OperatorListener {
                 return;
             }
         }
-        let Some(shown) = self.identity.borrow().clone() else {
+        let Some(identity) = self.identity.borrow().clone() else {
             say!("{}: turned away, the gate has no certificate yet", address(peer));
             return;
         };
         self.make_room();
         let entry = Rc::clone(self);
-        let handle = spawn_local(async move { entry.handle(stream, peer, origin, shown).await });
+        let handle = spawn_local(async move { entry.handle(stream, peer, origin, identity).await });
         self.handshakes.borrow_mut().push_back((origin, handle.abort_handle()));
     }
 
     /// Makes room for another handshake.
     fn make_room(&self) {
-        let mut under_way = self.handshakes.borrow_mut();
-        under_way.retain(|(_, task)| !task.is_finished());
-        while under_way.len() >= self.gate.limits.handshakes {
-            let origins: Vec<ClientNetwork> = under_way.iter().map(|(origin, _)| *origin).collect();
-            let Some((_, task)) = to_go(&origins).and_then(|index| under_way.remove(index)) else {
+        let mut handshakes = self.handshakes.borrow_mut();
+        handshakes.retain(|(_, task)| !task.is_finished());
+        while handshakes.len() >= self.gate.limits.handshakes {
+            let origins: Vec<ClientNetwork> =
+                handshakes.iter().map(|(origin, _)| *origin).collect();
+            let Some((_, task)) = to_go(&origins).and_then(|index| handshakes.remove(index)) else {
                 return;
             };
             count(&self.gate.counts.keyless);
@@ -125,10 +126,10 @@ impl OperatorListener {
         stream: TcpStream,
         peer: SocketAddr,
         origin: ClientNetwork,
-        shown: GateIdentity,
+        identity: GateIdentity,
     ) {
         let limit = self.gate.limits.handshake_time;
-        let acceptor = TlsAcceptor::from(Arc::clone(&shown.tls));
+        let acceptor = TlsAcceptor::from(Arc::clone(&identity.tls));
         let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
         let _ = stream.set_nodelay(true);
         let from = address(peer);
@@ -140,7 +141,7 @@ impl OperatorListener {
         let Some(key) = tls::peer_key(stream.get_ref().1.peer_certificates()) else {
             return self.keyless(&from, "it is no ed25519 key");
         };
-        self.handshake(stream, key, from, origin, &shown.hello).await;
+        self.handshake(stream, key, from, origin, &identity.hello).await;
     }
 
     fn keyless(&self, from: &str, problem: &str) {

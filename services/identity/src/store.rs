@@ -83,9 +83,9 @@ impl IdentityStore {
         let kept = durable::read(&book_file, LONGEST).map_err(disk(&book_file))?;
         match (key::read(&key_file).map_err(disk(&key_file))?, kept) {
             (KeyFile::Key(key), Some(bytes)) => {
-                let book =
+                let registry =
                     record::decode(&bytes, &key).ok_or(IdentityStoreError::Damaged(book_file))?;
-                Ok(Self { folder: Some(place), key, registry: book })
+                Ok(Self { folder: Some(place), key, registry })
             }
             (KeyFile::Key(_), None) => Err(IdentityStoreError::Missing(book_file)),
             (KeyFile::Damaged, _) => Err(IdentityStoreError::Damaged(key_file)),
@@ -149,9 +149,9 @@ impl IdentityStore {
         now: u64,
     ) -> Result<Option<Certificate>, IdentityStoreError> {
         if self.registry.decide(unit, &key) == KeyDecision::New {
-            let mut book = self.registry.clone();
-            book.accept(unit, key, now)?;
-            self.replace(book)?;
+            let mut registry = self.registry.clone();
+            registry.accept(unit, key, now)?;
+            self.replace(registry)?;
         }
         let KeyDecision::Current { epoch, issued } = self.registry.decide(unit, &key) else {
             return Ok(None);
@@ -186,25 +186,25 @@ impl IdentityStore {
         unit: &UnitName,
         why: RevocationReason,
     ) -> Result<(), IdentityStoreError> {
-        let mut book = self.registry.clone();
-        book.retire(unit, why)?;
-        self.replace(book)
+        let mut registry = self.registry.clone();
+        registry.retire(unit, why)?;
+        self.replace(registry)
     }
 
-    fn replace(&mut self, book: KeyRegistry) -> Result<(), IdentityStoreError> {
-        self.write(&book, &mut |_| Ok(()))?;
-        self.registry = book;
+    fn replace(&mut self, registry: KeyRegistry) -> Result<(), IdentityStoreError> {
+        self.write(&registry, &mut |_| Ok(()))?;
+        self.registry = registry;
         Ok(())
     }
 
     fn write(
         &self,
-        book: &KeyRegistry,
+        registry: &KeyRegistry,
         before: &mut impl FnMut(WriteStep) -> io::Result<()>,
     ) -> Result<(), IdentityStoreError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let file = folder.join(BOOK);
-        record::encode(book, &self.key)
+        record::encode(registry, &self.key)
             .map_err(io::Error::other)
             .and_then(|bytes| durable::write(&file, &bytes, ExistingFile::Replace, before))
             .map_err(|source| IdentityStoreError::Disk { file, source })

@@ -62,16 +62,16 @@ impl ConnectedNodes {
         candidate: &Candidate,
         verdict: JoinDecision,
     ) {
-        let line = self.boards.entry(number).or_default();
+        let status = self.boards.entry(number).or_default();
         let old = match verdict {
             JoinDecision::Welcome => {
-                line.pending.take_if(|(waits, _)| Rc::ptr_eq(waits, connection));
-                line.refused = None;
-                line.connected.replace(Rc::clone(connection))
+                status.pending.take_if(|(pending, _)| Rc::ptr_eq(pending, connection));
+                status.refused = None;
+                status.connected.replace(Rc::clone(connection))
             }
             JoinDecision::Pending => {
-                let waits = (Rc::clone(connection), candidate.clone());
-                line.pending.replace(waits).map(|(connection, _)| connection)
+                let pending = (Rc::clone(connection), candidate.clone());
+                status.pending.replace(pending).map(|(connection, _)| connection)
             }
         };
         if let Some(old) = old.filter(|old| !Rc::ptr_eq(old, connection)) {
@@ -81,26 +81,27 @@ impl ConnectedNodes {
 
     /// Unregisters a connection that has ended.
     pub fn disconnect(&mut self, number: u8, connection: &NodeConnection) {
-        let Some(line) = self.boards.get_mut(&number) else { return };
-        line.connected.take_if(|there| Rc::ptr_eq(there, connection));
-        line.pending.take_if(|(there, _)| Rc::ptr_eq(there, connection));
+        let Some(status) = self.boards.get_mut(&number) else { return };
+        status.connected.take_if(|there| Rc::ptr_eq(there, connection));
+        status.pending.take_if(|(there, _)| Rc::ptr_eq(there, connection));
     }
 
     /// Handles a message of the board at `now`.
-    pub fn record_message(&mut self, number: u8, now: u64, hear: impl FnOnce(&mut NumberStatus)) {
-        let line = self.boards.entry(number).or_default();
-        line.last_seen = Some(now);
-        hear(line);
+    pub fn record_message(&mut self, number: u8, now: u64, update: impl FnOnce(&mut NumberStatus)) {
+        let status = self.boards.entry(number).or_default();
+        status.last_seen = Some(now);
+        update(status);
     }
 
     /// Records that `node` was refused. Returns whether to log it: a new refusal is logged,
     /// repetitions ever more rarely.
     pub fn record_refusal(&mut self, number: u8, node: PublicKey, reason: String) -> bool {
-        let line = self.boards.entry(number).or_default();
-        let same = line.refused.as_ref().filter(|last| last.node == node && last.reason == reason);
+        let status = self.boards.entry(number).or_default();
+        let same =
+            status.refused.as_ref().filter(|last| last.node == node && last.reason == reason);
         let is_new = same.is_none();
-        let count = line.refused.as_ref().map_or(0, |last| last.count) + 1;
-        line.refused = Some(RefusedNode { count, node, reason });
+        let count = status.refused.as_ref().map_or(0, |last| last.count) + 1;
+        status.refused = Some(RefusedNode { count, node, reason });
         is_new || count.is_power_of_two()
     }
 }
@@ -121,34 +122,34 @@ mod tests {
 
     #[test]
     fn one_connection_of_a_board_and_one_that_waits() {
-        let (mut present, new) = (ConnectedNodes::default(), || Rc::new(Notify::new()));
-        let (board, waits, again) = (new(), new(), new());
-        present.connect(1, &board, &candidate(1), JoinDecision::Welcome);
-        present.connect(1, &waits, &candidate(2), JoinDecision::Pending);
-        assert_eq!(present.pending_candidate(1), Some(candidate(2)));
-        assert_eq!((Rc::strong_count(&board), Rc::strong_count(&waits)), (2, 2));
-        present.connect(1, &again, &candidate(1), JoinDecision::Welcome);
+        let (mut connected, new) = (ConnectedNodes::default(), || Rc::new(Notify::new()));
+        let (board, pending, again) = (new(), new(), new());
+        connected.connect(1, &board, &candidate(1), JoinDecision::Welcome);
+        connected.connect(1, &pending, &candidate(2), JoinDecision::Pending);
+        assert_eq!(connected.pending_candidate(1), Some(candidate(2)));
+        assert_eq!((Rc::strong_count(&board), Rc::strong_count(&pending)), (2, 2));
+        connected.connect(1, &again, &candidate(1), JoinDecision::Welcome);
         assert_eq!(Rc::strong_count(&board), 1);
         // A replaced connection that ends does not affect its successor.
-        present.disconnect(1, &board);
-        assert!(present.status(1).unwrap().connected.is_some());
-        present.connect(1, &waits, &candidate(2), JoinDecision::Welcome);
-        assert_eq!(present.pending_candidate(1), None);
-        present.disconnect(1, &waits);
-        assert!(present.status(1).unwrap().connected.is_none());
+        connected.disconnect(1, &board);
+        assert!(connected.status(1).unwrap().connected.is_some());
+        connected.connect(1, &pending, &candidate(2), JoinDecision::Welcome);
+        assert_eq!(connected.pending_candidate(1), None);
+        connected.disconnect(1, &pending);
+        assert!(connected.status(1).unwrap().connected.is_none());
     }
 
     #[test]
     fn a_refusal_is_said_when_it_is_new_and_then_rarely() {
-        let mut present = ConnectedNodes::default();
+        let mut connected = ConnectedNodes::default();
         let key = PublicKey::new([1; 32]);
         let said: Vec<u64> =
-            (1..=20).filter(|_| present.record_refusal(1, key, "no".into())).collect();
+            (1..=20).filter(|_| connected.record_refusal(1, key, "no".into())).collect();
         assert_eq!(said, [1, 2, 4, 8, 16]);
-        assert!(present.record_refusal(1, key, "never".into()));
-        assert!(present.record_refusal(1, PublicKey::new([2; 32]), "never".into()));
-        assert_eq!(present.status(1).unwrap().refused.as_ref().unwrap().count, 22);
-        present.connect(1, &Rc::new(Notify::new()), &candidate(1), JoinDecision::Welcome);
-        assert_eq!(present.status(1).unwrap().refused, None);
+        assert!(connected.record_refusal(1, key, "never".into()));
+        assert!(connected.record_refusal(1, PublicKey::new([2; 32]), "never".into()));
+        assert_eq!(connected.status(1).unwrap().refused.as_ref().unwrap().count, 22);
+        connected.connect(1, &Rc::new(Notify::new()), &candidate(1), JoinDecision::Welcome);
+        assert_eq!(connected.status(1).unwrap().refused, None);
     }
 }

@@ -42,7 +42,7 @@ pub async fn serve(coordinator: Rc<Coordinator>, listener: &TcpListener) {
         coordinator.node.identity.certificates.clone(),
     );
     let mut settings = coordinator.node.settings.subscribe();
-    let (mut greetings, mut sessions) = (JoinSet::new(), JoinSet::new());
+    let (mut handshakes, mut sessions) = (JoinSet::new(), JoinSet::new());
     let mut under_way = BTreeMap::<u8, AbortHandle>::new();
     let mut problem = String::new();
     loop {
@@ -60,7 +60,7 @@ pub async fn serve(coordinator: Rc<Coordinator>, listener: &TcpListener) {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         if let Some(number) = coordinator.admit(peer, &rate, start.elapsed()) {
-                            let task = greetings.spawn_local(Rc::clone(&coordinator).accept(stream, number));
+                            let task = handshakes.spawn_local(Rc::clone(&coordinator).accept(stream, number));
                             // A new connection replaces the earlier one of the same number.
                             if let Some(before) = under_way.insert(number, task) {
                                 before.abort();
@@ -72,9 +72,9 @@ pub async fn serve(coordinator: Rc<Coordinator>, listener: &TcpListener) {
                         sleep(RETRY_DELAY).await;
                     }
                 },
-                Some(greeted) = greetings.join_next() => {
-                    if let Ok(Some(newcomer)) = greeted {
-                        sessions.spawn_local(CoordinatorSession::run(Rc::clone(&coordinator), newcomer));
+                Some(greeted) = handshakes.join_next() => {
+                    if let Ok(Some(joining)) = greeted {
+                        sessions.spawn_local(CoordinatorSession::run(Rc::clone(&coordinator), joining));
                     }
                 }
                 Some(_) = sessions.join_next() => {}
@@ -111,7 +111,7 @@ impl Coordinator {
         let limit = self.node.limits.handshake_timeout;
         let certified = self.node.identity.certified.borrow().clone()?;
         match timeout(limit, self.handshake(stream, number, &certified)).await {
-            Ok(Ok(newcomer)) => return Some(newcomer),
+            Ok(Ok(joining)) => return Some(joining),
             Ok(Err(problem)) => say!("board {number}: turned away: {problem}"),
             Err(_) => say!("board {number}: turned away: it took too long to say who it is"),
         }
@@ -124,13 +124,13 @@ impl Coordinator {
         number: u8,
         certified: &Certified,
     ) -> Result<JoiningNode, String> {
-        let words = |error: &dyn std::fmt::Display| error.to_string();
+        let text = |error: &dyn std::fmt::Display| error.to_string();
         let config =
-            tls::server(&certified.key, AlpnProtocol::Cluster).map_err(|error| words(&error))?;
+            tls::server(&certified.key, AlpnProtocol::Cluster).map_err(|error| text(&error))?;
         let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
         let _ = stream.set_nodelay(true);
         let accepted = TlsAcceptor::from(config).accept(stream).await;
-        let mut stream: TlsStream<TcpStream> = accepted.map_err(|error| words(&error))?;
+        let mut stream: TlsStream<TcpStream> = accepted.map_err(|error| text(&error))?;
         let key = tls::peer_key(stream.get_ref().1.peer_certificates());
         let key = key.ok_or("its key is no ed25519 key")?;
         let hello = {
@@ -139,19 +139,19 @@ impl Coordinator {
             let (certificate, digest) = (certified.certificate.clone(), self.digest());
             CoordinatorHello { certificate, version, digest, statement }
         };
-        send(&mut stream, &hello).await.map_err(|error| words(&error))?;
+        send(&mut stream, &hello).await.map_err(|error| text(&error))?;
         let (from, mut to) = split(stream);
         let mut frames = Frames::new(from, OWN_PART);
         let mut payload = frames.next(FOR_EVER).await;
         // There is not enough memory for longer joins of all boards at once.
         let mut _place = None;
         if let Err(Broken::Frame(FrameError::TooLong(..))) = payload {
-            _place = Some(self.node.long_joins.acquire().await.map_err(|error| words(&error))?);
+            _place = Some(self.node.long_joins.acquire().await.map_err(|error| text(&error))?);
             frames.set_limit(LONGEST);
             payload = frames.next(FOR_EVER).await;
         }
-        let payload = payload.map_err(|error| words(&error))?.ok_or("it said nothing")?;
-        let join = Join::parse(&payload).map_err(|error| words(&error))?;
+        let payload = payload.map_err(|error| text(&error))?.ok_or("it said nothing")?;
+        let join = Join::parse(&payload).map_err(|error| text(&error))?;
         match join.node(key) {
             Ok((node, key_epoch)) => Ok(JoiningNode {
                 stream: SessionStream { frames, writer: to },

@@ -76,8 +76,8 @@ impl From<io::Error> for SessionEnd {
 
 impl CoordinatorSession {
     /// Serves a board until either side ends the connection.
-    pub async fn run(coordinator: Rc<Coordinator>, newcomer: JoiningNode) {
-        let JoiningNode { mut stream, number, node, key_epoch, join } = newcomer;
+    pub async fn run(coordinator: Rc<Coordinator>, joining: JoiningNode) {
+        let JoiningNode { mut stream, number, node, key_epoch, join } = joining;
         stream.frames.set_limit(LONGEST);
         let complete = join.certificates.is_some();
         let certificates = join.certificates.into_iter().flatten().chain([join.certificate]);
@@ -103,16 +103,16 @@ impl CoordinatorSession {
             number,
             connection: Rc::clone(&connection),
         };
-        let (told, later, sent) = (None, None, None);
+        let (decision, later, sent_version) = (None, None, None);
         let mut session = Self {
             coordinator,
             stream,
             number,
             candidate,
             connection,
-            decision: told,
+            decision,
             retry_at: later,
-            sent_version: sent,
+            sent_version,
         };
         let Err(ended) = session.serve().await;
         match ended {
@@ -160,13 +160,13 @@ impl CoordinatorSession {
                 .coordinator
                 .rules()
                 .is_ok_and(|it| self.coordinator.registry.borrow().has_key(number, &node, &it));
-        let verdict = match is_member {
+        let new_decision = match is_member {
             true => JoinDecision::Welcome,
             false => self.join().await?,
         };
-        if self.decision != Some(verdict) {
-            self.register(verdict);
-            match verdict {
+        if self.decision != Some(new_decision) {
+            self.register(new_decision);
+            match new_decision {
                 JoinDecision::Welcome => {
                     say!("board {number} is here: {node}");
                     self.send(&FromCoordinator::Welcome { number }).await?;
@@ -176,9 +176,9 @@ impl CoordinatorSession {
                     self.send(&FromCoordinator::Pending { number }).await?;
                 }
             }
-            self.decision = Some(verdict);
+            self.decision = Some(new_decision);
         }
-        if verdict == JoinDecision::Pending {
+        if new_decision == JoinDecision::Pending {
             return Ok(());
         }
         let map = self.coordinator.node.persisted.borrow().map.clone();
@@ -192,19 +192,19 @@ impl CoordinatorSession {
     /// Updates the registry with the board's data.
     async fn join(&mut self) -> Result<JoinDecision, SessionEnd> {
         match self.coordinator.join(self.number, &self.candidate).await {
-            Ok((verdict, later)) => {
+            Ok((new_decision, later)) => {
                 self.retry_at = later;
-                Ok(verdict)
+                Ok(new_decision)
             }
             Err(problem) => Err(self.refuse(&problem).await),
         }
     }
 
-    fn register(&self, verdict: JoinDecision) {
-        let mut present = self.coordinator.connected.borrow_mut();
-        present.connect(self.number, &self.connection, &self.candidate, verdict);
-        if verdict == JoinDecision::Welcome {
-            present.record_message(self.number, now(), |_| {});
+    fn register(&self, new_decision: JoinDecision) {
+        let mut connections = self.coordinator.connected.borrow_mut();
+        connections.connect(self.number, &self.connection, &self.candidate, new_decision);
+        if new_decision == JoinDecision::Welcome {
+            connections.record_message(self.number, now(), |_| {});
         }
     }
 
@@ -251,12 +251,12 @@ impl CoordinatorSession {
     }
 
     async fn send(&mut self, message: &FromCoordinator) -> Result<(), SessionEnd> {
-        let sent = timeout(
+        let result = timeout(
             self.coordinator.node.limits.send_timeout,
             send(&mut self.stream.writer, message),
         )
         .await;
-        Ok(sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
+        Ok(result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
     }
 }
 

@@ -17,12 +17,12 @@ impl Coordinator {
         traffic: &Result<Vec<LinkTraffic>, String>,
     ) -> Result<Value, CoordinatorError> {
         let rules = self.rules()?;
-        let (book, present) = (self.registry.borrow(), self.connected.borrow());
+        let (registry, connections) = (self.registry.borrow(), self.connected.borrow());
         // The router, if it is the coordinator; a coordinator that is a board is in the table
         // already.
-        let router = Some(book.number).filter(|number| !rules.numbers().contains(number));
+        let router = Some(registry.number).filter(|number| !rules.numbers().contains(number));
         let nodes = router.into_iter().chain(rules.numbers()).map(|number| {
-            let line = present.status(number);
+            let line = connections.status(number);
             let (connected, last_seen, has) = self.connection_state(number);
             let row = json!({
                 "number": number,
@@ -40,10 +40,10 @@ impl Coordinator {
         let nodes: Vec<Value> = nodes.collect();
         let mut status = json!({
             "role": "coordinator",
-            "number": book.number,
-            "node": book.coordinator,
-            "epoch": book.version.epoch,
-            "sequence": book.version.sequence,
+            "number": registry.number,
+            "node": registry.coordinator,
+            "epoch": registry.version.epoch,
+            "sequence": registry.version.sequence,
         });
         if let Err(problem) = traffic {
             status["trouble"] = format!("`netd` does not tell of the ports: {problem}").into();

@@ -42,20 +42,20 @@ impl<F: Folder, R: Readers> Config<F, R> {
     pub(super) fn apply(
         &self,
         call: &mut Call<'_>,
-        (file, called): (&FileArg, &str),
+        (file, file_name): (&FileArg, &str),
         confirm: Duration,
     ) -> Result<Value, Failure> {
         let bytes = call.peer.read_file(call.id, MAX_TEXT)?;
         if let Some(wrong) = wrong_digest(file, &bytes) {
             return Err(wrong);
         }
-        let (settings, warnings) = self.parse(called, bytes)?;
+        let (settings, warnings) = self.parse(file_name, bytes)?;
         // A key in the text has no checksum, so one with a typing error may still be valid and
         // belong to someone else. The operator has to compare new keys.
         let known = self.keeper.view().in_force.settings.keys();
         let keys: Vec<_> = settings.keys().difference(&known).cloned().collect();
         let mut answer = self.change(call, settings, None, confirm)?;
-        answer["file"] = json!(called);
+        answer["file"] = json!(file_name);
         if !keys.is_empty() {
             answer["new_keys"] = json!(keys);
         }
@@ -69,18 +69,18 @@ impl<F: Folder, R: Readers> Config<F, R> {
     /// without effect.
     pub(super) fn parse(
         &self,
-        called: &str,
+        file_name: &str,
         bytes: Vec<u8>,
     ) -> Result<(Settings, Vec<String>), Failure> {
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            let message = format!("{called} is no text in UTF-8: byte {at} is wrong");
+            let message = format!("{file_name} is no text in UTF-8: byte {at} is wrong");
             Failure::new(FailureCode::BadArgument, message, "give a whole appliance.toml")
         })?;
-        let settings = Settings::parse(called, text, &self.image.text()?);
+        let settings = Settings::parse(file_name, text, &self.image.text()?);
         let settings = settings.map_err(|error| file_failure(&error))?;
         let useless =
-            settings.unused_rules(called, &self.units).map_err(|error| file_failure(&error))?;
+            settings.unused_rules(file_name, &self.units).map_err(|error| file_failure(&error))?;
         Ok((settings, useless))
     }
 
@@ -95,9 +95,9 @@ impl<F: Folder, R: Readers> Config<F, R> {
         let signed = self.signed(call)?;
         let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (by, sequence) = (call.by, call.args.integer("sequence"));
-        let wish =
+        let command =
             ConfigCommand { settings, by, signed, sequence, repeats: again, time: taken, confirm };
-        let outcome = self.keeper.apply(wish, Instant::now())?;
+        let outcome = self.keeper.apply(command, Instant::now())?;
         Ok(match outcome {
             CommandOutcome::Unchanged => {
                 json!({ "unchanged": self.keeper.view().in_force.sequence })
