@@ -35,8 +35,8 @@ pub struct TimeDecision {
 /// The latest of the three times; among equal ones, the one that needs the least change. If the
 /// system clock is `doubted` (an owner has set it back once, and the hardware clock may still be
 /// wrong), it does not count if it is far ahead of the others.
-pub fn decide(system: Time, build: Time, kept: Option<Time>, untrusted: bool) -> TimeDecision {
-    let kept = kept.unwrap_or_default();
+pub fn decide(system: Time, build: Time, stored: Option<Time>, untrusted: bool) -> TimeDecision {
+    let kept = stored.unwrap_or_default();
     let known = build.max(kept);
     let source = match () {
         () if system >= known && !(untrusted && system > known + DOUBTED) => TimeSource::System,

@@ -37,7 +37,7 @@ pub struct SystemClock {
 /// Passes requests to set the clock back to the loop.
 #[derive(Debug)]
 pub struct SetBackSender {
-    asked: Sender<SetBack>,
+    sender: Sender<SetBack>,
     wake: Arc<OwnedFd>,
 }
 
@@ -46,7 +46,7 @@ impl SetBackSender {
     pub fn set_back(&self, to: Time) -> Result<(), String> {
         let ended = "the clock is not kept any more";
         let (done, outcome) = channel();
-        self.asked.send(SetBack { to, done }).map_err(|_| ended)?;
+        self.sender.send(SetBack { to, done }).map_err(|_| ended)?;
         notify(&self.wake);
         outcome.recv().map_err(|_| ended)?
     }
@@ -72,7 +72,7 @@ impl SystemClock {
         let disk =
             folder.map(|folder| ClockDisk::start(folder, move || notify(&bell))).transpose()?;
         let (sender, asked) = channel();
-        let asking = SetBackSender { asked: sender, wake: wake.clone() };
+        let asking = SetBackSender { sender, wake: wake.clone() };
         Ok((Self { timer, signal, wake, disk, requests: asked }, asking))
     }
 

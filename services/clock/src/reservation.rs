@@ -31,7 +31,7 @@ pub struct Reservation {
     shown: Time,
     /// The clocks at the last call of [`update`](Self::update).
     last: BothClocks,
-    kept: Option<Time>,
+    stored: Option<Time>,
     /// The reservation of an earlier process in the same boot: the clock may have shown any time up
     /// to it.
     floor: Time,
@@ -44,9 +44,9 @@ pub struct Reservation {
 impl Reservation {
     /// Starts at `now`. `kept` is the stored reservation; `same_boot` is true if it was written in
     /// this boot.
-    pub fn new(now: BothClocks, kept: Option<Time>, same_boot: bool) -> Self {
-        let floor = kept.filter(|_| same_boot).unwrap_or_default();
-        Self { shown: now.wall, last: now, kept, floor, writing: false, retry: None }
+    pub fn new(now: BothClocks, stored: Option<Time>, same_boot: bool) -> Self {
+        let floor = stored.filter(|_| same_boot).unwrap_or_default();
+        Self { shown: now.wall, last: now, stored, floor, writing: false, retry: None }
     }
 
     /// Updates the state with the clocks at `now`.
@@ -64,7 +64,7 @@ impl Reservation {
 
     /// The reservation to write now, if any. The caller has to write it.
     pub fn next_write(&mut self) -> Option<Time> {
-        let enough = self.kept.is_some_and(|kept| kept > self.shown + EARLY);
+        let enough = self.stored.is_some_and(|kept| kept > self.shown + EARLY);
         let later = self.retry.is_some_and(|retry| self.last.uptime < retry);
         if self.writing || enough || later {
             return None;
@@ -79,7 +79,7 @@ impl Reservation {
 
     /// Records that the reservation `until` was written.
     pub fn written(&mut self, until: Time) {
-        (self.writing, self.retry, self.kept) = (false, None, Some(until));
+        (self.writing, self.retry, self.stored) = (false, None, Some(until));
     }
 
     /// Records that a write has failed.
@@ -93,7 +93,7 @@ impl Reservation {
         if self.writing {
             return None;
         }
-        let renewal = self.kept.map(|kept| kept.saturating_sub(EARLY)).unwrap_or_default();
+        let renewal = self.stored.map(|kept| kept.saturating_sub(EARLY)).unwrap_or_default();
         let pause = self.retry.map(|retry| retry.saturating_sub(self.last.uptime));
         Some(pause.map_or(renewal.max(self.last.wall), |pause| self.last.wall + pause))
     }

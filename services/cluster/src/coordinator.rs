@@ -66,19 +66,19 @@ pub enum CoordinatorError {
     NoCluster,
     /// The appointment by an owner is missing.
     #[error("the coordinator is {0}, and no owner has stated that this node takes its place")]
-    NotStated(PublicKey),
+    NotAppointed(PublicKey),
     /// The settings do not allow the coordinator at its own number.
     #[error("this node cannot hold the map: {0}")]
     Forbidden(#[from] Forbidden),
     /// The board has changed the map too often.
     #[error("this board has changed the map too often, and may again in a while")]
-    TooSoon,
+    RateLimited,
     /// The map's numbers are exhausted.
     #[error("the map has the highest number that there is")]
     LastNumber,
     /// The rules do not allow it.
     #[error(transparent)]
-    CannotBe(#[from] AdminError),
+    Admin(#[from] AdminError),
     #[error(transparent)]
     Refused(#[from] JoinRefusal),
 }
@@ -92,15 +92,15 @@ impl CoordinatorError {
                 "`identity show` tells how the node's keys are; ask again"
             }
             Self::NoCluster => "add [cluster] to the settings",
-            Self::NotStated(_) => {
+            Self::NotAppointed(_) => {
                 "sign a statement with `octetctl sign-coordinator`, and give it to this node with `cluster adopt`"
             }
-            Self::TooSoon => "wait: the board comes again by itself",
+            Self::RateLimited => "wait: the board comes again by itself",
             Self::LastNumber => {
                 "sign a statement of a higher epoch for this node with `octetctl sign-coordinator`, and give it with `cluster adopt`: numbers begin again"
             }
             Self::Forbidden(_) => "see `key` in [[board]]",
-            Self::CannotBe(problem) => problem.help(),
+            Self::Admin(problem) => problem.help(),
             Self::Refused(_) => "see what `cluster show` says about it",
         }
     }
@@ -228,7 +228,7 @@ impl Coordinator {
         let kept = self.change(|registry, _| {
             learned = registry.recover_from_map(signed, number, candidate, now);
             match learned.is_ok() && self.limited_until(number).is_some() {
-                true => Err(CoordinatorError::TooSoon),
+                true => Err(CoordinatorError::RateLimited),
                 false => Ok(()),
             }
         });
@@ -240,7 +240,7 @@ impl Coordinator {
                 version.epoch,
                 signed.map().coordinator
             ),
-            (Err(CoordinatorError::TooSoon), _) => return Err(CoordinatorError::TooSoon),
+            (Err(CoordinatorError::RateLimited), _) => return Err(CoordinatorError::RateLimited),
             (Err(problem), _) => say!("a map of board {number} is not taken over: {problem}"),
             // The board was off for a while.
             (_, Err(RecoveryError::Old)) => {}
@@ -340,7 +340,7 @@ impl Coordinator {
                 if pin.coordinator != registry.coordinator
                     && pin.epoch >= registry.version.epoch =>
             {
-                Err(CoordinatorError::NotStated(pin.coordinator))
+                Err(CoordinatorError::NotAppointed(pin.coordinator))
             }
             _ => Ok(()),
         }

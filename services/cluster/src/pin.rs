@@ -47,10 +47,10 @@ pub enum UntrustedCoordinator {
         "it is {shown}, and the coordinator is {known}: if it takes that one's place, an owner says so with \
          `octetctl sign-coordinator`, and it takes that by `cluster adopt`"
     )]
-    Another { shown: PublicKey, known: PublicKey },
+    NotAppointed { shown: PublicKey, known: PublicKey },
     /// The appointment is for another node.
     #[error("it shows a statement that is about another node or another epoch")]
-    NotItsStatement,
+    WrongStatement,
     /// The appointment's signer is not an owner.
     #[error(
         "its statement is signed by {0}, which is no owner of this box by this board's settings"
@@ -98,7 +98,7 @@ pub enum MapRejection {
     Older { shown: MapVersion, known: MapVersion },
     /// It differs from the current one, but has the same number.
     #[error("there are two maps of number {}", _0.sequence)]
-    Twice(MapVersion),
+    Conflict(MapVersion),
 }
 
 /// The effect of an accepted map.
@@ -148,7 +148,10 @@ impl PersistedPin {
             };
         }
         if statement.is_none() {
-            return Err(UntrustedCoordinator::Another { shown: node, known: known.coordinator });
+            return Err(UntrustedCoordinator::NotAppointed {
+                shown: node,
+                known: known.coordinator,
+            });
         }
         check_appointment(shown, owners)?;
         if epoch <= known.epoch {
@@ -180,7 +183,7 @@ impl PersistedPin {
                 if signed.text() == kept.text() {
                     Ok(MapUpdate::Same)
                 } else {
-                    Err(MapRejection::Twice(shown))
+                    Err(MapRejection::Conflict(shown))
                 }
             }
             _ => Ok(MapUpdate::New),
@@ -196,7 +199,7 @@ fn check_appointment(
     let statement = shown.statement.ok_or(UntrustedCoordinator::NoStatement(shown.epoch))?;
     let said = statement.appointment();
     if (said.coordinator, said.epoch) != (shown.node, shown.epoch) {
-        return Err(UntrustedCoordinator::NotItsStatement);
+        return Err(UntrustedCoordinator::WrongStatement);
     }
     if owners.contains(&said.owner) {
         Ok(())
@@ -254,7 +257,7 @@ mod tests {
         let (shown_key, known) = (other.public(), coordinator.public());
         assert_eq!(
             kept.verify(&shown(&other, 1, None), &owners),
-            Err(UntrustedCoordinator::Another { shown: shown_key, known })
+            Err(UntrustedCoordinator::NotAppointed { shown: shown_key, known })
         );
         let old = CoordinatorProof { key_epoch: 2, ..shown(&coordinator, 1, None) };
         assert_eq!(
@@ -289,7 +292,7 @@ mod tests {
         for statement in [appoint(&owner, &coordinator, 5), appoint(&owner, &other, 6)] {
             assert_eq!(
                 judge(shown(&other, 5, statement)),
-                Err(UntrustedCoordinator::NotItsStatement)
+                Err(UntrustedCoordinator::WrongStatement)
             );
         }
         assert_eq!(
@@ -323,7 +326,7 @@ mod tests {
         let version = |epoch, sequence| MapVersion { epoch, sequence };
         assert_eq!(
             kept.accept(&pin, &signed(4, 10, 3, 2)),
-            Err(MapRejection::Twice(version(4, 10)))
+            Err(MapRejection::Conflict(version(4, 10)))
         );
         let old = MapRejection::Older { shown: version(4, 9), known: version(4, 10) };
         assert_eq!(kept.accept(&pin, &signed(4, 9, 3, 2)), Err(old));

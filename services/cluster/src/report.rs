@@ -54,7 +54,7 @@ impl NodeReport {
     }
 
     /// Decodes a board's report; invalid values are dropped.
-    pub fn read(said: &Map<String, Value>) -> Self {
+    pub fn from_json(said: &Map<String, Value>) -> Self {
         let number = |name: &str| said.get(name).and_then(Value::as_u64);
         let failed = said.get("failed").and_then(Value::as_array).into_iter().flatten();
         Self {
@@ -137,7 +137,7 @@ mod tests {
         );
         assert_eq!((report.memory, report.total, report.uptime), (Some(5), Some(9), Some(70)));
         let full = NodeReport { cpu: Some(12), temperature: Some(-3), ..report };
-        assert_eq!(NodeReport::read(&full.to_json()), full);
+        assert_eq!(NodeReport::from_json(&full.to_json()), full);
         for nothing in [json!(null), json!([]), json!(7), json!({"units": 7, "memory": 7})] {
             assert_eq!(NodeReport::from_status(&nothing).failed.len(), 0);
         }
@@ -174,13 +174,13 @@ mod tests {
         ) {
             if let Ok(value) = serde_json::from_str::<Value>(&json) {
                 NodeReport::from_status(&value);
-                value.as_object().map(NodeReport::read);
+                value.as_object().map(NodeReport::from_json);
             }
             let read = json!({ "failed": failed, "state": json, "cpu": ticks[0] });
-            let read = NodeReport::read(read.as_object().unwrap());
+            let read = NodeReport::from_json(read.as_object().unwrap());
             prop_assert!(read.failed.len() <= MAX_NAMED && read.cpu.unwrap() <= 100);
             // Decoding is idempotent.
-            prop_assert_eq!(NodeReport::read(&read.to_json()), read);
+            prop_assert_eq!(NodeReport::from_json(&read.to_json()), read);
             let _ = (CpuTicks::parse(&stat), temperature(&stat));
             let line = |ticks: &[u64]| ticks.iter().fold("cpu ".to_owned(), |line, it| format!("{line} {it}"));
             let [before, after] = [&ticks[..8], &ticks[8..]].map(|it| CpuTicks::parse(&line(it)).unwrap());

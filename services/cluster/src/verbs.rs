@@ -206,9 +206,9 @@ fn coordinator(
 
 fn failure(problem: CoordinatorError) -> Failure {
     let code = match problem {
-        CoordinatorError::CannotBe(_)
+        CoordinatorError::Admin(_)
         | CoordinatorError::Refused(_)
-        | CoordinatorError::NotStated(_)
+        | CoordinatorError::NotAppointed(_)
         | CoordinatorError::Forbidden(_) => FailureCode::Denied,
         _ => FailureCode::Failed,
     };
@@ -267,7 +267,7 @@ async fn apply(node: &ClusterNode) -> Result<(), Failure> {
             if matches!(node.position(), Some(NodePosition::Coordinator(_))) =>
         {
             match coordinator.renew().await {
-                Ok(()) | Err(CoordinatorError::NotStated(_)) => Ok(()),
+                Ok(()) | Err(CoordinatorError::NotAppointed(_)) => Ok(()),
                 Err(problem) => Err(failure(problem)),
             }
         }

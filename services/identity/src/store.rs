@@ -96,7 +96,7 @@ impl IdentityStore {
                 let key = generate().map_err(disk(&key_file))?;
                 let store = Self { folder: Some(place), key, registry: KeyRegistry::default() };
                 store.write(&KeyRegistry::default(), &mut before)?;
-                key::keep(&key_file, &store.key, ExistingFile::Keep, before)
+                key::write(&key_file, &store.key, ExistingFile::Keep, before)
                     .map_err(disk(&key_file))?;
                 Ok(store)
             }

@@ -2,7 +2,7 @@
 
 mod file;
 
-pub use file::{KeyFile, keep, make, read};
+pub use file::{KeyFile, create, read, write};
 
 use octet_control::PublicKey;
 use ring::rand::{SecureRandom, SystemRandom};

@@ -80,7 +80,7 @@ pub fn connect(
     let meant = board.key.or_else(vouched).or_else(|| boxes.board(of, number));
     meant.map_or(Ok(()), |node| check_not_revoked(boxes, node))?;
     let UnverifiedConnection { stream, hello, peer } = handshake(stream, key).map_err(no_gate)?;
-    let other = |why| RemoteError::NotTheBoard(number, why);
+    let other = |why| RemoteError::WrongBoard(number, why);
     let node = match meant {
         Some(node) => node,
         None => {

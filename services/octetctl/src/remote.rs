@@ -29,7 +29,7 @@ pub enum RemoteError {
     NoGate(String, String),
     /// The peer is another box.
     #[error("{0}: {1}")]
-    NotTheBox(GateAddress, HelloError),
+    WrongBox(GateAddress, HelloError),
     /// The operator has revoked the box.
     #[error("{0} was revoked: whoever has that box has its keys, too")]
     Revoked(PublicKey),
@@ -44,7 +44,7 @@ pub enum RemoteError {
     Box(#[from] octet_control::CallError),
     /// The peer is another board.
     #[error("board {0}: {1}")]
-    NotTheBoard(u8, HelloError),
+    WrongBoard(u8, HelloError),
     /// The board is unknown, and there is no user to ask.
     #[error("board {0} is not known; it says that it is {1}")]
     UnknownBoard(u8, PublicKey),
@@ -65,7 +65,7 @@ impl RemoteError {
         match self {
             Self::Unreachable(..) => "the box may be off; its console shows its addresses",
             Self::NoGate(..) => "the gate listens on port 4040; say ADDRESS:PORT if it is another",
-            Self::NotTheBox(..) => {
+            Self::WrongBox(..) => {
                 "if the box was reset or replaced, take its new key from its console: --box KEY@ADDRESS"
             }
             Self::Revoked(_) => {
@@ -75,7 +75,7 @@ impl RemoteError {
             Self::Declined(_) => "the box's console shows its key",
             Self::Box(octet_control::CallError::Failure(failure)) => &failure.help,
             Self::Box(_) => "ask again; the box's console shows how it is",
-            Self::NotTheBoard(..) => {
+            Self::WrongBoard(..) => {
                 "if the board was replaced, take its new key from its console: --board N=KEY"
             }
             Self::UnknownBoard(..) => {
@@ -107,7 +107,7 @@ pub fn connect(
     let no_gate = |problem: String| RemoteError::NoGate(address.to_string(), problem);
     let UnverifiedConnection { stream, hello, peer } =
         handshake(connect_tcp(address)?, key).map_err(no_gate)?;
-    let not_the_box = |why| RemoteError::NotTheBox(address.clone(), why);
+    let not_the_box = |why| RemoteError::WrongBox(address.clone(), why);
     let node = match expected {
         Some(node) => node,
         None => {

@@ -32,13 +32,13 @@ pub fn kept_slots<'a>(
 /// The update is refused; see [`UpdateRefusal`].
 pub fn plan(
     present: &EspContents,
-    this: RunningSystem<'_>,
+    system: RunningSystem<'_>,
     update: &Manifest,
 ) -> Result<EspPlan, UpdateRefusal> {
-    let kept = kept_slots(present, this.running)?;
+    let kept = kept_slots(present, system.running)?;
     let running = kept[0].manifest.as_ref();
-    let running = running.ok_or_else(|| UpdateRefusal::NoManifest(this.running.to_owned()))?;
-    check(running, present.floor().max(this.floor), update)?;
+    let running = running.ok_or_else(|| UpdateRefusal::NoManifest(system.running.to_owned()))?;
+    check(running, present.floor().max(system.floor), update)?;
     if kept.iter().any(|slot| slot.name == update.slot) {
         return Err(UpdateRefusal::InUse(update.slot.to_string()));
     }

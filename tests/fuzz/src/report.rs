@@ -15,10 +15,10 @@ pub fn report(bytes: &[u8]) {
     }
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return };
     let made = NodeReport::from_status(&value);
-    let read = value.as_object().map(NodeReport::read);
+    let read = value.as_object().map(NodeReport::from_json);
     for report in [Some(made), read].into_iter().flatten() {
         assert!(report.cpu.is_none_or(|percent| percent <= 100));
-        assert_eq!(NodeReport::read(&report.to_json()), report);
+        assert_eq!(NodeReport::from_json(&report.to_json()), report);
         let said = serde_json::to_vec(&FromBoard::Report(report.to_json())).expect("it is JSON");
         assert!(said.len() <= LONGEST_REPORT);
         assert!(FromBoard::parse(&said).is_ok());

@@ -32,7 +32,7 @@ impl Coordinator {
                 "has_map": has,
             });
             let report =
-                self.last_report(number).as_ref().map(NodeReport::read).unwrap_or_default();
+                self.last_report(number).as_ref().map(NodeReport::from_json).unwrap_or_default();
             let port = traffic.iter().flatten().find(|port| port.board == Some(number));
             let refused = line.and_then(|line| line.refused.as_ref()).map(|last| &*last.reason);
             with_report(row, &report, port, refused)

@@ -38,7 +38,7 @@ pub enum AdminError {
     OtherRecord,
     /// The signer is not an owner.
     #[error("{0} does not own this box")]
-    NoOwner(PublicKey),
+    NotAnOwner(PublicKey),
     /// The appointment is for another node.
     #[error("the statement is about {0}, and this is another node")]
     OtherCoordinator(PublicKey),
@@ -61,7 +61,7 @@ impl AdminError {
                 "a coordinator with a new key and a new map forgets them: see docs/cluster.md"
             }
             Self::OtherRecord => "have an owner sign one with this board's number and key",
-            Self::NoOwner(_) => "an owner is a key with `own` in `[operator] keys`",
+            Self::NotAnOwner(_) => "an owner is a key with `own` in `[operator] keys`",
             Self::OtherCoordinator(_) => {
                 "take it to that node, or sign one for this: `octetctl sign-coordinator`"
             }
@@ -179,7 +179,7 @@ impl NumberRegistry {
             return Err(AdminError::OtherCoordinator(said.coordinator));
         }
         if !hand.owners.contains(&said.owner) {
-            return Err(AdminError::NoOwner(said.owner));
+            return Err(AdminError::NotAnOwner(said.owner));
         }
         if said.epoch <= self.version.epoch {
             return Err(AdminError::OldEpoch { said: said.epoch, now: self.version.epoch });
@@ -215,7 +215,7 @@ impl NumberRegistry {
         let Some(record) = record else { return Ok(()) };
         let seat = record.seat();
         if !hand.owners.contains(&seat.owner) {
-            return Err(AdminError::NoOwner(seat.owner));
+            return Err(AdminError::NotAnOwner(seat.owner));
         }
         let fits = (seat.number, seat.coordinator) == (number, self.coordinator)
             && node.is_none_or(|node| node == seat.node);

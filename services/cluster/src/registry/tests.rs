@@ -313,7 +313,7 @@ fn an_owners_record_goes_into_the_map() {
     let stranger = PrivateKey::generate().unwrap();
     let forged = SeatRecord::sign(Seat { owner: stranger.public(), ..seat }, &stranger).unwrap();
     let wrong = world.by_hand(|book, hand| book.replace(2, Some(forged), hand));
-    assert_eq!(wrong, Err(AdminError::NoOwner(stranger.public())));
+    assert_eq!(wrong, Err(AdminError::NotAnOwner(stranger.public())));
     world.by_hand(|book, hand| book.replace(2, Some(record), hand)).unwrap();
     assert_eq!(world.join(2, 6), Err(JoinRefusal::NotRecorded(world.key(5))));
     assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
@@ -380,7 +380,7 @@ fn only_an_owner_appoints() {
         Appointment { owner: stranger.public(), coordinator, epoch: 9, replaces: None };
     let forged = SignedAppointment::sign(appointment, &stranger).unwrap();
     let refused = world.by_hand(|book, hand| book.adopt(forged, hand));
-    assert_eq!(refused, Err(AdminError::NoOwner(stranger.public())));
+    assert_eq!(refused, Err(AdminError::NotAnOwner(stranger.public())));
     let mut of_another = World::new("first-use");
     let statement = world.appoint(2, None);
     of_another.owner = PrivateKey::generate().unwrap();

@@ -150,8 +150,8 @@ impl Dns {
         self.configure([upstreams, exits.to_vec()])
     }
 
-    fn configure(&self, wanted: [Vec<SocketAddr>; 2]) -> Vec<RefusedUpstream> {
-        if self.configured.replace(wanted.clone()) != wanted {
+    fn configure(&self, configured: [Vec<SocketAddr>; 2]) -> Vec<RefusedUpstream> {
+        if self.configured.replace(configured.clone()) != configured {
             self.clear_cache();
         }
         self.select_upstreams()
@@ -170,16 +170,16 @@ impl Dns {
     }
 
     /// Sets the client networks and this node's addresses. Returns the refused upstreams.
-    pub fn set_box_networks(&self, inside: BoxNetworks) -> Vec<RefusedUpstream> {
-        if self.resolver.borrow().box_networks != inside {
-            self.resolver.borrow_mut().box_networks = inside;
+    pub fn set_box_networks(&self, box_networks: BoxNetworks) -> Vec<RefusedUpstream> {
+        if self.resolver.borrow().box_networks != box_networks {
+            self.resolver.borrow_mut().box_networks = box_networks;
             self.clear_cache();
         }
         self.select_upstreams()
     }
 
-    pub fn set_box_zone(&self, own: BoxZone) {
-        self.resolver.borrow_mut().box_zone = own;
+    pub fn set_box_zone(&self, zone: BoxZone) {
+        self.resolver.borrow_mut().box_zone = zone;
     }
 
     /// Replaces the names of service `unit` below `octet.`.

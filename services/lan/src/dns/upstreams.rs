@@ -89,10 +89,14 @@ impl UpstreamRule<'_> {
 impl Upstreams {
     /// Sets the upstreams to those of `wanted` that `rule` permits, without duplicates, and returns
     /// the refused ones. State of upstreams that stay is kept.
-    pub fn set(&mut self, wanted: &[SocketAddr], rule: UpstreamRule<'_>) -> Vec<RefusedUpstream> {
+    pub fn set(
+        &mut self,
+        configured: &[SocketAddr],
+        rule: UpstreamRule<'_>,
+    ) -> Vec<RefusedUpstream> {
         let mut old = std::mem::take(&mut self.list);
         let mut refused = vec![];
-        for address in wanted {
+        for address in configured {
             if self.list.iter().any(|it| it.address == *address) {
                 continue;
             }

@@ -14,7 +14,7 @@ use octet_lan::name_registration::NameRegistry;
 use octet_lan::serve::{CommandSenders, serve};
 use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};
-use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, keep};
+use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, register};
 use octet_node::{Callers, PID_1};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -185,7 +185,7 @@ fn as_services_do() {
     let lan = Lan::of_cache();
     let (sender, news) = std::sync::mpsc::channel();
     let tell = move |it| drop(sender.send(it));
-    let kept = keep(lan.socket.clone(), names(&["cache.octet"]), tell).unwrap();
+    let kept = register(lan.socket.clone(), names(&["cache.octet"]), tell).unwrap();
     assert!(matches!(news.recv().unwrap(), NamesUpdate::Told));
     assert_eq!(lan.tells("cache.octet."), ["10.20.3.2"]);
     for round in ["one.cache.octet", "two.cache.octet", "three.cache.octet"] {
@@ -221,7 +221,7 @@ fn a_service_that_is_killed_has_no_names() {
 #[test]
 fn service() {
     let Some(socket) = std::env::var_os(SOCKET) else { return };
-    let _kept = keep(socket.into(), names(&["cache.octet"]), drop).unwrap();
+    let _kept = register(socket.into(), names(&["cache.octet"]), drop).unwrap();
     loop {
         thread::park();
     }

@@ -46,7 +46,7 @@ pub fn keep(
             }
             sleep(MAX);
         };
-        if let Some(certified) = key.kept() {
+        if let Some(certified) = key.cached() {
             tell(KeyUpdate::Certified(Box::new(certified)));
         }
         loop {

@@ -25,20 +25,20 @@ pub struct SharedState {
     mark: Option<PathBuf>,
     /// Held while the partition is mounted.
     partition: Mutex<()>,
-    doing: Mutex<Option<SlotName>>,
+    installing: Mutex<Option<SlotName>>,
 }
 
 impl SharedState {
     /// The state in `folder`, if there is one.
     pub fn new(folder: Option<PathBuf>) -> Self {
         let mark = folder.as_ref().map(|folder| folder.join("installing"));
-        let (partition, doing) = (Mutex::default(), Mutex::default());
-        Self { floor: Floor::new(folder), mark, partition, doing }
+        let (partition, installing) = (Mutex::default(), Mutex::default());
+        Self { floor: Floor::new(folder), mark, partition, installing }
     }
 
     /// The slot that is being written.
     pub fn installing(&self) -> Option<SlotName> {
-        self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.installing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The slots and the floor; without the slots during an installation.
@@ -67,10 +67,10 @@ impl SharedState {
         let this = RunningSystem { running: running.slot.as_deref().unwrap_or_default(), floor };
         let slot = &offer.manifest.slot;
         self.set_mark(true)?;
-        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot.clone());
+        *self.installing.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot.clone());
         say!("installing slot {slot}, sequence {}", offer.manifest.sequence);
         let result = install(&mut esp, source, this, &offer);
-        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.installing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop(esp);
         self.set_mark(false)?;
         match &result {
