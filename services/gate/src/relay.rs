@@ -109,7 +109,7 @@ impl Relay {
         let (why, result) = tokio::select! {
             result = there => ("by the operator", result),
             result = back => ("by the board", result),
-            () = idle(&last, idle) => ("nothing has passed for too long", Ok(())),
+            () = wait_idle(&last, idle) => ("nothing has passed for too long", Ok(())),
         };
         passed.why.set(if result.is_ok() { why } else { "the connection broke" });
         drop(passed);
@@ -147,7 +147,7 @@ async fn forward(
 }
 
 /// Returns when the connection was idle for `limit`.
-async fn idle(last: &Cell<Instant>, limit: Duration) {
+async fn wait_idle(last: &Cell<Instant>, limit: Duration) {
     while last.get() + limit > Instant::now() {
         sleep_until(last.get() + limit).await;
     }
