@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use octet_appliance::{Addressing, Cidr, LinkName, Mac, Zone};
-use octet_node::links::{LeadsTo, Link, Links, Passed, PlannedSegment};
+use octet_node::links::{LeadsTo, Link, LinkTraffic, Links, PlannedSegment};
 
 use crate::config::NetworkConfig;
 use crate::observed::{self, Observed};
@@ -35,7 +35,7 @@ pub fn links(config: &NetworkConfig, observed: &Observed) -> Links {
 }
 
 /// The traffic counters of each link that is a port; `links` say which board is behind which port.
-pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
+pub fn passed(links: &Links, observed: &Observed) -> Vec<LinkTraffic> {
     let board = |name: &str| {
         let there = links.links.iter().find(|link| link.name.as_str() == name)?;
         match &there.leads_to {
@@ -44,7 +44,7 @@ pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
         }
     };
     let ports = observed.links.iter().filter(|link| link.mac().is_some());
-    let passed = ports.map(|link| Passed {
+    let passed = ports.map(|link| LinkTraffic {
         link: link.name.clone(),
         board: board(&link.name),
         carrier: link.carrier,

@@ -30,12 +30,12 @@ impl TimeBounds {
 
     /// The earliest possible time: that of the build, and of the coordinator's certificates.
     pub fn earliest(&self) -> Time {
-        self.build.max(self.of_map().unwrap_or_default())
+        self.build.max(self.map_time().unwrap_or_default())
     }
 
     /// The time of certification of the coordinator's keys in the membership map, if the
     /// coordinator is another node: maps have no timestamp.
-    fn of_map(&self) -> Option<Time> {
+    fn map_time(&self) -> Option<Time> {
         let mut client = Client::connect(&self.sockets.join("cluster.sock")).ok()?;
         client.stream().set_read_timeout(Some(TIMEOUT)).ok()?;
         let mut update = None;
@@ -50,8 +50,9 @@ impl TimeBounds {
 
 fn latest(update: &Update) -> Option<Time> {
     let map = update.map.as_ref()?.map();
-    let coordinator =
-        map.of(&map.coordinator).filter(|coordinator| Some(coordinator.number) != update.number)?;
+    let coordinator = map
+        .member_by_key(&map.coordinator)
+        .filter(|coordinator| Some(coordinator.number) != update.number)?;
     let issued = coordinator.certificates.iter().map(|certificate| certificate.body().issued);
     issued.max().map(Duration::from_secs)
 }

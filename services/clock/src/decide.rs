@@ -19,7 +19,7 @@ pub enum TimeSource {
     /// The build time of the image.
     Build,
     /// The time that was stored in an earlier boot.
-    Kept,
+    Stored,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,12 @@ pub struct TimeDecision {
 /// The latest of the three times; among equal ones, the one that needs the least change. If the
 /// system clock is `doubted` (an owner has set it back once, and the hardware clock may still be
 /// wrong), it does not count if it is far ahead of the others.
-pub fn decide(system: Time, build: Time, kept: Option<Time>, doubted: bool) -> TimeDecision {
-    let kept = kept.unwrap_or_default();
+pub fn decide(system: Time, build: Time, stored: Option<Time>, untrusted: bool) -> TimeDecision {
+    let kept = stored.unwrap_or_default();
     let known = build.max(kept);
     let source = match () {
-        () if system >= known && !(doubted && system > known + DOUBTED) => TimeSource::System,
-        () if kept > build => TimeSource::Kept,
+        () if system >= known && !(untrusted && system > known + DOUBTED) => TimeSource::System,
+        () if kept > build => TimeSource::Stored,
         () => TimeSource::Build,
     };
     let time = if source == TimeSource::System { system } else { known };
@@ -62,7 +62,7 @@ mod tests {
     fn the_latest_counts() {
         for (system, build, kept, source, time) in [
             (0, 50, None, TimeSource::Build, 50),
-            (0, 50, Some(51), TimeSource::Kept, 51),
+            (0, 50, Some(51), TimeSource::Stored, 51),
             (0, 50, Some(49), TimeSource::Build, 50),
             (52, 50, Some(51), TimeSource::System, 52),
             (51, 50, Some(51), TimeSource::System, 51),
@@ -78,10 +78,10 @@ mod tests {
     #[test]
     fn a_clock_that_was_ahead_once() {
         for (system, kept, source, time) in [
-            (70, Some(55), TimeSource::Kept, 55),
+            (70, Some(55), TimeSource::Stored, 55),
             (70, None, TimeSource::Build, 50),
             (55, Some(55), TimeSource::System, 55),
-            (54, Some(55), TimeSource::Kept, 55),
+            (54, Some(55), TimeSource::Stored, 55),
         ] {
             let decision = decide(years(system), years(50), kept.map(years), true);
             assert_eq!((decision.source, decision.time), (source, years(time)));

@@ -23,7 +23,7 @@ const AHEAD: Duration = Duration::from_secs(600);
 
 /// The offset of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Off {
+pub enum ClockOffset {
     /// The clock is behind by this much.
     Behind(Duration),
     /// The clock is ahead by this much.
@@ -35,7 +35,7 @@ pub enum Off {
 pub enum Adjustment {
     Step(Duration),
     /// Slew by this offset.
-    Slew(Off),
+    Slew(ClockOffset),
     /// Do nothing: the offset is implausible, or an owner must decide.
     Refuse(&'static str),
 }
@@ -55,14 +55,16 @@ impl Discipline {
     }
 
     /// Handles an offset from a time server, at `uptime`.
-    pub fn decide(&mut self, off: Off, uptime: Duration) -> Adjustment {
+    pub fn adjust(&mut self, off: ClockOffset, uptime: Duration) -> Adjustment {
         match off {
-            Off::Behind(by) | Off::Ahead(by) if by <= SMALL => Adjustment::Slew(off),
-            Off::Ahead(by) if by <= AHEAD => Adjustment::Slew(off),
-            Off::Ahead(_) => {
+            ClockOffset::Behind(by) | ClockOffset::Ahead(by) if by <= SMALL => {
+                Adjustment::Slew(off)
+            }
+            ClockOffset::Ahead(by) if by <= AHEAD => Adjustment::Slew(off),
+            ClockOffset::Ahead(_) => {
                 Adjustment::Refuse("the clock is far ahead of what others say, and never goes back")
             }
-            Off::Behind(by) => {
+            ClockOffset::Behind(by) => {
                 self.steps.retain(|(at, _)| *at + DAY > uptime);
                 let all: Duration = self.steps.iter().map(|(_, by)| *by).sum();
                 // The long step is kept for later: the first server may itself follow a node that
@@ -86,7 +88,7 @@ impl Discipline {
     }
 
     /// Handles an owner's statement that it is `time`, while the clock shows `now`.
-    pub fn told(&mut self, time: Time, now: Time) -> Adjustment {
+    pub fn set_by_owner(&mut self, time: Time, now: Time) -> Adjustment {
         match time.checked_sub(now) {
             Some(by) => {
                 self.stepped = true;
@@ -110,25 +112,37 @@ mod tests {
     fn one_long_step_and_then_short_ones() {
         let mut discipline = Discipline::new(false);
         let month = seconds(30 * 86_400);
-        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Adjustment::Step(month));
+        assert_eq!(
+            discipline.adjust(ClockOffset::Behind(month), seconds(9)),
+            Adjustment::Step(month)
+        );
         let refused = |decision| matches!(decision, Adjustment::Refuse(_));
-        assert!(refused(discipline.decide(Off::Behind(month), seconds(99))));
+        assert!(refused(discipline.adjust(ClockOffset::Behind(month), seconds(99))));
         for _ in 0..10 {
-            assert_eq!(discipline.decide(Off::Behind(STEP), seconds(99)), Adjustment::Step(STEP));
+            assert_eq!(
+                discipline.adjust(ClockOffset::Behind(STEP), seconds(99)),
+                Adjustment::Step(STEP)
+            );
         }
-        assert!(refused(discipline.decide(Off::Behind(STEP), seconds(99))));
+        assert!(refused(discipline.adjust(ClockOffset::Behind(STEP), seconds(99))));
         let tomorrow = seconds(100) + DAY;
-        assert_eq!(discipline.decide(Off::Behind(STEP), tomorrow), Adjustment::Step(STEP));
-        assert!(refused(Discipline::new(true).decide(Off::Behind(month), seconds(9))));
-        assert!(refused(Discipline::new(false).decide(Off::Behind(2 * LONG), seconds(9))));
+        assert_eq!(discipline.adjust(ClockOffset::Behind(STEP), tomorrow), Adjustment::Step(STEP));
+        assert!(refused(Discipline::new(true).adjust(ClockOffset::Behind(month), seconds(9))));
+        assert!(refused(Discipline::new(false).adjust(ClockOffset::Behind(2 * LONG), seconds(9))));
         // Short steps may precede the long one.
         let mut discipline = Discipline::new(false);
-        assert_eq!(discipline.decide(Off::Behind(STEP), seconds(1)), Adjustment::Step(STEP));
-        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Adjustment::Step(month));
-        assert!(refused(discipline.decide(Off::Behind(month), seconds(99))));
-        let told = Discipline::new(true).told(3 * LONG, seconds(9));
+        assert_eq!(
+            discipline.adjust(ClockOffset::Behind(STEP), seconds(1)),
+            Adjustment::Step(STEP)
+        );
+        assert_eq!(
+            discipline.adjust(ClockOffset::Behind(month), seconds(9)),
+            Adjustment::Step(month)
+        );
+        assert!(refused(discipline.adjust(ClockOffset::Behind(month), seconds(99))));
+        let told = Discipline::new(true).set_by_owner(3 * LONG, seconds(9));
         assert_eq!(told, Adjustment::Step(3 * LONG - seconds(9)));
-        assert!(refused(Discipline::new(true).told(seconds(8), seconds(9))));
+        assert!(refused(Discipline::new(true).set_by_owner(seconds(8), seconds(9))));
     }
 
     proptest! {
@@ -141,11 +155,11 @@ mod tests {
             for (behind, millis, pause) in words {
                 uptime += seconds(pause);
                 let by = Duration::from_millis(millis);
-                let off = if behind { Off::Behind(by) } else { Off::Ahead(by) };
-                match discipline.decide(off, uptime) {
+                let off = if behind { ClockOffset::Behind(by) } else { ClockOffset::Ahead(by) };
+                match discipline.adjust(off, uptime) {
                     Adjustment::Step(by) => ahead += by,
-                    Adjustment::Slew(Off::Behind(by)) => prop_assert!(by <= SMALL),
-                    Adjustment::Slew(Off::Ahead(by)) => prop_assert!(by <= AHEAD),
+                    Adjustment::Slew(ClockOffset::Behind(by)) => prop_assert!(by <= SMALL),
+                    Adjustment::Slew(ClockOffset::Ahead(by)) => prop_assert!(by <= AHEAD),
                     Adjustment::Refuse(_) => {}
                 }
                 let days = u32::try_from(uptime.as_secs() / DAY.as_secs()).unwrap() + 1;

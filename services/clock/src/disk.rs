@@ -34,7 +34,7 @@ impl ClockDisk {
         let run = move || {
             for job in to_do {
                 let event = match job {
-                    Job::Read => ClockEvent::Read(file::read(&folder), file::is_doubted(&folder)),
+                    Job::Read => ClockEvent::Read(file::read(&folder), file::is_untrusted(&folder)),
                     Job::SetBack(record) => {
                         ClockEvent::Written(record.until, file::set_back(&folder, record))
                     }

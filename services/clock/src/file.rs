@@ -24,7 +24,7 @@ pub fn read(folder: &Path) -> io::Result<StoredFile<ClockRecord>> {
 }
 
 /// Whether an owner has set the clock back once.
-pub fn is_doubted(folder: &Path) -> bool {
+pub fn is_untrusted(folder: &Path) -> bool {
     folder.join(DOUBTED).exists()
 }
 

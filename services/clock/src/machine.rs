@@ -19,8 +19,8 @@ use rustix::time::{
 
 use crate::decide::Time;
 use crate::disk::ClockDisk;
-use crate::keep::BothClocks;
 use crate::record::ClockRecord;
+use crate::reservation::BothClocks;
 use crate::run::{ClockEvent, ClockMachine, SetBack, Until};
 
 /// A time that no clock reaches: in the year 2200.
@@ -32,28 +32,28 @@ pub struct SystemClock {
     signal: UnixStream,
     wake: Arc<OwnedFd>,
     disk: Option<ClockDisk>,
-    asked: Receiver<SetBack>,
+    requests: Receiver<SetBack>,
 }
 
 /// Passes requests to set the clock back to the loop.
 #[derive(Debug)]
-pub struct Asking {
-    asked: Sender<SetBack>,
+pub struct SetBackSender {
+    sender: Sender<SetBack>,
     wake: Arc<OwnedFd>,
 }
 
-impl Asking {
+impl SetBackSender {
     /// Requests to set the clock back to `to`, and waits for the result.
     pub fn set_back(&self, to: Time) -> Result<(), String> {
         let ended = "the clock is not kept any more";
         let (done, outcome) = channel();
-        self.asked.send(SetBack { to, done }).map_err(|_| ended)?;
-        ring(&self.wake);
+        self.sender.send(SetBack { to, done }).map_err(|_| ended)?;
+        notify(&self.wake);
         outcome.recv().map_err(|_| ended)?
     }
 }
 
-fn ring(wake: &OwnedFd) {
+fn notify(wake: &OwnedFd) {
     // It fails only if the counter would overflow; the loop is woken then, too.
     let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
 }
@@ -63,7 +63,7 @@ impl SystemClock {
     ///
     /// # Errors
     /// No descriptor or thread can be created.
-    pub fn new(folder: Option<PathBuf>) -> io::Result<(Self, Asking)> {
+    pub fn new(folder: Option<PathBuf>) -> io::Result<(Self, SetBackSender)> {
         let (signal, sender) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -71,10 +71,10 @@ impl SystemClock {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let bell = wake.clone();
         let disk =
-            folder.map(|folder| ClockDisk::start(folder, move || ring(&bell))).transpose()?;
+            folder.map(|folder| ClockDisk::start(folder, move || notify(&bell))).transpose()?;
         let (sender, asked) = channel();
-        let asking = Asking { asked: sender, wake: wake.clone() };
-        Ok((Self { timer, signal, wake, disk, asked }, asking))
+        let asking = SetBackSender { sender, wake: wake.clone() };
+        Ok((Self { timer, signal, wake, disk, requests: asked }, asking))
     }
 
     /// Arms the timer: it fires when the clock reaches `time`, or is set.
@@ -108,16 +108,16 @@ impl ClockMachine for SystemClock {
 
     fn wait(&mut self, until: Until) -> ClockEvent {
         let shown = match until {
-            Until::Passed(_) => None,
-            Until::Shown(time) => Some(time),
-            Until::Set => Some(NEVER),
+            Until::Timeout(_) => None,
+            Until::WallTime(time) => Some(time),
+            Until::ClockSet => Some(NEVER),
         };
         let timeout = match (until, shown.map(|time| self.arm(time))) {
-            (Until::Passed(time), _) => Some(timespec(time)),
+            (Until::Timeout(time), _) => Some(timespec(time)),
             (_, Some(Err(Errno::CANCELED))) => return ClockEvent::Due, // the clock was set
             // Without a timer, the loop sleeps for the time left, and does not notice if the clock
             // is set.
-            (Until::Shown(time), Some(Err(_))) => {
+            (Until::WallTime(time), Some(Err(_))) => {
                 Some(timespec(time.saturating_sub(self.now().wall)))
             }
             _ => None,
@@ -127,7 +127,7 @@ impl ClockMachine for SystemClock {
                 self.disarm();
                 return event;
             }
-            if let Ok(asked) = self.asked.try_recv() {
+            if let Ok(asked) = self.requests.try_recv() {
                 self.disarm();
                 return ClockEvent::SetBack(asked);
             }
@@ -166,19 +166,19 @@ impl ClockMachine for SystemClock {
         }
     }
 
-    fn write_back(&mut self, record: ClockRecord) {
+    fn write_earlier(&mut self, record: ClockRecord) {
         if let Some(disk) = &self.disk {
             disk.set_back(record);
         }
     }
 
-    fn ready(&mut self) {
+    fn notify_ready(&mut self) {
         if let Err(error) = octet_node::notify_ready() {
-            self.say(&format!("cannot notify PID 1: {error}"));
+            self.log(&format!("cannot notify PID 1: {error}"));
         }
     }
 
-    fn say(&mut self, text: &str) {
+    fn log(&mut self, text: &str) {
         say!("{text}");
     }
 }
@@ -204,26 +204,28 @@ mod tests {
         let hour = Duration::from_secs(3600);
         assert!(system.read());
         assert!(matches!(
-            system.wait(Until::Passed(hour)),
+            system.wait(Until::Timeout(hour)),
             ClockEvent::Read(Ok(StoredFile::Absent), false)
         ));
         let record = ClockRecord { until: Duration::from_secs(5), boot: 7 };
         system.write(record);
         let later = system.now().wall + hour;
-        match system.wait(Until::Shown(later)) {
+        match system.wait(Until::WallTime(later)) {
             ClockEvent::Written(time, Ok(())) => assert_eq!(time, record.until),
             other => panic!("{other:?}"),
         }
         assert!(system.read());
-        match system.wait(Until::Set) {
+        match system.wait(Until::ClockSet) {
             ClockEvent::Read(Ok(StoredFile::Value(found)), false) => assert_eq!(found, record),
             other => panic!("{other:?}"),
         }
-        system.write_back(record);
-        assert!(matches!(system.wait(Until::Set), ClockEvent::Written(..)));
-        assert!(system.read() && matches!(system.wait(Until::Set), ClockEvent::Read(Ok(_), true)));
+        system.write_earlier(record);
+        assert!(matches!(system.wait(Until::ClockSet), ClockEvent::Written(..)));
+        assert!(
+            system.read() && matches!(system.wait(Until::ClockSet), ClockEvent::Read(Ok(_), true))
+        );
         let asks = std::thread::spawn(move || asking.set_back(Duration::from_secs(9)));
-        match system.wait(Until::Set) {
+        match system.wait(Until::ClockSet) {
             ClockEvent::SetBack(SetBack { to, done }) => {
                 assert_eq!(to, Duration::from_secs(9));
                 done.send(Err("not now".to_owned())).unwrap();
@@ -232,11 +234,11 @@ mod tests {
         }
         assert_eq!(asks.join().unwrap(), Err("not now".to_owned()));
         let soon = system.now();
-        assert!(matches!(system.wait(Until::Shown(soon.wall)), ClockEvent::Due));
-        assert!(matches!(system.wait(Until::Shown(Time::ZERO)), ClockEvent::Due));
+        assert!(matches!(system.wait(Until::WallTime(soon.wall)), ClockEvent::Due));
+        assert!(matches!(system.wait(Until::WallTime(Time::ZERO)), ClockEvent::Due));
         let pause = Duration::from_millis(20);
-        assert!(matches!(system.wait(Until::Shown(soon.wall + pause)), ClockEvent::Due));
-        assert!(matches!(system.wait(Until::Passed(pause)), ClockEvent::Due));
+        assert!(matches!(system.wait(Until::WallTime(soon.wall + pause)), ClockEvent::Due));
+        assert!(matches!(system.wait(Until::Timeout(pause)), ClockEvent::Due));
         assert!(system.now().uptime >= soon.uptime + pause);
     }
 }

@@ -28,12 +28,12 @@ impl Stepped {
         Self { file, boot, was }
     }
 
-    pub fn was(&self) -> bool {
+    pub fn is_stepped(&self) -> bool {
         self.was
     }
 
     /// Records that the clock is about to be stepped.
-    pub fn note(&mut self) {
+    pub fn record(&mut self) {
         if !std::mem::replace(&mut self.was, true)
             && let Some(file) = &self.file
         {
@@ -54,9 +54,9 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let open = |boot| Stepped::open(Some(folder.path().to_owned()), boot);
         let mut first = open(7);
-        assert!(!first.was());
-        first.note();
-        assert!(first.was() && open(7).was() && !open(8).was());
-        assert!(!Stepped::open(None, 7).was());
+        assert!(!first.is_stepped());
+        first.record();
+        assert!(first.is_stepped() && open(7).is_stepped() && !open(8).is_stepped());
+        assert!(!Stepped::open(None, 7).is_stepped());
     }
 }

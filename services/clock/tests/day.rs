@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use octet_clock::discipline::{Adjustment, Discipline, Off};
+use octet_clock::discipline::{Adjustment, ClockOffset, Discipline};
 use proptest::prelude::*;
 
 /// A day, in seconds.
@@ -32,12 +32,12 @@ impl Clock {
     fn told(&mut self, time: i64, uptime: u64) {
         let off = time - self.shows;
         let by = Duration::from_nanos(off.unsigned_abs());
-        let off = if off < 0 { Off::Ahead(by) } else { Off::Behind(by) };
+        let off = if off < 0 { ClockOffset::Ahead(by) } else { ClockOffset::Behind(by) };
         let nanos = |by: Duration| i64::try_from(by.as_nanos()).unwrap();
-        match self.discipline.decide(off, Duration::from_secs(uptime)) {
+        match self.discipline.adjust(off, Duration::from_secs(uptime)) {
             Adjustment::Step(by) => (self.shows, self.to_slew) = (self.shows + nanos(by), 0),
-            Adjustment::Slew(Off::Behind(by)) => self.to_slew = nanos(by),
-            Adjustment::Slew(Off::Ahead(by)) => self.to_slew = -nanos(by),
+            Adjustment::Slew(ClockOffset::Behind(by)) => self.to_slew = nanos(by),
+            Adjustment::Slew(ClockOffset::Ahead(by)) => self.to_slew = -nanos(by),
             Adjustment::Refuse(_) => {}
         }
     }

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use octet_clock::decide::Time;
-use octet_clock::keep::BothClocks;
 use octet_clock::record::ClockRecord;
+use octet_clock::reservation::BothClocks;
 use octet_clock::run::{ClockEvent, ClockMachine, SetBack, Until, run};
 use octet_node::durable::StoredFile;
 use proptest::prelude::*;
@@ -142,7 +142,7 @@ impl ClockMachine for World {
             && self.works
             && self.has_disk
             && !self.ended
-            && let (Until::Shown(time), Some(disk)) = (until, self.disk)
+            && let (Until::WallTime(time), Some(disk)) = (until, self.disk)
         {
             let (shown, kept) = (self.shown, disk.until);
             assert!(
@@ -161,14 +161,14 @@ impl ClockMachine for World {
                         return event;
                     }
                 }
-                (Incident::Sleep, Until::Set) => {}
+                (Incident::Sleep, Until::ClockSet) => {}
                 // Before the process is ready, no program relies on the clock.
-                (Incident::Ahead(_) | Incident::Back(_), Until::Passed(_)) => {}
-                (Incident::Sleep, Until::Passed(time)) => {
+                (Incident::Ahead(_) | Incident::Back(_), Until::Timeout(_)) => {}
+                (Incident::Sleep, Until::Timeout(time)) => {
                     self.pass(time);
                     return ClockEvent::Due;
                 }
-                (Incident::Sleep, Until::Shown(time)) => {
+                (Incident::Sleep, Until::WallTime(time)) => {
                     self.pass(time.saturating_sub(self.now.wall));
                     return ClockEvent::Due;
                 }
@@ -207,18 +207,18 @@ impl ClockMachine for World {
         self.writing = (!self.ended || self.end == Some(End::Ordered)).then_some(record);
     }
 
-    fn write_back(&mut self, record: ClockRecord) {
+    fn write_earlier(&mut self, record: ClockRecord) {
         self.doubted = true;
         self.write(record);
     }
 
-    fn ready(&mut self) {
+    fn notify_ready(&mut self) {
         assert!(!self.ready && self.now.wall >= BUILD);
         self.ready = true;
         self.look();
     }
 
-    fn say(&mut self, text: &str) {
+    fn log(&mut self, text: &str) {
         self.said.push(text.to_owned());
     }
 }

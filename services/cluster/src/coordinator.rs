@@ -1,7 +1,7 @@
 //! The coordinator: it maintains the registry, and distributes the map.
 
-mod entry;
-mod present;
+mod connected;
+mod listener;
 mod session;
 mod show;
 mod status;
@@ -20,27 +20,28 @@ use octet_node::sub_key::Certified;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use crate::book::{
-    Candidate, CannotBe, Enrolled, Hand, JoinDecision, JoinRefusal, NotLearned, NumberRegistry,
-};
 use crate::node::ClusterNode;
 use crate::pin::PersistedPin;
+use crate::registry::{
+    AdminContext, AdminError, Candidate, Enrolled, JoinDecision, JoinRefusal, NumberRegistry,
+    RecoveryError,
+};
 use crate::rules::{EnrolmentRules, Forbidden};
 use crate::store::ClusterStoreError;
-use present::ConnectedNodes;
+use connected::ConnectedNodes;
 
-pub use entry::keep;
+pub use listener::serve;
 
 /// The maximum number of limited boards: a board's number is a `u8`.
 const MAX_NUMBERS: usize = 256;
 
 pub struct Coordinator {
     node: Rc<ClusterNode>,
-    book: RefCell<NumberRegistry>,
+    registry: RefCell<NumberRegistry>,
     /// Serialises changes of the registry, which take as long as the disk.
     changing: Mutex<()>,
     /// The connected, waiting and refused nodes.
-    present: RefCell<ConnectedNodes>,
+    connected: RefCell<ConnectedNodes>,
     /// The rate limit of map changes per board: each change is signed, and written and synced on
     /// all nodes.
     changes: RefCell<RateLimiter<u8>>,
@@ -52,7 +53,7 @@ pub struct Coordinator {
 
 /// Why the registry was not changed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unchanged {
+pub enum CoordinatorError {
     /// The registry could not be stored.
     #[error("it cannot be stored: {0}")]
     Store(#[from] ClusterStoreError),
@@ -67,24 +68,24 @@ pub enum Unchanged {
     NoCluster,
     /// The appointment by an owner is missing.
     #[error("the coordinator is {0}, and no owner has stated that this node takes its place")]
-    NotStated(PublicKey),
+    NotAppointed(PublicKey),
     /// The settings do not allow the coordinator at its own number.
     #[error("this node cannot be the coordinator: {0}")]
     Forbidden(#[from] Forbidden),
     /// The board has changed the map too often.
     #[error("this board has changed the map too often, and may again in a while")]
-    TooSoon,
+    RateLimited,
     /// The map's numbers are exhausted.
     #[error("the map has the highest number that there is")]
     LastNumber,
     /// The rules do not allow it.
     #[error(transparent)]
-    CannotBe(#[from] CannotBe),
+    Admin(#[from] AdminError),
     #[error(transparent)]
     Refused(#[from] JoinRefusal),
 }
 
-impl Unchanged {
+impl CoordinatorError {
     /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
@@ -93,15 +94,15 @@ impl Unchanged {
                 "`identity show` tells how the node's keys are; ask again"
             }
             Self::NoCluster => "add [cluster] to the settings",
-            Self::NotStated(_) => {
+            Self::NotAppointed(_) => {
                 "sign a statement with `octetctl sign-coordinator`, and give it to this node with `cluster adopt`"
             }
-            Self::TooSoon => "wait: the board comes again by itself",
+            Self::RateLimited => "wait: the board comes again by itself",
             Self::LastNumber => {
                 "sign a statement of a higher epoch for this node with `octetctl sign-coordinator`, and give it with `cluster adopt`: numbers begin again"
             }
             Self::Forbidden(_) => "see `key` in [[board]]",
-            Self::CannotBe(problem) => problem.help(),
+            Self::Admin(problem) => problem.help(),
             Self::Refused(_) => "see what `cluster show` says about it",
         }
     }
@@ -119,37 +120,39 @@ impl Coordinator {
         certified: &Certified,
     ) -> Result<Rc<Self>, String> {
         let own = certified.certificate.body().node;
-        let book = match node.store.book() {
-            Ok(Some(mut book)) if book.coordinator == own => {
-                book.be_at(number);
-                book
+        let registry = match node.store.read_registry() {
+            Ok(Some(mut registry)) if registry.coordinator == own => {
+                registry.set_number(number);
+                registry
             }
-            Ok(Some(book)) => return Err(format!("the book here is that of {}", book.coordinator)),
+            Ok(Some(registry)) => {
+                return Err(format!("the book here is that of {}", registry.coordinator));
+            }
             // A lost registry can be mostly recovered from the map; without either, nothing is
             // known.
             Ok(None) if node.trouble.is_some() => {
                 return Err(node.trouble.clone().unwrap_or_default());
             }
             Ok(None) => {
-                let mut book = NumberRegistry::new(own, number);
-                recover(&mut book, &node.kept.borrow());
-                book
+                let mut registry = NumberRegistry::new(own, number);
+                recover(&mut registry, &node.persisted.borrow());
+                registry
             }
             Err(error) => return Err(error.to_string()),
         };
-        let (present, turn) = (RefCell::default(), watch::Sender::new(()));
-        let (book, changing) = (RefCell::new(book), Mutex::new(()));
+        let (connected, turn) = (RefCell::default(), watch::Sender::new(()));
+        let (registry, changing) = (RefCell::new(registry), Mutex::new(()));
         let limits = node.limits;
         let rate = Rate { burst: limits.changes, interval: limits.change_interval };
         let changes = RateLimiter::new(rate, MAX_NUMBERS).into();
         let start = Instant::now();
-        Ok(Rc::new(Self { node, book, changing, present, changes, start, turn }))
+        Ok(Rc::new(Self { node, registry, changing, connected, changes, start, turn }))
     }
 
     /// The active rules.
-    fn rules(&self) -> Result<EnrolmentRules, Unchanged> {
+    fn rules(&self) -> Result<EnrolmentRules, CoordinatorError> {
         let settings = self.node.settings.borrow();
-        let cluster = settings.cluster.as_ref().ok_or(Unchanged::NoCluster)?;
+        let cluster = settings.cluster.as_ref().ok_or(CoordinatorError::NoCluster)?;
         Ok(EnrolmentRules::new(cluster, &settings.boards))
     }
 
@@ -161,7 +164,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The map cannot be stored or signed; the old map stays.
-    pub async fn renew(&self) -> Result<(), Unchanged> {
+    pub async fn renew(&self) -> Result<(), CoordinatorError> {
         self.change(|_, _| Ok(())).await?;
         self.turn.send_replace(());
         Ok(())
@@ -176,19 +179,19 @@ impl Coordinator {
         &self,
         number: u8,
         candidate: &Candidate,
-    ) -> Result<(JoinDecision, Option<Instant>), Unchanged> {
+    ) -> Result<(JoinDecision, Option<Instant>), CoordinatorError> {
         let now = now();
-        self.change(|book, hand| {
-            let before = book.enrolled(number).cloned();
-            let verdict = book.join(number, candidate, hand.rules, now)?;
-            let after = book.enrolled(number);
+        self.change(|registry, hand| {
+            let before = registry.enrolled(number).cloned();
+            let verdict = registry.join(number, candidate, hand.rules, now)?;
+            let after = registry.enrolled(number);
             let is_same = |before: &Enrolled| after.is_some_and(|it| it.node == before.node);
             let Some(before) = before.filter(|it| is_same(it) && after != Some(it)) else {
                 return Ok((verdict, None));
             };
-            let later = self.too_soon(number);
+            let later = self.limited_until(number);
             match later {
-                Some(_) => book.put_back(number, before),
+                Some(_) => registry.restore(number, before),
                 None => say!("board {number} {}: it has other keys", before.node),
             }
             Ok((verdict, later))
@@ -198,7 +201,7 @@ impl Coordinator {
 
     /// Checks the rate limit of board `number`. Returns the next permitted time, if that is not
     /// now.
-    fn too_soon(&self, number: u8) -> Option<Instant> {
+    fn limited_until(&self, number: u8) -> Option<Instant> {
         let mut changes = self.changes.borrow_mut();
         let answer = changes.check(number, self.start.elapsed());
         if answer == RateDecision::LimitedFromNow {
@@ -209,7 +212,7 @@ impl Coordinator {
 
     /// The digest of the current map.
     fn digest(&self) -> Option<String> {
-        let kept = self.node.kept.borrow();
+        let kept = self.node.persisted.borrow();
         kept.map.as_ref().map(|signed| sha256(signed.text().as_bytes()))
     }
 
@@ -217,18 +220,18 @@ impl Coordinator {
     ///
     /// # Errors
     /// The rate limit is exceeded: the map is handled when the board connects again.
-    async fn learn(
+    async fn recover(
         &self,
         signed: &SignedMap,
         number: u8,
         candidate: &Candidate,
-    ) -> Result<(), Unchanged> {
+    ) -> Result<(), CoordinatorError> {
         let now = now();
         let mut learned = Ok(());
-        let kept = self.change(|book, _| {
-            learned = book.learn(signed, number, candidate, now);
-            match learned.is_ok() && self.too_soon(number).is_some() {
-                true => Err(Unchanged::TooSoon),
+        let kept = self.change(|registry, _| {
+            learned = registry.recover_from_map(signed, number, candidate, now);
+            match learned.is_ok() && self.limited_until(number).is_some() {
+                true => Err(CoordinatorError::RateLimited),
                 false => Ok(()),
             }
         });
@@ -240,10 +243,10 @@ impl Coordinator {
                 version.epoch,
                 signed.map().coordinator
             ),
-            (Err(Unchanged::TooSoon), _) => return Err(Unchanged::TooSoon),
+            (Err(CoordinatorError::RateLimited), _) => return Err(CoordinatorError::RateLimited),
             (Err(problem), _) => say!("the map from board {number} is not adopted: {problem}"),
             // The board was off for a while.
-            (_, Err(NotLearned::Old)) => {}
+            (_, Err(RecoveryError::Old)) => {}
             (_, Err(why)) => {
                 say!("board {number} has sent a map that is not adopted: {why}");
             }
@@ -259,64 +262,88 @@ impl Coordinator {
         &self,
         number: u8,
         record: Option<SeatRecord>,
-    ) -> Result<PublicKey, Unchanged> {
-        let waits = self.present.borrow().waiting(number).ok_or(CannotBe::NobodyWaits(number))?;
+    ) -> Result<PublicKey, CoordinatorError> {
+        let pending = self
+            .connected
+            .borrow()
+            .pending_candidate(number)
+            .ok_or(AdminError::NonePending(number))?;
         let now = now();
-        self.change(|book, hand| Ok(book.approve(number, &waits, record, hand, now)?)).await?;
-        Ok(waits.node)
+        self.change(|registry, hand| Ok(registry.approve(number, &pending, record, hand, now)?))
+            .await?;
+        Ok(pending.node)
     }
 
     /// Stores an owner's record of the node that is board `number`.
     ///
     /// # Errors
     /// It is for another node, or it cannot be stored.
-    pub async fn record(&self, number: u8, record: SeatRecord) -> Result<PublicKey, Unchanged> {
-        self.change(|book, hand| Ok(book.record(number, record, hand)?)).await
+    pub async fn record(
+        &self,
+        number: u8,
+        record: SeatRecord,
+    ) -> Result<PublicKey, CoordinatorError> {
+        self.change(|registry, hand| Ok(registry.record(number, record, hand)?)).await
     }
 
     /// Permits another key as board `number`.
-    pub async fn replace(&self, number: u8, record: Option<SeatRecord>) -> Result<(), Unchanged> {
-        self.change(|book, hand| Ok(book.replace(number, record, hand)?)).await
+    pub async fn replace(
+        &self,
+        number: u8,
+        record: Option<SeatRecord>,
+    ) -> Result<(), CoordinatorError> {
+        self.change(|registry, hand| Ok(registry.replace(number, record, hand)?)).await
     }
 
     /// Drains board `number`, or ends that.
     ///
     /// # Errors
     /// The board has no key, or the change cannot be stored.
-    pub async fn drain(&self, number: u8, drained: bool) -> Result<PublicKey, Unchanged> {
-        self.change(|book, hand| Ok(book.drain(number, drained, hand)?)).await
+    pub async fn set_drained(
+        &self,
+        number: u8,
+        drained: bool,
+    ) -> Result<PublicKey, CoordinatorError> {
+        self.change(|registry, hand| Ok(registry.drain(number, drained, hand)?)).await
     }
 
     /// Revokes the key of board `number`.
     ///
     /// # Errors
     /// The board has no key, or the list is full.
-    pub async fn revoke(&self, number: u8) -> Result<PublicKey, Unchanged> {
-        self.change(|book, _| Ok(book.revoke(number)?)).await
+    pub async fn revoke(&self, number: u8) -> Result<PublicKey, CoordinatorError> {
+        self.change(|registry, _| Ok(registry.revoke(number)?)).await
     }
 
     /// Adopts an owner's appointment of this node.
     ///
     /// # Errors
     /// The appointment is invalid.
-    pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, Unchanged> {
+    pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, CoordinatorError> {
         // This node's own copy of the previous map is as good as a board's.
-        let kept = self.node.kept.borrow().clone();
-        self.change(|book, hand| {
-            book.adopt(statement, hand)?;
-            recover(book, &kept);
-            Ok(book.version.epoch)
+        let kept = self.node.persisted.borrow().clone();
+        self.change(|registry, hand| {
+            registry.adopt(statement, hand)?;
+            recover(registry, &kept);
+            Ok(registry.version.epoch)
         })
         .await
     }
 
-    /// Checks that this node may make maps of `book`. If it trusts another coordinator, that one's
+    /// Checks that this node may make maps of `registry`. If it trusts another coordinator, that one's
     /// map stays until an owner has appointed this node.
-    fn may_hold(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), Unchanged> {
-        rules.check_coordinator(book.number, &book.coordinator)?;
-        match self.node.kept.borrow().pin {
-            Some(pin) if pin.coordinator != book.coordinator && pin.epoch >= book.version.epoch => {
-                Err(Unchanged::NotStated(pin.coordinator))
+    fn check_appointment(
+        &self,
+        registry: &NumberRegistry,
+        rules: &EnrolmentRules,
+    ) -> Result<(), CoordinatorError> {
+        rules.check_coordinator(registry.number, &registry.coordinator)?;
+        match self.node.persisted.borrow().pin {
+            Some(pin)
+                if pin.coordinator != registry.coordinator
+                    && pin.epoch >= registry.version.epoch =>
+            {
+                Err(CoordinatorError::NotAppointed(pin.coordinator))
             }
             _ => Ok(()),
         }
@@ -326,53 +353,54 @@ impl Coordinator {
     /// announced. On failure nothing changes.
     async fn change<T>(
         &self,
-        change: impl FnOnce(&mut NumberRegistry, Hand<'_>) -> Result<T, Unchanged>,
-    ) -> Result<T, Unchanged> {
+        change: impl FnOnce(&mut NumberRegistry, AdminContext<'_>) -> Result<T, CoordinatorError>,
+    ) -> Result<T, CoordinatorError> {
         let _one_at_a_time = self.changing.lock().await;
         let (rules, owners) = (self.rules()?, self.owners());
-        let certified = self.node.own.certified.borrow().clone().ok_or(Unchanged::NoKey)?;
-        let before = self.book.borrow().clone();
-        let mut book = before.clone();
-        let own = self.node.own.certificates.borrow().clone();
+        let certified =
+            self.node.identity.certified.borrow().clone().ok_or(CoordinatorError::NoKey)?;
+        let before = self.registry.borrow().clone();
+        let mut registry = before.clone();
+        let own = self.node.identity.certificates.borrow().clone();
         let complete = own.is_some();
         let own = own.into_iter().flatten().chain([certified.certificate.clone()]).collect();
-        book.say_own(own, complete);
-        let value = change(&mut book, Hand { rules: &rules, owners: &owners })?;
-        self.may_hold(&book, &rules)?;
-        let map = book.map(&rules);
-        let published = self.node.kept.borrow().map.clone();
+        registry.set_own_certificates(own, complete);
+        let value = change(&mut registry, AdminContext { rules: &rules, owners: &owners })?;
+        self.check_appointment(&registry, &rules)?;
+        let map = registry.map(&rules);
+        let published = self.node.persisted.borrow().map.clone();
         if published.as_ref().is_some_and(|published| *published.map() == map) {
-            if book != before {
-                let map = published.ok_or(Unchanged::NoKey)?;
-                self.node.keep_book(&book, map).await?;
-                self.book.replace(book);
+            if registry != before {
+                let map = published.ok_or(CoordinatorError::NoKey)?;
+                self.node.persist_registry(&registry, map).await?;
+                self.registry.replace(registry);
                 self.turn.send_replace(());
             }
             return Ok(value);
         }
-        book.version.sequence =
-            book.version.sequence.checked_add(1).ok_or(Unchanged::LastNumber)?;
-        let map = book.map(&rules);
+        registry.version.sequence =
+            registry.version.sequence.checked_add(1).ok_or(CoordinatorError::LastNumber)?;
+        let map = registry.map(&rules);
         let signed = SignedMap::sign(map, certified.certificate.clone(), &certified.key)?;
-        book.remember(&signed);
-        self.node.keep_book(&book, signed).await?;
+        registry.remember(&signed);
+        self.node.persist_registry(&registry, signed).await?;
         say!(
             "map {} of epoch {}: {} nodes",
-            book.version.sequence,
-            book.version.epoch,
-            self.node.kept.borrow().map.as_ref().map_or(0, |it| it.map().members.len())
+            registry.version.sequence,
+            registry.version.epoch,
+            self.node.persisted.borrow().map.as_ref().map_or(0, |it| it.map().members.len())
         );
-        self.book.replace(book);
+        self.registry.replace(registry);
         self.turn.send_replace(());
         Ok(value)
     }
 }
 
-/// Recovers `book` from this node's own map, if that is useful.
-fn recover(book: &mut NumberRegistry, kept: &PersistedPin) {
+/// Recovers `registry` from this node's own map, if that is useful.
+fn recover(registry: &mut NumberRegistry, kept: &PersistedPin) {
     if let Some(signed) = &kept.map {
         let seen = kept.pin.map_or(0, |pin| pin.key_epoch).max(signed.key_epoch());
-        let _ = book.recover(signed, seen, now());
+        let _ = registry.recover(signed, seen, now());
     }
 }
 

@@ -7,17 +7,17 @@
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod book;
 mod coordinator;
 pub mod limits;
+mod local_node;
 mod measure;
 mod member;
 pub mod message;
 mod node;
-mod own;
 pub mod pin;
-pub mod place;
-mod placed;
+mod placement;
+pub mod position;
+pub mod registry;
 pub mod report;
 pub mod rules;
 mod service;
@@ -47,7 +47,7 @@ use crate::limits::ClusterLimits;
 use crate::member::MemberConnection;
 use crate::node::{ClusterNode, NodeRole};
 use crate::pin::PersistedPin;
-use crate::place::{NodeConfig, NodePosition, Wiring};
+use crate::position::{BoxAddressing, NodeConfig, NodePosition};
 use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::ClusterStore;
@@ -63,7 +63,7 @@ pub struct ClusterConfig {
     /// The active settings.
     pub settings: Settings,
     pub limits: ClusterLimits,
-    pub wiring: Wiring,
+    pub addressing: BoxAddressing,
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
@@ -86,46 +86,46 @@ pub fn run(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::
 }
 
 async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let own = own::keep(parts.folder.clone(), &parts.sockets)?;
-    let (sender, told) = watch::channel(NodeConfig::default());
-    place::keep(parts.sockets.clone(), sender)?;
+    let identity = local_node::start(parts.folder.clone(), &parts.sockets)?;
+    let (sender, init_config) = watch::channel(NodeConfig::default());
+    position::follow_init(parts.sockets.clone(), sender)?;
     let (sender, report) = watch::channel(NodeReport::default());
-    measure::keep(parts.sockets.clone(), parts.limits.beat, sender)?;
+    measure::start(parts.sockets.clone(), parts.limits.ping_interval, sender)?;
     let store = ClusterStore::new(parts.folder);
-    let (kept, trouble) = match store.kept() {
-        Ok(kept) => (kept, None),
+    let (persisted, trouble) = match store.read_pin() {
+        Ok(persisted) => (persisted, None),
         Err(error) => {
             say!("{error}: without an owner's statement no node is accepted as coordinator");
             (PersistedPin::default(), Some(error.to_string()))
         }
     };
-    let update = Update { number: kept.number, map: kept.map.clone() };
+    let update = Update { number: persisted.number, map: persisted.map.clone() };
     let node = Rc::new(ClusterNode {
         sockets: parts.sockets,
         store,
         trouble,
         long_joins: Semaphore::new(parts.limits.long_joins),
         limits: parts.limits,
-        wiring: parts.wiring,
+        addressing: parts.addressing,
         settings: watch::Sender::new(parts.settings),
-        told,
+        init_config,
         report,
-        own,
+        identity,
         update: watch::Sender::new(update),
-        kept: kept.into(),
+        persisted: persisted.into(),
         role: NodeRole::Idle("a node that does not know yet what it is").into(),
     });
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
     tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&node))?;
-    spawn_local(say_end(placed::keep(Rc::clone(&node))));
+    spawn_local(log_end(placement::run(Rc::clone(&node))));
     ready()?;
-    let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());
+    let (mut init_config, mut settings) = (node.init_config.clone(), node.settings.subscribe());
     loop {
-        told.mark_unchanged();
+        init_config.mark_unchanged();
         settings.mark_unchanged();
-        let place = node.place();
-        let play = play(&node, place, &port);
+        let position = node.position();
+        let play = run_role(&node, position, &port);
         tokio::pin!(play);
         // The role lasts until PID 1 or the settings change it.
         loop {
@@ -133,10 +133,10 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
                 () = &mut play => {
                     return Err(io::Error::other("the thread that keeps this service's key is gone"));
                 }
-                changed = told.changed() => changed.map_err(io::Error::other)?,
+                changed = init_config.changed() => changed.map_err(io::Error::other)?,
                 changed = settings.changed() => changed.map_err(io::Error::other)?,
             }
-            if node.place() != place {
+            if node.position() != position {
                 break;
             }
         }
@@ -144,48 +144,52 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
 }
 
 /// Runs a task that must not end, and logs it if it does.
-async fn say_end(task: impl Future<Output = io::Result<()>>) {
+async fn log_end(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
         say!("the placement of units is no longer reported to PID 1: {error}");
     }
 }
 
-/// Runs the role of a node at `place`, forever.
-async fn play(node: &Rc<ClusterNode>, place: Option<NodePosition>, port: &tokio::net::TcpListener) {
-    match place {
+/// Runs the role of a node at `position`, forever.
+async fn run_role(
+    node: &Rc<ClusterNode>,
+    position: Option<NodePosition>,
+    port: &tokio::net::TcpListener,
+) {
+    match position {
         None => {
             say!("this box is one board");
             node.role.replace(NodeRole::Idle("this box is one board"));
-            turn_away(port).await;
+            reject_connections(port).await;
         }
-        Some(NodePosition::Coordinator(number)) => hold(node, number, port).await,
+        Some(NodePosition::Coordinator(number)) => run_coordinator(node, number, port).await,
         Some(NodePosition::Board(number, coordinator)) => {
             let member = MemberConnection::new(Rc::clone(node), number, coordinator);
             node.role.replace(NodeRole::Member(Rc::clone(&member)));
-            tokio::join!(member.keep(), turn_away(port));
+            tokio::join!(member.run(), reject_connections(port));
         }
         Some(NodePosition::OtherRouter) => {
             const WHY: &str = "a router that runs Octet, in a box whose settings say `router = \"openwrt\"`: \
                                neither the coordinator nor a board";
             say!("this is {WHY}");
             node.role.replace(NodeRole::Idle(WHY));
-            turn_away(port).await;
+            reject_connections(port).await;
         }
         Some(NodePosition::Unknown) => {
             node.role.replace(NodeRole::Idle("a board that does not know its number yet"));
-            turn_away(port).await;
+            reject_connections(port).await;
         }
     }
 }
 
-async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener) {
+async fn run_coordinator(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener) {
     node.role.replace(NodeRole::Idle("the coordinator; its key is not certified yet"));
-    let mut own = node.own.certified.clone();
+    let mut identity = node.identity.certified.clone();
     let certified = loop {
-        if let Some(certified) = own.borrow_and_update().clone() {
+        if let Some(certified) = identity.borrow_and_update().clone() {
             break certified;
         }
-        if own.changed().await.is_err() {
+        if identity.changed().await.is_err() {
             return;
         }
     };
@@ -205,11 +209,11 @@ async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener
     };
     say!("this node is the coordinator");
     node.role.replace(NodeRole::Coordinator(Rc::clone(&coordinator)));
-    coordinator::keep(coordinator, port).await;
+    coordinator::serve(coordinator, port).await;
 }
 
 /// Closes connections on a node that is not the coordinator.
-async fn turn_away(port: &tokio::net::TcpListener) {
+async fn reject_connections(port: &tokio::net::TcpListener) {
     loop {
         if port.accept().await.is_err() {
             tokio::time::sleep(RETRY_DELAY).await;

@@ -5,16 +5,16 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterLimits {
     /// The timeout to connect, complete the handshake, and send the hello.
-    pub handshake_time: Duration,
+    pub handshake_timeout: Duration,
     /// The number of boards that may present a long map at once; each number may present a short
     /// one at any time.
     pub long_joins: usize,
     /// The timeout for a silent peer.
-    pub silence: Duration,
+    pub idle_timeout: Duration,
     /// The interval of keepalives in both directions.
-    pub beat: Duration,
+    pub ping_interval: Duration,
     /// The timeout for a peer to read a message.
-    pub unread: Duration,
+    pub send_timeout: Duration,
     /// The burst of connections per number.
     pub burst: u32,
     /// The interval at which another connection is allowed.
@@ -25,24 +25,24 @@ pub struct ClusterLimits {
     /// The interval at which another change is allowed.
     pub change_interval: Duration,
     /// The pause after a failed connection; it doubles each time.
-    pub pause: Duration,
-    pub longest_pause: Duration,
+    pub retry_delay: Duration,
+    pub max_retry_delay: Duration,
 }
 
 impl Default for ClusterLimits {
     fn default() -> Self {
         Self {
-            handshake_time: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             long_joins: 8,
-            silence: Duration::from_secs(30),
-            beat: Duration::from_secs(10),
-            unread: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(30),
             burst: 20,
             interval: Duration::from_secs(2),
             changes: 8,
             change_interval: Duration::from_secs(10),
-            pause: Duration::from_millis(200),
-            longest_pause: Duration::from_secs(10),
+            retry_delay: Duration::from_millis(200),
+            max_retry_delay: Duration::from_secs(10),
         }
     }
 }

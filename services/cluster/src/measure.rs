@@ -10,7 +10,7 @@ use octet_node::control::{CallError, Client, INIT};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use crate::report::{NodeReport, Worked, temperature};
+use crate::report::{CpuTicks, NodeReport, temperature};
 
 /// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
@@ -32,7 +32,7 @@ const MAX_ZONES: usize = 32;
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep(
+pub fn start(
     sockets: PathBuf,
     every: Duration,
     report: watch::Sender<NodeReport>,
@@ -41,8 +41,8 @@ pub fn keep(
     let run = move || {
         let (mut client, mut before) = (None, None);
         loop {
-            let worked = std::fs::read_to_string(STAT).ok().and_then(|text| Worked::parse(&text));
-            let mut next = match ask(&mut client, &socket) {
+            let worked = std::fs::read_to_string(STAT).ok().and_then(|text| CpuTicks::parse(&text));
+            let mut next = match query_status(&mut client, &socket) {
                 Ok(report) => report,
                 Err(_) => {
                     // The next round reconnects.
@@ -51,7 +51,7 @@ pub fn keep(
                 }
             };
             next.cpu = worked.zip(before).and_then(|(worked, before)| worked.since(before));
-            next.temperature = warmest(Path::new(THERMAL));
+            next.temperature = max_temperature(Path::new(THERMAL));
             before = worked;
             report.send_replace(next);
             sleep(every);
@@ -60,7 +60,10 @@ pub fn keep(
     Builder::new().name("measure".into()).stack_size(STACK).spawn(run).map(drop)
 }
 
-fn ask(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<NodeReport, CallError> {
+fn query_status(
+    client: &mut Option<Client<UnixStream>>,
+    socket: &Path,
+) -> Result<NodeReport, CallError> {
     let client = match client {
         Some(client) => client,
         None => {
@@ -69,11 +72,11 @@ fn ask(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<NodeRep
             client.insert(new)
         }
     };
-    client.call("status", Map::new()).map(|status| NodeReport::of_status(&status))
+    client.call("status", Map::new()).map(|status| NodeReport::from_status(&status))
 }
 
 /// The temperature of the warmest zone in `folder`; `None` if there is none.
-fn warmest(folder: &Path) -> Option<i64> {
+fn max_temperature(folder: &Path) -> Option<i64> {
     let zones = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     let is_zone = |path: &PathBuf| {
         path.file_name().and_then(|it| it.to_str()).is_some_and(|it| it.starts_with("thermal_zone"))
@@ -90,8 +93,8 @@ mod tests {
     #[test]
     fn the_warmest_zone_counts() {
         let folder = TempDir::new().unwrap();
-        assert_eq!(warmest(&folder.path().join("none")), None);
-        assert_eq!(warmest(folder.path()), None);
+        assert_eq!(max_temperature(&folder.path().join("none")), None);
+        assert_eq!(max_temperature(folder.path()), None);
         for (name, temp) in [
             ("thermal_zone0", "40000"),
             ("thermal_zone1", "51900"),
@@ -101,6 +104,6 @@ mod tests {
             std::fs::create_dir(folder.path().join(name)).unwrap();
             std::fs::write(folder.path().join(name).join("temp"), temp).unwrap();
         }
-        assert_eq!(warmest(folder.path()), Some(51));
+        assert_eq!(max_temperature(folder.path()), Some(51));
     }
 }

@@ -35,16 +35,16 @@ pub struct MemberConnection {
 enum State {
     /// Not connected, with the reason of the last failure.
     #[default]
-    Alone,
+    Disconnected,
     Broken(String),
     Pending,
     Enrolled,
 }
 
 /// A connection to the trusted coordinator.
-struct Link {
+struct CoordinatorLink {
     frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
-    to: WriteHalf<TlsStream<TcpStream>>,
+    writer: WriteHalf<TlsStream<TcpStream>>,
     pin: Pin,
 }
 
@@ -55,11 +55,11 @@ impl MemberConnection {
     }
 
     /// Stays connected to the coordinator, forever.
-    pub async fn keep(&self) {
+    pub async fn run(&self) {
         let limits = self.node.limits;
-        let (mut pause, mut problem) = (limits.pause, String::new());
+        let (mut retry_delay, mut problem) = (limits.retry_delay, String::new());
         loop {
-            let Err(why) = self.converse().await;
+            let Err(why) = self.run_session().await;
             let was_there = matches!(
                 self.state.replace(State::Broken(why.clone())),
                 State::Enrolled | State::Pending
@@ -70,45 +70,45 @@ impl MemberConnection {
                 problem = why;
             }
             if was_there {
-                pause = limits.pause;
+                retry_delay = limits.retry_delay;
                 problem.clear();
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(limits.longest_pause);
+            sleep(retry_delay).await;
+            retry_delay = (retry_delay * 2).min(limits.max_retry_delay);
         }
     }
 
     /// Connects, and serves the connection until it breaks.
-    async fn converse(&self) -> Result<std::convert::Infallible, String> {
-        let mut own = self.node.own.certified.clone();
+    async fn run_session(&self) -> Result<std::convert::Infallible, String> {
+        let mut own = self.node.identity.certified.clone();
         let certified =
             own.borrow_and_update().clone().ok_or("this node has no certified key yet")?;
-        let limit = self.node.limits.handshake_time;
-        let mut certificates = self.node.own.certificates.clone();
+        let limit = self.node.limits.handshake_timeout;
+        let mut certificates = self.node.identity.certificates.clone();
         // Later changes are sent once it is connected.
         certificates.mark_unchanged();
         let linked = timeout(limit, self.connect(&certified)).await;
         let mut link = linked.map_err(|_| "it took too long to say who it is".to_owned())??;
         let limits = self.node.limits;
         let mut reports = self.node.report.clone();
-        let (mut beat, mut heard) = (interval(limits.beat), Instant::now());
+        let (mut ping, mut last_received) = (interval(limits.ping_interval), Instant::now());
         loop {
             tokio::select! {
                 payload = link.frames.next(FOR_EVER) => {
                     let payload = payload.map_err(|error| error.to_string())?;
                     let payload = payload.ok_or("it has closed the connection")?;
                     let message = FromCoordinator::parse(&payload).map_err(|error| error.to_string())?;
-                    heard = Instant::now();
-                    self.hear(message, &mut link).await?;
+                    last_received = Instant::now();
+                    self.handle(message, &mut link).await?;
                 }
-                _ = beat.tick() => {
-                    let report = reports.borrow_and_update().say();
-                    self.say(&mut link.to, &FromBoard::Report(report)).await?;
+                _ = ping.tick() => {
+                    let report = reports.borrow_and_update().to_json();
+                    self.send(&mut link.writer, &FromBoard::Report(report)).await?;
                 }
-                Ok(()) = reports.changed() => beat.reset_immediately(),
+                Ok(()) = reports.changed() => ping.reset_immediately(),
                 Ok(()) = certificates.changed() => {
                     let Some(all) = certificates.borrow_and_update().clone() else { continue };
-                    self.say(&mut link.to, &FromBoard::Certificates(all)).await?;
+                    self.send(&mut link.writer, &FromBoard::Certificates(all)).await?;
                 }
                 Ok(()) = own.changed() => {
                     // Another key needs another connection; a new certificate of the same key does
@@ -118,14 +118,14 @@ impl MemberConnection {
                         return Err("this node shows another key".to_owned());
                     }
                 }
-                () = sleep_until(heard + limits.silence) => {
+                () = sleep_until(last_received + limits.idle_timeout) => {
                     return Err("it timed out".to_owned());
                 }
             }
         }
     }
 
-    async fn connect(&self, certified: &Certified) -> Result<Link, String> {
+    async fn connect(&self, certified: &Certified) -> Result<CoordinatorLink, String> {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let stream = self.tcp().await.map_err(|error| words(&error))?;
         let config =
@@ -140,14 +140,14 @@ impl MemberConnection {
         let payload = frames.next(patience).await.map_err(|error| words(&error))?;
         let payload = payload.ok_or("it said nothing")?;
         let hello = CoordinatorHello::parse(&payload).map_err(|error| words(&error))?;
-        let (pin, node) = self.judge(&hello, key)?;
+        let (pin, node) = self.verify(&hello, key)?;
         let join = self.join(certified, &hello, node);
-        self.say(&mut to, &join).await?;
-        Ok(Link { frames, to, pin })
+        self.send(&mut to, &join).await?;
+        Ok(CoordinatorLink { frames, writer: to, pin })
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {
-        let source: Option<IpAddr> = (self.node.wiring.source_of)(self.number);
+        let source: Option<IpAddr> = (self.node.addressing.source_of)(self.number);
         let stream = match source {
             None => TcpStream::connect(self.coordinator).await?,
             Some(source) => {
@@ -162,20 +162,20 @@ impl MemberConnection {
     }
 
     /// Checks that the sender of `hello`, with the proved `key`, is the coordinator.
-    fn judge(&self, hello: &CoordinatorHello, key: PublicKey) -> Result<(Pin, PublicKey), String> {
+    fn verify(&self, hello: &CoordinatorHello, key: PublicKey) -> Result<(Pin, PublicKey), String> {
         let (node, key_epoch) = hello.node(key).map_err(|error| error.to_string())?;
         let (epoch, statement) = (hello.version.epoch, hello.statement);
         let shown = CoordinatorProof { node, key_epoch, epoch, statement };
-        let kept = self.node.kept.borrow();
+        let persisted = self.node.persisted.borrow();
         if let Some(trouble) = &self.node.trouble
-            && kept.pin.is_none()
+            && persisted.pin.is_none()
             && statement.is_none()
         {
             return Err(format!(
                 "{trouble}: only a coordinator that an owner has stated is believed"
             ));
         }
-        let judged = kept.judge(&shown, &self.node.settings.borrow().owners);
+        let judged = persisted.verify(&shown, &self.node.settings.borrow().owners);
         let pin = judged.map_err(|error| format!("REFUSED: {error}"))?;
         Ok((pin, node))
     }
@@ -186,26 +186,30 @@ impl MemberConnection {
         hello: &CoordinatorHello,
         coordinator: PublicKey,
     ) -> Join {
-        let kept = self.node.kept.borrow();
-        let have = kept
+        let persisted = self.node.persisted.borrow();
+        let have = persisted
             .map
             .as_ref()
             .map(|it| Have { coordinator: it.map().coordinator, version: it.map().version });
         // The map is sent if the coordinator may lack it; even one with the same number may differ
         // after a restore.
-        let digest = kept.map.as_ref().map(|it| sha256(it.text().as_bytes()));
+        let digest = persisted.map.as_ref().map(|it| sha256(it.text().as_bytes()));
         let unknown =
             have.is_some_and(|have| have.coordinator != coordinator) || digest != hello.digest;
         Join {
             certificate: certified.certificate.clone(),
             number: Some(self.number),
-            certificates: self.node.own.certificates.borrow().clone(),
+            certificates: self.node.identity.certificates.borrow().clone(),
             have,
-            map: kept.map.clone().filter(|_| unknown),
+            map: persisted.map.clone().filter(|_| unknown),
         }
     }
 
-    async fn hear(&self, message: FromCoordinator, link: &mut Link) -> Result<(), String> {
+    async fn handle(
+        &self,
+        message: FromCoordinator,
+        link: &mut CoordinatorLink,
+    ) -> Result<(), String> {
         match message {
             FromCoordinator::Ping => {}
             FromCoordinator::Pending { .. } => {
@@ -225,33 +229,33 @@ impl MemberConnection {
             }
             FromCoordinator::Map(signed) => {
                 let pin = Pin { key_epoch: link.pin.key_epoch.max(signed.key_epoch()), ..link.pin };
-                let kept = self.node.kept.borrow().clone();
-                let news = kept.accept(&link.pin, &signed);
+                let persisted = self.node.persisted.borrow().clone();
+                let news = persisted.accept(&link.pin, &signed);
                 let news = news.map_err(|error| format!("REFUSED: {error}"))?;
                 let version = signed.map().version;
-                let mut next = kept.clone();
+                let mut next = persisted.clone();
                 (next.pin, next.number) = (Some(pin), Some(self.number));
                 if news == MapUpdate::New {
                     next.map = Some(*signed);
                 }
-                if next != kept {
-                    let kept = self.node.keep(next).await;
-                    kept.map_err(|error| format!("the map cannot be kept: {error}"))?;
+                if next != persisted {
+                    let persisted = self.node.persist(next).await;
+                    persisted.map_err(|error| format!("the map cannot be kept: {error}"))?;
                     say!("map {} of epoch {}", version.sequence, version.epoch);
                 }
                 link.pin = pin;
-                self.say(&mut link.to, &FromBoard::Have(version)).await?;
+                self.send(&mut link.writer, &FromBoard::Have(version)).await?;
             }
         }
         Ok(())
     }
 
-    async fn say(
+    async fn send(
         &self,
         to: &mut (impl AsyncWrite + Unpin),
         message: &impl serde::Serialize,
     ) -> Result<(), String> {
-        match timeout(self.node.limits.unread, send(to, message)).await {
+        match timeout(self.node.limits.send_timeout, send(to, message)).await {
             Ok(sent) => sent.map_err(|error| error.to_string()),
             Err(_) => Err("it does not read".to_owned()),
         }
@@ -259,8 +263,8 @@ impl MemberConnection {
 
     /// The members of the box, as far as a board knows.
     pub fn status(&self) -> Value {
-        let kept = self.node.kept.borrow();
-        let map = kept.map.as_ref().map(SignedMap::map);
+        let persisted = self.node.persisted.borrow();
+        let map = persisted.map.as_ref().map(SignedMap::map);
         let nodes = map.iter().flat_map(|map| {
             map.members.iter().map(|member| {
                 let state = match () {
@@ -280,21 +284,21 @@ impl MemberConnection {
     }
 
     pub fn show(&self) -> Value {
-        let kept = self.node.kept.borrow();
+        let persisted = self.node.persisted.borrow();
         let state = match &*self.state.borrow() {
-            State::Alone => "not connected yet".to_owned(),
+            State::Disconnected => "not connected yet".to_owned(),
             State::Broken(why) => format!("not connected: {why}"),
             State::Pending => {
                 "an owner has to approve it: `cluster approve` on the coordinator".to_owned()
             }
             State::Enrolled => "enrolled".to_owned(),
         };
-        let version = kept.version();
+        let version = persisted.version();
         json!({
             "role": "board",
             "number": self.number,
             "state": state,
-            "coordinator": kept.pin.map(|pin| pin.coordinator),
+            "coordinator": persisted.pin.map(|pin| pin.coordinator),
             "at": self.coordinator,
             "epoch": version.map(|version| version.epoch),
             "sequence": version.map(|version| version.sequence),

@@ -2,7 +2,7 @@
 
 use octet_node::certificate::Certificate;
 use octet_node::control::{MAX_PAYLOAD, PublicKey, is_control_or_format};
-use octet_node::hello::{NotTheBox, node_behind};
+use octet_node::hello::{HelloError, node_behind};
 use octet_node::map::{CLUSTER, MapVersion, SignedMap};
 use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ impl CoordinatorHello {
     ///
     /// # Errors
     /// The certificate is for another key or unit.
-    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
+    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), HelloError> {
         node_behind(&self.certificate, CLUSTER, peer)
     }
 }
@@ -126,7 +126,7 @@ impl Join {
     ///
     /// # Errors
     /// The certificate is for another key or unit.
-    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
+    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), HelloError> {
         node_behind(&self.certificate, CLUSTER, peer)
     }
 }

@@ -8,13 +8,13 @@ use octet_node::map::{SignedMap, Update};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
-use crate::book::NumberRegistry;
 use crate::coordinator::Coordinator;
 use crate::limits::ClusterLimits;
+use crate::local_node::LocalNode;
 use crate::member::MemberConnection;
-use crate::own::OwnNode;
 use crate::pin::{PersistedPin, Pin};
-use crate::place::{NodeConfig, NodePosition, Wiring};
+use crate::position::{BoxAddressing, NodeConfig, NodePosition};
+use crate::registry::NumberRegistry;
 use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::{ClusterStore, ClusterStoreError};
@@ -26,18 +26,18 @@ pub struct ClusterNode {
     /// Why the stored files are unusable, if so.
     pub trouble: Option<String>,
     pub limits: ClusterLimits,
-    pub wiring: Wiring,
+    pub addressing: BoxAddressing,
     /// The active settings.
     pub settings: watch::Sender<Settings>,
     /// The data from PID 1.
-    pub told: watch::Receiver<NodeConfig>,
+    pub init_config: watch::Receiver<NodeConfig>,
     pub report: watch::Receiver<NodeReport>,
     /// The data from `identity`.
-    pub own: OwnNode,
+    pub identity: LocalNode,
     /// The map, for services that follow it.
     pub update: watch::Sender<Update>,
     /// The trusted coordinator, and the current map.
-    pub kept: RefCell<PersistedPin>,
+    pub persisted: RefCell<PersistedPin>,
     pub role: RefCell<NodeRole>,
     /// Permits for long joins.
     pub long_joins: Semaphore,
@@ -53,21 +53,21 @@ pub enum NodeRole {
 
 impl ClusterNode {
     /// The position of this node; `None` if the box is one board.
-    pub fn place(&self) -> Option<NodePosition> {
-        let number = self.told.borrow().number;
+    pub fn position(&self) -> Option<NodePosition> {
+        let number = self.init_config.borrow().number;
         let settings = self.settings.borrow();
-        Some(self.wiring.place(settings.cluster.as_ref()?, &settings.boards, number))
+        Some(self.addressing.position(settings.cluster.as_ref()?, &settings.boards, number))
     }
 
-    /// Stores `kept`, and then publishes it to followers of the map.
+    /// Stores `persisted`, and then publishes it to followers of the map.
     ///
     /// # Errors
     /// It could not be stored; nothing has changed.
-    pub async fn keep(&self, kept: PersistedPin) -> Result<(), ClusterStoreError> {
-        let (store, next) = (self.store.clone(), kept.clone());
-        wait_for_disk(move || store.keep_map(&next, |_| Ok(()))).await?;
-        let update = Update { number: kept.number, map: kept.map.clone() };
-        *self.kept.borrow_mut() = kept;
+    pub async fn persist(&self, persisted: PersistedPin) -> Result<(), ClusterStoreError> {
+        let (store, next) = (self.store.clone(), persisted.clone());
+        wait_for_disk(move || store.write_pin(&next, |_| Ok(()))).await?;
+        let update = Update { number: persisted.number, map: persisted.map.clone() };
+        *self.persisted.borrow_mut() = persisted;
         self.update.send_replace(update);
         Ok(())
     }
@@ -75,16 +75,16 @@ impl ClusterNode {
     /// The same with a coordinator's registry, which is stored before the map. A coordinator trusts
     /// itself: if the settings appoint another one, that one needs an owner's appointment here,
     /// too.
-    pub async fn keep_book(
+    pub async fn persist_registry(
         &self,
         book: &NumberRegistry,
         map: SignedMap,
     ) -> Result<(), ClusterStoreError> {
         let (store, next) = (self.store.clone(), book.clone());
-        wait_for_disk(move || store.keep_book(&next, |_| Ok(()))).await?;
+        wait_for_disk(move || store.write_registry(&next, |_| Ok(()))).await?;
         let (coordinator, epoch) = (map.map().coordinator, map.map().version.epoch);
         let pin = Some(Pin { coordinator, epoch, key_epoch: map.key_epoch() });
-        self.keep(PersistedPin { pin, number: Some(book.number), map: Some(map) }).await
+        self.persist(PersistedPin { pin, number: Some(book.number), map: Some(map) }).await
     }
 }
 

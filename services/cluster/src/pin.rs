@@ -6,7 +6,7 @@ use octet_node::map::{MapVersion, SignedMap};
 use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 
-use crate::book::FIRST_EPOCH;
+use crate::registry::FIRST_EPOCH;
 
 /// The trusted coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,16 +41,16 @@ pub struct CoordinatorProof {
 
 /// Why a coordinator is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotTheCoordinator {
+pub enum UntrustedCoordinator {
     /// Another coordinator is pinned, and no owner has appointed this one.
     #[error(
         "it is {shown}, and the coordinator is {known}: if it takes that one's place, an owner says so with \
          `octetctl sign-coordinator`, and it takes that by `cluster adopt`"
     )]
-    Another { shown: PublicKey, known: PublicKey },
+    NotAppointed { shown: PublicKey, known: PublicKey },
     /// The appointment is for another node.
     #[error("it shows a statement that is about another node or another epoch")]
-    NotItsStatement,
+    WrongStatement,
     /// The appointment's signer is not an owner.
     #[error(
         "its statement is signed by {0}, which is no owner of this box by this board's settings"
@@ -76,7 +76,7 @@ pub enum NotTheCoordinator {
 
 /// Why a map is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotTaken {
+pub enum MapRejection {
     /// It is by another coordinator.
     #[error("the map is by {0}, which is not the coordinator")]
     OtherCoordinator(PublicKey),
@@ -98,7 +98,7 @@ pub enum NotTaken {
     Older { shown: MapVersion, known: MapVersion },
     /// It differs from the current one, but has the same number.
     #[error("there are two maps of number {}", _0.sequence)]
-    Twice(MapVersion),
+    Conflict(MapVersion),
 }
 
 /// The effect of an accepted map.
@@ -118,23 +118,23 @@ impl PersistedPin {
 
     /// Checks that `shown` is the coordinator; `owners` are the box's owners. Returns the new pin,
     /// which applies once it has sent a map.
-    pub fn judge(
+    pub fn verify(
         &self,
         shown: &CoordinatorProof,
         owners: &[PublicKey],
-    ) -> Result<Pin, NotTheCoordinator> {
+    ) -> Result<Pin, UntrustedCoordinator> {
         let CoordinatorProof { node, key_epoch, epoch, statement } = *shown;
         let pin = Pin { coordinator: node, epoch, key_epoch };
         let Some(known) = self.pin else {
             return if epoch == FIRST_EPOCH {
                 Ok(pin)
             } else {
-                appointed(shown, owners).map(|()| pin)
+                check_appointment(shown, owners).map(|()| pin)
             };
         };
         if known.coordinator == node {
             if key_epoch < known.key_epoch {
-                return Err(NotTheCoordinator::Replaced {
+                return Err(UntrustedCoordinator::Replaced {
                     shown: key_epoch,
                     seen: known.key_epoch,
                 });
@@ -142,17 +142,20 @@ impl PersistedPin {
             return match epoch {
                 same if same == known.epoch => Ok(pin),
                 old if old < known.epoch => {
-                    Err(NotTheCoordinator::OldEpoch { shown: epoch, known: known.epoch })
+                    Err(UntrustedCoordinator::OldEpoch { shown: epoch, known: known.epoch })
                 }
-                _ => appointed(shown, owners).map(|()| pin),
+                _ => check_appointment(shown, owners).map(|()| pin),
             };
         }
         if statement.is_none() {
-            return Err(NotTheCoordinator::Another { shown: node, known: known.coordinator });
+            return Err(UntrustedCoordinator::NotAppointed {
+                shown: node,
+                known: known.coordinator,
+            });
         }
-        appointed(shown, owners)?;
+        check_appointment(shown, owners)?;
         if epoch <= known.epoch {
-            return Err(NotTheCoordinator::OldEpoch { shown: epoch, known: known.epoch });
+            return Err(UntrustedCoordinator::OldEpoch { shown: epoch, known: known.epoch });
         }
         Ok(pin)
     }
@@ -161,26 +164,26 @@ impl PersistedPin {
     ///
     /// # Errors
     /// It is by another coordinator, or old.
-    pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<MapUpdate, NotTaken> {
+    pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<MapUpdate, MapRejection> {
         let (map, shown) = (signed.map(), signed.map().version);
         if map.coordinator != pin.coordinator {
-            return Err(NotTaken::OtherCoordinator(map.coordinator));
+            return Err(MapRejection::OtherCoordinator(map.coordinator));
         }
         if shown.epoch != pin.epoch {
-            return Err(NotTaken::OtherEpoch { shown: shown.epoch, known: pin.epoch });
+            return Err(MapRejection::OtherEpoch { shown: shown.epoch, known: pin.epoch });
         }
         if signed.key_epoch() < pin.key_epoch {
-            return Err(NotTaken::Replaced { shown: signed.key_epoch(), seen: pin.key_epoch });
+            return Err(MapRejection::Replaced { shown: signed.key_epoch(), seen: pin.key_epoch });
         }
         match &self.map {
             Some(kept) if shown < kept.map().version => {
-                Err(NotTaken::Older { shown, known: kept.map().version })
+                Err(MapRejection::Older { shown, known: kept.map().version })
             }
             Some(kept) if shown == kept.map().version => {
                 if signed.text() == kept.text() {
                     Ok(MapUpdate::Same)
                 } else {
-                    Err(NotTaken::Twice(shown))
+                    Err(MapRejection::Conflict(shown))
                 }
             }
             _ => Ok(MapUpdate::New),
@@ -189,13 +192,20 @@ impl PersistedPin {
 }
 
 /// Checks that an owner has appointed this node for this epoch.
-fn appointed(shown: &CoordinatorProof, owners: &[PublicKey]) -> Result<(), NotTheCoordinator> {
-    let statement = shown.statement.ok_or(NotTheCoordinator::NoStatement(shown.epoch))?;
+fn check_appointment(
+    shown: &CoordinatorProof,
+    owners: &[PublicKey],
+) -> Result<(), UntrustedCoordinator> {
+    let statement = shown.statement.ok_or(UntrustedCoordinator::NoStatement(shown.epoch))?;
     let said = statement.body();
     if (said.coordinator, said.epoch) != (shown.node, shown.epoch) {
-        return Err(NotTheCoordinator::NotItsStatement);
+        return Err(UntrustedCoordinator::WrongStatement);
     }
-    if owners.contains(&said.owner) { Ok(()) } else { Err(NotTheCoordinator::NoOwner(said.owner)) }
+    if owners.contains(&said.owner) {
+        Ok(())
+    } else {
+        Err(UntrustedCoordinator::NoOwner(said.owner))
+    }
 }
 
 #[cfg(test)]
@@ -237,30 +247,30 @@ mod tests {
     fn the_first_coordinator_stays() {
         let (coordinator, other, owner) = (key(), key(), key());
         let owners = [owner.public()];
-        let pin = PersistedPin::default().judge(&shown(&coordinator, 1, None), &owners).unwrap();
+        let pin = PersistedPin::default().verify(&shown(&coordinator, 1, None), &owners).unwrap();
         assert_eq!(
             PersistedPin { pin: Some(pin), ..PersistedPin::default() },
             pinned(&coordinator, 1)
         );
         let kept = pinned(&coordinator, 1);
-        assert_eq!(kept.judge(&shown(&coordinator, 1, None), &owners), Ok(pin));
+        assert_eq!(kept.verify(&shown(&coordinator, 1, None), &owners), Ok(pin));
         let (shown_key, known) = (other.public(), coordinator.public());
         assert_eq!(
-            kept.judge(&shown(&other, 1, None), &owners),
-            Err(NotTheCoordinator::Another { shown: shown_key, known })
+            kept.verify(&shown(&other, 1, None), &owners),
+            Err(UntrustedCoordinator::NotAppointed { shown: shown_key, known })
         );
         let old = CoordinatorProof { key_epoch: 2, ..shown(&coordinator, 1, None) };
         assert_eq!(
-            kept.judge(&old, &owners),
-            Err(NotTheCoordinator::Replaced { shown: 2, seen: 3 })
+            kept.verify(&old, &owners),
+            Err(UntrustedCoordinator::Replaced { shown: 2, seen: 3 })
         );
         assert_eq!(
-            kept.judge(&shown(&coordinator, 2, None), &owners),
-            Err(NotTheCoordinator::NoStatement(2))
+            kept.verify(&shown(&coordinator, 2, None), &owners),
+            Err(UntrustedCoordinator::NoStatement(2))
         );
         // A first coordinator cannot claim an epoch that no owner could exceed.
-        let first = PersistedPin::default().judge(&shown(&coordinator, u64::MAX, None), &owners);
-        assert_eq!(first, Err(NotTheCoordinator::NoStatement(u64::MAX)));
+        let first = PersistedPin::default().verify(&shown(&coordinator, u64::MAX, None), &owners);
+        assert_eq!(first, Err(UntrustedCoordinator::NoStatement(u64::MAX)));
     }
 
     #[test]
@@ -268,28 +278,31 @@ mod tests {
         let (coordinator, other, owner, stranger) = (key(), key(), key(), key());
         let owners = [owner.public()];
         let kept = pinned(&coordinator, 4);
-        let judge = |shown| kept.judge(&shown, &owners).map(|pin| pin.epoch);
+        let judge = |shown| kept.verify(&shown, &owners).map(|pin| pin.epoch);
         assert_eq!(judge(shown(&other, 5, appoint(&owner, &other, 5))), Ok(5));
         assert_eq!(judge(shown(&coordinator, 5, appoint(&owner, &coordinator, 5))), Ok(5));
         assert_eq!(
             judge(shown(&other, 5, appoint(&stranger, &other, 5))),
-            Err(NotTheCoordinator::NoOwner(stranger.public()))
+            Err(UntrustedCoordinator::NoOwner(stranger.public()))
         );
         for epoch in [3, 4] {
             let old = judge(shown(&other, epoch, appoint(&owner, &other, epoch)));
-            assert_eq!(old, Err(NotTheCoordinator::OldEpoch { shown: epoch, known: 4 }));
+            assert_eq!(old, Err(UntrustedCoordinator::OldEpoch { shown: epoch, known: 4 }));
         }
         for statement in [appoint(&owner, &coordinator, 5), appoint(&owner, &other, 6)] {
-            assert_eq!(judge(shown(&other, 5, statement)), Err(NotTheCoordinator::NotItsStatement));
+            assert_eq!(
+                judge(shown(&other, 5, statement)),
+                Err(UntrustedCoordinator::WrongStatement)
+            );
         }
         assert_eq!(
             judge(shown(&coordinator, 3, None)),
-            Err(NotTheCoordinator::OldEpoch { shown: 3, known: 4 })
+            Err(UntrustedCoordinator::OldEpoch { shown: 3, known: 4 })
         );
         let fresh = PersistedPin::default();
         let appointed = shown(&other, 5, appoint(&owner, &other, 5));
-        assert_eq!(fresh.judge(&appointed, &owners).unwrap().epoch, 5);
-        assert!(fresh.judge(&appointed, &[]).is_err());
+        assert_eq!(fresh.verify(&appointed, &owners).unwrap().epoch, 5);
+        assert!(fresh.verify(&appointed, &[]).is_err());
     }
 
     #[test]
@@ -311,14 +324,17 @@ mod tests {
         assert_eq!(kept.accept(&pin, &signed(4, 11, 3, 2)), Ok(MapUpdate::New));
         assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 1)), Ok(MapUpdate::Same));
         let version = |epoch, sequence| MapVersion { epoch, sequence };
-        assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 2)), Err(NotTaken::Twice(version(4, 10))));
-        let old = NotTaken::Older { shown: version(4, 9), known: version(4, 10) };
+        assert_eq!(
+            kept.accept(&pin, &signed(4, 10, 3, 2)),
+            Err(MapRejection::Conflict(version(4, 10)))
+        );
+        let old = MapRejection::Older { shown: version(4, 9), known: version(4, 10) };
         assert_eq!(kept.accept(&pin, &signed(4, 9, 3, 2)), Err(old));
         for epoch in [3, 5] {
-            let other = NotTaken::OtherEpoch { shown: epoch, known: 4 };
+            let other = MapRejection::OtherEpoch { shown: epoch, known: 4 };
             assert_eq!(kept.accept(&pin, &signed(epoch, 11, 3, 2)), Err(other));
         }
-        let replaced = NotTaken::Replaced { shown: 2, seen: 3 };
+        let replaced = MapRejection::Replaced { shown: 2, seen: 3 };
         assert_eq!(kept.accept(&pin, &signed(4, 11, 2, 2)), Err(replaced));
         // A new coordinator restarts at 1, in a higher epoch.
         let next = Pin { epoch: 5, ..pin };
@@ -326,7 +342,7 @@ mod tests {
         let other = Pin { coordinator: key().public(), ..pin };
         assert_eq!(
             kept.accept(&other, &signed(4, 11, 3, 2)),
-            Err(NotTaken::OtherCoordinator(coordinator.public()))
+            Err(MapRejection::OtherCoordinator(coordinator.public()))
         );
     }
 }

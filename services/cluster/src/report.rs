@@ -33,7 +33,7 @@ pub struct NodeReport {
 
 impl NodeReport {
     /// From PID 1's answer to `status`.
-    pub fn of_status(status: &Value) -> Self {
+    pub fn from_status(status: &Value) -> Self {
         let number = |at: &str| status.pointer(at).and_then(Value::as_u64);
         let units = || status.get("units").and_then(Value::as_array).into_iter().flatten();
         let is = |unit: &&Value, states: [&str; 2]| {
@@ -54,7 +54,7 @@ impl NodeReport {
     }
 
     /// Decodes a board's report; invalid values are dropped.
-    pub fn read(said: &Map<String, Value>) -> Self {
+    pub fn from_json(said: &Map<String, Value>) -> Self {
         let number = |name: &str| said.get(name).and_then(Value::as_u64);
         let failed = said.get("failed").and_then(Value::as_array).into_iter().flatten();
         Self {
@@ -70,7 +70,7 @@ impl NodeReport {
     }
 
     /// Encodes the report.
-    pub fn say(&self) -> Map<String, Value> {
+    pub fn to_json(&self) -> Map<String, Value> {
         json!(self).as_object().cloned().unwrap_or_default()
     }
 }
@@ -83,12 +83,12 @@ fn text(value: &Value) -> Option<String> {
 
 /// The busy and the total time of all CPUs, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Worked {
+pub struct CpuTicks {
     busy: u64,
     all: u64,
 }
 
-impl Worked {
+impl CpuTicks {
     /// Parses `/proc/stat` (proc_stat(5)).
     pub fn parse(text: &str) -> Option<Self> {
         let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
@@ -130,22 +130,23 @@ mod tests {
         ]);
         let memory = json!({"available": 5, "total": 9, "init_rss": 1});
         let status = json!({"state": "degraded", "uptime": 70, "memory": memory, "units": units});
-        let report = NodeReport::of_status(&status);
+        let report = NodeReport::from_status(&status);
         assert_eq!(
             (report.ready, &report.failed[..]),
             (Some(2), &["lan".into(), "cache".into()][..])
         );
         assert_eq!((report.memory, report.total, report.uptime), (Some(5), Some(9), Some(70)));
         let full = NodeReport { cpu: Some(12), temperature: Some(-3), ..report };
-        assert_eq!(NodeReport::read(&full.say()), full);
+        assert_eq!(NodeReport::from_json(&full.to_json()), full);
         for nothing in [json!(null), json!([]), json!(7), json!({"units": 7, "memory": 7})] {
-            assert_eq!(NodeReport::of_status(&nothing).failed.len(), 0);
+            assert_eq!(NodeReport::from_status(&nothing).failed.len(), 0);
         }
         // A report of maximum size can be sent.
         let name = "\u{10ffff}".repeat(1000);
         let units: Vec<_> = (0..100).map(|_| json!({"name": name, "state": "failed"})).collect();
-        let largest = NodeReport::of_status(&json!({"state": name, "units": units}));
-        let said = serde_json::to_vec(&crate::message::FromBoard::Report(largest.say())).unwrap();
+        let largest = NodeReport::from_status(&json!({"state": name, "units": units}));
+        let said =
+            serde_json::to_vec(&crate::message::FromBoard::Report(largest.to_json())).unwrap();
         assert!(said.len() < LONGEST_REPORT, "{}", said.len());
     }
 
@@ -153,13 +154,13 @@ mod tests {
     fn what_the_kernel_counts() {
         let before = "cpu  100 0 50 800 50 0 0 0 90 9\ncpu0 1 2 3 4\nintr 5\n";
         let after = "cpu  160 0 80 870 90 0 0 0 99 9\n";
-        let [before, after] = [before, after].map(|text| Worked::parse(text).unwrap());
-        assert_eq!(before, Worked { busy: 150, all: 1000 });
+        let [before, after] = [before, after].map(|text| CpuTicks::parse(text).unwrap());
+        assert_eq!(before, CpuTicks { busy: 150, all: 1000 });
         assert_eq!(after.since(before), Some(45));
         // No time has passed, or the counters have gone back.
         assert_eq!((after.since(after), before.since(after)), (None, None));
         for bad in ["", "cpu0 1 2 3 4 5", "cpu  1 2 3", "cpu  1 2 x 4 5", "cpu  -1 2 3 4"] {
-            assert_eq!(Worked::parse(bad), None, "{bad}");
+            assert_eq!(CpuTicks::parse(bad), None, "{bad}");
         }
         assert_eq!((temperature("45123\n"), temperature("-500\n")), (Some(45), Some(-1)));
         assert_eq!(temperature("hot"), None);
@@ -172,17 +173,17 @@ mod tests {
             ticks in prop::collection::vec(any::<u64>(), 16), failed in prop::collection::vec("\\PC{0,80}", 0..40),
         ) {
             if let Ok(value) = serde_json::from_str::<Value>(&json) {
-                NodeReport::of_status(&value);
-                value.as_object().map(NodeReport::read);
+                NodeReport::from_status(&value);
+                value.as_object().map(NodeReport::from_json);
             }
             let read = json!({ "failed": failed, "state": json, "cpu": ticks[0] });
-            let read = NodeReport::read(read.as_object().unwrap());
+            let read = NodeReport::from_json(read.as_object().unwrap());
             prop_assert!(read.failed.len() <= MAX_NAMED && read.cpu.unwrap() <= 100);
             // Decoding is idempotent.
-            prop_assert_eq!(NodeReport::read(&read.say()), read);
-            let _ = (Worked::parse(&stat), temperature(&stat));
+            prop_assert_eq!(NodeReport::from_json(&read.to_json()), read);
+            let _ = (CpuTicks::parse(&stat), temperature(&stat));
             let line = |ticks: &[u64]| ticks.iter().fold("cpu ".to_owned(), |line, it| format!("{line} {it}"));
-            let [before, after] = [&ticks[..8], &ticks[8..]].map(|it| Worked::parse(&line(it)).unwrap());
+            let [before, after] = [&ticks[..8], &ticks[8..]].map(|it| CpuTicks::parse(&line(it)).unwrap());
             prop_assert!(after.since(before).is_none_or(|percent| percent <= 100));
         }
     }

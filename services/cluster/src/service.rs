@@ -9,19 +9,19 @@ use octet_node::settings::Which;
 use octet_node::{UnitEnvironment, notify_ready};
 
 use crate::limits::ClusterLimits;
-use crate::place::Wiring;
+use crate::position::BoxAddressing;
 use crate::settings::Settings;
 use crate::{ClusterConfig, run};
 
 pub fn main() -> ExitCode {
-    octet_node::run(|given| run(parts(given)?, notify_ready))
+    octet_node::run(|given| run(cluster_config(given)?, notify_ready))
 }
 
-fn parts(mut given: UnitEnvironment) -> io::Result<ClusterConfig> {
+fn cluster_config(mut given: UnitEnvironment) -> io::Result<ClusterConfig> {
     Ok(ClusterConfig {
         settings: Settings::read(Path::new(SOCKETS), Which::InForce).map_err(io::Error::other)?,
         limits: ClusterLimits::default(),
-        wiring: Wiring::default(),
+        addressing: BoxAddressing::default(),
         folder: given.state.take(),
         sockets: SOCKETS.into(),
         port: given.socket("enrolment")?,

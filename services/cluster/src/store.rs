@@ -10,8 +10,8 @@ use octet_node::durable::{self, ExistingFile, StoredFile, WriteStep};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::book::NumberRegistry;
 use crate::pin::PersistedPin;
+use crate::registry::NumberRegistry;
 
 /// The file of the registry.
 pub const BOOK: &str = "book";
@@ -50,7 +50,7 @@ impl ClusterStore {
     ///
     /// # Errors
     /// It is damaged, or reading fails.
-    pub fn book(&self) -> Result<Option<NumberRegistry>, ClusterStoreError> {
+    pub fn read_registry(&self) -> Result<Option<NumberRegistry>, ClusterStoreError> {
         self.read(BOOK)
     }
 
@@ -58,7 +58,7 @@ impl ClusterStore {
     ///
     /// # Errors
     /// It is damaged, or reading fails.
-    pub fn kept(&self) -> Result<PersistedPin, ClusterStoreError> {
+    pub fn read_pin(&self) -> Result<PersistedPin, ClusterStoreError> {
         self.read(MAP).map(Option::unwrap_or_default)
     }
 
@@ -66,7 +66,7 @@ impl ClusterStore {
     ///
     /// # Errors
     /// Writing fails; either the old or the new file exists.
-    pub fn keep_book(
+    pub fn write_registry(
         &self,
         book: &NumberRegistry,
         before: impl FnMut(WriteStep) -> io::Result<()>,
@@ -75,7 +75,7 @@ impl ClusterStore {
     }
 
     /// Stores `kept`, in the same way.
-    pub fn keep_map(
+    pub fn write_pin(
         &self,
         kept: &PersistedPin,
         before: impl FnMut(WriteStep) -> io::Result<()>,
@@ -145,18 +145,18 @@ mod tests {
         for (index, step) in WriteStep::ALL.into_iter().enumerate() {
             let folder = TempDir::new().unwrap();
             let store = ClusterStore::new(Some(folder.path().to_owned()));
-            assert_eq!(store.book().unwrap(), None);
-            store.keep_book(&book(1), |_| Ok(())).unwrap();
+            assert_eq!(store.read_registry().unwrap(), None);
+            store.write_registry(&book(1), |_| Ok(())).unwrap();
             let cut = |at| if at == step { Err(io::Error::other("cut")) } else { Ok(()) };
-            assert!(store.keep_book(&book(2), cut).is_err());
-            let found = store.book().unwrap().unwrap().version.sequence;
+            assert!(store.write_registry(&book(2), cut).is_err());
+            let found = store.read_registry().unwrap().unwrap().version.sequence;
             assert_eq!(
                 found,
                 if step == WriteStep::SyncFolder { 2 } else { 1 },
                 "{index}: {step:?}"
             );
-            store.keep_book(&book(3), |_| Ok(())).unwrap();
-            assert_eq!(store.book().unwrap(), Some(book(3)));
+            store.write_registry(&book(3), |_| Ok(())).unwrap();
+            assert_eq!(store.read_registry().unwrap(), Some(book(3)));
         }
     }
 
@@ -172,9 +172,9 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let store = ClusterStore::new(Some(folder.path().to_owned()));
         std::fs::write(folder.path().join(BOOK), "{}").unwrap();
-        assert!(matches!(store.book(), Err(ClusterStoreError::Damaged(_))));
-        assert_eq!(store.kept().unwrap(), PersistedPin::default());
-        assert_eq!(ClusterStore::new(None).book().unwrap(), None);
+        assert!(matches!(store.read_registry(), Err(ClusterStoreError::Damaged(_))));
+        assert_eq!(store.read_pin().unwrap(), PersistedPin::default());
+        assert_eq!(ClusterStore::new(None).read_registry().unwrap(), None);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use octet_node::control::{CallError, Client};
-use octet_node::links::{Passed, TRAFFIC};
+use octet_node::links::{LinkTraffic, TRAFFIC};
 use serde_json::Map;
 use tokio::task::spawn_blocking;
 
@@ -12,8 +12,8 @@ use tokio::task::spawn_blocking;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The counters of each port. A thread waits for `netd`, whose socket is in the folder `sockets`.
-pub async fn ask(sockets: PathBuf) -> Result<Vec<Passed>, String> {
-    let ask = move || -> Result<Vec<Passed>, CallError> {
+pub async fn read_counters(sockets: PathBuf) -> Result<Vec<LinkTraffic>, String> {
+    let ask = move || -> Result<Vec<LinkTraffic>, CallError> {
         let mut client = Client::connect(&sockets.join("netd.sock"))?;
         client.stream().set_read_timeout(Some(TIMEOUT))?;
         Ok(serde_json::from_value(client.call(TRAFFIC, Map::new())?)?)

@@ -11,9 +11,9 @@ use octet_node::statement::SignedAppointment;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::coordinator::Unchanged;
+use crate::coordinator::CoordinatorError;
 use crate::node::{ClusterNode, NodeRole};
-use crate::place::NodePosition;
+use crate::position::NodePosition;
 use crate::settings::Settings;
 use crate::traffic;
 
@@ -144,7 +144,7 @@ async fn follow(node: &ClusterNode, call: &mut Call<'_>) -> Value {
 }
 
 async fn drain(node: &ClusterNode, number: u8, drained: bool) -> Result<Value, Failure> {
-    let key = coordinator(node)?.drain(number, drained).await.map_err(failure)?;
+    let key = coordinator(node)?.set_drained(number, drained).await.map_err(failure)?;
     say!("board {number} is {}drained", if drained { "" } else { "no longer " });
     let settings = node.settings.borrow();
     let placed = settings.boards.iter().filter(|board| board.number == number);
@@ -185,7 +185,7 @@ async fn status(node: &ClusterNode) -> Result<Value, Failure> {
     match role {
         NodeRole::Idle(why) => Ok(json!({ "role": why })),
         NodeRole::Coordinator(coordinator) => {
-            let traffic = traffic::ask(node.sockets.clone()).await;
+            let traffic = traffic::read_counters(node.sockets.clone()).await;
             coordinator.status(&traffic).map_err(failure)
         }
         NodeRole::Member(member) => Ok(member.status()),
@@ -204,12 +204,12 @@ fn coordinator(
     }
 }
 
-fn failure(problem: Unchanged) -> Failure {
+fn failure(problem: CoordinatorError) -> Failure {
     let code = match problem {
-        Unchanged::CannotBe(_)
-        | Unchanged::Refused(_)
-        | Unchanged::NotStated(_)
-        | Unchanged::Forbidden(_) => FailureCode::Denied,
+        CoordinatorError::Admin(_)
+        | CoordinatorError::Refused(_)
+        | CoordinatorError::NotAppointed(_)
+        | CoordinatorError::Forbidden(_) => FailureCode::Denied,
         _ => FailureCode::Failed,
     };
     Failure::new(code, problem.to_string(), problem.help())
@@ -264,10 +264,10 @@ async fn apply(node: &ClusterNode) -> Result<(), Failure> {
         // Answers once the settings are active. A missing appointment is not an error of the
         // settings.
         NodeRole::Coordinator(coordinator)
-            if matches!(node.place(), Some(NodePosition::Coordinator(_))) =>
+            if matches!(node.position(), Some(NodePosition::Coordinator(_))) =>
         {
             match coordinator.renew().await {
-                Ok(()) | Err(Unchanged::NotStated(_)) => Ok(()),
+                Ok(()) | Err(CoordinatorError::NotAppointed(_)) => Ok(()),
                 Err(problem) => Err(failure(problem)),
             }
         }

@@ -40,7 +40,7 @@ pub struct StoredCopy {
 
 /// Why bytes are not a valid copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Damaged {
+pub enum InvalidCopy {
     /// The format is unknown.
     #[error("it is no copy of a configuration that this version knows")]
     Unknown,
@@ -59,15 +59,15 @@ impl StoredCopy {
     ///
     /// # Errors
     /// The bytes are malformed or damaged.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damaged> {
-        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Damaged::Unknown)?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCopy> {
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(InvalidCopy::Unknown)?;
         let (line, json) = (&bytes[..end], &bytes[end + 1..]);
-        let line = std::str::from_utf8(line).map_err(|_| Damaged::Unknown)?;
+        let line = std::str::from_utf8(line).map_err(|_| InvalidCopy::Unknown)?;
         let said = line.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(' '));
-        if said.ok_or(Damaged::Unknown)? != sha256(json) {
-            return Err(Damaged::Digest);
+        if said.ok_or(InvalidCopy::Unknown)? != sha256(json) {
+            return Err(InvalidCopy::Digest);
         }
-        serde_json::from_slice(json).map_err(|_| Damaged::Unknown)
+        serde_json::from_slice(json).map_err(|_| InvalidCopy::Unknown)
     }
 }
 

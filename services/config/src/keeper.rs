@@ -16,7 +16,7 @@ use octet_node::say;
 
 use crate::copy::StoredCopy;
 use crate::difference::{changed, changed_of_owners};
-use crate::permit::{is_owner, permit, permit_undoing};
+use crate::permit::{is_owner, permit, permit_undo};
 use crate::settings::Settings;
 use crate::start::ChosenConfig;
 use crate::store::{ConfigStore, Folder};
@@ -48,24 +48,24 @@ pub struct ConfigVersion {
 #[derive(Debug, Clone)]
 pub struct PendingConfig {
     pub sequence: u64,
-    pub until: Instant,
+    pub deadline: Instant,
     /// The caller that applied it.
     by: By,
     /// The previous configuration.
-    before: Arc<ConfigVersion>,
+    previous: Arc<ConfigVersion>,
 }
 
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct ConfigView {
     pub in_force: Arc<ConfigVersion>,
     /// The configuration that units are being asked about.
-    pub next: Option<Arc<ConfigVersion>>,
+    pub candidate: Option<Arc<ConfigVersion>>,
     /// Set if the active configuration is pending.
-    pub trial: Option<PendingConfig>,
+    pub pending: Option<PendingConfig>,
     /// The next number.
-    pub next_number: u64,
+    pub next_sequence: u64,
     /// Problems at the start or during an undo.
-    pub notes: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -77,9 +77,9 @@ pub struct ConfigCommand {
     /// The number that was signed.
     pub sequence: Option<u64>,
     /// The copy whose text it repeats.
-    pub again: Option<u64>,
+    pub repeats: Option<u64>,
     /// The time of the request, in seconds since 1970.
-    pub taken: u64,
+    pub time: u64,
     /// The time until an unconfirmed change is undone.
     pub confirm: Duration,
 }
@@ -88,9 +88,9 @@ pub struct ConfigCommand {
 #[derive(Debug, PartialEq, Eq)]
 pub enum CommandOutcome {
     /// The configuration equals the active one.
-    Same,
+    Unchanged,
     /// It is active, and pending confirmation.
-    Tried {
+    Pending {
         sequence: u64,
         /// Units that will read it when they start.
         not_running: Vec<String>,
@@ -103,22 +103,28 @@ pub struct Keeper<F, R> {
     changing: Mutex<()>,
     /// Held for a single access, also by readers.
     store: Mutex<ConfigStore<F>>,
-    view: RwLock<View>,
+    view: RwLock<ConfigView>,
     readers: R,
 }
 
 impl<F: Folder, R: Readers> Keeper<F, R> {
-    /// Starts with `chosen` from `store`; `notes` are the store's problems.
+    /// Starts with `chosen` from `store`; `warnings` are the store's problems.
     pub fn new(
         store: ConfigStore<F>,
-        mut notes: Vec<String>,
+        mut warnings: Vec<String>,
         chosen: ChosenConfig,
         readers: R,
     ) -> Self {
         let ChosenConfig { sequence, settings, skipped } = chosen;
-        notes.extend(skipped);
+        warnings.extend(skipped);
         let in_force = Arc::new(ConfigVersion { sequence, settings });
-        let view = View { in_force, next: None, trial: None, next_number: store.next(), notes };
+        let view = ConfigView {
+            in_force,
+            candidate: None,
+            pending: None,
+            next_sequence: store.next_sequence(),
+            warnings,
+        };
         Self {
             changing: Mutex::new(()),
             store: Mutex::new(store),
@@ -127,11 +133,11 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    pub fn view(&self) -> View {
+    pub fn view(&self) -> ConfigView {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut View)) {
+    fn change(&self, change: impl FnOnce(&mut ConfigView)) {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -140,7 +146,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     }
 
     /// Locks for a change.
-    fn turn(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+    fn lock_changes(&self) -> Result<MutexGuard<'_, ()>, Failure> {
         match self.changing.try_lock() {
             Ok(turn) => Ok(turn),
             Err(TryLockError::Poisoned(turn)) => Ok(turn.into_inner()),
@@ -151,7 +157,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     }
 
     /// The number of the last confirmed configuration before the active one; 0 is the image's.
-    pub fn before_last(&self) -> Result<u64, Failure> {
+    pub fn previous(&self) -> Result<u64, Failure> {
         let in_force = self.view().in_force.sequence;
         let before = self.store().confirmed().into_iter().find(|sequence| *sequence < in_force);
         match (before, in_force) {
@@ -166,9 +172,9 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
 
     /// Makes every unit apply the active configuration: running units may have applied one that is
     /// undone now.
-    pub fn begin(&self) {
+    pub fn start(&self) {
         if let Err(failure) = self.readers.apply(&SettingsSection::ALL) {
-            self.change(|view| view.notes.push(failure.message));
+            self.change(|view| view.warnings.push(failure.message));
         }
     }
 
@@ -176,14 +182,15 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     ///
     /// # Errors
     /// It is refused, or cannot be stored or applied; the active configuration stays active then.
-    pub fn apply(&self, wish: ConfigCommand, now: Instant) -> Result<CommandOutcome, Failure> {
-        let _turn = self.turn()?;
-        let View { in_force, trial: others, .. } = self.view();
-        let before = others.as_ref().map_or(in_force, |trial| trial.before.clone());
+    pub fn apply(&self, command: ConfigCommand, now: Instant) -> Result<CommandOutcome, Failure> {
+        let _turn = self.lock_changes()?;
+        let ConfigView { in_force, pending: others, .. } = self.view();
+        let before = others.as_ref().map_or(in_force, |trial| trial.previous.clone());
         let (operators, next) =
-            (&before.settings.appliance.operator, &wish.settings.appliance.operator);
-        let signer = wish.signed.as_ref().map(|(key, _)| *key);
-        let owns = signer.map(By::Operator).or(wish.by).is_some_and(|by| is_owner(by, operators));
+            (&before.settings.appliance.operator, &command.settings.appliance.operator);
+        let signer = command.signed.as_ref().map(|(key, _)| *key);
+        let owns =
+            signer.map(By::Operator).or(command.by).is_some_and(|by| is_owner(by, operators));
         // An owner does not wait for others' pending changes.
         if let Some(trial) = &others
             && (!owns || is_owner(trial.by, operators))
@@ -193,48 +200,52 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
                 "`config confirm` keeps it, `config rollback` takes it back",
             ));
         }
-        let sequence = self.store().next();
-        if let Some(wanted) = wish.sequence.filter(|wanted| *wanted != sequence)
-            && !(owns && self.only_others_since(wanted, operators))
+        let sequence = self.store().next_sequence();
+        if let Some(wanted) = command.sequence.filter(|wanted| *wanted != sequence)
+            && !(owns && self.is_unrelated_since(wanted, operators))
         {
-            return Err(wrong_number(wanted, sequence));
+            return Err(wrong_sequence(wanted, sequence));
         }
-        let sections = changed(&before.settings.sections, &wish.settings.sections);
-        let owned = changed_of_owners(&before.settings.sections, &wish.settings.sections);
-        let by = permit(wish.by, signer, operators, next, &owned)?;
+        let sections = changed(&before.settings.sections, &command.settings.sections);
+        let owned = changed_of_owners(&before.settings.sections, &command.settings.sections);
+        let by = permit(command.by, signer, operators, next, &owned)?;
         if let Some(trial) = &others {
-            self.put_back(trial, "an owner changes the settings");
+            self.undo(trial, "an owner changes the settings");
         }
-        if wish.settings.text == before.settings.text {
-            return Ok(CommandOutcome::Same);
+        if command.settings.text == before.settings.text {
+            return Ok(CommandOutcome::Unchanged);
         }
         let copy = StoredCopy {
             sequence,
-            taken: wish.taken,
+            taken: command.time,
             by,
-            signed: wish.signed.map(|(_, command)| command),
-            again: wish.again,
-            text: wish.settings.text.clone(),
-            settings: serde_json::Value::Object(wish.settings.sections.clone()),
+            signed: command.signed.map(|(_, command)| command),
+            again: command.repeats,
+            text: command.settings.text.clone(),
+            settings: serde_json::Value::Object(command.settings.sections.clone()),
         };
-        let version = Arc::new(ConfigVersion { sequence, settings: wish.settings });
-        self.change(|view| view.next = Some(version.clone()));
+        let version = Arc::new(ConfigVersion { sequence, settings: command.settings });
+        self.change(|view| view.candidate = Some(version.clone()));
         let accepted = self.readers.check(&sections);
-        self.change(|view| view.next = None);
+        self.change(|view| view.candidate = None);
         let not_running = accepted?;
-        self.store().keep(&copy).map_err(|error| not_kept(&error))?;
+        self.store().insert(&copy).map_err(|error| store_failure(&error))?;
         say!("configuration {sequence} of {by} is in force until it is confirmed");
-        let trial =
-            PendingConfig { sequence, until: now + wish.confirm, by, before: before.clone() };
+        let trial = PendingConfig {
+            sequence,
+            deadline: now + command.confirm,
+            by,
+            previous: before.clone(),
+        };
         self.change(|view| {
             view.in_force = version;
-            view.trial = Some(trial.clone());
-            view.next_number = sequence.saturating_add(1);
+            view.pending = Some(trial.clone());
+            view.next_sequence = sequence.saturating_add(1);
         });
         match self.readers.apply(&sections) {
-            Ok(()) => Ok(CommandOutcome::Tried { sequence, not_running }),
+            Ok(()) => Ok(CommandOutcome::Pending { sequence, not_running }),
             Err(failure) => {
-                self.put_back(&trial, &failure.message);
+                self.undo(&trial, &failure.message);
                 Err(failure)
             }
         }
@@ -243,7 +254,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// Whether an owner's number `wanted` is outdated only because others have tried changes since,
     /// none of which was confirmed: operators who may only configure cannot lock out an owner by
     /// using up numbers.
-    fn only_others_since(&self, wanted: u64, operators: &Operator) -> bool {
+    fn is_unrelated_since(&self, wanted: u64, operators: &Operator) -> bool {
         let store = self.store();
         let confirmed = store.confirmed();
         let is_others = |sequence| {
@@ -251,7 +262,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
             copy.is_ok_and(|copy| !is_owner(copy.by, operators)) && !confirmed.contains(&sequence)
         };
         // A missing copy ends the search, because its signer is unknown.
-        wanted < store.next() && (wanted..store.next()).all(is_others)
+        wanted < store.next_sequence() && (wanted..store.next_sequence()).all(is_others)
     }
 
     /// Makes the pending configuration permanent. Returns its number.
@@ -259,14 +270,14 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// # Errors
     /// Nothing is pending, or writing fails; the configuration stays pending then.
     pub fn confirm(&self, by: Option<By>) -> Result<u64, Failure> {
-        let _turn = self.turn()?;
-        let Some(trial) = self.view().trial else {
+        let _turn = self.lock_changes()?;
+        let Some(trial) = self.view().pending else {
             let help = "`config history` shows what was applied, confirmed and undone";
             let message = "no configuration waits to be confirmed";
             return Err(Failure::new(FailureCode::NotFound, message, help));
         };
-        self.store().confirm(trial.sequence).map_err(|error| not_kept(&error))?;
-        self.change(|view| view.trial = None);
+        self.store().confirm(trial.sequence).map_err(|error| store_failure(&error))?;
+        self.change(|view| view.pending = None);
         let who = by.map_or_else(|| "a unit".to_owned(), |by| by.to_string());
         say!("configuration {} was confirmed by {who}", trial.sequence);
         Ok(trial.sequence)
@@ -277,63 +288,65 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     ///
     /// # Errors
     /// The caller is not authorized, or another change is in progress.
-    pub fn take_back(
+    pub fn rollback(
         &self,
         by: Option<By>,
         signer: Option<PublicKey>,
     ) -> Result<Option<u64>, Failure> {
-        let _turn = self.turn()?;
-        let View { in_force, trial: Some(trial), .. } = self.view() else { return Ok(None) };
-        let before = &trial.before.settings;
+        let _turn = self.lock_changes()?;
+        let ConfigView { in_force, pending: Some(trial), .. } = self.view() else {
+            return Ok(None);
+        };
+        let before = &trial.previous.settings;
         let owned = changed_of_owners(&in_force.settings.sections, &before.sections);
-        permit_undoing(by, signer, &before.appliance.operator, &owned)?;
-        self.put_back(&trial, "an operator takes it back");
+        permit_undo(by, signer, &before.appliance.operator, &owned)?;
+        self.undo(&trial, "an operator takes it back");
         Ok(Some(trial.sequence))
     }
 
     /// Undoes the pending change if its time is over at `now`. Returns when to call again. It does
     /// not lock unless there is something to undo.
     pub fn tick(&self, now: Instant) -> Option<Instant> {
-        let until = self.view().trial?.until;
+        let until = self.view().pending?.deadline;
         if now < until {
             return Some(until);
         }
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         // It may have been confirmed in the meantime, and another one may be pending.
-        let trial = self.view().trial?;
-        if now < trial.until {
-            return Some(trial.until);
+        let trial = self.view().pending?;
+        if now < trial.deadline {
+            return Some(trial.deadline);
         }
-        self.put_back(&trial, "nobody has confirmed it");
+        self.undo(&trial, "nobody has confirmed it");
         None
     }
 
     /// Reactivates the configuration before `trial`.
-    fn put_back(&self, trial: &PendingConfig, why: &str) {
+    fn undo(&self, trial: &PendingConfig, why: &str) {
         let sequence = trial.sequence;
         say!("configuration {sequence} is undone: {why}");
         let tried = self.view().in_force;
         self.change(|view| {
-            view.in_force = trial.before.clone();
-            view.trial = None;
+            view.in_force = trial.previous.clone();
+            view.pending = None;
         });
         let mut trouble = vec![];
         if let Err(error) = self.store().undo(sequence) {
             trouble.push(format!("configuration {sequence} is undone at the next start: {error}"));
         }
-        let sections = changed(&tried.settings.sections, &trial.before.settings.sections);
+        let sections = changed(&tried.settings.sections, &trial.previous.settings.sections);
         if let Err(failure) = self.readers.apply(&sections) {
-            let before = trial.before.sequence;
+            let before = trial.previous.sequence;
             trouble.push(format!("not everyone is back at configuration {before}: {failure}"));
         }
         for note in &trouble {
             say!("{note}");
         }
-        self.change(|view| view.notes.extend(trouble));
+        self.change(|view| view.warnings.extend(trouble));
     }
 }
 
-fn wrong_number(wanted: u64, next: u64) -> Failure {
+fn wrong_sequence(wanted: u64, next: u64) -> Failure {
     let message = format!(
         "this is for configuration {wanted}, and the next one is {next}: it was used before, or \
          somebody else has changed the settings"
@@ -342,7 +355,7 @@ fn wrong_number(wanted: u64, next: u64) -> Failure {
     Failure::new(FailureCode::Denied, message, help)
 }
 
-fn not_kept(error: &std::io::Error) -> Failure {
+fn store_failure(error: &std::io::Error) -> Failure {
     let message = format!("the data partition does not take it: {error}");
     let help = "`boot` shows how the data partition is; what was in force is in force";
     Failure::new(FailureCode::Failed, message, help)

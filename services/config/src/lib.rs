@@ -15,14 +15,14 @@ pub mod copy;
 pub mod difference;
 pub mod keeper;
 pub mod name;
+pub mod paths;
 pub mod permit;
-pub mod place;
 pub mod readers;
 mod serve;
 mod service;
 pub mod settings;
+pub mod signed_call;
 pub mod start;
 pub mod store;
-pub mod warrant;
 
 pub use service::{main, run};

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use octet_config::place::{BuiltConfig, ConfigPaths};
+use octet_config::paths::{BuiltConfig, ConfigPaths};
 use octet_node::say;
 
 fn main() -> ExitCode {

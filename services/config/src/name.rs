@@ -28,23 +28,23 @@ impl CopyState {
 pub struct CopyName {
     /// The sequence number, from 1.
     pub sequence: u64,
-    pub standing: CopyState,
+    pub state: CopyState,
 }
 
 impl CopyName {
     /// Parses a name; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
-        let (sequence, standing) = text.split_once('.')?;
+        let (sequence, state) = text.split_once('.')?;
         let digits = sequence.len() == 20 && sequence.bytes().all(|byte| byte.is_ascii_digit());
         let sequence = digits.then(|| sequence.parse().ok())?.filter(|sequence| *sequence > 0)?;
-        let standing = CopyState::ALL.into_iter().find(|known| known.name() == standing)?;
-        Some(Self { sequence, standing })
+        let state = CopyState::ALL.into_iter().find(|known| known.name() == state)?;
+        Some(Self { sequence, state })
     }
 }
 
 impl fmt::Display for CopyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:020}.{}", self.sequence, self.standing.name())
+        write!(f, "{:020}.{}", self.sequence, self.state.name())
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_name_is_one_text() {
         let name = CopyName::parse("00000000000000000012.trying").unwrap();
-        assert_eq!((name.sequence, name.standing), (12, CopyState::Trying));
+        assert_eq!((name.sequence, name.state), (12, CopyState::Trying));
         for bad in [
             "12.trying",
             "00000000000000000012",
@@ -73,8 +73,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn prints_what_it_parses(sequence in 1u64.., standing in 0usize..3, text in "[0-9]{18,21}[.a-z]{0,10}") {
-            let name = CopyName { sequence, standing: CopyState::ALL[standing] };
+        fn prints_what_it_parses(sequence in 1u64.., state in 0usize..3, text in "[0-9]{18,21}[.a-z]{0,10}") {
+            let name = CopyName { sequence, state: CopyState::ALL[state] };
             prop_assert_eq!(CopyName::parse(&name.to_string()), Some(name));
             if let Some(name) = CopyName::parse(&text) {
                 prop_assert_eq!(name.to_string(), text);

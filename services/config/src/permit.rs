@@ -9,19 +9,19 @@ use octet_node::control::{By, Failure, FailureCode, PublicKey, UnitName};
 pub enum Denied {
     /// The caller is unknown.
     #[error("the command is not from an operator's key")]
-    Nobody,
+    Anonymous,
     /// Root changes it without a signature, but the box has operators.
     #[error("this box has operators, so a change has to be signed by one of them")]
     Unsigned,
     /// The caller presents another operator's signature.
     #[error("this was signed by {signer}, but {by} asks for it")]
-    OfAnother { signer: PublicKey, by: PublicKey },
+    OtherSigner { signer: PublicKey, by: PublicKey },
     /// The key is not an operator's.
     #[error("{0} is the key of none of the operators")]
     Unknown(PublicKey),
     /// The operator lacks `configure`.
     #[error("`{0}` may not configure this box")]
-    MayNot(String),
+    NotPermitted(String),
     /// The operator is not an owner.
     #[error("`{name}` does not own this box, so `{section}` stays as it is")]
     NotOwner {
@@ -37,9 +37,9 @@ pub enum Denied {
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let help = match &denied {
-            Denied::Nobody | Denied::Unsigned => "use octetctl with the key of an operator",
-            Denied::OfAnother { .. } => "sign it with the key that asks",
-            Denied::Unknown(_) | Denied::MayNot(_) => {
+            Denied::Anonymous | Denied::Unsigned => "use octetctl with the key of an operator",
+            Denied::OtherSigner { .. } => "sign it with the key that asks",
+            Denied::Unknown(_) | Denied::NotPermitted(_) => {
                 "ask an owner to grant `configure` in `[operator]`"
             }
             Denied::NotOwner { .. } => "leave it as it is, or ask an owner: docs/config.md",
@@ -61,7 +61,7 @@ pub fn permit(
 ) -> Result<By, Denied> {
     let by = match (by, signer) {
         (Some(By::Operator(by)), Some(signer)) if by != signer => {
-            return Err(Denied::OfAnother { signer, by });
+            return Err(Denied::OtherSigner { signer, by });
         }
         // The signer's permissions count, whoever delivers the command.
         (_, Some(signer)) => {
@@ -72,7 +72,7 @@ pub fn permit(
         // Without operators, no signature is possible yet.
         (Some(By::Root), None) if now.keys.is_empty() => By::Root,
         (Some(By::Root | By::Operator(_)), None) => return Err(Denied::Unsigned),
-        (None, None) => return Err(Denied::Nobody),
+        (None, None) => return Err(Denied::Anonymous),
     };
     let has_owner = |operator: &Operator| operator.keys.iter().any(owns);
     if has_owner(now) && !has_owner(next) {
@@ -84,7 +84,7 @@ pub fn permit(
 /// Checks that `by` may undo a pending configuration, which would change values that only an owner
 /// may change, in the sections `owned`. Undoing stores nothing, so an authenticated caller needs no
 /// signature; `now` are the confirmed operators.
-pub fn permit_undoing(
+pub fn permit_undo(
     by: Option<By>,
     signer: Option<PublicKey>,
     now: &Operator,
@@ -92,13 +92,13 @@ pub fn permit_undoing(
 ) -> Result<(), Denied> {
     match (by, signer) {
         (Some(By::Operator(by)), Some(signer)) if by != signer => {
-            Err(Denied::OfAnother { signer, by })
+            Err(Denied::OtherSigner { signer, by })
         }
         (_, Some(key)) | (Some(By::Operator(key)), None) => check(&key, now, owned),
         (Some(By::Port), None) => Ok(()),
         (Some(By::Root), None) if now.keys.is_empty() || owned.is_empty() => Ok(()),
         (Some(By::Root), None) => Err(Denied::Unsigned),
-        (None, None) => Err(Denied::Nobody),
+        (None, None) => Err(Denied::Anonymous),
     }
 }
 
@@ -117,7 +117,7 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Resul
     let name = || operator.name.to_string();
     let config = UnitName::try_from(octet_appliance::CONFIG.to_owned());
     if !config.is_ok_and(|config| operator.permits(Permission::Configure, &config)) {
-        return Err(Denied::MayNot(name()));
+        return Err(Denied::NotPermitted(name()));
     }
     match owned.first() {
         Some(&section) if !owns(operator) => Err(Denied::NotOwner { name: name(), section }),
@@ -174,7 +174,7 @@ mod tests {
             assert!(matches!(ask(key(BEN), owners), Err(Denied::NotOwner { .. })), "{owners:?}");
             assert_eq!(ask(key(ANNA), owners), Ok(By::Operator(ANNA)));
         }
-        assert_eq!(ask(key(CARL), NAME), Err(Denied::MayNot("carl".into())));
+        assert_eq!(ask(key(CARL), NAME), Err(Denied::NotPermitted("carl".into())));
         assert_eq!(ask(key(EVE), NAME), Err(Denied::Unknown(EVE)));
     }
 
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(ask(Some(By::Root), Some(BEN)), Ok(By::Operator(BEN)));
         assert_eq!(ask(Some(By::Port), Some(BEN)), Ok(By::Operator(BEN)));
         assert_eq!(ask(Some(By::Port), Some(EVE)), Err(Denied::Unknown(EVE)));
-        let replayed = Denied::OfAnother { signer: BEN, by: ANNA };
+        let replayed = Denied::OtherSigner { signer: BEN, by: ANNA };
         assert_eq!(ask(Some(By::Operator(ANNA)), Some(BEN)), Err(replayed));
         assert_eq!(ask(Some(By::Operator(ANNA)), None), Err(Denied::Unsigned));
     }
@@ -196,7 +196,7 @@ mod tests {
         for (by, is_closed, is_open) in [
             (Some(By::Port), Ok(By::Port), Ok(By::Port)),
             (Some(By::Root), Ok(By::Root), Err(Denied::Unsigned)),
-            (None, Err(Denied::Nobody), Err(Denied::Nobody)),
+            (None, Err(Denied::Anonymous), Err(Denied::Anonymous)),
         ] {
             assert_eq!(permit(by, None, &none, &now, KEYS), is_closed);
             assert_eq!(permit(by, None, &now, &now, KEYS), is_open);
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn who_may_not_change_it_does_not_take_it_back() {
         let (now, none) = (three(), Operator::default());
-        let ask = |by, signer, owned| permit_undoing(by, signer, &now, owned);
+        let ask = |by, signer, owned| permit_undo(by, signer, &now, owned);
         for (key, is_owner_too) in [(ANNA, true), (BEN, false)] {
             assert_eq!(is_owner(By::Operator(key), &now), is_owner_too);
             for (by, signer) in [
@@ -219,14 +219,17 @@ mod tests {
                 assert_eq!(ask(by, signer, KEYS).is_ok(), is_owner_too, "{by:?} {signer:?}");
             }
         }
-        assert_eq!(ask(Some(By::Operator(CARL)), None, NAME), Err(Denied::MayNot("carl".into())));
-        let of_another = Denied::OfAnother { signer: ANNA, by: BEN };
+        assert_eq!(
+            ask(Some(By::Operator(CARL)), None, NAME),
+            Err(Denied::NotPermitted("carl".into()))
+        );
+        let of_another = Denied::OtherSigner { signer: ANNA, by: BEN };
         assert_eq!(ask(Some(By::Operator(BEN)), Some(ANNA), KEYS), Err(of_another));
         assert_eq!(ask(Some(By::Port), None, KEYS), Ok(()));
         assert_eq!(ask(Some(By::Root), None, NAME), Ok(()));
         assert_eq!(ask(Some(By::Root), None, KEYS), Err(Denied::Unsigned));
-        assert_eq!(permit_undoing(Some(By::Root), None, &none, KEYS), Ok(()));
-        assert_eq!(ask(None, None, NAME), Err(Denied::Nobody));
+        assert_eq!(permit_undo(Some(By::Root), None, &none, KEYS), Ok(()));
+        assert_eq!(ask(None, None, NAME), Err(Denied::Anonymous));
         assert!(is_owner(By::Port, &now) && !is_owner(By::Root, &now) && is_owner(By::Root, &none));
     }
 

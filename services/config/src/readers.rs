@@ -54,12 +54,12 @@ impl SectionReader {
 
 /// Calls the units through their sockets.
 #[derive(Debug)]
-pub struct AtSockets {
+pub struct SocketReaders {
     readers: Vec<SectionReader>,
     folder: PathBuf,
 }
 
-impl AtSockets {
+impl SocketReaders {
     /// Calls `readers`, whose sockets are in `folder`, like that of PID 1.
     pub fn new(readers: Vec<SectionReader>, folder: PathBuf) -> Self {
         Self { readers, folder }
@@ -83,13 +83,13 @@ impl AtSockets {
         let status = match self.status() {
             Ok(status) => status,
             Err(error) => {
-                failures.push(unanswered(INIT, &error));
+                failures.push(call_failure(INIT, &error));
                 return (not_running, failures);
             }
         };
         for reader in concerned {
             let name = reader.name.as_str();
-            if !runs(&status, name) {
+            if !is_running(&status, name) {
                 not_running.push(name.to_owned());
                 continue;
             }
@@ -99,7 +99,7 @@ impl AtSockets {
                     let message = format!("{name} refuses: {}", failure.message);
                     failures.push(Failure { message, ..failure });
                 }
-                Err(error) => failures.push(unanswered(name, &error)),
+                Err(error) => failures.push(call_failure(name, &error)),
             }
         }
         (not_running, failures)
@@ -127,15 +127,15 @@ impl AtSockets {
     }
 }
 
-impl Readers for AtSockets {
+impl Readers for SocketReaders {
     fn check(&self, sections: &[SettingsSection]) -> Result<Vec<String>, Failure> {
         let (not_running, failures) = self.call_all(sections, CHECK, TO_CHECK);
-        one_of(failures).map_or(Ok(not_running), Err)
+        merge_failures(failures).map_or(Ok(not_running), Err)
     }
 
     fn apply(&self, sections: &[SettingsSection]) -> Result<(), Failure> {
         let (_, failures) = self.call_all(sections, APPLY, TO_APPLY);
-        one_of(failures).map_or(Ok(()), Err)
+        merge_failures(failures).map_or(Ok(()), Err)
     }
 }
 
@@ -145,7 +145,7 @@ pub fn socket(folder: &Path, unit: &str) -> PathBuf {
 
 /// Whether the unit can be called, by PID 1's `status`. A starting unit counts: it may have read
 /// the settings already.
-fn runs(status: &Value, name: &str) -> bool {
+fn is_running(status: &Value, name: &str) -> bool {
     let units = status["units"].as_array().map_or(&[][..], Vec::as_slice);
     let state =
         units.iter().find(|unit| unit["name"] == name).and_then(|unit| unit["state"].as_str());
@@ -153,14 +153,14 @@ fn runs(status: &Value, name: &str) -> bool {
 }
 
 /// The first failure, with the messages of the others.
-fn one_of(failures: Vec<Failure>) -> Option<Failure> {
+fn merge_failures(failures: Vec<Failure>) -> Option<Failure> {
     let mut failures = failures.into_iter();
     let mut first = failures.next()?;
     failures.for_each(|other| first.message = format!("{}; {}", first.message, other.message));
     Some(first)
 }
 
-fn unanswered(unit: &str, error: &CallError) -> Failure {
+fn call_failure(unit: &str, error: &CallError) -> Failure {
     let late = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
     let why = match error {
         CallError::Io(error) if late.contains(&error.kind()) => "it takes too long".to_owned(),
@@ -202,8 +202,8 @@ mod tests {
             .into_iter()
             .chain(NOT_RUNNING.map(|state| (state, false)))
         {
-            assert_eq!(runs(&unit(state), "a"), wanted, "{state}");
+            assert_eq!(is_running(&unit(state), "a"), wanted, "{state}");
         }
-        assert!(!runs(&unit("ready"), "b") && !runs(&json!({}), "a"));
+        assert!(!is_running(&unit("ready"), "b") && !is_running(&json!({}), "a"));
     }
 }

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::Map;
 
 use crate::keeper::{Keeper, Readers};
-use crate::place::ConfigPaths;
-use crate::readers::{AtSockets, SectionReader, socket};
+use crate::paths::ConfigPaths;
+use crate::readers::{SectionReader, SocketReaders, socket};
 use crate::serve::{Config, serve};
 use crate::start::choose;
 use crate::store::{ConfigStore, Folder, InMemory, OnDisk};
@@ -32,21 +32,21 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 /// The service cannot continue; the error is for people.
-pub fn run(places: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, String> {
-    let units = std::fs::read(&places.units).map_err(|error| error.to_string())?;
+pub fn run(paths: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, String> {
+    let units = std::fs::read(&paths.units).map_err(|error| error.to_string())?;
     let readers = SectionReader::all(&units).map_err(|error| error.to_string())?;
     let units: Vec<Unit> = serde_json::from_slice(&units).map_err(|error| error.to_string())?;
-    let (store, notes, is_kept) = open(places)?;
-    let image = places.image.clone();
+    let (store, notes, is_persistent) = open(paths)?;
+    let image = paths.image.clone();
     let shipped = || image.text().unwrap_or_default();
     let chosen = choose(&store, || image.settings(), shipped)?;
     for note in notes.iter().chain(&chosen.skipped) {
         say!("{note}");
     }
     say!("configuration {} is in force", chosen.sequence);
-    let at_sockets = AtSockets::new(readers.clone(), places.sockets.clone());
+    let at_sockets = SocketReaders::new(readers.clone(), paths.sockets.clone());
     let keeper = Keeper::new(store, notes, chosen, at_sockets);
-    let identity = socket(&places.sockets, "identity");
+    let identity = socket(&paths.sockets, "identity");
     let node = Box::new(move || {
         let shown = Client::connect(&identity).and_then(|mut client| {
             let shown = client.call("show", Map::new())?;
@@ -54,13 +54,22 @@ pub fn run(places: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, 
         });
         shown.map_err(|error| unknown_node(&error))
     });
-    let tried = (Mutex::new(false), Condvar::new());
-    let pid_1 = places.pid_1;
-    let config = Arc::new(Config { keeper, image, readers, units, is_kept, node, pid_1, tried });
+    let change_pending = (Mutex::new(false), Condvar::new());
+    let pid_1 = paths.pid_1;
+    let config = Arc::new(Config {
+        keeper,
+        image,
+        readers,
+        units,
+        is_persistent,
+        node,
+        pid_1,
+        change_pending,
+    });
     let timer = config.clone();
     std::thread::Builder::new()
         .stack_size(256 << 10)
-        .spawn(move || keep_time(&timer))
+        .spawn(move || run_deadlines(&timer))
         .map_err(|error| error.to_string())?;
     // If this fails, PID 1's start timeout reports it.
     let _ = notify_ready();
@@ -71,14 +80,14 @@ pub fn run(places: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, 
 type Copies = ConfigStore<Box<dyn Folder + Send>>;
 
 /// The copies, the problems found with them, and whether they are stored on disk.
-fn open(places: &ConfigPaths) -> Result<(Copies, Vec<String>, bool), String> {
+fn open(paths: &ConfigPaths) -> Result<(Copies, Vec<String>, bool), String> {
     let in_memory = |note: Option<String>| {
         let folder: Box<dyn Folder + Send> = Box::new(InMemory::default());
         let (store, mut notes) = ConfigStore::open(folder).map_err(|error| error.to_string())?;
         notes.extend(note);
         Ok((store, notes, false))
     };
-    let Some(folder) = places.state.clone() else { return in_memory(None) };
+    let Some(folder) = paths.state.clone() else { return in_memory(None) };
     let on_disk: Box<dyn Folder + Send> = Box::new(OnDisk(folder));
     match ConfigStore::open(on_disk) {
         Ok((store, notes)) => Ok((store, notes, true)),
@@ -87,20 +96,22 @@ fn open(places: &ConfigPaths) -> Result<(Copies, Vec<String>, bool), String> {
 }
 
 /// Undoes unconfirmed changes, forever.
-fn keep_time<F: Folder, R: Readers>(config: &Config<F, R>) {
-    config.keeper.begin();
-    let (tried, wake) = &config.tried;
+fn run_deadlines<F: Folder, R: Readers>(config: &Config<F, R>) {
+    config.keeper.start();
+    let (change_pending, wake) = &config.change_pending;
     loop {
         let again = config.keeper.tick(Instant::now());
-        let tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut tried = match again {
-            None => wake.wait_while(tried, |tried| !*tried).unwrap_or_else(PoisonError::into_inner),
+        let change_pending = change_pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut change_pending = match again {
+            None => wake
+                .wait_while(change_pending, |change_pending| !*change_pending)
+                .unwrap_or_else(PoisonError::into_inner),
             Some(until) => {
                 let left = until.saturating_duration_since(Instant::now());
-                wake.wait_timeout(tried, left).unwrap_or_else(PoisonError::into_inner).0
+                wake.wait_timeout(change_pending, left).unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        *tried = false;
+        *change_pending = false;
     }
 }
 

@@ -36,7 +36,7 @@ impl Settings {
     ///
     /// # Errors
     /// The first conflict of policies, with its line and column.
-    pub fn useless(&self, file: &str, units: &[Unit]) -> Result<Vec<String>, Box<FileError>> {
+    pub fn unused_rules(&self, file: &str, units: &[Unit]) -> Result<Vec<String>, Box<FileError>> {
         let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
         let (_, lines) = Segments::evaluate(&settings, units, (file, &self.text))?;
         Ok(lines.iter().map(|line| format!("{line}; {}", line.hint)).collect())

@@ -142,14 +142,14 @@ impl<F: Folder> ConfigStore<F> {
         for name in store.folder.list()? {
             match CopyName::parse(&name) {
                 Some(name) => {
-                    let standing = store.copies.entry(name.sequence).or_insert(name.standing);
-                    *standing = name.standing.max(*standing);
+                    let state = store.copies.entry(name.sequence).or_insert(name.state);
+                    *state = name.state.max(*state);
                 }
                 None if is_staged(&name) => drop(store.folder.remove(&name)),
                 None => notes.push(format!("`{name}` is not a copy of a configuration")),
             }
         }
-        for sequence in store.with(CopyState::Trying) {
+        for sequence in store.in_state(CopyState::Trying) {
             notes.push(format!("configuration {sequence} was not confirmed, so it is undone"));
             if let Err(error) = store.undo(sequence) {
                 // It is not active; the next start tries again.
@@ -160,31 +160,31 @@ impl<F: Folder> ConfigStore<F> {
     }
 
     /// The number of the next copy.
-    pub fn next(&self) -> u64 {
+    pub fn next_sequence(&self) -> u64 {
         self.copies.last_key_value().map_or(0, |(sequence, _)| *sequence).saturating_add(1)
     }
 
     /// All copies, the newest first.
-    pub fn all(&self) -> impl Iterator<Item = CopyName> {
+    pub fn copies(&self) -> impl Iterator<Item = CopyName> {
         let copies = self.copies.iter().rev();
-        copies.map(|(&sequence, &standing)| CopyName { sequence, standing })
+        copies.map(|(&sequence, &state)| CopyName { sequence, state })
     }
 
-    fn with(&self, standing: CopyState) -> Vec<u64> {
-        self.all().filter(|name| name.standing == standing).map(|name| name.sequence).collect()
+    fn in_state(&self, state: CopyState) -> Vec<u64> {
+        self.copies().filter(|name| name.state == state).map(|name| name.sequence).collect()
     }
 
     /// Confirmed copies, the newest first.
     pub fn confirmed(&self) -> Vec<u64> {
-        self.with(CopyState::Confirmed)
+        self.in_state(CopyState::Confirmed)
     }
 
     /// Reads the copy `sequence`.
     pub fn read(&self, sequence: u64) -> Result<StoredCopy, String> {
-        let Some(&standing) = self.copies.get(&sequence) else {
+        let Some(&state) = self.copies.get(&sequence) else {
             return Err("there is no such copy".into());
         };
-        let name = CopyName { sequence, standing }.to_string();
+        let name = CopyName { sequence, state }.to_string();
         let bytes = self.folder.read(&name).map_err(|error| error.to_string())?;
         let copy = StoredCopy::from_bytes(&bytes).map_err(|error| error.to_string())?;
         // A copy under another number is replayed or swapped.
@@ -195,15 +195,15 @@ impl<F: Folder> ConfigStore<F> {
     ///
     /// # Errors
     /// Its number is not the next one, or writing fails; nothing has changed then.
-    pub fn keep(&mut self, copy: &StoredCopy) -> io::Result<()> {
-        let (sequence, standing) = (copy.sequence, CopyState::Trying);
-        if sequence != self.next() {
-            let message = format!("{sequence} is not the next number, {}", self.next());
+    pub fn insert(&mut self, copy: &StoredCopy) -> io::Result<()> {
+        let (sequence, state) = (copy.sequence, CopyState::Trying);
+        if sequence != self.next_sequence() {
+            let message = format!("{sequence} is not the next number, {}", self.next_sequence());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let name = CopyName { sequence, standing };
+        let name = CopyName { sequence, state };
         self.folder.write(&name.to_string(), &copy.to_bytes())?;
-        self.copies.insert(sequence, standing);
+        self.copies.insert(sequence, state);
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl<F: Folder> ConfigStore<F> {
     /// # Errors
     /// Writing fails; the copy stays pending then.
     pub fn confirm(&mut self, sequence: u64) -> io::Result<()> {
-        self.move_to(sequence, CopyState::Confirmed)?;
+        self.set_state(sequence, CopyState::Confirmed)?;
         self.copies.insert(sequence, CopyState::Confirmed);
         self.prune();
         Ok(())
@@ -223,7 +223,7 @@ impl<F: Folder> ConfigStore<F> {
     /// # Errors
     /// Writing fails; the next start undoes it then.
     pub fn undo(&mut self, sequence: u64) -> io::Result<()> {
-        let moved = self.move_to(sequence, CopyState::Undone);
+        let moved = self.set_state(sequence, CopyState::Undone);
         if moved.is_ok() {
             self.copies.insert(sequence, CopyState::Undone);
             self.prune();
@@ -231,18 +231,18 @@ impl<F: Folder> ConfigStore<F> {
         moved
     }
 
-    fn move_to(&mut self, sequence: u64, standing: CopyState) -> io::Result<()> {
-        let from = CopyName { sequence, standing: CopyState::Trying };
-        self.folder.rename(&from.to_string(), &CopyName { sequence, standing }.to_string())
+    fn set_state(&mut self, sequence: u64, state: CopyState) -> io::Result<()> {
+        let from = CopyName { sequence, state: CopyState::Trying };
+        self.folder.rename(&from.to_string(), &CopyName { sequence, state }.to_string())
     }
 
     /// Removes copies that are too old for a rollback. The newest copy always stays, so that its
     /// number is not reused. A failed removal is retried later.
     fn prune(&mut self) {
-        let highest = self.next() - 1;
-        for standing in [CopyState::Confirmed, CopyState::Undone] {
-            for sequence in self.with(standing).into_iter().skip(MAX) {
-                let name = CopyName { sequence, standing }.to_string();
+        let highest = self.next_sequence() - 1;
+        for state in [CopyState::Confirmed, CopyState::Undone] {
+            for sequence in self.in_state(state).into_iter().skip(MAX) {
+                let name = CopyName { sequence, state }.to_string();
                 if sequence != highest && self.folder.remove(&name).is_ok() {
                     self.copies.remove(&sequence);
                 }

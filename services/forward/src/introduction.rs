@@ -238,7 +238,7 @@ pub fn verify_introduction(
 /// revoked; a node that is must not use a key older than the one in the map.
 pub fn is_accepted(certificate: &Certificate, map: &Map) -> bool {
     let said = certificate.body();
-    let known = map.of(&said.node).and_then(|member| member.certificate(UNIT));
+    let known = map.member_by_key(&said.node).and_then(|member| member.certificate(UNIT));
     let is_late = known.map(Certificate::body).is_none_or(|known| {
         said.epoch > known.epoch || said.epoch == known.epoch && said.key == known.key
     });

@@ -97,7 +97,7 @@ fn ipv4(member: &Member) -> Option<Ipv4Addr> {
 /// The neighbours of `own`: all nodes of the box that run `forward`, if this node is reachable there, and those
 /// of the `[[neighbour]]` sections.
 pub fn list(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNeighbour> {
-    let here = map.and_then(|map| map.of(own));
+    let here = map.and_then(|map| map.member_by_key(own));
     // A box with boards has a map; a node that is not in it has no sections.
     if settings.has_boards && here.is_none() {
         return vec![];

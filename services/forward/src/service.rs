@@ -57,7 +57,7 @@ fn keep_informed(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) ->
         sub_key::KeyUpdate::Certified(key) => {
             let _ = certified.send(DaemonEvent::Certified(key));
         }
-        sub_key::KeyUpdate::Not(why) => say!("this service's key is not certified: {why}"),
+        sub_key::KeyUpdate::NotCertified(why) => say!("this service's key is not certified: {why}"),
     })?;
     let trouble = "cluster does not tell who is a neighbour";
     follow::keep(sockets.join("cluster.sock"), MAP, trouble, move |update: Update| {

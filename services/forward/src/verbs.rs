@@ -9,7 +9,7 @@ use octet_node::Callers;
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, SOCKETS, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs, serve};
-use octet_node::serve::verbs::{Takes, flag, integer, nothing, option, optional_integer, text};
+use octet_node::serve::verbs::{VerbArgs, flag, integer, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
@@ -156,7 +156,7 @@ pub fn verbs() -> Verbs<Desk> {
 }
 
 /// The arguments of `path-add`.
-fn path_request() -> Takes<PathRequest> {
+fn path_request() -> VerbArgs<PathRequest> {
     let to = text(
         "to",
         "The node at its end: public key, address, board number, or the name of a [[neighbour]]",
@@ -205,7 +205,7 @@ fn path_request() -> Takes<PathRequest> {
 }
 
 /// The argument of `ping` and `drop`: a path or a node.
-fn target() -> Takes<PathTarget> {
+fn target() -> VerbArgs<PathTarget> {
     let path = optional_integer("path", "The path's number");
     let to = option("to", "The node at the end of a route");
     path.and(to).parse(|given| match given {

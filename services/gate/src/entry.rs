@@ -51,31 +51,31 @@ impl GateIdentity {
 
 pub struct OperatorListener {
     gate: Rc<Gate>,
-    shown: RefCell<Option<GateIdentity>>,
+    identity: RefCell<Option<GateIdentity>>,
     door: RefCell<RateLimiter<ClientNetwork>>,
     /// Connections during the handshake, in order of arrival.
-    under_way: RefCell<VecDeque<(ClientNetwork, AbortHandle)>>,
+    handshakes: RefCell<VecDeque<(ClientNetwork, AbortHandle)>>,
     start: Instant,
 }
 
 impl OperatorListener {
     pub fn new(gate: Rc<Gate>) -> Rc<Self> {
-        let (shown, under_way) = Default::default();
+        let (identity, handshakes) = Default::default();
         let (burst, interval) = (gate.limits.burst, gate.limits.interval);
         let door = RateLimiter::new(Rate { burst, interval }, MAX_ADDRESSES).into();
-        Rc::new(Self { gate, shown, door, under_way, start: Instant::now() })
+        Rc::new(Self { gate, identity, door, handshakes, start: Instant::now() })
     }
 
     /// Replaces the identity for new connections.
-    pub fn show(&self, shown: GateIdentity) {
-        *self.shown.borrow_mut() = Some(shown);
+    pub fn set_identity(&self, identity: GateIdentity) {
+        *self.identity.borrow_mut() = Some(identity);
     }
 
     /// Accepts connections on `listener`, forever.
-    pub async fn keep(self: Rc<Self>, listener: TcpListener) {
+    pub async fn run(self: Rc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.take(stream, peer),
+                Ok((stream, peer)) => self.accept(stream, peer),
                 Err(error) => {
                     say!("cannot accept a connection: {error}");
                     sleep(RETRY_DELAY).await;
@@ -84,7 +84,7 @@ impl OperatorListener {
         }
     }
 
-    fn take(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn accept(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         let origin = ClientNetwork::from(peer.ip());
         match self.door.borrow_mut().check(origin, self.start.elapsed()) {
             RateDecision::Allowed => {}
@@ -96,23 +96,24 @@ impl OperatorListener {
                 return;
             }
         }
-        let Some(shown) = self.shown.borrow().clone() else {
+        let Some(identity) = self.identity.borrow().clone() else {
             say!("{}: rejected, the gate has no certificate yet", address(peer));
             return;
         };
         self.make_room();
         let entry = Rc::clone(self);
-        let handle = spawn_local(async move { entry.enter(stream, peer, origin, shown).await });
-        self.under_way.borrow_mut().push_back((origin, handle.abort_handle()));
+        let handle = spawn_local(async move { entry.handle(stream, peer, origin, identity).await });
+        self.handshakes.borrow_mut().push_back((origin, handle.abort_handle()));
     }
 
     /// Makes room for another handshake.
     fn make_room(&self) {
-        let mut under_way = self.under_way.borrow_mut();
-        under_way.retain(|(_, task)| !task.is_finished());
-        while under_way.len() >= self.gate.limits.handshakes {
-            let origins: Vec<ClientNetwork> = under_way.iter().map(|(origin, _)| *origin).collect();
-            let Some((_, task)) = to_go(&origins).and_then(|index| under_way.remove(index)) else {
+        let mut handshakes = self.handshakes.borrow_mut();
+        handshakes.retain(|(_, task)| !task.is_finished());
+        while handshakes.len() >= self.gate.limits.handshakes {
+            let origins: Vec<ClientNetwork> =
+                handshakes.iter().map(|(origin, _)| *origin).collect();
+            let Some((_, task)) = to_go(&origins).and_then(|index| handshakes.remove(index)) else {
                 return;
             };
             count(&self.gate.counts.keyless);
@@ -121,15 +122,15 @@ impl OperatorListener {
     }
 
     /// Performs the handshake.
-    async fn enter(
+    async fn handle(
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         origin: ClientNetwork,
-        shown: GateIdentity,
+        identity: GateIdentity,
     ) {
         let limit = self.gate.limits.handshake_time;
-        let acceptor = TlsAcceptor::from(Arc::clone(&shown.tls));
+        let acceptor = TlsAcceptor::from(Arc::clone(&identity.tls));
         let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
         let _ = stream.set_nodelay(true);
         let from = address(peer);
@@ -141,7 +142,7 @@ impl OperatorListener {
         let Some(key) = tls::peer_key(stream.get_ref().1.peer_certificates()) else {
             return self.keyless(&from, "it is no ed25519 key");
         };
-        self.greet(stream, key, from, origin, &shown.hello).await;
+        self.handshake(stream, key, from, origin, &identity.hello).await;
     }
 
     fn keyless(&self, from: &str, problem: &str) {
@@ -150,7 +151,7 @@ impl OperatorListener {
     }
 
     /// Sends the hello to the holder of `key`, and serves operators.
-    async fn greet(
+    async fn handshake(
         self: Rc<Self>,
         mut stream: TlsStream<TcpStream>,
         key: PublicKey,
@@ -163,7 +164,7 @@ impl OperatorListener {
         if !matches!(timeout(limit, send(&mut stream, hello)).await, Ok(Ok(()))) {
             return;
         }
-        let known = gate.operator(&key).ok_or_else(|| stranger(&key));
+        let known = gate.operator(&key).ok_or_else(|| unknown_key(&key));
         let admitted = known.and_then(|known| {
             let place = admit(&gate, &known)?;
             Ok((known, place))
@@ -171,14 +172,19 @@ impl OperatorListener {
         match admitted {
             Ok((operator, place)) => {
                 self.door.borrow_mut().refund(origin);
-                let task =
-                    spawn_local(converse(Rc::clone(&gate), stream, operator.clone(), place, from));
+                let task = spawn_local(run_session(
+                    Rc::clone(&gate),
+                    stream,
+                    operator.clone(),
+                    place,
+                    from,
+                ));
                 let mut connected = gate.connected.borrow_mut();
                 connected.retain(|(_, task)| !task.is_finished());
                 connected.push((operator, task.abort_handle()));
             }
             Err(failure) => {
-                count(&gate.counts.strangers);
+                count(&gate.counts.unknown_keys);
                 say!("{key} from {from}: refused: {failure}");
                 let reply = Reply { id: 0, body: ReplyBody::Error(failure) };
                 let _ = timeout(limit, send(&mut stream, &reply)).await;
@@ -189,7 +195,7 @@ impl OperatorListener {
 }
 
 /// Serves an operator, in a task that is not dropped to make room.
-async fn converse(
+async fn run_session(
     gate: Rc<Gate>,
     stream: TlsStream<TcpStream>,
     operator: OperatorKey,
@@ -218,7 +224,7 @@ fn admit(gate: &Gate, operator: &OperatorKey) -> Result<Permit<PublicKey>, Failu
     })
 }
 
-fn stranger(key: &PublicKey) -> Failure {
+fn unknown_key(key: &PublicKey) -> Failure {
     Failure::new(
         FailureCode::Denied,
         format!("{key} is not an operator of this box"),

@@ -54,7 +54,7 @@ pub struct GateCounts {
     /// Connections whose peer proved no key.
     pub keyless: Cell<u64>,
     /// Peers with unknown keys.
-    pub strangers: Cell<u64>,
+    pub unknown_keys: Cell<u64>,
     pub refused: Cell<u64>,
     /// Forwarded commands.
     pub commands: Cell<u64>,
@@ -71,7 +71,7 @@ impl Gate {
 
     /// Replaces the list of operators. Connected operators whose rights have changed are
     /// disconnected, because their running commands were authorized by the old rights.
-    pub fn let_in(&self, operators: Operator) {
+    pub fn set_operators(&self, operators: Operator) {
         if operators == *self.operators.borrow() {
             return;
         }
@@ -95,7 +95,7 @@ impl Gate {
     ///
     /// # Errors
     /// The operator lacks the capability, or there is no such verb.
-    pub async fn allow(
+    pub async fn authorize(
         &self,
         operator: &OperatorKey,
         unit: &UnitName,

@@ -54,7 +54,7 @@ pub struct CommandSigner {
 
 /// An executed command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ran {
+struct ExecutedCommand {
     id: CommandId,
     /// The expiry, in seconds since 1970.
     expires: u64,
@@ -63,25 +63,25 @@ struct Ran {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Known {
+struct ExecutedCommands {
     /// Commands that expire at or before this time were forgotten, and are refused.
     floor: u64,
     /// The remembered commands.
-    ran: Vec<Ran>,
+    ran: Vec<ExecutedCommand>,
 }
 
 /// The executed commands, or why the file is unusable.
 #[derive(Debug)]
 pub struct Ids {
     path: Option<PathBuf>,
-    known: Result<Known, String>,
+    known: Result<ExecutedCommands, String>,
 }
 
 /// Why a command is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedCommand {
     #[error("this command was run before")]
-    Again,
+    Replayed,
     #[error("the command has expired")]
     Expired,
     #[error("the command expires more than 24 hours ahead")]
@@ -107,7 +107,7 @@ impl Ids {
             return Self { path: None, known: Err("there is no data partition".into()) };
         };
         let mut known = match durable::load(&path, LONGEST, parse) {
-            Ok(StoredFile::Absent) => Ok(Known::default()),
+            Ok(StoredFile::Absent) => Ok(ExecutedCommands::default()),
             Ok(StoredFile::Value(known)) => Ok(known),
             Ok(StoredFile::Damaged) => Err(format!("{} is damaged", path.display())),
             Err(error) => Err(format!("{}: {error}", path.display())),
@@ -173,7 +173,7 @@ impl Ids {
     }
 }
 
-impl Known {
+impl ExecutedCommands {
     /// Checks the expiry at `now`.
     fn in_time(&self, expires: u64, now: u64) -> Result<(), RefusedCommand> {
         if expires <= now || expires <= self.floor {
@@ -194,7 +194,7 @@ impl Known {
     ) -> Result<Self, RefusedCommand> {
         self.in_time(expires, now)?;
         if self.ran.iter().any(|ran| ran.id == id) {
-            return Err(RefusedCommand::Again);
+            return Err(RefusedCommand::Replayed);
         }
         let (mut ran, gone): (Vec<_>, Vec<_>) =
             self.ran.iter().copied().partition(|ran| ran.expires > now);
@@ -206,7 +206,7 @@ impl Known {
         if ran.len() >= all {
             return Err(RefusedCommand::Full);
         }
-        ran.push(Ran { id, expires, by: Some(by.key) });
+        ran.push(ExecutedCommand { id, expires, by: Some(by.key) });
         Ok(Self { floor, ran })
     }
 }
@@ -216,12 +216,12 @@ fn signers(ids: &Path) -> PathBuf {
     ids.with_file_name("signers")
 }
 
-fn encode(known: &Known) -> Vec<u8> {
+fn encode(known: &ExecutedCommands) -> Vec<u8> {
     let lines = known.ran.iter().map(|ran| format!("{} {}\n", hex(ran.id), ran.expires));
     summed(format!("{VERSION} {}\n", known.floor) + &lines.collect::<String>())
 }
 
-fn encode_signers(known: &Known) -> Vec<u8> {
+fn encode_signers(known: &ExecutedCommands) -> Vec<u8> {
     let lines = known.ran.iter().filter_map(|ran| Some(format!("{} {}\n", hex(ran.id), ran.by?)));
     summed(format!("{SIGNERS}\n") + &lines.collect::<String>())
 }
@@ -248,14 +248,14 @@ fn lines(bytes: &[u8]) -> Option<impl Iterator<Item = &str>> {
     is_whole.then_some(body.strip_suffix('\n')?.split('\n'))
 }
 
-fn parse(bytes: &[u8]) -> Option<Known> {
+fn parse(bytes: &[u8]) -> Option<ExecutedCommands> {
     let mut lines = lines(bytes)?;
     let floor = lines.next()?.strip_prefix(VERSION)?.strip_prefix(' ')?.parse().ok()?;
     let ran = lines.map(|line| {
         let (id, expires) = line.split_once(' ')?;
-        Some(Ran { id: id_of(id)?, expires: expires.parse().ok()?, by: None })
+        Some(ExecutedCommand { id: id_of(id)?, expires: expires.parse().ok()?, by: None })
     });
-    Some(Known { floor, ran: ran.collect::<Option<_>>()? })
+    Some(ExecutedCommands { floor, ran: ran.collect::<Option<_>>()? })
 }
 
 fn parse_signers(bytes: &[u8]) -> Option<HashMap<CommandId, PublicKey>> {
@@ -295,7 +295,7 @@ mod tests {
 
     /// Adds commands of `by`, numbered from `from`, until one is refused. Returns their number, and
     /// the reason.
-    fn fill(known: &mut Known, by: CommandSigner, from: u16) -> (usize, RefusedCommand) {
+    fn fill(known: &mut ExecutedCommands, by: CommandSigner, from: u16) -> (usize, RefusedCommand) {
         for count in 0.. {
             match known.with(by, id(from + count), NOW + 60, NOW) {
                 Ok(next) => *known = next,
@@ -311,7 +311,7 @@ mod tests {
         let mut ids = Ids::open(Some(folder.path()));
         assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Ok(()));
         for again in [&mut ids, &mut Ids::open(Some(folder.path()))] {
-            assert_eq!(run(again, 1, NOW + 60, NOW), Err(RefusedCommand::Again));
+            assert_eq!(run(again, 1, NOW + 60, NOW), Err(RefusedCommand::Replayed));
             assert_eq!(run(again, 2, NOW, NOW), Err(RefusedCommand::Expired));
             assert_eq!(run(again, 2, NOW + AHEAD + 1, NOW), Err(RefusedCommand::TooFarAhead));
         }
@@ -350,13 +350,14 @@ mod tests {
     fn full_refuses_and_forgets_nothing() {
         let folder = TempDir::new().unwrap();
         let mut ids = Ids::open(Some(folder.path()));
-        let ran = |number| Ran { id: id(number), expires: NOW + 60, by: None };
-        ids.known = Ok(Known { floor: 0, ran: (0..MAX as u16).map(ran).collect() });
+        let ran = |number| ExecutedCommand { id: id(number), expires: NOW + 60, by: None };
+        ids.known = Ok(ExecutedCommands { floor: 0, ran: (0..MAX as u16).map(ran).collect() });
         assert_eq!(run(&mut ids, 5000, NOW + 60, NOW), Err(RefusedCommand::Full));
-        assert_eq!(run(&mut ids, 0, NOW + 60, NOW), Err(RefusedCommand::Again));
+        assert_eq!(run(&mut ids, 0, NOW + 60, NOW), Err(RefusedCommand::Replayed));
         assert_eq!(run(&mut ids, 5000, NOW + 100, NOW + 60), Ok(()));
-        let longest = Ran { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
-        let full = Known { floor: u64::MAX, ran: vec![longest; MAX] };
+        let longest =
+            ExecutedCommand { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
+        let full = ExecutedCommands { floor: u64::MAX, ran: vec![longest; MAX] };
         assert!((encode(&full).len() as u64) < LONGEST);
         assert!((encode_signers(&full).len() as u64) < LONGEST_SIGNERS);
     }
@@ -378,7 +379,7 @@ mod tests {
             }
             let mut ids = Ids::open(Some(folder.path()));
             let again = ids.run(other(2), id(0), NOW + 60, NOW, |_| Ok(()));
-            assert_eq!(again, Err(RefusedCommand::Again));
+            assert_eq!(again, Err(RefusedCommand::Replayed));
             ids.run(other(2), id(5000), NOW + 60, NOW, |_| Ok(())).unwrap();
             let ids = Ids::open(Some(folder.path()));
             let counted = ids.known.unwrap().ran.iter().filter(|ran| ran.by.is_some()).count();
@@ -399,10 +400,10 @@ mod tests {
             });
             assert!(matches!(outcome, Err(RefusedCommand::Store(_))), "{cut:?}");
             let mut ids = Ids::open(Some(folder.path()));
-            assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(RefusedCommand::Again), "{cut:?}");
+            assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(RefusedCommand::Replayed), "{cut:?}");
             let second = run(&mut ids, 2, NOW + 60, NOW);
             let wanted =
-                if cut == WriteStep::SyncFolder { Err(RefusedCommand::Again) } else { Ok(()) };
+                if cut == WriteStep::SyncFolder { Err(RefusedCommand::Replayed) } else { Ok(()) };
             assert_eq!(second, wanted, "{cut:?}");
         }
     }

@@ -15,7 +15,6 @@ mod gate;
 pub mod ids;
 pub mod limits;
 mod offer;
-mod own;
 pub mod places;
 mod relay;
 mod run;
@@ -23,6 +22,7 @@ mod session;
 mod start;
 pub mod trusted;
 mod units;
+mod verbs;
 
 pub use start::main;
 
@@ -109,8 +109,8 @@ async fn serve(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io:
     let entry = OperatorListener::new(Rc::clone(&gate));
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
-    tasks::serve(parts.control, parts.callers, own::LIMITS, own::verbs(), Rc::clone(&gate))?;
-    spawn_local(Rc::clone(&entry).keep(port));
+    tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&gate))?;
+    spawn_local(Rc::clone(&entry).run(port));
     follow(&gate, &entry, news, ready).await
 }
 
@@ -133,9 +133,9 @@ async fn follow(
                     statement.epoch
                 );
                 gate.node.set(Some(statement.node));
-                entry.show(shown);
+                entry.set_identity(shown);
             }
-            KeyUpdate::Not(why) => say!("the gate's key is not certified now: {why}"),
+            KeyUpdate::NotCertified(why) => say!("the gate's key is not certified now: {why}"),
         }
         if let Some(ready) = ready.take() {
             ready()?;

@@ -49,7 +49,7 @@ impl Gate {
     ///
     /// # Errors
     /// The limit is reached, there is no such board, or it does not answer.
-    pub async fn reach(
+    pub async fn connect(
         &self,
         operator: &OperatorKey,
         from: &str,
@@ -104,12 +104,12 @@ impl Relay {
         let Self { mut board, passed, idle, unread, .. } = self;
         let (from_board, to_board) = board.split();
         let last = Rc::new(Cell::new(Instant::now()));
-        let there = pass(from, to_board, &passed.to_board, &last, unread);
-        let back = pass(from_board, &mut to, &passed.back, &last, unread);
+        let there = forward(from, to_board, &passed.to_board, &last, unread);
+        let back = forward(from_board, &mut to, &passed.back, &last, unread);
         let (why, result) = tokio::select! {
             result = there => ("by the operator", result),
             result = back => ("by the board", result),
-            () = silent(&last, idle) => ("nothing has passed for too long", Ok(())),
+            () = wait_idle(&last, idle) => ("nothing has passed for too long", Ok(())),
         };
         passed.why.set(if result.is_ok() { why } else { "the connection broke" });
         drop(passed);
@@ -119,7 +119,7 @@ impl Relay {
 }
 
 /// Relays data from `from` until its end.
-async fn pass(
+async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     passed: &Cell<u64>,
@@ -147,7 +147,7 @@ async fn pass(
 }
 
 /// Returns when the connection was idle for `limit`.
-async fn silent(last: &Cell<Instant>, limit: Duration) {
+async fn wait_idle(last: &Cell<Instant>, limit: Duration) {
     while last.get() + limit > Instant::now() {
         sleep_until(last.get() + limit).await;
     }

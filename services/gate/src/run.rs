@@ -60,7 +60,7 @@ impl Gate {
         if unit.as_str() == GATE && verb == RUN {
             return Err(refused("a command cannot bring another", "sign the one that is meant"));
         }
-        self.allow(&operator, unit, verb).await?;
+        self.authorize(&operator, unit, verb).await?;
         let described = self.units.verb(unit, verb).await?;
         if described.args.iter().any(|arg| arg.kind == ArgKind::File) {
             let message = format!("`{verb}` takes a file, which a signed command cannot carry");
@@ -73,7 +73,7 @@ impl Gate {
         count(&self.counts.commands);
         let (unit, verb, args) = (Some(unit.clone()), verb.clone(), order.args.clone());
         let request = Request { id: 1, unit, verb, args, by: None };
-        let asked = self.units.ask_for(&operator, request).await?;
+        let asked = self.units.request(&operator, request).await?;
         Ok(RunningCommand {
             asked,
             operator: operator.clone(),
@@ -100,7 +100,9 @@ impl Gate {
                 false => ids.in_time(expires, now),
             }
         });
-        ran.await.unwrap_or_else(|error| Err(RefusedCommand::Store(error.to_string()))).map_err(why)
+        ran.await
+            .unwrap_or_else(|error| Err(RefusedCommand::Store(error.to_string())))
+            .map_err(refusal)
     }
 }
 
@@ -120,9 +122,9 @@ impl RunningCommand {
     }
 }
 
-fn why(problem: RefusedCommand) -> Failure {
+fn refusal(problem: RefusedCommand) -> Failure {
     let help = match problem {
-        RefusedCommand::Again => "sign a new one",
+        RefusedCommand::Replayed => "sign a new one",
         RefusedCommand::Expired | RefusedCommand::TooFarAhead => {
             "sign it anew, for at most 24 hours; `octetctl gate show` tells the box's time"
         }

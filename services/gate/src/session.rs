@@ -27,17 +27,17 @@ use crate::units::{Answers, Pieces};
 const MAX_MESSAGE: usize = 16 << 10;
 
 /// A forwarded request.
-struct Asked {
+struct ForwardedRequest {
     unit: UnitName,
     verb: String,
     args: String,
     /// The channel for file pieces to the unit, and the task that returns its answers; `None` until
     /// the request is sent.
-    under_way: Option<(Rc<Pieces>, AbortHandle)>,
+    forwarding: Option<(Rc<Pieces>, AbortHandle)>,
 }
 
 /// The pending requests, by their number.
-type Open = Rc<RefCell<HashMap<u64, Asked>>>;
+type OpenRequests = Rc<RefCell<HashMap<u64, ForwardedRequest>>>;
 
 /// Serves `operator` on `stream` from address `from`, until either side ends the connection.
 ///
@@ -50,12 +50,12 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
     from: String,
 ) -> Result<(), Broken> {
     let (requests, answers) = tokio::io::split(stream);
-    let client = Client { gate, to: Rc::new(Mutex::new(answers)), operator, from };
-    let open = Open::default();
+    let client = Client { gate, writer: Rc::new(Mutex::new(answers)), operator, from };
+    let open = OpenRequests::default();
     // These tasks end with this future, also if it is aborted.
     let mut answered = JoinSet::new();
     let mut requests = Frames::new(requests, MAX_MESSAGE);
-    let relay = match client.hand_on(&mut requests, &open, &mut answered).await {
+    let relay = match client.forward_requests(&mut requests, &open, &mut answered).await {
         Ok(Some(relay)) => relay,
         result => {
             drop(answered);
@@ -66,7 +66,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
         }
     };
     // While this lock is held, no answer is half written.
-    let mut to = client.to.lock().await;
+    let mut to = client.writer.lock().await;
     drop(answered);
     let (id, relay) = relay;
     send(&mut *to, &Reply { id, body: ReplyBody::End(relay.entry.clone()) }).await?;
@@ -82,7 +82,7 @@ type Wanted = (u64, Relay);
 
 struct Client<S> {
     gate: Rc<Gate>,
-    to: Rc<Mutex<WriteHalf<S>>>,
+    writer: Rc<Mutex<WriteHalf<S>>>,
     operator: OperatorKey,
     from: String,
 }
@@ -91,7 +91,7 @@ impl<S> Clone for Client<S> {
     fn clone(&self) -> Self {
         Self {
             gate: Rc::clone(&self.gate),
-            to: Rc::clone(&self.to),
+            writer: Rc::clone(&self.writer),
             operator: self.operator.clone(),
             from: self.from.clone(),
         }
@@ -101,10 +101,10 @@ impl<S> Clone for Client<S> {
 impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     /// Processes the operator's requests one after the other. File data that a unit has asked for
     /// waits in [`Pieces`]; everything else in flight is in socket buffers.
-    async fn hand_on(
+    async fn forward_requests(
         &self,
         requests: &mut Frames<ReadHalf<S>>,
-        open: &Open,
+        open: &OpenRequests,
         answered: &mut JoinSet<()>,
     ) -> Result<Option<Wanted>, Broken> {
         let limits = self.gate.limits;
@@ -130,37 +130,37 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
             match message {
                 ClientMessage::Piece(piece) => {
                     let id = piece.id;
-                    if let Err(failure) = hand_over(open, piece) {
+                    if let Err(failure) = forward_piece(open, piece) {
                         self.end(open, id, ReplyBody::Error(failure)).await?;
                     }
                 }
                 ClientMessage::Request(request) if is_relay(&request) => {
                     let id = request.id;
-                    match self.reach(request, open).await {
+                    match self.open_relay(request, open).await {
                         Ok(relay) => return Ok(Some((id, relay))),
                         Err(failure) => self.reply(id, failure).await?,
                     }
                 }
                 ClientMessage::Request(request) => {
-                    self.ask(request, open, answered).await?;
+                    self.forward(request, open, answered).await?;
                 }
             }
         }
     }
 
     /// Forwards an authorized request to its unit; one of the tasks `answered` returns the answer.
-    async fn ask(
+    async fn forward(
         &self,
         request: Request,
-        open: &Open,
+        open: &OpenRequests,
         answered: &mut JoinSet<()>,
     ) -> io::Result<()> {
         let id = request.id;
-        let request = match self.judge(request, open).await {
+        let request = match self.authorize(request, open).await {
             Ok(request) => request,
             Err(failure) => return self.reply(id, failure).await,
         };
-        let asked = match self.gate.units.ask_for(&self.operator, request).await {
+        let asked = match self.gate.units.request(&self.operator, request).await {
             Ok(asked) => asked,
             Err(failure) => return self.end(open, id, ReplyBody::Error(failure)).await,
         };
@@ -169,13 +169,13 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         let (client, of, pieces) = (self.clone(), Rc::clone(open), Rc::clone(&asked.pieces));
         let both_ways = async move {
             select! {
-                () = client.hand_back(id, asked.answers, &of) => {}
+                () = client.return_answers(id, asked.answers, &of) => {}
                 () = pieces.forward() => {}
             }
         };
         let task = answered.spawn_local(both_ways);
         if let Some(known) = open.borrow_mut().get_mut(&id) {
-            known.under_way = Some((asked.pieces, task));
+            known.forwarding = Some((asked.pieces, task));
         }
         Ok(())
     }
@@ -191,16 +191,20 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 
     /// The request in the form for the unit, if the operator is authorized.
-    async fn judge(&self, request: Request, open: &Open) -> Result<Request, Failure> {
+    async fn authorize(&self, request: Request, open: &OpenRequests) -> Result<Request, Failure> {
         let Request { id, unit, verb, args, .. } = request;
         let unit = unit.unwrap_or_else(|| self.gate.units.init.clone());
-        let asked =
-            Asked { unit: unit.clone(), verb: verb.clone(), args: shown(&args), under_way: None };
+        let asked = ForwardedRequest {
+            unit: unit.clone(),
+            verb: verb.clone(),
+            args: shown(&args),
+            forwarding: None,
+        };
         let allowed =
             if open.borrow().len() >= self.gate.limits.open || open.borrow().contains_key(&id) {
                 Err(no_room())
             } else {
-                self.gate.allow(&self.operator, &unit, &verb).await
+                self.gate.authorize(&self.operator, &unit, &verb).await
             };
         if let Err(failure) = allowed {
             count(&self.gate.counts.refused);
@@ -214,19 +218,19 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 
     /// Connects to the requested board, unless other requests are pending here.
-    async fn reach(&self, request: Request, open: &Open) -> Result<Relay, Failure> {
+    async fn open_relay(&self, request: Request, open: &OpenRequests) -> Result<Relay, Failure> {
         if !open.borrow().is_empty() {
             let message =
                 "this connection still waits for other answers, so it cannot be handed on";
             let help = "open another connection";
             return Err(Failure::new(FailureCode::Busy, message, help));
         }
-        let request = self.judge(request, open).await?;
+        let request = self.authorize(request, open).await?;
         let asked = open.borrow_mut().remove(&request.id);
         let reached = async {
             let unit = request.unit.as_ref().ok_or_else(no_room)?;
             let args = self.gate.units.verb(unit, RELAY).await?.check(request.args.clone())?;
-            self.gate.reach(&self.operator, &self.from, &args, &shown(&request.args)).await
+            self.gate.connect(&self.operator, &self.from, &args, &shown(&request.args)).await
         };
         let reached = reached.await;
         if let (Err(failure), Some(asked)) = (&reached, &asked) {
@@ -236,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 
     /// Returns a unit's answers to request `id`, up to the last.
-    async fn hand_back(&self, id: u64, mut answers: Answers, open: &Open) {
+    async fn return_answers(&self, id: u64, mut answers: Answers, open: &OpenRequests) {
         loop {
             let body = answers.next().await;
             let is_last = body.is_last();
@@ -246,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
             };
             if sent.is_err() {
                 // The operator does not read any more.
-                let _ = self.to.lock().await.shutdown().await;
+                let _ = self.writer.lock().await.shutdown().await;
                 return;
             }
             if is_last {
@@ -256,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 
     /// Ends the answer to request `id`, unless it has ended.
-    async fn end(&self, open: &Open, id: u64, body: ReplyBody) -> io::Result<()> {
+    async fn end(&self, open: &OpenRequests, id: u64, body: ReplyBody) -> io::Result<()> {
         let Some(asked) = open.borrow_mut().remove(&id) else { return Ok(()) };
         match &body {
             ReplyBody::Error(failure) => self.audit(&asked, &format!("failed: {failure}")),
@@ -270,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 
     async fn send(&self, reply: &Reply) -> io::Result<()> {
-        let write = async { send(&mut *self.to.lock().await, reply).await };
+        let write = async { send(&mut *self.writer.lock().await, reply).await };
         timeout(self.gate.limits.unread_time, write).await.unwrap_or_else(|_| {
             say!(
                 "{} from {}: disconnected, it does not read its answers",
@@ -281,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         })
     }
 
-    fn audit(&self, asked: &Asked, outcome: &str) {
+    fn audit(&self, asked: &ForwardedRequest, outcome: &str) {
         let who = CallerName { operator: &self.operator, from: &self.from };
         who.audit(&asked.unit, &asked.verb, &asked.args, outcome);
     }
@@ -292,9 +296,9 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
 ///
 /// # Errors
 /// The unit cannot receive it; its further answers are ignored.
-fn hand_over(open: &Open, piece: FilePiece) -> Result<(), Failure> {
+fn forward_piece(open: &OpenRequests, piece: FilePiece) -> Result<(), Failure> {
     let open = open.borrow();
-    let under_way = open.get(&piece.id).and_then(|asked| asked.under_way.as_ref());
+    let under_way = open.get(&piece.id).and_then(|asked| asked.forwarding.as_ref());
     let Some((pieces, task)) = under_way else { return Ok(()) };
     pieces.take(piece).inspect_err(|_| task.abort())
 }

@@ -102,7 +102,7 @@ impl UnitVerbs {
     ///
     /// # Errors
     /// The limit is reached, there is no such unit, or it does not accept the request.
-    pub async fn ask_for(
+    pub async fn request(
         &self,
         operator: &OperatorKey,
         request: Request,
@@ -131,7 +131,7 @@ impl UnitVerbs {
                 return Err(no_answer(unit.as_str(), &error.to_string()));
             }
             Err(error) => {
-                let status = Box::pin(self.ask(&self.init, STATUS)).await?;
+                let status = Box::pin(self.query(&self.init, STATUS)).await?;
                 return Err(connect_failure(unit.as_str(), &status, &error.to_string()));
             }
         };
@@ -169,18 +169,18 @@ impl UnitVerbs {
         if is_kept && let Some(verbs) = self.verbs.borrow().get(unit) {
             return Ok(Rc::clone(verbs));
         }
-        let verbs: Rc<Vec<Verb>> = Rc::new(self.ask(unit, DESCRIBE).await?);
+        let verbs: Rc<Vec<Verb>> = Rc::new(self.query(unit, DESCRIBE).await?);
         self.verbs.borrow_mut().insert(unit.clone(), Rc::clone(&verbs));
         Ok(verbs)
     }
 
     pub async fn names(&self) -> Result<Vec<UnitName>, Failure> {
-        let status: Status = self.ask(&self.init, STATUS).await?;
+        let status: Status = self.query(&self.init, STATUS).await?;
         Ok(status.units.into_iter().map(|unit| unit.name).collect())
     }
 
     /// Calls a verb without arguments for the gate itself, whose answer is one item.
-    async fn ask<T: DeserializeOwned>(&self, unit: &UnitName, verb: &str) -> Result<T, Failure> {
+    async fn query<T: DeserializeOwned>(&self, unit: &UnitName, verb: &str) -> Result<T, Failure> {
         let asked = async {
             let (verb, args) = (verb.to_owned(), Map::new());
             let request = Request { id: 1, unit: None, verb, args, by: None };

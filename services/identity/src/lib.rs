@@ -4,8 +4,8 @@
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod book;
 mod record;
+pub mod registry;
 pub mod service;
 mod start;
 pub mod store;

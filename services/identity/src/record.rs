@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use octet_node::key::{Domain, PrivateKey, verify};
 use serde::{Deserialize, Serialize};
 
-use crate::book::KeyRegistry;
+use crate::registry::KeyRegistry;
 
 /// The version of the format.
 const VERSION: u32 = 1;

@@ -14,7 +14,7 @@ use octet_node::sub_key::{CERTIFICATES, CERTIFY};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::book::{KeyDecision, RevocationReason, ServiceEntry};
+use crate::registry::{KeyDecision, RevocationReason, ServiceEntry};
 use crate::store::{IdentityStore, IdentityStoreError};
 
 /// Each service may stay connected for its key, and for all certificates.
@@ -71,12 +71,12 @@ pub fn verbs() -> Verbs<IdentityService> {
                 "Makes a service generate a new key; the old key's certificate expires",
             ),
             service(),
-            async |identity, _, unit| identity.end(&unit, RevocationReason::Replaced),
+            async |identity, _, unit| identity.retire(&unit, RevocationReason::Replaced),
         )
         .with(
             Verb::new("revoke", Own, "Revokes a service's keys, which may be compromised; it generates new ones"),
             service(),
-            async |identity, _, unit| identity.end(&unit, RevocationReason::Revoked),
+            async |identity, _, unit| identity.retire(&unit, RevocationReason::Revoked),
         )
         .with(
             Verb::new(
@@ -118,7 +118,7 @@ impl IdentityService {
         if call.peer.item(call.id, json!(certificate)).await.is_err() {
             return Ok(Value::Null);
         }
-        while self.counts(&unit, &key) {
+        while self.is_current(&unit, &key) {
             tokio::select! {
                 // The sender lives longer than this call.
                 _ = changed.changed() => {}
@@ -128,11 +128,11 @@ impl IdentityService {
         Ok(renew())
     }
 
-    fn counts(&self, unit: &UnitName, key: &PublicKey) -> bool {
+    fn is_current(&self, unit: &UnitName, key: &PublicKey) -> bool {
         let store = self.store.borrow();
         store
             .as_ref()
-            .is_ok_and(|it| matches!(it.book().judge(unit, key), KeyDecision::Counts { .. }))
+            .is_ok_and(|it| matches!(it.registry().decide(unit, key), KeyDecision::Current { .. }))
     }
 
     /// Sends all certificates, now and at each change.
@@ -172,10 +172,10 @@ impl IdentityService {
         changed.map_err(failed)
     }
 
-    fn end(&self, name: &str, why: RevocationReason) -> Result<Value, Failure> {
+    fn retire(&self, name: &str, why: RevocationReason) -> Result<Value, Failure> {
         let known: Vec<UnitName> = {
             let store = self.store.borrow();
-            let book = store.as_ref().map_err(unusable)?.book();
+            let book = store.as_ref().map_err(unusable)?.registry();
             book.units().map(|(unit, _)| unit.clone()).collect()
         };
         let Some(unit) = known.iter().find(|unit| unit.as_str() == name) else {
@@ -184,7 +184,7 @@ impl IdentityService {
             let message = format!("no unit `{name}` has had a key");
             return Err(Failure::new(FailureCode::NotFound, message, help));
         };
-        self.change(|store| store.end(unit, why))?;
+        self.change(|store| store.retire(unit, why))?;
         Ok(Value::Null)
     }
 
@@ -197,7 +197,7 @@ impl IdentityService {
             let help = "name the box that is to forget everything, as `identity show` does";
             return Err(Failure::new(FailureCode::BadArgument, message, help));
         }
-        if !store.is_kept() {
+        if !store.is_persistent() {
             let help = "`octetctl reboot` has the box forget all that it knows";
             return Err(Failure::new(FailureCode::Failed, "nothing is kept on a disk", help));
         }
@@ -212,19 +212,22 @@ impl IdentityService {
             Ok(store) => store,
             Err(error) => return json!({ "trouble": error.to_string(), "help": HELP }),
         };
-        let keys = store.book().units().map(|(unit, entry)| shown(unit, entry));
-        let gone = store.book().units().flat_map(|(unit, entry)| {
+        let keys = store.registry().units().map(|(unit, entry)| shown(unit, entry));
+        let gone = store.registry().units().flat_map(|(unit, entry)| {
             let row =
                 move |key: &PublicKey, why: &str| json!({"unit": unit, "key": key, "was": why});
             let revoked = entry.revoked.iter().map(move |key| row(key, "revoked"));
             revoked.chain(entry.replaced.iter().map(move |key| row(key, "replaced")))
         });
-        let kept =
-            if store.is_kept() { "on the data partition" } else { "in memory, until it is off" };
+        let kept = if store.is_persistent() {
+            "on the data partition"
+        } else {
+            "in memory, until it is off"
+        };
         json!({
             "node": store.node(),
             "kept": kept,
-            "reset": store.is_to_be_reset().then_some(AT_NEXT_START),
+            "reset": store.is_reset_pending().then_some(AT_NEXT_START),
             "certified": keys.collect::<Vec<_>>(),
             "gone": gone.collect::<Vec<_>>(),
         })

@@ -10,8 +10,8 @@ use octet_node::key::{self, PrivateKey};
 use octet_node::signed::InvalidSigned;
 use rustix::fs::{FsWord, statfs};
 
-use crate::book::{Full, KeyDecision, KeyRegistry, RevocationReason};
 use crate::record;
+use crate::registry::{KeyDecision, KeyRegistry, RegistryFull, RevocationReason};
 
 /// The file of the node's key.
 pub const NODE_KEY: &str = "node.key";
@@ -42,7 +42,7 @@ pub enum IdentityStoreError {
     Missing(PathBuf),
     /// The registry is full.
     #[error(transparent)]
-    Full(#[from] Full),
+    Full(#[from] RegistryFull),
     /// The certificate could not be signed.
     #[error(transparent)]
     Certificate(#[from] InvalidSigned),
@@ -53,7 +53,7 @@ pub enum IdentityStoreError {
 pub struct IdentityStore {
     folder: Option<PathBuf>,
     key: PrivateKey,
-    book: KeyRegistry,
+    registry: KeyRegistry,
 }
 
 impl IdentityStore {
@@ -74,7 +74,7 @@ impl IdentityStore {
         let Some(place) = folder else {
             let key = generate()
                 .map_err(|source| IdentityStoreError::Disk { file: NODE_KEY.into(), source })?;
-            return Ok(Self { folder: None, key, book: KeyRegistry::default() });
+            return Ok(Self { folder: None, key, registry: KeyRegistry::default() });
         };
         let (key_file, book_file) = (place.join(NODE_KEY), place.join(BOOK));
         let disk = |file: &PathBuf| {
@@ -84,9 +84,9 @@ impl IdentityStore {
         let kept = durable::read(&book_file, LONGEST).map_err(disk(&book_file))?;
         match (key::read(&key_file).map_err(disk(&key_file))?, kept) {
             (StoredFile::Value(key), Some(bytes)) => {
-                let book =
+                let registry =
                     record::decode(&bytes, &key).ok_or(IdentityStoreError::Damaged(book_file))?;
-                Ok(Self { folder: Some(place), key, book })
+                Ok(Self { folder: Some(place), key, registry })
             }
             (StoredFile::Value(_), None) => Err(IdentityStoreError::Missing(book_file)),
             (StoredFile::Damaged, _) => Err(IdentityStoreError::Damaged(key_file)),
@@ -95,9 +95,9 @@ impl IdentityStore {
             }
             (StoredFile::Absent, _) => {
                 let key = generate().map_err(disk(&key_file))?;
-                let store = Self { folder: Some(place), key, book: KeyRegistry::default() };
+                let store = Self { folder: Some(place), key, registry: KeyRegistry::default() };
                 store.write(&KeyRegistry::default(), &mut before)?;
-                key::keep(&key_file, &store.key, ExistingFile::Keep, before)
+                key::write(&key_file, &store.key, ExistingFile::Keep, before)
                     .map_err(disk(&key_file))?;
                 Ok(store)
             }
@@ -109,7 +109,7 @@ impl IdentityStore {
     }
 
     /// Whether the store survives a reboot: a box without a disk may have its data in tmpfs.
-    pub fn is_kept(&self) -> bool {
+    pub fn is_persistent(&self) -> bool {
         let kind = self.folder.as_ref().and_then(|folder| statfs(folder).ok());
         kind.is_some_and(|kind| kind.f_type != TMPFS)
     }
@@ -130,12 +130,12 @@ impl IdentityStore {
     }
 
     /// Whether the next boot erases all data.
-    pub fn is_to_be_reset(&self) -> bool {
+    pub fn is_reset_pending(&self) -> bool {
         self.folder.as_ref().is_some_and(|folder| folder.join(RESET).exists())
     }
 
-    pub fn book(&self) -> &KeyRegistry {
-        &self.book
+    pub fn registry(&self) -> &KeyRegistry {
+        &self.registry
     }
 
     /// Certifies `key` for `unit`; `None` if it is a former key. A new key replaces the previous
@@ -149,12 +149,12 @@ impl IdentityStore {
         key: PublicKey,
         now: u64,
     ) -> Result<Option<Certificate>, IdentityStoreError> {
-        if self.book.judge(unit, &key) == KeyDecision::New {
-            let mut book = self.book.clone();
-            book.accept(unit, key, now)?;
-            self.replace(book)?;
+        if self.registry.decide(unit, &key) == KeyDecision::New {
+            let mut registry = self.registry.clone();
+            registry.accept(unit, key, now)?;
+            self.replace(registry)?;
         }
-        let KeyDecision::Counts { epoch, issued } = self.book.judge(unit, &key) else {
+        let KeyDecision::Current { epoch, issued } = self.registry.decide(unit, &key) else {
             return Ok(None);
         };
         Ok(Some(self.sign(unit, key, epoch, issued)?))
@@ -162,7 +162,7 @@ impl IdentityStore {
 
     /// The certificates of all current keys.
     pub fn certificates(&self) -> Result<Vec<Certificate>, IdentityStoreError> {
-        let units = self.book.units();
+        let units = self.registry.units();
         let current = units.filter_map(|(unit, entry)| Some((unit, entry.epoch, entry.key?)));
         current.map(|(unit, epoch, key)| self.sign(unit, key.key, epoch, key.issued)).collect()
     }
@@ -182,30 +182,30 @@ impl IdentityStore {
     ///
     /// # Errors
     /// It failed; the key is still current.
-    pub fn end(
+    pub fn retire(
         &mut self,
         unit: &UnitName,
         why: RevocationReason,
     ) -> Result<(), IdentityStoreError> {
-        let mut book = self.book.clone();
-        book.end(unit, why)?;
-        self.replace(book)
+        let mut registry = self.registry.clone();
+        registry.retire(unit, why)?;
+        self.replace(registry)
     }
 
-    fn replace(&mut self, book: KeyRegistry) -> Result<(), IdentityStoreError> {
-        self.write(&book, &mut |_| Ok(()))?;
-        self.book = book;
+    fn replace(&mut self, registry: KeyRegistry) -> Result<(), IdentityStoreError> {
+        self.write(&registry, &mut |_| Ok(()))?;
+        self.registry = registry;
         Ok(())
     }
 
     fn write(
         &self,
-        book: &KeyRegistry,
+        registry: &KeyRegistry,
         before: &mut impl FnMut(WriteStep) -> io::Result<()>,
     ) -> Result<(), IdentityStoreError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let file = folder.join(BOOK);
-        record::encode(book, &self.key)
+        record::encode(registry, &self.key)
             .map_err(io::Error::other)
             .and_then(|bytes| durable::write(&file, &bytes, ExistingFile::Replace, before))
             .map_err(|source| IdentityStoreError::Disk { file, source })
@@ -251,12 +251,12 @@ mod tests {
             let store = open(&folder).unwrap();
             let stop = |step| if step == cut { Err(io::Error::other("cut")) } else { Ok(()) };
             assert!(
-                store.reset(stop).is_err() && !store.is_to_be_reset()
+                store.reset(stop).is_err() && !store.is_reset_pending()
                     || cut == WriteStep::SyncFolder
             );
             assert_eq!(open(&folder).unwrap().node(), store.node(), "{cut:?}");
             store.reset(|_| Ok(())).unwrap();
-            assert!(store.is_to_be_reset(), "{cut:?}");
+            assert!(store.is_reset_pending(), "{cut:?}");
         }
     }
 
@@ -290,6 +290,6 @@ mod tests {
         assert_ne!(open(&one).unwrap().node(), open(&two).unwrap().node());
         let memory = || IdentityStore::open(None, |_| Ok(())).unwrap();
         assert_ne!(memory().node(), memory().node());
-        assert!(!memory().is_kept());
+        assert!(!memory().is_persistent());
     }
 }

@@ -18,23 +18,23 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::advertising::{self, Advertising};
+use crate::dhcp_service::{DhcpService, LARGEST, Sockets};
 use crate::dns::Dns;
 use crate::dns::prefix::IpPrefix;
+use crate::dns_service::DnsService;
 use crate::icmp::Icmp;
-use crate::leasing::{LARGEST, Leasing, Sockets};
-use crate::naming::Naming;
+use crate::name_registration::NameRegistry;
 use crate::netd::Netd;
-use crate::reaching::Reaching;
-use crate::registering::Registering;
-use crate::serve::{self, Loop};
-use crate::timing::Timing;
+use crate::ntp_service::NtpService;
+use crate::ra_service::{self, RaService};
+use crate::reachability::ReachabilityMonitor;
+use crate::serve::{self, CommandSenders};
 
 /// The configuration of the daemon.
 pub struct DaemonConfig {
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    pub told: LanConfig,
+    pub config: LanConfig,
     pub dhcp: UdpSocket,
     pub dhcp_client: UdpSocket,
     /// The socket for router advertisements and solicitations.
@@ -55,12 +55,12 @@ pub struct LanConfig {
     /// The addresses, and the configured servers.
     pub network: NetworkSettings,
     /// The box, if its router runs OpenWrt, which assigns no board numbers.
-    pub silent: Option<Cluster>,
+    pub openwrt_cluster: Option<Cluster>,
     /// The networks of the box, if it is one.
-    pub whole: Vec<IpPrefix>,
+    pub box_networks: Vec<IpPrefix>,
     /// The addresses of the exit node, if the owner's devices use one. If the list is empty,
     /// external names are not resolved for them.
-    pub exit: Option<Vec<IpAddr>>,
+    pub exit_addresses: Option<Vec<IpAddr>>,
 }
 
 /// The displayed state, shared with the verbs.
@@ -79,85 +79,83 @@ async fn serve(parts: DaemonConfig) -> io::Result<()> {
     let netd = Netd::new(&parts.sockets);
     let sockets = Sockets::new(parts.dhcp, parts.dhcp_client)?;
     let icmp = Icmp::new(parts.ra)?;
-    let mut reaching = Reaching::new(parts.icmp)?;
+    let mut reachability = ReachabilityMonitor::new(parts.icmp)?;
     let mut links = netd.follow()?;
-    let mut advertising = Advertising::new(netd.clone());
-    let mut told = parts.told;
-    let mut leasing = Leasing::new(netd, domain(&told.identity), told.silent.clone());
-    let mut timing = Timing::new(&parts.sockets);
-    timing.serve(parts.time)?;
+    let mut ra = RaService::new(netd.clone());
+    let mut config = parts.config;
+    let mut dhcp = DhcpService::new(netd, domain(&config.identity), config.openwrt_cluster.clone());
+    let mut ntp = NtpService::new(&parts.sockets);
+    ntp.serve(parts.time)?;
     let (udp, tcp) = parts.dns;
-    let mut naming = Naming::new(udp, tcp);
-    let shown = SharedStatus::default();
+    let mut dns = DnsService::new(udp, tcp);
+    let status = SharedStatus::default();
     let (control, callers) = (parts.control, parts.callers);
-    let served = Arc::clone(&shown);
-    let (sender, mut changes) = channel(1);
+    let served = Arc::clone(&status);
+    let (sender, mut configs) = channel(1);
     let (names, mut registered) = channel(1);
-    let mut registering = Registering::default();
+    let mut name_registry = NameRegistry::default();
     let mut applied: Option<oneshot::Sender<()>> = None;
-    let to = Loop { changes: sender, names };
-    thread::spawn(move || serve::serve(&control, &callers, unit_of, &served, to));
+    let commands = CommandSenders { config: sender, names };
+    thread::spawn(move || serve::serve(&control, &callers, unit_of, &served, commands));
     if let Err(error) = notify_ready() {
         say!("cannot notify PID 1: {error}");
     }
-    let (mut question, mut answer) = ([0; LARGEST], [0; LARGEST]);
-    let mut message = [0; advertising::LARGEST];
+    let (mut request, mut answer) = ([0; LARGEST], [0; LARGEST]);
+    let mut message = [0; ra_service::LARGEST];
     loop {
-        advertising.number(leasing.lease().and_then(|lease| lease.board)).await;
-        timing.set_servers(&time_servers(&told, &leasing));
-        reaching.follow(leasing.links());
-        let due = [leasing.due(), advertising.due(), timing.due(), reaching.due()];
+        ra.set_board(dhcp.lease().and_then(|lease| lease.board)).await;
+        ntp.set_servers(&time_servers(&config, &dhcp));
+        reachability.apply(dhcp.links());
+        let due = [dhcp.due(), ra.due(), ntp.due(), reachability.due()];
         let due = due.into_iter().flatten().min();
-        let asked = name_servers(&told, &leasing, &advertising);
-        naming
-            .follow(leasing.links(), leasing.domain(), &asked, &told)
-            .map_err(io::Error::other)?;
+        let upstreams = name_servers(&config, &dhcp, &ra);
+        dns.apply(dhcp.links(), dhcp.domain(), &upstreams, &config).map_err(io::Error::other)?;
         if let Some(done) = applied.take() {
             // The caller may have disconnected.
             let _ = done.send(());
         }
-        let mut now = leasing.show();
-        now["domain"] = leasing.domain().into();
-        now["names"] = naming.show();
-        now["services"] = json!(naming.dns().map(Dns::registered));
-        now["time"] = timing.show();
-        now["neighbours"] = reaching.show();
-        *shown.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let mut now = dhcp.show();
+        now["domain"] = dhcp.domain().into();
+        now["names"] = dns.show();
+        now["services"] = json!(dns.dns().map(Dns::registered));
+        now["time"] = ntp.show();
+        now["neighbours"] = reachability.show();
+        *status.lock().unwrap_or_else(PoisonError::into_inner) = now;
         tokio::select! {
             _ = end.recv() => return Ok(()),
-            told = links.recv() => match told {
+            update = links.recv() => match update {
                 Some(links) => {
-                    advertising.follow(links.clone()).await;
-                    leasing.follow(links).await;
+                    ra.apply(links.clone()).await;
+                    dhcp.apply(links).await;
                 }
                 None => return Err(io::Error::other("nobody follows netd any more")),
             },
-            Some((now, done)) = changes.recv() => {
-                (told, applied) = (now, Some(done));
-                leasing.rename(domain(&told.identity));
-                leasing.behind(told.silent.clone());
+            Some((now, done)) = configs.recv() => {
+                (config, applied) = (now, Some(done));
+                dhcp.set_domain(domain(&config.identity));
+                dhcp.set_openwrt_cluster(config.openwrt_cluster.clone());
             }
-            Some(asked) = registered.recv() => registering.take(asked, naming.dns()),
-            Some(answer) = timing.answered() => timing.take(answer),
-            came = sockets.server.receive(&mut question) => {
-                let came = came?;
-                leasing.asked(&question[..came.length], came, &sockets).await;
+            Some(asked) = registered.recv() => name_registry.handle(asked, dns.dns()),
+            Some(answer) = ntp.answered() => ntp.receive(answer),
+            received = sockets.server.receive(&mut request) => {
+                let received = received?;
+                dhcp.receive_server(&request[..received.length], received, &sockets).await;
             }
-            came = sockets.client.receive(&mut answer) => {
-                let came = came?;
-                leasing.heard(&answer[..came.length], came, &sockets).await;
+            received = sockets.client.receive(&mut answer) => {
+                let received = received?;
+                dhcp.receive_client(&answer[..received.length], received, &sockets).await;
             }
-            came = icmp.receive(&mut message) => {
-                let came = came?;
-                reaching.came(&message[..came.length], came);
-                advertising.came(&message[..came.length], came).await;
+            received = icmp.receive(&mut message) => {
+                let received = received?;
+                reachability.receive_icmpv6(&message[..received.length], received);
+                ra.receive(&message[..received.length], received).await;
             }
-            came = reaching.receive() => came?,
+            received = reachability.receive() => received?,
             () = sleep_until(due.map_or_else(Instant::now, Instant::from_std)), if due.is_some() => {
-                leasing.tick(&sockets).await;
-                advertising.tick(&icmp).await;
-                timing.tick().await;
-                reaching.tick(&icmp).await;
+                dhcp.tick(&sockets).await;
+                ra.tick(&icmp).await;
+                ntp.tick().await;
+                reachability.tick(&icmp).await;
             }
         }
     }
@@ -165,24 +163,24 @@ async fn serve(parts: DaemonConfig) -> io::Result<()> {
 
 /// This node's time servers: for a board its router, otherwise the configured ones, or those of the
 /// uplink.
-fn time_servers(told: &LanConfig, leasing: &Leasing) -> Vec<IpAddr> {
-    let named = &told.network.ntp;
-    if !named.is_empty() && !leasing.links().is_board {
+fn time_servers(config: &LanConfig, dhcp: &DhcpService) -> Vec<IpAddr> {
+    let named = &config.network.ntp;
+    if !named.is_empty() && !dhcp.links().is_board {
         return named.clone();
     }
-    let leased = leasing.lease().into_iter().flat_map(|lease| &lease.time);
+    let leased = dhcp.lease().into_iter().flat_map(|lease| &lease.ntp_servers);
     leased.copied().map(IpAddr::V4).collect()
 }
 
 /// This node's DNS servers, in the same way.
-fn name_servers(told: &LanConfig, leasing: &Leasing, advertising: &Advertising) -> Vec<IpAddr> {
-    let named = &told.network.dns;
-    if !named.is_empty() && !leasing.links().is_board {
+fn name_servers(config: &LanConfig, dhcp: &DhcpService, ra: &RaService) -> Vec<IpAddr> {
+    let named = &config.network.dns;
+    if !named.is_empty() && !dhcp.links().is_board {
         return named.clone();
     }
-    let leased = leasing.lease().into_iter().flat_map(|lease| &lease.names);
+    let leased = dhcp.lease().into_iter().flat_map(|lease| &lease.dns_servers);
     let leased = leased.copied().map(IpAddr::V4);
-    leased.chain(advertising.names().map(IpAddr::V6)).collect()
+    leased.chain(ra.dns_servers().map(IpAddr::V6)).collect()
 }
 
 /// The domain of the box's names, which is reserved for private use (ICANN's resolution

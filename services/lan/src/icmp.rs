@@ -27,7 +27,7 @@ pub struct IcmpMessage {
     /// The interface index of the link that received it.
     pub link: u32,
     /// Whether it was sent on the link itself, and not forwarded by a router.
-    pub is_of_link: bool,
+    pub is_link_local: bool,
 }
 
 impl Icmp {
@@ -45,9 +45,9 @@ impl Icmp {
 
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<IcmpMessage> {
         loop {
-            let came = self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await?;
-            if let Some(came) = came {
-                return Ok(came);
+            let received = self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await?;
+            if let Some(received) = received {
+                return Ok(received);
             }
         }
     }
@@ -66,20 +66,26 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<IcmpMessa
     let mut room = nix::cmsg_space!(in6_pktinfo, i32);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
-    let came = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
+    let received =
+        recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
     let (mut link, mut hops) = (None, None);
-    for it in came.cmsgs()? {
+    for it in received.cmsgs()? {
         match it {
             ControlMessageOwned::Ipv6PacketInfo(info) => link = Some(info.ipi6_ifindex),
             ControlMessageOwned::Ipv6HopLimit(limit) => hops = Some(limit),
             _ => {}
         }
     }
-    let (Some(from), Some(link), Some(hops)) = (came.address, link, hops) else {
+    let (Some(from), Some(link), Some(hops)) = (received.address, link, hops) else {
         return Ok(None);
     };
     let is_of_link = hops == FROM_LINK;
-    Ok(Some(IcmpMessage { length: came.bytes, from: from.ip(), link, is_of_link }))
+    Ok(Some(IcmpMessage {
+        length: received.bytes,
+        from: from.ip(),
+        link,
+        is_link_local: is_of_link,
+    }))
 }
 
 fn send(socket: &UdpSocket, bytes: &[u8], to: Ipv6Addr, link: u32) -> io::Result<()> {

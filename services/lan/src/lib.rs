@@ -4,24 +4,24 @@
 // Logs go through `octet_node::say`, which escapes untrusted text to one line.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod advertising;
+pub mod board_number;
 pub mod daemon;
 pub mod dhcp;
+pub mod dhcp_service;
 pub mod dns;
+pub mod dns_service;
 pub mod icmp;
-pub mod leasing;
 mod lookup;
-pub mod naming;
+pub mod name_registration;
 pub mod netd;
-pub mod numbering;
+pub mod ntp_service;
 pub mod probe;
 pub mod ra;
-pub mod reaching;
-pub mod registering;
+pub mod ra_service;
+pub mod reachability;
 pub mod serve;
 mod service;
 pub mod time;
-pub mod timing;
 pub mod udp;
 
 pub use service::main;

@@ -17,16 +17,16 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// The name is invalid, or the resolver does not answer.
-pub fn ask(name: &str) -> io::Result<Vec<IpAddr>> {
+pub fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
     let name = Name::from_str(name).map_err(io::Error::other)?;
     let mut addresses = vec![];
     for (id, kind) in [(1, RecordType::A), (2, RecordType::AAAA)] {
-        addresses.extend(ask_for(id, &name, kind)?);
+        addresses.extend(query(id, &name, kind)?);
     }
     Ok(addresses)
 }
 
-fn ask_for(id: u16, name: &Name, kind: RecordType) -> io::Result<Vec<IpAddr>> {
+fn query(id: u16, name: &Name, kind: RecordType) -> io::Result<Vec<IpAddr>> {
     let mut question = Message::new(id, MessageType::Query, OpCode::Query);
     question.metadata.recursion_desired = true;
     question.add_query(Query::query(name.clone(), kind));

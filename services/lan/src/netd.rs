@@ -39,16 +39,20 @@ impl Netd {
     }
 
     /// Reports that a server has assigned `lease` at `link`, or that the lease has ended.
-    pub async fn leased(&self, link: &LinkName, lease: Option<LinkLease>) -> Result<(), CallError> {
+    pub async fn set_lease(
+        &self,
+        link: &LinkName,
+        lease: Option<LinkLease>,
+    ) -> Result<(), CallError> {
         let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
         if let Some(lease) = lease {
             args.insert("lease".to_owned(), json!(lease).to_string().into());
         }
-        self.tell(LEASED, args).await
+        self.call(LEASED, args).await
     }
 
     /// Reports that a router has advertised `advert` at `link`, or that it has expired.
-    pub async fn advertised(
+    pub async fn set_router_advertised(
         &self,
         link: &LinkName,
         advert: Option<RouterAdvertised>,
@@ -57,16 +61,16 @@ impl Netd {
         if let Some(advert) = advert {
             args.insert("advert".to_owned(), json!(advert).to_string().into());
         }
-        self.tell(ADVERTISED, args).await
+        self.call(ADVERTISED, args).await
     }
 
     /// Reports that `mac` has requested an address at `link`.
-    pub async fn plugged(&self, link: &LinkName, mac: Mac) -> Result<(), CallError> {
+    pub async fn set_peer_mac(&self, link: &LinkName, mac: Mac) -> Result<(), CallError> {
         let args = [("port".to_owned(), json!(link)), ("mac".to_owned(), json!(mac))];
-        self.tell(PLUGGED, Map::from_iter(args)).await
+        self.call(PLUGGED, Map::from_iter(args)).await
     }
 
-    async fn tell(&self, verb: &'static str, args: Map<String, Value>) -> Result<(), CallError> {
+    async fn call(&self, verb: &'static str, args: Map<String, Value>) -> Result<(), CallError> {
         let socket = Arc::clone(&self.0);
         let call = move || {
             let mut client = Client::connect(&socket)?;

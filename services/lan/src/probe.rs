@@ -19,14 +19,14 @@ const ANSWER6: u8 = 129;
 
 #[derive(Debug, Default)]
 pub struct AddressProbe {
-    peers: BTreeMap<IpAddr, Asked>,
+    peers: BTreeMap<IpAddr, PeerState>,
     /// The identifier of all requests, which distinguishes replies to others.
     id: u16,
     due: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Asked {
+struct PeerState {
     sequence: u16,
     /// The requests since the last reply.
     missed: u32,
@@ -39,14 +39,14 @@ impl AddressProbe {
         Self { id, ..Self::default() }
     }
 
-    pub fn set(&mut self, peers: &[IpAddr], now: Duration) {
+    pub fn set_peers(&mut self, peers: &[IpAddr], now: Duration) {
         let before = self.peers.len();
         self.peers.retain(|peer, _| peers.contains(peer));
         let mut is_new = false;
         for peer in peers {
             self.peers.entry(*peer).or_insert_with(|| {
                 is_new = true;
-                Asked::default()
+                PeerState::default()
             });
         }
         if is_new || before == 0 {
@@ -72,13 +72,13 @@ impl AddressProbe {
             }
             asked.missed = asked.missed.saturating_add(1);
             asked.sequence = asked.sequence.wrapping_add(1);
-            questions.push((*peer, question(*peer, self.id, asked.sequence)));
+            questions.push((*peer, echo_request(*peer, self.id, asked.sequence)));
         }
         (questions, gone)
     }
 
     /// Handles an ICMP message from `from`. Returns whether that peer was down and is up again.
-    pub fn received(&mut self, from: IpAddr, message: &[u8]) -> bool {
+    pub fn receive(&mut self, from: IpAddr, message: &[u8]) -> bool {
         let Some(asked) = self.peers.get_mut(&from) else { return false };
         let kind = if from.is_ipv4() { ANSWER4 } else { ANSWER6 };
         let Some(&[a, b, _, _, id, id2, sequence, sequence2]) = message.first_chunk() else {
@@ -96,13 +96,13 @@ impl AddressProbe {
     }
 
     /// All peers with their state; `None` if it is not known yet.
-    pub fn all(&self) -> impl Iterator<Item = (IpAddr, Option<bool>)> {
+    pub fn peers(&self) -> impl Iterator<Item = (IpAddr, Option<bool>)> {
         self.peers.iter().map(|(peer, asked)| (*peer, asked.answers))
     }
 }
 
 /// An echo request. For IPv6 the kernel fills in the checksum.
-fn question(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
+fn echo_request(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
     let kind = if to.is_ipv4() { ASK4 } else { ASK6 };
     let mut message = vec![kind, 0, 0, 0];
     message.extend(id.to_be_bytes());
@@ -148,51 +148,51 @@ mod tests {
     fn loss_and_return_are_noticed_once() {
         let six: IpAddr = "fe80::1".parse().unwrap();
         let mut probe = AddressProbe::new(7);
-        probe.set(&[FOUR, six], seconds(5));
+        probe.set_peers(&[FOUR, six], seconds(5));
         let (questions, gone) = probe.tick(seconds(5));
         assert_eq!((questions.len(), gone.len()), (2, 0));
         assert_eq!(checksum(&questions[0].1), 0);
         for (to, question) in &questions {
-            assert!(probe.received(*to, &answer(*to, question)));
-            assert!(!probe.received(*to, &answer(*to, question)));
+            assert!(probe.receive(*to, &answer(*to, question)));
+            assert!(!probe.receive(*to, &answer(*to, question)));
         }
         let mut gone = vec![];
         for step in 1..9 {
             let (questions, lost) = probe.tick(seconds(5 + 10 * step));
             gone.extend(lost);
             // One of the peers keeps replying.
-            probe.received(six, &answer(six, &questions[1].1));
+            probe.receive(six, &answer(six, &questions[1].1));
         }
         assert_eq!(gone, [FOUR]);
-        assert_eq!(probe.all().collect::<Vec<_>>(), [(FOUR, Some(false)), (six, Some(true))]);
+        assert_eq!(probe.peers().collect::<Vec<_>>(), [(FOUR, Some(false)), (six, Some(true))]);
         let (questions, _) = probe.tick(seconds(200));
-        assert!(probe.received(FOUR, &answer(FOUR, &questions[0].1)));
-        probe.set(&[], seconds(201));
+        assert!(probe.receive(FOUR, &answer(FOUR, &questions[0].1)));
+        probe.set_peers(&[], seconds(201));
         assert_eq!(probe.due(), None);
     }
 
     #[test]
     fn what_is_no_answer_does_not_count() {
         let mut probe = AddressProbe::new(7);
-        probe.set(&[FOUR], seconds(0));
+        probe.set_peers(&[FOUR], seconds(0));
         let (questions, _) = probe.tick(seconds(0));
         let good = answer(FOUR, &questions[0].1);
         for at in [0, 1, 4, 5, 6, 7] {
             let mut wrong = good.clone();
             wrong[at] ^= 1;
-            assert!(!probe.received(FOUR, &wrong), "byte {at}");
+            assert!(!probe.receive(FOUR, &wrong), "byte {at}");
         }
-        assert!(!probe.received("192.0.2.2".parse().unwrap(), &good));
-        assert!(!probe.received(FOUR, &good[..7]));
-        assert!(probe.received(FOUR, &good));
+        assert!(!probe.receive("192.0.2.2".parse().unwrap(), &good));
+        assert!(!probe.receive(FOUR, &good[..7]));
+        assert!(probe.receive(FOUR, &good));
     }
 
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let mut probe = AddressProbe::new(0);
-            probe.set(&[FOUR], seconds(0));
-            probe.received(FOUR, &bytes);
+            probe.set_peers(&[FOUR], seconds(0));
+            probe.receive(FOUR, &bytes);
         }
     }
 }

@@ -16,31 +16,31 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use crate::daemon::{LanConfig, SharedStatus};
-use crate::lookup::ask;
-use crate::registering::{NameRequest, hold};
-use crate::service::told;
+use crate::lookup::resolve;
+use crate::name_registration::{NameRequest, register_until_closed};
+use crate::service::read_config;
 
 /// Every service can keep a connection open for its names; there are fewer services than that.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 8, of_one: 2 };
 
 /// Channels to the loop.
 #[derive(Debug, Clone)]
-pub struct Loop {
+pub struct CommandSenders {
     /// Changed configurations, each with a channel that reports when it is in force.
-    pub changes: Sender<(LanConfig, oneshot::Sender<()>)>,
+    pub config: Sender<(LanConfig, oneshot::Sender<()>)>,
     pub names: Sender<NameRequest>,
 }
 
-struct Desk {
-    shown: SharedStatus,
-    to: Loop,
+struct VerbState {
+    status: SharedStatus,
+    commands: CommandSenders,
     /// Returns the unit that runs as a user.
     unit_of: fn(u32) -> Option<UnitName>,
     /// The number of connections that have registered names, to number them.
     registered: AtomicU64,
 }
 
-fn verbs() -> Verbs<Desk> {
+fn verbs() -> Verbs<VerbState> {
     use Permission::{Own, Read};
 
     Verbs::default()
@@ -51,8 +51,8 @@ fn verbs() -> Verbs<Desk> {
                 "Shows addresses, leases, upstream resolvers, and the names of services",
             ),
             nothing(),
-            |desk: &Desk, _, ()| {
-                Ok(desk.shown.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            |desk: &VerbState, _, ()| {
+                Ok(desk.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
             },
         )
         .with(
@@ -61,7 +61,7 @@ fn verbs() -> Verbs<Desk> {
                 "name",
                 "For example board-3.octet.internal; names of the box may be short: board-3",
             ),
-            |desk, _, name| lookup(&desk.shown, &name),
+            |desk, _, name| lookup(&desk.status, &name),
         )
         .with(
             Verb::new(
@@ -75,16 +75,16 @@ fn verbs() -> Verbs<Desk> {
                 // Operators' calls come from PID 1, which has no names.
                 let unit = (desk.unit_of)(call.uid).ok_or_else(|| no_service(call.uid))?;
                 let by = desk.registered.fetch_add(1, Ordering::Relaxed);
-                hold(call.peer, call.id, &unit, &names, by, &desk.to.names)
+                register_until_closed(call.peer, call.id, &unit, &names, by, &desk.commands.names)
             },
         )
         .with_settings(
-            |_| Ok(told(Which::Next).map(drop)?),
+            |_| Ok(read_config(Which::Next).map(drop)?),
             |desk| {
                 let (done, is_done) = oneshot::channel();
                 // The sends fail only if the loop has ended, and then there is nothing to
                 // configure.
-                let _ = desk.to.changes.blocking_send((told(Which::InForce)?, done));
+                let _ = desk.commands.config.blocking_send((read_config(Which::InForce)?, done));
                 let _ = is_done.blocking_recv();
                 Ok(())
             },
@@ -97,9 +97,14 @@ pub fn serve(
     callers: &Callers,
     unit_of: fn(u32) -> Option<UnitName>,
     shown: &SharedStatus,
-    to: Loop,
+    to: CommandSenders,
 ) {
-    let desk = Desk { shown: Arc::clone(shown), to, unit_of, registered: AtomicU64::new(0) };
+    let desk = VerbState {
+        status: Arc::clone(shown),
+        commands: to,
+        unit_of,
+        registered: AtomicU64::new(0),
+    };
     let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), desk);
     say!("the control socket is closed: {error}");
 }
@@ -116,7 +121,7 @@ fn lookup(shown: &SharedStatus, name: &str) -> Result<Value, Failure> {
         Some(domain) if !name.contains('.') => format!("{name}.{domain}"),
         _ => name.to_owned(),
     };
-    match ask(&name) {
+    match resolve(&name) {
         Ok(addresses) if addresses.is_empty() => {
             let message = format!("there is no address of `{name}`");
             Err(Failure::new(FailureCode::NotFound, message, "`show` lists what is asked of whom"))

@@ -15,13 +15,13 @@ use crate::dns::prefix::IpPrefix;
 
 /// Runs until PID 1 ends it.
 pub fn main() -> ExitCode {
-    octet_node::run(|given| run(parts(given)?))
+    octet_node::run(|given| run(daemon_config(given)?))
 }
 
-fn parts(mut given: UnitEnvironment) -> io::Result<DaemonConfig> {
+fn daemon_config(mut given: UnitEnvironment) -> io::Result<DaemonConfig> {
     Ok(DaemonConfig {
         sockets: SOCKETS.into(),
-        told: told(Which::InForce).map_err(io::Error::other)?,
+        config: read_config(Which::InForce).map_err(io::Error::other)?,
         dhcp: given.socket("dhcp")?,
         dhcp_client: given.socket("dhcp-client")?,
         ra: given.socket("ra")?,
@@ -33,7 +33,7 @@ fn parts(mut given: UnitEnvironment) -> io::Result<DaemonConfig> {
     })
 }
 
-pub fn told(which: Which) -> Result<LanConfig, SettingsError> {
+pub fn read_config(which: Which) -> Result<LanConfig, SettingsError> {
     let settings = Settings::read(Path::new(SOCKETS), which)?;
     let vpn: Option<Vpn> = settings.optional("vpn")?;
     let neighbours: Vec<Neighbour> = settings.list("neighbour")?;
@@ -42,19 +42,19 @@ pub fn told(which: Which) -> Result<LanConfig, SettingsError> {
         exit.into_iter().map(|node| IpAddr::V6(node.ip())).collect()
     });
     let cluster = settings.cluster()?;
-    let whole = cluster.as_ref().map(whole).unwrap_or_default();
+    let whole = cluster.as_ref().map(box_networks).unwrap_or_default();
     let silent = cluster.filter(|cluster| !cluster.router.is_octet());
     Ok(LanConfig {
         identity: settings.section("appliance")?,
         network: settings.section("network")?,
-        silent,
-        whole,
-        exit,
+        openwrt_cluster: silent,
+        box_networks: whole,
+        exit_addresses: exit,
     })
 }
 
 /// The networks that contain all segments of the box.
-fn whole(cluster: &Cluster) -> Vec<IpPrefix> {
+fn box_networks(cluster: &Cluster) -> Vec<IpPrefix> {
     let (four, six) = (cluster.network.host(0, 0), cluster.network6.host(0, 0));
     [IpPrefix::new(four.into(), 16), IpPrefix::new(six.into(), 48)].into_iter().flatten().collect()
 }

@@ -51,14 +51,14 @@ fn receive(socket: &net::UdpSocket, buffer: &mut [u8]) -> io::Result<UdpMessage>
     let mut room = nix::cmsg_space!(in_pktinfo);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
-    let came = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
-    let link = came.cmsgs()?.find_map(|it| match it {
+    let received = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
+    let link = received.cmsgs()?.find_map(|it| match it {
         ControlMessageOwned::Ipv4PacketInfo(info) => u32::try_from(info.ipi_ifindex).ok(),
         _ => None,
     });
     let missing = || io::Error::other("the kernel does not say where a message comes from");
-    let from = came.address.ok_or_else(missing)?;
-    Ok(UdpMessage { length: came.bytes, from: from.into(), link: link.ok_or_else(missing)? })
+    let from = received.address.ok_or_else(missing)?;
+    Ok(UdpMessage { length: received.bytes, from: from.into(), link: link.ok_or_else(missing)? })
 }
 
 fn send(socket: &net::UdpSocket, bytes: &[u8], to: SocketAddrV4, link: u32) -> io::Result<()> {
@@ -85,8 +85,11 @@ mod tests {
         // Loopback has interface index 1.
         one.send(b"hello", to, 1).await.unwrap();
         let mut buffer = [0; 9];
-        let came = other.receive(&mut buffer).await.unwrap();
-        assert_eq!((came.length, came.link, *came.from.ip()), (5, 1, Ipv4Addr::LOCALHOST));
+        let received = other.receive(&mut buffer).await.unwrap();
+        assert_eq!(
+            (received.length, received.link, *received.from.ip()),
+            (5, 1, Ipv4Addr::LOCALHOST)
+        );
         assert!(one.send(b"hello", to, 9999).await.is_err());
     }
 }

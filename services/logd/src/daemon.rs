@@ -42,17 +42,17 @@ pub fn run(settings: &Settings, inherited: Vec<(String, OwnedFd)>) -> io::Result
     let wake = Wake::new()?;
     let tail = Arc::new(Tail::new(settings.memory, boot_id(), wake.clone()));
     let mut inputs = InheritedFds::new(inherited);
-    let (keeper, opened) = start::keeper(settings, &tail)?.unzip();
+    let (keeper, opened) = start::storage_thread(settings, &tail)?.unzip();
     let clients = start::clients(settings, &tail, &wake, inputs.listener()?)?;
     let intake = start::intake(settings, &tail, inputs, opened.as_ref());
     let poll = Poll::new()?;
     let mut daemon = Daemon { poll, wake, tail, intake, clients, signal };
     daemon.watch()?;
     if let Err(error) = octet_node::notify_ready() {
-        daemon.tail.say(&format!("cannot notify PID 1: {error}"));
+        daemon.tail.log(&format!("cannot notify PID 1: {error}"));
     }
     daemon.serve();
-    daemon.end(keeper);
+    daemon.shut_down(keeper);
     Ok(())
 }
 
@@ -64,13 +64,13 @@ impl Daemon {
         for (index, (unit, file)) in self.intake.pipes().enumerate() {
             let index = u32::try_from(index).map_err(io::Error::other)?;
             if let Err(error) = self.poll.add(file, EventSource::Pipe(index)) {
-                self.tail.say(&format!("the output of {unit} cannot be read: {error}"));
+                self.tail.log(&format!("the output of {unit} cannot be read: {error}"));
             }
         }
         if let Some(kernel) = self.intake.kernel()
             && let Err(error) = self.poll.add(kernel, EventSource::Kernel)
         {
-            self.tail.say(&format!("the kernel's log cannot be waited for: {error}"));
+            self.tail.log(&format!("the kernel's log cannot be waited for: {error}"));
         }
         Ok(())
     }
@@ -81,20 +81,20 @@ impl Daemon {
             let ready = self.poll.wait(self.timeout());
             for ready in ready {
                 match ready.source {
-                    EventSource::Pipe(index) => self.take(index as usize),
+                    EventSource::Pipe(index) => self.read_pipe(index as usize),
                     EventSource::Kernel => drop(self.intake.take_kernel()),
                     EventSource::Signal => ended = true,
                     EventSource::Wake => {
-                        self.wake.heard();
+                        self.wake.clear();
                         self.intake.stored();
                     }
                     EventSource::Listener => self.clients.accept(&self.poll),
                     EventSource::Client(token) => self.clients.serve(token, ready),
                 }
             }
-            self.tell();
-            self.clients.take_done();
-            self.clients.go_on(&self.poll);
+            self.log_drops();
+            self.clients.receive_batches();
+            self.clients.advance(&self.poll);
         }
     }
 
@@ -105,34 +105,34 @@ impl Daemon {
         Some(due.saturating_sub(BothClocks::read().since_start()) + Duration::from_millis(1))
     }
 
-    fn take(&mut self, index: usize) {
-        match self.intake.take(index) {
+    fn read_pipe(&mut self, index: usize) {
+        match self.intake.read_pipe(index) {
             Ok(PipeRead::Some | PipeRead::Nothing) => {}
-            Ok(PipeRead::Closed) => self.leave(index),
+            Ok(PipeRead::Closed) => self.remove_pipe(index),
             Err(error) => {
-                self.tail.say(&format!("the output of a unit cannot be read: {error}"));
-                self.leave(index);
+                self.tail.log(&format!("the output of a unit cannot be read: {error}"));
+                self.remove_pipe(index);
             }
         }
     }
 
-    fn leave(&self, index: usize) {
+    fn remove_pipe(&self, index: usize) {
         if let Some((_, file)) = self.intake.pipes().nth(index) {
             self.poll.remove(file);
         }
     }
 
-    fn tell(&mut self) {
+    fn log_drops(&mut self) {
         let now = BothClocks::read().since_start();
-        self.intake.tell_dropped(now);
-        self.intake.tell_no_room(now);
+        self.intake.log_dropped(now);
+        self.intake.log_evicted(now);
     }
 
     /// Reads the rest of the pipes, and writes everything to disk.
-    fn end(mut self, keeper: Option<JoinHandle<()>>) {
+    fn shut_down(mut self, keeper: Option<JoinHandle<()>>) {
         for index in 0..self.intake.pipes().count() {
             for _ in 0..LAST_READS {
-                if !matches!(self.intake.take(index), Ok(PipeRead::Some)) {
+                if !matches!(self.intake.read_pipe(index), Ok(PipeRead::Some)) {
                     break;
                 }
             }
@@ -143,8 +143,8 @@ impl Daemon {
             }
         }
         self.intake.finish();
-        self.intake.tell_dropped(Duration::MAX);
-        self.intake.tell_no_room(Duration::MAX);
+        self.intake.log_dropped(Duration::MAX);
+        self.intake.log_evicted(Duration::MAX);
         self.tail.stop();
         if let Some(keeper) = keeper {
             let _ = keeper.join();

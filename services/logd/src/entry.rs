@@ -13,7 +13,7 @@ pub const LONGEST: usize = 4096;
 
 /// The length of the prefix of `text` with at most `most` bytes that ends with a whole character.
 /// Bytes that are not UTF-8 count as one character each.
-pub fn whole_characters(text: &[u8], most: usize) -> usize {
+pub fn char_boundary(text: &[u8], most: usize) -> usize {
     if text.len() <= most {
         return text.len();
     }

@@ -66,11 +66,11 @@ fn unit_of(name: &str) -> Option<String> {
 
 /// The number of bytes that PID 1 had to drop per unit, because logd did not read: the variable
 /// `OCTET_LOST`, with items `unit=bytes` separated by spaces.
-pub fn lost() -> Vec<(String, u64)> {
-    parse_lost(&std::env::var("OCTET_LOST").unwrap_or_default())
+pub fn dropped_by_init() -> Vec<(String, u64)> {
+    parse_dropped(&std::env::var("OCTET_LOST").unwrap_or_default())
 }
 
-fn parse_lost(text: &str) -> Vec<(String, u64)> {
+fn parse_dropped(text: &str) -> Vec<(String, u64)> {
     let parse = |word: &str| {
         let (unit, bytes) = word.split_once('=')?;
         Some((unit.to_owned(), bytes.parse().ok()?))
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_was_lost() {
-        assert_eq!(parse_lost("a=5 b=x lan=7"), [("a".to_owned(), 5), ("lan".to_owned(), 7)]);
-        assert!(parse_lost("").is_empty());
+        assert_eq!(parse_dropped("a=5 b=x lan=7"), [("a".to_owned(), 5), ("lan".to_owned(), 7)]);
+        assert!(parse_dropped("").is_empty());
     }
 }

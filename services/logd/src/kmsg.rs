@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::entry::{LONGEST, whole_characters};
+use crate::entry::{LONGEST, char_boundary};
 
 /// More than the longest record; the kernel refuses reads to a shorter buffer.
 const BUFFER: usize = 16 << 10;
@@ -31,7 +31,7 @@ pub fn parse(bytes: &[u8]) -> Option<KernelRecord<'_>> {
     let sequence = fields.next()?.parse().ok()?;
     let uptime = fields.next()?.parse().ok()?;
     let text = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let text = &text[..whole_characters(text, LONGEST)];
+    let text = &text[..char_boundary(text, LONGEST)];
     Some(KernelRecord { level: (priority & 7) as u8, sequence, uptime, text })
 }
 

@@ -1,6 +1,6 @@
 //! Splits bytes into lines.
 
-use crate::entry::{LONGEST, whole_characters};
+use crate::entry::{LONGEST, char_boundary};
 
 /// The pending line of a pipe: what was written after the last newline.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Splitter {
                 // The line is longer than an entry and is split here; a character that is
                 // incomplete so far starts the next entry.
                 let begun = [&self.partial[..], &rest[..rest.len().min(3)]].concat();
-                let cut = whole_characters(&begun, LONGEST);
+                let cut = char_boundary(&begun, LONGEST);
                 let next = self.partial.split_off(cut);
                 let end = at + done as u64 - next.len() as u64;
                 line(self.take(end));

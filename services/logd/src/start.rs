@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use crate::intake::LogIntake;
 use crate::journal::Journal;
-use crate::keeper;
 use crate::rates::UnitRates;
 use crate::read::{self, LogReader};
 use crate::serve::LogClients;
 use crate::settings::Settings;
+use crate::storage_thread;
 use crate::store::Marks;
 use crate::tail::Tail;
 use crate::wake::Wake;
 use octet_node::Callers;
 
-use crate::inputs::{InheritedFds, lost};
+use crate::inputs::{InheritedFds, dropped_by_init};
 
 /// How long a restarted logd waits for the store. After that it continues without the marks, and
 /// lines that are both on disk and in the journal are stored twice.
@@ -35,7 +35,7 @@ const STACK: usize = 256 << 10;
 pub type StoreOpened = Receiver<Option<Marks>>;
 
 /// Starts the thread that writes to disk, if there is a folder.
-pub fn keeper(
+pub fn storage_thread(
     settings: &Settings,
     tail: &Arc<Tail>,
 ) -> io::Result<Option<(JoinHandle<()>, StoreOpened)>> {
@@ -45,9 +45,9 @@ pub fn keeper(
     };
     let (sender, opened) = channel();
     let (limits, retry) = (settings.limits, settings.retry);
-    let keeper = keeper::Settings { folder, limits, boot: tail.lock().boot, retry };
+    let keeper = storage_thread::Settings { folder, limits, boot: tail.lock().boot, retry };
     let tail = tail.clone();
-    let run = move || keeper::keep(&keeper, &tail, &sender);
+    let run = move || storage_thread::run(&keeper, &tail, &sender);
     let thread = Builder::new().name("keeper".into()).stack_size(STACK).spawn(run)?;
     Ok(Some((thread, opened)))
 }
@@ -77,12 +77,12 @@ pub fn intake(
     opened: Option<&StoreOpened>,
 ) -> LogIntake {
     for name in &inputs.unknown {
-        tail.say(&format!("was passed something called `{name}`, which means nothing here"));
+        tail.log(&format!("was passed something called `{name}`, which means nothing here"));
     }
     let (journal, chunks) = match inputs.journal.take().map(Journal::open) {
         Some(Ok((journal, chunks))) => (Some(journal), chunks),
         Some(Err(error)) => {
-            tail.say(&format!("the journal cannot be used: {error}"));
+            tail.log(&format!("the journal cannot be used: {error}"));
             (None, vec![])
         }
         None => (None, vec![]),
@@ -99,11 +99,11 @@ pub fn intake(
     let none = || io::Error::other("PID 1 has not passed it");
     let kernel = inputs.kmsg.take().ok_or_else(none);
     if let Err(error) = kernel.and_then(|kernel| intake.add_kernel(kernel)) {
-        tail.say(&format!("the kernel's log cannot be read: {error}"));
+        tail.log(&format!("the kernel's log cannot be read: {error}"));
     }
-    for (unit, bytes) in lost() {
-        tail.say(&format!("{bytes} bytes of {unit} were lost while logd was away"));
-        tail.lock().stats.unit(&unit.into()).lost(bytes);
+    for (unit, bytes) in dropped_by_init() {
+        tail.log(&format!("{bytes} bytes of {unit} were lost while logd was away"));
+        tail.lock().stats.unit(&unit.into()).count_lost(bytes);
     }
     intake
 }

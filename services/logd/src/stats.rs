@@ -29,7 +29,7 @@ pub struct UnitStats {
     bytes: u64,
     over_rate: Dropped,
     no_room: Dropped,
-    not_told: Dropped,
+    unreported: Dropped,
     lost_bytes: u64,
 }
 
@@ -40,7 +40,7 @@ impl Stats {
     }
 
     /// Whether the log has lines of the unit.
-    pub fn knows(&self, unit: &str) -> bool {
+    pub fn has_unit(&self, unit: &str) -> bool {
         self.units.contains_key(unit)
     }
 
@@ -56,8 +56,9 @@ impl Stats {
     }
 
     /// Takes the counts of lines that were removed for lack of room and not reported yet, by unit.
-    pub fn take_not_told(&mut self) -> Vec<(Arc<str>, Dropped)> {
-        let all = self.units.iter_mut().map(|(n, u)| (n.clone(), std::mem::take(&mut u.not_told)));
+    pub fn take_unreported(&mut self) -> Vec<(Arc<str>, Dropped)> {
+        let all =
+            self.units.iter_mut().map(|(n, u)| (n.clone(), std::mem::take(&mut u.unreported)));
         all.filter(|(_, dropped)| dropped.lines > 0).collect()
     }
 
@@ -81,27 +82,27 @@ impl Stats {
 }
 
 impl UnitStats {
-    pub fn kept(&mut self, length: usize) {
+    pub fn count_line(&mut self, length: usize) {
         self.lines += 1;
         self.bytes += length as u64;
     }
 
     /// Counts lines above the unit's rate limit.
-    pub fn over_rate(&mut self, dropped: Dropped) {
+    pub fn count_over_rate(&mut self, dropped: Dropped) {
         self.over_rate.lines += dropped.lines;
         self.over_rate.bytes += dropped.bytes;
     }
 
     /// Counts a line that was removed before it was on disk.
-    pub fn no_room(&mut self, length: usize) {
-        for dropped in [&mut self.no_room, &mut self.not_told] {
+    pub fn count_evicted(&mut self, length: usize) {
+        for dropped in [&mut self.no_room, &mut self.unreported] {
             dropped.lines += 1;
             dropped.bytes += length as u64 + 1;
         }
     }
 
     /// Counts bytes that PID 1 had to drop while logd was not running.
-    pub fn lost(&mut self, bytes: u64) {
+    pub fn count_lost(&mut self, bytes: u64) {
         self.lost_bytes += bytes;
     }
 }

@@ -16,12 +16,12 @@ impl Wake {
         Ok(Self(Arc::new(eventfd(0, flags)?)))
     }
 
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         // The write only fails if the counter is at its maximum, and then the loop is woken anyway.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
-    pub fn heard(&self) {
+    pub fn clear(&self) {
         let _ = rustix::io::read(&*self.0, &mut [0; 8]);
     }
 }

@@ -142,7 +142,7 @@ async fn serve(config: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) 
             let _ = bot.send(BotEvent::Key((*key).clone()));
             news.send_replace(Some(*key));
         }
-        KeyUpdate::Not(why) => {
+        KeyUpdate::NotCertified(why) => {
             let why = format!("this service's key is not certified: {why}");
             say!("{why}");
             let mut status = said.lock().unwrap_or_else(PoisonError::into_inner);

@@ -101,7 +101,7 @@ pub fn name(node: &PublicKey) -> String {
 
 /// The key of the node with this name. Case is ignored, as in DNS (RFC 4343). Each key has exactly one name:
 /// excess bits in the last letter are refused.
-pub fn named(name: &str) -> Option<PublicKey> {
+pub fn parse_name(name: &str) -> Option<PublicKey> {
     let (letters, zone) = name.split_once('.')?;
     if letters.len() != LETTERS || !zone.eq_ignore_ascii_case(ZONE) {
         return None;
@@ -142,8 +142,8 @@ mod tests {
         #[test]
         fn a_name_says_the_key(bytes: [u8; 32]) {
             let key = PublicKey::new(bytes);
-            prop_assert_eq!(named(&name(&key)), Some(key));
-            prop_assert_eq!(named(&name(&key).to_uppercase()), Some(key));
+            prop_assert_eq!(parse_name(&name(&key)), Some(key));
+            prop_assert_eq!(parse_name(&name(&key).to_uppercase()), Some(key));
             prop_assert_eq!(NodeAddress::try_from(NodeAddress::of(&key).octets()), Ok(NodeAddress::of(&key)));
         }
 
@@ -151,14 +151,14 @@ mod tests {
         fn one_name_for_each_key(bytes: [u8; 32], at in 0usize..52, other in "[a-z0-9=.]") {
             let whole = name(&PublicKey::new(bytes));
             let changed = format!("{}{other}{}", &whole[..at], &whole[at + 1..]);
-            if let Some(key) = named(&changed) {
+            if let Some(key) = parse_name(&changed) {
                 prop_assert_eq!(name(&key), changed);
             }
         }
 
         #[test]
         fn never_panics(text in "\\PC{0,60}(\\.octet)?") {
-            let _ = named(&text);
+            let _ = parse_name(&text);
         }
     }
 }

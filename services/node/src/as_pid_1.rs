@@ -17,7 +17,7 @@ use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
 use serde_json::Value;
 
-pub use crate::sys::pass;
+pub use crate::sys::pass_fds;
 
 /// The timeout of all waits, so that a test fails instead of hanging, even on a slow machine.
 pub const TIMEOUT: Duration = Duration::from_secs(180);
@@ -29,7 +29,7 @@ pub const RETRY_DELAY: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// It does not within [`TIMEOUT`].
-pub fn until(what: &str, mut wanted: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut wanted: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !wanted() {
         assert!(Instant::now() < deadline, "late: {what}");

@@ -56,32 +56,32 @@ impl Callers {
     /// The effective caller, if a process of user `uid` claims to act for `by`. An operator's request counts as
     /// PID 1's, whichever unit relays it: the relaying unit's own rights are not the operator's. Claims of
     /// other users are ignored.
-    pub fn asker(&self, uid: u32, by: Option<By>) -> (u32, Option<By>) {
+    pub fn effective_caller(&self, uid: u32, by: Option<By>) -> (u32, Option<By>) {
         match by {
-            Some(By::Operator(_)) if self.brings(uid) => (self.pid_1, by),
+            Some(By::Operator(_)) if self.may_impersonate(uid) => (self.pid_1, by),
             _ if self.is_pid_1(uid) => (uid, by),
             _ => (uid, None),
         }
     }
 
     /// Whether user `uid` may impersonate operators.
-    pub fn brings(&self, uid: u32) -> bool {
+    pub fn may_impersonate(&self, uid: u32) -> bool {
         self.verbs.get(&uid).is_some_and(|verbs| verbs.contains(ANY_VERB))
     }
 
     /// Whether user `uid` may use `verb`. Every listed user may also list the verbs.
-    pub fn may(&self, uid: u32, verb: &str) -> bool {
+    pub fn is_permitted(&self, uid: u32, verb: &str) -> bool {
         let listed = self.verbs.get(&uid);
         self.is_pid_1(uid) || listed.is_some_and(|verbs| verb == DESCRIBE || verbs.contains(verb))
     }
 
-    pub fn knows(&self, uid: u32) -> bool {
-        self.may(uid, DESCRIBE)
+    pub fn is_listed(&self, uid: u32) -> bool {
+        self.is_permitted(uid, DESCRIBE)
     }
 
-    /// [`may`](Self::may) as a `Result`.
+    /// [`is_permitted`](Self::is_permitted) as a `Result`.
     pub fn check(&self, uid: u32, verb: &str) -> Result<(), Failure> {
-        if self.may(uid, verb) {
+        if self.is_permitted(uid, verb) {
             return Ok(());
         }
         Err(Failure::new(
@@ -117,7 +117,7 @@ mod tests {
         for (uid, verb) in [(101, "logs"), (101, "stats"), (110, "logs"), (110, "describe")] {
             assert!(callers.check(uid, verb).is_ok(), "{uid} {verb}");
         }
-        assert!(callers.may(0, "logs") && callers.may(0, "anything"));
+        assert!(callers.is_permitted(0, "logs") && callers.is_permitted(0, "anything"));
         for (uid, verb) in [(110, "stats"), (111, "logs"), (111, "describe"), (101, "log")] {
             assert_eq!(callers.check(uid, verb).unwrap_err().code, FailureCode::Denied);
         }
@@ -137,14 +137,14 @@ mod tests {
             (PID_1, key, (PID_1, key)),
             (PID_1, None, (PID_1, None)),
         ] {
-            assert_eq!(callers.asker(uid, said), asker, "{uid} {said:?}");
+            assert_eq!(callers.effective_caller(uid, said), asker, "{uid} {said:?}");
         }
-        assert!(callers.may(107, "sections") && !callers.may(107, "logs"));
+        assert!(callers.is_permitted(107, "sections") && !callers.is_permitted(107, "logs"));
     }
 
     #[test]
     fn nobody_is_let_in_by_a_mistake() {
-        assert!(Callers::parse("101=logs").unwrap().may(101, "logs"));
+        assert!(Callers::parse("101=logs").unwrap().is_permitted(101, "logs"));
         for bad in [
             "101",
             "101=",
@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(Callers::parse(bad), None, "{bad}");
         }
         assert_eq!(Callers::parse(""), Some(Callers::default()));
-        assert!(!Callers::default().may(101, "describe"));
+        assert!(!Callers::default().is_permitted(101, "describe"));
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         fn never_panics(list in "[0-9=,;a-z]{0,40}", uid: u32, verb in "[a-z]{0,3}") {
             let callers = Callers::parse(&list).unwrap_or_default();
             // A user that is not in the list is refused.
-            prop_assert!(!callers.may(uid, &verb) || uid == 0 || list.contains(&uid.to_string()));
+            prop_assert!(!callers.is_permitted(uid, &verb) || uid == 0 || list.contains(&uid.to_string()));
         }
     }
 }

@@ -29,7 +29,7 @@ struct Body {
 
 /// Why a gate is not the expected one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotTheBox {
+pub enum HelloError {
     /// The certificate is for another key or unit.
     #[error("the server shows a certificate that is not its own")]
     NotItsOwn,
@@ -52,19 +52,19 @@ impl Hello {
     ///
     /// # Errors
     /// The certificate is for another key or unit.
-    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
+    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), HelloError> {
         node_behind(&self.hello.certificate, GATE, peer)
     }
 
     /// Checks that the gate belongs to `node`, and that the epoch of its key is at least `seen`. Returns the
     /// epoch, which the caller must remember.
-    pub fn check(&self, peer: PublicKey, node: PublicKey, seen: u64) -> Result<u64, NotTheBox> {
+    pub fn check(&self, peer: PublicKey, node: PublicKey, seen: u64) -> Result<u64, HelloError> {
         let (found, epoch) = self.node(peer)?;
         if found != node {
-            return Err(NotTheBox::Another(found, node));
+            return Err(HelloError::Another(found, node));
         }
         if epoch < seen {
-            return Err(NotTheBox::Replaced(epoch, seen));
+            return Err(HelloError::Replaced(epoch, seen));
         }
         Ok(epoch)
     }
@@ -79,10 +79,10 @@ pub fn node_behind(
     certificate: &Certificate,
     unit: &str,
     peer: PublicKey,
-) -> Result<(PublicKey, u64), NotTheBox> {
+) -> Result<(PublicKey, u64), HelloError> {
     let statement = certificate.body();
     if statement.key != peer || statement.unit.as_str() != unit {
-        return Err(NotTheBox::NotItsOwn);
+        return Err(HelloError::NotItsOwn);
     }
     Ok((statement.node, statement.epoch))
 }
@@ -109,10 +109,10 @@ mod tests {
         assert_eq!(hello("gate", 3).check(gate, node.public(), 3), Ok(3));
         assert_eq!(hello("gate", 4).check(gate, node.public(), 3), Ok(4));
         let wrong = |hello: Hello, peer, node| hello.check(peer, node, 3).unwrap_err();
-        assert_eq!(wrong(hello("gate", 2), gate, node.public()), NotTheBox::Replaced(2, 3));
-        assert_eq!(wrong(hello("cache", 3), gate, node.public()), NotTheBox::NotItsOwn);
-        assert_eq!(wrong(hello("gate", 3), other.public(), node.public()), NotTheBox::NotItsOwn);
-        let another = NotTheBox::Another(node.public(), other.public());
+        assert_eq!(wrong(hello("gate", 2), gate, node.public()), HelloError::Replaced(2, 3));
+        assert_eq!(wrong(hello("cache", 3), gate, node.public()), HelloError::NotItsOwn);
+        assert_eq!(wrong(hello("gate", 3), other.public(), node.public()), HelloError::NotItsOwn);
+        let another = HelloError::Another(node.public(), other.public());
         assert_eq!(wrong(hello("gate", 3), gate, other.public()), another);
         let json = serde_json::to_string(&hello("gate", 3)).unwrap();
         assert!(json.len() < LONGEST_HELLO && json.starts_with(r#"{"hello":{"certificate":""#));

@@ -12,7 +12,7 @@ const DOMAINS: [&str; 2] = ["internal", "octet"];
 
 /// Whether `host` is an address, one of the box's names, or a name without a dot, with or without a port. Names
 /// without a dot (`board-2`) are completed by the client's resolver and cannot be registered.
-pub fn is_ours(host: &str) -> bool {
+pub fn is_own_host(host: &str) -> bool {
     // Colons of an IPv6 address are within brackets.
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -59,7 +59,7 @@ mod tests {
             "board-2",
         ] {
             for host in [name.to_owned(), format!("{name}:8080"), format!("{name}:")] {
-                assert!(is_ours(&host), "{host}");
+                assert!(is_own_host(&host), "{host}");
             }
         }
         for name in [
@@ -81,8 +81,8 @@ mod tests {
             "board-1.octet.internal..",
             "user@board-1.example",
         ] {
-            assert!(!is_ours(name), "{name}");
-            assert!(!is_ours(&format!("{name}:8080")), "{name}");
+            assert!(!is_own_host(name), "{name}");
+            assert!(!is_own_host(&format!("{name}:8080")), "{name}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn inherited() -> Vec<(String, OwnedFd)> {
         std::process::id(),
     );
     let last = FIRST + RawFd::try_from(names.len()).unwrap_or(0);
-    names.into_iter().zip(sys::take(FIRST..last)).collect()
+    names.into_iter().zip(sys::take_fds(FIRST..last)).collect()
 }
 
 /// The names of the descriptors; `unknown` for those without one, like `sd_listen_fds_with_names(3)`.

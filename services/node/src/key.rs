@@ -2,7 +2,7 @@
 
 mod file;
 
-pub use file::{keep, make, read};
+pub use file::{create, read, write};
 
 use octet_control::PublicKey;
 use ring::rand::{SecureRandom, SystemRandom};

@@ -18,12 +18,12 @@ pub const PLUGGED: &str = "plugged";
 /// The verb of `netd` that takes a [`RouterAdvertised`], or its end.
 pub const ADVERTISED: &str = "advertised";
 
-/// The verb of `netd` that returns a list of [`Passed`], one per link.
+/// The verb of `netd` that returns a list of [`LinkTraffic`], one per link.
 pub const TRAFFIC: &str = "traffic";
 
 /// The traffic of a link since it exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed {
+pub struct LinkTraffic {
     pub link: String,
     /// The board at the other end, on a router.
     pub board: Option<u8>,

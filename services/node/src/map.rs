@@ -112,7 +112,7 @@ impl Map {
         self.members.iter().find(|member| member.number == number)
     }
 
-    pub fn of(&self, node: &PublicKey) -> Option<&Member> {
+    pub fn member_by_key(&self, node: &PublicKey) -> Option<&Member> {
         self.members.iter().find(|member| member.node == *node)
     }
 

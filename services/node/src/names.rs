@@ -55,7 +55,7 @@ pub struct NameRegistration(Arc<Shared>);
 ///
 /// # Errors
 /// No thread can be started.
-pub fn keep(
+pub fn register(
     socket: PathBuf,
     names: ServiceNames,
     tell: impl FnMut(NamesUpdate) + Send + 'static,

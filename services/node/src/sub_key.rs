@@ -90,7 +90,7 @@ impl SubKey {
     }
 
     /// The stored certificate, if it is for this key.
-    pub fn kept(&self) -> Option<Certified> {
+    pub fn cached(&self) -> Option<Certified> {
         let path = self.folder.as_ref()?.join(CERTIFICATE);
         let text = String::from_utf8(durable::read(&path, LONGEST).ok()??).ok()?;
         let certificate = Certificate::try_from(text).ok()?;
@@ -144,7 +144,7 @@ impl SubKey {
 
 fn make(folder: Option<&Path>) -> io::Result<PrivateKey> {
     match folder {
-        Some(folder) => key::make(&folder.join(KEY), ExistingFile::Replace, |_| Ok(())),
+        Some(folder) => key::create(&folder.join(KEY), ExistingFile::Replace, |_| Ok(())),
         None => PrivateKey::generate().map_err(io::Error::other),
     }
 }

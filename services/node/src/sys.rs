@@ -11,7 +11,7 @@ pub const FIRST: RawFd = 3;
 
 /// Takes ownership of the descriptors `numbers`, up to the first that is not open, and marks them
 /// close-on-exec. A second call takes nothing: each descriptor has one owner.
-pub fn take(numbers: impl Iterator<Item = RawFd>) -> Vec<OwnedFd> {
+pub fn take_fds(numbers: impl Iterator<Item = RawFd>) -> Vec<OwnedFd> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
         return vec![];
@@ -35,7 +35,10 @@ fn take_one(number: RawFd) -> Option<OwnedFd> {
 /// # Errors
 /// There are more than 64, or more than this process may open.
 #[cfg(any(test, feature = "as-pid-1"))]
-pub fn pass(command: &mut std::process::Command, files: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+pub fn pass_fds(
+    command: &mut std::process::Command,
+    files: &[BorrowedFd<'_>],
+) -> std::io::Result<()> {
     use std::mem::forget;
     use std::os::fd::AsRawFd;
     use std::os::unix::process::CommandExt;

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::boxes::Boxes;
 use crate::remote::{
-    Greeted, PromptAnswer, RemoteError, RemoteStream, TIMEOUT, confirm, greet, not_revoked,
-    set_patience,
+    PromptAnswer, RemoteError, RemoteStream, TIMEOUT, UnverifiedConnection, check_not_revoked,
+    confirm, handshake, set_timeout,
 };
 
 pub type Through = StreamOwned<ClientConnection, RemoteStream>;
@@ -72,20 +72,20 @@ pub fn connect(
     let no_gate = |problem: String| RemoteError::NoGate(format!("board {number}"), problem);
     let stream = client.into_stream().ok_or_else(|| no_gate("it spoke too soon".into()))?;
     let broken = |error: std::io::Error| no_gate(error.to_string());
-    set_patience(&stream.sock, Some(TIMEOUT)).map_err(broken)?;
+    set_timeout(&stream.sock, Some(TIMEOUT)).map_err(broken)?;
 
     let own = [key.public()];
     let owners = [&own, boxes.owners(of)].concat();
-    let vouched = || vouched(&entry, of, number, &owners);
+    let vouched = || verify_record(&entry, of, number, &owners);
     let meant = board.key.or_else(vouched).or_else(|| boxes.board(of, number));
-    meant.map_or(Ok(()), |node| not_revoked(boxes, node))?;
-    let Greeted { stream, hello, peer } = greet(stream, key).map_err(no_gate)?;
-    let other = |why| RemoteError::NotTheBoard(number, why);
+    meant.map_or(Ok(()), |node| check_not_revoked(boxes, node))?;
+    let UnverifiedConnection { stream, hello, peer } = handshake(stream, key).map_err(no_gate)?;
+    let other = |why| RemoteError::WrongBoard(number, why);
     let node = match meant {
         Some(node) => node,
         None => {
             let node = hello.node(peer).map_err(other)?.0;
-            not_revoked(boxes, node)?;
+            check_not_revoked(boxes, node)?;
             match confirm(&format!("Board {number}"), node) {
                 PromptAnswer::Yes => node,
                 PromptAnswer::No => return Err(RemoteError::Declined(format!("board {number}"))),
@@ -93,16 +93,21 @@ pub fn connect(
             }
         }
     };
-    let epoch = hello.check(peer, node, boxes.seen(node)).map_err(other)?;
+    let epoch = hello.check(peer, node, boxes.key_epoch(node)).map_err(other)?;
     boxes.remember_board(of, number, node, Some(epoch))?;
     // Verification is over; the time of an answer is not limited.
-    set_patience(&stream.sock.sock, None).map_err(broken)?;
+    set_timeout(&stream.sock.sock, None).map_err(broken)?;
     Ok((Client::new(stream), node))
 }
 
 /// The node of board `number` of the box `of`, if its `entry` in the map has a record signed by one
 /// of `owners`. An entry without a record is only the coordinator's claim, which is not accepted.
-fn vouched(entry: &Value, of: PublicKey, number: u8, owners: &[PublicKey]) -> Option<PublicKey> {
+fn verify_record(
+    entry: &Value,
+    of: PublicKey,
+    number: u8,
+    owners: &[PublicKey],
+) -> Option<PublicKey> {
     let record = SeatRecord::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
     let seat = record.body();
     let fits = (seat.number, seat.coordinator) == (number, of) && owners.contains(&seat.owner);

@@ -19,12 +19,12 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Boxes {
     path: PathBuf,
-    known: Known,
+    known: KnownBoxes,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Known {
+struct KnownBoxes {
     /// Nodes that octetctl must not connect to.
     revoked: Vec<PublicKey>,
     /// The last node at each address.
@@ -43,7 +43,7 @@ pub enum BoxesError {
     #[error("{}: {source}", path.display())]
     Disk { path: PathBuf, source: io::Error },
     #[error("{}: {problem}", path.display())]
-    Wrong { path: PathBuf, problem: String },
+    Malformed { path: PathBuf, problem: String },
 }
 
 impl Boxes {
@@ -95,7 +95,7 @@ impl Boxes {
 
     /// Changes the file's current content, because another `octetctl` may have changed it since: a
     /// revocation by it is kept.
-    fn change(&mut self, change: impl FnOnce(&mut Known)) -> Result<(), BoxesError> {
+    fn change(&mut self, change: impl FnOnce(&mut KnownBoxes)) -> Result<(), BoxesError> {
         let disk = |source| BoxesError::Disk { path: self.path.clone(), source };
         let lock = File::create(self.path.with_extension("lock")).map_err(disk)?;
         lock.lock().map_err(disk)?;
@@ -111,12 +111,12 @@ impl Boxes {
     }
 
     /// The last node at `address`.
-    pub fn at(&self, address: &GateAddress) -> Option<PublicKey> {
+    pub fn node_at(&self, address: &GateAddress) -> Option<PublicKey> {
         self.known.at.get(&address.to_string()).copied()
     }
 
     /// The highest known epoch of the gate key of `node`; 0 if there is none.
-    pub fn seen(&self, node: PublicKey) -> u64 {
+    pub fn key_epoch(&self, node: PublicKey) -> u64 {
         self.known.gate.get(&node.to_string()).copied().unwrap_or(0)
     }
 
@@ -163,10 +163,10 @@ impl Boxes {
     }
 }
 
-fn read(path: &Path) -> Result<Known, BoxesError> {
+fn read(path: &Path) -> Result<KnownBoxes, BoxesError> {
     let disk = |source| BoxesError::Disk { path: path.to_owned(), source };
     let text = durable::read(path, LONGEST).map_err(disk)?.unwrap_or_default();
-    let wrong = |problem: String| BoxesError::Wrong { path: path.to_owned(), problem };
+    let wrong = |problem: String| BoxesError::Malformed { path: path.to_owned(), problem };
     let text = String::from_utf8(text).map_err(|error| wrong(error.to_string()))?;
     toml::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
@@ -182,11 +182,11 @@ mod tests {
         let path = folder.path().join("boxes.toml");
         let (node, address) = (PublicKey::new([3; 32]), "192.0.2.1".parse().unwrap());
         let mut boxes = Boxes::open(&path).unwrap();
-        assert_eq!((boxes.at(&address), boxes.seen(node)), (None, 0));
+        assert_eq!((boxes.node_at(&address), boxes.key_epoch(node)), (None, 0));
         boxes.remember(&address, node, 3).unwrap();
         boxes.remember(&address, node, 2).unwrap();
         let boxes = Boxes::open(&path).unwrap();
-        assert_eq!((boxes.at(&address), boxes.seen(node)), (Some(node), 3));
+        assert_eq!((boxes.node_at(&address), boxes.key_epoch(node)), (Some(node), 3));
         std::fs::write(&path, "at = 7\n").unwrap();
         let error = Boxes::open(&path).unwrap_err().to_string();
         assert!(error.contains("boxes.toml") && error.contains("line 1"), "{error}");
@@ -204,7 +204,7 @@ mod tests {
         let owners = format!("[owners]\n\"{router}\" = [\"{owner}\"]\n");
         std::fs::write(&path, text.replace("[owners]\n", &owners)).unwrap();
         let boxes = Boxes::open(&path).unwrap();
-        assert_eq!((boxes.board(router, 3), boxes.seen(board)), (Some(board), 2));
+        assert_eq!((boxes.board(router, 3), boxes.key_epoch(board)), (Some(board), 2));
         assert_eq!((boxes.board(router, 4), boxes.board(owner, 3)), (None, None));
         assert_eq!((boxes.owners(router), boxes.owners(board)), (&[owner][..], &[][..]));
         assert_eq!(boxes.lines(), [format!("{board} board 3 of {router}")]);

@@ -24,7 +24,7 @@ const OWN: [&str; 10] = [
 ];
 
 /// Whether a shell requests completion: then the user must not be prompted.
-pub fn is_asked() -> bool {
+pub fn is_requested() -> bool {
     env::var_os(LINE).is_some()
 }
 
@@ -45,7 +45,7 @@ fn split(line: &str) -> Vec<String> {
 }
 
 /// The program's own commands and options that start with `begun`.
-pub fn own(begun: &str) -> Vec<String> {
+pub fn own_words(begun: &str) -> Vec<String> {
     let own = OWN.into_iter().filter(|word| {
         // Options are only offered after a `-`.
         word.starts_with(begun) && (begun.starts_with('-') || !word.starts_with('-'))
@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn what_it_does_by_itself() {
-        assert_eq!(own("sign"), ["sign", "sign-coordinator"]);
-        assert_eq!(own("--b"), ["--board", "--box"]);
-        assert!(own("").iter().all(|word| !word.starts_with('-')));
+        assert_eq!(own_words("sign"), ["sign", "sign-coordinator"]);
+        assert_eq!(own_words("--b"), ["--board", "--box"]);
+        assert!(own_words("").iter().all(|word| !word.starts_with('-')));
     }
 }

@@ -47,11 +47,11 @@ pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
 ///
 /// # Errors
 /// The file exists, or writing fails.
-pub fn make(path: &Path) -> Result<PrivateKey, KeyError> {
+pub fn generate(path: &Path) -> Result<PrivateKey, KeyError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder
         .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| key::make(path, ExistingFile::Keep, |_| Ok(())))
+        .and_then(|()| key::create(path, ExistingFile::Keep, |_| Ok(())))
         .map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => KeyError::Existing(path.to_owned()),
             _ => KeyError::Disk(path.to_owned(), error),

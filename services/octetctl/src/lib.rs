@@ -80,8 +80,9 @@ impl Problem {
 pub fn main() -> ExitCode {
     if let Some(words) = completion::words() {
         // A failed completion offers nothing: a shell would not show errors.
-        let _ =
-            offered(&words).iter().try_for_each(|word| octet_control::print(&format!("{word}\n")));
+        let _ = completions(&words)
+            .iter()
+            .try_for_each(|word| octet_control::print(&format!("{word}\n")));
         return ExitCode::SUCCESS;
     }
     let outcome =
@@ -113,12 +114,13 @@ fn print(text: &str) -> Result<(), Problem> {
 }
 
 fn run(line: CommandLine) -> Result<(), Problem> {
-    let key =
-        |key: Option<PathBuf>| key.map_or_else(|| Ok(config()?.join("key")), Ok::<_, Problem>);
+    let key = |key: Option<PathBuf>| {
+        key.map_or_else(|| Ok(config_folder()?.join("key")), Ok::<_, Problem>)
+    };
     let board = line.board;
     match line.task {
         Task::Keygen(file) => {
-            let public = key::make(&key(file.or(line.key))?)?.public();
+            let public = key::generate(&key(file.or(line.key))?)?.public();
             print(&format!("{public}\n"))?;
             // This is printed to standard error, because programs read the key from standard
             // output.
@@ -129,7 +131,7 @@ fn run(line: CommandLine) -> Result<(), Problem> {
             Ok(())
         }
         Task::Sign(order) => {
-            remote::not_revoked(&boxes()?, order.node)?;
+            remote::check_not_revoked(&boxes()?, order.node)?;
             let key = key::read(&key(line.key)?)?;
             print(&format!("{}\n", sign::sign(&order, &key)?))?;
             Ok(())
@@ -156,7 +158,7 @@ fn run(line: CommandLine) -> Result<(), Problem> {
             let mut boxes = boxes()?;
             let node = match lost {
                 Lost::Node(node) => node,
-                Lost::At(address) => boxes.at(&address).ok_or(Problem::NoBox(address))?,
+                Lost::At(address) => boxes.node_at(&address).ok_or(Problem::NoBox(address))?,
             };
             boxes.revoke(node)?;
             print(&format!("{node} is not spoken to any more\n"))?;
@@ -164,7 +166,7 @@ fn run(line: CommandLine) -> Result<(), Problem> {
         }
         #[cfg(feature = "openwrt")]
         Task::Openwrt(verb) => {
-            let folder = config()?.join("openwrt");
+            let folder = config_folder()?.join("openwrt");
             std::fs::create_dir_all(&folder)
                 .map_err(|error| key::KeyError::Disk(folder.clone(), error))?;
             let asks = match line.target {
@@ -177,19 +179,19 @@ fn run(line: CommandLine) -> Result<(), Problem> {
             Ok(openwrt::run(verb, &folder, asks)?)
         }
         Task::Ask(args) => match line.target {
-            Some(target) => ask_box(&target, board, &key(line.key)?, &args),
+            Some(target) => call_box(&target, board, &key(line.key)?, &args),
             // On a machine without an appliance, there are no units to list.
             None if line::ask_for_help(&args) && !Path::new(SOCKETS).exists() => {
                 CommandLine::help().map_or(Ok(()), |help| Err(CliError::Usage(help).into()))
             }
             None if !Path::new(SOCKETS).exists() => Err(Problem::NoAppliance),
-            None => Ok(ask_here(&args)?),
+            None => Ok(call_local(&args)?),
         },
     }
 }
 
 /// Calls the box `target`, or a board of it. The first word of `args` names the unit.
-fn ask_box(
+fn call_box(
     target: &BoxAddress,
     board: Option<BoardArgument>,
     key: &Path,
@@ -211,7 +213,7 @@ fn ask_box(
 }
 
 /// The completions of the last of `words`.
-fn offered(words: &[String]) -> Vec<String> {
+fn completions(words: &[String]) -> Vec<String> {
     let Some((begun, before)) = words.split_last() else { return vec![] };
     let before = std::iter::once("octetctl".to_owned()).chain(before.iter().cloned());
     let Ok(CommandLine { target, board, key, task: Task::Ask(mut asked) }) =
@@ -219,22 +221,22 @@ fn offered(words: &[String]) -> Vec<String> {
     else {
         return vec![];
     };
-    let mut offered = if asked.is_empty() { completion::own(begun) } else { vec![] };
+    let mut offered = if asked.is_empty() { completion::own_words(begun) } else { vec![] };
     asked.push(begun.clone());
     if let Some(target) = target {
-        offered.extend(offered_by(&target, board, key, &asked).unwrap_or_default());
+        offered.extend(unit_completions(&target, board, key, &asked).unwrap_or_default());
     }
     offered
 }
 
 /// The completions of the last of `words` by the box `target`, or a board of it.
-fn offered_by(
+fn unit_completions(
     target: &BoxAddress,
     board: Option<BoardArgument>,
     key: Option<PathBuf>,
     words: &[String],
 ) -> Result<Vec<String>, Problem> {
-    let key = key::read(&key.map_or_else(|| Ok(config()?.join("key")), Ok::<_, Problem>)?)?;
+    let key = key::read(&key.map_or_else(|| Ok(config_folder()?.join("key")), Ok::<_, Problem>)?)?;
     let mut boxes = boxes()?;
     let (mut client, node) = remote::connect(target, &key, &mut boxes)?;
     let offered = match board {
@@ -247,12 +249,12 @@ fn offered_by(
 }
 
 fn boxes() -> Result<Boxes, Problem> {
-    Ok(Boxes::open(&config()?.join("boxes.toml"))?)
+    Ok(Boxes::open(&config_folder()?.join("boxes.toml"))?)
 }
 
 /// Calls this appliance. If the first word is the name of a unit's socket, it names the unit;
 /// otherwise the verb is PID 1's.
-fn ask_here(args: &[String]) -> Result<(), CliError> {
+fn call_local(args: &[String]) -> Result<(), CliError> {
     let socket = |unit: &str| Path::new(SOCKETS).join(format!("{unit}.sock"));
     // Flags may precede the unit.
     let at = args.iter().position(|word| !word.starts_with('-')).unwrap_or(args.len());
@@ -270,7 +272,7 @@ fn ask_here(args: &[String]) -> Result<(), CliError> {
 
 /// The user's configuration folder (XDG Base Directory Specification), which is created if it does
 /// not exist.
-fn config() -> Result<PathBuf, Problem> {
+fn config_folder() -> Result<PathBuf, Problem> {
     let variable =
         |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));

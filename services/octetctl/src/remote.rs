@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use octet_control::{Client, Decoder, HEADER, PublicKey};
-use octet_node::hello::{Hello, LONGEST_HELLO, NotTheBox};
+use octet_node::hello::{Hello, HelloError, LONGEST_HELLO};
 use octet_node::key::PrivateKey;
 use octet_node::tls;
 use rustls::{ClientConnection, StreamOwned};
@@ -29,7 +29,7 @@ pub enum RemoteError {
     NoGate(String, String),
     /// The peer is another box.
     #[error("{0}: {1}")]
-    NotTheBox(GateAddress, NotTheBox),
+    WrongBox(GateAddress, HelloError),
     /// The operator has revoked the box.
     #[error("{0} was revoked: that box's keys are compromised")]
     Revoked(PublicKey),
@@ -44,13 +44,13 @@ pub enum RemoteError {
     Box(#[from] octet_control::CallError),
     /// The peer is another board.
     #[error("board {0}: {1}")]
-    NotTheBoard(u8, NotTheBox),
+    WrongBoard(u8, HelloError),
     /// The board is unknown, and there is no user to ask.
     #[error("board {0} is not known; it says that it is {1}")]
     UnknownBoard(u8, PublicKey),
     /// No board has this number.
     #[error("board {0} has no key, and none waits there")]
-    Nobody(u8),
+    NoTerminal(u8),
     /// The board's key is not the given one.
     #[error("the node at board {0} is {1}, not {2}")]
     OtherKey(u8, PublicKey, PublicKey),
@@ -65,7 +65,7 @@ impl RemoteError {
         match self {
             Self::Unreachable(..) => "the box may be off; its console shows its addresses",
             Self::NoGate(..) => "the gate listens on port 4040; say ADDRESS:PORT if it is another",
-            Self::NotTheBox(..) => {
+            Self::WrongBox(..) => {
                 "if the box was reset or replaced, take its new key from its console: --box KEY@ADDRESS"
             }
             Self::Revoked(_) => {
@@ -75,13 +75,13 @@ impl RemoteError {
             Self::Declined(_) => "the box's console shows its key",
             Self::Box(octet_control::CallError::Failure(failure)) => &failure.help,
             Self::Box(_) => "ask again; the box's console shows how it is",
-            Self::NotTheBoard(..) => {
+            Self::WrongBoard(..) => {
                 "if the board was replaced, take its new key from its console: --board N=KEY"
             }
             Self::UnknownBoard(..) => {
                 "compare that with the board's console, then say --board N=KEY"
             }
-            Self::Nobody(_) => "`cluster show` tells how each board is",
+            Self::NoTerminal(_) => "`cluster show` tells how each board is",
             Self::OtherKey(..) => {
                 "compare it with the board's console; if the board was replaced, say N=KEY with its new key"
             }
@@ -102,16 +102,17 @@ pub fn connect(
     boxes: &mut Boxes,
 ) -> Result<(Client<RemoteStream>, PublicKey), RemoteError> {
     let address = &target.address;
-    let meant = target.key.or_else(|| boxes.at(address));
-    meant.map_or(Ok(()), |node| not_revoked(boxes, node))?;
+    let expected = target.key.or_else(|| boxes.node_at(address));
+    expected.map_or(Ok(()), |node| check_not_revoked(boxes, node))?;
     let no_gate = |problem: String| RemoteError::NoGate(address.to_string(), problem);
-    let Greeted { stream, hello, peer } = greet(reach(address)?, key).map_err(no_gate)?;
-    let not_the_box = |why| RemoteError::NotTheBox(address.clone(), why);
-    let node = match meant {
+    let UnverifiedConnection { stream, hello, peer } =
+        handshake(connect_tcp(address)?, key).map_err(no_gate)?;
+    let not_the_box = |why| RemoteError::WrongBox(address.clone(), why);
+    let node = match expected {
         Some(node) => node,
         None => {
             let node = hello.node(peer).map_err(not_the_box)?.0;
-            not_revoked(boxes, node)?;
+            check_not_revoked(boxes, node)?;
             match confirm(&format!("The box at {address}"), node) {
                 PromptAnswer::Yes => node,
                 PromptAnswer::No => return Err(RemoteError::Declined(address.to_string())),
@@ -119,15 +120,15 @@ pub fn connect(
             }
         }
     };
-    let epoch = hello.check(peer, node, boxes.seen(node)).map_err(not_the_box)?;
+    let epoch = hello.check(peer, node, boxes.key_epoch(node)).map_err(not_the_box)?;
     boxes.remember(address, node, epoch)?;
     // Verification is over; the time of an answer is not limited.
-    set_patience(&stream.sock, None).map_err(|error| no_gate(error.to_string()))?;
+    set_timeout(&stream.sock, None).map_err(|error| no_gate(error.to_string()))?;
     Ok((Client::new(stream), node))
 }
 
 /// A connection whose peer has sent its hello, which is not verified yet.
-pub struct Greeted<S: Read + Write> {
+pub struct UnverifiedConnection<S: Read + Write> {
     pub stream: StreamOwned<ClientConnection, S>,
     /// The gate's hello.
     pub hello: Hello,
@@ -136,41 +137,44 @@ pub struct Greeted<S: Read + Write> {
 }
 
 /// Performs the TLS handshake with the operator's `key`, and reads the hello.
-pub fn greet<S: Read + Write>(stream: S, key: &PrivateKey) -> Result<Greeted<S>, String> {
+pub fn handshake<S: Read + Write>(
+    stream: S,
+    key: &PrivateKey,
+) -> Result<UnverifiedConnection<S>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let config = tls::client(key, tls::AlpnProtocol::Control).map_err(|error| words(&error))?;
     let connection = ClientConnection::new(config, tls::any_name());
     let mut stream = StreamOwned::new(connection.map_err(|error| words(&error))?, stream);
-    let hello = hello(&mut stream).map_err(|error| match error.kind() {
+    let hello = read_hello(&mut stream).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => "the other side closed the connection".to_owned(),
         _ => words(&error),
     })?;
     let peer = tls::peer_key(stream.conn.peer_certificates());
     let peer = peer.ok_or("it shows no ed25519 key")?;
-    Ok(Greeted { stream, hello, peer })
+    Ok(UnverifiedConnection { stream, hello, peer })
 }
 
 /// Sets the timeout of reads and writes.
 ///
 /// # Errors
 /// The kernel refuses it.
-pub fn set_patience(stream: &TcpStream, patience: Option<Duration>) -> io::Result<()> {
+pub fn set_timeout(stream: &TcpStream, patience: Option<Duration>) -> io::Result<()> {
     stream.set_read_timeout(patience).and_then(|()| stream.set_write_timeout(patience))
 }
 
 /// Checks that `node` is not revoked.
-pub fn not_revoked(boxes: &Boxes, node: PublicKey) -> Result<(), RemoteError> {
+pub fn check_not_revoked(boxes: &Boxes, node: PublicKey) -> Result<(), RemoteError> {
     if boxes.is_revoked(node) { Err(RemoteError::Revoked(node)) } else { Ok(()) }
 }
 
-fn reach(address: &GateAddress) -> Result<TcpStream, RemoteError> {
+fn connect_tcp(address: &GateAddress) -> Result<TcpStream, RemoteError> {
     let unreachable = |error| RemoteError::Unreachable(address.clone(), error);
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for found in address.parts().to_socket_addrs().map_err(unreachable)? {
         match TcpStream::connect_timeout(&found, TIMEOUT) {
             Ok(stream) => {
                 let bounded =
-                    set_patience(&stream, Some(TIMEOUT)).and_then(|()| stream.set_nodelay(true));
+                    set_timeout(&stream, Some(TIMEOUT)).and_then(|()| stream.set_nodelay(true));
                 bounded.map_err(unreachable)?;
                 return Ok(stream);
             }
@@ -181,7 +185,7 @@ fn reach(address: &GateAddress) -> Result<TcpStream, RemoteError> {
 }
 
 /// Reads the first frame byte by byte, because the following bytes are the client's.
-fn hello(stream: &mut impl Read) -> io::Result<Hello> {
+fn read_hello(stream: &mut impl Read) -> io::Result<Hello> {
     let mut decoder = Decoder::with_limit(LONGEST_HELLO);
     let mut wanted = HEADER;
     loop {
@@ -207,7 +211,7 @@ pub enum PromptAnswer {
 /// Asks the user at the terminal whether `what` is `node`.
 pub fn confirm(what: &str, node: PublicKey) -> PromptAnswer {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if !is_terminal || completion::is_asked() {
+    if !is_terminal || completion::is_requested() {
         return PromptAnswer::Nobody;
     }
     eprint!(

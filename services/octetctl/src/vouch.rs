@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::board::BoardArgument;
 use crate::boxes::Boxes;
-use crate::remote::{PromptAnswer, RemoteError, confirm, not_revoked};
+use crate::remote::{PromptAnswer, RemoteError, check_not_revoked, confirm};
 
 /// Signs with the owner's `key` which node `board` of the box `of` is, and stores the record in the
 /// box's map. `client` is connected to the box. Returns the node.
@@ -27,8 +27,8 @@ pub fn vouch<S: Read + Write>(
     let number = board.number;
     client.set_unit(CLUSTER.parse().ok());
     let shown = client.call("show", object(json!({ "number": number.to_string() })))?;
-    let (node, verb) = there(&shown).ok_or(RemoteError::Nobody(number))?;
-    not_revoked(boxes, node)?;
+    let (node, verb) = find_node(&shown).ok_or(RemoteError::NoTerminal(number))?;
+    check_not_revoked(boxes, node)?;
     // The key on the command line has priority over the last known one.
     match board.key.or(boxes.board(of, number)) {
         Some(meant) if meant != node => return Err(RemoteError::OtherKey(number, node, meant)),
@@ -49,7 +49,7 @@ pub fn vouch<S: Read + Write>(
 }
 
 /// The board's node in the answer of `cluster show`, and the verb that stores a record for it.
-fn there(shown: &Value) -> Option<(PublicKey, &'static str)> {
+fn find_node(shown: &Value) -> Option<(PublicKey, &'static str)> {
     let key = |value: &Value| value.as_str().and_then(|it| it.parse().ok());
     if let Some(node) = shown.get("node").and_then(key) {
         return Some((node, "record"));
@@ -147,16 +147,16 @@ mod tests {
         let waiting = json!({"is": "waiting", "key": two});
         let refused = json!({"is": "refused", "key": one});
         let of = |node: Value, others: &[&Value]| json!({"node": node, "others": others});
-        assert_eq!(there(&of(json!(one), &[&waiting])), Some((one, "record")));
-        assert_eq!(there(&of(Value::Null, &[&refused, &waiting])), Some((two, "approve")));
-        assert_eq!(there(&of(Value::Null, &[&refused])), None);
+        assert_eq!(find_node(&of(json!(one), &[&waiting])), Some((one, "record")));
+        assert_eq!(find_node(&of(Value::Null, &[&refused, &waiting])), Some((two, "approve")));
+        assert_eq!(find_node(&of(Value::Null, &[&refused])), None);
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "[\\[\\]{}\":,a-z0-9]{0,60}") {
             if let Ok(value) = serde_json::from_str::<Value>(&text) {
-                there(&value);
+                find_node(&value);
             }
         }
     }

@@ -38,7 +38,7 @@ impl Password {
     ///
     /// # Errors
     /// It is not a valid password, or writing fails.
-    pub fn keep(&self, router: Fingerprint, file: &[u8]) -> Result<(), RouterFault> {
+    pub fn store(&self, router: Fingerprint, file: &[u8]) -> Result<(), RouterFault> {
         let text = std::str::from_utf8(file).map_err(|_| RouterFault::WrongFile)?;
         let first =
             text.lines().next().filter(|line| !line.is_empty()).ok_or(RouterFault::WrongFile)?;

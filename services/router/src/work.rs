@@ -66,7 +66,7 @@ impl RouterService {
         if set != router {
             return Err(RouterFault::OtherSet(set).into());
         }
-        Ok(self.password.keep(router, &read()?)?)
+        Ok(self.password.store(router, &read()?)?)
     }
 
     /// Deletes the password.
@@ -82,14 +82,14 @@ impl RouterService {
     /// # Errors
     /// The router cannot be identified or queried, or is being changed.
     pub fn diff(&self) -> Result<Vec<String>, Failure> {
-        let _look = self.look()?;
+        let _look = self.lock_shared()?;
         let config = RouterConfig::read(&self.node)?;
         Ok(diff(&mut self.ubus(&config)?, &config.plan).map_err(RouterFault::from)?)
     }
 
     /// The deviations from the plan.
     pub fn verify(&self) -> Result<Vec<String>, Failure> {
-        let _look = self.look()?;
+        let _look = self.lock_shared()?;
         let config = RouterConfig::read(&self.node)?;
         Ok(verify(&mut self.ubus(&config)?, &DesiredConfig::Plan(&config.plan))
             .map_err(RouterFault::from)?)
@@ -124,7 +124,7 @@ impl RouterService {
     }
 
     /// Locks the router against changes.
-    fn look(&self) -> Result<RwLockReadGuard<'_, ()>, RouterFault> {
+    fn lock_shared(&self) -> Result<RwLockReadGuard<'_, ()>, RouterFault> {
         match self.router.try_read() {
             // A waiting change counts as one: repeated reads do not starve it.
             Err(TryLockError::WouldBlock) => Err(RouterFault::Busy),

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::assemble::{KnownChunks, assemble};
 use crate::patch::make;
-use crate::plan::{This, kept, plan};
+use crate::plan::{RunningSystem, kept_slots, plan};
 use crate::refusal::UpdateRefusal;
 use crate::source::{BundleReader, read_head};
 use crate::trust::check;
@@ -75,7 +75,7 @@ impl OfferedUpdate {
 pub fn install(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,
-    this: This<'_>,
+    this: RunningSystem<'_>,
     offer: &OfferedUpdate,
 ) -> Result<InstallCounts, Failure> {
     let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
@@ -108,7 +108,7 @@ fn carry_out(
         if plan.written.contains(&kind) {
             let staged = staged(&path);
             let new = (file, staged.as_str());
-            if !by_patch(medium, source, (present, plan), (offer, kind), new, &mut counts)? {
+            if !install_patch(medium, source, (present, plan), (offer, kind), new, &mut counts)? {
                 assemble(medium, source, &known, (file, &staged, offer.start(kind)), &mut counts)?;
             }
             written.push(path);
@@ -131,7 +131,7 @@ fn carry_out(
 
 /// Makes a file by a patch, if there is one for a file on the box. Returns whether it succeeded: a
 /// patch with a wrong result only costs its bytes.
-fn by_patch(
+fn install_patch(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,
     (present, plan): (&EspContents, &EspPlan),
@@ -164,7 +164,7 @@ fn by_patch(
 pub fn tidy(medium: &mut impl Medium, running: &str) -> Result<bool, Failure> {
     let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
     // Without the running slot, the needed files are unknown.
-    kept(&present, running)?;
+    kept_slots(&present, running)?;
     let all: Vec<_> = present.slots.iter().collect();
     let plan = plan_cleanup(&present, &all);
     let is_there = plan != EspPlan::default();

@@ -26,11 +26,12 @@ pub fn make<M: Medium>(
 ) -> Result<(), Failure> {
     medium.create(path).map_err(failed(path))?;
     let medium = RefCell::new(medium);
-    let mut sent = Sent { source, at: start, left: patch.stored, piece: vec![], failure: None };
+    let mut sent =
+        PatchReader { source, at: start, left: patch.stored, piece: vec![], failure: None };
     let made = run(
         &medium,
         &mut sent,
-        Old { medium: &medium, path: old, size: old_size, at: 0 },
+        OldFileReader { medium: &medium, path: old, size: old_size, at: 0 },
         file,
         path,
     );
@@ -46,7 +47,7 @@ pub fn make<M: Medium>(
 fn run<M: Medium>(
     medium: &RefCell<&mut M>,
     sent: impl Read,
-    old: Old<'_, '_, M>,
+    old: OldFileReader<'_, '_, M>,
     file: &ChunkedFile,
     path: &str,
 ) -> io::Result<bool> {
@@ -71,7 +72,7 @@ fn run<M: Medium>(
 }
 
 /// The patch, read while it is received.
-struct Sent<'a, S> {
+struct PatchReader<'a, S> {
     source: &'a mut S,
     at: u64,
     left: u32,
@@ -79,7 +80,7 @@ struct Sent<'a, S> {
     failure: Option<Failure>,
 }
 
-impl<S: BundleReader> Read for Sent<'_, S> {
+impl<S: BundleReader> Read for PatchReader<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() && self.left > 0 {
             let length = self.left.min(MAX_CHUNK);
@@ -97,14 +98,14 @@ impl<S: BundleReader> Read for Sent<'_, S> {
     }
 }
 
-struct Old<'a, 'm, M> {
+struct OldFileReader<'a, 'm, M> {
     medium: &'a RefCell<&'m mut M>,
     path: &'a str,
     size: u64,
     at: u64,
 }
 
-impl<M: Medium> Read for Old<'_, '_, M> {
+impl<M: Medium> Read for OldFileReader<'_, '_, M> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let count = buffer.len().min(left);
@@ -116,7 +117,7 @@ impl<M: Medium> Read for Old<'_, '_, M> {
     }
 }
 
-impl<M> Seek for Old<'_, '_, M> {
+impl<M> Seek for OldFileReader<'_, '_, M> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
             SeekFrom::Start(at) => Some(at),

@@ -8,7 +8,7 @@ use octet_esp::plan::{EspPlan, plan_install};
 use crate::refusal::UpdateRefusal;
 
 #[derive(Debug, Clone, Copy)]
-pub struct This<'a> {
+pub struct RunningSystem<'a> {
     pub running: &'a str,
     /// The persisted floor.
     pub floor: u64,
@@ -18,7 +18,7 @@ pub struct This<'a> {
 ///
 /// # Errors
 /// The running slot is missing.
-pub fn kept<'a>(
+pub fn kept_slots<'a>(
     present: &'a EspContents,
     running: &str,
 ) -> Result<Vec<&'a PresentSlot>, UpdateRefusal> {
@@ -32,13 +32,13 @@ pub fn kept<'a>(
 /// The update is refused; see [`UpdateRefusal`].
 pub fn plan(
     present: &EspContents,
-    this: This<'_>,
+    system: RunningSystem<'_>,
     update: &Manifest,
 ) -> Result<EspPlan, UpdateRefusal> {
-    let kept = kept(present, this.running)?;
+    let kept = kept_slots(present, system.running)?;
     let running = kept[0].manifest.as_ref();
-    let running = running.ok_or_else(|| UpdateRefusal::NoManifest(this.running.to_owned()))?;
-    check(running, present.floor().max(this.floor), update)?;
+    let running = running.ok_or_else(|| UpdateRefusal::NoManifest(system.running.to_owned()))?;
+    check(running, present.floor().max(system.floor), update)?;
     if kept.iter().any(|slot| slot.name == update.slot) {
         return Err(UpdateRefusal::InUse(update.slot.to_string()));
     }

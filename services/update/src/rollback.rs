@@ -7,7 +7,7 @@ use octet_esp::steps::set_tries;
 use octet_node::control::Failure;
 
 use crate::install::failed;
-use crate::plan::This;
+use crate::plan::RunningSystem;
 use crate::refusal::UpdateRefusal;
 
 /// Makes the next boot use the newest other good slot: the running slot's boot entry is renamed to
@@ -18,7 +18,7 @@ use crate::refusal::UpdateRefusal;
 ///
 /// # Errors
 /// There is no such slot, it is below the floor, or writing fails.
-pub fn rollback(medium: &mut impl Medium, this: This<'_>) -> Result<SlotName, Failure> {
+pub fn rollback(medium: &mut impl Medium, this: RunningSystem<'_>) -> Result<SlotName, Failure> {
     let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
     let running = present.slot(this.running).ok_or(UpdateRefusal::NoSlot)?;
     let other = present.last_good(this.running).ok_or(UpdateRefusal::NoOther)?;

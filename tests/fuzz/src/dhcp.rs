@@ -6,7 +6,7 @@ use std::time::Duration;
 use octet_appliance::Mac;
 use octet_lan::dhcp::client::DhcpClient;
 use octet_lan::dhcp::pool::Pool;
-use octet_lan::dhcp::server::{Gives, answer};
+use octet_lan::dhcp::server::{AddressSource, answer};
 use octet_lan::dhcp::{ClientRequest, Lease, LeaseState, ServerMessage};
 use octet_node::links::PlannedSegment;
 
@@ -28,10 +28,10 @@ pub fn dhcp(bytes: &[u8]) {
         let mut client = DhcpClient::new(answer.mac, None, ASKED);
         client.tick(ASKED, answer.xid);
         for _ in 0..replays {
-            client.received(ASKED, answer.clone());
+            client.receive(ASKED, answer.clone());
         }
-        let outcome = client.received(ASKED, answer.clone());
-        if let Some(LeaseState::Lease(lease)) = outcome.leased {
+        let outcome = client.receive(ASKED, answer.clone());
+        if let Some(LeaseState::Bound(lease)) = outcome.lease_change {
             holds(&answer, &lease);
         }
         // A single kind of answer gives no address: it must be offered first, and then
@@ -39,8 +39,8 @@ pub fn dhcp(bytes: &[u8]) {
         assert!(client.lease().is_none(), "{answer:?}");
         let stranger = Mac::new([2, 0xff, 0xff, 0xff, 0xff, answer.mac.bytes()[5] ^ 1]);
         let mut other = DhcpClient::new(stranger.expect("of one device"), None, ASKED);
-        let outcome = other.received(ASKED, answer.clone());
-        assert!(outcome.send.is_none() && outcome.leased.is_none());
+        let outcome = other.receive(ASKED, answer.clone());
+        assert!(outcome.send.is_none() && outcome.lease_change.is_none());
     }
 }
 
@@ -50,11 +50,11 @@ fn holds(answer: &ServerMessage, lease: &Lease) {
     assert!(!address.is_unspecified() && !address.is_loopback() && !address.is_multicast());
     assert!((1..=32).contains(&lease.address.prefix()));
     assert!(lease.gateway.is_none_or(|it| lease.address.is_on_link(IpAddr::V4(it))));
-    let seconds = answer.seconds.expect("without a time there is no lease");
-    let left = lease.left(ASKED);
+    let seconds = answer.lease_seconds.expect("without a time there is no lease");
+    let left = lease.remaining_seconds(ASKED);
     assert_eq!(left, (seconds != u32::MAX).then_some(seconds));
     assert!(seconds >= 30, "too short to be renewed in time");
-    assert!(lease.renew_at <= lease.rebind_at && lease.rebind_at <= lease.until);
+    assert!(lease.renew_at <= lease.rebind_at && lease.rebind_at <= lease.expires);
     let pause = lease.renew_at.map(|at| at - ASKED);
     assert!(pause.is_none_or(|it| it >= Duration::from_secs(15)), "nobody is asked all the time");
 }
@@ -65,7 +65,9 @@ fn asked(bytes: &[u8]) {
     let port = PlannedSegment { number: 3, router: of(3, 1), board: Some(of(3, 2)), mac: None };
     let lan = PlannedSegment { number: 250, router: of(250, 1), board: None, mac: None };
     let (mut pool, from) = (Pool::default(), Ipv4Addr::UNSPECIFIED);
-    for (mut gives, number) in [(Gives::Board(&port), 3), (Gives::Lan(&lan, &mut pool), 250)] {
+    for (mut gives, number) in
+        [(AddressSource::Board(&port), 3), (AddressSource::Lan(&lan, &mut pool), 250)]
+    {
         let Some((reply, _)) = answer(&question, from, &mut gives, "octet.internal", ASKED) else {
             continue;
         };

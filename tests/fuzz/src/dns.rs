@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::RData;
-use octet_lan::dns::exchange::{Exchange, Form, LONGEST_BY_UDP, UpstreamMessage};
+use octet_lan::dns::box_zone::BoxZone;
+use octet_lan::dns::exchange::{Exchange, LONGEST_BY_UDP, QueryForm, UpstreamMessage};
 use octet_lan::dns::filter::LONGEST_CHAIN;
-use octet_lan::dns::inside::{Inside, UpstreamClass};
-use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::inside::{BoxNetworks, UpstreamClass};
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::query::{BY_UDP, Query, Transport};
 use octet_lan::dns::resolver::{QueryDecision, Resolver};
-use octet_lan::dns::way::UpstreamPath;
+use octet_lan::dns::upstream_path::UpstreamPath;
 
 /// A time at which all cached records are still valid.
 const NOW: Duration = Duration::from_secs(1 << 20);
@@ -43,18 +43,18 @@ pub fn dns(bytes: &[u8]) {
 fn resolver(forwards_inside: bool) -> Resolver {
     let mut resolver = Resolver::new(forwards_inside, 1 << 17);
     let network = |address: [u8; 4]| IpPrefix::new(IpAddr::from(address), 16);
-    resolver.inside = Inside {
+    resolver.box_networks = BoxNetworks {
         networks: network([10, 20, 0, 0]).into_iter().collect(),
-        node: vec![IpAddr::from([192, 0, 2, 7])],
-        ..Inside::default()
+        own_addresses: vec![IpAddr::from([192, 0, 2, 7])],
+        ..BoxNetworks::default()
     };
     let board = ("board-3".to_owned(), vec![IpAddr::from([10, 20, 3, 2])]);
-    resolver.own = BoxZone::new("octet.internal", &[board].into()).expect("names of a box");
+    resolver.box_zone = BoxZone::new("octet.internal", &[board].into()).expect("names of a box");
     resolver
 }
 
 fn question(resolver: &mut Resolver, bytes: &[u8], forwards_inside: bool) {
-    match resolver.received(NOW, bytes, Transport::Udp, UpstreamPath::Own) {
+    match resolver.handle(NOW, bytes, Transport::Udp, UpstreamPath::Own) {
         QueryDecision::Drop => {
             assert!(bytes.len() < 12 || bytes[2] & 0x80 != 0, "a question is dropped");
         }
@@ -63,15 +63,15 @@ fn question(resolver: &mut Resolver, bytes: &[u8], forwards_inside: bool) {
             assert_eq!((&reply[..2], reply[2] & 0xf8), (&bytes[..2], 0x80 | bytes[2] & 0x78));
             // The reply is not accepted as a query.
             assert!(
-                resolver.received(NOW, &reply, Transport::Udp, UpstreamPath::Own)
+                resolver.handle(NOW, &reply, Transport::Udp, UpstreamPath::Own)
                     == QueryDecision::Drop
             );
         }
-        QueryDecision::Ask(query) => {
-            let place = resolver.inside.place(&query.question.name);
+        QueryDecision::Forward(query) => {
+            let place = resolver.box_networks.classify(&query.question.name);
             let of_the_box = forwards_inside && matches!(place, UpstreamClass::Inside(_));
             assert!(place == UpstreamClass::Outside || of_the_box, "{place:?}");
-            assert!(Exchange::new(&query.question, Form::default(), &[0xff; 34]).is_some());
+            assert!(Exchange::new(&query.question, QueryForm::default(), &[0xff; 34]).is_some());
         }
     }
 }
@@ -81,17 +81,21 @@ fn answer(bytes: &[u8]) {
     let head = b"\x00\x09\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00";
     let asked = [head, QUESTION].concat();
     let query = Query::parse(&asked, Transport::Tcp).expect("a question");
-    let plain = Form { mixed_case: false, edns: true };
+    let plain = QueryForm { mixed_case: false, edns: true };
     let exchange = Exchange::new(&query.question, plain, &[0; 34]).expect("a question");
-    let UpstreamMessage::Answer(message) = exchange.heard(bytes, LONGEST_BY_UDP) else { return };
+    let UpstreamMessage::Answer(message) = exchange.parse_reply(bytes, LONGEST_BY_UDP) else {
+        return;
+    };
     let all = message.answers.len();
-    let Some(answer) = resolver.answered(NOW, &query.question, *message, true) else { return };
+    let Some(answer) = resolver.handle_upstream(NOW, &query.question, *message, true) else {
+        return;
+    };
     assert!(answer.records.len() <= all);
     let mut at = query.question.name.clone();
     for (index, record) in answer.records.iter().enumerate() {
         assert!(record.name == at && record.ttl <= 86_400, "{record}");
         if let Some(address) = record.data.ip_addr() {
-            assert!(!resolver.inside.is_kept_from(address), "{address}");
+            assert!(!resolver.box_networks.is_private(address), "{address}");
             continue;
         }
         assert!(index < LONGEST_CHAIN, "{record}");
@@ -100,7 +104,7 @@ fn answer(bytes: &[u8]) {
         }
     }
     // The cache returns the same answer.
-    let later = resolver.received(NOW, &asked, Transport::Tcp, UpstreamPath::Own);
+    let later = resolver.handle(NOW, &asked, Transport::Tcp, UpstreamPath::Own);
     let kept = answer.ttl().is_some();
     assert_eq!(matches!(later, QueryDecision::Reply(_)), kept, "{answer:?}");
     assert_eq!(resolver.cache.bytes() > 0, kept);

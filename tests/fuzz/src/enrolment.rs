@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use octet_appliance::Cluster;
-use octet_cluster::book::{Candidate, Hand, NumberRegistry};
 use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
 use octet_cluster::pin::PersistedPin;
+use octet_cluster::registry::{AdminContext, Candidate, NumberRegistry};
 use octet_cluster::rules::EnrolmentRules;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
@@ -53,16 +53,16 @@ pub fn enrolment(bytes: &[u8]) {
         let (claims, node, key_epoch) = (join.number, statement.node, statement.epoch);
         let candidate = Candidate { claims, node, key_epoch, certificates, complete };
         let taken = book.join(1, &candidate, &rules[0], 0).is_ok();
-        assert_eq!(taken, book.has(1, &candidate.node, &rules[0]));
+        assert_eq!(taken, book.has_key(1, &candidate.node, &rules[0]));
         if let Some(signed) = &join.map {
-            let _ = book.learn(signed, 1, &candidate, 0);
+            let _ = book.recover_from_map(signed, 1, &candidate, 0);
         }
         holds(&book, &rules[0]);
     }
     for step in bytes.as_chunks::<4>().0.iter().take(64) {
         let [kind, number, key, claims] = *step;
         let (before, rules) = (book.clone(), &rules[usize::from(kind) >> 7]);
-        let hand = Hand { rules, owners: &[] };
+        let hand = AdminContext { rules, owners: &[] };
         let claims = (claims < 8).then_some(claims);
         let certificates = &nodes()[usize::from(key & 0x7f) % nodes().len()];
         let certificate = certificates[usize::from(key >> 7)].clone();
@@ -72,7 +72,7 @@ pub fn enrolment(bytes: &[u8]) {
         let changed = match kind & 3 {
             0 if kind & 0x40 != 0 => book.drain(number, kind & 4 == 0, hand).is_ok(),
             1 if kind & 0x40 != 0 => {
-                book.be_at(number % 5);
+                book.set_number(number % 5);
                 true
             }
             0 => book.replace(number, None, hand).is_ok(),
@@ -90,5 +90,5 @@ pub fn enrolment(bytes: &[u8]) {
 fn holds(book: &NumberRegistry, rules: &EnrolmentRules) {
     let map = book.map(rules);
     assert_eq!(map.check(), Ok(()));
-    assert!(book.revoked().iter().all(|key| map.of(key).is_none()));
+    assert!(book.revoked().iter().all(|key| map.member_by_key(key).is_none()));
 }

@@ -18,7 +18,7 @@ pub fn map(bytes: &[u8]) {
     if let Ok(signed) = serde_json::from_slice::<SignedMap>(bytes) {
         let map = signed.map();
         assert_eq!(map.check(), Ok(()));
-        assert!(map.of(&map.coordinator).is_some());
+        assert!(map.member_by_key(&map.coordinator).is_some());
         assert_eq!(serde_json::from_str::<Map>(signed.text()).ok().as_ref(), Some(map));
         let json = serde_json::to_vec(&signed).expect("a map is JSON");
         assert_eq!(serde_json::from_slice::<SignedMap>(&json).ok(), Some(signed));

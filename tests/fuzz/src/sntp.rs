@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use octet_lan::time::client::{NtpClient, Todo};
-use octet_lan::time::server::{answer, sent};
+use octet_lan::time::client::{NtpAction, NtpClient};
+use octet_lan::time::server::{answer, encode};
 use octet_lan::time::{NtpPacket, Stamp};
 
 /// The time of the wall clock, and of the monotonic clock.
@@ -23,34 +23,34 @@ pub fn sntp(bytes: &[u8]) {
         let question = read.expect("who is answered has asked");
         assert_eq!((question.mode, told.mode, told.origin), (3, 4, question.transmit));
         assert_eq!(
-            NtpPacket::parse(&sent(told, SHOWN)).map(|it| it.transmit),
+            NtpPacket::parse(&encode(told, SHOWN)).map(|it| it.transmit),
             Some(Stamp::of(SHOWN))
         );
-        assert_eq!(answer(&sent(told, SHOWN), None, SHOWN), None, "an answer is answered");
+        assert_eq!(answer(&encode(told, SHOWN), None, SHOWN), None, "an answer is answered");
     }
     let mut client = NtpClient::default();
     client.set_servers(&[SERVER], NOW);
     client.tick(NOW);
     client.ask(SERVER, RANDOM, NOW, SHOWN);
     // The input as it is, and changed as an attacker could who has seen the request.
-    client.received(SERVER, bytes, NOW);
+    client.receive(SERVER, bytes, NOW);
     let mut to_it = bytes.to_vec();
     if let Some(origin) = to_it.get_mut(24..32) {
         origin.copy_from_slice(&RANDOM.to_be_bytes());
     }
-    client.received(SERVER, &to_it, NOW);
+    client.receive(SERVER, &to_it, NOW);
     loop {
         let now = client.due().expect("there is a server");
         match client.tick(now) {
-            Some(Todo::Off(sample)) => {
+            Some(NtpAction::Offset(sample)) => {
                 let said = read.expect("it was an answer").receive.near(SHOWN);
                 let off = said.as_nanos().abs_diff(SHOWN.as_nanos());
-                assert!(u128::from(sample.behind.unsigned_abs()).abs_diff(off) < 2);
+                assert!(u128::from(sample.offset.unsigned_abs()).abs_diff(off) < 2);
                 assert!((1..=15).contains(&sample.stratum));
                 return;
             }
-            Some(Todo::Nothing(_)) => return,
-            Some(Todo::Ask(_)) | None => {}
+            Some(NtpAction::Failed(_)) => return,
+            Some(NtpAction::Ask(_)) | None => {}
         }
     }
 }

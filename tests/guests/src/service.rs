@@ -34,7 +34,7 @@ pub fn serve(
         thread::Builder::new().spawn(move || {
             let caller = peer_uid(&stream)?;
             converse(stream, |request| {
-                let (asker, _) = callers.asker(caller, request.by);
+                let (asker, _) = callers.effective_caller(caller, request.by);
                 callers.check(asker, &request.verb)?;
                 answer.lock().unwrap_or_else(PoisonError::into_inner)(request)
             })

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use octet_cache::limits::CacheLimits;
 use octet_cache::peers::PORT;
 use octet_cache::{CacheConfig, run as run_cache};
-use octet_node::as_pid_1::pass;
+use octet_node::as_pid_1::pass_fds;
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
 use octet_node::map::{SignedMap, Update};
@@ -217,6 +217,6 @@ fn spawn(folder: &Path, number: u8, sockets: &Sockets) -> Result<Child, Failed> 
     command.arg(ROLE).arg(folder).arg(number.to_string()).stdout(Stdio::null());
     command.env("LISTEN_FDS", "3").env("LISTEN_FDNAMES", "control:http:metrics");
     let Sockets { control, http, metrics } = sockets;
-    pass(&mut command, &[control.as_fd(), http.as_fd(), metrics.as_fd()])?;
+    pass_fds(&mut command, &[control.as_fd(), http.as_fd(), metrics.as_fd()])?;
     Ok(command.spawn()?)
 }

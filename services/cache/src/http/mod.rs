@@ -32,7 +32,7 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use iroh_blobs::Hash;
-use octet_node::host::{MISDIRECTED, is_ours};
+use octet_node::host::{MISDIRECTED, is_own_host};
 use octet_node::say;
 use tokio::sync::Semaphore;
 
@@ -216,7 +216,7 @@ async fn to_this_host(request: Request, next: Next) -> Response {
     // The host may be in the request line, too.
     let target = request.uri().authority().map(Authority::as_str);
     let host = host.map(|it| it.to_str().unwrap_or_default());
-    if !host.into_iter().chain(target).all(is_ours) {
+    if !host.into_iter().chain(target).all(is_own_host) {
         return text_response(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
     }
     next.run(request).await

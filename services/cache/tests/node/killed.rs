@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use iroh_blobs::Hash;
-use octet_node::as_pid_1::pass;
+use octet_node::as_pid_1::pass_fds;
 use octet_node::control::file::{FileArg, Source};
 use serde_json::json;
 use tempfile::TempDir;
@@ -79,7 +79,7 @@ pub fn start(folder: &Path, round: u64) -> Running {
         .env("OCTET_CALLERS", callers())
         .env("STATE_DIRECTORY", state)
         .stderr(std::process::Stdio::null());
-    pass(&mut command, &[control.as_fd(), http.as_fd(), metrics.as_fd()]).unwrap();
+    pass_fds(&mut command, &[control.as_fd(), http.as_fd(), metrics.as_fd()]).unwrap();
     Running { child: command.spawn().unwrap(), socket, http: at }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use octet_cluster::limits::ClusterLimits;
-use octet_cluster::place::Wiring;
+use octet_cluster::position::BoxAddressing;
 use octet_cluster::settings::Settings;
 use octet_cluster::{ClusterConfig, run as run_cluster};
 use octet_node::settings::Which;
@@ -40,7 +40,7 @@ pub fn run(folder: &Path, number: u8, coordinator: u16) -> Result<Value, Failed>
         None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
     };
     end_with_parent()?;
-    let wiring = Wiring {
+    let wiring = BoxAddressing {
         number_of: Box::new(|_, address| match address {
             IpAddr::V4(v4) if v4.octets()[..3] == [127, 0, 1] => Some(v4.octets()[3]),
             _ => None,
@@ -53,7 +53,7 @@ pub fn run(folder: &Path, number: u8, coordinator: u16) -> Result<Value, Failed>
     let parts = ClusterConfig {
         settings: Settings::read(folder, Which::InForce)?,
         limits: ClusterLimits::default(),
-        wiring,
+        addressing: wiring,
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),
         port,

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use octet_node::as_pid_1::pass;
+use octet_node::as_pid_1::pass_fds;
 use octet_node::control::{CallError, Client};
 use octet_node::follow::follow;
 use octet_node::map::{MAP, Update};
@@ -44,7 +44,7 @@ impl Nodes {
             command.stdout(Stdio::null()).stderr(fs::File::create(own.join("log"))?);
             if number == 0 {
                 command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "enrolment");
-                pass(&mut command, &[coordinator.as_fd()])?;
+                pass_fds(&mut command, &[coordinator.as_fd()])?;
             }
             nodes.children.push(command.spawn()?);
         }

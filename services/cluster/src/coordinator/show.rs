@@ -6,8 +6,8 @@ use humantime::format_rfc3339_seconds;
 use octet_node::control::PublicKey;
 use serde_json::{Map, Value, json};
 
-use super::{Coordinator, Unchanged};
-use crate::book::{CannotBe, NumberState};
+use super::{Coordinator, CoordinatorError};
+use crate::registry::{AdminError, NumberState};
 use crate::rules::EnrolmentRules;
 
 impl Coordinator {
@@ -15,84 +15,84 @@ impl Coordinator {
     ///
     /// # Errors
     /// The settings have no cluster.
-    pub fn show(&self) -> Result<Value, Unchanged> {
+    pub fn show(&self) -> Result<Value, CoordinatorError> {
         let rules = self.rules()?;
-        let book = self.book.borrow();
+        let registry = self.registry.borrow();
         let boards: Vec<Value> = rules.numbers().map(|number| self.row(number, &rules)).collect();
         let mut shown = json!({
             "role": "coordinator",
-            "number": book.number,
-            "node": book.coordinator,
-            "epoch": book.version.epoch,
-            "sequence": book.version.sequence,
+            "number": registry.number,
+            "node": registry.coordinator,
+            "epoch": registry.version.epoch,
+            "sequence": registry.version.sequence,
             "enrol": rules.enrol(),
-            "replaces": book.replaces(),
-            "revoked": book.revoked(),
+            "replaces": registry.replaces(),
+            "revoked": registry.revoked(),
             "boards": boards,
-            "others": rules.numbers().flat_map(|number| self.others(number)).collect::<Vec<_>>(),
+            "others": rules.numbers().flat_map(|number| self.not_enrolled(number)).collect::<Vec<_>>(),
         });
-        if let Err(problem) = self.may_hold(&book, &rules) {
+        if let Err(problem) = self.check_appointment(&registry, &rules) {
             shown["trouble"] = format!("{problem}: {}", problem.help()).into();
         }
         Ok(shown)
     }
 
     /// The details of board `number`, with its last report.
-    pub fn show_board(&self, number: u8) -> Result<Value, Unchanged> {
+    pub fn show_board(&self, number: u8) -> Result<Value, CoordinatorError> {
         let rules = self.rules()?;
         if !rules.numbers().contains(&number) {
-            return Err(CannotBe::NoBoard(number).into());
+            return Err(AdminError::NoBoard(number).into());
         }
         let mut row = self.row(number, &rules);
-        row["to be replaced"] = self.book.borrow().is_to_be_replaced(number).into();
-        row["report"] = json!(self.said(number));
-        row["others"] = self.others(number).into();
+        row["to be replaced"] = self.registry.borrow().is_to_be_replaced(number).into();
+        row["report"] = json!(self.last_report(number));
+        row["others"] = self.not_enrolled(number).into();
         Ok(row)
     }
 
     /// The last report of node `number`; for the coordinator itself, the current one.
-    pub(super) fn said(&self, number: u8) -> Option<Map<String, Value>> {
-        if number == self.book.borrow().number {
-            return Some(self.node.report.borrow().say());
+    pub(super) fn last_report(&self, number: u8) -> Option<Map<String, Value>> {
+        if number == self.registry.borrow().number {
+            return Some(self.node.report.borrow().to_json());
         }
-        self.present.borrow().line(number)?.report.clone()
+        self.connected.borrow().status(number)?.report.clone()
     }
 
     /// The state of `number`.
     pub(super) fn state(&self, number: u8, rules: &EnrolmentRules) -> &'static str {
-        let (book, present) = (self.book.borrow(), self.present.borrow());
-        let line = present.line(number);
-        if number == book.number {
-            return if book.is_drained(number) { "drained" } else { "coordinator" };
+        let (registry, connections) = (self.registry.borrow(), self.connected.borrow());
+        let status = connections.status(number);
+        if number == registry.number {
+            return if registry.is_drained(number) { "drained" } else { "coordinator" };
         }
-        match book.standing(number, rules) {
-            NumberState::Enrolled if book.is_drained(number) => "drained",
+        match registry.state(number, rules) {
+            NumberState::Enrolled if registry.is_drained(number) => "drained",
             NumberState::Enrolled => "enrolled",
             NumberState::Revoked => "revoked",
-            _ if line.is_some_and(|line| line.waits.is_some()) => "pending",
-            _ if line.is_some_and(|line| line.refused.is_some()) => "refused",
+            _ if status.is_some_and(|status| status.pending.is_some()) => "pending",
+            _ if status.is_some_and(|status| status.refused.is_some()) => "refused",
             NumberState::Forbidden => "refused",
             NumberState::Free => "none",
         }
     }
 
     /// Whether node `number` is connected, when it last sent a message, and its map's version.
-    pub(super) fn there(&self, number: u8) -> (bool, Option<String>, Option<u64>) {
-        let book = self.book.borrow();
-        if number == book.number {
-            return (true, None, Some(book.version.sequence));
+    pub(super) fn connection_state(&self, number: u8) -> (bool, Option<String>, Option<u64>) {
+        let registry = self.registry.borrow();
+        if number == registry.number {
+            return (true, None, Some(registry.version.sequence));
         }
-        let present = self.present.borrow();
-        let Some(line) = present.line(number) else { return (false, None, None) };
-        let has = line.has.map(|has| has.sequence);
-        (line.connected.is_some(), line.last_seen.map(date), has)
+        let connections = self.connected.borrow();
+        let Some(status) = connections.status(number) else { return (false, None, None) };
+        let has = status.map_version.map(|has| has.sequence);
+        (status.connected.is_some(), status.last_seen.map(date), has)
     }
 
     fn row(&self, number: u8, rules: &EnrolmentRules) -> Value {
-        let book = self.book.borrow();
-        let member = book.enrolled(number);
-        let own = Some(book.coordinator).filter(|_| number == book.number);
-        let (connected, last_seen, has) = self.there(number);
+        let registry = self.registry.borrow();
+        let member = registry.enrolled(number);
+        let own = Some(registry.coordinator).filter(|_| number == registry.number);
+        let (connected, last_seen, has) = self.connection_state(number);
         json!({
             "board": number,
             "state": self.state(number, rules),
@@ -106,16 +106,16 @@ impl Coordinator {
     }
 
     /// The nodes that wait or were refused at `number`.
-    fn others(&self, number: u8) -> Vec<Value> {
-        let present = self.present.borrow();
-        let Some(line) = present.line(number) else { return vec![] };
+    fn not_enrolled(&self, number: u8) -> Vec<Value> {
+        let connections = self.connected.borrow();
+        let Some(status) = connections.status(number) else { return vec![] };
         let row = |is: &str, key: PublicKey, times: Option<u64>, why: &str| json!({ "board": number, "is": is, "times": times, "key": key, "why": why });
-        let waits = line.waits.as_ref().map(|(_, candidate)| {
+        let pending = status.pending.as_ref().map(|(_, candidate)| {
             row("waiting", candidate.node, None, &format!("`cluster approve {number}` takes it"))
         });
-        let refused = line.refused.as_ref();
+        let refused = status.refused.as_ref();
         let refused = refused.map(|it| row("refused", it.node, Some(it.count), &it.reason));
-        waits.into_iter().chain(refused).collect()
+        pending.into_iter().chain(refused).collect()
     }
 }
 

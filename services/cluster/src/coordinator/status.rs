@@ -1,10 +1,10 @@
 //! The status of the whole box: one row for the router if it is the coordinator, and one for each
 //! board.
 
-use octet_node::links::Passed;
+use octet_node::links::LinkTraffic;
 use serde_json::{Value, json};
 
-use super::{Coordinator, Unchanged};
+use super::{Coordinator, CoordinatorError};
 use crate::report::NodeReport;
 
 impl Coordinator {
@@ -12,15 +12,18 @@ impl Coordinator {
     ///
     /// # Errors
     /// The settings have no cluster.
-    pub fn status(&self, traffic: &Result<Vec<Passed>, String>) -> Result<Value, Unchanged> {
+    pub fn status(
+        &self,
+        traffic: &Result<Vec<LinkTraffic>, String>,
+    ) -> Result<Value, CoordinatorError> {
         let rules = self.rules()?;
-        let (book, present) = (self.book.borrow(), self.present.borrow());
+        let (registry, connections) = (self.registry.borrow(), self.connected.borrow());
         // The router, if it is the coordinator; a coordinator that is a board is in the table
         // already.
-        let router = Some(book.number).filter(|number| !rules.numbers().contains(number));
+        let router = Some(registry.number).filter(|number| !rules.numbers().contains(number));
         let nodes = router.into_iter().chain(rules.numbers()).map(|number| {
-            let line = present.line(number);
-            let (connected, last_seen, has) = self.there(number);
+            let line = connections.status(number);
+            let (connected, last_seen, has) = self.connection_state(number);
             let row = json!({
                 "number": number,
                 "state": self.state(number, &rules),
@@ -28,7 +31,8 @@ impl Coordinator {
                 "last_seen": last_seen,
                 "has_map": has,
             });
-            let report = self.said(number).as_ref().map(NodeReport::read).unwrap_or_default();
+            let report =
+                self.last_report(number).as_ref().map(NodeReport::from_json).unwrap_or_default();
             let port = traffic.iter().flatten().find(|port| port.board == Some(number));
             let refused = line.and_then(|line| line.refused.as_ref()).map(|last| &*last.reason);
             with_report(row, &report, port, refused)
@@ -36,10 +40,10 @@ impl Coordinator {
         let nodes: Vec<Value> = nodes.collect();
         let mut status = json!({
             "role": "coordinator",
-            "number": book.number,
-            "node": book.coordinator,
-            "epoch": book.version.epoch,
-            "sequence": book.version.sequence,
+            "number": registry.number,
+            "node": registry.coordinator,
+            "epoch": registry.version.epoch,
+            "sequence": registry.version.sequence,
         });
         if let Err(problem) = traffic {
             status["trouble"] = format!("`netd` does not tell of the ports: {problem}").into();
@@ -53,7 +57,7 @@ impl Coordinator {
 fn with_report(
     mut row: Value,
     report: &NodeReport,
-    port: Option<&Passed>,
+    port: Option<&LinkTraffic>,
     refused: Option<&str>,
 ) -> Value {
     row["link"] = json!(port.map(|port| if port.carrier { "up" } else { "down" }));

@@ -56,8 +56,8 @@ fn a_board_is_one_number() {
     coordinator.ask("replace", json!({"number": "1"})).unwrap();
     welcome(&stranger.tries(port, 1, &stranger.join(1)), 1);
     refused(one.tries(port, 1, &one.join(1)), "cluster replace 1");
-    let map = coordinator.map_until(|map| map.map().of(&stranger.public()).is_some());
-    assert!(map.map().of(&one.public()).is_none());
+    let map = coordinator.map_until(|map| map.map().member_by_key(&stranger.public()).is_some());
+    assert!(map.map().member_by_key(&one.public()).is_none());
     coordinator.ask("revoke", json!({"number": "1"})).unwrap();
     refused(stranger.tries(port, 1, &stranger.join(1)), "revoked");
     refused(stranger.tries(port, 4, &stranger.join(4)), "revoked");
@@ -157,7 +157,7 @@ fn garbage_costs_only_who_sends_it() {
     // The connected board is still connected, and receives new maps.
     welcome(&one.tries(port, 1, &one.join(1)), 1);
     let found = std::iter::from_fn(|| there.coordinator_says()).any(|message| match message {
-        FromCoordinator::Map(map) => map.map().of(&one.public()).is_some(),
+        FromCoordinator::Map(map) => map.map().member_by_key(&one.public()).is_some(),
         _ => false,
     });
     assert!(found);

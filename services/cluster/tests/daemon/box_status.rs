@@ -1,6 +1,6 @@
 //! The status of the whole box.
 
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 use serde_json::{Value, json};
 
 use crate::Cluster;
@@ -10,7 +10,7 @@ use crate::stand_in::netd;
 /// Waits until `wanted` holds for the status.
 fn status_until(host: &Host, wanted: impl Fn(&Value) -> bool) -> Value {
     let mut status = Value::Null;
-    until("the status is another", || {
+    wait_until("the status is another", || {
         status = host.ask("status", json!({})).unwrap();
         wanted(&status)
     });

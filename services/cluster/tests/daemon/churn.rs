@@ -13,7 +13,7 @@ const FLIPS: u64 = 41;
 
 /// Whether `node` is in the map with two keys.
 fn has_two(map: &SignedMap, node: &Node) -> bool {
-    map.map().of(&node.public()).is_some_and(|it| it.certificates.len() == 2)
+    map.map().member_by_key(&node.public()).is_some_and(|it| it.certificates.len() == 2)
 }
 
 /// Connects `node` as a board, which alternately reports one key more and one less, the last time
@@ -23,7 +23,7 @@ fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
     let (mut link, _) = node.connect(&cluster.port, number).unwrap();
     link.say(&node.join(number));
     welcome(&link.coordinator_says().unwrap(), number);
-    let before = coordinator.map_until(|map| map.map().of(&node.public()).is_some());
+    let before = coordinator.map_until(|map| map.map().member_by_key(&node.public()).is_some());
     for flip in 0..FLIPS {
         let cluster = [node.certificate(1)].into_iter();
         let more = (flip % 2 == 0).then(|| node.certificate_of("gate", 1));

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use octet_cluster::limits::ClusterLimits;
-use octet_cluster::place::Wiring;
+use octet_cluster::position::BoxAddressing;
 use octet_cluster::settings::Settings;
 use octet_cluster::{ClusterConfig, run};
-use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT, pass};
+use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT, pass_fds};
 use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::follow::follow;
 use octet_node::key::PrivateKey;
@@ -108,7 +108,7 @@ impl Host {
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
             .stderr(log.try_clone().unwrap())
             .stdout(log);
-        pass(&mut command, &[self.own.as_fd()]).unwrap();
+        pass_fds(&mut command, &[self.own.as_fd()]).unwrap();
         self.child = Some(command.spawn().unwrap());
         let mut message = [0; 100];
         let count = self.notify.recv(&mut message).expect("cluster does not become ready");
@@ -259,16 +259,16 @@ fn cluster() {
     let managers: Vec<(u8, u16)> = serde_json::from_str(&managers).unwrap();
     let patience = |name| Duration::from_millis(std::env::var(name).unwrap().parse().unwrap());
     let limits = ClusterLimits {
-        silence: patience("OCTET_TEST_SILENCE"),
-        handshake_time: patience("OCTET_TEST_HANDSHAKE"),
-        pause: Duration::from_millis(20),
-        longest_pause: Duration::from_millis(200),
+        idle_timeout: patience("OCTET_TEST_SILENCE"),
+        handshake_timeout: patience("OCTET_TEST_HANDSHAKE"),
+        retry_delay: Duration::from_millis(20),
+        max_retry_delay: Duration::from_millis(200),
         // The limits are high, because the attackers in the tests connect often.
         burst: 100_000,
         change_interval: patience("OCTET_TEST_CHANGES"),
         ..ClusterLimits::default()
     };
-    let wiring = Wiring {
+    let wiring = BoxAddressing {
         number_of: Box::new(|_, address| match address {
             IpAddr::V4(v4) if v4.octets()[..3] == [127, 0, 1] => Some(v4.octets()[3]),
             _ => None,
@@ -284,7 +284,7 @@ fn cluster() {
     let parts = ClusterConfig {
         settings: Settings::read(&folder, Which::InForce).unwrap(),
         limits,
-        wiring,
+        addressing: wiring,
         folder: Some(folder.join("state")),
         sockets: folder.clone(),
         port: TcpListener::from(port),

@@ -12,7 +12,7 @@ use octet_node::as_pid_1::TIMEOUT;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::key::PrivateKey;
-use octet_node::links::{Passed, TRAFFIC};
+use octet_node::links::{LinkTraffic, TRAFFIC};
 use serde_json::{Map, Value, json};
 
 use crate::host::listen;
@@ -96,7 +96,7 @@ pub fn netd(folder: &Path) {
         let mut peer = Peer::new(stream);
         while let Some(request) = peer.next_request()? {
             assert_eq!(request.verb, TRAFFIC);
-            let port = |board: u8| Passed {
+            let port = |board: u8| LinkTraffic {
                 link: format!("eth{board}"),
                 board: Some(board),
                 carrier: board < 4,

@@ -14,11 +14,11 @@ use serde_json::{Map, Value, json};
 use crate::copy::MAX_TEXT;
 use crate::difference::differences;
 use crate::keeper::{CommandOutcome, ConfigCommand, ConfigVersion, Keeper, Readers};
-use crate::place::BuiltConfig;
+use crate::paths::BuiltConfig;
 use crate::readers::SectionReader;
 use crate::settings::Settings;
+use crate::signed_call::{self, SIGNED};
 use crate::store::Folder;
-use crate::warrant::{self, SIGNED};
 
 pub struct Config<F, R> {
     pub keeper: Keeper<F, R>,
@@ -28,13 +28,13 @@ pub struct Config<F, R> {
     /// The units of the image, whose ports policies can name.
     pub units: Vec<Unit>,
     /// Whether copies are stored on disk.
-    pub is_kept: bool,
+    pub is_persistent: bool,
     /// Returns the key of this node, or why it is unknown.
     pub node: Box<dyn Fn() -> Result<PublicKey, Failure> + Send + Sync>,
     /// PID 1's user.
     pub pid_1: u32,
     /// Signals that a change is pending.
-    pub tried: (Mutex<bool>, Condvar),
+    pub change_pending: (Mutex<bool>, Condvar),
 }
 
 impl<F: Folder, R: Readers> Config<F, R> {
@@ -42,20 +42,20 @@ impl<F: Folder, R: Readers> Config<F, R> {
     pub(super) fn apply(
         &self,
         call: &mut Call<'_>,
-        (file, called): (&FileArg, &str),
+        (file, file_name): (&FileArg, &str),
         confirm: Duration,
     ) -> Result<Value, Failure> {
         let bytes = call.peer.read_file(call.id, MAX_TEXT)?;
         if let Some(wrong) = wrong_digest(file, &bytes) {
             return Err(wrong);
         }
-        let (settings, warnings) = self.parse(called, bytes)?;
+        let (settings, warnings) = self.parse(file_name, bytes)?;
         // A key in the text has no checksum, so one with a typing error may still be valid and
         // belong to someone else. The operator has to compare new keys.
         let known = self.keeper.view().in_force.settings.keys();
         let keys: Vec<_> = settings.keys().difference(&known).cloned().collect();
         let mut answer = self.change(call, settings, None, confirm)?;
-        answer["file"] = json!(called);
+        answer["file"] = json!(file_name);
         if !keys.is_empty() {
             answer["new_keys"] = json!(keys);
         }
@@ -69,17 +69,18 @@ impl<F: Folder, R: Readers> Config<F, R> {
     /// without effect.
     pub(super) fn parse(
         &self,
-        called: &str,
+        file_name: &str,
         bytes: Vec<u8>,
     ) -> Result<(Settings, Vec<String>), Failure> {
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            let message = format!("{called} is no text in UTF-8: byte {at} is wrong");
+            let message = format!("{file_name} is no text in UTF-8: byte {at} is wrong");
             Failure::new(FailureCode::BadArgument, message, "give a whole appliance.toml")
         })?;
-        let settings = Settings::parse(called, text, &self.image.text()?);
-        let settings = settings.map_err(|error| mistake(&error))?;
-        let useless = settings.useless(called, &self.units).map_err(|error| mistake(&error))?;
+        let settings = Settings::parse(file_name, text, &self.image.text()?);
+        let settings = settings.map_err(|error| file_failure(&error))?;
+        let useless =
+            settings.unused_rules(file_name, &self.units).map_err(|error| file_failure(&error))?;
         Ok((settings, useless))
     }
 
@@ -94,13 +95,16 @@ impl<F: Folder, R: Readers> Config<F, R> {
         let signed = self.signed(call)?;
         let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (by, sequence) = (call.by, call.args.integer("sequence"));
-        let wish = ConfigCommand { settings, by, signed, sequence, again, taken, confirm };
-        let outcome = self.keeper.apply(wish, Instant::now())?;
+        let command =
+            ConfigCommand { settings, by, signed, sequence, repeats: again, time: taken, confirm };
+        let outcome = self.keeper.apply(command, Instant::now())?;
         Ok(match outcome {
-            CommandOutcome::Same => json!({ "unchanged": self.keeper.view().in_force.sequence }),
-            CommandOutcome::Tried { sequence, not_running } => {
-                *self.tried.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-                self.tried.1.notify_all();
+            CommandOutcome::Unchanged => {
+                json!({ "unchanged": self.keeper.view().in_force.sequence })
+            }
+            CommandOutcome::Pending { sequence, not_running } => {
+                *self.change_pending.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                self.change_pending.1.notify_all();
                 let mut answer = json!({
                     "applied": sequence,
                     "next": format!("`config confirm` within {} s, or it undoes itself", confirm.as_secs()),
@@ -117,9 +121,9 @@ impl<F: Folder, R: Readers> Config<F, R> {
     fn signed(&self, call: &Call<'_>) -> Result<Option<(PublicKey, String)>, Failure> {
         let Some(text) = call.args.text(SIGNED) else { return Ok(None) };
         let node = (self.node)()?;
-        let signer = warrant::check(text, &node, &call.verb, call.args.all())?;
+        let signer = signed_call::check(text, &node, &call.verb, call.args.all())?;
         if call.args.integer("sequence").is_none() {
-            return Err(bad("a signed configuration has a number: `sequence`"));
+            return Err(bad_argument("a signed configuration has a number: `sequence`"));
         }
         Ok(Some((signer, text.to_owned())))
     }
@@ -136,19 +140,19 @@ impl<F: Folder, R: Readers> Config<F, R> {
             Some(to) => to,
             None => {
                 let signer = self.signed(call)?.map(|(key, _)| key);
-                match self.keeper.take_back(call.by, signer)? {
+                match self.keeper.rollback(call.by, signer)? {
                     Some(sequence) => return Ok(json!({ "undone": sequence })),
-                    None => self.keeper.before_last()?,
+                    None => self.keeper.previous()?,
                 }
             }
         };
         let settings = match to {
-            0 => self.image.settings().map_err(|problem| unusable(0, &problem))?,
+            0 => self.image.settings().map_err(|problem| unusable_copy(0, &problem))?,
             to => {
                 let copy = self.keeper.store().read(to);
                 let shipped = || self.image.text().unwrap_or_default();
                 copy.and_then(|copy| Settings::of(copy, shipped))
-                    .map_err(|problem| unusable(to, &problem))?
+                    .map_err(|problem| unusable_copy(to, &problem))?
             }
         };
         self.change(call, settings, Some(to), confirm)
@@ -173,15 +177,15 @@ impl<F: Folder, R: Readers> Config<F, R> {
                 }
             }
         }
-        if let Some(trial) = &view.trial {
-            let left = trial.until.saturating_duration_since(Instant::now());
+        if let Some(trial) = &view.pending {
+            let left = trial.deadline.saturating_duration_since(Instant::now());
             answer["undone_in_seconds"] = json!(left.as_secs());
         }
-        if !self.is_kept {
+        if !self.is_persistent {
             answer["kept"] = json!("in memory, until config ends: there is no data partition");
         }
-        if !view.notes.is_empty() {
-            answer["notes"] = json!(view.notes);
+        if !view.warnings.is_empty() {
+            answer["notes"] = json!(view.warnings);
         }
         answer["text"] = json!(settings.text);
         Ok(answer)
@@ -195,8 +199,8 @@ impl<F: Folder, R: Readers> Config<F, R> {
     pub(super) fn history(&self) -> Result<Value, Failure> {
         let in_force = self.keeper.view().in_force.sequence;
         let store = self.keeper.store();
-        let copies = store.all().map(|name| {
-            let mut row = json!({ "sequence": name.sequence, "standing": name.standing.name() });
+        let copies = store.copies().map(|name| {
+            let mut row = json!({ "sequence": name.sequence, "standing": name.state.name() });
             match store.read(name.sequence) {
                 Ok(copy) => {
                     row["taken"] = json!(date(copy.taken));
@@ -230,7 +234,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
         let view = self.keeper.view();
         let version = match next {
             false => view.in_force,
-            true => view.next.ok_or_else(|| {
+            true => view.candidate.ok_or_else(|| {
                 let help = "read this only when `config` asks about it";
                 Failure::new(FailureCode::NotFound, "no settings are to come", help)
             })?,
@@ -257,15 +261,15 @@ fn wrong_digest(file: &FileArg, bytes: &[u8]) -> Option<Failure> {
     })
 }
 
-fn mistake(error: &FileError) -> Failure {
+fn file_failure(error: &FileError) -> Failure {
     Failure::new(FailureCode::BadArgument, error.marked(), error.hint.clone())
 }
 
-fn unusable(sequence: u64, problem: &str) -> Failure {
+fn unusable_copy(sequence: u64, problem: &str) -> Failure {
     let message = format!("configuration {sequence} cannot be used: {problem}");
     Failure::new(FailureCode::Failed, message, "`config history` lists those that there are")
 }
 
-pub(super) fn bad(message: &str) -> Failure {
+pub(super) fn bad_argument(message: &str) -> Failure {
     Failure::new(FailureCode::BadArgument, message, "see `octetctl config --help`")
 }

@@ -9,11 +9,11 @@ use octet_node::control::settings::SECTIONS;
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::Verbs;
 use octet_node::serve::verbs::{
-    Takes, file, flag, nothing, option, optional_integer, optional_text,
+    VerbArgs, file, flag, nothing, option, optional_integer, optional_text,
 };
 use serde_json::json;
 
-use super::answer::{Config, bad};
+use super::answer::{Config, bad_argument};
 use crate::copy::MAX_TEXT;
 use crate::keeper::Readers;
 use crate::settings::FILE;
@@ -30,18 +30,18 @@ where
 {
     use Permission::{Configure, Read};
 
-    let next = |config: &Arc<Config<F, R>>| config.keeper.view().next_number;
+    let next = |config: &Arc<Config<F, R>>| config.keeper.view().next_sequence;
     Verbs::default()
         .with(
             Verb::new("show", Read, "Shows the active settings and their source")
                 .columns(ColumnKind::Lines, &["text"]),
             option("section", "One section only, with the defaults filled in")
-                .parse(|name| name.map(named).transpose()),
+                .parse(|name| name.map(section_by_name).transpose()),
             |config: &Arc<Config<F, R>>, _, section| config.show(section),
         )
         .with(
             Verb::new("diff", Read, "Shows what a file would change, without applying it"),
-            file("file", "A complete appliance.toml").and(called()),
+            file("file", "A complete appliance.toml").and(file_name()),
             |config, call, (_, called)| {
                 let bytes = call.peer.read_file(call.id, MAX_TEXT)?;
                 config.diff(&config.parse(&called, bytes)?.0)
@@ -54,7 +54,7 @@ where
                 "Applies a file; it is rolled back unless `config confirm` follows in time",
             )
             .columns(ColumnKind::Lines, &["new_keys", "warnings"]),
-            file("file", "A complete appliance.toml").and(called()).and(confirm()),
+            file("file", "A complete appliance.toml").and(file_name()).and(confirm()),
             |config, call, ((file, called), confirm)| config.apply(call, (&file, &called), confirm),
         )
         .signed(next)
@@ -96,13 +96,13 @@ where
 }
 
 /// The argument with the file's name.
-fn called() -> Takes<String> {
+fn file_name() -> VerbArgs<String> {
     option(FILE_NAME, "The file's name for error messages; octetctl sends its path")
         .parse(|name| Ok(name.unwrap_or_else(|| FILE.to_owned())))
 }
 
 /// The argument with the time until an unconfirmed change is undone.
-fn confirm() -> Takes<Duration> {
+fn confirm() -> VerbArgs<Duration> {
     let (usual, least, most) = CONFIRM;
     let help = format!(
         "Seconds until the roll-back unless it is confirmed, {least} to {most}; default {usual}"
@@ -112,15 +112,15 @@ fn confirm() -> Takes<Duration> {
         if (least..=most).contains(&seconds) {
             return Ok(Duration::from_secs(seconds));
         }
-        Err(bad(&format!("`confirm` is {seconds}, and can be {least} to {most}")))
+        Err(bad_argument(&format!("`confirm` is {seconds}, and can be {least} to {most}")))
     })
 }
 
 fn number(text: String) -> Result<u64, Failure> {
-    text.parse().map_err(|_| bad(&format!("`{text}` is not a number of a configuration")))
+    text.parse().map_err(|_| bad_argument(&format!("`{text}` is not a number of a configuration")))
 }
 
-fn named(name: String) -> Result<SettingsSection, Failure> {
+fn section_by_name(name: String) -> Result<SettingsSection, Failure> {
     SettingsSection::from_name(&name).ok_or_else(|| {
         let known = SettingsSection::ALL.map(SettingsSection::name).join(", ");
         let message = format!("there is no section `{name}` that a box can be given");

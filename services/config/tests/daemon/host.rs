@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use octet_appliance::{Appliance, UnitSource};
 use octet_node::Peer;
-use octet_node::as_pid_1::{MemoryFile, TIMEOUT, until};
+use octet_node::as_pid_1::{MemoryFile, TIMEOUT, wait_until};
 use octet_node::command::{Command as Signed, CommandBody};
 use octet_node::control::file::Source;
 use octet_node::control::settings::{APPLY, CHECK};
@@ -192,7 +192,7 @@ impl Host {
         assert_eq!(&message[..count], b"READY=1");
         let config = Config { child: Mutex::new(Some(child)), host: self };
         // Whatever the unit has applied before, it applies the active configuration.
-        until("the unit hears what is in force", || {
+        wait_until("the unit hears what is in force", || {
             *self.state.lock().unwrap() != "ready" || self.unit.log.lock().unwrap().len() > before
         });
         config

@@ -10,7 +10,7 @@ use octet_node::control::{By, FailureCode};
 use serde_json::json;
 
 use host::{Host, IMAGE, Mood, failure};
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 
 const ANNA: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 
@@ -104,8 +104,8 @@ fn what_nobody_confirms_undoes_itself() {
     let host = Host::new();
     let config = host.start();
     config.apply(By::Port, &text("one"), json!({ "confirm": 10 })).unwrap();
-    until("it undoes itself", || config.text() == IMAGE);
-    until("the unit is told", || host.unit.has() == Some(json!({ "keys": [] })));
+    wait_until("it undoes itself", || config.text() == IMAGE);
+    wait_until("the unit is told", || host.unit.has() == Some(json!({ "keys": [] })));
     assert_eq!(host.copies(), ["00000000000000000001.undone"]);
     for seconds in [9, 3601] {
         let bad = failure(config.apply(By::Port, &text("two"), json!({ "confirm": seconds })));

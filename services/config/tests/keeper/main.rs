@@ -223,7 +223,7 @@ fn a_number_is_good_once_and_also_after_a_restart() {
     let mut world = World::new();
     assert!(matches!(
         world.apply_as(&text_of(1), 1),
-        Ok(CommandOutcome::Tried { sequence: 1, .. })
+        Ok(CommandOutcome::Pending { sequence: 1, .. })
     ));
     world.take_back();
     for _ in 0..2 {

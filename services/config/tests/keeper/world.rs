@@ -45,7 +45,7 @@ impl Readers for Unit {
     fn check(&self, _: &[SettingsSection]) -> Result<Vec<String>, Failure> {
         let alive = self.disk.step();
         let mut state = self.state.lock().unwrap();
-        let next = self.keeper().view().next.expect("something is to come");
+        let next = self.keeper().view().candidate.expect("something is to come");
         if !alive || std::mem::take(&mut state.refuses) {
             return Err(failure());
         }
@@ -110,7 +110,7 @@ impl World {
         self.keeper = start(&self.disk, &self.unit);
         let in_force = self.in_force();
         self.unit.lock().unwrap().accepted = in_force;
-        self.keeper.begin();
+        self.keeper.start();
     }
 
     pub fn apply(&self, text: &str, seconds: u64) -> Result<CommandOutcome, Failure> {
@@ -129,7 +129,8 @@ impl World {
     ) -> Result<CommandOutcome, Failure> {
         let confirm = Duration::from_secs(seconds);
         let (by, signed, again, taken) = (Some(By::Port), None, None, 0);
-        let wish = ConfigCommand { settings, by, signed, sequence, again, taken, confirm };
+        let wish =
+            ConfigCommand { settings, by, signed, sequence, repeats: again, time: taken, confirm };
         self.keeper.apply(wish, self.now)
     }
 
@@ -138,7 +139,7 @@ impl World {
     }
 
     pub fn take_back(&self) -> Option<u64> {
-        self.keeper.take_back(Some(By::Port), None).unwrap()
+        self.keeper.rollback(Some(By::Port), None).unwrap()
     }
 
     pub fn wait(&mut self, seconds: u64) {
@@ -157,11 +158,11 @@ impl World {
     }
 
     pub fn next_number(&self) -> u64 {
-        self.keeper.view().next_number
+        self.keeper.view().next_sequence
     }
 
     pub fn notes(&self) -> Vec<String> {
-        self.keeper.view().notes
+        self.keeper.view().warnings
     }
 }
 

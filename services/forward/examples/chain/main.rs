@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 
 use octet_node::control::{Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::{ConnectionLimits, Verbs, serve};
-use octet_node::serve::verbs::{Takes, integer, nothing, text};
+use octet_node::serve::verbs::{VerbArgs, integer, nothing, text};
 use octet_node::{Callers, inherited};
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ fn verbs() -> Verbs<Made> {
         })
 }
 
-fn way() -> Takes<Way> {
+fn way() -> VerbArgs<Way> {
     text("way", "By what")
         .parse(|name| Way::named(&name).ok_or_else(|| failed(&format!("there is no way `{name}`"))))
 }

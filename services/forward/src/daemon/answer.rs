@@ -171,7 +171,7 @@ impl Daemon {
             .map(|member| (member.number.to_string(), NodeAddress::of(&member.node)))
             .collect();
         let number = text.strip_prefix("board-").unwrap_or(text);
-        let by_name = || octet_node::address::named(text).map(|key| NodeAddress::of(&key));
+        let by_name = || octet_node::address::parse_name(text).map(|key| NodeAddress::of(&key));
         let by_line = || self.settings.lines.find(text);
         let by_address = || text.parse().ok().and_then(|ip: std::net::Ipv6Addr| ip.try_into().ok());
         let found = known.get(number).copied().or_else(by_line).or_else(by_address);

@@ -29,7 +29,7 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(120);
 impl Daemon {
     /// Whether this node is the box's router; `None` if not known yet.
     pub(super) fn is_router(&self) -> Option<bool> {
-        Some(self.map.as_ref()?.of(&self.node()?)?.number == ROUTER)
+        Some(self.map.as_ref()?.member_by_key(&self.node()?)?.number == ROUTER)
     }
 
     /// The exit node of this node's LAN.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 use octet_node::control::file::{ChunkBytes, MAX_CHUNK};
 use octet_node::control::{ClientMessage, FilePiece, PieceBody, Request, encode};
 use octet_node::key::PrivateKey;
@@ -93,7 +93,7 @@ fn who_is_too_slow_is_cut_off() {
     let said = errors(&until_closed(&mut stream, &half));
     assert!(said.len() == 1 && said[0].contains("a frame timed out"), "{said:?}");
     assert!(host.has_logged(&["anna", "a frame timed out"]), "{}", host.log());
-    until("it is asked", || host.units.count("init status") == 2);
+    wait_until("it is asked", || host.units.count("init status") == 2);
 }
 
 /// The client requests an endless answer, and does not read it.

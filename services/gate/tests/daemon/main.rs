@@ -14,7 +14,7 @@ mod stand_in;
 use std::sync::Arc;
 
 use host::Host;
-use octet_node::as_pid_1::{MemoryFile, Raw, until};
+use octet_node::as_pid_1::{MemoryFile, Raw, wait_until};
 use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS, Source};
 use octet_node::control::{CallError, ClientMessage, FailureCode, Reply, ReplyBody, Request};
 use octet_node::key::PrivateKey;
@@ -98,7 +98,7 @@ fn no_operator_keeps_others_from_a_unit() {
     // noticed it.
     at.ask_unit(&others[3], "logd", "logs").unwrap();
     drop(held);
-    until("there is room", || watch(&others[3]).is_ok());
+    wait_until("there is room", || watch(&others[3]).is_ok());
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn only_so_many_at_once() {
     // A client that disconnects makes room, once the gate has noticed it.
     drop(annas.pop());
     let connected = || host.ask("show", json!({})).unwrap()["operators"][0]["connected"].clone();
-    until("one has left", || connected() == 7);
+    wait_until("one has left", || connected() == 7);
     let _again = connect(&anna).unwrap();
     annas[0].call("status", Map::new()).unwrap();
 }

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 use octet_node::control::{CallError, FailureCode};
 use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};
@@ -64,7 +64,7 @@ fn has_the_map(host: &Host, operator: &PrivateKey) {
     let mut client = client.with_unit(Some("gate".parse().unwrap()));
     // The number is no board's, so that nothing is relayed.
     let mut ask = || failure(client.call("relay", object(json!({ "board": 99 }))));
-    until("it has the map", || ask().code == FailureCode::NotFound);
+    wait_until("it has the map", || ask().code == FailureCode::NotFound);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn who_wants_nothing_is_cut_off() {
     router.start();
     has_the_map(&router, &anna);
     let mut client = None;
-    until("something has passed", || {
+    wait_until("something has passed", || {
         let there = router.at().at_board(&anna, 3, node);
         client = there.and_then(|mut it| it.call("status", Map::new()).map(|_| it)).ok();
         client.is_some()

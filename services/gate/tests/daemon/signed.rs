@@ -1,6 +1,6 @@
 //! Signed commands that others deliver.
 
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 use octet_node::command::{Command, CommandBody};
 use octet_node::control::PublicKey;
 use octet_node::key::{PrivateKey, random};
@@ -212,7 +212,7 @@ fn killed_at_any_moment() {
             let bringing = scope.spawn(|| {
                 commands.iter().take_while(|command| host.bring(command).is_ok()).count()
             });
-            until("so many are run", || host.units.count("init status") > before + round);
+            wait_until("so many are run", || host.units.count("init status") > before + round);
             host.kill_now();
             bringing.join().unwrap()
         });

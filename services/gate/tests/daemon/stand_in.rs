@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use octet_node::Peer;
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::file::{FileIntake, MAX_WANT, Want};
 use octet_node::control::{
@@ -70,7 +70,7 @@ impl Units {
     pub fn settle(&self, socket: &Path) {
         // Once this call is answered, all earlier connections were accepted.
         Client::connect(socket).unwrap().describe().unwrap();
-        until("all have ended", || self.open.load(Ordering::SeqCst) == 0);
+        wait_until("all have ended", || self.open.load(Ordering::SeqCst) == 0);
     }
 
     /// The number of calls of `unit verb`, except `describe`.
@@ -162,7 +162,7 @@ impl Conversation {
                     self.say(id, ReplyBody::Want(want))?;
                 }
                 self.part = Some((part, 0, 0));
-                until("it may read", || self.reads.load(Ordering::SeqCst));
+                wait_until("it may read", || self.reads.load(Ordering::SeqCst));
                 Ok(())
             }
             (_, "watch") => self.say(id, ReplyBody::Item("as it is".into())),

@@ -183,11 +183,11 @@ fn a_service_keeps_a_key_that_counts() {
     // Without identity, the last certificates stay valid.
     identity.kill();
     assert!(following.join().unwrap().to_string().starts_with("identity: "));
-    assert_eq!(open().kept().unwrap().certificate, second.certificate);
+    assert_eq!(open().cached().unwrap().certificate, second.certificate);
     // A damaged key is replaced, and its certificate is not used any more.
     std::fs::write(host.service_folder().join(KEY), "octet-key-1 x").unwrap();
     let mut service = open();
-    assert!(service.kept().is_none());
+    assert!(service.cached().is_none());
     let _identity = host.start();
     let following =
         thread::spawn(move || service.follow(|new| sender.send(new).unwrap()).map(drop));

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use octet_identity::service::IdentityService;
 use octet_identity::store::IdentityStore;
-use octet_node::as_pid_1::{TIMEOUT, pass};
+use octet_node::as_pid_1::{TIMEOUT, pass_fds};
 use octet_node::control::{CallError, Client};
 use octet_node::{inherited, notify_ready};
 use serde_json::Value;
@@ -70,7 +70,7 @@ impl Host {
             .env("LISTEN_FDS", "1")
             .env("LISTEN_FDNAMES", "control")
             .stdout(Stdio::null());
-        pass(&mut command, &[self.listener.as_fd()]).unwrap();
+        pass_fds(&mut command, &[self.listener.as_fd()]).unwrap();
         let child = command.spawn().unwrap();
         let mut message = [0; 100];
         let count = self.notify.recv(&mut message).expect("identity does not become ready");

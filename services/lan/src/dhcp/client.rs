@@ -11,7 +11,7 @@ use std::time::Duration;
 use octet_appliance::Mac;
 
 use super::lease::{Lease, LeaseState};
-use super::message::{Ask, Destination, ReplyType, ServerMessage};
+use super::message::{ClientMessageType, Destination, ReplyType, ServerMessage};
 
 /// The intervals of discovers. The last one repeats.
 const RETRY_DELAYS: [Duration; 5] = [
@@ -36,7 +36,7 @@ pub struct DhcpClient {
     /// When the next action is due.
     due: Duration,
     /// The last address, requested again.
-    wish: Option<Ipv4Addr>,
+    requested_address: Option<Ipv4Addr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +52,14 @@ enum State {
         xid: u32,
         tries: usize,
         offer: ServerMessage,
-        asked: Duration,
+        requested_at: Duration,
     },
     Bound(Lease),
     /// A lease is being renewed.
     Renewing {
         xid: u32,
         lease: Lease,
-        asked: Duration,
+        requested_at: Duration,
     },
 }
 
@@ -68,20 +68,20 @@ enum State {
 pub struct ClientOutput {
     pub send: Option<(Vec<u8>, Destination)>,
     /// The lease, if it has changed.
-    pub leased: Option<LeaseState>,
-    pub say: Option<String>,
+    pub lease_change: Option<LeaseState>,
+    pub log: Option<String>,
 }
 
 impl DhcpClient {
-    /// A new client, which requests the address `wish`.
-    pub fn new(mac: Mac, wish: Option<Ipv4Addr>, now: Duration) -> Self {
-        Self { mac, state: State::Idle, due: now, wish }
+    /// A new client, which requests the `requested_address`.
+    pub fn new(mac: Mac, requested_address: Option<Ipv4Addr>, now: Duration) -> Self {
+        Self { mac, state: State::Idle, due: now, requested_address }
     }
 
     /// When [`tick`](Self::tick) must be called.
     pub fn due(&self) -> Option<Duration> {
         match &self.state {
-            State::Bound(lease) if lease.until.is_none() => None,
+            State::Bound(lease) if lease.expires.is_none() => None,
             _ => Some(self.due),
         }
     }
@@ -110,21 +110,21 @@ impl DhcpClient {
             return ClientOutput::default();
         }
         match self.state.clone() {
-            State::Idle => self.ask_all(now, random, 0),
-            State::Selecting { xid, tries } => self.ask_all(now, xid, tries),
-            State::Requesting { xid, tries, offer, asked } if tries < REQUESTS => {
-                self.request(now, xid, tries, offer, asked)
+            State::Idle => self.discover(now, random, 0),
+            State::Selecting { xid, tries } => self.discover(now, xid, tries),
+            State::Requesting { xid, tries, offer, requested_at } if tries < REQUESTS => {
+                self.request(now, xid, tries, offer, requested_at)
             }
-            State::Requesting { .. } => self.ask_all(now, random, 0),
+            State::Requesting { .. } => self.discover(now, random, 0),
             State::Bound(lease) => self.renew(now, random, lease),
-            State::Renewing { xid, lease, asked: _ } => {
-                if lease.until.is_some_and(|until| now >= until) {
-                    let say = format!("the time of {} is over and nobody renews it", lease.address);
-                    let asked = self.ask_all(now, random, 0);
+            State::Renewing { xid, lease, requested_at: _ } => {
+                if lease.expires.is_some_and(|until| now >= until) {
+                    let log = format!("the time of {} is over and nobody renews it", lease.address);
+                    let output = self.discover(now, random, 0);
                     return ClientOutput {
-                        leased: Some(LeaseState::Nothing),
-                        say: Some(say),
-                        ..asked
+                        lease_change: Some(LeaseState::Unbound),
+                        log: Some(log),
+                        ..output
                     };
                 }
                 self.renew(now, xid, lease)
@@ -134,7 +134,7 @@ impl DhcpClient {
 
     /// Handles the return of the carrier, maybe with another network: the address is requested at
     /// once.
-    pub fn link_is_back(&mut self, now: Duration) {
+    pub fn link_up(&mut self, now: Duration) {
         if let State::Selecting { .. } | State::Requesting { .. } = self.state {
             self.state = State::Idle;
         }
@@ -142,15 +142,15 @@ impl DhcpClient {
     }
 
     /// Handles the loss of the carrier: the lease ends, because the next network may differ.
-    pub fn link_is_gone(&mut self, now: Duration) -> ClientOutput {
+    pub fn link_down(&mut self, now: Duration) -> ClientOutput {
         let had = self.lease().map(Lease::ip);
         (self.state, self.due) = (State::Idle, now);
-        self.wish = had.or(self.wish);
-        ClientOutput { leased: had.map(|_| LeaseState::Nothing), ..ClientOutput::default() }
+        self.requested_address = had.or(self.requested_address);
+        ClientOutput { lease_change: had.map(|_| LeaseState::Unbound), ..ClientOutput::default() }
     }
 
     /// Handles a server's message; unexpected messages are ignored.
-    pub fn received(&mut self, now: Duration, answer: ServerMessage) -> ClientOutput {
+    pub fn receive(&mut self, now: Duration, answer: ServerMessage) -> ClientOutput {
         if answer.mac != self.mac {
             return ClientOutput::default();
         }
@@ -159,69 +159,77 @@ impl DhcpClient {
                 // An invalid offer would be invalid as an acknowledgement, too.
                 match Lease::new(&answer, now) {
                     Ok(_) => self.request(now, xid, 0, answer, now),
-                    Err(reason) => told(format!("an offer is not taken: {reason}")),
+                    Err(reason) => log_only(format!("an offer is not taken: {reason}")),
                 }
             }
-            (State::Requesting { xid, offer, asked, .. }, kind) if xid == answer.xid => {
+            (State::Requesting { xid, offer, requested_at, .. }, kind) if xid == answer.xid => {
                 if kind == ReplyType::Offer
                     || answer.server.is_some_and(|it| Some(it) != offer.server)
                 {
                     return ClientOutput::default();
                 }
-                self.decided(now, &answer, asked, kind)
+                self.handle_reply(now, &answer, requested_at, kind)
             }
-            (State::Renewing { xid, asked, .. }, kind)
+            (State::Renewing { xid, requested_at, .. }, kind)
                 if xid == answer.xid && kind != ReplyType::Offer =>
             {
-                self.decided(now, &answer, asked, kind)
+                self.handle_reply(now, &answer, requested_at, kind)
             }
             _ => ClientOutput::default(),
         }
     }
 
     /// Handles an acknowledgement or a refusal.
-    fn decided(
+    fn handle_reply(
         &mut self,
         now: Duration,
         answer: &ServerMessage,
-        asked: Duration,
+        requested_at: Duration,
         kind: ReplyType,
     ) -> ClientOutput {
         if kind == ReplyType::Nak {
             let had = self.lease().is_some();
-            (self.state, self.wish, self.due) = (State::Idle, None, now + RETRY_DELAYS[0]);
-            let say = Some("a DHCP server refuses the address; asking anew".to_owned());
-            return ClientOutput { leased: had.then_some(LeaseState::Nothing), say, send: None };
+            (self.state, self.requested_address, self.due) =
+                (State::Idle, None, now + RETRY_DELAYS[0]);
+            let log = Some("a DHCP server refuses the address; asking anew".to_owned());
+            return ClientOutput {
+                lease_change: had.then_some(LeaseState::Unbound),
+                log,
+                send: None,
+            };
         }
-        match Lease::new(answer, asked) {
-            Err(reason) => told(format!("a confirmation is not taken: {reason}")),
+        match Lease::new(answer, requested_at) {
+            Err(reason) => log_only(format!("a confirmation is not taken: {reason}")),
             Ok(lease) => {
-                self.wish = Some(lease.ip());
+                self.requested_address = Some(lease.ip());
                 self.due = lease.renew_at.unwrap_or(Duration::MAX);
                 let known = self.lease().is_some_and(|old| old.address == lease.address);
-                let say = format!("{} from the DHCP server {}", lease.address, lease.server);
+                let log = format!("{} from the DHCP server {}", lease.address, lease.server);
                 self.state = State::Bound(lease.clone());
                 ClientOutput {
                     send: None,
-                    leased: Some(LeaseState::Lease(lease)),
-                    say: (!known).then_some(say),
+                    lease_change: Some(LeaseState::Bound(lease)),
+                    log: (!known).then_some(log),
                 }
             }
         }
     }
 
-    fn ask_all(&mut self, now: Duration, xid: u32, tries: usize) -> ClientOutput {
+    fn discover(&mut self, now: Duration, xid: u32, tries: usize) -> ClientOutput {
         self.due = now + RETRY_DELAYS[tries.min(RETRY_DELAYS.len() - 1)];
         let silent = tries + 1 == RETRY_DELAYS.len();
-        let say = silent.then(|| {
+        let log = silent.then(|| {
             let pause = RETRY_DELAYS[RETRY_DELAYS.len() - 1].as_secs();
             format!("no DHCP server answers; asking on every {pause} s")
         });
         self.state = State::Selecting { xid, tries: tries + 1 };
         ClientOutput {
-            send: Some((Ask::Discover(self.wish).bytes(xid, self.mac), Destination::Everybody)),
-            leased: None,
-            say,
+            send: Some((
+                ClientMessageType::Discover(self.requested_address).bytes(xid, self.mac),
+                Destination::Broadcast,
+            )),
+            lease_change: None,
+            log,
         }
     }
 
@@ -231,13 +239,13 @@ impl DhcpClient {
         xid: u32,
         tries: usize,
         offer: ServerMessage,
-        asked: Duration,
+        requested_at: Duration,
     ) -> ClientOutput {
         let Some(server) = offer.server else { return ClientOutput::default() };
         self.due = now + RETRY_DELAYS[tries.min(RETRY_DELAYS.len() - 1)];
-        let ask = Ask::Request { address: offer.address, server };
-        self.state = State::Requesting { xid, tries: tries + 1, offer, asked };
-        let send = Some((ask.bytes(xid, self.mac), Destination::Everybody));
+        let ask = ClientMessageType::Request { address: offer.address, server };
+        self.state = State::Requesting { xid, tries: tries + 1, offer, requested_at };
+        let send = Some((ask.bytes(xid, self.mac), Destination::Broadcast));
         ClientOutput { send, ..ClientOutput::default() }
     }
 
@@ -245,21 +253,21 @@ impl DhcpClient {
         let rebinds = lease.rebind_at.is_some_and(|at| now >= at);
         let (to, next) = match rebinds {
             // A server that has forgotten the lease may drop packets from its address.
-            true => (Destination::Everybody, lease.until),
-            false => (Destination::One(lease.server), lease.rebind_at),
+            true => (Destination::Broadcast, lease.expires),
+            false => (Destination::Unicast(lease.server), lease.rebind_at),
         };
         let left = next.map_or(Duration::MAX, |next| next.saturating_sub(now));
         // After that the client rebinds, or finally gives up the lease.
         let pause = (left / 2).max(RENEWAL_DELAY).min(left);
         self.due = now.saturating_add(pause);
-        let ask = Ask::Renew(lease.ip());
-        self.state = State::Renewing { xid, lease, asked: now };
+        let ask = ClientMessageType::Renew(lease.ip());
+        self.state = State::Renewing { xid, lease, requested_at: now };
         ClientOutput { send: Some((ask.bytes(xid, self.mac), to)), ..ClientOutput::default() }
     }
 }
 
-fn told(say: String) -> ClientOutput {
-    ClientOutput { say: Some(say), ..ClientOutput::default() }
+fn log_only(log: String) -> ClientOutput {
+    ClientOutput { log: Some(log), ..ClientOutput::default() }
 }
 
 #[cfg(test)]

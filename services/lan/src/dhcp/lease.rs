@@ -16,7 +16,7 @@ const FOR_EVER: u32 = u32::MAX;
 const MIN: u32 = 30;
 
 /// The minimum T1; an earlier one is replaced by half of the lease time.
-const SOONEST: Duration = Duration::from_secs(30);
+const MIN_RENEWAL: Duration = Duration::from_secs(30);
 
 /// A lease from a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +27,13 @@ pub struct Lease {
     pub gateway: Option<Ipv4Addr>,
     pub server: Ipv4Addr,
     /// The expiry since the start of this program; `None` for never.
-    pub until: Option<Duration>,
+    pub expires: Option<Duration>,
     /// When it is renewed.
     pub renew_at: Option<Duration>,
     pub rebind_at: Option<Duration>,
     /// The DNS servers.
-    pub names: Vec<Ipv4Addr>,
-    pub time: Vec<Ipv4Addr>,
+    pub dns_servers: Vec<Ipv4Addr>,
+    pub ntp_servers: Vec<Ipv4Addr>,
     /// The board number that the server has assigned.
     pub board: Option<u8>,
 }
@@ -41,16 +41,16 @@ pub struct Lease {
 /// The state of the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseState {
-    Nothing,
-    Lease(Lease),
+    Unbound,
+    Bound(Lease),
 }
 
 impl Lease {
-    /// The lease in `answer` to a request at `asked`.
+    /// The lease in `answer` to a request at `requested_at`.
     ///
     /// # Errors
     /// Required options are missing, or a value is unusable.
-    pub fn new(answer: &ServerMessage, asked: Duration) -> Result<Self, InvalidDhcpMessage> {
+    pub fn new(answer: &ServerMessage, requested_at: Duration) -> Result<Self, InvalidDhcpMessage> {
         let mask = answer.mask.ok_or(InvalidDhcpMessage("it names no network mask"))?.to_bits();
         let prefix = mask.leading_ones();
         if mask.count_ones() != prefix || prefix == 0 {
@@ -59,29 +59,30 @@ impl Lease {
         let address = Cidr::new(IpAddr::V4(answer.address), prefix as u8)
             .map_err(|_| InvalidDhcpMessage("its address is none that a box can have"))?;
         let server = answer.server.ok_or(InvalidDhcpMessage("it does not say whose it is"))?;
-        let seconds = answer.seconds.ok_or(InvalidDhcpMessage("it does not say for how long"))?;
+        let seconds =
+            answer.lease_seconds.ok_or(InvalidDhcpMessage("it does not say for how long"))?;
         if seconds < MIN {
             return Err(InvalidDhcpMessage("it is for less than 30 seconds"));
         }
         let time = (seconds != FOR_EVER).then(|| Duration::from_secs(seconds.into()));
-        let again = time.map(|time| again(answer.again, time));
+        let again = time.map(|time| renewal_times(answer.renewal_times, time));
         Ok(Self {
             address,
             // A gateway outside of the network is ignored.
             gateway: answer.router.filter(|router| address.is_valid_gateway(*router)),
             server,
-            until: time.map(|time| asked + time),
-            renew_at: again.map(|(renew, _)| asked + renew),
-            rebind_at: again.map(|(_, rebind)| asked + rebind),
-            names: answer.names.clone(),
-            time: answer.time.clone(),
+            expires: time.map(|time| requested_at + time),
+            renew_at: again.map(|(renew, _)| requested_at + renew),
+            rebind_at: again.map(|(_, rebind)| requested_at + rebind),
+            dns_servers: answer.dns_servers.clone(),
+            ntp_servers: answer.ntp_servers.clone(),
             board: answer.board,
         })
     }
 
     /// The remaining seconds; `None` for an infinite lease.
-    pub fn left(&self, now: Duration) -> Option<u32> {
-        let left = self.until?.saturating_sub(now).as_secs();
+    pub fn remaining_seconds(&self, now: Duration) -> Option<u32> {
+        let left = self.expires?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(FOR_EVER - 1).min(FOR_EVER - 1))
     }
 
@@ -93,12 +94,12 @@ impl Lease {
     }
 
     /// The lease in netd's format.
-    pub fn reported(&self, now: Duration) -> links::LinkLease {
+    pub fn to_link_lease(&self, now: Duration) -> links::LinkLease {
         links::LinkLease {
             address: self.address,
             gateway: self.gateway,
             server: self.server,
-            seconds: self.left(now),
+            seconds: self.remaining_seconds(now),
             board: self.board,
         }
     }
@@ -106,9 +107,10 @@ impl Lease {
 
 /// T1 and T2 of a lease of `time`: those of the server if they are valid, otherwise half and seven
 /// eighths (RFC 2131, 4.4.5).
-fn again(said: (Option<u32>, Option<u32>), time: Duration) -> (Duration, Duration) {
+fn renewal_times(server_times: (Option<u32>, Option<u32>), time: Duration) -> (Duration, Duration) {
     let of = |said: Option<u32>| said.map(|seconds| Duration::from_secs(seconds.into()));
-    let rebind = of(said.1).filter(|it| *it > SOONEST && *it < time).unwrap_or(time * 7 / 8);
-    let renew = of(said.0).filter(|it| *it >= SOONEST && *it < rebind);
+    let rebind =
+        of(server_times.1).filter(|it| *it > MIN_RENEWAL && *it < time).unwrap_or(time * 7 / 8);
+    let renew = of(server_times.0).filter(|it| *it >= MIN_RENEWAL && *it < rebind);
     (renew.unwrap_or((time / 2).min(rebind)), rebind)
 }

@@ -37,7 +37,7 @@ const FIELDS: [(u8, Range<usize>); 2] = [(1, 108..236), (2, 44..108)];
 const MAX_SERVERS: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum ClientMessageType {
     /// A discover, with the preferred address.
     Discover(Option<Ipv4Addr>),
     /// A request for an offered address.
@@ -65,12 +65,12 @@ pub struct ServerMessage {
     /// The default gateway.
     pub router: Option<Ipv4Addr>,
     /// The lease time in seconds.
-    pub seconds: Option<u32>,
+    pub lease_seconds: Option<u32>,
     /// T1 and T2 in seconds (RFC 2131, 4.4.5).
-    pub again: (Option<u32>, Option<u32>),
+    pub renewal_times: (Option<u32>, Option<u32>),
     /// The DNS servers.
-    pub names: Vec<Ipv4Addr>,
-    pub time: Vec<Ipv4Addr>,
+    pub dns_servers: Vec<Ipv4Addr>,
+    pub ntp_servers: Vec<Ipv4Addr>,
     /// The client's board number.
     pub board: Option<u8>,
 }
@@ -78,19 +78,19 @@ pub struct ServerMessage {
 /// A client's message, as the server parses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientRequest {
-    pub kind: QuestionKind,
+    pub kind: RequestType,
     pub xid: u32,
     pub mac: Mac,
     /// The client's current address (`ciaddr`).
-    pub has: Option<Ipv4Addr>,
+    pub ciaddr: Option<Ipv4Addr>,
     /// The requested address.
-    pub wish: Option<Ipv4Addr>,
+    pub requested_address: Option<Ipv4Addr>,
     /// The server that the client has selected.
     pub server: Option<Ipv4Addr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QuestionKind {
+pub enum RequestType {
     Discover,
     Request,
     /// The client has an address, and requests other options only.
@@ -107,9 +107,9 @@ pub struct ServerReply {
     /// The assigned address; `None` with [`ReplyType::Nak`], and for a client that has an address.
     pub address: Option<Ipv4Addr>,
     /// The lease time in seconds.
-    pub seconds: u32,
+    pub lease_seconds: u32,
     /// T1 and T2 in seconds, if they are earlier than the client's defaults.
-    pub again: Option<(u32, u32)>,
+    pub renewal_times: Option<(u32, u32)>,
     /// The domain of the box's names.
     pub domain: String,
     /// The client's board number.
@@ -119,8 +119,8 @@ pub struct ServerReply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// A broadcast on the link: the client has no address yet, or knows no server.
-    Everybody,
-    One(Ipv4Addr),
+    Broadcast,
+    Unicast(Ipv4Addr),
 }
 
 /// Why a message is rejected.
@@ -128,7 +128,7 @@ pub enum Destination {
 #[error("{0}")]
 pub struct InvalidDhcpMessage(pub &'static str);
 
-impl Ask {
+impl ClientMessageType {
     /// The message of client `mac` with transaction ID `xid`.
     pub fn bytes(self, xid: u32, mac: Mac) -> Vec<u8> {
         let none = Ipv4Addr::UNSPECIFIED;
@@ -191,10 +191,10 @@ impl ServerMessage {
             server: None,
             mask: None,
             router: None,
-            seconds: None,
-            again: (None, None),
-            names: vec![],
-            time: vec![],
+            lease_seconds: None,
+            renewal_times: (None, None),
+            dns_servers: vec![],
+            ntp_servers: vec![],
             board: None,
         };
         let some = |all: &[Ipv4Addr]| all.iter().copied().take(MAX_SERVERS).collect();
@@ -209,11 +209,11 @@ impl ServerMessage {
                 DhcpOption::ServerIdentifier(server) => answer.server = Some(*server),
                 DhcpOption::SubnetMask(mask) => answer.mask = Some(*mask),
                 DhcpOption::Router(routers) => answer.router = routers.first().copied(),
-                DhcpOption::AddressLeaseTime(seconds) => answer.seconds = Some(*seconds),
-                DhcpOption::Renewal(seconds) => answer.again.0 = Some(*seconds),
-                DhcpOption::Rebinding(seconds) => answer.again.1 = Some(*seconds),
-                DhcpOption::DomainNameServer(servers) => answer.names = some(servers),
-                DhcpOption::NtpServers(servers) => answer.time = some(servers),
+                DhcpOption::AddressLeaseTime(seconds) => answer.lease_seconds = Some(*seconds),
+                DhcpOption::Renewal(seconds) => answer.renewal_times.0 = Some(*seconds),
+                DhcpOption::Rebinding(seconds) => answer.renewal_times.1 = Some(*seconds),
+                DhcpOption::DomainNameServer(servers) => answer.dns_servers = some(servers),
+                DhcpOption::NtpServers(servers) => answer.ntp_servers = some(servers),
                 DhcpOption::Unknown(other) if u8::from(other.code()) == BOARD => {
                     answer.board = match other.data() {
                         [number @ 1..=32] => Some(*number),
@@ -240,24 +240,26 @@ impl ClientRequest {
             ));
         }
         let kind = match message.opts().msg_type() {
-            Some(MessageType::Discover) => QuestionKind::Discover,
-            Some(MessageType::Request) => QuestionKind::Request,
-            Some(MessageType::Inform) => QuestionKind::Inform,
-            Some(MessageType::Release) => QuestionKind::Release,
-            Some(MessageType::Decline) => QuestionKind::Decline,
+            Some(MessageType::Discover) => RequestType::Discover,
+            Some(MessageType::Request) => RequestType::Request,
+            Some(MessageType::Inform) => RequestType::Inform,
+            Some(MessageType::Release) => RequestType::Release,
+            Some(MessageType::Decline) => RequestType::Decline,
             _ => return Err(InvalidDhcpMessage("it is no client's question")),
         };
         let mut question = Self {
             kind,
             xid: message.xid(),
             mac,
-            has: Some(message.ciaddr()).filter(|address| !address.is_unspecified()),
-            wish: None,
+            ciaddr: Some(message.ciaddr()).filter(|address| !address.is_unspecified()),
+            requested_address: None,
             server: None,
         };
         for (_, option) in message.opts().iter() {
             match option {
-                DhcpOption::RequestedIpAddress(address) => question.wish = Some(*address),
+                DhcpOption::RequestedIpAddress(address) => {
+                    question.requested_address = Some(*address)
+                }
                 DhcpOption::ServerIdentifier(server) => question.server = Some(*server),
                 _ => {}
             }
@@ -271,11 +273,11 @@ impl ServerReply {
     /// router.
     pub fn bytes(&self, question: &ClientRequest) -> Vec<u8> {
         let none = Ipv4Addr::UNSPECIFIED;
-        let (has, gives) = (question.has.unwrap_or(none), self.address.unwrap_or(none));
+        let (has, gives) = (question.ciaddr.unwrap_or(none), self.address.unwrap_or(none));
         let mac = question.mac.bytes();
         let mut message = Message::new_with_id(question.xid, has, gives, none, none, &mac);
         message.set_opcode(Opcode::BootReply);
-        if question.has.is_none() {
+        if question.ciaddr.is_none() {
             message.set_flags(Flags::default().set_broadcast());
         }
         let kind = match self.kind {
@@ -290,8 +292,8 @@ impl ServerReply {
             return encode(&message);
         }
         if self.address.is_some() {
-            options.insert(DhcpOption::AddressLeaseTime(self.seconds));
-            if let Some((renew, rebind)) = self.again {
+            options.insert(DhcpOption::AddressLeaseTime(self.lease_seconds));
+            if let Some((renew, rebind)) = self.renewal_times {
                 options.insert(DhcpOption::Renewal(renew));
                 options.insert(DhcpOption::Rebinding(rebind));
             }

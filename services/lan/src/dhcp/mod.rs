@@ -5,11 +5,11 @@ pub mod client;
 mod lease;
 mod message;
 pub mod pool;
-pub mod questions;
+pub mod request_limit;
 pub mod server;
 
 pub use lease::{Lease, LeaseState};
 pub use message::{
-    Ask, ClientRequest, Destination, InvalidDhcpMessage, QuestionKind, ReplyType, ServerMessage,
-    ServerReply,
+    ClientMessageType, ClientRequest, Destination, InvalidDhcpMessage, ReplyType, RequestType,
+    ServerMessage, ServerReply,
 };

@@ -34,11 +34,11 @@ const MAX_KNOWN: usize = FOR_KNOWN;
 
 /// The holder of a host number.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    by: Mac,
+struct HostLease {
+    mac: Mac,
     /// The time of the offer or lease.
     since: Duration,
-    until: Duration,
+    expires: Duration,
     /// Whether it is only offered.
     is_offer: bool,
 }
@@ -46,7 +46,7 @@ struct Held {
 /// The host numbers with their holders and expiry.
 #[derive(Debug, Default)]
 pub struct Pool {
-    held: BTreeMap<u8, Held>,
+    leases: BTreeMap<u8, HostLease>,
     /// The declined hosts, with the end of their quarantine.
     declined: BTreeMap<u8, Duration>,
     /// The known devices, with the end of that state if they stay silent.
@@ -54,14 +54,14 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The host for `mac`, which requests `wish`; `None` if there is none. It is reserved for a
+    /// The host for `mac`, which requests `requested`; `None` if there is none. It is reserved for a
     /// minute, or until the pool is exhausted and another device asks, because offers cost an
     /// attacker nothing. Unknown devices never exhaust the addresses for known ones.
-    pub fn offer(&mut self, mac: Mac, wish: Option<u8>, now: Duration) -> Option<u8> {
+    pub fn offer(&mut self, mac: Mac, requested: Option<u8>, now: Duration) -> Option<u8> {
         self.expire(now);
         if let Some(host) = self.host_of(mac) {
-            let held = self.held.get_mut(&host)?;
-            held.until = held.until.max(now + OFFERED);
+            let held = self.leases.get_mut(&host)?;
+            held.expires = held.expires.max(now + OFFERED);
             return Some(host);
         }
         // Derived from the MAC address, so that it is stable across restarts.
@@ -73,15 +73,15 @@ impl Pool {
             % span;
         let from_start = (0..span).map(|step| FIRST + ((start + step) % span) as u8);
         let may_have_another = self.may_have_another(mac);
-        let free = wish.into_iter().chain(from_start).find(|host| self.is_free(*host));
+        let free = requested.into_iter().chain(from_start).find(|host| self.is_free(*host));
         let host = free.filter(|_| may_have_another).or_else(|| self.oldest_offer())?;
         let until = now + OFFERED;
-        self.held.insert(host, Held { by: mac, since: now, until, is_offer: true });
+        self.leases.insert(host, HostLease { mac, since: now, expires: until, is_offer: true });
         Some(host)
     }
 
     /// Leases the host to `mac` for `seconds`. Returns whether it is available.
-    pub fn take(&mut self, mac: Mac, host: u8, seconds: u32, now: Duration) -> bool {
+    pub fn lease(&mut self, mac: Mac, host: u8, seconds: u32, now: Duration) -> bool {
         self.expire(now);
         let (time, own) = (Duration::from_secs(seconds.into()), self.host_of(mac));
         let may = match own {
@@ -91,14 +91,14 @@ impl Pool {
         if !may {
             return false;
         }
-        let before = self.held.get(&host).filter(|held| !held.is_offer);
+        let before = self.leases.get(&host).filter(|held| !held.is_offer);
         let since = before.map_or(now, |held| held.since);
         let is_known = self.is_known(mac)
             || now.saturating_sub(since) >= time / KNOWN_AFTER && self.known.len() < MAX_KNOWN;
         if is_known {
             self.known.insert(mac, now + FORGOTTEN_AFTER);
         }
-        self.held.insert(host, Held { by: mac, since, until: now + time, is_offer: false });
+        self.leases.insert(host, HostLease { mac, since, expires: now + time, is_offer: false });
         true
     }
 
@@ -110,14 +110,14 @@ impl Pool {
     /// Whether `mac`, which has no address, may get one. Declined addresses reduce the share of
     /// unknown devices.
     fn may_have_another(&self, mac: Mac) -> bool {
-        let strangers = self.held.values().filter(|held| !self.is_known(held.by)).count();
+        let strangers = self.leases.values().filter(|held| !self.is_known(held.mac)).count();
         self.is_known(mac) || strangers + self.declined.len() < FOR_STRANGERS
     }
 
     /// Releases `host`.
     pub fn release(&mut self, mac: Mac, host: u8) {
         if self.host_of(mac) == Some(host) {
-            self.held.remove(&host);
+            self.leases.remove(&host);
         }
     }
 
@@ -127,7 +127,7 @@ impl Pool {
         if self.host_of(mac) != Some(host) {
             return;
         }
-        self.held.remove(&host);
+        self.leases.remove(&host);
         if self.declined.len() >= MAX_DECLINED {
             let oldest = self.declined.iter().min_by_key(|(_, until)| **until);
             oldest.map(|(host, _)| *host).map(|host| self.declined.remove(&host));
@@ -136,29 +136,29 @@ impl Pool {
     }
 
     fn expire(&mut self, now: Duration) {
-        self.held.retain(|_, held| held.until > now);
+        self.leases.retain(|_, held| held.expires > now);
         self.declined.retain(|_, until| *until > now);
         self.known.retain(|_, until| *until > now);
     }
 
     fn host_of(&self, mac: Mac) -> Option<u8> {
-        self.held.iter().find(|(_, held)| held.by == mac).map(|(host, _)| *host)
+        self.leases.iter().find(|(_, held)| held.mac == mac).map(|(host, _)| *host)
     }
 
     fn is_free(&self, host: u8) -> bool {
         (FIRST..=LAST).contains(&host)
-            && !self.held.contains_key(&host)
+            && !self.leases.contains_key(&host)
             && !self.declined.contains_key(&host)
     }
 
     fn oldest_offer(&self) -> Option<u8> {
-        let offers = self.held.iter().filter(|(_, held)| held.is_offer);
-        offers.min_by_key(|(_, held)| held.until).map(|(host, _)| *host)
+        let offers = self.leases.iter().filter(|(_, held)| held.is_offer);
+        offers.min_by_key(|(_, held)| held.expires).map(|(host, _)| *host)
     }
 
     pub fn all(&self, now: Duration) -> impl Iterator<Item = (Mac, u8)> {
-        let now_held = self.held.iter().filter(move |(_, held)| held.until > now);
-        now_held.map(|(host, held)| (held.by, *host))
+        let now_held = self.leases.iter().filter(move |(_, held)| held.expires > now);
+        now_held.map(|(host, held)| (held.mac, *host))
     }
 
     /// The declined hosts.
@@ -186,11 +186,11 @@ mod tests {
         let mut pool = Pool::default();
         let now = Duration::from_secs(9);
         let first = pool.offer(mac(1), None, now).unwrap();
-        assert!(pool.take(mac(1), first, 3600, now));
-        assert!(!pool.take(mac(2), first, 3600, now));
+        assert!(pool.lease(mac(1), first, 3600, now));
+        assert!(!pool.lease(mac(2), first, 3600, now));
         assert_eq!(Pool::default().offer(mac(1), None, now), Some(first));
         let later = now + Duration::from_secs(3601);
-        assert!(pool.take(mac(2), first, 3600, later));
+        assert!(pool.lease(mac(2), first, 3600, later));
         // Only the holder can release an address.
         pool.release(mac(1), first);
         assert_eq!(pool.all(later).count(), 1);
@@ -203,18 +203,18 @@ mod tests {
     fn offers_do_not_empty_it() {
         let (mut pool, now) = (Pool::default(), Duration::from_secs(1));
         let (first, second) = (pool.offer(mac(1), None, now), pool.offer(mac(2), None, now));
-        assert!(pool.take(mac(1), first.unwrap(), 3600, now));
+        assert!(pool.lease(mac(1), first.unwrap(), 3600, now));
         let later = now + Duration::from_secs(1);
         for number in 3..=FOR_STRANGERS as u16 {
             assert!(pool.offer(mac(number), None, later).is_some());
         }
         // The oldest offer is reassigned; a lease is kept.
         assert_eq!(pool.offer(mac(300), None, later), second);
-        assert!(!pool.take(mac(2), second.unwrap(), 3600, later));
-        assert!(pool.take(mac(300), second.unwrap(), 3600, later));
+        assert!(!pool.lease(mac(2), second.unwrap(), 3600, later));
+        assert!(pool.lease(mac(300), second.unwrap(), 3600, later));
         assert_eq!(pool.offer(mac(1), None, later), first);
         // A request without an offer reserves nothing.
-        assert!(!pool.take(mac(301), first.unwrap(), 3600, later));
+        assert!(!pool.lease(mac(301), first.unwrap(), 3600, later));
         assert_eq!(pool.all(later).count(), FOR_STRANGERS);
         // The other offers have expired.
         assert_eq!(pool.all(later + OFFERED).count(), 2);
@@ -227,16 +227,16 @@ mod tests {
         let (home, hour) = (1..=3u16, Duration::from_secs(3600));
         let take = |pool: &mut Pool, number, now| {
             let host = pool.offer(mac(number), None, now);
-            host.filter(|host| pool.take(mac(number), *host, 3600, now))
+            host.filter(|host| pool.lease(mac(number), *host, 3600, now))
         };
         for number in home.clone() {
             let host = take(&mut pool, number, now).unwrap();
             // An early renewal proves nothing.
-            assert!(pool.take(mac(number), host, 3600, now + hour / 4));
+            assert!(pool.lease(mac(number), host, 3600, now + hour / 4));
             assert!(!pool.is_known(mac(number)));
             // Clients renew at about half of the lease time.
             let half = now + hour / 2 - Duration::from_secs(2);
-            assert!(pool.take(mac(number), host, 3600, half));
+            assert!(pool.lease(mac(number), host, 3600, half));
         }
         assert!(home.clone().all(|number| pool.is_known(mac(number))));
         // The devices leave, and a week later an attacker has all addresses for unknown devices.
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(given(&mut pool, now), FOR_STRANGERS);
         assert_eq!(take(&mut pool, 4, now), None, "a stranger");
         // The same without offers, and by declining.
-        assert!((FIRST..=LAST).all(|host| !pool.take(mac(4), host, 3600, now)));
+        assert!((FIRST..=LAST).all(|host| !pool.lease(mac(4), host, 3600, now)));
         let first = pool.host_of(mac(1000)).unwrap();
         pool.decline(mac(1000), first, now);
         assert_eq!(take(&mut pool, 4, now), None, "a stranger");
@@ -273,7 +273,7 @@ mod tests {
     fn what_was_declined_is_given_to_nobody_for_an_hour() {
         let (mut pool, now) = (Pool::default(), Duration::from_secs(1));
         let host = pool.offer(mac(1), None, now).unwrap();
-        assert!(pool.take(mac(1), host, 3600, now));
+        assert!(pool.lease(mac(1), host, 3600, now));
         pool.decline(mac(2), host, now);
         assert_eq!(pool.declined(now).count(), 0, "it is not theirs");
         pool.decline(mac(1), host, now);
@@ -282,10 +282,10 @@ mod tests {
             (vec![host], 0)
         );
         assert_ne!(pool.offer(mac(1), Some(host), now), Some(host));
-        assert!(!pool.take(mac(2), host, 3600, now));
+        assert!(!pool.lease(mac(2), host, 3600, now));
         let later = now + DECLINED;
         assert_eq!(pool.declined(later).count(), 0);
-        assert!(pool.take(mac(2), host, 3600, later));
+        assert!(pool.lease(mac(2), host, 3600, later));
         // One device can only decline a few addresses.
         for second in 0..300 {
             let now = later + Duration::from_secs(second);
@@ -307,7 +307,7 @@ mod tests {
                     continue;
                 };
                 prop_assert!((FIRST..=LAST).contains(&host));
-                prop_assert!(pool.take(mac(number), host, 60, now));
+                prop_assert!(pool.lease(mac(number), host, 60, now));
                 let before = given.insert(host, number);
                 prop_assert!(before.is_none_or(|before| before == number));
             }

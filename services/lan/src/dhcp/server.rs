@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use octet_node::links::PlannedSegment;
 
-use super::message::{ClientRequest, Destination, QuestionKind, ReplyType, ServerReply};
+use super::message::{ClientRequest, Destination, ReplyType, RequestType, ServerReply};
 use super::pool::{Pool, host};
 
 /// The lease time of a board, in seconds.
@@ -18,98 +18,109 @@ const BOARD_SECONDS: u32 = 600;
 /// T1 and T2 of a board, in seconds. A router that has forgotten its clients (after a power
 /// failure, or an unnoticed change of cables) accepts no other packets from a board, which is
 /// offline for up to this time.
-const BOARD_AGAIN: (u32, u32) = (60, 90);
+const BOARD_RENEWAL_TIMES: (u32, u32) = (60, 90);
 
 /// The lease time of the owner's devices, in seconds.
 const LAN_SECONDS: u32 = 3600;
 
 /// The addresses of a segment.
 #[derive(Debug)]
-pub enum Gives<'a> {
+pub enum AddressSource<'a> {
     /// A single address, for any client.
     Board(&'a PlannedSegment),
     Lan(&'a PlannedSegment, &'a mut Pool),
 }
 
-/// The answer to `question`, received from `from`, and its destination; the box's names are in
+/// The answer to `request`, received from `from`, and its destination; the box's names are in
 /// `domain`.
 pub fn answer(
-    question: &ClientRequest,
+    request: &ClientRequest,
     from: Ipv4Addr,
-    gives: &mut Gives<'_>,
+    source: &mut AddressSource<'_>,
     domain: &str,
     now: Duration,
 ) -> Option<(ServerReply, Destination)> {
-    let segment = match gives {
-        Gives::Board(segment) | Gives::Lan(segment, _) => *segment,
+    let segment = match source {
+        AddressSource::Board(segment) | AddressSource::Lan(segment, _) => *segment,
     };
     let server = segment.router.0;
     // The request is for another server.
-    if question.server.is_some_and(|meant| meant != server) {
+    if request.server.is_some_and(|meant| meant != server) {
         return None;
     }
-    let (seconds, again) = match gives {
-        Gives::Board(_) => (BOARD_SECONDS, Some(BOARD_AGAIN)),
-        Gives::Lan(..) => (LAN_SECONDS, None),
+    let (seconds, again) = match source {
+        AddressSource::Board(_) => (BOARD_SECONDS, Some(BOARD_RENEWAL_TIMES)),
+        AddressSource::Lan(..) => (LAN_SECONDS, None),
     };
     let board = segment.board.map(|_| segment.number);
     let domain = domain.to_owned();
-    let reply =
-        |kind, address| ServerReply { kind, server, address, seconds, again, domain, board };
+    let reply = |kind, address| ServerReply {
+        kind,
+        server,
+        address,
+        lease_seconds: seconds,
+        renewal_times: again,
+        domain,
+        board,
+    };
     // A client with an address can be reached by unicast.
-    let to = question.has.map_or(Destination::Everybody, Destination::One);
-    match question.kind {
-        QuestionKind::Discover => {
-            let address = gives.offer(question, now)?;
-            Some((reply(ReplyType::Offer, Some(address)), Destination::Everybody))
+    let to = request.ciaddr.map_or(Destination::Broadcast, Destination::Unicast);
+    match request.kind {
+        RequestType::Discover => {
+            let address = source.offer(request, now)?;
+            Some((reply(ReplyType::Offer, Some(address)), Destination::Broadcast))
         }
-        QuestionKind::Request => {
-            let wanted = question.has.or(question.wish)?;
-            match gives.take(question, wanted, now) {
-                true => Some((reply(ReplyType::Ack, Some(wanted)), to)),
-                false => Some((reply(ReplyType::Nak, None), Destination::Everybody)),
+        RequestType::Request => {
+            let requested = request.ciaddr.or(request.requested_address)?;
+            match source.lease(request, requested, now) {
+                true => Some((reply(ReplyType::Ack, Some(requested)), to)),
+                false => Some((reply(ReplyType::Nak, None), Destination::Broadcast)),
             }
         }
-        QuestionKind::Inform => {
-            Some((reply(ReplyType::Ack, None), Destination::One(question.has?)))
+        RequestType::Inform => {
+            Some((reply(ReplyType::Ack, None), Destination::Unicast(request.ciaddr?)))
         }
-        QuestionKind::Release => {
+        RequestType::Release => {
             // A release must come from the released address: others can put any MAC and address
             // into a message.
-            if let (Gives::Lan(segment, pool), true) = (gives, question.has == Some(from))
+            if let (AddressSource::Lan(segment, pool), true) =
+                (source, request.ciaddr == Some(from))
                 && is_in(segment, from)
             {
-                pool.release(question.mac, host(from));
+                pool.release(request.mac, host(from));
             }
             None
         }
-        QuestionKind::Decline => {
-            if let (Gives::Lan(segment, pool), Some(address)) = (gives, question.wish)
+        RequestType::Decline => {
+            if let (AddressSource::Lan(segment, pool), Some(address)) =
+                (source, request.requested_address)
                 && is_in(segment, address)
             {
-                pool.decline(question.mac, host(address), now);
+                pool.decline(request.mac, host(address), now);
             }
             None
         }
     }
 }
 
-impl Gives<'_> {
+impl AddressSource<'_> {
     fn offer(&mut self, question: &ClientRequest, now: Duration) -> Option<Ipv4Addr> {
         match self {
             Self::Board(segment) => segment.board.map(|(address, _)| address),
             Self::Lan(segment, pool) => {
-                let wish = question.wish.filter(|wish| is_in(segment, *wish)).map(host);
+                let wish =
+                    question.requested_address.filter(|wish| is_in(segment, *wish)).map(host);
                 pool.offer(question.mac, wish, now).map(|host| with_host(segment, host))
             }
         }
     }
 
-    fn take(&mut self, question: &ClientRequest, wanted: Ipv4Addr, now: Duration) -> bool {
+    fn lease(&mut self, question: &ClientRequest, requested: Ipv4Addr, now: Duration) -> bool {
         match self {
-            Self::Board(segment) => segment.board.is_some_and(|(address, _)| address == wanted),
+            Self::Board(segment) => segment.board.is_some_and(|(address, _)| address == requested),
             Self::Lan(segment, pool) => {
-                is_in(segment, wanted) && pool.take(question.mac, host(wanted), LAN_SECONDS, now)
+                is_in(segment, requested)
+                    && pool.lease(question.mac, host(requested), LAN_SECONDS, now)
             }
         }
     }

@@ -27,7 +27,7 @@ pub struct CachedAnswer {
     /// `NoError`, `NXDomain`, or a failure.
     pub code: ResponseCode,
     /// Whether this node is authoritative for it.
-    pub own: bool,
+    pub authoritative: bool,
     pub records: Vec<Record>,
     /// The SOA record of a negative answer, which defines its TTL.
     pub soa: Option<Record>,
@@ -35,18 +35,22 @@ pub struct CachedAnswer {
 
 impl CachedAnswer {
     /// An answer with a code only.
-    pub fn of(code: ResponseCode) -> Self {
-        Self { code, own: false, records: vec![], soa: None }
+    pub fn with_code(code: ResponseCode) -> Self {
+        Self { code, authoritative: false, records: vec![], soa: None }
     }
 
     /// An authoritative answer: `zone` has no such name.
     pub fn no_such_name(zone: Name) -> Self {
-        Self { own: true, soa: Some(start_of(zone)), ..Self::of(ResponseCode::NXDomain) }
+        Self {
+            authoritative: true,
+            soa: Some(soa(zone)),
+            ..Self::with_code(ResponseCode::NXDomain)
+        }
     }
 
     /// An authoritative answer: the name exists in `zone`, but has no records of the type.
-    pub fn nothing(zone: Name) -> Self {
-        Self { own: true, soa: Some(start_of(zone)), ..Self::of(ResponseCode::NoError) }
+    pub fn no_data(zone: Name) -> Self {
+        Self { authoritative: true, soa: Some(soa(zone)), ..Self::with_code(ResponseCode::NoError) }
     }
 
     /// An authoritative answer about a name in `zone` with `addresses`.
@@ -71,19 +75,19 @@ impl CachedAnswer {
     }
 
     /// The minimal answer to a question of type ANY (RFC 8482, 4.2).
-    pub fn not_everything(question: &DnsQuestion) -> Self {
+    pub fn minimal_any(question: &DnsQuestion) -> Self {
         let data = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
         let record = Record::from_rdata(question.name.clone(), LONGEST_NEGATIVE_TTL, data);
-        Self { records: vec![record], ..Self::of(ResponseCode::NoError) }
+        Self { records: vec![record], ..Self::with_code(ResponseCode::NoError) }
     }
 
     fn data(question: &DnsQuestion, data: impl IntoIterator<Item = RData>, zone: Name) -> Self {
         let of = |data| Record::from_rdata(question.name.clone(), OWN_TTL, data);
         let records: Vec<Record> = data.into_iter().map(of).collect();
         if records.is_empty() {
-            return Self::nothing(zone);
+            return Self::no_data(zone);
         }
-        Self { own: true, records, ..Self::of(ResponseCode::NoError) }
+        Self { authoritative: true, records, ..Self::with_code(ResponseCode::NoError) }
     }
 
     /// The TTL in seconds; `None` if the answer must not be cached.
@@ -102,17 +106,17 @@ impl CachedAnswer {
         Some(ttl).filter(|ttl| *ttl > 0)
     }
 
-    /// The answer after `elapsed` seconds, with TTLs of at most `most` seconds.
-    pub fn aged(mut self, elapsed: u32, most: u32) -> Self {
+    /// The answer after `elapsed` seconds, with TTLs of at most `max_ttl` seconds.
+    pub fn aged(mut self, elapsed: u32, max_ttl: u32) -> Self {
         for record in self.records.iter_mut().chain(&mut self.soa) {
-            record.ttl = record.ttl.min(most).saturating_sub(elapsed);
+            record.ttl = record.ttl.min(max_ttl).saturating_sub(elapsed);
         }
         self
     }
 }
 
 /// An SOA record for `zone`, which defines the TTL of negative answers.
-fn start_of(zone: Name) -> Record {
+fn soa(zone: Name) -> Record {
     let root = Name::root();
     let nobody = root.prepend_label("invalid").and_then(|it| it.prepend_label("nobody"));
     let nobody = nobody.unwrap_or(root);
@@ -128,7 +132,7 @@ pub fn reply(query: &Query, answer: &CachedAnswer) -> Vec<u8> {
     let head = &mut message.metadata;
     head.recursion_desired = query.recursion;
     head.recursion_available = true;
-    head.authoritative = answer.own;
+    head.authoritative = answer.authoritative;
     head.response_code = answer.code;
     let DnsQuestion { name, kind, .. } = &query.question;
     message.queries.push(Asked::query(name.clone(), *kind));

@@ -109,7 +109,7 @@ fn pack(answer: &CachedAnswer) -> Option<Box<[u8]>> {
 fn unpack(bytes: &[u8]) -> Option<CachedAnswer> {
     let message = Message::from_vec(bytes).ok()?;
     let soa = message.authorities.into_iter().find(|it| matches!(it.data, RData::SOA(_)));
-    let mut answer = CachedAnswer::of(message.metadata.response_code);
+    let mut answer = CachedAnswer::with_code(message.metadata.response_code);
     (answer.records, answer.soa) = (message.answers, soa);
     Some(answer)
 }

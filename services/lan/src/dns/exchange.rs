@@ -15,7 +15,7 @@ pub type Random = [u8; 34];
 
 /// The form of a query. Some upstreams do not support all features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
+pub struct QueryForm {
     /// Whether letters have random case.
     pub mixed_case: bool,
     pub edns: bool,
@@ -47,7 +47,7 @@ pub enum UpstreamMessage {
     Spoofed,
 }
 
-impl Default for Form {
+impl Default for QueryForm {
     fn default() -> Self {
         Self { mixed_case: true, edns: true }
     }
@@ -55,7 +55,7 @@ impl Default for Form {
 
 impl Exchange {
     /// A query for `question`; `None` if it cannot be encoded.
-    pub fn new(question: &DnsQuestion, form: Form, random: &Random) -> Option<Self> {
+    pub fn new(question: &DnsQuestion, form: QueryForm, random: &Random) -> Option<Self> {
         let [high, low, case @ ..] = random;
         let id = u16::from_be_bytes([*high, *low]);
         let mut message = Message::new(id, hickory_proto::op::MessageType::Query, OpCode::Query);
@@ -85,7 +85,7 @@ impl Exchange {
     }
 
     /// Classifies `bytes`, received by UDP or TCP. `longest` is the maximum size of an answer.
-    pub fn heard(&self, bytes: &[u8], longest: usize) -> UpstreamMessage {
+    pub fn parse_reply(&self, bytes: &[u8], longest: usize) -> UpstreamMessage {
         let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
             return UpstreamMessage::Spoofed;
         };

@@ -6,7 +6,7 @@ use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamValue};
 use hickory_proto::rr::{DNSClass, Name, RData, Record};
 
 use super::answer::{CachedAnswer, LONGEST_NEGATIVE_TTL, LONGEST_TTL};
-use super::inside::{Inside, UpstreamClass};
+use super::inside::{BoxNetworks, UpstreamClass};
 use super::query::DnsQuestion;
 
 /// The maximum length of a chain of CNAME records.
@@ -21,7 +21,7 @@ pub struct FilteredAnswer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Useless {
+pub enum InvalidUpstreamAnswer {
     /// The upstream has failed; another one may succeed.
     Upstream,
     /// The CNAME records form a loop, or a chain that is too long; no upstream can help.
@@ -34,14 +34,15 @@ pub enum Useless {
 pub fn filter(
     question: &DnsQuestion,
     message: Message,
-    inside: Option<&Inside>,
-) -> Result<FilteredAnswer, Useless> {
+    inside: Option<&BoxNetworks>,
+) -> Result<FilteredAnswer, InvalidUpstreamAnswer> {
     let code = message.metadata.response_code;
     if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
-        return Err(Useless::Upstream);
+        return Err(InvalidUpstreamAnswer::Upstream);
     }
-    let Found { records, last, ends, removed } = follow(question, &message.answers, inside)?;
-    let mut answer = CachedAnswer::of(if ends { ResponseCode::NoError } else { code });
+    let FollowedChain { records, last, ends, removed } =
+        follow(question, &message.answers, inside)?;
+    let mut answer = CachedAnswer::with_code(if ends { ResponseCode::NoError } else { code });
     answer.records = records.into_iter().cloned().collect();
     if !ends && removed == 0 {
         answer.soa = message.authorities.into_iter().find_map(|record| negative(record, &last));
@@ -55,7 +56,7 @@ pub fn filter(
 }
 
 /// The records that belong to a question.
-struct Found<'a> {
+struct FollowedChain<'a> {
     records: Vec<&'a Record>,
     /// The name at the end of the CNAME chain.
     last: Name,
@@ -68,10 +69,11 @@ struct Found<'a> {
 fn follow<'a>(
     question: &DnsQuestion,
     answers: &'a [Record],
-    inside: Option<&Inside>,
-) -> Result<Found<'a>, Useless> {
-    let leads_in = |data: &RData| inside.is_some_and(|inside| leads_in(data, inside));
-    let mut found = Found { records: vec![], last: question.name.clone(), ends: false, removed: 0 };
+    inside: Option<&BoxNetworks>,
+) -> Result<FollowedChain<'a>, InvalidUpstreamAnswer> {
+    let leads_in = |data: &RData| inside.is_some_and(|inside| points_inside(data, inside));
+    let mut found =
+        FollowedChain { records: vec![], last: question.name.clone(), ends: false, removed: 0 };
     let mut passed: Vec<Name> = vec![];
     loop {
         let mut alias = None;
@@ -101,7 +103,7 @@ fn follow<'a>(
         }
         passed.push(std::mem::replace(&mut found.last, target.clone()));
         if passed.contains(target) || passed.len() > LONGEST_CHAIN {
-            return Err(Useless::Chain);
+            return Err(InvalidUpstreamAnswer::Chain);
         }
         found.records.push(record);
     }
@@ -116,27 +118,27 @@ fn negative(mut record: Record, name: &Name) -> Option<Record> {
 }
 
 /// Whether the record's data refers to the box's networks or the node itself.
-fn leads_in(data: &RData, inside: &Inside) -> bool {
+fn points_inside(data: &RData, inside: &BoxNetworks) -> bool {
     if let Some(address) = data.ip_addr() {
-        return inside.is_kept_from(address);
+        return inside.is_private(address);
     }
     match data {
-        RData::CNAME(target) => inside.place(&target.0) != UpstreamClass::Outside,
-        RData::HTTPS(service) => service_leads_in(service, inside),
-        RData::SVCB(service) => service_leads_in(service, inside),
+        RData::CNAME(target) => inside.classify(&target.0) != UpstreamClass::Outside,
+        RData::HTTPS(service) => service_points_inside(service, inside),
+        RData::SVCB(service) => service_points_inside(service, inside),
         _ => false,
     }
 }
 
 /// Whether the target or the address hints of an SVCB record refer to the box (RFC 9460, 2.5 and
 /// 7.3).
-fn service_leads_in(service: &SVCB, inside: &Inside) -> bool {
+fn service_points_inside(service: &SVCB, inside: &BoxNetworks) -> bool {
     let hint = |(_, value): &(_, SvcParamValue)| match value {
-        SvcParamValue::Ipv4Hint(hint) => hint.0.iter().any(|it| inside.is_kept_from(it.0.into())),
-        SvcParamValue::Ipv6Hint(hint) => hint.0.iter().any(|it| inside.is_kept_from(it.0.into())),
+        SvcParamValue::Ipv4Hint(hint) => hint.0.iter().any(|it| inside.is_private(it.0.into())),
+        SvcParamValue::Ipv6Hint(hint) => hint.0.iter().any(|it| inside.is_private(it.0.into())),
         _ => false,
     };
-    inside.place(&service.target_name) != UpstreamClass::Outside
+    inside.classify(&service.target_name) != UpstreamClass::Outside
         || service.svc_params.iter().any(hint)
 }
 

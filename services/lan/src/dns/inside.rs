@@ -6,7 +6,7 @@ use hickory_proto::rr::Name;
 
 use super::prefix::{IpPrefix, bits};
 use super::reverse::Reverse;
-use super::way::UpstreamPath;
+use super::upstream_path::UpstreamPath;
 
 /// Names that are local to the node, or never exist: they are not even forwarded within the box.
 /// Single labels are treated in the same way.
@@ -68,17 +68,17 @@ const PRIVATE: [IpPrefix; 9] = [
 
 /// The box's networks, and this node's addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inside {
+pub struct BoxNetworks {
     /// Networks of clients. Upstreams outside cannot define names with their addresses.
     pub networks: Vec<IpPrefix>,
     /// All networks of the box, including those without an address of this node.
-    pub whole: Vec<IpPrefix>,
+    pub all_networks: Vec<IpPrefix>,
     /// The uplink's networks. They may be private, and their machines may have names.
-    pub around: Vec<IpPrefix>,
+    pub uplink_networks: Vec<IpPrefix>,
     /// The node's own addresses, which cannot be upstreams.
-    pub node: Vec<IpAddr>,
+    pub own_addresses: Vec<IpAddr>,
     /// The client networks that use an exit node.
-    pub by_exit: Vec<IpPrefix>,
+    pub exit_clients: Vec<IpPrefix>,
     /// Networks of remote nodes that use this node as their exit.
     pub guests: Vec<IpPrefix>,
 }
@@ -93,19 +93,19 @@ pub enum UpstreamClass {
     Never(Name),
 }
 
-impl Inside {
+impl BoxNetworks {
     /// Whether a client at `address` is served.
-    pub fn may_ask(&self, address: IpAddr) -> bool {
+    pub fn is_client(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_loopback() || self.networks.iter().any(|network| network.contains(address))
     }
 
     /// The upstream path for a client at `address`; `None` if it is not served.
-    pub fn way(&self, address: IpAddr) -> Option<UpstreamPath> {
+    pub fn upstream_path(&self, address: IpAddr) -> Option<UpstreamPath> {
         let is_of = |networks: &[IpPrefix]| networks.iter().any(|it| it.contains(address));
-        if is_of(&self.by_exit) {
+        if is_of(&self.exit_clients) {
             Some(UpstreamPath::Exit)
-        } else if self.may_ask(address) {
+        } else if self.is_client(address) {
             Some(UpstreamPath::Own)
         } else {
             is_of(&self.guests).then_some(UpstreamPath::Guest)
@@ -116,23 +116,23 @@ impl Inside {
     /// own name at machines of the box or a surrounding network, and talk to them through a
     /// visitor's browser (DNS rebinding). An IPv6 address that embeds an IPv4 address is treated
     /// like that one.
-    pub fn is_kept_from(&self, address: IpAddr) -> bool {
+    pub fn is_private(&self, address: IpAddr) -> bool {
         let leads_to_kept = |(prefix, behind): &(IpPrefix, u32)| {
             let ipv4 = Ipv4Addr::from_bits((bits(address) >> behind) as u32);
-            prefix.contains(address) && self.is_kept_from(ipv4.into())
+            prefix.contains(address) && self.is_private(ipv4.into())
         };
         let is_of = |networks: &[IpPrefix]| networks.iter().any(|it| it.contains(address));
         WITH_IPV4.iter().any(leads_to_kept)
             || is_of(&OF_THIS_NODE)
             || is_of(&NOBODY_OUTSIDE)
             || is_of(&self.networks)
-            || is_of(&self.whole)
-            || self.node.contains(&address.to_canonical())
-            || is_of(&OF_PRIVATE_NETWORKS) && !is_of(&self.around)
+            || is_of(&self.all_networks)
+            || self.own_addresses.contains(&address.to_canonical())
+            || is_of(&OF_PRIVATE_NETWORKS) && !is_of(&self.uplink_networks)
     }
 
     /// Which upstreams can be asked about `name`.
-    pub fn place(&self, name: &Name) -> UpstreamClass {
+    pub fn classify(&self, name: &Name) -> UpstreamClass {
         let labels = name.iter().len();
         if labels == 0 {
             return UpstreamClass::Outside;
@@ -150,7 +150,7 @@ impl Inside {
             None if labels == 1 => return UpstreamClass::Never(Name::root()),
             None => {}
         }
-        let Some(reverse) = Reverse::of(name) else { return UpstreamClass::Outside };
+        let Some(reverse) = Reverse::parse(name) else { return UpstreamClass::Outside };
         let of = |list: &[IpPrefix]| list.iter().any(|network| reverse.prefix.is_within(network));
         if of(&OF_THIS_NODE) {
             UpstreamClass::Never(reverse.zone)

@@ -5,27 +5,27 @@
 //! parts); [`Dns`] does the I/O. All of it runs on one thread.
 
 pub mod answer;
-mod ask;
+pub mod box_zone;
 pub mod cache;
 pub mod counters;
 pub mod exchange;
+mod fair_queue;
 pub mod filter;
-mod flights;
+mod forward;
+mod in_flight;
 pub mod inside;
 mod nodes;
-pub mod own;
-mod places;
 pub mod prefix;
 pub mod query;
+mod query_limit;
 mod rates;
 pub mod resolver;
 mod reverse;
 mod socket;
 mod tcp;
-mod turns;
 mod udp;
+pub mod upstream_path;
 pub mod upstreams;
-pub mod way;
 pub mod zones;
 
 use std::cell::{Cell, RefCell};
@@ -41,14 +41,14 @@ use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
+use box_zone::BoxZone;
 use counters::DnsCounters;
-use flights::Flights;
-use inside::Inside;
-use own::BoxZone;
+use in_flight::InFlightQueries;
+use inside::BoxNetworks;
 use resolver::Resolver;
 use socket::DnsSocket;
+use upstream_path::UpstreamPath;
 use upstreams::{RefusedUpstream, UpstreamRule, Upstreams};
-use way::UpstreamPath;
 use zones::{RegisterError, Registered};
 
 /// The pause after the kernel has failed to deliver a message.
@@ -68,7 +68,7 @@ pub struct Settings {
     /// The size of the cache in bytes.
     pub cache: usize,
     /// The timeout of an upstream, after which the next one is asked.
-    pub patience: Duration,
+    pub upstream_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -79,8 +79,8 @@ pub struct Dns {
     /// The upstreams for clients that use an exit node.
     exits: RefCell<Upstreams>,
     /// Both lists as configured, including refused upstreams.
-    wanted: RefCell<[Vec<SocketAddr>; 2]>,
-    flights: Flights,
+    configured: RefCell<[Vec<SocketAddr>; 2]>,
+    in_flight: InFlightQueries,
     /// Limits the TCP connections to upstreams.
     streams: Semaphore,
     /// Incremented when earlier answers become invalid.
@@ -91,8 +91,13 @@ pub struct Dns {
 
 impl Default for Settings {
     fn default() -> Self {
-        let patience = Duration::from_millis(1500);
-        Self { forwards_inside: false, upstreams_on_loopback: false, cache: 1 << 20, patience }
+        let upstream_timeout = Duration::from_millis(1500);
+        Self {
+            forwards_inside: false,
+            upstreams_on_loopback: false,
+            cache: 1 << 20,
+            upstream_timeout,
+        }
     }
 }
 
@@ -104,8 +109,8 @@ impl Dns {
             resolver: Resolver::new(settings.forwards_inside, settings.cache).into(),
             upstreams: RefCell::default(),
             exits: RefCell::default(),
-            wanted: RefCell::default(),
-            flights: Flights::new(),
+            configured: RefCell::default(),
+            in_flight: InFlightQueries::new(),
             streams: Semaphore::new(STREAMS),
             generation: Cell::default(),
             port: 53.into(),
@@ -122,59 +127,59 @@ impl Dns {
         tcp.set_nonblocking(true)?;
         let (udp, tcp) = (DnsSocket::new(udp)?, TcpListener::from_std(tcp)?);
         self.port.set(udp.port()?);
-        self.choose();
+        self.select_upstreams();
         let tasks = LocalSet::new();
         tasks
             .run_until(async {
-                spawn_local(udp::keep(Rc::clone(self), Rc::new(udp)));
-                Err(tcp::keep(Rc::clone(self), tcp).await)
+                spawn_local(udp::serve(Rc::clone(self), Rc::new(udp)));
+                Err(tcp::serve(Rc::clone(self), tcp).await)
             })
             .await
     }
 
     /// Sets the upstreams for names outside, in order of preference. Returns the refused ones.
     pub fn set_upstreams(&self, upstreams: &[SocketAddr]) -> Vec<RefusedUpstream> {
-        let [_, exits] = self.wanted.borrow().clone();
-        self.set([upstreams.to_vec(), exits])
+        let [_, exits] = self.configured.borrow().clone();
+        self.configure([upstreams.to_vec(), exits])
     }
 
     /// Sets the upstreams for clients that use an exit node. Returns the refused ones of both
     /// lists.
     pub fn set_exits(&self, exits: &[SocketAddr]) -> Vec<RefusedUpstream> {
-        let [upstreams, _] = self.wanted.borrow().clone();
-        self.set([upstreams, exits.to_vec()])
+        let [upstreams, _] = self.configured.borrow().clone();
+        self.configure([upstreams, exits.to_vec()])
     }
 
-    fn set(&self, wanted: [Vec<SocketAddr>; 2]) -> Vec<RefusedUpstream> {
-        if self.wanted.replace(wanted.clone()) != wanted {
-            self.forget_answers();
+    fn configure(&self, configured: [Vec<SocketAddr>; 2]) -> Vec<RefusedUpstream> {
+        if self.configured.replace(configured.clone()) != configured {
+            self.clear_cache();
         }
-        self.choose()
+        self.select_upstreams()
     }
 
     /// The upstreams in use for this path.
-    pub fn upstreams(&self, way: UpstreamPath) -> Vec<SocketAddr> {
-        self.asked(way).borrow().addresses().collect()
+    pub fn upstreams(&self, path: UpstreamPath) -> Vec<SocketAddr> {
+        self.upstreams_of(path).borrow().addresses().collect()
     }
 
-    fn asked(&self, way: UpstreamPath) -> &RefCell<Upstreams> {
-        match way {
+    fn upstreams_of(&self, path: UpstreamPath) -> &RefCell<Upstreams> {
+        match path {
             UpstreamPath::Own | UpstreamPath::Guest => &self.upstreams,
             UpstreamPath::Exit => &self.exits,
         }
     }
 
     /// Sets the client networks and this node's addresses. Returns the refused upstreams.
-    pub fn set_inside(&self, inside: Inside) -> Vec<RefusedUpstream> {
-        if self.resolver.borrow().inside != inside {
-            self.resolver.borrow_mut().inside = inside;
-            self.forget_answers();
+    pub fn set_box_networks(&self, box_networks: BoxNetworks) -> Vec<RefusedUpstream> {
+        if self.resolver.borrow().box_networks != box_networks {
+            self.resolver.borrow_mut().box_networks = box_networks;
+            self.clear_cache();
         }
-        self.choose()
+        self.select_upstreams()
     }
 
-    pub fn set_own(&self, own: BoxZone) {
-        self.resolver.borrow_mut().own = own;
+    pub fn set_box_zone(&self, zone: BoxZone) {
+        self.resolver.borrow_mut().box_zone = zone;
     }
 
     /// Replaces the names of service `unit` below `octet.`.
@@ -190,8 +195,8 @@ impl Dns {
     }
 
     /// Removes the names of `unit`.
-    pub fn forget(&self, unit: &UnitName) {
-        self.resolver.borrow_mut().zones.forget(unit);
+    pub fn unregister(&self, unit: &UnitName) {
+        self.resolver.borrow_mut().zones.unregister(unit);
     }
 
     pub fn registered(&self) -> Vec<Registered> {
@@ -208,21 +213,21 @@ impl Dns {
     }
 
     /// Clears the cache, because upstreams or networks have changed.
-    fn forget_answers(&self) {
+    fn clear_cache(&self) {
         self.resolver.borrow_mut().cache.clear();
         self.generation.set(self.generation.get() + 1);
     }
 
     /// Selects the upstreams in use from the configured ones.
-    fn choose(&self) -> Vec<RefusedUpstream> {
+    fn select_upstreams(&self) -> Vec<RefusedUpstream> {
         let resolver = self.resolver.borrow();
         let rule = UpstreamRule {
-            inside: &resolver.inside,
-            in_the_box: self.settings.forwards_inside,
-            on_loopback: self.settings.upstreams_on_loopback,
+            box_networks: &resolver.box_networks,
+            allow_inside: self.settings.forwards_inside,
+            allow_loopback: self.settings.upstreams_on_loopback,
             port: self.port.get(),
         };
-        let [upstreams, exits] = &*self.wanted.borrow();
+        let [upstreams, exits] = &*self.configured.borrow();
         let refused = self.upstreams.borrow_mut().set(upstreams, rule);
         refused.into_iter().chain(self.exits.borrow_mut().set(exits, rule)).collect()
     }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
-use octet_node::address::{NodeAddress, ZONE, named};
+use octet_node::address::{NodeAddress, ZONE, parse_name};
 
 use super::answer::CachedAnswer;
 use super::query::DnsQuestion;
@@ -12,7 +12,7 @@ use super::query::DnsQuestion;
 /// The answer about the name of a node; `None` if it is another name.
 pub fn answer(question: &DnsQuestion) -> Option<CachedAnswer> {
     let name = question.name.trim_to(2);
-    let key = named(name.to_ascii().trim_end_matches('.'))?;
+    let key = parse_name(name.to_ascii().trim_end_matches('.'))?;
     let zone = zone();
     if question.name.num_labels() > 2 {
         return Some(CachedAnswer::no_such_name(zone));

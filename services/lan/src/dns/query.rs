@@ -4,7 +4,7 @@ use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
 use super::answer::{CachedAnswer, reply};
-use super::way::UpstreamPath;
+use super::upstream_path::UpstreamPath;
 
 /// The size of a message's header, in bytes.
 pub(super) const HEAD: usize = 12;
@@ -36,7 +36,7 @@ pub struct DnsQuestion {
     pub name: Name,
     pub kind: RecordType,
     /// The upstream path; answers of different paths can differ.
-    pub way: UpstreamPath,
+    pub path: UpstreamPath,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub enum QueryRefusal {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedQuery {
-    pub why: QueryRefusal,
+    pub reason: QueryRefusal,
     /// The error response; `None` if it could answer a response, which would cause a loop.
     pub reply: Option<Vec<u8>>,
 }
@@ -80,12 +80,13 @@ impl Query {
     /// # Errors
     /// The query is refused.
     pub fn parse(bytes: &[u8], transport: Transport) -> Result<Self, RefusedQuery> {
-        let silent = RefusedQuery { why: QueryRefusal::NoQuestion, reply: None };
+        let silent = RefusedQuery { reason: QueryRefusal::NoQuestion, reply: None };
         let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return Err(silent) };
         if head[2] & 0x80 != 0 {
             return Err(silent);
         }
-        let refused = |why, code| RefusedQuery { why, reply: Some(bare(head, code)) };
+        let refused =
+            |why, code| RefusedQuery { reason: why, reply: Some(error_reply(head, code)) };
         let malformed = || refused(QueryRefusal::Malformed, ResponseCode::FormErr);
         if head[2] & 0x78 != 0 {
             return Err(refused(QueryRefusal::Opcode, ResponseCode::NotImp));
@@ -101,7 +102,7 @@ impl Query {
         let by_udp = message.edns.as_ref().map_or(WITHOUT_EDNS, |edns| edns.max_payload().into());
         let query = Self {
             id: message.metadata.id,
-            question: DnsQuestion { name, kind, way: UpstreamPath::Own },
+            question: DnsQuestion { name, kind, path: UpstreamPath::Own },
             recursion: message.metadata.recursion_desired,
             edns: message.edns.is_some(),
             limit: match transport {
@@ -116,20 +117,20 @@ impl Query {
         if asked.query_class != DNSClass::IN {
             return Err(query.refused(QueryRefusal::Class, ResponseCode::Refused));
         }
-        if !is_handed_on(kind) {
+        if !is_forwarded(kind) {
             return Err(query.refused(QueryRefusal::Kind, ResponseCode::Refused));
         }
         Ok(query)
     }
 
     fn refused(&self, why: QueryRefusal, code: ResponseCode) -> RefusedQuery {
-        RefusedQuery { why, reply: Some(reply(self, &CachedAnswer::of(code))) }
+        RefusedQuery { reason: why, reply: Some(reply(self, &CachedAnswer::with_code(code))) }
     }
 }
 
 /// Whether records of `kind` can be asked for: neither meta types (RFC 6895, 3.1), nor types that
 /// stand for a whole zone.
-fn is_handed_on(kind: RecordType) -> bool {
+fn is_forwarded(kind: RecordType) -> bool {
     match u16::from(kind) {
         255 => true,
         0 | 41 | 128..=255 => false,
@@ -138,7 +139,7 @@ fn is_handed_on(kind: RecordType) -> bool {
 }
 
 /// An error response with a header only.
-fn bare(head: &[u8; HEAD], code: ResponseCode) -> Vec<u8> {
+fn error_reply(head: &[u8; HEAD], code: ResponseCode) -> Vec<u8> {
     let opcode_and_recursion = head[2] & 0x79;
     let mut bytes = vec![head[0], head[1], 0x80 | opcode_and_recursion, 0x80 | code.low()];
     bytes.resize(HEAD, 0);

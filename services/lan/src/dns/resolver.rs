@@ -8,22 +8,22 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
 use super::answer::{CachedAnswer, LONGEST_TTL, OWN_TTL, reply};
+use super::box_zone::BoxZone;
 use super::cache::AnswerCache;
 use super::counters::DnsCounters;
-use super::filter::{Useless, filter};
-use super::inside::{Inside, UpstreamClass};
+use super::filter::{InvalidUpstreamAnswer, filter};
+use super::inside::{BoxNetworks, UpstreamClass};
 use super::nodes;
-use super::own::BoxZone;
 use super::query::{DnsQuestion, Query, Transport};
 use super::rates::{ClientPrefix, ClientRates};
-use super::way::UpstreamPath;
+use super::upstream_path::UpstreamPath;
 use super::zones::Zones;
 
 /// The state of all decisions.
 #[derive(Debug)]
 pub struct Resolver {
-    pub inside: Inside,
-    pub own: BoxZone,
+    pub box_networks: BoxNetworks,
+    pub box_zone: BoxZone,
     pub zones: Zones,
     pub cache: AnswerCache,
     pub counters: DnsCounters,
@@ -37,15 +37,15 @@ pub enum QueryDecision {
     Drop,
     Reply(Vec<u8>),
     /// The query must be forwarded to upstreams.
-    Ask(Query),
+    Forward(Query),
 }
 
 impl Resolver {
     /// A resolver without names; `cache` is in bytes.
     pub fn new(forwards_inside: bool, cache: usize) -> Self {
         Self {
-            inside: Inside::default(),
-            own: BoxZone::default(),
+            box_networks: BoxNetworks::default(),
+            box_zone: BoxZone::default(),
             zones: Zones::default(),
             cache: AnswerCache::new(cache),
             counters: DnsCounters::default(),
@@ -55,8 +55,8 @@ impl Resolver {
     }
 
     /// Whether a message of `from` is read at `now`.
-    pub fn admits(&mut self, now: Duration, from: SocketAddr) -> bool {
-        if self.inside.way(from.ip()).is_none() {
+    pub fn admit(&mut self, now: Duration, from: SocketAddr) -> bool {
+        if self.box_networks.upstream_path(from.ip()).is_none() {
             self.counters.refused.strangers += 1;
             return false;
         }
@@ -66,23 +66,23 @@ impl Resolver {
     }
 
     /// Decides about the message `bytes`, received at `now` from an admitted client with this path.
-    pub fn received(
+    pub fn handle(
         &mut self,
         now: Duration,
         bytes: &[u8],
         transport: Transport,
-        way: UpstreamPath,
+        path: UpstreamPath,
     ) -> QueryDecision {
         let mut query = match Query::parse(bytes, transport) {
             Ok(query) => query,
             Err(refused) => {
-                self.counters.refused.count(refused.why);
+                self.counters.refused.count(refused.reason);
                 return refused.reply.map_or(QueryDecision::Drop, QueryDecision::Reply);
             }
         };
-        query.question.way = way;
+        query.question.path = path;
         self.counters.queries += 1;
-        if let Some(answer) = self.own(&query.question) {
+        if let Some(answer) = self.local_answer(&query.question) {
             self.counters.from_own += 1;
             return QueryDecision::Reply(reply(&query, &answer));
         }
@@ -92,31 +92,36 @@ impl Resolver {
         }
         if !query.recursion {
             self.counters.refused.recursion += 1;
-            return QueryDecision::Reply(reply(&query, &CachedAnswer::of(ResponseCode::Refused)));
+            return QueryDecision::Reply(reply(
+                &query,
+                &CachedAnswer::with_code(ResponseCode::Refused),
+            ));
         }
-        QueryDecision::Ask(query)
+        QueryDecision::Forward(query)
     }
 
     /// The node's own answer; `None` if an upstream must be asked.
-    fn own(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
-        let of_the_box = || self.own.answer(question).or_else(|| self.zones.answer(question));
-        let known = if question.way == UpstreamPath::Guest { None } else { of_the_box() };
+    fn local_answer(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
+        let of_the_box = || self.box_zone.answer(question).or_else(|| self.zones.answer(question));
+        let known = if question.path == UpstreamPath::Guest { None } else { of_the_box() };
         let known = known.or_else(|| nodes::answer(question));
-        let answer = known.or_else(|| match self.inside.place(&question.name) {
-            UpstreamClass::Never(zone) => Some(of_this_node(question, zone)),
-            UpstreamClass::Inside(zone) if !self.forwards_inside => Some(no_such(question, zone)),
+        let answer = known.or_else(|| match self.box_networks.classify(&question.name) {
+            UpstreamClass::Never(zone) => Some(local_name(question, zone)),
+            UpstreamClass::Inside(zone) if !self.forwards_inside => {
+                Some(negative_answer(question, zone))
+            }
             UpstreamClass::Inside(_) | UpstreamClass::Outside => None,
         });
         let exists = |answer: &CachedAnswer| answer.code != ResponseCode::NXDomain;
         if question.kind == RecordType::ANY && answer.as_ref().is_none_or(exists) {
-            return Some(CachedAnswer::not_everything(question));
+            return Some(CachedAnswer::minimal_any(question));
         }
         answer
     }
 
     /// The answer from an upstream's `message` about `question`; `None` if the next upstream must
     /// be asked. It is cached if `keep`.
-    pub fn answered(
+    pub fn handle_upstream(
         &mut self,
         now: Duration,
         question: &DnsQuestion,
@@ -124,16 +129,16 @@ impl Resolver {
         keep: bool,
     ) -> Option<CachedAnswer> {
         // A board asks its router about names of the box.
-        let of_the_box = self.inside.place(&question.name) != UpstreamClass::Outside;
-        let inside = Some(&self.inside).filter(|_| !(of_the_box && self.forwards_inside));
-        let most = if of_the_box { OWN_TTL } else { LONGEST_TTL };
+        let of_the_box = self.box_networks.classify(&question.name) != UpstreamClass::Outside;
+        let inside = Some(&self.box_networks).filter(|_| !(of_the_box && self.forwards_inside));
+        let max_ttl = if of_the_box { OWN_TTL } else { LONGEST_TTL };
         let answer = match filter(question, message, inside) {
             Ok(kept) => {
                 self.counters.removed += kept.removed;
-                kept.answer.aged(0, most)
+                kept.answer.aged(0, max_ttl)
             }
-            Err(Useless::Chain) => CachedAnswer::of(ResponseCode::ServFail),
-            Err(Useless::Upstream) => return None,
+            Err(InvalidUpstreamAnswer::Chain) => CachedAnswer::with_code(ResponseCode::ServFail),
+            Err(InvalidUpstreamAnswer::Upstream) => return None,
         };
         if keep {
             self.cache.put(now, question, &answer);
@@ -144,18 +149,18 @@ impl Resolver {
 
 /// The answer about names that are never forwarded: `localhost` is this node, all others do not
 /// exist.
-fn of_this_node(question: &DnsQuestion, zone: Name) -> CachedAnswer {
+fn local_name(question: &DnsQuestion, zone: Name) -> CachedAnswer {
     let last = zone.iter().next_back().unwrap_or_default();
     if last.eq_ignore_ascii_case(b"localhost") {
         return CachedAnswer::localhost(question);
     }
-    no_such(question, zone)
+    negative_answer(question, zone)
 }
 
 /// A negative answer; the name of the zone itself exists, though.
-fn no_such(question: &DnsQuestion, zone: Name) -> CachedAnswer {
+fn negative_answer(question: &DnsQuestion, zone: Name) -> CachedAnswer {
     if question.name == zone {
-        CachedAnswer::nothing(zone)
+        CachedAnswer::no_data(zone)
     } else {
         CachedAnswer::no_such_name(zone)
     }

@@ -11,7 +11,7 @@ pub struct Reverse {
     /// The addresses of the name, or of all names below it.
     pub prefix: IpPrefix,
     /// Whether the name consists of the prefix only, without further labels in front.
-    pub whole: bool,
+    pub is_complete: bool,
     /// The zone to answer for: the last labels of the name.
     pub zone: Name,
 }
@@ -21,7 +21,7 @@ impl Reverse {
     ///
     /// Non-standard notations of numbers that some parser accepts are parsed, too, so that a name
     /// about an address of the box is recognised in every spelling.
-    pub fn of(name: &Name) -> Option<Self> {
+    pub fn parse(name: &Name) -> Option<Self> {
         let mut labels = name.iter().rev();
         if !labels.next()?.eq_ignore_ascii_case(b"arpa") {
             return None;
@@ -37,7 +37,7 @@ impl Reverse {
         let whole = name.iter().len() == numbers + 2;
         // The zones of RFC 6303 have at least one octet, or two nibbles.
         let zone = name.trim_to(if kind.len() == 3 { 4 } else { 3 });
-        Some(Self { prefix: prefix?, whole, zone })
+        Some(Self { prefix: prefix?, is_complete: whole, zone })
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn of(name: &str) -> Option<(IpPrefix, bool)> {
-        Reverse::of(&name.parse().unwrap()).map(|it| (it.prefix, it.whole))
+        Reverse::parse(&name.parse().unwrap()).map(|it| (it.prefix, it.is_complete))
     }
 
     #[test]
@@ -93,8 +93,8 @@ mod tests {
     fn the_reverse_name_of_an_address_is_about_it() {
         for text in ["10.20.3.2", "fd6f:6374:6574:3::2", "::1", "255.255.255.255"] {
             let address: IpAddr = text.parse().unwrap();
-            let reverse = Reverse::of(&Name::from(address)).unwrap();
-            assert_eq!((reverse.prefix.address(), reverse.whole), (Some(address), true));
+            let reverse = Reverse::parse(&Name::from(address)).unwrap();
+            assert_eq!((reverse.prefix.address(), reverse.is_complete), (Some(address), true));
         }
     }
 }

@@ -15,14 +15,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::places::QueryLimits;
 use super::query::{LONGEST, Transport};
+use super::query_limit::QueryLimits;
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
 use super::{Dns, RETRY_DELAY};
 
 /// The maximum number of connections.
-const ROOM: QueryLimits = QueryLimits { all: 32, of_one: 8, kept: 8 };
+const ROOM: QueryLimits = QueryLimits { all: 32, per_client: 8, reserved: 8 };
 
 /// The idle timeout, for reads and writes. Queries to upstreams end earlier.
 const IDLE: Duration = Duration::from_secs(10);
@@ -31,17 +31,17 @@ const IDLE: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 8;
 
 /// Accepts connections, for ever.
-pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
+pub(super) async fn serve(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
     let places = Permits::default();
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                if !dns.resolver.borrow_mut().admits(dns.now(), from) {
+                if !dns.resolver.borrow_mut().admit(dns.now(), from) {
                     continue;
                 }
                 let client = ClientPrefix::from(from);
                 if let Some(place) = ROOM.admit(&places, client) {
-                    spawn_local(converse(Rc::clone(&dns), stream, from, place));
+                    spawn_local(serve_connection(Rc::clone(&dns), stream, from, place));
                 } else {
                     dns.resolver.borrow_mut().counters.connections_refused += 1;
                 }
@@ -55,7 +55,12 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
 }
 
 /// Reads queries until the client ends; any error closes the connection.
-async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Permit<ClientPrefix>) {
+async fn serve_connection(
+    dns: Rc<Dns>,
+    stream: TcpStream,
+    from: SocketAddr,
+    place: Permit<ClientPrefix>,
+) {
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
     let (sender, answers) = mpsc::channel(AT_ONCE);
@@ -65,16 +70,16 @@ async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Perm
         let Ok(Ok(bytes)) = timeout(IDLE, read(&mut reader)).await else { break };
         let decision = {
             let mut resolver = dns.resolver.borrow_mut();
-            if !resolver.admits(dns.now(), from) {
+            if !resolver.admit(dns.now(), from) {
                 break;
             }
-            let Some(way) = resolver.inside.way(from.ip()) else { break };
-            resolver.received(dns.now(), &bytes, Transport::Tcp, way)
+            let Some(way) = resolver.box_networks.upstream_path(from.ip()) else { break };
+            resolver.handle(dns.now(), &bytes, Transport::Tcp, way)
         };
         let answer = match decision {
             QueryDecision::Drop => break,
             QueryDecision::Reply(answer) => answer,
-            QueryDecision::Ask(query) => match dns.place(ClientPrefix::from(from), &query) {
+            QueryDecision::Forward(query) => match dns.admit(ClientPrefix::from(from), &query) {
                 Err(answer) => answer,
                 Ok(waits) => {
                     let (dns, sender) = (Rc::clone(&dns), sender.clone());

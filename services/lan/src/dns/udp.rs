@@ -7,11 +7,11 @@ use std::rc::Rc;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
+use super::fair_queue::FairQueue;
 use super::query::{LONGEST, Transport};
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
 use super::socket::{DatagramSource, DnsSocket};
-use super::turns::Turns;
 use super::{Dns, RETRY_DELAY};
 
 /// The maximum number of messages taken from the socket at once. It is large, so that the kernel's
@@ -22,15 +22,15 @@ const AT_ONCE: usize = 256;
 const IN_A_ROW: usize = 8;
 
 /// Answers queries, for ever.
-pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
+pub(super) async fn serve(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
     // One byte more than the maximum, so that longer messages are recognised.
     let mut buffer = vec![0; LONGEST + 1];
-    let mut turns = Turns::new();
+    let mut turns = FairQueue::new();
     let mut in_a_row = 0;
     loop {
         let came = drain(&dns, &socket, &mut buffer, &mut turns);
         if let Some((message, peer)) = turns.next() {
-            take(&dns, &socket, &message, peer);
+            handle(&dns, &socket, &message, peer);
             in_a_row += 1;
             if in_a_row == IN_A_ROW {
                 in_a_row = 0;
@@ -60,12 +60,12 @@ fn drain(
     dns: &Dns,
     socket: &DnsSocket,
     buffer: &mut [u8],
-    turns: &mut Turns<(Box<[u8]>, DatagramSource)>,
+    turns: &mut FairQueue<(Box<[u8]>, DatagramSource)>,
 ) -> io::Result<()> {
     for _ in 0..AT_ONCE {
         let (length, peer) = socket.try_receive(buffer)?;
         let mut resolver = dns.resolver.borrow_mut();
-        if !resolver.admits(dns.now(), peer.address) {
+        if !resolver.admit(dns.now(), peer.address) {
             continue;
         }
         let message = buffer.get(..length).unwrap_or_default();
@@ -76,26 +76,28 @@ fn drain(
     Ok(())
 }
 
-fn take(dns: &Rc<Dns>, socket: &Rc<DnsSocket>, bytes: &[u8], peer: DatagramSource) {
+fn handle(dns: &Rc<Dns>, socket: &Rc<DnsSocket>, bytes: &[u8], peer: DatagramSource) {
     let decision = {
         let mut resolver = dns.resolver.borrow_mut();
-        let Some(way) = resolver.inside.way(peer.address.ip()) else { return };
-        resolver.received(dns.now(), bytes, Transport::Udp, way)
+        let Some(way) = resolver.box_networks.upstream_path(peer.address.ip()) else { return };
+        resolver.handle(dns.now(), bytes, Transport::Udp, way)
     };
     let answer = match decision {
         QueryDecision::Drop => return,
         QueryDecision::Reply(answer) => answer,
-        QueryDecision::Ask(query) => match dns.place(ClientPrefix::from(peer.address), &query) {
-            Err(answer) => answer,
-            Ok(place) => {
-                let (dns, socket) = (Rc::clone(dns), Rc::clone(socket));
-                spawn_local(async move {
-                    let answer = dns.forward(&query, place).await;
-                    let _ = socket.try_answer(&answer, peer);
-                });
-                return;
+        QueryDecision::Forward(query) => {
+            match dns.admit(ClientPrefix::from(peer.address), &query) {
+                Err(answer) => answer,
+                Ok(place) => {
+                    let (dns, socket) = (Rc::clone(dns), Rc::clone(socket));
+                    spawn_local(async move {
+                        let answer = dns.forward(&query, place).await;
+                        let _ = socket.try_answer(&answer, peer);
+                    });
+                    return;
+                }
             }
-        },
+        }
     };
     let _ = socket.try_answer(&answer, peer);
 }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::exchange::Form;
-use super::inside::Inside;
+use super::exchange::QueryForm;
+use super::inside::BoxNetworks;
 
 /// The maximum number of upstreams.
 pub const MAX_UPSTREAMS: usize = 8;
@@ -26,19 +26,19 @@ struct Upstream {
     address: SocketAddr,
     last_until: Duration,
     /// The form of queries that it is known to support.
-    form: Form,
+    form: QueryForm,
 }
 
 /// Which addresses are refused as upstreams.
 #[derive(Debug, Clone, Copy)]
 pub struct UpstreamRule<'a> {
     /// The box's networks, and this node.
-    pub inside: &'a Inside,
+    pub box_networks: &'a BoxNetworks,
     /// Whether upstreams must be nodes of the box, which receive its names (true on a board, whose
     /// upstream is the router); otherwise they must not be.
-    pub in_the_box: bool,
+    pub allow_inside: bool,
     /// Whether another program of this node can be an upstream.
-    pub on_loopback: bool,
+    pub allow_loopback: bool,
     /// The port of this resolver.
     pub port: u16,
 }
@@ -69,8 +69,8 @@ impl UpstreamRule<'_> {
         if ip.is_unspecified() || group || address.port() == 0 {
             return Err(RefusedUpstream::NoServer(address));
         }
-        let of_the_node = ip.is_loopback() || self.inside.node.contains(&ip);
-        if of_the_node && !(self.on_loopback && address.port() != self.port) {
+        let of_the_node = ip.is_loopback() || self.box_networks.own_addresses.contains(&ip);
+        if of_the_node && !(self.allow_loopback && address.port() != self.port) {
             return Err(RefusedUpstream::Itself(address));
         }
         if of_the_node {
@@ -78,7 +78,7 @@ impl UpstreamRule<'_> {
         }
         // A board's link has no other device than the router.
         let on_link = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        match (self.in_the_box, self.inside.may_ask(ip)) {
+        match (self.allow_inside, self.box_networks.is_client(ip)) {
             (false, true) => Err(RefusedUpstream::Inside(address)),
             (true, false) if !on_link => Err(RefusedUpstream::Outside(address)),
             _ => Ok(()),
@@ -89,10 +89,14 @@ impl UpstreamRule<'_> {
 impl Upstreams {
     /// Sets the upstreams to those of `wanted` that `rule` permits, without duplicates, and returns
     /// the refused ones. State of upstreams that stay is kept.
-    pub fn set(&mut self, wanted: &[SocketAddr], rule: UpstreamRule<'_>) -> Vec<RefusedUpstream> {
+    pub fn set(
+        &mut self,
+        configured: &[SocketAddr],
+        rule: UpstreamRule<'_>,
+    ) -> Vec<RefusedUpstream> {
         let mut old = std::mem::take(&mut self.list);
         let mut refused = vec![];
-        for address in wanted {
+        for address in configured {
             if self.list.iter().any(|it| it.address == *address) {
                 continue;
             }
@@ -106,7 +110,7 @@ impl Upstreams {
                     || Upstream {
                         address: *address,
                         last_until: Duration::ZERO,
-                        form: Form::default(),
+                        form: QueryForm::default(),
                     },
                     |index| old.swap_remove(index),
                 ));
@@ -120,25 +124,28 @@ impl Upstreams {
     }
 
     /// The order of tries for one question at `now`.
-    pub fn tries(&self, now: Duration) -> Tries {
+    pub fn attempts(&self, now: Duration) -> Attempts {
         let mut order: Vec<&Upstream> = self.list.iter().collect();
         order.sort_by_key(|it| now < it.last_until);
-        let order: Vec<(SocketAddr, Form)> =
+        let order: Vec<(SocketAddr, QueryForm)> =
             order.into_iter().map(|it| (it.address, it.form)).collect();
-        let next =
-            order.first().map(|(server, form)| Try { server: *server, form: *form, tcp: false });
-        Tries { order, turn: 0, left: TRIES, next }
+        let next = order.first().map(|(server, form)| Attempt {
+            server: *server,
+            form: *form,
+            tcp: false,
+        });
+        Attempts { order, turn: 0, left: TRIES, next }
     }
 
     /// Records that `server` has failed at `now`.
-    pub fn failed(&mut self, now: Duration, server: SocketAddr) {
+    pub fn record_failure(&mut self, now: Duration, server: SocketAddr) {
         if let Some(upstream) = self.list.iter_mut().find(|it| it.address == server) {
             upstream.last_until = now + LAST_FOR;
         }
     }
 
     /// Records that `server` has answered a query of `form`.
-    pub fn answered(&mut self, server: SocketAddr, form: Form) {
+    pub fn record_success(&mut self, server: SocketAddr, form: QueryForm) {
         if let Some(upstream) = self.list.iter_mut().find(|it| it.address == server) {
             (upstream.last_until, upstream.form) = (Duration::ZERO, form);
         }
@@ -147,23 +154,23 @@ impl Upstreams {
 
 /// The remaining tries for one question.
 #[derive(Debug)]
-pub struct Tries {
-    order: Vec<(SocketAddr, Form)>,
+pub struct Attempts {
+    order: Vec<(SocketAddr, QueryForm)>,
     turn: usize,
     left: usize,
-    next: Option<Try>,
+    next: Option<Attempt>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Try {
+pub struct Attempt {
     pub server: SocketAddr,
-    pub form: Form,
+    pub form: QueryForm,
     pub tcp: bool,
 }
 
 /// Why a try has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setback {
+pub enum AttemptError {
     /// The answer is too long for a datagram.
     Truncated,
     /// The server seems to change the case of letters.
@@ -174,8 +181,8 @@ pub enum Setback {
     Failed,
 }
 
-impl Tries {
-    pub fn begin(&mut self) -> Option<Try> {
+impl Attempts {
+    pub fn begin(&mut self) -> Option<Attempt> {
         let next = self.next.take()?;
         self.left = self.left.checked_sub(1)?;
         Some(next)
@@ -183,22 +190,22 @@ impl Tries {
 
     /// Selects the next try: the same server with another form or by TCP, or the next server.
     /// Returns whether the server has failed.
-    pub fn after(&mut self, tried: Try, setback: Setback) -> bool {
-        let Try { form, tcp, .. } = tried;
+    pub fn after(&mut self, tried: Attempt, setback: AttemptError) -> bool {
+        let Attempt { form, tcp, .. } = tried;
         let otherwise = match setback {
-            Setback::Truncated if !tcp => Some(Try { tcp: true, ..tried }),
-            Setback::OtherCase if form.mixed_case => {
-                Some(Try { form: Form { mixed_case: false, ..form }, ..tried })
+            AttemptError::Truncated if !tcp => Some(Attempt { tcp: true, ..tried }),
+            AttemptError::OtherCase if form.mixed_case => {
+                Some(Attempt { form: QueryForm { mixed_case: false, ..form }, ..tried })
             }
-            Setback::NoEdns if form.edns => {
-                Some(Try { form: Form { edns: false, ..form }, ..tried })
+            AttemptError::NoEdns if form.edns => {
+                Some(Attempt { form: QueryForm { edns: false, ..form }, ..tried })
             }
             _ => None,
         };
         self.next = otherwise.or_else(|| {
             self.turn += 1;
             let (server, form) = *self.order.get(self.turn % self.order.len().max(1))?;
-            Some(Try { server, form, tcp: false })
+            Some(Attempt { server, form, tcp: false })
         });
         otherwise.is_none()
     }

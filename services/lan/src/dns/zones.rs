@@ -9,7 +9,7 @@ use octet_node::control::UnitName;
 use serde::Serialize;
 
 use super::answer::CachedAnswer;
-use super::own::{InvalidZone, ZoneNames, host_name};
+use super::box_zone::{InvalidZone, ZoneNames, host_name};
 use super::query::DnsQuestion;
 
 /// The maximum number of names per unit.
@@ -68,19 +68,19 @@ impl Zones {
             if !top.zone_of(&name) {
                 return Err(RegisterError::NotItsOwn { unit: unit.clone(), name: text.clone() });
             }
-            probe.put(name.clone(), addresses)?;
+            probe.insert(name.clone(), addresses)?;
             checked.push((name, addresses));
         }
-        self.forget(unit);
+        self.unregister(unit);
         for (name, addresses) in &checked {
-            self.names.put(name.clone(), addresses)?;
+            self.names.insert(name.clone(), addresses)?;
         }
         self.of_units.insert(unit.clone(), checked.into_iter().map(|(name, _)| name).collect());
         Ok(())
     }
 
     /// Removes the names of `unit`.
-    pub fn forget(&mut self, unit: &UnitName) {
+    pub fn unregister(&mut self, unit: &UnitName) {
         for name in self.of_units.remove(unit).unwrap_or_default() {
             self.names.remove(&name);
         }

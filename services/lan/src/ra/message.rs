@@ -28,7 +28,7 @@ pub struct RouterAdvertisement {
     /// Routes to other networks, independent of whether it is a default router.
     pub routes: Vec<RouteInformation>,
     /// The DNS servers, with their lifetimes in seconds.
-    pub names: Vec<(Ipv6Addr, u32)>,
+    pub dns_servers: Vec<(Ipv6Addr, u32)>,
 }
 
 /// The prefix of a link.
@@ -87,7 +87,7 @@ impl RouterAdvertisement {
             bytes.extend(route.seconds.to_be_bytes());
             bytes.extend(&route.network.octets()[..size]);
         }
-        for (server, seconds) in &self.names {
+        for (server, seconds) in &self.dns_servers {
             bytes.extend([NAMES, 3, 0, 0]);
             bytes.extend(seconds.to_be_bytes());
             bytes.extend(server.octets());
@@ -104,7 +104,8 @@ impl RouterAdvertisement {
             return Err(InvalidAdvertisement("it is no router advertisement"));
         }
         let router_seconds = u16::from_be_bytes([head[6], head[7]]);
-        let mut advert = Self { router_seconds, prefixes: vec![], routes: vec![], names: vec![] };
+        let mut advert =
+            Self { router_seconds, prefixes: vec![], routes: vec![], dns_servers: vec![] };
         while !options.is_empty() {
             let [kind, length, ..] = *options else {
                 return Err(InvalidAdvertisement("an option is cut off"));
@@ -117,7 +118,7 @@ impl RouterAdvertisement {
             match kind {
                 PREFIX if advert.prefixes.len() < MAX => advert.prefixes.extend(prefix(option)),
                 ROUTE if advert.routes.len() < MAX => advert.routes.extend(route(option)),
-                NAMES => advert.take_names(option),
+                NAMES => advert.parse_rdnss(option),
                 _ => {}
             }
             options = rest;
@@ -125,12 +126,12 @@ impl RouterAdvertisement {
         Ok(advert)
     }
 
-    fn take_names(&mut self, option: &[u8]) {
+    fn parse_rdnss(&mut self, option: &[u8]) {
         let Some((head, servers)) = option.split_first_chunk::<8>() else { return };
         let seconds = word(head, 4);
         for server in servers.as_chunks::<16>().0 {
-            if self.names.len() < MAX {
-                self.names.push((Ipv6Addr::from(*server), seconds));
+            if self.dns_servers.len() < MAX {
+                self.dns_servers.push((Ipv6Addr::from(*server), seconds));
             }
         }
     }
@@ -196,7 +197,12 @@ mod tests {
         let whole = "fd6f:6374:6574::".parse().unwrap();
         let routes = vec![RouteInformation { network: whole, length: 48, seconds: 300 }];
         let names = vec![(server, 1800)];
-        RouterAdvertisement { router_seconds: 1800, prefixes: vec![prefix], routes, names }
+        RouterAdvertisement {
+            router_seconds: 1800,
+            prefixes: vec![prefix],
+            routes,
+            dns_servers: names,
+        }
     }
 
     #[test]
@@ -258,7 +264,7 @@ mod tests {
                 bytes[at] = value;
             }
             if let Ok(read) = RouterAdvertisement::parse(&bytes) {
-                prop_assert!(read.prefixes.len() <= MAX && read.names.len() <= MAX);
+                prop_assert!(read.prefixes.len() <= MAX && read.dns_servers.len() <= MAX);
                 prop_assert!(read.routes.len() <= MAX);
                 let again = RouterAdvertisement::parse(&read.bytes()).unwrap();
                 prop_assert_eq!(again, read);

@@ -32,9 +32,9 @@ pub const MAX_SERVERS: usize = 4;
 pub struct NtpClient {
     servers: Vec<Server>,
     /// The remaining requests of this round.
-    left: u32,
+    remaining: u32,
     due: Duration,
-    pause: Duration,
+    poll_interval: Duration,
 }
 
 #[derive(Debug)]
@@ -42,18 +42,18 @@ struct Server {
     address: IpAddr,
     /// The request in flight: its random transmit timestamp, and when it was sent by the monotonic
     /// clock and by the clock that is measured.
-    asked: Option<(Stamp, Duration, Duration)>,
+    pending: Option<(Stamp, Duration, Duration)>,
     best: Option<NtpSample>,
     /// Until when the server must not be asked (kiss-o'-death).
-    quiet_until: Duration,
+    not_before: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NtpSample {
     /// How far the clock is behind, in nanoseconds; negative if it is ahead.
-    pub behind: i64,
+    pub offset: i64,
     /// The round trip time.
-    pub way: Duration,
+    pub round_trip: Duration,
     /// The server's stratum.
     pub stratum: u8,
     pub server: IpAddr,
@@ -61,13 +61,13 @@ pub struct NtpSample {
 
 /// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Todo {
+pub enum NtpAction {
     /// Each of these servers must be asked ([`NtpClient::ask`]).
     Ask(Vec<IpAddr>),
     /// A round is over, with this offset.
-    Off(NtpSample),
+    Offset(NtpSample),
     /// A round is over without a result.
-    Nothing(&'static str),
+    Failed(&'static str),
 }
 
 impl NtpClient {
@@ -79,12 +79,12 @@ impl NtpClient {
         }
         let server = |address: &IpAddr| Server {
             address: *address,
-            asked: None,
+            pending: None,
             best: None,
-            quiet_until: Duration::ZERO,
+            not_before: Duration::ZERO,
         };
         self.servers = servers.iter().take(MAX_SERVERS).map(server).collect();
-        (self.left, self.due, self.pause) = (ASKS, now, RETRY_DELAY);
+        (self.remaining, self.due, self.poll_interval) = (ASKS, now, RETRY_DELAY);
     }
 
     /// When [`tick`](Self::tick) must be called.
@@ -93,24 +93,25 @@ impl NtpClient {
     }
 
     /// Handles a timer, which may be early.
-    pub fn tick(&mut self, now: Duration) -> Option<Todo> {
+    pub fn tick(&mut self, now: Duration) -> Option<NtpAction> {
         if self.servers.is_empty() || now < self.due {
             return None;
         }
-        if self.left > 0 {
-            self.left -= 1;
+        if self.remaining > 0 {
+            self.remaining -= 1;
             self.due = now + ASK_DELAY;
-            let asked = self.servers.iter().filter(|server| server.quiet_until <= now);
-            return Some(Todo::Ask(asked.map(|server| server.address).collect()));
+            let asked = self.servers.iter().filter(|server| server.not_before <= now);
+            return Some(NtpAction::Ask(asked.map(|server| server.address).collect()));
         }
         let samples: Vec<NtpSample> =
             self.servers.iter_mut().filter_map(|server| server.best.take()).collect();
-        let agreed = agreed(samples, self.servers.len());
-        self.left = ASKS;
-        let right = matches!(&agreed, Ok(sample) if sample.behind.abs() < RIGHT);
-        self.pause = if right { (self.pause * 2).min(MAX_DELAY) } else { RETRY_DELAY };
-        self.due = now + self.pause;
-        Some(agreed.map_or_else(Todo::Nothing, Todo::Off))
+        let agreed = select(samples, self.servers.len());
+        self.remaining = ASKS;
+        let right = matches!(&agreed, Ok(sample) if sample.offset.abs() < RIGHT);
+        self.poll_interval =
+            if right { (self.poll_interval * 2).min(MAX_DELAY) } else { RETRY_DELAY };
+        self.due = now + self.poll_interval;
+        Some(agreed.map_or_else(NtpAction::Failed, NtpAction::Offset))
     }
 
     /// The request to `server`, sent at `now` while the clock shows `shown`; `random` differs for
@@ -124,27 +125,27 @@ impl NtpClient {
     ) -> Option<NtpPacket> {
         let server = self.servers.iter_mut().find(|it| it.address == server)?;
         // The transmit timestamp is random, so that it does not disclose this clock's offset.
-        server.asked = Some((Stamp(random), now, shown));
-        Some(NtpPacket::question(Stamp(random)))
+        server.pending = Some((Stamp(random), now, shown));
+        Some(NtpPacket::request(Stamp(random)))
     }
 
     /// Handles a message of `from`, received at `now`; it is ignored unless it answers the request
     /// in flight.
-    pub fn received(&mut self, from: IpAddr, bytes: &[u8], now: Duration) {
+    pub fn receive(&mut self, from: IpAddr, bytes: &[u8], now: Duration) {
         let Some(server) = self.servers.iter_mut().find(|it| it.address == from) else { return };
-        let (Some((random, sent, shown)), Some(answer)) = (server.asked, NtpPacket::parse(bytes))
+        let (Some((random, sent, shown)), Some(answer)) = (server.pending, NtpPacket::parse(bytes))
         else {
             return;
         };
         if answer.origin != random || answer.mode != 4 {
             return;
         }
-        server.asked = None;
+        server.pending = None;
         // A kiss-o'-death packet (RFC 5905, 7.4).
         if answer.stratum == 0 {
             match &answer.reference {
-                b"DENY" | b"RSTR" => server.quiet_until = Duration::MAX,
-                b"RATE" => server.quiet_until = now + MAX_DELAY,
+                b"DENY" | b"RSTR" => server.not_before = Duration::MAX,
+                b"RATE" => server.not_before = now + MAX_DELAY,
                 _ => {}
             }
             return;
@@ -162,12 +163,12 @@ impl NtpClient {
         }
         let way = whole - there;
         let sample = NtpSample {
-            behind: nanos(receive) - nanos(shown) - nanos(way) / 2,
-            way,
+            offset: nanos(receive) - nanos(shown) - nanos(way) / 2,
+            round_trip: way,
             stratum: answer.stratum,
             server: from,
         };
-        if server.best.is_none_or(|best| sample.way < best.way) {
+        if server.best.is_none_or(|best| sample.round_trip < best.round_trip) {
             server.best = Some(sample);
         }
     }
@@ -178,12 +179,12 @@ fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 4)
 }
 
-fn agreed(mut samples: Vec<NtpSample>, servers: usize) -> Result<NtpSample, &'static str> {
-    samples.sort_by_key(|sample| sample.behind);
+fn select(mut samples: Vec<NtpSample>, servers: usize) -> Result<NtpSample, &'static str> {
+    samples.sort_by_key(|sample| sample.offset);
     let Some(middle) = samples.get(samples.len() / 2).copied() else {
         return Err("no server tells the time");
     };
-    let with_it = |it: &&NtpSample| it.behind.abs_diff(middle.behind) <= AGREED.unsigned_abs();
+    let with_it = |it: &&NtpSample| it.offset.abs_diff(middle.offset) <= AGREED.unsigned_abs();
     let count = samples.iter().filter(with_it).count();
     // With two servers that differ, the wrong one is unknown.
     if servers > 1 && 2 * count <= samples.len() {

@@ -60,7 +60,7 @@ impl Stamp {
 
 impl NtpPacket {
     /// A client's request. The secret `transmit` authenticates the answer.
-    pub fn question(transmit: Stamp) -> Self {
+    pub fn request(transmit: Stamp) -> Self {
         Self {
             leap: 0,
             version: 4,

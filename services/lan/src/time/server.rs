@@ -10,7 +10,7 @@ const OWN: u8 = 10;
 
 /// The source that the clock was set from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SetBy {
+pub struct TimeReference {
     /// The source's stratum.
     pub stratum: u8,
     /// When it was set, as a time since 1970.
@@ -19,13 +19,17 @@ pub struct SetBy {
 
 /// The answer to the request `bytes`, received at `received`; `None` if it is not a request. The
 /// caller fills in the time of sending as late as possible ([`sent`]).
-pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option<NtpPacket> {
+pub fn answer(
+    bytes: &[u8],
+    set_by: Option<TimeReference>,
+    received: Duration,
+) -> Option<NtpPacket> {
     let question = NtpPacket::parse(bytes)?;
     if question.mode != 3 || !(1..=4).contains(&question.version) {
         return None;
     }
     let (stratum, set) = match set_by {
-        Some(SetBy { stratum, at }) => (stratum.saturating_add(1).min(OWN), at),
+        Some(TimeReference { stratum, at }) => (stratum.saturating_add(1).min(OWN), at),
         None => (OWN, received),
     };
     Some(NtpPacket {
@@ -43,7 +47,7 @@ pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option
 }
 
 /// The encoded answer, sent at `now`.
-pub fn sent(answer: NtpPacket, now: Duration) -> [u8; LENGTH] {
+pub fn encode(answer: NtpPacket, now: Duration) -> [u8; LENGTH] {
     NtpPacket { transmit: Stamp::of(now), ..answer }.bytes()
 }
 
@@ -54,14 +58,14 @@ mod tests {
     #[test]
     fn questions_are_answered_and_nothing_else() {
         let now = Duration::from_secs(1_800_000_000);
-        let asked = NtpPacket::question(Stamp(77));
+        let asked = NtpPacket::request(Stamp(77));
         let told = answer(&asked.bytes(), None, now).unwrap();
         assert_eq!((told.mode, told.version, told.stratum, told.leap), (4, 4, OWN, 0));
         assert_eq!((told.origin, told.receive.near(now)), (Stamp(77), now));
-        let set_by = Some(SetBy { stratum: 2, at: now });
+        let set_by = Some(TimeReference { stratum: 2, at: now });
         assert_eq!(answer(&asked.bytes(), set_by, now).unwrap().stratum, 3);
         // Answers are not answered, or two servers would never stop.
-        assert_eq!(answer(&sent(told, now), set_by, now), None);
+        assert_eq!(answer(&encode(told, now), set_by, now), None);
         for mode in [0, 1, 2, 5, 6, 7] {
             assert_eq!(answer(&NtpPacket { mode, ..asked }.bytes(), set_by, now), None, "{mode}");
         }

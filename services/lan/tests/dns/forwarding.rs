@@ -7,10 +7,10 @@ use std::sync::mpsc;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use octet_lan::dns::inside::Inside;
+use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::upstreams::RefusedUpstream;
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 
 use crate::client::{Client, data, question};
 use crate::host::{Host, impatient, inside, settings};
@@ -106,7 +106,7 @@ fn who_leaves_by_another_node_asks_there_alone() {
     let at_exit = exit.address;
     host.with(move |dns| {
         let by_exit = IpPrefix::new("127.0.0.2".parse().unwrap(), 32).unwrap();
-        dns.set_inside(Inside { by_exit: vec![by_exit], ..inside() });
+        dns.set_box_networks(BoxNetworks { exit_clients: vec![by_exit], ..inside() });
         assert_eq!(dns.set_exits(&[at_exit]), []);
     });
     let (node, device) =
@@ -245,7 +245,7 @@ fn one_question_of_many_is_asked_once() {
     for (id, client) in clients.iter().enumerate() {
         client.send(&question(id as u16, "www.example.com.", RecordType::A));
     }
-    until("all wait", || host.with(|dns| dns.counters()).joined == 3);
+    wait_until("all wait", || host.with(|dns| dns.counters()).joined == 3);
     release.send(()).unwrap();
     for (id, client) in clients.iter().enumerate() {
         let answer = client.receive();
@@ -277,7 +277,7 @@ fn one_client_has_its_part_of_those_that_wait() {
         assert_eq!(one.receive().metadata.response_code, ResponseCode::ServFail);
     }
     other.send(&question(1, "other.example.com.", RecordType::A));
-    until("it is asked", || host.with(|dns| dns.counters()).forwarded == 33);
+    wait_until("it is asked", || host.with(|dns| dns.counters()).forwarded == 33);
     drop(release);
     for _ in 0..32 {
         assert_eq!(data(&one.receive()), ["192.0.2.80"]);

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use octet_lan::dns::inside::Inside;
-use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::box_zone::BoxZone;
+use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::{Dns, Settings};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -25,21 +25,21 @@ pub struct Host {
 /// not asked twice.
 pub fn settings() -> Settings {
     let patience = Duration::from_secs(60);
-    Settings { upstreams_on_loopback: true, patience, ..Settings::default() }
+    Settings { upstreams_on_loopback: true, upstream_timeout: patience, ..Settings::default() }
 }
 
 /// Settings with the default timeout, for tests with a silent upstream.
 pub fn impatient() -> Settings {
-    Settings { patience: Settings::default().patience, ..settings() }
+    Settings { upstream_timeout: Settings::default().upstream_timeout, ..settings() }
 }
 
 /// The router's networks, as in the documentation.
-pub fn inside() -> Inside {
+pub fn inside() -> BoxNetworks {
     let network = |address: &str, length| IpPrefix::new(address.parse().unwrap(), length).unwrap();
-    Inside {
+    BoxNetworks {
         networks: vec![network("10.20.0.0", 16), network("fd6f:6374:6574::", 48)],
-        node: vec!["10.20.3.1".parse().unwrap()],
-        ..Inside::default()
+        own_addresses: vec!["10.20.3.1".parse().unwrap()],
+        ..BoxNetworks::default()
     }
 }
 
@@ -77,8 +77,8 @@ impl Host {
         let host = Self { jobs: Some(jobs), thread: Some(thread), address };
         let upstreams = upstreams.to_vec();
         host.with(move |dns| {
-            dns.set_inside(inside());
-            dns.set_own(own());
+            dns.set_box_networks(inside());
+            dns.set_box_zone(own());
             assert_eq!(dns.set_upstreams(&upstreams), []);
         });
         host

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{MessageType, ResponseCode};
 use hickory_proto::rr::RecordType;
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 
 use crate::client::{Client, data, question, receive, send_all};
 use crate::host::{Host, settings};
@@ -108,7 +108,7 @@ fn one_client_has_its_part_of_the_connections() {
     let client = Client::new("127.0.0.1", host.address);
     assert_eq!(client.address("board-3.octet.internal."), ["10.20.3.2"]);
     drop(streams.pop());
-    until("there is a place again", || {
+    wait_until("there is a place again", || {
         ask(&mut TcpStream::connect(host.address).unwrap()).is_some()
     });
 }

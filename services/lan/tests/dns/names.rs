@@ -5,8 +5,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use octet_lan::dns::Settings;
-use octet_lan::dns::inside::Inside;
-use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::box_zone::BoxZone;
+use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::prefix::IpPrefix;
 
 use crate::client::{Client, data};
@@ -106,7 +106,7 @@ fn a_board_asks_its_router_about_the_box_and_no_more() {
     let router = Host::new(settings(), &[outside.address]);
     let of_a_board = Settings { forwards_inside: true, ..settings() };
     let board = Host::new(of_a_board, &[router.address]);
-    board.with(|dns| dns.set_own(BoxZone::default()));
+    board.with(|dns| dns.set_box_zone(BoxZone::default()));
     let client = Client::new("127.0.0.1", board.address);
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
     assert_eq!(client.address("board-3.octet.internal."), ["10.20.3.2"]);
@@ -143,7 +143,7 @@ fn services_have_names() {
     assert_eq!(register("gate.octet"), Err(refused.into()));
     assert_eq!(client.address("gate.octet."), [""; 0]);
     assert_eq!(client.address("cache.octet."), ["10.20.3.2"]);
-    host.with(|dns| dns.forget(&"cache".parse().unwrap()));
+    host.with(|dns| dns.unregister(&"cache".parse().unwrap()));
     assert_eq!(client.address("cache.octet."), [""; 0]);
 }
 
@@ -162,12 +162,15 @@ fn what_is_set_counts_at_once() {
     // A change of upstreams clears the cache.
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
     assert_eq!((first.asked().len(), second.asked().len()), (1, 1));
-    host.with(|dns| dns.set_own(BoxZone::default()));
+    host.with(|dns| dns.set_box_zone(BoxZone::default()));
     assert_eq!(client.address("board-3.octet.internal."), [""; 0]);
     // Addresses of a new network of the box are removed from answers.
     host.with(|dns| {
         let network = IpPrefix::new("192.0.2.0".parse().unwrap(), 24).unwrap();
-        assert_eq!(dns.set_inside(Inside { networks: vec![network], ..Inside::default() }), []);
+        assert_eq!(
+            dns.set_box_networks(BoxNetworks { networks: vec![network], ..BoxNetworks::default() }),
+            []
+        );
     });
     assert_eq!(client.address("www.example.com."), [""; 0]);
 }

@@ -10,11 +10,11 @@ use std::thread;
 
 use octet_lan::daemon::SharedStatus;
 use octet_lan::dns::zones::MAX_OF_ONE;
-use octet_lan::registering::Registering;
-use octet_lan::serve::{Loop, serve};
-use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
+use octet_lan::name_registration::NameRegistry;
+use octet_lan::serve::{CommandSenders, serve};
+use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};
-use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, keep};
+use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, register};
 use octet_node::{Callers, PID_1};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -38,14 +38,14 @@ impl Lan {
         open_to_all(&socket).unwrap();
         let host = Arc::new(Host::new(settings(), &[]));
         let (names, mut asked) = channel(1);
-        let to = Loop { changes: channel(1).0, names };
+        let to = CommandSenders { config: channel(1).0, names };
         let callers = Callers::parse(callers).unwrap();
         thread::spawn(move || serve(&listener, &callers, unit_of, &SharedStatus::default(), to));
-        let (has, registering) = (Arc::clone(&host), Arc::new(Mutex::new(Registering::default())));
+        let (has, registering) = (Arc::clone(&host), Arc::new(Mutex::new(NameRegistry::default())));
         thread::spawn(move || {
             while let Some(asked) = asked.blocking_recv() {
                 let registering = Arc::clone(&registering);
-                has.with(move |dns| registering.lock().unwrap().take(asked, Some(dns)));
+                has.with(move |dns| registering.lock().unwrap().handle(asked, Some(dns)));
             }
         });
         Self { _folder: folder, socket, host }
@@ -62,7 +62,7 @@ impl Lan {
     /// A connection, once an ended one has made room for it.
     fn service_with_room(&self) -> Caller<UnixStream> {
         let mut caller = self.service();
-        until("there is room", || {
+        wait_until("there is room", || {
             caller.describe().is_ok() || {
                 caller = self.service();
                 false
@@ -78,7 +78,7 @@ impl Lan {
 
     /// Waits until `name` does not exist any more: the end of a connection is noticed with a delay.
     fn takes_back(&self, name: &str) {
-        until("nobody is told it", || self.tells(name).is_empty());
+        wait_until("nobody is told it", || self.tells(name).is_empty());
     }
 }
 
@@ -87,7 +87,10 @@ fn names(of: &[&str]) -> ServiceNames {
 }
 
 /// Registers `names`, and leaves the connection open.
-fn register(caller: &mut Caller<UnixStream>, names: &ServiceNames) -> Result<Value, CallError> {
+fn call_register(
+    caller: &mut Caller<UnixStream>,
+    names: &ServiceNames,
+) -> Result<Value, CallError> {
     let args = Map::from_iter([("names".to_owned(), json!(names).to_string().into())]);
     let mut given = Value::Null;
     let ended = caller.call_each(REGISTER, args, |item| {
@@ -108,7 +111,7 @@ fn refused(registered: Result<Value, CallError>) -> (FailureCode, String) {
 fn names_hang_on_the_connection() {
     let lan = Lan::of_cache();
     let mut first = lan.service();
-    let given = register(&mut first, &names(&["cache.octet", "a.cache.octet"])).unwrap();
+    let given = call_register(&mut first, &names(&["cache.octet", "a.cache.octet"])).unwrap();
     assert_eq!(given, json!({"names": 2}));
     assert_eq!(lan.tells("cache.octet."), ["10.20.3.2"]);
     let shown = lan.host.with(|dns| json!(dns.registered()));
@@ -118,14 +121,14 @@ fn names_hang_on_the_connection() {
     );
     // A second connection replaces all names; then the end of the first one removes nothing.
     let mut second = lan.service();
-    register(&mut second, &names(&["b.cache.octet"])).unwrap();
+    call_register(&mut second, &names(&["b.cache.octet"])).unwrap();
     assert_eq!(lan.tells("cache.octet."), [""; 0]);
     let (code, message) = refused(second.call("describe", Map::new()));
     assert_eq!((code, &message[..]), (FailureCode::Busy, "names hang on this connection"));
     drop(first);
     let mut third = lan.service_with_room();
     assert_eq!(lan.tells("b.cache.octet."), ["10.20.3.2"]);
-    register(&mut third, &names(&["b.cache.octet"])).unwrap();
+    call_register(&mut third, &names(&["b.cache.octet"])).unwrap();
     drop((second, third));
     lan.takes_back("b.cache.octet.");
 }
@@ -139,7 +142,7 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
         (0..count).map(|number| (format!("n{number}.cache.octet"), vec![address])).collect()
     };
     let mut holder = lan.service();
-    register(&mut holder, &many(MAX_OF_ONE)).unwrap();
+    call_register(&mut holder, &many(MAX_OF_ONE)).unwrap();
     let crowd = BTreeMap::from([("cache.octet".to_owned(), vec![address; 9])]);
     let wrong = [
         names(&["cache.octet", "gate.octet"]),
@@ -150,7 +153,7 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
         crowd,
     ];
     for names in wrong {
-        let (code, message) = refused(register(&mut service, &names));
+        let (code, message) = refused(call_register(&mut service, &names));
         assert_eq!(code, FailureCode::BadArgument, "{names:?}: {message}");
         assert_eq!(lan.tells("n7.cache.octet."), ["10.20.3.2"]);
         assert_eq!(lan.tells("gate.octet."), [""; 0]);
@@ -158,7 +161,7 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
     let args = Map::from_iter([("names".to_owned(), "[]".into())]);
     assert_eq!(refused(service.call(REGISTER, args)).0, FailureCode::BadArgument);
     // The same connection can try again.
-    register(&mut service, &names(&["cache.octet"])).unwrap();
+    call_register(&mut service, &names(&["cache.octet"])).unwrap();
     assert_eq!(lan.tells("cache.octet."), ["10.20.3.2"]);
     assert_eq!(lan.tells("n7.cache.octet."), [""; 0]);
 }
@@ -166,14 +169,14 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
 #[test]
 fn only_services_that_may() {
     let may = Lan::of_cache();
-    register(&mut may.service(), &names(&["cache.octet"])).unwrap();
+    call_register(&mut may.service(), &names(&["cache.octet"])).unwrap();
     // A caller that is only permitted another verb.
     let other = Lan::new(|_| "cache".parse().ok(), &format!("{}=show", unprivileged()));
-    let (code, _) = refused(register(&mut other.service(), &names(&["cache.octet"])));
+    let (code, _) = refused(call_register(&mut other.service(), &names(&["cache.octet"])));
     assert_eq!(code, FailureCode::Denied);
     // A caller that is no unit's user.
     let nobody = Lan::new(|_| None, &format!("{}={REGISTER}", unprivileged()));
-    let (code, message) = refused(register(&mut nobody.service(), &names(&["cache.octet"])));
+    let (code, message) = refused(call_register(&mut nobody.service(), &names(&["cache.octet"])));
     assert_eq!(code, FailureCode::Denied);
     assert!(message.contains("is not a service"), "{message}");
     assert_eq!(octet_node::unit_of(112), "cache".parse().ok());
@@ -185,7 +188,7 @@ fn as_services_do() {
     let lan = Lan::of_cache();
     let (sender, news) = std::sync::mpsc::channel();
     let tell = move |it| drop(sender.send(it));
-    let kept = keep(lan.socket.clone(), names(&["cache.octet"]), tell).unwrap();
+    let kept = register(lan.socket.clone(), names(&["cache.octet"]), tell).unwrap();
     assert!(matches!(news.recv().unwrap(), NamesUpdate::Told));
     assert_eq!(lan.tells("cache.octet."), ["10.20.3.2"]);
     for round in ["one.cache.octet", "two.cache.octet", "three.cache.octet"] {
@@ -208,7 +211,7 @@ fn a_service_that_is_killed_has_no_names() {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "registering::service"]).env(SOCKET, &lan.socket);
     let mut service = command.spawn().unwrap();
-    until("it has its name", || {
+    wait_until("it has its name", || {
         assert!(service.try_wait().unwrap().is_none(), "the service has ended");
         !lan.tells("cache.octet.").is_empty()
     });
@@ -221,7 +224,7 @@ fn a_service_that_is_killed_has_no_names() {
 #[test]
 fn service() {
     let Some(socket) = std::env::var_os(SOCKET) else { return };
-    let _kept = keep(socket.into(), names(&["cache.octet"]), drop).unwrap();
+    let _kept = register(socket.into(), names(&["cache.octet"]), drop).unwrap();
     loop {
         thread::park();
     }

@@ -19,7 +19,7 @@ impl LogIntake {
         if self.journal.as_ref().is_some_and(|journal| journal.size() >= self.look_at)
             && let Err(error) = self.clear()
         {
-            self.go_on_without_journal(&error);
+            self.disable_journal(&error);
         }
     }
 
@@ -58,8 +58,8 @@ impl LogIntake {
     }
 
     /// Continues without a journal, whose data is in memory, too.
-    pub(super) fn go_on_without_journal(&mut self, error: &io::Error) {
-        self.tail.say(&format!("the journal cannot be used any more: {error}"));
+    pub(super) fn disable_journal(&mut self, error: &io::Error) {
+        self.tail.log(&format!("the journal cannot be used any more: {error}"));
         self.journal = None;
         self.marks.journal = 0;
     }

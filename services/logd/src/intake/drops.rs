@@ -17,14 +17,14 @@ impl LogIntake {
     }
 
     /// Logs the lines above the rate limits that are due for a report.
-    pub fn tell_dropped(&mut self, now: Duration) {
+    pub fn log_dropped(&mut self, now: Duration) {
         let pipes = self.pipes.iter_mut().map(|pipe| (&pipe.unit, &mut pipe.limit));
         for (unit, limit) in pipes.chain([(&self.kernel_unit, &mut self.kernel_limit)]) {
             if limit.due().is_some_and(|due| due <= now)
                 && let Some(dropped) = limit.take_dropped()
             {
-                self.tail.lock().stats.unit(unit).over_rate(dropped);
-                self.tail.say(&format!(
+                self.tail.lock().stats.unit(unit).count_over_rate(dropped);
+                self.tail.log(&format!(
                     "dropped {} lines ({} bytes) of {unit} in the last second: it writes too much",
                     dropped.lines, dropped.bytes
                 ));
@@ -33,14 +33,14 @@ impl LogIntake {
     }
 
     /// Logs, at most once a second, the lines that were removed before they were on disk.
-    pub fn tell_no_room(&mut self, now: Duration) {
+    pub fn log_evicted(&mut self, now: Duration) {
         if now < self.no_room_told + PERIOD {
             return;
         }
-        let dropped = self.tail.lock().stats.take_not_told();
+        let dropped = self.tail.lock().stats.take_unreported();
         for (unit, dropped) in dropped {
             self.no_room_told = now;
-            self.tail.say(&format!(
+            self.tail.log(&format!(
                 "dropped {} lines ({} bytes) of {unit}: the disk does not take them",
                 dropped.lines, dropped.bytes
             ));

@@ -35,7 +35,7 @@ impl LogIntake {
                     let now = BothClocks::read();
                     self.marks.kernel = record.sequence + 1;
                     if lost > 0 {
-                        self.tail.say(&format!(
+                        self.tail.log(&format!(
                             "{lost} lines of the kernel were overwritten before they were read"
                         ));
                     }
@@ -47,7 +47,7 @@ impl LogIntake {
                     }
                 }
                 Err(error) => {
-                    self.tail.say(&format!("the kernel's log cannot be read: {error}"));
+                    self.tail.log(&format!("the kernel's log cannot be read: {error}"));
                     self.kernel = None;
                     return PipeRead::Closed;
                 }

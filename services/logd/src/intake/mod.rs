@@ -115,21 +115,21 @@ impl LogIntake {
                 lines.push(chunk.at, &chunk.bytes, |line| whole.push(line));
                 whole.extend(lines.finish(end));
                 for line in whole {
-                    self.keep(&unit, line, chunk.now);
+                    self.add_line(&unit, line, chunk.now);
                 }
             }
         }
     }
 
     /// Reads pipe `index` once.
-    pub fn take(&mut self, index: usize) -> io::Result<PipeRead> {
+    pub fn read_pipe(&mut self, index: usize) -> io::Result<PipeRead> {
         let Some(pipe) = self.pipes.get(index) else { return Ok(PipeRead::Closed) };
         let now = BothClocks::read();
         let chunk = match &mut self.journal {
             Some(journal) => match journal.take(&pipe.file, &pipe.unit, now, AT_ONCE) {
                 Ok(chunk) => chunk,
                 Err(error) => {
-                    self.go_on_without_journal(&error);
+                    self.disable_journal(&error);
                     return Ok(PipeRead::Some);
                 }
             },
@@ -156,7 +156,7 @@ impl LogIntake {
             if line.end > self.marks.input || self.journal.is_none() {
                 let now = chunk.now;
                 if self.pipes[index].limit.admit(line.text.len(), now.since_start()) {
-                    self.keep(&unit, line, now);
+                    self.add_line(&unit, line, now);
                 }
             }
         }
@@ -165,7 +165,7 @@ impl LogIntake {
         }
     }
 
-    fn keep(&mut self, unit: &Arc<str>, line: Line, now: BothClocks) {
+    fn add_line(&mut self, unit: &Arc<str>, line: Line, now: BothClocks) {
         if self.journal.is_some() {
             if line.end <= self.marks.input {
                 return;

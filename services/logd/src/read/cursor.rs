@@ -21,33 +21,33 @@ pub struct LogQuery {
 /// A client's position.
 #[derive(Debug, Clone)]
 pub struct Cursor {
-    pub wanted: LogQuery,
+    pub query: LogQuery,
     /// The next sequence number.
     pub next: u64,
     /// Its position on disk, if known: segment and offset.
-    pub place: Option<(u32, u64)>,
+    pub position: Option<(u32, u64)>,
     /// The sequence number to stop before, unless the query follows.
     pub end: u64,
     /// Whether the first entry was found.
-    pub begun: bool,
-    /// The value of `State::moved` (renumbering of entries) at the last use.
-    pub moved: u64,
+    pub started: bool,
+    /// The value of `State::generation` (renumbering of entries) at the last use.
+    pub generation: u64,
 }
 
 impl Cursor {
     /// Creates a cursor at the start of the query, in a log whose next entry will be `end`.
-    pub fn new(wanted: LogQuery, end: u64, moved: u64) -> Self {
-        Self { wanted, next: 0, place: None, end, begun: false, moved }
+    pub fn new(query: LogQuery, end: u64, generation: u64) -> Self {
+        Self { query, next: 0, position: None, end, started: false, generation }
     }
 
     /// Whether `entry` matches the query.
-    pub fn wants(&self, entry: &Entry) -> bool {
-        entry.wall >= self.wanted.since
-            && self.wanted.unit.as_deref().is_none_or(|unit| unit == &*entry.unit)
+    pub fn matches(&self, entry: &Entry) -> bool {
+        entry.wall >= self.query.since
+            && self.query.unit.as_deref().is_none_or(|unit| unit == &*entry.unit)
     }
 
     /// Whether nothing after the entries before `next` can match.
     pub fn is_done(&self) -> bool {
-        !self.wanted.follow && self.next >= self.end
+        !self.query.follow && self.next >= self.end
     }
 }

@@ -55,16 +55,16 @@ impl Batch {
 
     /// Adds `entry`, the next one at `cursor`.
     fn take(&mut self, cursor: &mut Cursor, entry: &Entry) {
-        if entry.sequence < cursor.next || (!cursor.wanted.follow && entry.sequence >= cursor.end) {
+        if entry.sequence < cursor.next || (!cursor.query.follow && entry.sequence >= cursor.end) {
             return;
         }
         let missing = entry.sequence - cursor.next;
-        if missing > 0 && cursor.begun {
+        if missing > 0 && cursor.started {
             self.found.push(BatchItem::Missing(missing));
         }
-        cursor.begun = true;
+        cursor.started = true;
         cursor.next = entry.sequence + 1;
-        if cursor.wants(entry) {
+        if cursor.matches(entry) {
             self.bytes += entry.text.len() + 64;
             self.found.push(BatchItem::Entry(entry.clone()));
         }
@@ -74,8 +74,8 @@ impl Batch {
 impl LogReader {
     /// Reads the next batch for `cursor`, and advances it. Unreadable blocks count as damaged.
     pub fn batch(&self, cursor: &mut Cursor) -> Batch {
-        if let Some(count) = cursor.wanted.last.take() {
-            self.go_back(cursor, count.min(MAX_LAST));
+        if let Some(count) = cursor.query.last.take() {
+            self.seek_back(cursor, count.min(MAX_LAST));
         }
         let mut batch = Batch::default();
         while !batch.is_full() && !batch.at_end {
@@ -91,10 +91,10 @@ impl LogReader {
     /// Reads from memory. If earlier entries are on disk, returns the segments instead.
     fn read_memory(&self, cursor: &mut Cursor, batch: &mut Batch) -> Option<Vec<Segment>> {
         let state = self.tail.lock();
-        if cursor.moved != state.moved {
-            let step = state.moved - cursor.moved;
+        if cursor.generation != state.generation {
+            let step = state.generation - cursor.generation;
             (cursor.next, cursor.end) = (cursor.next + step, cursor.end + step);
-            cursor.moved = state.moved;
+            cursor.generation = state.generation;
         }
         if cursor.next < state.ring.first_sequence() && !is_exhausted(cursor, &state.segments) {
             return Some(state.segments.clone());
@@ -113,19 +113,19 @@ impl LogReader {
     /// Reads blocks of `segments` until the batch is full or the segments end.
     fn read_disk(&self, cursor: &mut Cursor, segments: &[Segment], batch: &mut Batch) {
         for segment in &segments[start(cursor, segments)..] {
-            let from = cursor.place.filter(|(number, _)| *number == segment.number);
+            let from = cursor.position.filter(|(number, _)| *number == segment.number);
             let from = from.map_or(0, |(_, offset)| offset);
             let read = store::open(&self.folder, segment.number)
                 .and_then(|file| self.read_segment(cursor, &file, segment, from, batch));
             if let Err(error) = read
                 && error.kind() != io::ErrorKind::NotFound
             {
-                self.damaged(segment.number, cursor.place.map_or(0, |(_, offset)| offset));
+                self.damaged(segment.number, cursor.position.map_or(0, |(_, offset)| offset));
             }
             if batch.is_full() {
                 return;
             }
-            cursor.place = Some((segment.number, segment.bytes));
+            cursor.position = Some((segment.number, segment.bytes));
         }
     }
 
@@ -140,14 +140,14 @@ impl LogReader {
         let mut walk = SegmentWalk::new(file, segment.number, from, segment.bytes);
         while !batch.is_full() {
             let step = walk.step()?;
-            cursor.place = Some((segment.number, walk.at()));
+            cursor.position = Some((segment.number, walk.at()));
             match step {
                 WalkStep::End => break,
                 WalkStep::Damaged { at, .. } => self.damaged(segment.number, at),
                 WalkStep::Block { header, .. } if header.last < cursor.next => batch.blocks += 1,
-                WalkStep::Block { header, .. } if !may_have(cursor, &header) => {
+                WalkStep::Block { header, .. } if !may_match(cursor, &header) => {
                     batch.blocks += 1;
-                    pass(cursor, &header, batch);
+                    skip(cursor, &header, batch);
                 }
                 WalkStep::Block { at, header } => {
                     batch.blocks += 1;
@@ -166,13 +166,13 @@ impl LogReader {
     }
 
     /// Moves `cursor` to the first of the last `count` matching entries.
-    fn go_back(&self, cursor: &mut Cursor, count: usize) {
+    fn seek_back(&self, cursor: &mut Cursor, count: usize) {
         let (segments, memory_from, mut later) = {
             let state = self.tail.lock();
-            let wanted = state.ring.from(0).rev().filter(|item| cursor.wants(&item.entry));
+            let wanted = state.ring.from(0).rev().filter(|item| cursor.matches(&item.entry));
             let later: Vec<u64> = wanted.take(count).map(|item| item.entry.sequence).collect();
             cursor.end = state.ring.next_sequence();
-            cursor.moved = state.moved;
+            cursor.generation = state.generation;
             (state.segments.clone(), state.ring.first_sequence(), later)
         };
         for segment in segments.iter().rev() {
@@ -181,17 +181,17 @@ impl LogReader {
             }
             let Ok(file) = store::open(&self.folder, segment.number) else { continue };
             let missing = count - later.len();
-            let found = last_wanted(cursor, &file, segment, memory_from, missing);
+            let found = last_matching(cursor, &file, segment, memory_from, missing);
             later.extend(found.unwrap_or_default().into_iter().rev());
         }
         cursor.next = later.last().copied().unwrap_or(cursor.end);
-        cursor.begun = true;
+        cursor.started = true;
     }
 }
 
 /// The sequence numbers of the last `count` entries of `segment` that match the query and are
 /// before `end`.
-fn last_wanted(
+fn last_matching(
     cursor: &Cursor,
     file: &File,
     segment: &Segment,
@@ -206,11 +206,11 @@ fn last_wanted(
             WalkStep::Damaged { .. } => continue,
             WalkStep::End => return Ok(found),
         };
-        if header.first >= end || !may_have(cursor, &header) {
+        if header.first >= end || !may_match(cursor, &header) {
             continue;
         }
         for entry in walk.entries(at, &header)?.unwrap_or_default() {
-            if entry.sequence < end && cursor.wants(&entry) {
+            if entry.sequence < end && cursor.matches(&entry) {
                 found.push_back(entry.sequence);
                 if found.len() > count {
                     found.pop_front();
@@ -221,18 +221,18 @@ fn last_wanted(
 }
 
 /// Whether a block can contain matching entries.
-fn may_have(cursor: &Cursor, header: &Header) -> bool {
-    header.latest >= cursor.wanted.since
-        && cursor.wanted.boot.is_none_or(|boot| header.boot == boot)
-        && cursor.wanted.unit.as_ref().is_none_or(|unit| header.units & unit_bit(unit) != 0)
+fn may_match(cursor: &Cursor, header: &Header) -> bool {
+    header.latest >= cursor.query.since
+        && cursor.query.boot.is_none_or(|boot| header.boot == boot)
+        && cursor.query.unit.as_ref().is_none_or(|unit| header.units & unit_bit(unit) != 0)
 }
 
 /// Skips a block without matching entries.
-fn pass(cursor: &mut Cursor, header: &Header, batch: &mut Batch) {
-    if header.first > cursor.next && cursor.begun {
+fn skip(cursor: &mut Cursor, header: &Header, batch: &mut Batch) {
+    if header.first > cursor.next && cursor.started {
         batch.found.push(BatchItem::Missing(header.first - cursor.next));
     }
-    cursor.begun = true;
+    cursor.started = true;
     cursor.next = header.last + 1;
 }
 
@@ -240,7 +240,7 @@ fn pass(cursor: &mut Cursor, header: &Header, batch: &mut Batch) {
 /// at or before its sequence number, else the first.
 fn start(cursor: &Cursor, segments: &[Segment]) -> usize {
     let here =
-        cursor.place.and_then(|(number, _)| segments.iter().position(|s| s.number == number));
+        cursor.position.and_then(|(number, _)| segments.iter().position(|s| s.number == number));
     let begins_before = |segment: &Segment| segment.first.is_some_and(|first| first <= cursor.next);
     here.or_else(|| segments.iter().rposition(begins_before)).unwrap_or(0)
 }
@@ -248,6 +248,6 @@ fn start(cursor: &Cursor, segments: &[Segment]) -> usize {
 /// Whether `cursor` is at the end of the data on disk.
 fn is_exhausted(cursor: &Cursor, segments: &[Segment]) -> bool {
     segments.last().is_none_or(|last| {
-        cursor.place.is_some_and(|(number, at)| number == last.number && at >= last.bytes)
+        cursor.position.is_some_and(|(number, at)| number == last.number && at >= last.bytes)
     })
 }

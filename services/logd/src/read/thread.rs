@@ -31,6 +31,6 @@ pub fn serve(
         if done.send(ReadResponse { client: job.client, cursor: job.cursor, batch }).is_err() {
             return;
         }
-        wake.ring();
+        wake.notify();
     }
 }

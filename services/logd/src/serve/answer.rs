@@ -63,7 +63,7 @@ fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
         last: lines.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
         follow: args.flag("follow"),
     };
-    let cursor = Cursor::new(wanted, state.ring.next_sequence(), state.moved);
+    let cursor = Cursor::new(wanted, state.ring.next_sequence(), state.generation);
     let fields = args.flag("fields");
     Ok(Reading { id, cursor: Some(cursor), at_end: None, fields, found_any: false })
 }
@@ -77,9 +77,9 @@ fn stats(tail: &Tail) -> Value {
 }
 
 /// The error if an answer has no line because there is no unit of that name.
-pub fn nothing_of(tail: &Tail, unit: Option<&str>) -> Option<Failure> {
+pub fn no_lines(tail: &Tail, unit: Option<&str>) -> Option<Failure> {
     let (state, unit) = (tail.lock(), unit?);
-    (!state.stats.knows(unit)).then(|| {
+    (!state.stats.has_unit(unit)).then(|| {
         let known: Vec<&str> = state.stats.names().collect();
         Failure::new(
             FailureCode::NotFound,

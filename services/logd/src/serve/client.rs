@@ -64,7 +64,7 @@ impl LogClient {
         match self.stream.read(&mut buffer) {
             Ok(0) => self.done_asking = true,
             Ok(count) => return Some(self.connection.received(&buffer[..count], true)),
-            Err(error) if is_passing(&error) => {}
+            Err(error) if is_transient(&error) => {}
             Err(_) => return None,
         }
         Some(vec![])
@@ -86,7 +86,7 @@ impl LogClient {
     }
 
     /// The events to register: readable, writable.
-    pub fn wanted_interest(&self) -> (bool, bool) {
+    pub fn poll_interest(&self) -> (bool, bool) {
         (!self.done_asking, self.connection.has_pending())
     }
 
@@ -101,6 +101,6 @@ impl LogClient {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

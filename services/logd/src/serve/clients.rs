@@ -14,7 +14,7 @@ use crate::poll::{EventSource, Poll, Ready};
 use crate::read::{ReadJob, ReadResponse};
 use crate::tail::Tail;
 
-use super::answer::{LogReply, answer, nothing_of};
+use super::answer::{LogReply, answer, no_lines};
 use super::client::LogClient;
 use super::show::show;
 
@@ -88,16 +88,16 @@ impl LogClients {
     }
 
     /// Queues the reader's results for their clients.
-    pub fn take_done(&mut self) {
+    pub fn receive_batches(&mut self) {
         while let Ok(done) = self.done.try_recv() {
             if let Some(client) = self.clients.get_mut(&done.client) {
-                hand_on(&self.tail, client, done);
+                queue_batch(&self.tail, client, done);
             }
         }
     }
 
     /// Sends replies, requests the next batches, and drops clients that have finished or failed.
-    pub fn go_on(&mut self, poll: &Poll) {
+    pub fn advance(&mut self, poll: &Poll) {
         let next = self.tail.lock().ring.next_sequence();
         let jobs = &self.jobs;
         self.clients.retain(|&token, client| {
@@ -107,7 +107,7 @@ impl LogClients {
             if let Some(cursor) = client.take_cursor(next) {
                 let _ = jobs.send(ReadJob { client: token, cursor });
             }
-            let wanted = client.wanted_interest();
+            let wanted = client.poll_interest();
             if wanted != client.interest {
                 client.interest = wanted;
                 let source = EventSource::Client(token);
@@ -120,7 +120,7 @@ impl LogClients {
 
 fn respond(tail: &Tail, callers: &Callers, client: &mut LogClient, request: Request) {
     let id = request.id;
-    let (uid, _) = callers.asker(client.uid, request.by);
+    let (uid, _) = callers.effective_caller(client.uid, request.by);
     let allowed = callers.check(uid, &request.verb);
     match allowed.and_then(|()| answer(tail, request, client.reading.is_some())) {
         Ok(LogReply::Now(value)) => client.reply(id, ReplyBody::End(value)),
@@ -129,16 +129,16 @@ fn respond(tail: &Tail, callers: &Callers, client: &mut LogClient, request: Requ
     }
 }
 
-fn hand_on(tail: &Tail, client: &mut LogClient, done: ReadResponse) {
+fn queue_batch(tail: &Tail, client: &mut LogClient, done: ReadResponse) {
     let Some(mut reading) = client.reading.take() else { return };
     let id = reading.id;
     if !done.batch.found.is_empty() {
         reading.found_any = true;
         client.reply(id, ReplyBody::Item(show(&done.batch.found, reading.fields)));
     }
-    if done.batch.at_end && !done.cursor.wanted.follow {
-        let unit = done.cursor.wanted.unit.as_deref();
-        let nothing = if reading.found_any { None } else { nothing_of(tail, unit) };
+    if done.batch.at_end && !done.cursor.query.follow {
+        let unit = done.cursor.query.unit.as_deref();
+        let nothing = if reading.found_any { None } else { no_lines(tail, unit) };
         client.reply(id, nothing.map_or(ReplyBody::End(Value::Null), ReplyBody::Error));
         return;
     }

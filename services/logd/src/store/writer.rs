@@ -29,7 +29,7 @@ impl Default for StoreLimits {
 
 impl StoreLimits {
     /// Adjusts the limits: a segment fits the largest block, and the total fits two segments.
-    fn sound(self) -> Self {
+    fn clamped(self) -> Self {
         let least = START + (HEADER + MAX_STORED) as u64;
         let total = self.total.max(2 * least);
         // A block's offset has 32 bits.
@@ -68,7 +68,7 @@ impl LogStore {
         if !folder.is_dir() {
             std::fs::create_dir(folder)?;
         }
-        let (folder, limits) = (folder.to_owned(), limits.sound());
+        let (folder, limits) = (folder.to_owned(), limits.clamped());
         let mut store = Self { folder, limits, segments: vec![], file: None, synced: 0 };
         for number in segment::list(&store.folder)? {
             let file = segment::open(&store.folder, number)?;
@@ -78,7 +78,7 @@ impl LogStore {
             store.segments.push(Segment { number, first, bytes });
         }
         let mut recovered = Recovered::default();
-        store.mend_last(&mut recovered)?;
+        store.repair_last(&mut recovered)?;
         // A last segment without a block follows the one with the last block.
         for known in store.segments.iter().rev().skip(1) {
             if recovered.last.is_some() {
@@ -94,7 +94,7 @@ impl LogStore {
     }
 
     /// Scans the last segment, and cuts off its incomplete end.
-    fn mend_last(&mut self, recovered: &mut Recovered) -> io::Result<()> {
+    fn repair_last(&mut self, recovered: &mut Recovered) -> io::Result<()> {
         let Some(last) = self.segments.last_mut() else {
             return Ok(());
         };

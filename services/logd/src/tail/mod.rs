@@ -1,6 +1,6 @@
 //! The newest entries in memory: those that are not on disk yet, and some that are, for followers.
 //!
-//! Three threads share it: the event loop adds entries, the [keeper](crate::keeper) takes them to
+//! Three threads share it: the event loop adds entries, the [storage thread](crate::storage_thread) takes them to
 //! write them to disk, and the [reader](crate::read) reads. No thread holds the lock during disk
 //! I/O, so that reading the pipes never waits for the disk.
 
@@ -44,7 +44,7 @@ pub struct State {
     pub segments: Vec<Segment>,
     pub boot: BootId,
     /// By how much sequence numbers have been increased in total: see [`Tail::opened`].
-    pub moved: u64,
+    pub generation: u64,
     /// Why nothing is written to disk.
     pub trouble: Option<String>,
     /// Whether there is no disk: then removing old entries is not a loss.
@@ -67,7 +67,7 @@ impl Tail {
             stats: Stats::default(),
             segments: vec![],
             boot,
-            moved: 0,
+            generation: 0,
             trouble: None,
             in_memory: false,
             waiting_since: None,
@@ -89,20 +89,20 @@ impl Tail {
         state.marks = marks;
         let keeper_sleeps = state.waiting_since.is_none();
         state.push(line, start);
-        if keeper_sleeps || state.wants_writing() {
+        if keeper_sleeps || state.is_block_due() {
             self.changed.notify_one();
         }
     }
 
     /// Adds a line of logd itself.
-    pub fn say(&self, text: &str) {
+    pub fn log(&self, text: &str) {
         let line =
             NewLine::new(LOGD.into(), LogSource::Logd, text.as_bytes().into(), BothClocks::read());
         let mut state = self.lock();
         let start = state.marks.input;
         state.push(line, start);
         self.changed.notify_one();
-        self.wake.ring();
+        self.wake.notify();
     }
 
     /// Tells the keeper to write all waiting entries and end.
@@ -117,7 +117,7 @@ impl Tail {
     pub fn wait_for_block(&self) -> bool {
         let mut state = self.lock();
         loop {
-            if state.wants_writing() {
+            if state.is_block_due() {
                 return true;
             }
             if state.stop {
@@ -138,7 +138,7 @@ impl Tail {
     }
 
     /// Waits for `pause`; returns `false` early if the keeper must end.
-    pub fn pause(&self, pause: Duration) -> bool {
+    pub fn sleep(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut state = self.lock();
         while !state.stop {
@@ -158,19 +158,25 @@ impl Tail {
     /// [`stored`](Self::stored).
     pub fn take_block(&self) -> Vec<Arc<RingItem>> {
         let mut state = self.lock();
-        let count = fit(state.ring.untaken().map(|item| &item.entry));
-        let taken: Vec<Arc<RingItem>> = state.ring.untaken().take(count).cloned().collect();
+        let count = fit(state.ring.unqueued().map(|item| &item.entry));
+        let taken: Vec<Arc<RingItem>> = state.ring.unqueued().take(count).cloned().collect();
         if let Some(last) = taken.last() {
             state.ring.taken(last.entry.sequence + 1);
         }
-        state.waiting_since = state.ring.has_untaken().then(Instant::now);
+        state.waiting_since = state.ring.has_unqueued().then(Instant::now);
         taken
     }
 
     /// Handles an opened store: `last` is its last block, `segments` are all of its segments. The
     /// first time, the entries in memory are renumbered to follow those on disk; later, entries
     /// that a failed write has left on disk completely count as stored.
-    pub fn opened(&self, last: Option<&Header>, segments: &[Segment], boot: BootId, first: bool) {
+    pub fn set_opened(
+        &self,
+        last: Option<&Header>,
+        segments: &[Segment],
+        boot: BootId,
+        first: bool,
+    ) {
         let mut state = self.lock();
         let next = last.map_or(0, |last| last.last + 1);
         if first {
@@ -179,7 +185,7 @@ impl Tail {
                 state.marks = last.marks;
             }
             state.ring.renumber(next);
-            state.moved += next;
+            state.generation += next;
         } else if next > state.ring.first_waiting() {
             state.ring.taken(next);
             state.ring.stored();
@@ -195,14 +201,14 @@ impl Tail {
             state.in_memory = true;
             state.trouble = Some(reason.to_owned());
         }
-        self.say(&format!("the log is kept in memory only: {reason}"));
+        self.log(&format!("the log is kept in memory only: {reason}"));
     }
 
     /// Records that the disk has failed, for this reason.
-    pub fn failed(&self, trouble: &str) {
+    pub fn set_failed(&self, trouble: &str) {
         let mut state = self.lock();
         state.ring.not_stored();
-        state.waiting_since = state.ring.has_untaken().then(Instant::now);
+        state.waiting_since = state.ring.has_unqueued().then(Instant::now);
         state.trouble = Some(trouble.to_owned());
     }
 
@@ -213,7 +219,7 @@ impl Tail {
         state.segments = segments.to_vec();
         state.stats.blocks += blocks;
         state.flush = state.flush && state.ring.waiting_bytes() > 0;
-        self.wake.ring();
+        self.wake.notify();
     }
 }
 
@@ -227,17 +233,17 @@ impl State {
             source: line.source,
             text: line.text,
         };
-        self.stats.unit(&entry.unit).kept(entry.text.len());
+        self.stats.unit(&entry.unit).count_line(entry.text.len());
         let item = RingItem { entry, start, marks: self.marks };
         for gone in self.ring.push(item) {
             if !self.in_memory {
-                self.stats.unit(&gone.entry.unit).no_room(gone.entry.text.len());
+                self.stats.unit(&gone.entry.unit).count_evicted(gone.entry.text.len());
             }
         }
         self.waiting_since.get_or_insert_with(Instant::now);
     }
 
-    fn wants_writing(&self) -> bool {
+    fn is_block_due(&self) -> bool {
         let waiting = self.ring.waiting_bytes();
         waiting > 0
             && (self.flush

@@ -82,10 +82,10 @@ impl TailRing {
         self.forget_stored();
         let mut gone = vec![];
         while self.bytes > self.capacity {
-            let Some(victim) = self.victim() else { break };
+            let Some(victim) = self.eviction_candidate() else { break };
             let Some(item) = self.items.remove(victim) else { break };
             self.bytes -= item.entry.cost();
-            self.no_longer_waits(&item);
+            self.remove_waiting(&item);
             gone.push(item);
         }
         gone
@@ -93,15 +93,15 @@ impl TailRing {
 
     /// The index of the entry to remove: the oldest of the unit with the most waiting bytes, so
     /// that a flooding unit does not displace others. Entries that are being written stay.
-    fn victim(&self) -> Option<usize> {
+    fn eviction_candidate(&self) -> Option<usize> {
         let most = self.waiting.iter().max_by_key(|(_, bytes)| **bytes).map(|(unit, _)| unit);
-        let from = self.place_of(self.taken);
+        let from = self.index_of(self.taken);
         let mut untaken = self.items.range(from..);
         let of_most = untaken.position(|item| Some(&item.entry.unit) == most);
         of_most.map(|at| at + from).or_else(|| (from < self.items.len()).then_some(from))
     }
 
-    fn place_of(&self, sequence: u64) -> usize {
+    fn index_of(&self, sequence: u64) -> usize {
         self.items.partition_point(|item| item.entry.sequence < sequence)
     }
 
@@ -115,7 +115,7 @@ impl TailRing {
         }
     }
 
-    fn no_longer_waits(&mut self, item: &RingItem) {
+    fn remove_waiting(&mut self, item: &RingItem) {
         if let Some(bytes) = self.waiting.get_mut(&item.entry.unit) {
             *bytes = bytes.saturating_sub(item.entry.cost());
             if *bytes == 0 {
@@ -131,18 +131,18 @@ impl TailRing {
 
     /// The journal position of the first byte that is still needed.
     pub fn needed_input(&self) -> Option<u64> {
-        let waiting = self.items.range(self.place_of(self.stored)..);
+        let waiting = self.items.range(self.index_of(self.stored)..);
         waiting.map(|item| item.start).min()
     }
 
     /// Whether there are entries that were not taken for writing.
-    pub fn has_untaken(&self) -> bool {
+    pub fn has_unqueued(&self) -> bool {
         self.items.back().is_some_and(|item| item.entry.sequence >= self.taken)
     }
 
     /// The entries that were not taken for writing.
-    pub fn untaken(&self) -> impl Iterator<Item = &Arc<RingItem>> {
-        self.items.range(self.place_of(self.taken)..)
+    pub fn unqueued(&self) -> impl Iterator<Item = &Arc<RingItem>> {
+        self.items.range(self.index_of(self.taken)..)
     }
 
     /// The sequence number of the first entry that is not on disk.
@@ -157,10 +157,10 @@ impl TailRing {
 
     /// Records that the taken entries are on disk.
     pub fn stored(&mut self) {
-        let range = self.place_of(self.stored)..self.place_of(self.taken);
+        let range = self.index_of(self.stored)..self.index_of(self.taken);
         let now_stored: Vec<Arc<RingItem>> = self.items.range(range).cloned().collect();
         for item in now_stored {
-            self.no_longer_waits(&item);
+            self.remove_waiting(&item);
         }
         self.stored = self.taken;
         self.forget_stored();
@@ -173,7 +173,7 @@ impl TailRing {
 
     /// The entries from `sequence` on.
     pub fn from(&self, sequence: u64) -> impl DoubleEndedIterator<Item = &Arc<RingItem>> {
-        self.items.range(self.place_of(sequence)..)
+        self.items.range(self.index_of(sequence)..)
     }
 }
 
@@ -223,14 +223,14 @@ mod tests {
                         next += 1;
                     }
                     3 => {
-                        let count = ring.untaken().take(amount % 7).count();
-                        let last = ring.untaken().take(count).last().map(|i| i.entry.sequence + 1);
+                        let count = ring.unqueued().take(amount % 7).count();
+                        let last = ring.unqueued().take(count).last().map(|i| i.entry.sequence + 1);
                         if let Some(last) = last {
                             ring.taken(last);
                         }
                     }
                     4 => {
-                        let before = ring.place_of(ring.stored)..ring.place_of(ring.taken);
+                        let before = ring.index_of(ring.stored)..ring.index_of(ring.taken);
                         stored += before.len();
                         ring.stored();
                     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
+use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
 use octet_node::control::{CallError, Client, FailureCode};
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ fn many_clients_are_turned_away_not_kept_waiting() {
     drop(clients);
     other.call("stats", object(json!({}))).unwrap();
     // A child process of another test holds copies of the connections until its exec.
-    until("there is room again", || logd.connect().describe().is_ok());
+    wait_until("there is room again", || logd.connect().describe().is_ok());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
-use octet_node::as_pid_1::{TIMEOUT, pass};
+use octet_node::as_pid_1::{TIMEOUT, pass_fds};
 use octet_node::control::{CallError, Client};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -91,7 +91,7 @@ impl Host {
         }
         command.env("OCTET_CALLERS", &self.callers);
         command.env("LISTEN_FDS", files.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
-        pass(&mut command, &files).unwrap();
+        pass_fds(&mut command, &files).unwrap();
         let child = command.spawn().unwrap();
         let mut message = [0; 100];
         let count = self.notify.recv(&mut message).expect("logd does not become ready");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use logd::{Host, Logd, object, texts};
-use octet_node::as_pid_1::until;
+use octet_node::as_pid_1::wait_until;
 use octet_node::control::{CallError, FailureCode};
 use serde_json::{Value, json};
 
@@ -141,7 +141,9 @@ fn a_killed_logd_loses_nothing() {
     host.say("slow", "begun");
     for life in 1..LIVES {
         let logd = host.start();
-        until("so many are written", || WRITTEN.load(Ordering::SeqCst) >= life * LINES / LIVES);
+        wait_until("so many are written", || {
+            WRITTEN.load(Ordering::SeqCst) >= life * LINES / LIVES
+        });
         host.say("calm", &format!("line {}\n", life - 1));
         logd.kill();
     }
@@ -177,13 +179,13 @@ fn the_journal_is_bounded() {
     for round in 0..20 {
         host.say("busy", &format!("{lines}round {round}\n"));
         // Data that is not on disk yet has another limit, above which it can be lost.
-        until("the disk takes them", || waiting(&logd) <= 500_000);
+        wait_until("the disk takes them", || waiting(&logd) <= 500_000);
     }
     logd.follow_until("busy", "round 19");
     assert!(host.journal_size() < 5 << 20, "{}", host.journal_size());
     // The memory is released once everything is on disk, even if no more lines arrive.
-    until("the disk has them", || waiting(&logd) == 0);
-    until("it is given back", || host.journal_size() <= 600_000);
+    wait_until("the disk has them", || waiting(&logd) == 0);
+    wait_until("it is given back", || host.journal_size() <= 600_000);
     logd.kill();
     let logd = host.start();
     host.say("slow", " and ended\n");

@@ -23,7 +23,7 @@ use octet_messages::person::{NewIdentity, Person, PersonEvent};
 use octet_messages::quic::{MailboxClient, PORT, now};
 use octet_messages::store::PersonStore;
 use octet_messenger::{MessengerConfig, run};
-use octet_node::as_pid_1::{TIMEOUT, until};
+use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{self, PublicKey};
 use octet_node::key::{PrivateKey, random};
@@ -200,7 +200,7 @@ fn go_on(
     who: &mut Courier<MailboxClient>,
     mut done: impl FnMut(&mut Courier<MailboxClient>) -> bool,
 ) {
-    until("the mailbox answers", || done(who));
+    wait_until("the mailbox answers", || done(who));
 }
 
 #[test]

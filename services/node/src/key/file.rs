@@ -30,13 +30,13 @@ pub fn read(path: &Path) -> io::Result<StoredFile<PrivateKey>> {
 /// # Errors
 /// There is no randomness, a file at `path` exists that `existing` protects, or writing fails; no key
 /// is stored then.
-pub fn make(
+pub fn create(
     path: &Path,
     existing: ExistingFile,
     before: impl FnMut(WriteStep) -> io::Result<()>,
 ) -> io::Result<PrivateKey> {
     let key = PrivateKey::generate().map_err(io::Error::other)?;
-    keep(path, &key, existing, before)?;
+    write(path, &key, existing, before)?;
     Ok(key)
 }
 
@@ -44,7 +44,7 @@ pub fn make(
 ///
 /// # Errors
 /// A file at `path` exists that `existing` protects, or writing fails.
-pub fn keep(
+pub fn write(
     path: &Path,
     key: &PrivateKey,
     existing: ExistingFile,
@@ -76,11 +76,11 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
         assert!(matches!(read(&path).unwrap(), StoredFile::Absent));
-        let key = make(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
+        let key = create(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
         let StoredFile::Value(back) = read(&path).unwrap() else { panic!("it is there") };
         assert_eq!(back.public(), key.public());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(make(&path, ExistingFile::Keep, |_| Ok(())).is_err());
+        assert!(create(&path, ExistingFile::Keep, |_| Ok(())).is_err());
         let StoredFile::Value(back) = read(&path).unwrap() else { panic!("it is there") };
         assert_eq!(back.public(), key.public());
     }
@@ -89,7 +89,7 @@ mod tests {
     fn every_damaged_bit_is_seen() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
-        make(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
+        create(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut damaged = whole.clone();

@@ -194,7 +194,7 @@ proptest! {
         let map = Map::new(public(coordinator), MapVersion::default(), members, revoked);
         if map.check().is_ok() {
             for member in &map.members {
-                prop_assert_eq!(map.of(&member.node), Some(member));
+                prop_assert_eq!(map.member_by_key(&member.node), Some(member));
                 prop_assert_eq!(map.member(member.number), Some(member));
                 prop_assert!(!map.revoked.contains(&member.node));
             }

@@ -2,7 +2,7 @@
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 
-use crate::host::is_ours;
+use crate::host::is_own_host;
 
 /// The maximum size of a request's head, in bytes.
 pub const LONGEST: usize = 4096;
@@ -51,13 +51,13 @@ pub fn read(bytes: &[u8]) -> ParseProgress {
         (None, None) if request.version == Some(1) => {
             return ParseProgress::Refused(HttpError::Bad);
         }
-        (Some(host), None) if !std::str::from_utf8(host.value).is_ok_and(is_ours) => {
+        (Some(host), None) if !std::str::from_utf8(host.value).is_ok_and(is_own_host) => {
             return ParseProgress::Refused(HttpError::Misdirected);
         }
         _ => {}
     }
     let (host, target) = split(request.path.unwrap_or_default());
-    if host.is_some_and(|host| !is_ours(host)) {
+    if host.is_some_and(|host| !is_own_host(host)) {
         return ParseProgress::Refused(HttpError::Misdirected);
     }
     let path = target.split_once('?').map_or(target, |(path, _)| path);

@@ -78,20 +78,23 @@ async fn answer(
         ParseProgress::More => return Ok(()),
         ParseProgress::Metrics => match source.text().await {
             Some(text) => response("200 OK", CONTENT_TYPE, &text),
-            None => {
-                said("503 Service Unavailable", "what is counted cannot be read: see the log\n")
-            }
+            None => text_response(
+                "503 Service Unavailable",
+                "what is counted cannot be read: see the log\n",
+            ),
         },
         ParseProgress::Refused(HttpError::Bad) => {
-            said("400 Bad Request", "that is not a request\n")
+            text_response("400 Bad Request", "that is not a request\n")
         }
         ParseProgress::Refused(HttpError::Misdirected) => {
-            said("421 Misdirected Request", &format!("{MISDIRECTED}\n"))
+            text_response("421 Misdirected Request", &format!("{MISDIRECTED}\n"))
         }
-        ParseProgress::Refused(HttpError::NotFound) => said("404 Not Found", "there is /metrics\n"),
+        ParseProgress::Refused(HttpError::NotFound) => {
+            text_response("404 Not Found", "there is /metrics\n")
+        }
         ParseProgress::Refused(HttpError::Method) => {
             let status = "405 Method Not Allowed\r\nAllow: GET, HEAD";
-            said(status, "it can be read, with GET or HEAD\n")
+            text_response(status, "it can be read, with GET or HEAD\n")
         }
     };
     let mut answer = answer.as_str();
@@ -125,7 +128,7 @@ async fn ask(stream: &mut TcpStream) -> io::Result<(ParseProgress, bool)> {
     }
 }
 
-fn said(status: &str, text: &str) -> String {
+fn text_response(status: &str, text: &str) -> String {
     response(status, "text/plain; charset=utf-8", text)
 }
 

@@ -41,7 +41,7 @@ impl Lan {
     fn keep(&self, names: ServiceNames) -> (NameRegistration, Receiver<NamesUpdate>) {
         let (sender, news) = channel();
         let tell = move |it| drop(sender.send(it));
-        (keep(self.socket.clone(), names, tell).unwrap(), news)
+        (register(self.socket.clone(), names, tell).unwrap(), news)
     }
 }
 

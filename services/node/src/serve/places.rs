@@ -32,8 +32,8 @@ impl ConnectionLimit {
         let all = self.limits.all;
         match uid {
             _ if callers.is_pid_1(uid) => self.take_of(uid, all, all),
-            _ if callers.brings(uid) => self.take_of(uid, all.saturating_sub(1), all),
-            _ => callers.knows(uid).then(|| self.take(uid)).flatten(),
+            _ if callers.may_impersonate(uid) => self.take_of(uid, all.saturating_sub(1), all),
+            _ => callers.is_listed(uid).then(|| self.take(uid)).flatten(),
         }
     }
 

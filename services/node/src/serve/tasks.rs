@@ -24,7 +24,7 @@ use crate::settings;
 
 use super::places::ConnectionLimit;
 pub use super::places::ConnectionLimits;
-use super::verbs::{self, Takes, nothing};
+use super::verbs::{self, VerbArgs, nothing};
 
 /// The number of connections that are accepted or refused before other tasks run.
 const AT_ONCE: usize = 16;
@@ -50,10 +50,10 @@ impl<S: 'static> Verbs<S> {
     pub fn with<T: 'static>(
         self,
         verb: Verb,
-        takes: Takes<T>,
+        takes: VerbArgs<T>,
         answer: impl AsyncFn(&S, &mut Call<'_>, T) -> Result<Value, Failure> + 'static,
     ) -> Self {
-        let Takes { args, read } = takes;
+        let VerbArgs { args, read } = takes;
         let answer = Rc::new(answer);
         let answer: Answer<S> = Box::new(move |state, call| {
             let (taken, answer) = (read(&call.args), Rc::clone(&answer));
@@ -143,7 +143,7 @@ pub(super) async fn serve_users<S: 'static>(
                 let _place = place;
                 while let Ok(Some(mut request)) = peer.next_request().await {
                     let id = request.id;
-                    let (uid, by) = callers.asker(uid, request.by);
+                    let (uid, by) = callers.effective_caller(uid, request.by);
                     request.by = by;
                     let answer = match callers.check(uid, &request.verb) {
                         Ok(()) => verbs.answer(state, &mut peer, uid, request).await,

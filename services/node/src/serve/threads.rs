@@ -17,7 +17,7 @@ use crate::settings;
 
 use super::places::ConnectionLimit;
 pub use super::places::ConnectionLimits;
-use super::verbs::{self, Takes, nothing};
+use super::verbs::{self, VerbArgs, nothing};
 
 /// The stack size of a client's thread, in bytes; unused pages take no memory.
 const STACK: usize = 512 << 10;
@@ -37,10 +37,10 @@ impl<S: 'static> Verbs<S> {
     pub fn with<T: 'static>(
         self,
         verb: Verb,
-        takes: Takes<T>,
+        takes: VerbArgs<T>,
         answer: impl Fn(&S, &mut Call<'_>, T) -> Result<Value, Failure> + Send + Sync + 'static,
     ) -> Self {
-        let Takes { args, read } = takes;
+        let VerbArgs { args, read } = takes;
         let answer: Answer<S> = Box::new(move |state, call| {
             let taken = read(&call.args)?;
             answer(state, call, taken)
@@ -137,7 +137,7 @@ pub(super) fn serve_users<S: Send + Sync + 'static>(
             let _place = place;
             while let Ok(Some(mut request)) = peer.next_request() {
                 let id = request.id;
-                let (uid, by) = callers.asker(uid, request.by);
+                let (uid, by) = callers.effective_caller(uid, request.by);
                 request.by = by;
                 let allowed = callers.check(uid, &request.verb);
                 let answer = allowed.and_then(|()| verbs.answer(state, &mut peer, uid, request));

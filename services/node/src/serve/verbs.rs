@@ -41,7 +41,7 @@ pub struct Call<'a, P> {
 }
 
 /// The arguments of a verb, with their types.
-pub struct Takes<T> {
+pub struct VerbArgs<T> {
     pub(super) args: Vec<Arg>,
     pub(super) read: ParseArgs<T>,
 }
@@ -103,7 +103,7 @@ impl<S, A> Verbs<S, A> {
     }
 }
 
-impl<T: 'static> Takes<T> {
+impl<T: 'static> VerbArgs<T> {
     fn one(
         name: &'static str,
         kind: ArgKind,
@@ -117,10 +117,10 @@ impl<T: 'static> Takes<T> {
 
     /// These arguments, followed by `next`.
     #[must_use]
-    pub fn and<U: 'static>(self, next: Takes<U>) -> Takes<(T, U)> {
+    pub fn and<U: 'static>(self, next: VerbArgs<U>) -> VerbArgs<(T, U)> {
         let (first, second) = (self.read, next.read);
         let args = [self.args, next.args].concat();
-        Takes { args, read: Box::new(move |args| Ok((first(args)?, second(args)?))) }
+        VerbArgs { args, read: Box::new(move |args| Ok((first(args)?, second(args)?))) }
     }
 
     /// Converts the arguments with `parse`; its failure is the answer.
@@ -128,55 +128,55 @@ impl<T: 'static> Takes<T> {
     pub fn parse<U>(
         self,
         parse: impl Fn(T) -> Result<U, Failure> + Send + Sync + 'static,
-    ) -> Takes<U> {
+    ) -> VerbArgs<U> {
         let read = self.read;
-        Takes { args: self.args, read: Box::new(move |args| parse(read(args)?)) }
+        VerbArgs { args: self.args, read: Box::new(move |args| parse(read(args)?)) }
     }
 }
 
-pub fn nothing() -> Takes<()> {
-    Takes { args: vec![], read: Box::new(|_| Ok(())) }
+pub fn nothing() -> VerbArgs<()> {
+    VerbArgs { args: vec![], read: Box::new(|_| Ok(())) }
 }
 
 /// A required text; positional on a command line.
-pub fn text(name: &'static str, help: &str) -> Takes<String> {
+pub fn text(name: &'static str, help: &str) -> VerbArgs<String> {
     let read = move |args: &Arguments| args.text(name).unwrap_or_default().to_owned();
-    Takes::one(name, ArgKind::Text, true, help, read)
+    VerbArgs::one(name, ArgKind::Text, true, help, read)
 }
 
 /// An optional text; positional on a command line.
-pub fn optional_text(name: &'static str, help: &str) -> Takes<Option<String>> {
+pub fn optional_text(name: &'static str, help: &str) -> VerbArgs<Option<String>> {
     let read = move |args: &Arguments| args.text(name).map(str::to_owned);
-    Takes::one(name, ArgKind::Text, false, help, read)
+    VerbArgs::one(name, ArgKind::Text, false, help, read)
 }
 
 /// An optional text; `--name VALUE` on a command line.
-pub fn option(name: &'static str, help: &str) -> Takes<Option<String>> {
+pub fn option(name: &'static str, help: &str) -> VerbArgs<Option<String>> {
     let read = move |args: &Arguments| args.text(name).map(str::to_owned);
-    Takes::one(name, ArgKind::Option, false, help, read)
+    VerbArgs::one(name, ArgKind::Option, false, help, read)
 }
 
 /// A required integer; `--name N` on a command line.
-pub fn integer(name: &'static str, help: &str) -> Takes<u64> {
+pub fn integer(name: &'static str, help: &str) -> VerbArgs<u64> {
     let read = move |args: &Arguments| args.integer(name).unwrap_or_default();
-    Takes::one(name, ArgKind::Integer, true, help, read)
+    VerbArgs::one(name, ArgKind::Integer, true, help, read)
 }
 
 /// An optional integer; `--name N` on a command line.
-pub fn optional_integer(name: &'static str, help: &str) -> Takes<Option<u64>> {
-    Takes::one(name, ArgKind::Integer, false, help, move |args| args.integer(name))
+pub fn optional_integer(name: &'static str, help: &str) -> VerbArgs<Option<u64>> {
+    VerbArgs::one(name, ArgKind::Integer, false, help, move |args| args.integer(name))
 }
 
 /// A flag; `--name` on a command line.
-pub fn flag(name: &'static str, help: &str) -> Takes<bool> {
-    Takes::one(name, ArgKind::Flag, false, help, move |args| args.flag(name))
+pub fn flag(name: &'static str, help: &str) -> VerbArgs<bool> {
+    VerbArgs::one(name, ArgKind::Flag, false, help, move |args| args.flag(name))
 }
 
 /// A required file, whose content is read from the [`Call`]'s peer. On a command line its path, positional.
-pub fn file(name: &'static str, help: &str) -> Takes<FileArg> {
+pub fn file(name: &'static str, help: &str) -> VerbArgs<FileArg> {
     let none = FileArg { size: None, sha256: None };
     let read = move |args: &Arguments| args.file(name).unwrap_or_else(|| none.clone());
-    Takes::one(name, ArgKind::File, true, help, read)
+    VerbArgs::one(name, ArgKind::File, true, help, read)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub enum KeyUpdate {
     /// It is certified, by a stored or a new certificate.
     Certified(Box<Certified>),
     /// It is not certified for this reason, which is reported once; another attempt follows.
-    Not(String),
+    NotCertified(String),
 }
 
 /// Keeps the key in `folder` certified by `identity`, which listens at `socket`, and reports its state to
@@ -39,12 +39,14 @@ pub fn keep(
             match SubKey::open(folder.clone(), socket.clone()) {
                 Ok(key) => break key,
                 Err(error) => {
-                    tell(KeyUpdate::Not(format!("the service's key cannot be read: {error}")));
+                    tell(KeyUpdate::NotCertified(format!(
+                        "the service's key cannot be read: {error}"
+                    )));
                 }
             }
             sleep(MAX);
         };
-        if let Some(certified) = key.kept() {
+        if let Some(certified) = key.cached() {
             tell(KeyUpdate::Certified(Box::new(certified)));
         }
         let mut problem = String::new();
@@ -57,7 +59,7 @@ pub fn keep(
             let error = error.to_string();
             if error != problem {
                 problem.clone_from(&error);
-                tell(KeyUpdate::Not(error));
+                tell(KeyUpdate::NotCertified(error));
             }
             sleep(pause);
             pause = (pause * 2).min(MAX);
@@ -78,7 +80,9 @@ pub fn certified(
     let (sender, certified) = tokio::sync::watch::channel(None);
     keep(folder, socket, move |update| match update {
         KeyUpdate::Certified(next) => drop(sender.send_replace(Some(*next))),
-        KeyUpdate::Not(why) => crate::say!("this service's key is not certified now: {why}"),
+        KeyUpdate::NotCertified(why) => {
+            crate::say!("this service's key is not certified now: {why}")
+        }
     })?;
     Ok(certified)
 }

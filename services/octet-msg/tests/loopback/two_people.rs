@@ -48,7 +48,7 @@ fn two_people_who_are_never_there_at_the_same_time() {
     let key = path.to_str().unwrap();
     let complaint = anna.complain(&["command", "--key", key, "ben", "status"]);
     assert!(complaint.contains("no key of an operator"), "{complaint}");
-    let operator = key::make(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
+    let operator = key::create(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
     for words in [&["status"][..], &["boards"], &["init", "logs", "lines=3", "unit=cache"]] {
         let line = [&["command", "--key", key, "ben"], words].concat();
         assert_eq!(anna.say(&line), "left at the mailbox of ben\n");

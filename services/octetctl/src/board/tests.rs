@@ -183,7 +183,7 @@ proptest! {
         let _ = text.parse::<BoardArgument>();
         if let Ok(entry) = serde_json::from_str::<Value>(&entry) {
             let of = PublicKey::new([1; 32]);
-            prop_assert_eq!(vouched(&entry, of, 3, &[of]), None);
+            prop_assert_eq!(verify_record(&entry, of, 3, &[of]), None);
         }
     }
 }

@@ -82,7 +82,7 @@ pub fn read(of: &RouterOptions) -> Result<Settings, PlanError> {
         appliance.cluster_settings().ok_or_else(|| PlanError::NoCluster(path.clone()))?;
     let contact = match settings.cluster.router.clone() {
         RouterKind::Octet => return Err(PlanError::OwnRouter(path.clone())),
-        RouterKind::OpenWrt(contact) => said(of).or(contact),
+        RouterKind::OpenWrt(contact) => explicit_contact(of).or(contact),
     };
     let contact = contact.ok_or_else(|| PlanError::NoContact(path.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -93,7 +93,7 @@ pub fn read(of: &RouterOptions) -> Result<Settings, PlanError> {
 }
 
 /// The router's address, if it is given on the command line.
-fn said(of: &RouterOptions) -> Option<RouterContact> {
+fn explicit_contact(of: &RouterOptions) -> Option<RouterContact> {
     Some(RouterContact { address: of.address.clone()?, fingerprint: of.fingerprint? })
 }
 

@@ -125,7 +125,7 @@ fn a_certificate_of_another_is_of_no_use() {
     let stolen = target(gate(thief, certificate));
     let problem = connect(&stolen, &operator, &mut boxes).unwrap_err().to_string();
     assert!(problem.contains("not its own"), "{problem}");
-    assert_eq!(boxes.at(&stolen.address), None);
+    assert_eq!(boxes.node_at(&stolen.address), None);
 }
 
 /// A peer that closes the connection early results in a readable message, not in that of a library.

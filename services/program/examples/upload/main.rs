@@ -181,7 +181,7 @@ fn measure(folder: &Path, bytes: &str, milliseconds: &str) -> Result<(), Failed>
     let node = PrivateKey::generate()?;
     let site = Site { folder, key: folder.join("key"), node: node.public() };
     let key =
-        octet_node::key::make(&site.key, octet_node::durable::ExistingFile::Keep, |_| Ok(()))?;
+        octet_node::key::create(&site.key, octet_node::durable::ExistingFile::Keep, |_| Ok(()))?;
     let keys = vec![OperatorKey {
         key: key.public(),
         name: "anna".parse()?,

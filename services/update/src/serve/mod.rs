@@ -1,8 +1,8 @@
 //! The server: one client may change slots at a time, while others can call read-only verbs.
 
-mod sent;
+mod state;
+mod upload;
 mod verbs;
-mod work;
 
 use std::convert::Infallible;
 use std::io;
@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use octet_node::Callers;
 use octet_node::serve::threads::{self, ConnectionLimits};
 
-pub use work::SharedState;
+pub use state::SharedState;
 
 /// Almost all clients are operators.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };

@@ -13,8 +13,8 @@ use octet_node::serve::verbs::{file, nothing, optional_text};
 use octet_node::settings::next_section;
 use serde_json::{Value, json};
 
-use super::sent::SentFile;
-use super::work::SharedState;
+use super::state::SharedState;
+use super::upload::SentFile;
 use crate::licenses;
 use crate::running::RunningSlot;
 
@@ -33,7 +33,7 @@ pub fn verbs() -> Verbs<SharedState> {
             |work: &SharedState, _, ()| {
                 work.status().map(|(running, present, floor)| match present {
                     Some(present) => status(&running, &present, floor),
-                    None => json!({ "running": running.slot, "installing": work.doing() }),
+                    None => json!({ "running": running.slot, "installing": work.installing() }),
                 })
             },
         )

@@ -2,7 +2,7 @@
 
 use octet_bundle::SlotState;
 use octet_esp::boot_counter::SlotEntries;
-use octet_update::plan::This;
+use octet_update::plan::RunningSystem;
 use octet_update::rollback::rollback;
 
 use crate::boot_loader::{count, is_whole, mark_good, start};
@@ -87,7 +87,7 @@ fn after_any_change_of_an_update_old_or_new_starts() {
 #[test]
 fn after_any_change_of_a_rollback_one_of_them_starts() {
     let (flash, [older, running, ..]) = full_box();
-    let this = This { running: running.name(), floor: 0 };
+    let this = RunningSystem { running: running.name(), floor: 0 };
     let mut whole = flash.clone().cut_after(usize::MAX);
     rollback(&mut whole, this).unwrap();
     assert!(is_whole(&start(whole.contents()).unwrap(), &older));

@@ -2,7 +2,7 @@
 
 use octet_appliance::Trust;
 use octet_bundle::{BundleHead, Data};
-use octet_update::plan::This;
+use octet_update::plan::RunningSystem;
 
 use crate::flash::Flash;
 use crate::release::{Bytes, Key, Release, key, take, take_with, trust};
@@ -18,7 +18,7 @@ fn flashed() -> (Flash, Release) {
 fn refuses(bundle: Vec<u8>, this: u64, trust: &Trust, words: &str) {
     let (mut flash, running) = flashed();
     let (before, changes) = (flash.contents().clone(), flash.changes);
-    let this = This { running: running.name(), floor: this };
+    let this = RunningSystem { running: running.name(), floor: this };
     let failure = take_with(&mut flash, this, &mut Bytes::new(bundle), trust).unwrap_err();
     assert!(failure.message.contains(words), "{words}: {failure}");
     assert!(!failure.help.is_empty());
@@ -35,7 +35,7 @@ fn before_anything_is_written() {
     refuses(good.signed(&stranger), 0, &trust(), "not signed by a key that this box trusts");
     let both = Trust { update_keys: vec![key().public(), stranger.public()], revoked: vec![] };
     let (mut flash, running) = flashed();
-    let this = This { running: running.name(), floor: 0 };
+    let this = RunningSystem { running: running.name(), floor: 0 };
     take_with(&mut flash, this, &mut Bytes::new(good.signed(&stranger)), &both).unwrap();
     let revoked = Trust { revoked: vec![stranger.public()], ..both };
     refuses(good.signed(&stranger), 0, &revoked, "revoked");

@@ -10,7 +10,7 @@ use octet_bundle::{
 };
 use octet_node::control::{Failure, FailureCode};
 use octet_update::install::{InstallCounts, OfferedUpdate, install};
-use octet_update::plan::This;
+use octet_update::plan::RunningSystem;
 use octet_update::source::BundleReader;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
@@ -174,13 +174,13 @@ pub fn take(
     running: &str,
     bundle: &mut Bytes,
 ) -> Result<InstallCounts, Failure> {
-    take_with(flash, This { running, floor: 0 }, bundle, &trust())
+    take_with(flash, RunningSystem { running, floor: 0 }, bundle, &trust())
 }
 
 /// The same with all parameters of a box.
 pub fn take_with(
     flash: &mut Flash,
-    this: This<'_>,
+    this: RunningSystem<'_>,
     bundle: &mut Bytes,
     trust: &Trust,
 ) -> Result<InstallCounts, Failure> {

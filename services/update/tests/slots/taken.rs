@@ -3,7 +3,7 @@
 use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
 use octet_update::install::tidy;
-use octet_update::plan::This;
+use octet_update::plan::RunningSystem;
 use octet_update::rollback::rollback;
 
 use crate::boot_loader::{Counting, count, count_by, is_whole, mark_good, start, start_by};
@@ -164,12 +164,12 @@ fn a_patch_that_leads_nowhere_costs_its_bytes() {
 fn the_way_back() {
     let (old, new) = (Release::number(1), Release::number(2));
     let mut flash = flashed(&old);
-    let this = |running| This { running, floor: 0 };
+    let this = |running| RunningSystem { running, floor: 0 };
     assert!(rollback(&mut flash, this(old.name())).unwrap_err().message.contains("no other slot"));
     take(&mut flash, old.name(), &mut Bytes::new(new.signed(key()))).unwrap();
     mark_good(&mut flash, new.name());
     assert!(is_whole(&start(flash.contents()).unwrap(), &new));
-    let high = This { running: new.name(), floor: 2 };
+    let high = RunningSystem { running: new.name(), floor: 2 };
     assert!(rollback(&mut flash, high).unwrap_err().message.contains("nothing below 2"));
     assert_eq!(rollback(&mut flash, this(new.name())).unwrap().as_str(), old.name());
     assert!(is_whole(&start(flash.contents()).unwrap(), &old));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use octet_esp::contents::EspContents;
-use octet_update::plan::{This, plan};
+use octet_update::plan::{RunningSystem, plan};
 use proptest::prelude::*;
 
 use crate::flash::Flash;
@@ -37,7 +37,7 @@ proptest! {
         let (running, _) = &all[runs.index(all.len())];
         let update = Release::new(new, noise(kernel, 3000), noise(90, 3000));
         let present = EspContents::read(&flash).unwrap();
-        let this = This { running: running.name(), floor };
+        let this = RunningSystem { running: running.name(), floor };
         let plan = plan(&present, this, &update.manifest);
 
         prop_assert_eq!(plan.is_ok(), new > running.manifest.sequence && new >= floor);

@@ -161,7 +161,7 @@ impl Keys {
     pub fn new() -> (Self, String) {
         let keys = Self(tempfile::tempdir().unwrap());
         let make =
-            |name| key::make(&keys.path(name), ExistingFile::Keep, |_| Ok(())).unwrap().public();
+            |name| key::create(&keys.path(name), ExistingFile::Keep, |_| Ok(())).unwrap().public();
         let [reads, operates, _] = ["reads", "operates", "nobody"].map(make);
         let lines = format!(
             "[operator]\nkeys = [\n  {{ key = \"{reads}\", name = \"anna\", may = [\"read\"] }},\n  \

@@ -21,10 +21,10 @@ fn answer(kind: ReplyType, xid: u32) -> ServerMessage {
         server: Some(SERVER),
         mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
         router: Some(SERVER),
-        seconds: Some(3600),
-        again: (None, None),
-        names: vec![],
-        time: vec![],
+        lease_seconds: Some(3600),
+        renewal_times: (None, None),
+        dns_servers: vec![],
+        ntp_servers: vec![],
         board: None,
     }
 }
@@ -34,19 +34,19 @@ fn bound() -> DhcpClient {
     let mut client = DhcpClient::new(mac(), None, seconds(0));
     assert_eq!(
         client.tick(seconds(0), 7).send,
-        Some((Ask::Discover(None).bytes(7, mac()), Destination::Everybody))
+        Some((ClientMessageType::Discover(None).bytes(7, mac()), Destination::Broadcast))
     );
-    let request = Ask::Request { address: ADDRESS, server: SERVER }.bytes(7, mac());
-    let outcome = client.received(seconds(1), answer(ReplyType::Offer, 7));
-    assert_eq!(outcome.send, Some((request, Destination::Everybody)));
-    let outcome = client.received(seconds(2), answer(ReplyType::Ack, 7));
-    let Some(LeaseState::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
+    let request = ClientMessageType::Request { address: ADDRESS, server: SERVER }.bytes(7, mac());
+    let outcome = client.receive(seconds(1), answer(ReplyType::Offer, 7));
+    assert_eq!(outcome.send, Some((request, Destination::Broadcast)));
+    let outcome = client.receive(seconds(2), answer(ReplyType::Ack, 7));
+    let Some(LeaseState::Bound(lease)) = outcome.lease_change else { panic!("{outcome:?}") };
     // Lease times count from the time of the request (RFC 2131, 4.4.1).
     assert_eq!(
-        (lease.ip(), lease.until, lease.gateway),
+        (lease.ip(), lease.expires, lease.gateway),
         (ADDRESS, Some(seconds(3601)), Some(SERVER))
     );
-    assert!(outcome.say.unwrap().contains("192.0.2.50/24"));
+    assert!(outcome.log.unwrap().contains("192.0.2.50/24"));
     client
 }
 
@@ -57,11 +57,11 @@ fn gets_and_renews_an_address() {
     assert_eq!(client.tick(seconds(1800), 8), ClientOutput::default());
     assert_eq!(
         client.tick(seconds(1801), 8).send,
-        Some((Ask::Renew(ADDRESS).bytes(8, mac()), Destination::One(SERVER)))
+        Some((ClientMessageType::Renew(ADDRESS).bytes(8, mac()), Destination::Unicast(SERVER)))
     );
-    let outcome = client.received(seconds(1802), answer(ReplyType::Ack, 8));
-    let Some(LeaseState::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
-    assert_eq!((lease.until, outcome.say), (Some(seconds(1801 + 3600)), None));
+    let outcome = client.receive(seconds(1802), answer(ReplyType::Ack, 8));
+    let Some(LeaseState::Bound(lease)) = outcome.lease_change else { panic!("{outcome:?}") };
+    assert_eq!((lease.expires, outcome.log), (Some(seconds(1801 + 3600)), None));
 }
 
 #[test]
@@ -72,14 +72,14 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
         let now = client.due().unwrap();
         let outcome = client.tick(now, 9);
         asked.extend(outcome.send.map(|(_, to)| (now.as_secs(), to)));
-        if let Some(leased) = outcome.leased {
-            assert_eq!(leased, LeaseState::Nothing);
+        if let Some(leased) = outcome.lease_change {
+            assert_eq!(leased, LeaseState::Unbound);
             break now;
         }
     };
     assert_eq!((end, client.lease()), (seconds(3601), None));
     // After seven eighths of the lease time the client rebinds by broadcast (RFC 2131, 4.4.5).
-    let [one, all] = [Destination::One(SERVER), Destination::Everybody];
+    let [one, all] = [Destination::Unicast(SERVER), Destination::Broadcast];
     let times = [(1801, one), (2476, one), (2813, one), (2982, one), (3066, one), (3126, one)];
     let late = [(3151, all), (3376, all), (3488, all), (3548, all), (3601, all)];
     assert_eq!(asked, [&times[..], &late[..]].concat());
@@ -87,7 +87,7 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
     let next = client.due().unwrap();
     assert_eq!(
         client.tick(next, 9).send,
-        Some((Ask::Discover(Some(ADDRESS)).bytes(9, mac()), Destination::Everybody))
+        Some((ClientMessageType::Discover(Some(ADDRESS)).bytes(9, mac()), Destination::Broadcast))
     );
 }
 
@@ -95,10 +95,12 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
 #[test]
 fn a_server_says_when_it_is_asked_anew() {
     let times = |renew: u32, rebind: u32| {
-        let said =
-            ServerMessage { again: (Some(renew), Some(rebind)), ..answer(ReplyType::Ack, 7) };
+        let said = ServerMessage {
+            renewal_times: (Some(renew), Some(rebind)),
+            ..answer(ReplyType::Ack, 7)
+        };
         let lease =
-            Lease::new(&ServerMessage { seconds: Some(800), ..said }, seconds(1000)).unwrap();
+            Lease::new(&ServerMessage { lease_seconds: Some(800), ..said }, seconds(1000)).unwrap();
         (lease.renew_at.unwrap().as_secs(), lease.rebind_at.unwrap().as_secs())
     };
     assert_eq!(times(60, 90), (1060, 1090));
@@ -111,18 +113,18 @@ fn a_server_says_when_it_is_asked_anew() {
     let mut client = bound();
     client.tick(seconds(1801), 8);
     let ten = ServerMessage {
-        seconds: Some(600),
-        again: (Some(60), Some(90)),
+        lease_seconds: Some(600),
+        renewal_times: (Some(60), Some(90)),
         ..answer(ReplyType::Ack, 8)
     };
-    client.received(seconds(1802), ten);
+    client.receive(seconds(1802), ten);
     let mut asked = vec![];
     while client.lease().is_some() {
         let now = client.due().unwrap();
         let sent = client.tick(now, 9).send;
         asked.extend(sent.map(|(_, to)| (now.as_secs() - 1801, to)));
     }
-    let [one, all] = [Destination::One(SERVER), Destination::Everybody];
+    let [one, all] = [Destination::Unicast(SERVER), Destination::Broadcast];
     let times = [(60, one), (90, all), (345, all), (472, all), (536, all), (596, all), (600, all)];
     assert_eq!(asked, times);
 }
@@ -131,13 +133,13 @@ fn a_server_says_when_it_is_asked_anew() {
 #[test]
 fn a_short_time_is_as_short_as_it_is() {
     let lease = |seconds| {
-        let said = ServerMessage { seconds: Some(seconds), ..answer(ReplyType::Ack, 7) };
+        let said = ServerMessage { lease_seconds: Some(seconds), ..answer(ReplyType::Ack, 7) };
         Lease::new(&said, Duration::ZERO)
     };
     for (time, renew, rebind) in [(30, 15_000, 26_250), (40, 20_000, 35_000), (59, 29_500, 51_625)]
     {
         let lease = lease(time).unwrap();
-        assert_eq!(lease.until, Some(seconds(time.into())));
+        assert_eq!(lease.expires, Some(seconds(time.into())));
         // T1 is half and T2 seven eighths of the lease time (RFC 2131, 4.4.5).
         assert_eq!(lease.renew_at, Some(Duration::from_millis(renew)), "{time}");
         assert_eq!(lease.rebind_at, Some(Duration::from_millis(rebind)), "{time}");
@@ -148,8 +150,10 @@ fn a_short_time_is_as_short_as_it_is() {
 
     let mut client = bound();
     client.tick(seconds(1801), 8);
-    client
-        .received(seconds(1802), ServerMessage { seconds: Some(40), ..answer(ReplyType::Ack, 8) });
+    client.receive(
+        seconds(1802),
+        ServerMessage { lease_seconds: Some(40), ..answer(ReplyType::Ack, 8) },
+    );
     let mut asked = vec![];
     while client.lease().is_some() {
         let now = client.due().unwrap();
@@ -157,7 +161,7 @@ fn a_short_time_is_as_short_as_it_is() {
         asked.extend(sent.map(|(_, to)| (now.as_secs() - 1801, to)));
     }
     // The last message is the discover of a client without an address.
-    let [one, all] = [Destination::One(SERVER), Destination::Everybody];
+    let [one, all] = [Destination::Unicast(SERVER), Destination::Broadcast];
     assert_eq!(asked, [(20, one), (35, all), (40, all)]);
 }
 
@@ -170,8 +174,8 @@ fn asks_more_and_more_seldom_but_never_stops() {
         let outcome = client.tick(now, 1);
         // An address that an earlier netd has configured stays until its lease ends (RFC 2131,
         // 3.2).
-        assert!(outcome.send.is_some() && outcome.leased.is_none());
-        said += usize::from(outcome.say.is_some());
+        assert!(outcome.send.is_some() && outcome.lease_change.is_none());
+        said += usize::from(outcome.log.is_some());
         times.push(now.as_secs());
     }
     assert_eq!(times, [0, 1, 3, 7, 15, 75, 135, 195, 255]);
@@ -190,11 +194,11 @@ fn what_is_not_for_it_is_passed_over() {
         client.tick(seconds(0), 7);
         let mut other = answer(ReplyType::Offer, 7);
         change(&mut other);
-        assert_eq!(client.received(seconds(1), other), ClientOutput::default());
-        assert!(client.received(seconds(1), answer(ReplyType::Offer, 7)).send.is_some());
+        assert_eq!(client.receive(seconds(1), other), ClientOutput::default());
+        assert!(client.receive(seconds(1), answer(ReplyType::Offer, 7)).send.is_some());
         let of_another = ServerMessage { server: Some(ADDRESS), ..answer(ReplyType::Nak, 7) };
-        assert_eq!(client.received(seconds(1), of_another), ClientOutput::default());
-        assert!(client.received(seconds(1), answer(ReplyType::Ack, 7)).leased.is_some());
+        assert_eq!(client.receive(seconds(1), of_another), ClientOutput::default());
+        assert!(client.receive(seconds(1), answer(ReplyType::Ack, 7)).lease_change.is_some());
     }
 }
 
@@ -204,8 +208,8 @@ fn offers_that_make_no_sense_are_not_taken() {
         |answer| answer.mask = None,
         |answer| answer.mask = Some(Ipv4Addr::new(255, 0, 255, 0)),
         |answer| answer.server = None,
-        |answer| answer.seconds = None,
-        |answer| answer.seconds = Some(29),
+        |answer| answer.lease_seconds = None,
+        |answer| answer.lease_seconds = Some(29),
         |answer| answer.address = Ipv4Addr::new(224, 0, 0, 1),
         |answer| answer.address = Ipv4Addr::new(192, 0, 2, 255),
     ];
@@ -214,8 +218,8 @@ fn offers_that_make_no_sense_are_not_taken() {
         client.tick(seconds(0), 7);
         let mut offer = answer(ReplyType::Offer, 7);
         change(&mut offer);
-        let outcome = client.received(seconds(1), offer);
-        assert!(outcome.send.is_none() && outcome.say.is_some(), "{outcome:?}");
+        let outcome = client.receive(seconds(1), offer);
+        assert!(outcome.send.is_none() && outcome.log.is_some(), "{outcome:?}");
     }
     let far =
         ServerMessage { router: Some(Ipv4Addr::new(198, 51, 100, 1)), ..answer(ReplyType::Ack, 7) };
@@ -226,21 +230,21 @@ fn offers_that_make_no_sense_are_not_taken() {
 fn a_refusal_takes_the_address_away() {
     let mut client = bound();
     client.tick(seconds(1801), 8);
-    let outcome = client.received(seconds(1802), answer(ReplyType::Nak, 8));
-    assert_eq!((outcome.leased, client.state()), (Some(LeaseState::Nothing), "asking"));
+    let outcome = client.receive(seconds(1802), answer(ReplyType::Nak, 8));
+    assert_eq!((outcome.lease_change, client.state()), (Some(LeaseState::Unbound), "asking"));
     assert_eq!(
         client.tick(seconds(1803), 9).send,
-        Some((Ask::Discover(None).bytes(9, mac()), Destination::Everybody))
+        Some((ClientMessageType::Discover(None).bytes(9, mac()), Destination::Broadcast))
     );
 }
 
 #[test]
 fn a_link_that_is_back_is_asked_at_once() {
     let mut client = bound();
-    client.link_is_back(seconds(10));
+    client.link_up(seconds(10));
     assert_eq!(
         client.tick(seconds(10), 8).send,
-        Some((Ask::Renew(ADDRESS).bytes(8, mac()), Destination::One(SERVER)))
+        Some((ClientMessageType::Renew(ADDRESS).bytes(8, mac()), Destination::Unicast(SERVER)))
     );
     assert_eq!(client.lease().map(Lease::ip), Some(ADDRESS));
 }
@@ -248,11 +252,14 @@ fn a_link_that_is_back_is_asked_at_once() {
 #[test]
 fn a_link_that_is_gone_takes_the_address_with_it() {
     let mut client = bound();
-    let outcome = client.link_is_gone(seconds(10));
-    assert_eq!((outcome.leased, client.lease()), (Some(LeaseState::Nothing), None));
+    let outcome = client.link_down(seconds(10));
+    assert_eq!((outcome.lease_change, client.lease()), (Some(LeaseState::Unbound), None));
     let asked = client.tick(seconds(11), 8).send;
-    assert_eq!(asked, Some((Ask::Discover(Some(ADDRESS)).bytes(8, mac()), Destination::Everybody)));
-    assert_eq!(client.link_is_gone(seconds(12)), ClientOutput::default());
+    assert_eq!(
+        asked,
+        Some((ClientMessageType::Discover(Some(ADDRESS)).bytes(8, mac()), Destination::Broadcast))
+    );
+    assert_eq!(client.link_down(seconds(12)), ClientOutput::default());
 }
 
 proptest! {
@@ -270,12 +277,12 @@ proptest! {
             while let Some(due) = client.due().filter(|due| *due <= now) {
                 client.tick(due, xid);
             }
-            if let Some(until) = client.lease().and_then(|lease| lease.until) {
+            if let Some(until) = client.lease().and_then(|lease| lease.expires) {
                 prop_assert!(now < until, "{now:?} {until:?}");
             }
             let kind = [ReplyType::Offer, ReplyType::Ack, ReplyType::Nak][usize::from(kind % 3)];
-            let said = ServerMessage { seconds: Some(time), ..answer(kind, xid) };
-            client.received(now, said);
+            let said = ServerMessage { lease_seconds: Some(time), ..answer(kind, xid) };
+            client.receive(now, said);
             prop_assert!(client.due().is_some());
         }
     }

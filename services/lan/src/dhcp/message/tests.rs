@@ -32,10 +32,10 @@ fn reads_an_offer() {
         server: Some(Ipv4Addr::new(192, 0, 2, 1)),
         mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
         router: Some(Ipv4Addr::new(192, 0, 2, 1)),
-        seconds: Some(3600),
-        again: (None, None),
-        names: vec![Ipv4Addr::new(192, 0, 2, 2)],
-        time: vec![],
+        lease_seconds: Some(3600),
+        renewal_times: (None, None),
+        dns_servers: vec![Ipv4Addr::new(192, 0, 2, 2)],
+        ntp_servers: vec![],
         board: Some(3),
     };
     assert_eq!(offer, expected);
@@ -93,7 +93,7 @@ fn options_are_read_in_the_fields_that_have_them() {
         let mut bytes = answer(2, &[54, 4, 192, 0, 2, 1, 52, 1, fields, 255]);
         bytes[108..108 + file.len()].copy_from_slice(file);
         bytes[44..44 + sname.len()].copy_from_slice(sname);
-        ServerMessage::parse(&bytes).map(|answer| (answer.seconds, answer.mask))
+        ServerMessage::parse(&bytes).map(|answer| (answer.lease_seconds, answer.mask))
     };
     let mask = [1, 4, 255, 255, 255, 0, 255];
     let time = [51, 4, 0, 0, 14, 16, 255];
@@ -110,33 +110,38 @@ fn options_are_read_in_the_fields_that_have_them() {
 #[test]
 fn what_one_side_says_the_other_reads() {
     let (address, server) = (Ipv4Addr::new(10, 20, 3, 2), Ipv4Addr::new(10, 20, 3, 1));
-    let bytes = Ask::Discover(Some(address)).bytes(0x0102_0304, mac());
+    let bytes = ClientMessageType::Discover(Some(address)).bytes(0x0102_0304, mac());
     // RFC 2131, figure 1: a request by Ethernet that asks for a broadcast answer.
     assert_eq!(bytes[..12], [1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0]);
     assert_eq!((&bytes[28..34], bytes.len()), (&mac().bytes()[..], 300));
     let asked = ClientRequest {
-        kind: QuestionKind::Discover,
+        kind: RequestType::Discover,
         xid: 0x0102_0304,
         mac: mac(),
-        has: None,
-        wish: Some(address),
+        ciaddr: None,
+        requested_address: Some(address),
         server: None,
     };
     assert_eq!(ClientRequest::parse(&bytes), Ok(asked.clone()));
-    let request = ClientRequest::parse(&Ask::Request { address, server }.bytes(1, mac())).unwrap();
-    assert_eq!((request.kind, request.server), (QuestionKind::Request, Some(server)));
+    let request =
+        ClientRequest::parse(&ClientMessageType::Request { address, server }.bytes(1, mac()))
+            .unwrap();
+    assert_eq!((request.kind, request.server), (RequestType::Request, Some(server)));
     // RFC 2131, table 5: a renewal names neither server nor requested address, but the current
     // address.
-    let renewal = ClientRequest::parse(&Ask::Renew(address).bytes(1, mac())).unwrap();
-    assert_eq!((renewal.has, renewal.wish, renewal.server), (Some(address), None, None));
+    let renewal = ClientRequest::parse(&ClientMessageType::Renew(address).bytes(1, mac())).unwrap();
+    assert_eq!(
+        (renewal.ciaddr, renewal.requested_address, renewal.server),
+        (Some(address), None, None)
+    );
 
     let domain = "octet.internal".to_owned();
     let reply = ServerReply {
         kind: ReplyType::Offer,
         server,
         address: Some(address),
-        seconds: 600,
-        again: Some((60, 90)),
+        lease_seconds: 600,
+        renewal_times: Some((60, 90)),
         domain,
         board: Some(3),
     };
@@ -149,10 +154,10 @@ fn what_one_side_says_the_other_reads() {
         server: Some(server),
         mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
         router: Some(server),
-        seconds: Some(600),
-        again: (Some(60), Some(90)),
-        names: vec![server],
-        time: vec![server],
+        lease_seconds: Some(600),
+        renewal_times: (Some(60), Some(90)),
+        dns_servers: vec![server],
+        ntp_servers: vec![server],
         board: Some(3),
     };
     assert_eq!(read, expected);
@@ -174,7 +179,7 @@ proptest! {
     #[test]
     fn never_panics_near_the_truth(changes in prop::collection::vec((0usize..268, any::<u8>()), 1..9)) {
         let mut bytes = answer(2, &MORE);
-        let mut question = Ask::Discover(None).bytes(7, mac());
+        let mut question = ClientMessageType::Discover(None).bytes(7, mac());
         for (at, value) in changes {
             (bytes[at], question[at]) = (value, value);
         }

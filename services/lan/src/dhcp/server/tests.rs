@@ -15,63 +15,78 @@ fn segment(number: u8, has_board: bool) -> PlannedSegment {
     PlannedSegment { number, router: of(1), board: has_board.then(|| of(2)), mac: None }
 }
 
-fn question(kind: QuestionKind, last: u8) -> ClientRequest {
-    ClientRequest { kind, xid: 7, mac: mac(last), has: None, wish: None, server: None }
+fn question(kind: RequestType, last: u8) -> ClientRequest {
+    ClientRequest {
+        kind,
+        xid: 7,
+        mac: mac(last),
+        ciaddr: None,
+        requested_address: None,
+        server: None,
+    }
 }
 
 #[test]
 fn a_port_has_one_address_whoever_asks_and_whatever_for() {
     let segment = segment(3, true);
     let own = Ipv4Addr::new(10, 20, 3, 2);
-    let ask =
-        |question: &ClientRequest| answer(question, NOWHERE, &mut Gives::Board(&segment), "x", NOW);
-    for wish in [None, Some(own), Some(Ipv4Addr::new(10, 20, 4, 2))] {
+    let ask = |question: &ClientRequest| {
+        answer(question, NOWHERE, &mut AddressSource::Board(&segment), "x", NOW)
+    };
+    for address in [None, Some(own), Some(Ipv4Addr::new(10, 20, 4, 2))] {
         for last in [1, 9] {
-            let asked = ClientRequest { wish, ..question(QuestionKind::Discover, last) };
+            let asked = ClientRequest {
+                requested_address: address,
+                ..question(RequestType::Discover, last)
+            };
             let (reply, to) = ask(&asked).unwrap();
             assert_eq!(
                 (reply.kind, reply.address, reply.board),
                 (ReplyType::Offer, Some(own), Some(3))
             );
-            assert_eq!((reply.server, to), (segment.router.0, Destination::Everybody));
+            assert_eq!((reply.server, to), (segment.router.0, Destination::Broadcast));
         }
     }
-    let asked =
-        |wish: Ipv4Addr| ClientRequest { wish: Some(wish), ..question(QuestionKind::Request, 1) };
+    let asked = |address: Ipv4Addr| ClientRequest {
+        requested_address: Some(address),
+        ..question(RequestType::Request, 1)
+    };
     assert_eq!(ask(&asked(own)).unwrap().0.kind, ReplyType::Ack);
     let (reply, to) = ask(&asked(Ipv4Addr::new(10, 20, 4, 2))).unwrap();
-    assert_eq!((reply.kind, reply.address, to), (ReplyType::Nak, None, Destination::Everybody));
-    let renewal = ClientRequest { has: Some(own), ..question(QuestionKind::Request, 1) };
-    assert_eq!(ask(&renewal).unwrap().1, Destination::One(own));
+    assert_eq!((reply.kind, reply.address, to), (ReplyType::Nak, None, Destination::Broadcast));
+    let renewal = ClientRequest { ciaddr: Some(own), ..question(RequestType::Request, 1) };
+    assert_eq!(ask(&renewal).unwrap().1, Destination::Unicast(own));
     let of_another = ClientRequest { server: Some(own), ..asked(own) };
     assert_eq!(ask(&of_another), None);
-    assert_eq!(ask(&question(QuestionKind::Request, 1)), None);
-    assert_eq!(ask(&question(QuestionKind::Release, 1)), None);
+    assert_eq!(ask(&question(RequestType::Request, 1)), None);
+    assert_eq!(ask(&question(RequestType::Release, 1)), None);
 }
 
 #[test]
 fn devices_have_one_each() {
     let (segment, mut pool) = (segment(250, false), Pool::default());
     let mut ask = |question: &ClientRequest| {
-        answer(question, NOWHERE, &mut Gives::Lan(&segment, &mut pool), "x", NOW)
+        answer(question, NOWHERE, &mut AddressSource::Lan(&segment, &mut pool), "x", NOW)
     };
-    let (offer, _) = ask(&question(QuestionKind::Discover, 1)).unwrap();
+    let (offer, _) = ask(&question(RequestType::Discover, 1)).unwrap();
     assert_eq!((offer.kind, offer.board), (ReplyType::Offer, None));
-    let wish = offer.address;
-    let request = ClientRequest { wish, ..question(QuestionKind::Request, 1) };
+    let address = offer.address;
+    let request = ClientRequest { requested_address: address, ..question(RequestType::Request, 1) };
     assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Ack);
     // Other addresses are refused: another one of the network, one of another network, and the
     // router's.
     let router = Some(segment.router.0);
-    for wish in [wish, Some(Ipv4Addr::new(10, 20, 3, 7)), router] {
-        let request = ClientRequest { wish, ..question(QuestionKind::Request, 2) };
-        assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Nak, "{wish:?}");
-        let discover = ClientRequest { wish, ..question(QuestionKind::Discover, 2) };
-        assert_ne!(ask(&discover).unwrap().0.address, wish);
+    for address in [address, Some(Ipv4Addr::new(10, 20, 3, 7)), router] {
+        let request =
+            ClientRequest { requested_address: address, ..question(RequestType::Request, 2) };
+        assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Nak, "{address:?}");
+        let discover =
+            ClientRequest { requested_address: address, ..question(RequestType::Discover, 2) };
+        assert_ne!(ask(&discover).unwrap().0.address, address);
     }
-    let informed = ClientRequest { has: wish, ..question(QuestionKind::Inform, 1) };
+    let informed = ClientRequest { ciaddr: address, ..question(RequestType::Inform, 1) };
     assert_eq!(ask(&informed).unwrap().0.address, None);
-    let request = ClientRequest { wish, ..question(QuestionKind::Request, 2) };
+    let request = ClientRequest { requested_address: address, ..question(RequestType::Request, 2) };
     // The device has been offered another address since.
     assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Nak);
 }
@@ -82,11 +97,13 @@ fn an_address_is_given_back_from_it_and_declined_by_whose_it_is() {
     let of = |number, host| Ipv4Addr::new(10, 20, number, host);
     let address = of(250, 77);
     let send = |pool: &mut Pool, from, question: &ClientRequest| {
-        assert!(answer(question, from, &mut Gives::Lan(&segment, pool), "x", NOW).is_none());
+        assert!(
+            answer(question, from, &mut AddressSource::Lan(&segment, pool), "x", NOW).is_none()
+        );
         (pool.all(NOW).count(), pool.declined(NOW).count())
     };
-    assert!(pool.take(mac(1), 77, 60, NOW));
-    let release = |last, has| ClientRequest { has, ..question(QuestionKind::Release, last) };
+    assert!(pool.lease(mac(1), 77, 60, NOW));
+    let release = |last, has| ClientRequest { ciaddr: has, ..question(RequestType::Release, last) };
     for (from, question) in [
         (NOWHERE, release(1, Some(address))),
         (of(250, 78), release(1, Some(address))),
@@ -99,8 +116,11 @@ fn an_address_is_given_back_from_it_and_declined_by_whose_it_is() {
     }
     assert_eq!(send(&mut pool, address, &release(1, Some(address))), (0, 0));
 
-    assert!(pool.take(mac(1), 77, 60, NOW));
-    let decline = |last, wish| ClientRequest { wish, ..question(QuestionKind::Decline, last) };
+    assert!(pool.lease(mac(1), 77, 60, NOW));
+    let decline = |last, address| ClientRequest {
+        requested_address: address,
+        ..question(RequestType::Decline, last)
+    };
     for question in [decline(1, None), decline(2, Some(address)), decline(1, Some(of(3, 77)))] {
         assert_eq!(send(&mut pool, NOWHERE, &question), (1, 0), "{question:?}");
     }

@@ -1,11 +1,11 @@
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 fn query(kind: RecordType, limit: usize) -> Query {
     let question = DnsQuestion {
         name: Name::from_ascii("Www.Example.com.").unwrap(),
         kind,
-        way: UpstreamPath::Own,
+        path: UpstreamPath::Own,
     };
     Query { id: 9, question, recursion: true, edns: limit != 512, limit }
 }
@@ -17,7 +17,7 @@ fn many(count: u8) -> CachedAnswer {
     };
     CachedAnswer {
         records: (0..count).map(record).collect(),
-        ..CachedAnswer::of(ResponseCode::NoError)
+        ..CachedAnswer::with_code(ResponseCode::NoError)
     }
 }
 
@@ -53,8 +53,8 @@ fn how_long_it_counts() {
     let zone: Name = "internal.".parse().unwrap();
     assert_eq!(CachedAnswer::no_such_name(zone.clone()).ttl(), Some(OWN_TTL));
     assert_eq!(CachedAnswer { soa: None, ..CachedAnswer::no_such_name(zone) }.ttl(), None);
-    assert_eq!(CachedAnswer::of(ResponseCode::ServFail).ttl(), Some(1));
-    assert_eq!(CachedAnswer::of(ResponseCode::Refused).ttl(), None);
+    assert_eq!(CachedAnswer::with_code(ResponseCode::ServFail).ttl(), Some(1));
+    assert_eq!(CachedAnswer::with_code(ResponseCode::Refused).ttl(), None);
     let mut zero = many(2);
     zero.records[1].ttl = 0;
     assert_eq!(zero.ttl(), None);
@@ -67,7 +67,7 @@ fn localhost_is_the_node() {
     let question = DnsQuestion {
         name: "a.localhost.".parse().unwrap(),
         kind: RecordType::AAAA,
-        way: UpstreamPath::Own,
+        path: UpstreamPath::Own,
     };
     let answer = CachedAnswer::localhost(&question);
     assert_eq!(answer.records[0].data.ip_addr(), Some(Ipv6Addr::LOCALHOST.into()));

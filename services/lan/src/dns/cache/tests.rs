@@ -4,13 +4,13 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Record, RecordType};
 use proptest::prelude::*;
 
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn question(name: &str) -> DnsQuestion {
-    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, way: UpstreamPath::Own }
+    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, path: UpstreamPath::Own }
 }
 
 fn answer(name: &str, ttls: &[u32]) -> CachedAnswer {
@@ -20,7 +20,7 @@ fn answer(name: &str, ttls: &[u32]) -> CachedAnswer {
     };
     CachedAnswer {
         records: ttls.iter().enumerate().map(record).collect(),
-        ..CachedAnswer::of(ResponseCode::NoError)
+        ..CachedAnswer::with_code(ResponseCode::NoError)
     }
 }
 

@@ -7,7 +7,7 @@ use hickory_proto::rr::rdata::{A, CNAME, HTTPS, MX, SOA};
 use proptest::prelude::*;
 
 use super::super::prefix::IpPrefix;
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 fn name(name: &str) -> Name {
@@ -15,14 +15,14 @@ fn name(name: &str) -> Name {
 }
 
 fn question() -> DnsQuestion {
-    DnsQuestion { name: name("www.example."), kind: RecordType::A, way: UpstreamPath::Own }
+    DnsQuestion { name: name("www.example."), kind: RecordType::A, path: UpstreamPath::Own }
 }
 
-fn inside() -> Inside {
+fn inside() -> BoxNetworks {
     let network = |address: &str, length| IpPrefix::new(address.parse().unwrap(), length).unwrap();
-    Inside {
+    BoxNetworks {
         networks: vec![network("10.20.0.0", 16), network("fd6f:6374:6574::", 48)],
-        ..Inside::default()
+        ..BoxNetworks::default()
     }
 }
 
@@ -101,12 +101,15 @@ fn a_chain_ends() {
         filter(&question(), message(records), Some(&inside()))
     };
     assert_eq!(of(LONGEST_CHAIN).unwrap().answer.records.len(), LONGEST_CHAIN + 1);
-    assert_eq!(of(LONGEST_CHAIN + 1), Err(Useless::Chain));
+    assert_eq!(of(LONGEST_CHAIN + 1), Err(InvalidUpstreamAnswer::Chain));
     for ring in [
         vec![cname("www.example.", "www.example.")],
         vec![cname("www.example.", "b.example."), cname("b.example.", "WWW.example.")],
     ] {
-        assert_eq!(filter(&question(), message(ring), Some(&inside())), Err(Useless::Chain));
+        assert_eq!(
+            filter(&question(), message(ring), Some(&inside())),
+            Err(InvalidUpstreamAnswer::Chain)
+        );
     }
 }
 
@@ -182,7 +185,10 @@ fn an_upstream_that_cannot_answer_has_not() {
         let mut message = message(vec![a("www.example.", "192.0.2.1")]);
         assert!(filter(&question(), message.clone(), Some(&inside())).is_ok());
         message.metadata.response_code = code;
-        assert_eq!(filter(&question(), message, Some(&inside())), Err(Useless::Upstream));
+        assert_eq!(
+            filter(&question(), message, Some(&inside())),
+            Err(InvalidUpstreamAnswer::Upstream)
+        );
     }
 }
 
@@ -207,7 +213,7 @@ proptest! {
             prop_assert_eq!(&record.name, &at);
             match &record.data {
                 RData::CNAME(target) => at = target.0.clone(),
-                data => prop_assert!(!inside().is_kept_from(data.ip_addr().unwrap())),
+                data => prop_assert!(!inside().is_private(data.ip_addr().unwrap())),
             }
         }
     }

@@ -1,23 +1,23 @@
 use super::*;
 
-fn inside() -> Inside {
+fn inside() -> BoxNetworks {
     let network = |address: &str, length| IpPrefix::new(address.parse().unwrap(), length).unwrap();
-    Inside {
+    BoxNetworks {
         networks: vec![
             network("10.20.0.0", 16),
             network("fd6f:6374:6574::", 48),
             network("2001:db9:7::", 48),
             network("198.18.4.0", 24),
         ],
-        whole: vec![network("100.70.0.0", 16), network("2001:db9:8::", 48)],
-        around: vec![network("192.168.1.0", 24), network("fd00:7::", 64)],
-        node: vec!["203.0.113.7".parse().unwrap()],
-        ..Inside::default()
+        all_networks: vec![network("100.70.0.0", 16), network("2001:db9:8::", 48)],
+        uplink_networks: vec![network("192.168.1.0", 24), network("fd00:7::", 64)],
+        own_addresses: vec!["203.0.113.7".parse().unwrap()],
+        ..BoxNetworks::default()
     }
 }
 
 fn place(name: &str) -> UpstreamClass {
-    inside().place(&name.parse().unwrap())
+    inside().classify(&name.parse().unwrap())
 }
 
 fn zone(name: &str) -> Name {
@@ -73,7 +73,7 @@ fn some_names_never_leave_the_node() {
         assert_eq!(place(name), UpstreamClass::Never(zone(of)), "{name}");
     }
     let loopback = Name::from("::1".parse::<IpAddr>().unwrap());
-    assert_eq!(inside().place(&loopback), UpstreamClass::Never(zone("0.0.ip6.arpa.")));
+    assert_eq!(inside().classify(&loopback), UpstreamClass::Never(zone("0.0.ip6.arpa.")));
 }
 
 #[test]
@@ -102,19 +102,19 @@ fn other_names_are_outside() {
 
 #[test]
 fn hosts_of_the_box_may_ask() {
-    let may = |address: &str| inside().may_ask(address.parse().unwrap());
+    let may = |address: &str| inside().is_client(address.parse().unwrap());
     for address in ["127.0.0.1", "::1", "10.20.3.2", "::ffff:10.20.3.2", "fd6f:6374:6574:3::2"] {
         assert!(may(address), "{address}");
     }
     for address in ["10.21.0.1", "192.0.2.1", "fe80::1", "fd6f:6374:6575::1", "0.0.0.0", "::"] {
         assert!(!may(address), "{address}");
     }
-    assert!(!Inside::default().may_ask("10.20.3.2".parse().unwrap()));
+    assert!(!BoxNetworks::default().is_client("10.20.3.2".parse().unwrap()));
 }
 
 #[test]
 fn nobody_outside_leads_into_the_box() {
-    let kept = |address: &str| inside().is_kept_from(address.parse().unwrap());
+    let kept = |address: &str| inside().is_private(address.parse().unwrap());
     for address in [
         "10.20.3.2",
         "::ffff:10.20.3.2",
@@ -175,7 +175,7 @@ fn nobody_outside_leads_into_the_box() {
         assert!(!kept(address), "{address}");
     }
     // The box's networks are protected, even if a surrounding network contains them.
-    let inside = Inside { around: vec![IpPrefix::EVERYTHING], ..inside() };
+    let inside = BoxNetworks { uplink_networks: vec![IpPrefix::EVERYTHING], ..inside() };
     for (address, is_kept) in [
         ("10.20.3.2", true),
         ("100.70.9.2", true),
@@ -184,6 +184,6 @@ fn nobody_outside_leads_into_the_box() {
         ("fc15:3721::1", true),
         ("10.0.2.3", false),
     ] {
-        assert_eq!(inside.is_kept_from(address.parse().unwrap()), is_kept, "{address}");
+        assert_eq!(inside.is_private(address.parse().unwrap()), is_kept, "{address}");
     }
 }

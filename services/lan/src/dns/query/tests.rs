@@ -16,7 +16,7 @@ fn parsed(message: &Message) -> Result<Query, RefusedQuery> {
 
 fn refused(message: &Message) -> (QueryRefusal, Option<Message>) {
     let refused = parsed(message).unwrap_err();
-    (refused.why, refused.reply.map(|bytes| Message::from_vec(&bytes).unwrap()))
+    (refused.reason, refused.reply.map(|bytes| Message::from_vec(&bytes).unwrap()))
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn what_is_no_question_is_told_so() {
     assert_eq!(refused(&none).0, QueryRefusal::Malformed);
     let mut long = message(RecordType::A).to_vec().unwrap();
     long.resize(LONGEST + 1, 0);
-    assert_eq!(Query::parse(&long, Transport::Tcp).unwrap_err().why, QueryRefusal::Malformed);
+    assert_eq!(Query::parse(&long, Transport::Tcp).unwrap_err().reason, QueryRefusal::Malformed);
 }
 
 #[test]
@@ -117,7 +117,7 @@ proptest! {
 /// Every reply answers this message, and stays within its limit.
 fn check(bytes: &[u8]) {
     let reply = match Query::parse(bytes, Transport::Udp) {
-        Ok(query) => reply(&query, &CachedAnswer::of(ResponseCode::ServFail)),
+        Ok(query) => reply(&query, &CachedAnswer::with_code(ResponseCode::ServFail)),
         Err(RefusedQuery { reply: Some(reply), .. }) => reply,
         Err(RefusedQuery { reply: None, .. }) => return,
     };

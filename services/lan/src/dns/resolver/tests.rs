@@ -11,9 +11,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn resolver(forwards_inside: bool) -> Resolver {
     let mut resolver = Resolver::new(forwards_inside, 10_000);
-    resolver.inside.networks.push(IpPrefix::new("10.20.0.0".parse().unwrap(), 16).unwrap());
+    resolver.box_networks.networks.push(IpPrefix::new("10.20.0.0".parse().unwrap(), 16).unwrap());
     let board = ("board-3".to_owned(), vec!["10.20.3.2".parse().unwrap()]);
-    resolver.own = BoxZone::new("octet.internal", &[board].into()).unwrap();
+    resolver.box_zone = BoxZone::new("octet.internal", &[board].into()).unwrap();
     let names = [("cache.octet".to_owned(), vec!["10.20.3.2".parse().unwrap()])];
     resolver.zones.register(&"cache".parse().unwrap(), &names).unwrap();
     resolver
@@ -36,7 +36,7 @@ fn said(
     now: Duration,
     message: &Message,
 ) -> Option<(ResponseCode, usize)> {
-    match resolver.received(now, &message.to_vec().unwrap(), Transport::Udp, UpstreamPath::Own) {
+    match resolver.handle(now, &message.to_vec().unwrap(), Transport::Udp, UpstreamPath::Own) {
         QueryDecision::Reply(bytes) => {
             let reply = Message::from_vec(&bytes).unwrap();
             let has_soa = reply.authorities.len() == 1;
@@ -44,7 +44,7 @@ fn said(
             assert_eq!(has_soa, negative, "{reply}");
             Some((reply.metadata.response_code, reply.answers.len()))
         }
-        QueryDecision::Ask(_) => None,
+        QueryDecision::Forward(_) => None,
         QueryDecision::Drop => panic!("nothing is said"),
     }
 }
@@ -57,7 +57,7 @@ fn answer(name: &str, address: &str, ttl: u32) -> Message {
 }
 
 fn question(name: &str) -> DnsQuestion {
-    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, way: UpstreamPath::Own }
+    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, path: UpstreamPath::Own }
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn the_name_of_a_node_is_known_everywhere() {
         let mut node = resolver(forwards_inside);
         let asked = message(&name.to_uppercase(), RecordType::AAAA).to_vec().unwrap();
         let QueryDecision::Reply(bytes) =
-            node.received(SECOND, &asked, Transport::Udp, UpstreamPath::Own)
+            node.handle(SECOND, &asked, Transport::Udp, UpstreamPath::Own)
         else {
             panic!()
         };
@@ -137,7 +137,7 @@ fn everything_about_a_name_is_not_said() {
     for name in ["www.example.com.", "board-3.octet.internal."] {
         let asked = message(name, RecordType::ANY).to_vec().unwrap();
         let QueryDecision::Reply(bytes) =
-            router.received(SECOND, &asked, Transport::Udp, UpstreamPath::Own)
+            router.handle(SECOND, &asked, Transport::Udp, UpstreamPath::Own)
         else {
             panic!()
         };
@@ -155,12 +155,12 @@ fn what_was_answered_is_known_for_its_time() {
     let www = message("www.example.com.", RecordType::A);
     assert_eq!(said(&mut router, SECOND, &www), None);
     let came = answer("www.example.com.", "192.0.2.1", 60);
-    assert!(router.answered(SECOND, &question("www.example.com."), came, true).is_some());
+    assert!(router.handle_upstream(SECOND, &question("www.example.com."), came, true).is_some());
     assert_eq!(said(&mut router, 60 * SECOND, &www), Some((ResponseCode::NoError, 1)));
     assert_eq!(said(&mut router, 61 * SECOND, &www), None);
     assert_eq!((router.counters.from_cache, router.counters.queries), (1, 3));
     let came = answer("old.example.com.", "192.0.2.1", 60);
-    assert!(router.answered(SECOND, &question("old.example.com."), came, false).is_some());
+    assert!(router.handle_upstream(SECOND, &question("old.example.com."), came, false).is_some());
     assert_eq!(said(&mut router, SECOND, &message("old.example.com.", RecordType::A)), None);
 }
 
@@ -170,7 +170,7 @@ fn what_a_router_says_of_the_box_is_believed_and_soon_forgotten() {
     let nine = "board-9.octet.internal.";
     let said_of = |board: &mut Resolver, name: &str| {
         let came = answer(name, "10.20.9.2", 60);
-        board.answered(SECOND, &question(name), came, true).unwrap()
+        board.handle_upstream(SECOND, &question(name), came, true).unwrap()
     };
     assert_eq!(said_of(&mut board, nine).records[0].ttl, OWN_TTL);
     assert_eq!(said(&mut board, 5 * SECOND, &message(nine, RecordType::A)).unwrap().1, 1);
@@ -190,7 +190,7 @@ fn who_wants_nobody_asked_gets_what_is_known() {
     own.metadata.recursion_desired = false;
     assert_eq!(said(&mut router, SECOND, &own), Some((ResponseCode::NoError, 1)));
     let came = answer("www.example.com.", "192.0.2.1", 60);
-    router.answered(SECOND, &question("www.example.com."), came, true);
+    router.handle_upstream(SECOND, &question("www.example.com."), came, true);
     assert_eq!(said(&mut router, SECOND, &www), Some((ResponseCode::NoError, 1)));
     assert_eq!(router.counters.refused.recursion, 1);
 }
@@ -202,15 +202,15 @@ fn each_way_has_its_own_answers() {
     let mut router = resolver(false);
     let mut said = |name: &str, way| {
         let asked = message(name, RecordType::A).to_vec().unwrap();
-        match router.received(SECOND, &asked, Transport::Udp, way) {
+        match router.handle(SECOND, &asked, Transport::Udp, way) {
             QueryDecision::Reply(bytes) => {
                 let reply = Message::from_vec(&bytes).unwrap();
                 Some((reply.metadata.response_code, reply.answers.len()))
             }
-            QueryDecision::Ask(query) => {
-                assert_eq!(query.question.way, way);
+            QueryDecision::Forward(query) => {
+                assert_eq!(query.question.path, way);
                 let came = answer(name, "192.0.2.1", 60);
-                router.answered(SECOND, &query.question, came, true);
+                router.handle_upstream(SECOND, &query.question, came, true);
                 None
             }
             QueryDecision::Drop => panic!("nothing is said"),
@@ -234,20 +234,20 @@ fn each_way_has_its_own_answers() {
 fn strangers_are_not_heard() {
     let mut router = resolver(false);
     let mut from =
-        |address: &str| router.admits(SECOND, SocketAddr::new(address.parse().unwrap(), 4242));
+        |address: &str| router.admit(SECOND, SocketAddr::new(address.parse().unwrap(), 4242));
     assert!(from("10.20.3.2") && from("::ffff:10.20.3.2") && from("127.0.0.1"));
     assert!(!from("192.0.2.1") && !from("10.21.0.1") && !from("2001:db8::1"));
     assert_eq!(router.counters.refused.strangers, 3);
-    router.inside.guests.push(IpPrefix::new("fc00::".parse().unwrap(), 8).unwrap());
-    assert!(router.admits(SECOND, "[fc15::1]:4242".parse().unwrap()));
-    assert!(!router.admits(SECOND, "[fd15::1]:4242".parse().unwrap()));
+    router.box_networks.guests.push(IpPrefix::new("fc00::".parse().unwrap(), 8).unwrap());
+    assert!(router.admit(SECOND, "[fc15::1]:4242".parse().unwrap()));
+    assert!(!router.admit(SECOND, "[fd15::1]:4242".parse().unwrap()));
 }
 
 proptest! {
     #[test]
     fn any_bytes_come_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let mut router = resolver(false);
-        if let QueryDecision::Reply(reply) = router.received(SECOND, &bytes, Transport::Udp, UpstreamPath::Own) {
+        if let QueryDecision::Reply(reply) = router.handle(SECOND, &bytes, Transport::Udp, UpstreamPath::Own) {
             prop_assert!(reply.len() <= 1232 && reply[..2] == bytes[..2] && reply[2] & 0x80 != 0);
         }
     }
@@ -266,7 +266,7 @@ proptest! {
         let mut asked = message(".", kind.into());
         asked.queries[0].name = Name::from_labels(front.into_iter().chain(zone)).unwrap();
         let asked = asked.to_vec().unwrap();
-        let decision = router.received(SECOND, &asked, Transport::Udp, UpstreamPath::Own);
+        let decision = router.handle(SECOND, &asked, Transport::Udp, UpstreamPath::Own);
         prop_assert!(matches!(decision, QueryDecision::Reply(_)), "{:?}", decision);
     }
 }

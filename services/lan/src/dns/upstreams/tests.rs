@@ -7,14 +7,14 @@ fn addresses(list: &[&str]) -> Vec<SocketAddr> {
     list.iter().map(|it| it.parse().unwrap()).collect()
 }
 
-fn inside() -> Inside {
+fn inside() -> BoxNetworks {
     let network = IpPrefix::new("10.20.0.0".parse().unwrap(), 16).unwrap();
     let node = vec!["10.20.3.1".parse().unwrap(), "192.0.2.7".parse().unwrap()];
-    Inside { networks: vec![network], node, ..Inside::default() }
+    BoxNetworks { networks: vec![network], own_addresses: node, ..BoxNetworks::default() }
 }
 
-fn rule(inside: &Inside) -> UpstreamRule<'_> {
-    UpstreamRule { inside, in_the_box: false, on_loopback: false, port: 53 }
+fn rule(inside: &BoxNetworks) -> UpstreamRule<'_> {
+    UpstreamRule { box_networks: inside, allow_inside: false, allow_loopback: false, port: 53 }
 }
 
 fn upstreams(list: &[&str]) -> Upstreams {
@@ -24,8 +24,8 @@ fn upstreams(list: &[&str]) -> Upstreams {
 }
 
 /// The servers that are tried if each try ends with `setback`.
-fn tried(upstreams: &Upstreams, now: Duration, setback: Setback) -> Vec<(String, bool)> {
-    let mut tries = upstreams.tries(now);
+fn tried(upstreams: &Upstreams, now: Duration, setback: AttemptError) -> Vec<(String, bool)> {
+    let mut tries = upstreams.attempts(now);
     let mut list = vec![];
     while let Some(next) = tries.begin() {
         list.push((next.server.to_string(), next.tcp));
@@ -42,50 +42,53 @@ fn servers(list: &[(String, bool)]) -> Vec<&str> {
 fn each_has_its_turn() {
     let two = upstreams(&["192.0.2.1:53", "192.0.2.2:53"]);
     let (one, other) = ("192.0.2.1:53", "192.0.2.2:53");
-    assert_eq!(servers(&tried(&two, NOW, Setback::Failed)), [one, other, one, other]);
-    assert_eq!(tried(&Upstreams::default(), NOW, Setback::Failed), []);
-    assert_eq!(tried(&upstreams(&[one]), NOW, Setback::Failed).len(), TRIES);
+    assert_eq!(servers(&tried(&two, NOW, AttemptError::Failed)), [one, other, one, other]);
+    assert_eq!(tried(&Upstreams::default(), NOW, AttemptError::Failed), []);
+    assert_eq!(tried(&upstreams(&[one]), NOW, AttemptError::Failed).len(), TRIES);
 }
 
 #[test]
 fn who_has_failed_is_asked_last_for_a_while() {
     let (one, other) = ("192.0.2.1:53", "192.0.2.2:53");
     let mut two = upstreams(&[one, other]);
-    two.failed(NOW, one.parse().unwrap());
-    assert_eq!(servers(&tried(&two, NOW, Setback::Failed))[..2], [other, one]);
-    assert_eq!(servers(&tried(&two, NOW + LAST_FOR, Setback::Failed))[..2], [one, other]);
-    two.failed(NOW, one.parse().unwrap());
-    two.answered(one.parse().unwrap(), Form::default());
-    assert_eq!(servers(&tried(&two, NOW, Setback::Failed))[..2], [one, other]);
+    two.record_failure(NOW, one.parse().unwrap());
+    assert_eq!(servers(&tried(&two, NOW, AttemptError::Failed))[..2], [other, one]);
+    assert_eq!(servers(&tried(&two, NOW + LAST_FOR, AttemptError::Failed))[..2], [one, other]);
+    two.record_failure(NOW, one.parse().unwrap());
+    two.record_success(one.parse().unwrap(), QueryForm::default());
+    assert_eq!(servers(&tried(&two, NOW, AttemptError::Failed))[..2], [one, other]);
     // The state of an upstream is kept when it is set again.
-    two.failed(NOW, one.parse().unwrap());
+    two.record_failure(NOW, one.parse().unwrap());
     two.set(&addresses(&[one, other]), rule(&inside()));
-    assert_eq!(servers(&tried(&two, NOW, Setback::Failed))[..2], [other, one]);
+    assert_eq!(servers(&tried(&two, NOW, AttemptError::Failed))[..2], [other, one]);
 }
 
 #[test]
 fn a_server_is_asked_in_the_way_that_it_takes() {
     let one = "192.0.2.1:53";
     let mut upstreams = upstreams(&[one, "192.0.2.2:53"]);
-    let mut tries = upstreams.tries(NOW);
+    let mut tries = upstreams.attempts(NOW);
     let first = tries.begin().unwrap();
-    assert!(!tries.after(first, Setback::OtherCase));
+    assert!(!tries.after(first, AttemptError::OtherCase));
     let second = tries.begin().unwrap();
     assert_eq!((second.server, second.form.mixed_case), (first.server, false));
-    assert!(!tries.after(second, Setback::NoEdns));
+    assert!(!tries.after(second, AttemptError::NoEdns));
     let third = tries.begin().unwrap();
-    assert_eq!((third.server, third.form), (first.server, Form { mixed_case: false, edns: false }));
-    assert!(!tries.after(third, Setback::Truncated));
+    assert_eq!(
+        (third.server, third.form),
+        (first.server, QueryForm { mixed_case: false, edns: false })
+    );
+    assert!(!tries.after(third, AttemptError::Truncated));
     let fourth = tries.begin().unwrap();
     assert_eq!((fourth.server, fourth.tcp), (first.server, true));
-    assert!(tries.after(fourth, Setback::Truncated));
+    assert!(tries.after(fourth, AttemptError::Truncated));
     assert_eq!(tries.begin(), None);
     // The supported form is remembered.
-    upstreams.answered(one.parse().unwrap(), third.form);
-    assert_eq!(upstreams.tries(NOW).begin().unwrap().form, third.form);
+    upstreams.record_success(one.parse().unwrap(), third.form);
+    assert_eq!(upstreams.attempts(NOW).begin().unwrap().form, third.form);
     // Each form is tried once.
-    assert!(upstreams.tries(NOW).after(third, Setback::OtherCase));
-    assert!(upstreams.tries(NOW).after(third, Setback::NoEdns));
+    assert!(upstreams.attempts(NOW).after(third, AttemptError::OtherCase));
+    assert!(upstreams.attempts(NOW).after(third, AttemptError::NoEdns));
 }
 
 #[test]
@@ -107,14 +110,14 @@ fn the_node_does_not_ask_itself() {
         assert!(matches!(of(nobody), Err(RefusedUpstream::NoServer(_))), "{nobody}");
     }
     // On a board the router is the only upstream; the board itself is still refused.
-    let of_a_board = UpstreamRule { in_the_box: true, ..rule };
+    let of_a_board = UpstreamRule { allow_inside: true, ..rule };
     assert_eq!(of_a_board.check("10.20.4.1:53".parse().unwrap()), Ok(()));
     assert_eq!(of_a_board.check("[fe80::1]:53".parse().unwrap()), Ok(()));
     assert!(of_a_board.check("10.20.3.1:53".parse().unwrap()).is_err());
     // An outside server would receive names of the box.
     let outside = of_a_board.check("192.0.2.1:53".parse().unwrap());
     assert!(matches!(outside, Err(RefusedUpstream::Outside(_))));
-    let with_another = UpstreamRule { on_loopback: true, ..rule };
+    let with_another = UpstreamRule { allow_loopback: true, ..rule };
     assert_eq!(with_another.check("127.0.0.1:5353".parse().unwrap()), Ok(()));
     assert!(with_another.check("127.0.0.1:53".parse().unwrap()).is_err());
     assert!(with_another.check("10.20.3.1:53".parse().unwrap()).is_err());

@@ -2,7 +2,7 @@ use hickory_proto::rr::RecordType;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::way::UpstreamPath;
+use super::super::upstream_path::UpstreamPath;
 use super::*;
 
 fn unit(name: &str) -> UnitName {
@@ -15,7 +15,7 @@ fn names(list: &[&str]) -> Vec<(String, Vec<IpAddr>)> {
 
 fn has(zones: &Zones, name: &str) -> bool {
     let question =
-        DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, way: UpstreamPath::Own };
+        DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, path: UpstreamPath::Own };
     zones.answer(&question).is_some_and(|answer| answer.records.len() == 1)
 }
 
@@ -43,9 +43,9 @@ fn names_are_replaced_and_given_back() {
     zones.register(&unit("cache"), &names(&["new.cache.octet"])).unwrap();
     assert!(has(&zones, "new.cache.octet.") && !has(&zones, "old.cache.octet."));
     assert!(!has(&zones, "cache.octet."));
-    zones.forget(&unit("cache"));
+    zones.unregister(&unit("cache"));
     assert!(!has(&zones, "new.cache.octet.") && has(&zones, "gate.octet."));
-    zones.forget(&unit("cache"));
+    zones.unregister(&unit("cache"));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn there_is_room_for_so_many() {
     }
     assert_eq!(zones.register(&unit("late"), &[]), Err(RegisterError::NoRoom));
     zones.register(&unit("u1"), &names(&["u1.octet"])).unwrap();
-    zones.forget(&unit("u2"));
+    zones.unregister(&unit("u2"));
     zones.register(&unit("late"), &[]).unwrap();
 }
 

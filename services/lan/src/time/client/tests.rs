@@ -1,4 +1,4 @@
-use super::super::server::{answer, sent};
+use super::super::server::{answer, encode};
 use super::*;
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
@@ -19,13 +19,13 @@ fn round(
     client: &mut NtpClient,
     mut now: Duration,
     servers: &[(u8, i64, u64)],
-) -> (Todo, Duration) {
+) -> (NtpAction, Duration) {
     let began = now;
     loop {
         now = client.due().unwrap();
         let shown = SHOWN + (now - began);
         match client.tick(now).unwrap() {
-            Todo::Ask(asked) => {
+            NtpAction::Ask(asked) => {
                 for (number, ahead, way) in servers {
                     let address = server(*number);
                     assert!(asked.contains(&address));
@@ -33,7 +33,7 @@ fn round(
                     let there = SHOWN.as_millis() as i64 + (now - began).as_millis() as i64 + ahead;
                     let there = millis(there as u64) + millis(way / 2);
                     let told = answer(&question.bytes(), None, there).unwrap();
-                    client.received(address, &sent(told, there), now + millis(*way));
+                    client.receive(address, &encode(told, there), now + millis(*way));
                 }
             }
             done => return (done, now),
@@ -41,9 +41,9 @@ fn round(
     }
 }
 
-fn off(todo: &Todo) -> i64 {
+fn off(todo: &NtpAction) -> i64 {
     match todo {
-        Todo::Off(sample) => (sample.behind + 500_000).div_euclid(1_000_000),
+        NtpAction::Offset(sample) => (sample.offset + 500_000).div_euclid(1_000_000),
         other => panic!("{other:?}"),
     }
 }
@@ -68,11 +68,11 @@ fn most_have_to_agree() {
     let (todo, now) = round(&mut client, millis(0), &[(1, 20, 8), (2, 3_600_000, 8), (3, 30, 8)]);
     assert_eq!(off(&todo), 30);
     let (todo, now) = round(&mut client, now, &[(1, 20, 8), (2, 60_000, 8), (3, -60_000, 8)]);
-    assert!(matches!(todo, Todo::Nothing(_)));
+    assert!(matches!(todo, NtpAction::Failed(_)));
     let (todo, now) = round(&mut client, now, &[(1, 20, 8), (2, 60_000, 8)]);
-    assert!(matches!(todo, Todo::Nothing(_)));
+    assert!(matches!(todo, NtpAction::Failed(_)));
     let (todo, _) = round(&mut client, now, &[]);
-    assert!(matches!(todo, Todo::Nothing(_)));
+    assert!(matches!(todo, NtpAction::Failed(_)));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn what_is_no_answer_is_passed_over() {
         let mut told = answer(&question.bytes(), None, SHOWN).unwrap();
         told.transmit = Stamp::of(SHOWN);
         change(&mut told);
-        client.received(from, &told.bytes(), at);
+        client.receive(from, &told.bytes(), at);
         client.servers[0].best.is_some()
     };
     assert!(tries(|_| {}, server(1), here));
@@ -119,7 +119,7 @@ proptest! {
             bytes[0] = 0x24;
             bytes[1] = 2;
         }
-        client.received(server(1), &bytes, millis(at));
+        client.receive(server(1), &bytes, millis(at));
         client.tick(millis(at));
     }
 }
@@ -132,7 +132,7 @@ fn a_server_that_wants_not_to_be_asked_is_not() {
     let asked = |client: &mut NtpClient| {
         let now = client.due().unwrap();
         match client.tick(now).unwrap() {
-            Todo::Ask(asked) => (asked, now),
+            NtpAction::Ask(asked) => (asked, now),
             other => panic!("{other:?}"),
         }
     };
@@ -142,7 +142,7 @@ fn a_server_that_wants_not_to_be_asked_is_not() {
         let question = client.ask(server(number), 7, now, SHOWN).unwrap();
         let mut answer = NtpPacket { mode: 4, reference: *code, ..question };
         answer.origin = if is_known { question.transmit } else { Stamp(8) };
-        client.received(server(number), &answer.bytes(), now);
+        client.receive(server(number), &answer.bytes(), now);
     };
     kiss(&mut client, 1, b"DENY", true);
     kiss(&mut client, 2, b"RATE", true);
@@ -154,7 +154,7 @@ fn a_server_that_wants_not_to_be_asked_is_not() {
     let later = loop {
         let due = client.due().unwrap();
         match client.tick(due) {
-            Some(Todo::Ask(asked)) if due > until => break asked,
+            Some(NtpAction::Ask(asked)) if due > until => break asked,
             _ => {}
         }
     };
