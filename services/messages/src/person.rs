@@ -140,10 +140,10 @@ impl Person {
             PersonEvent::Add(invite, alias) => self.add(invite, alias)?,
             PersonEvent::Write(to, text) => self.write(to, text, now)?,
             PersonEvent::Claimed(peer, card, prekey) => {
-                self.start_session(peer, &card, &prekey, now)?
+                self.start_session(peer, &card, &prekey, now)?;
             }
             PersonEvent::Deposited(peer, mailbox, what) => {
-                self.mark_deposited(peer, mailbox, what, now)
+                self.mark_deposited(peer, mailbox, what, now);
             }
             PersonEvent::Fetched(mailbox, envelopes, left) => {
                 for envelope in envelopes {
@@ -164,7 +164,7 @@ impl Person {
             }
             PersonEvent::Forget(name) => self.forget(name)?,
             PersonEvent::ChangeIdentity(certified, places) => {
-                self.change_identity(&certified, places, now)
+                self.change_identity(&certified, places, now);
             }
         }
         Ok(self.changes())

@@ -238,7 +238,7 @@ impl Engine {
         for (number, path) in late {
             match path.state {
                 PathState::Pending => {
-                    (path.state, path.deadline) = (PathState::Silent, now + TIMEOUT)
+                    (path.state, path.deadline) = (PathState::Silent, now + TIMEOUT);
                 }
                 _ => forgotten.push(*number),
             }

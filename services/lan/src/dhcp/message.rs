@@ -258,7 +258,7 @@ impl ClientRequest {
         for (_, option) in message.opts().iter() {
             match option {
                 DhcpOption::RequestedIpAddress(address) => {
-                    question.requested_address = Some(*address)
+                    question.requested_address = Some(*address);
                 }
                 DhcpOption::ServerIdentifier(server) => question.server = Some(*server),
                 _ => {}

@@ -81,7 +81,7 @@ pub fn certified(
     keep(folder, socket, move |update| match update {
         KeyUpdate::Certified(next) => drop(sender.send_replace(Some(*next))),
         KeyUpdate::NotCertified(why) => {
-            crate::say!("this service's key is not certified now: {why}")
+            crate::say!("this service's key is not certified now: {why}");
         }
     })?;
     Ok(certified)
