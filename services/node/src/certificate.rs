@@ -6,11 +6,11 @@ use octet_control::{PublicKey, UnitName};
 
 use crate::bytes::{Fields, put_text};
 use crate::key::Domain;
-use crate::signed::{Signable, Signed};
+use crate::signed::{Signable, SignedStatement};
 
 /// A node's statement that `key` is the key of its service `unit`.
 ///
-/// Its encoding within [`Signed`]: node (32 bytes), key (32), epoch (8), issued (8), and the unit's
+/// Its encoding within [`SignedStatement`]: node (32 bytes), key (32), epoch (8), issued (8), and the unit's
 /// name (1 byte of length, then UTF-8), in the domain `octet certificate 1`. The text is base64 with
 /// padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct KeyStatement {
 }
 
 /// A statement with the node's signature.
-pub type Certificate = Signed<KeyStatement>;
+pub type Certificate = SignedStatement<KeyStatement>;
 
 impl Signable for KeyStatement {
     const NAME: &'static str = "certificate";

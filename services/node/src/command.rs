@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::bytes::{Fields, put_text};
 use crate::key::Domain;
-use crate::signed::{Signable, Signed};
+use crate::signed::{Signable, SignedStatement};
 
 /// The maximum size of the encoding, in bytes: as base64 it fits into a request.
 const LONGEST: usize = 8 << 10;
@@ -18,7 +18,7 @@ pub type CommandId = [u8; 16];
 /// The content of a command. Its reader must check the target, the operator's authorization, and the
 /// expiry.
 ///
-/// Its encoding within [`Signed`]: target (32 bytes), operator (32), id (16), expires (8), the unit's
+/// Its encoding within [`SignedStatement`]: target (32 bytes), operator (32), id (16), expires (8), the unit's
 /// name and the verb's (each 1 byte of length, then UTF-8), and the arguments as JSON without spaces
 /// up to the signature, in the domain `octet command 1`. The text is base64 for URLs without padding.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,7 @@ pub struct CommandBody {
 }
 
 /// A command with the operator's signature.
-pub type Command = Signed<CommandBody>;
+pub type Command = SignedStatement<CommandBody>;
 
 impl Signable for CommandBody {
     const NAME: &'static str = "command";

@@ -6,11 +6,11 @@ use octet_control::PublicKey;
 
 use crate::bytes::Fields;
 use crate::key::Domain;
-use crate::signed::{Signable, Signed};
+use crate::signed::{Signable, SignedStatement};
 
 /// States that in the box of this coordinator, the board with this number is this node.
 ///
-/// Its encoding within [`Signed`]: owner (32 bytes), coordinator (32), number (1) and node (32), in the
+/// Its encoding within [`SignedStatement`]: owner (32 bytes), coordinator (32), number (1) and node (32), in the
 /// domain `octet board 1`. The text is base64 for URLs without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {
@@ -21,7 +21,7 @@ pub struct Seat {
 }
 
 /// A seat with the owner's signature.
-pub type SeatRecord = Signed<Seat>;
+pub type SeatRecord = SignedStatement<Seat>;
 
 impl Signable for Seat {
     const NAME: &'static str = "record of a board";

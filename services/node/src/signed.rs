@@ -42,7 +42,7 @@ pub trait Signable: Sized {
 /// over all before it, in the statement's domain. As text that is base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String", bound = "T: Signable + Clone")]
-pub struct Signed<T> {
+pub struct SignedStatement<T> {
     body: T,
     signature: [u8; SIGNATURE],
 }
@@ -58,7 +58,7 @@ pub enum InvalidSigned {
     TooLong(&'static str, usize),
 }
 
-impl<T: Signable> Signed<T> {
+impl<T: Signable> SignedStatement<T> {
     /// Signs `body` with the key that it names.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ fn parse<T: Signable>(bytes: &[u8]) -> Option<(T, &[u8], [u8; SIGNATURE])> {
     is_whole.then_some((body, signed, *signature))
 }
 
-impl<T: Signable> TryFrom<String> for Signed<T> {
+impl<T: Signable> TryFrom<String> for SignedStatement<T> {
     type Error = InvalidSigned;
 
     fn try_from(text: String) -> Result<Self, InvalidSigned> {
@@ -129,8 +129,8 @@ impl<T: Signable> TryFrom<String> for Signed<T> {
     }
 }
 
-impl<T: Signable> From<Signed<T>> for String {
-    fn from(signed: Signed<T>) -> String {
+impl<T: Signable> From<SignedStatement<T>> for String {
+    fn from(signed: SignedStatement<T>) -> String {
         T::TEXT.encode(signed.to_bytes())
     }
 }
@@ -145,26 +145,29 @@ pub(crate) mod tests {
     where
         T: Signable + Clone + Debug + PartialEq,
     {
-        let whole = Signed::sign(body.clone(), key).unwrap();
+        let whole = SignedStatement::sign(body.clone(), key).unwrap();
         let bytes = whole.to_bytes();
-        assert_eq!(Signed::from_bytes(&bytes).as_ref(), Ok(&whole));
+        assert_eq!(SignedStatement::from_bytes(&bytes).as_ref(), Ok(&whole));
         let json = serde_json::to_string(&whole).unwrap();
-        assert_eq!(serde_json::from_str::<Signed<T>>(&json).unwrap(), whole);
+        assert_eq!(serde_json::from_str::<SignedStatement<T>>(&json).unwrap(), whole);
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(Signed::<T>::from_bytes(&changed).is_err(), "bit {bit}");
+            assert!(SignedStatement::<T>::from_bytes(&changed).is_err(), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(Signed::<T>::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+            assert!(SignedStatement::<T>::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
         }
-        assert!(Signed::<T>::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+        assert!(SignedStatement::<T>::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
 
         let other = PrivateKey::generate().unwrap();
-        assert_eq!(Signed::sign(body.clone(), &other), Err(InvalidSigned::Forged(T::NAME)));
+        assert_eq!(
+            SignedStatement::sign(body.clone(), &other),
+            Err(InvalidSigned::Forged(T::NAME))
+        );
         let signature = other.sign(T::DOMAIN, &encode(body));
-        let forged = Signed { body: body.clone(), signature }.to_bytes();
-        assert_eq!(Signed::<T>::from_bytes(&forged), Err(InvalidSigned::Forged(T::NAME)));
+        let forged = SignedStatement { body: body.clone(), signature }.to_bytes();
+        assert_eq!(SignedStatement::<T>::from_bytes(&forged), Err(InvalidSigned::Forged(T::NAME)));
     }
 
     /// The bytes that are read as a statement are those that it is written as.

@@ -6,14 +6,14 @@ use octet_control::PublicKey;
 
 use crate::bytes::Fields;
 use crate::key::Domain;
-use crate::signed::{Signable, Signed};
+use crate::signed::{Signable, SignedStatement};
 
 /// The encoding of "no previous coordinator".
 const NONE: [u8; 32] = [0; 32];
 
 /// Appoints this node as the coordinator.
 ///
-/// Its encoding within [`Signed`]: owner (32 bytes), coordinator (32), epoch (8), and the coordinator
+/// Its encoding within [`SignedStatement`]: owner (32 bytes), coordinator (32), epoch (8), and the coordinator
 /// that it replaces (32; zeros if it replaces none), in the domain `octet coordinator 1`. The text is
 /// base64 for URLs without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Appointment {
 }
 
 /// An appointment with the owner's signature.
-pub type SignedAppointment = Signed<Appointment>;
+pub type SignedAppointment = SignedStatement<Appointment>;
 
 impl Signable for Appointment {
     const NAME: &'static str = "statement about a coordinator";
