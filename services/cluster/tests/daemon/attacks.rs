@@ -30,8 +30,8 @@ fn a_board_is_one_number() {
     let map = coordinator.map_until(|map| map.map().members.len() == 3);
 
     // It claims another number.
-    refused(one.tries(port, 1, &one.join(2)), "says that it is board 2");
-    refused(stranger.tries(port, 3, &stranger.join(1)), "says that it is board 1");
+    refused(one.tries(port, 1, &one.join(2)), "has the number of board 2");
+    refused(stranger.tries(port, 3, &stranger.join(1)), "has the number of board 1");
     let row = coordinator.row_until(3, |row| row["refused"]["times"] == 1);
     assert_eq!(
         (&row["state"], &row["refused"]["key"]),

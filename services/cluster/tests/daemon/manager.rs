@@ -123,7 +123,7 @@ fn a_board_holds_the_map_and_is_in_it() {
     welcome(&stranger.tries(&coordinator.own, 4, &stranger.join(4)), 4);
     coordinator.map_until(|map| map.map().members.len() == 4);
     let before = cluster.map(2, &[1, 3]);
-    refused(stranger.tries(&coordinator.own, 4, &stranger.join(2)), "says that it is board 2");
+    refused(stranger.tries(&coordinator.own, 4, &stranger.join(2)), "has the number of board 2");
     refused(stranger.tries(&coordinator.own, 2, &stranger.join(2)), "is board 2 itself");
     let row = coordinator.row_until(2, |row| row["refused"]["times"] == 1);
     assert_eq!((&row["node"], &row["state"]), (&json!(node(2)), &json!("coordinator")));
