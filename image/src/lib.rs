@@ -32,7 +32,7 @@ pub use flash::{FlashReport, FlashTarget, Host, ImageFile, Unwatched, flash};
 pub use output::cpio::Cpio;
 pub use output::sparse::Sparse;
 pub use report::{exit_code, print};
-pub use running::{Registration, architecture, cluster, machine};
+pub use running::{Registration, cluster, machine};
 pub use target::Target;
 pub use tree::{Because, ElfFile, ImageUnits, Libc, NodeOrigin, Tree, TreeNode};
 pub use verify::copy;

@@ -14,11 +14,10 @@ pub mod socket;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use octet_machine::{Architecture, Builder, Disk, Machine, Node};
+use octet_machine::{Builder, Disk, Machine, Node};
 
 use crate::build::{self, Built};
 use crate::lan::PlugPoint;
-use crate::target::Target;
 
 pub use disk::ExistingDisk;
 use disk::WorkingDisk;
@@ -118,14 +117,6 @@ impl Out {
     }
 }
 
-/// The processor of a machine for `target`.
-pub fn architecture(target: Target) -> Architecture {
-    match target {
-        Target::QemuX86_64 => Architecture::X86_64,
-        Target::QemuAarch64 => Architecture::Aarch64,
-    }
-}
-
 /// A machine for what was built, one of several if it is a `node`: QEMU hands it kernel and initramfs, or its firmware
 /// boots the working disk, if it has a `disk`.
 ///
@@ -136,7 +127,7 @@ pub fn machine(
     disk: Option<ExistingDisk>,
     node: Option<Node>,
 ) -> miette::Result<Builder> {
-    let architecture = architecture(built.target);
+    let architecture = built.target.architecture();
     let Some(existing) = disk else {
         let machine = Machine::builder(&built.linux, &built.initrd).architecture(architecture);
         return Ok(match node {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
+use octet_machine::Architecture;
 use serde::{Deserialize, Serialize};
 
 /// A kind of machine.
@@ -17,6 +18,11 @@ pub enum Target {
     #[value(name = "qemu-aarch64")]
     #[serde(rename = "qemu-aarch64")]
     QemuAarch64,
+    /// A board with 64-bit Arm processors: with an Allwinner H5 or A64, a Raspberry Pi 3 or 4, or any
+    /// that boots by UEFI.
+    #[value(name = "board-arm64")]
+    #[serde(rename = "board-arm64")]
+    BoardArm64,
 }
 
 impl Target {
@@ -30,31 +36,23 @@ impl Target {
         match self {
             Self::QemuX86_64 => "qemu-x86_64",
             Self::QemuAarch64 => "qemu-aarch64",
+            Self::BoardArm64 => "board-arm64",
         }
     }
 
-    /// The processor's architecture, as the kernel and QEMU spell it.
-    pub fn architecture(self) -> &'static str {
+    pub fn architecture(self) -> Architecture {
         match self {
-            Self::QemuX86_64 => "x86_64",
-            Self::QemuAarch64 => "aarch64",
+            Self::QemuX86_64 => Architecture::X86_64,
+            Self::QemuAarch64 | Self::BoardArm64 => Architecture::Aarch64,
         }
     }
 
-    /// The same as Debian spells it.
-    pub fn debian_architecture(self) -> &'static str {
-        match self {
-            Self::QemuX86_64 => "amd64",
-            Self::QemuAarch64 => "arm64",
-        }
-    }
-
-    /// The same as UEFI does (UEFI 2.10, 3.5.1.1), in lower case: part of the names below, and
-    /// the `architecture` of a boot entry (Boot Loader Specification).
+    /// The processor's architecture as UEFI spells it (UEFI 2.10, 3.5.1.1), in lower case: part of the
+    /// names below, and the `architecture` of a boot entry (Boot Loader Specification).
     pub fn efi_architecture(self) -> &'static str {
-        match self {
-            Self::QemuX86_64 => "x64",
-            Self::QemuAarch64 => "aa64",
+        match self.architecture() {
+            Architecture::X86_64 => "x64",
+            Architecture::Aarch64 => "aa64",
         }
     }
 
@@ -70,17 +68,33 @@ impl Target {
 
     /// The Rust target of the programs in its image.
     pub fn triple(self) -> &'static str {
-        match self {
-            Self::QemuX86_64 => "x86_64-unknown-linux-musl",
-            Self::QemuAarch64 => "aarch64-unknown-linux-musl",
+        match self.architecture() {
+            Architecture::X86_64 => "x86_64-unknown-linux-musl",
+            Architecture::Aarch64 => "aarch64-unknown-linux-musl",
         }
     }
 
     /// `e_machine` of its programs (ELF gABI, "ELF Header").
     pub fn elf_machine(self) -> u16 {
+        match self.architecture() {
+            Architecture::X86_64 => elf::abi::EM_X86_64,
+            Architecture::Aarch64 => elf::abi::EM_AARCH64,
+        }
+    }
+
+    /// Whose kernel its image has.
+    pub fn kernel(self) -> KernelOrigin {
         match self {
-            Self::QemuX86_64 => elf::abi::EM_X86_64,
-            Self::QemuAarch64 => elf::abi::EM_AARCH64,
+            Self::QemuX86_64 | Self::QemuAarch64 => KernelOrigin::Seed,
+            Self::BoardArm64 => KernelOrigin::Debian,
+        }
+    }
+
+    /// How its disk is laid out.
+    pub fn layout(self) -> DiskLayout {
+        match self {
+            Self::QemuX86_64 | Self::QemuAarch64 => DiskLayout::Uefi,
+            Self::BoardArm64 => DiskLayout::Board,
         }
     }
 
@@ -91,6 +105,8 @@ impl Target {
             // Under emulation the check of the timer takes time, and now and then fails.
             Self::QemuX86_64 => "console=ttyS0 quiet no_timer_check panic=3 rdinit=/init",
             Self::QemuAarch64 => "console=ttyAMA0 quiet panic=3 rdinit=/init",
+            // Each board has another serial port: the device tree (`stdout-path`) or ACPI (SPCR) says which.
+            Self::BoardArm64 => "quiet panic=3 rdinit=/init",
         }
     }
 
@@ -102,6 +118,7 @@ impl Target {
             // cannot be loaded where there is no ACPI: when QEMU starts the kernel without firmware.
             Self::QemuX86_64 => &["i6300esb", "tiny_power_button"],
             Self::QemuAarch64 => &[],
+            Self::BoardArm64 => &BOARD_DRIVERS,
         }
     }
 
@@ -111,6 +128,7 @@ impl Target {
         match self {
             Self::QemuX86_64 => &["i6300esb"],
             Self::QemuAarch64 => &[],
+            Self::BoardArm64 => &["sunxi_wdt", "bcm2835_wdt", "i6300esb"],
         }
     }
 
@@ -118,9 +136,73 @@ impl Target {
     pub fn disk_modules(self) -> &'static [&'static str] {
         match self {
             Self::QemuX86_64 | Self::QemuAarch64 => &["virtio_blk"],
+            Self::BoardArm64 => &BOARD_DISKS,
+        }
+    }
+
+    /// The module of the character set that the kernel's `vfat` takes when nobody names one
+    /// (`CONFIG_FAT_DEFAULT_IOCHARSET`).
+    pub fn fat_charset_module(self) -> &'static str {
+        match self.kernel() {
+            KernelOrigin::Seed => "nls_iso8859_1",
+            KernelOrigin::Debian => "nls_ascii",
         }
     }
 }
+
+/// Where a kernel comes from, with its modules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelOrigin {
+    /// Alpine's, of the seed.
+    Seed,
+    /// Debian's, of the package that `linux-image-arm64` depends on: it has drivers and device trees of boards.
+    Debian,
+}
+
+/// The layouts of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskLayout {
+    /// For UEFI alone: the EFI system partition begins at 1 MiB.
+    Uefi,
+    /// For UEFI, for U-Boot, and for boot ROMs that know neither.
+    Board,
+}
+
+/// What the flash of a board is connected by: SD and eMMC of Allwinner (`sunxi_mmc`) and of Broadcom
+/// (`sdhci_iproc`, `bcm2835`), with the regulators that feed them, and QEMU's disk.
+const BOARD_DISKS: [&str; 8] = [
+    "virtio_blk",
+    "sunxi_mmc",
+    "sdhci_iproc",
+    "bcm2835",
+    "fixed",
+    "gpio_regulator",
+    "axp20x_regulator",
+    "axp20x_rsb",
+];
+
+/// Drivers of the boards' other devices. None of them does anything on a board without its device.
+const BOARD_DRIVERS: [&str; 15] = [
+    // The control port of a guest of QEMU
+    "virtio_console",
+    // Ethernet: Allwinner; Raspberry Pi 4; Raspberry Pi 3, on USB; and their transceivers
+    "dwmac_sun8i",
+    "genet",
+    "lan78xx",
+    "smsc95xx",
+    "realtek",
+    "broadcom",
+    // USB, to which the latter are connected
+    "phy_sun4i_usb",
+    "ehci_platform",
+    "ohci_platform",
+    "dwc2",
+    // Randomness, and temperature
+    "bcm2835_rng",
+    "iproc_rng200",
+    "sun8i_thermal",
+    "bcm2835_thermal",
+];
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,5 +221,6 @@ mod tests {
         let aa64 = ("BOOTAA64.EFI".into(), "systemd-bootaa64.efi".into());
         assert_eq!(names(Target::QemuX86_64), x64);
         assert_eq!(names(Target::QemuAarch64), aa64);
+        assert_eq!(names(Target::BoardArm64), aa64);
     }
 }

@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 /// The processor of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum Architecture {
     /// x86-64.
     #[default]
+    #[serde(rename = "x86_64")]
     X86_64,
     /// 64-bit Arm.
+    #[serde(rename = "aarch64")]
     Aarch64,
 }
 
@@ -29,6 +33,16 @@ pub struct Firmware {
 }
 
 impl Architecture {
+    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
+    /// Its name, as the kernel and QEMU spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
     pub fn emulator(self) -> Emulator {
         match self {
             Self::X86_64 => Emulator { program: "qemu-system-x86_64", package: "qemu-system-x86" },

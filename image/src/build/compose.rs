@@ -7,9 +7,7 @@ use super::inputs::{self, BuildInputs};
 use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
 use crate::output::licenses::Licenses;
-use crate::source::{
-    Component, INIT, NamedModule, PackageSource, PathSource, Provided, SeedSource,
-};
+use crate::source::{Component, INIT, PackageSource, PathSource, Provided, SeedSource};
 use crate::steps::Steps;
 use crate::tree::{
     Because, ImageFacts, NodeOrigin, Tree, TreeNode, check_closure, generate, put_records,
@@ -40,15 +38,18 @@ pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Re
     let useless = inputs.appliance.unused_rules(&inputs.units).map_err(Mistake::from)?;
     useless.iter().for_each(|line| steps.warn(&format!("{line}; {}", line.hint)));
     let seed = inputs.seed(steps)?;
-    let linux = inputs::read(&seed.join("linux"))?;
     let packages = SeedSource {
         qcow2: seed.join("qcow2"),
         target: inputs.target,
         appliance: inputs.appliance.clone(),
-        modules: NamedModule::all(&inputs.appliance, &inputs.units),
+        modules: inputs.modules(),
         handled: inputs.overlays.handled.clone(),
     };
     let debian = inputs.debs(steps)?;
+    let linux = match debian.linux()? {
+        Some(linux) => linux,
+        None => inputs::read(&seed.join("linux"))?,
+    };
     let unpack = || inputs.unpack_tools(steps);
     let cargo = inputs.cargo(steps, &unpack);
     let owner = PathSource { units: &inputs.units };

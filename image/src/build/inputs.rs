@@ -9,7 +9,7 @@ use super::Options;
 use crate::appliance_file::{ApplianceFile, Mistake};
 use crate::digest::{FieldHasher, Sha256};
 use crate::lock::{Input, Lock, Toolchain};
-use crate::source::{CargoSource, DebSource, Tools, Unpacked, WantedProgram};
+use crate::source::{CargoSource, DebSource, NamedModule, Tools, Unpacked, WantedProgram};
 use crate::steps::Steps;
 use crate::store::{Derived, InputStore, unpack};
 use crate::target::Target;
@@ -113,6 +113,11 @@ impl BuildInputs {
         })
     }
 
+    /// The kernel's modules that somebody names.
+    pub fn modules(&self) -> Vec<NamedModule> {
+        NamedModule::all(&self.appliance, &self.units)
+    }
+
     pub fn debs(&self, steps: &Steps) -> miette::Result<DebSource> {
         let mut files = vec![];
         for input in self.lock.debs(self.target) {
@@ -122,8 +127,8 @@ impl BuildInputs {
             path: path.get_ref().to_string(),
             because: self.appliance.because(&path.span(), "debian", path.get_ref().as_str()),
         });
-        let handled = self.overlays.handled.clone();
-        Ok(DebSource::read(self.target, &files, requested.collect(), handled)?)
+        let (handled, modules) = (self.overlays.handled.clone(), self.modules());
+        Ok(DebSource::read(self.target, &files, requested.collect(), modules, handled)?)
     }
 
     /// The folder with `linux`, `initrd` and `qcow2`: the seed as its publisher boots it.

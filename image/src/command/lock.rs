@@ -13,7 +13,7 @@ pub struct Args {
     /// Update this input to the version that is published now
     #[arg(long, value_name = "NAME[==VERSION]")]
     update: Option<String>,
-    /// Add this Debian package for every target
+    /// Add this Debian package for every architecture
     #[arg(long, value_name = "PACKAGE", conflicts_with = "update")]
     add: Option<String>,
     #[command(flatten)]

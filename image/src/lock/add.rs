@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::ValueEnum;
 use miette::Diagnostic;
+use octet_machine::Architecture;
 use toml::{Spanned, Value};
 
 use super::update::diff;
@@ -14,7 +14,6 @@ use crate::digest::Sha256;
 use crate::output::file;
 use crate::steps::Steps;
 use crate::store::{Fetched, InputStore};
-use crate::target::Target;
 
 /// The package cannot be added.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -22,7 +21,7 @@ use crate::target::Target;
 #[diagnostic(help("`cargo image lock --update {0}` takes the version that is published now"))]
 struct AlreadyLocked(String);
 
-/// Fetches the Debian package `name` as it is published now, for every target, and writes that into
+/// Fetches the Debian package `name` as it is published now, for every architecture, and writes that into
 /// the lock at `path`. Returns what changed, as a diff.
 pub fn add(path: &Path, lock: &Lock, name: &str, store: &InputStore) -> miette::Result<String> {
     let is_it = |input: &Input| input.source == InputSource::Deb && input.name.get_ref() == name;
@@ -30,9 +29,9 @@ pub fn add(path: &Path, lock: &Lock, name: &str, store: &InputStore) -> miette::
         return Err(AlreadyLocked(name.to_owned()).into());
     }
     let (mut text, steps) = (lock.text.clone(), Steps::new());
-    for target in Target::value_variants() {
-        let fetched = store.fetch_new(&unknown(name, *target), None, &steps)?;
-        text += &section(name, *target, &fetched);
+    for architecture in Architecture::ALL {
+        let fetched = store.fetch_new(&unknown(name, architecture), None, &steps)?;
+        text += &section(name, architecture, &fetched);
     }
     // What is written is what can be read.
     let new = Lock::parse(&lock.file, text).map_err(Mistake::from)?;
@@ -41,11 +40,12 @@ pub fn add(path: &Path, lock: &Lock, name: &str, store: &InputStore) -> miette::
 }
 
 /// The package, before anything but its name is known.
-fn unknown(name: &str, target: Target) -> Input {
+fn unknown(name: &str, architecture: Architecture) -> Input {
     Input {
         name: Spanned::new(0..0, name.to_owned()),
         source: InputSource::Deb,
-        target: Some(target),
+        architecture: Some(architecture),
+        target: None,
         version: String::new(),
         file: String::new(),
         size: 0,
@@ -54,13 +54,13 @@ fn unknown(name: &str, target: Target) -> Input {
 }
 
 /// An input as the lock has it.
-fn section(name: &str, target: Target, fetched: &Fetched) -> String {
+fn section(name: &str, architecture: Architecture, fetched: &Fetched) -> String {
     let quoted = |text: &str| Value::String(text.to_owned()).to_string();
     let mut text = "\n[[input]]\n".to_owned();
     for (key, value) in [
         ("name", quoted(name)),
         ("source", quoted("deb")),
-        ("target", quoted(target.name())),
+        ("architecture", quoted(architecture.name())),
         ("version", quoted(&fetched.version)),
         ("file", quoted(&fetched.file)),
         ("size", fetched.size.to_string()),
@@ -75,6 +75,7 @@ fn section(name: &str, target: Target, fetched: &Fetched) -> String {
 mod tests {
     use super::*;
     use crate::lock::tests::SMALL;
+    use crate::target::Target;
     use proptest::prelude::*;
 
     proptest! {
@@ -82,7 +83,7 @@ mod tests {
         fn what_is_added_is_read(name in "[ -~]{1,20}", version in "[ -~]{0,20}", size in 0..1u64 << 62) {
             let sha256 = Sha256::of(version.as_bytes());
             let fetched = Fetched { version: version.clone(), file: name.clone(), size, sha256 };
-            let text = SMALL.to_owned() + &section(&name, Target::QemuAarch64, &fetched);
+            let text = SMALL.to_owned() + &section(&name, Architecture::Aarch64, &fetched);
             let lock = Lock::parse("appliance.lock", text).unwrap();
             let all: Vec<_> = lock.debs(Target::QemuAarch64).collect();
             prop_assert_eq!(all.len(), 1);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use octet_appliance::{FileError, nearest, parse};
+use octet_machine::Architecture;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -50,7 +51,9 @@ pub struct Input {
     /// Its name where it is fetched from.
     pub name: Spanned<String>,
     pub source: InputSource,
-    /// The only target it is for; a tool serves every target.
+    /// The architecture of the targets that it is for; a tool serves every target.
+    pub architecture: Option<Architecture>,
+    /// The only one of these targets that it is for, if not all.
     pub target: Option<Target>,
     pub version: String,
     /// The name of the file that is fetched.
@@ -59,6 +62,13 @@ pub struct Input {
     pub size: u64,
     /// Its digest: what makes it this input and no other.
     pub sha256: Spanned<Sha256>,
+}
+
+impl Input {
+    fn is_for(&self, target: Target) -> bool {
+        self.architecture == Some(target.architecture())
+            && self.target.is_none_or(|only| only == target)
+    }
 }
 
 /// What an input is for.
@@ -98,11 +108,9 @@ impl Lock {
             let hint = "use the release of Octet that wrote it";
             return Err(FileError::new(file, &text, content.version.span(), message, hint));
         }
-        let needs_target = |input: &&Input| input.source == InputSource::Deb;
-        if let Some(input) =
-            content.input.iter().filter(needs_target).find(|it| it.target.is_none())
-        {
-            let message = "a Debian package is for one target, and this one names none";
+        let mut debs = content.input.iter().filter(|input| input.source == InputSource::Deb);
+        if let Some(input) = debs.find(|input| input.architecture.is_none()) {
+            let message = "a Debian package is for one architecture, and this one names none";
             let hint = "restore it: `git checkout appliance.lock`";
             return Err(FileError::new(file, &text, input.name.span(), message, hint));
         }
@@ -119,7 +127,7 @@ impl Lock {
         self.content
             .input
             .iter()
-            .find(|input| input.source == InputSource::Seed && input.target == Some(target))
+            .find(|input| input.source == InputSource::Seed && input.is_for(target))
             .ok_or_else(|| {
                 let message = format!("no seed is locked for {target}");
                 self.error(0..0, message, "restore it: `git checkout appliance.lock`".into()).into()
@@ -129,7 +137,7 @@ impl Lock {
     /// The Debian packages of `target`.
     pub fn debs(&self, target: Target) -> impl Iterator<Item = &Input> {
         let all = self.content.input.iter();
-        all.filter(move |input| input.source == InputSource::Deb && input.target == Some(target))
+        all.filter(move |input| input.source == InputSource::Deb && input.is_for(target))
     }
 
     /// The tool `name`.
@@ -159,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     pub const SMALL: &str = "version = 1\nepoch = 7\n[toolchain]\nrustc = \"r\\n\"\nlinker = \"l\"\nlibc = \"m\"\n\
-        [[input]]\nname = \"a\"\nsource = \"seed\"\ntarget = \"qemu-x86_64\"\nversion = \"1\"\nfile = \"a.whl\"\n\
+        [[input]]\nname = \"a\"\nsource = \"seed\"\narchitecture = \"x86_64\"\nversion = \"1\"\nfile = \"a.whl\"\n\
         size = 3\nsha256 = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n";
 
     #[test]
@@ -173,7 +181,15 @@ mod tests {
         let lock = Lock::parse("appliance.lock", deb.clone()).unwrap();
         assert_eq!(lock.debs(Target::QemuX86_64).count(), 1);
         assert_eq!(lock.debs(Target::QemuAarch64).count(), 0);
-        let error = Lock::parse("appliance.lock", deb.replace("target =", "# target ="));
+        let arm = deb.replace("\"x86_64\"", "\"aarch64\"");
+        let counts = |text: &str| {
+            let lock = Lock::parse("appliance.lock", text.to_owned()).unwrap();
+            [Target::QemuAarch64, Target::BoardArm64].map(|target| lock.debs(target).count())
+        };
+        assert_eq!(counts(&arm), [1, 1]);
+        assert_eq!(counts(&(arm + "target = \"board-arm64\"\n")), [0, 1]);
+        let error =
+            Lock::parse("appliance.lock", deb.replace("architecture =", "# architecture ="));
         assert_eq!(error.unwrap_err().line, 8);
     }
 

@@ -12,7 +12,7 @@ mod zboot;
 pub use disk::{SeedDisk, SeedDiskError};
 pub use guard::run_with_timeout;
 pub use installed::{Installed, InstalledError, InstalledFile, InstalledPackage, records};
-pub use modules::{Modules, file_name};
+pub use modules::{Modules, file_name, name as module_name};
 pub use scripts::{Handled, Scripts};
 pub use zboot::unpack as unpack_kernel;
 

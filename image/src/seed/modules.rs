@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 pub struct Modules {
     modules: BTreeMap<String, Module>,
     builtin: BTreeSet<String>,
+    /// Further names of modules, which other modules name as what they need.
+    aliases: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ struct Module {
 }
 
 /// The canonical name of the module in the file `path`.
-fn name(path: &str) -> String {
+pub fn name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
@@ -67,6 +69,15 @@ impl Modules {
             }
         }
         all
+    }
+
+    /// Adds the names in lines `alias NAME MODULE` (modules.alias of depmod(8)).
+    pub fn with_aliases(mut self, text: &str) -> Self {
+        let mut lines =
+            text.lines().filter_map(|line| line.strip_prefix("alias ")?.split_once(' '));
+        let canonical = |(alias, module): (&str, &str)| (name(alias), name(module));
+        self.aliases = lines.by_ref().map(canonical).collect();
+        self
     }
 
     /// Whether `name` is part of the kernel itself.
@@ -111,6 +122,10 @@ impl Modules {
         seen: &mut BTreeSet<String>,
         found: &mut impl FnMut(&'a str, Option<&'a str>),
     ) {
+        let name = match self.aliases.get(name) {
+            Some(module) if !self.modules.contains_key(name) => module,
+            _ => name,
+        };
         let Some(module) = self.modules.get(name) else { return };
         if !seen.insert(name.to_owned()) {
             return;

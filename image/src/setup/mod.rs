@@ -5,6 +5,7 @@ mod install;
 mod need;
 
 use miette::Diagnostic;
+use octet_machine::Architecture;
 
 pub use find::{guests_folder, libraries, unpacked_folder};
 pub use need::{
@@ -24,9 +25,9 @@ struct Missing {
 
 /// What building for `target` needs, and booting that.
 pub fn run(target: Target) -> [&'static [Need]; 2] {
-    match target {
-        Target::QemuX86_64 => [&BUILD, &X86_64],
-        Target::QemuAarch64 => [&BUILD, &AARCH64],
+    match target.architecture() {
+        Architecture::X86_64 => [&BUILD, &X86_64],
+        Architecture::Aarch64 => [&BUILD, &AARCH64],
     }
 }
 

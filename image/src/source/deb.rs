@@ -3,19 +3,23 @@
 
 mod archive;
 mod copyright;
+mod kernel;
 mod programs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
+use octet_appliance::FileError;
 
 use self::archive::DebPackage;
+use super::kernel::{KernelError, NamedModule};
 use super::purl::purl;
 use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::lock::Input;
 use crate::seed::Handled;
-use crate::target::Target;
+use crate::store::{debian_name, is_kernel};
+use crate::target::{KernelOrigin, Target};
 use crate::tree::{Because, NodeOrigin, Tree};
 
 /// The package with the boot loader.
@@ -26,6 +30,8 @@ pub struct DebSource {
     target: Target,
     packages: Vec<(String, DebPackage)>,
     requested: Vec<NamedProgram>,
+    /// The kernel's modules that somebody names, if the kernel is Debian's.
+    modules: Vec<NamedModule>,
     handled: Handled,
 }
 
@@ -75,6 +81,16 @@ pub enum DebError {
         package: String,
         library: String,
     },
+    /// A kernel module that somebody names.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Module(#[from] Box<FileError>),
+    /// A kernel module that every image has.
+    #[error("Debian's kernel: {0}")]
+    #[diagnostic(help(
+        "its version in appliance.lock is not one that this release of Octet can use"
+    ))]
+    Kernel(String),
     #[error(
         "Debian package {package} ({because}) has scripts ({kinds}), which never run when an image is built"
     )]
@@ -82,6 +98,15 @@ pub enum DebError {
         "look at what they would do, put that into overlays/, then list the package in overlays/scripts.toml"
     ))]
     Script { package: String, because: String, kinds: String },
+}
+
+impl From<KernelError> for DebError {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::Named(error) => Self::Module(error),
+            KernelError::Required(message) => Self::Kernel(message),
+        }
+    }
 }
 
 impl DebSource {
@@ -92,11 +117,28 @@ impl DebSource {
         target: Target,
         inputs: &[(&Input, PathBuf)],
         requested: Vec<NamedProgram>,
+        modules: Vec<NamedModule>,
         handled: Handled,
     ) -> Result<Self, DebError> {
         let read = |(input, path): &(&Input, PathBuf)| package(target, input, path);
         let packages = inputs.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { target, packages, requested, handled })
+        Ok(Self { target, packages, requested, modules, handled })
+    }
+
+    /// The package with the kernel, if the kernel is Debian's.
+    fn kernel(&self) -> Result<Option<&(String, DebPackage)>, DebError> {
+        if self.target.kernel() != KernelOrigin::Debian {
+            return Ok(None);
+        }
+        let package = self.packages.iter().find(|(name, _)| is_kernel(name));
+        let path = "/boot/vmlinuz-VERSION".to_owned();
+        Ok(Some(package.ok_or(DebError::NoFile { path, target: self.target })?))
+    }
+
+    /// The kernel as UEFI starts it, if it is Debian's.
+    pub fn linux(&self) -> Result<Option<Vec<u8>>, DebError> {
+        let package = self.kernel()?;
+        Ok(package.and_then(|(_, package)| kernel::linux(package)).map(<[u8]>::to_vec))
     }
 
     /// The program that firmware starts, and whose it is.
@@ -133,19 +175,27 @@ impl PackageSource for DebSource {
         for (path, node) in gathered.nodes {
             tree.put(&path, node)?;
         }
+        let mut provided = Provided::default();
+        if let Some(package) = self.kernel()? {
+            for (path, node) in kernel::gather(package, self.target, &self.modules, &mut provided)?
+            {
+                tree.put(&path, node)?;
+            }
+        }
         let of = |name: &str| gathered.uses.get(name).into_iter().flatten().cloned().collect();
         let release = release(&self.packages);
         let packages = self.packages.iter();
         let components: Vec<_> =
             packages.map(|(name, package)| component(name, package, release, of(name))).collect();
         let summary = format!("{} packages, {files} files for the root", components.len());
-        Ok(Provided { components, records, summary, ..Provided::default() })
+        Ok(Provided { components, records, summary, ..provided })
     }
 }
 
 /// Reads one package and sees that it is the one that the lock means.
 fn package(target: Target, input: &Input, path: &Path) -> Result<(String, DebPackage), DebError> {
     let name = input.name.get_ref();
+    let kernel = is_kernel(name);
     let unusable = |reason: String| DebError::Unusable {
         name: name.clone(),
         version: input.version.clone(),
@@ -157,14 +207,20 @@ fn package(target: Target, input: &Input, path: &Path) -> Result<(String, DebPac
     for (field, wanted) in [
         ("Package", name.as_str()),
         ("Version", &input.version),
-        ("Architecture", target.debian_architecture()),
+        ("Architecture", debian_name(target.architecture())),
     ] {
         let found = package.field(field);
-        if found != wanted && (field, found) != ("Architecture", "all") {
+        // What is locked as `linux-image-arm64` is the kernel that this package depends on.
+        let is_it = match field {
+            "Architecture" => found == wanted || found == "all",
+            "Package" if kernel => is_kernel(found),
+            _ => found == wanted,
+        };
+        if !is_it {
             return Err(unusable(format!("its {field} is `{found}`, not `{wanted}`")));
         }
     }
-    Ok((name.clone(), package))
+    Ok((package.field("Package").to_owned(), package))
 }
 
 /// The release of Debian that the packages are of: updates of a stable release have its number in

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod deb;
+mod kernel;
 mod path;
 mod purl;
 mod seed;
@@ -10,8 +11,9 @@ use crate::tree::{PackageRecord, Tree};
 
 pub use cargo::{CRATES_FOLDER, CargoSource, INIT, PROGRAMS_FOLDER, Tools, Unpacked, programs};
 pub use deb::{DebSource, NamedProgram as WantedProgram};
+pub use kernel::NamedModule;
 pub use path::PathSource;
-pub use seed::{NamedModule, SeedSource};
+pub use seed::SeedSource;
 
 /// Something that files are taken from: the seed, Debian's packages, this workspace, files of the
 /// owner's; later an Alpine mirror. It is made with what is wanted of it.

@@ -1,7 +1,6 @@
 //! Packages and kernel modules out of the seed.
 
 mod modules;
-mod named;
 mod packages;
 
 use std::collections::BTreeSet;
@@ -9,10 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
-pub use named::{LoadTime, NamedModule};
 use octet_appliance::FileError;
 use sha1::Digest as _;
 
+use super::kernel::{KernelError, NamedModule};
 use super::purl::purl;
 use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::appliance_file::ApplianceFile;
@@ -20,7 +19,7 @@ use crate::seed::{
     Handled, Installed, InstalledError, InstalledFile, InstalledPackage, SeedDisk, SeedDiskError,
     records, run_with_timeout,
 };
-use crate::target::Target;
+use crate::target::{KernelOrigin, Target};
 use crate::tree::{PackageRecord, RecordText, Tree, TreeNode};
 
 /// Reading the whole seed takes a second; a damaged one may lead in circles.
@@ -79,6 +78,15 @@ pub enum SeedError {
     Modules(String),
 }
 
+impl From<KernelError> for SeedError {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::Named(error) => Self::Named(error),
+            KernelError::Required(message) => Self::Modules(message),
+        }
+    }
+}
+
 /// What comes out of the seed.
 #[derive(Default)]
 struct Gathered {
@@ -123,7 +131,9 @@ fn gather(
     let mut gathered = Gathered { release, ..Gathered::default() };
     packages::gather(&disk, &installed, appliance, handled, &mut gathered)?;
     let packages = gathered.provided.components.len();
-    modules::gather(&disk, &installed, target, requested, &mut gathered)?;
+    if target.kernel() == KernelOrigin::Seed {
+        modules::gather(&disk, &installed, target, requested, &mut gathered)?;
+    }
     let modules = gathered.nodes.iter().filter(|(path, _)| path.ends_with(".ko")).count();
     let taken = &mut gathered.provided;
     taken.records = package_records(&database, &installed, &taken.components);

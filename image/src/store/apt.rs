@@ -71,6 +71,21 @@ impl Apt {
         Ok(offer)
     }
 
+    /// The package that has what `name` stands for: the kernel's own has the version of its modules in its name, and
+    /// `linux-image-ARCHITECTURE`, which is empty, depends on the present one.
+    pub fn real_package(&self, name: &str, version: &str) -> Result<String, AptError> {
+        if !is_kernel(name) {
+            return Ok(name.to_owned());
+        }
+        let package = format!("{name}={version}");
+        let output = self.run("apt-cache", &["show", &package], None)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        kernel_dependency(&text).ok_or_else(|| AptError::Failed {
+            what: format!("apt-cache show {package}"),
+            reason: "its `Depends` names no package linux-image-VERSION".to_owned(),
+        })
+    }
+
     /// Downloads a package into the empty folder `into` and returns its path.
     pub fn download(&self, name: &str, version: &str, into: &Path) -> Result<PathBuf, AptError> {
         let package = format!("{name}={version}");
@@ -119,6 +134,18 @@ pub fn is_newer(a: &str, b: &str) -> Result<bool, AptError> {
         .status()
         .map_err(|_| AptError::NoApt { program: "dpkg" })?;
     Ok(status.success())
+}
+
+/// Whether `name` is the package that depends on the present kernel.
+pub fn is_kernel(name: &str) -> bool {
+    name.starts_with("linux-image-")
+}
+
+/// The kernel's package among what `Depends` names in `text`, the stanza of a package (deb-control(5)).
+fn kernel_dependency(text: &str) -> Option<String> {
+    let depends = text.lines().find_map(|line| line.strip_prefix("Depends: "))?;
+    let mut names = depends.split(", ").filter_map(|word| word.split(' ').next());
+    names.find(|name| is_kernel(name)).map(str::to_owned)
 }
 
 /// apt.conf(5).
@@ -181,6 +208,14 @@ mod tests {
             AvailableVersions::parse("it:\n  Candidate: (none)\n"),
             AvailableVersions::default()
         );
+    }
+
+    #[test]
+    fn the_kernel_has_its_version_in_its_name() {
+        let stanza = "Package: linux-image-arm64\nProvides: linux-image-generic\n\
+            Depends: x, linux-image-6.1.0-57-arm64 (= 6.1.192-3)\n";
+        assert_eq!(kernel_dependency(stanza).as_deref(), Some("linux-image-6.1.0-57-arm64"));
+        assert_eq!(kernel_dependency("Package: linux-image-arm64\nDepends: x\n"), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use miette::Diagnostic;
 use octet_appliance::FileError;
+use octet_machine::Architecture;
 
 use crate::cache;
 use crate::digest::Sha256;
@@ -22,7 +23,7 @@ use crate::steps::Steps;
 
 use self::apt::AvailableVersions;
 
-pub use apt::{Apt, AptError, is_newer};
+pub use apt::{Apt, AptError, is_kernel, is_newer};
 pub use derived::{Derived, unpack};
 pub use pip::PipError;
 
@@ -226,11 +227,12 @@ impl InputStore {
         part: &Path,
     ) -> Result<Fetched, InputStoreError> {
         let name = input.name.get_ref();
-        let (file, version) = match (input.source, input.target) {
-            (InputSource::Deb, Some(target)) => {
-                let apt = self.archive(target.debian_architecture())?;
+        let (file, version) = match (input.source, input.architecture) {
+            (InputSource::Deb, Some(architecture)) => {
+                let apt = self.archive(debian_name(architecture))?;
                 let version = choose_version(input, &apt.policy(name)?, version)?;
-                (apt.download(name, &version, part)?, version)
+                let package = apt.real_package(name, &version)?;
+                (apt.download(&package, &version, part)?, version)
             }
             _ => {
                 let version = version.unwrap_or(&input.version).to_owned();
@@ -278,6 +280,14 @@ impl InputStore {
         };
         make().map_err(WriteError::at(&part))?;
         Ok(part)
+    }
+}
+
+/// An architecture as Debian spells it.
+pub fn debian_name(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "amd64",
+        Architecture::Aarch64 => "arm64",
     }
 }
 

@@ -14,6 +14,7 @@ mod bpf;
 use std::collections::BTreeMap;
 
 use octet_appliance::{CallGroup, FILTERS, Unit};
+use octet_machine::Architecture;
 use seccompiler::{BpfProgram, TargetArch, compile_from_json, sock_filter};
 use serde_json::{Map, Value, json};
 
@@ -169,9 +170,9 @@ fn numbers(calls: &[&str], target: Target) -> seccompiler::Result<Vec<(String, u
 }
 
 fn architecture(target: Target) -> TargetArch {
-    match target {
-        Target::QemuX86_64 => TargetArch::x86_64,
-        Target::QemuAarch64 => TargetArch::aarch64,
+    match target.architecture() {
+        Architecture::X86_64 => TargetArch::x86_64,
+        Architecture::Aarch64 => TargetArch::aarch64,
     }
 }
 

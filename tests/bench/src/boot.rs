@@ -8,7 +8,6 @@ use octet_machine::{Builder, Machine, Tail};
 
 use super::sample::TimeSample;
 use octet_image::Target;
-use octet_image::architecture;
 use octet_image::build::Built;
 
 /// Memory and processors of all three guests.
@@ -52,7 +51,7 @@ pub fn measure(built: &Built, limit: &Path, stock: &Path, runs: usize) -> miette
     let mut boots = Boots::default();
     for _ in 0..runs {
         let machine = |initrd: &Path| {
-            Machine::builder(&built.linux, initrd).architecture(architecture(built.target))
+            Machine::builder(&built.linux, initrd).architecture(built.target.architecture())
         };
         boots.appliance.add(boot(machine(&built.initrd), APPLIANCE)?);
         boots.limit.add(boot(machine(limit), LIMIT)?);

@@ -11,7 +11,6 @@ use super::boot::{APPLIANCE, MEMORY, boot};
 use super::firmware;
 use super::sample::TimeSample;
 use octet_image::Sparse;
-use octet_image::architecture;
 use octet_image::build::{self, Built, Options};
 
 /// The medium, in bytes.
@@ -47,7 +46,7 @@ pub fn measure(options: &Options, built: &Built, runs: usize) -> miette::Result<
     let image = Sparse::read(&File::open(&built.disk).into_diagnostic()?).into_diagnostic()?;
     flashed(&build::disk_with(options, &firmware::power_off_program(built.target), &[])?.1, &off)?;
 
-    let architecture = architecture(built.target);
+    let architecture = built.target.architecture();
     let start = |file: &Path| Machine::from_disk(architecture, Disk::new(file));
     let mut boots = DiskBoots::default();
     for _ in 0..runs {

@@ -83,7 +83,7 @@ impl Images {
 impl OfTarget {
     fn goals(&self) -> Vec<BenchGoal> {
         let goal = |what: &str, is, must: &str, met| BenchGoal {
-            what: format!("{}: {what}", self.target.architecture()),
+            what: format!("{}: {what}", self.target.architecture().name()),
             is,
             must: must.into(),
             met,
@@ -126,7 +126,7 @@ impl OfTarget {
         ]
         .into_iter()
         .filter(|(_, it)| it.median() > 0.0)
-        .map(|(what, it)| row(&format!("{}: {what}", self.target.architecture()), it))
+        .map(|(what, it)| row(&format!("{}: {what}", self.target.architecture().name()), it))
         .collect()
     }
 
@@ -135,7 +135,7 @@ impl OfTarget {
     fn beside_the_floor(&self) -> [String; 4] {
         let (ready, floor) = (self.disk.ready.median(), self.disk.floor.median());
         [
-            self.target.architecture().to_owned(),
+            self.target.architecture().name().to_owned(),
             format!("{:.2} ×", ready / floor),
             format!("{:.2} s", ready - floor),
             format!("{:.2} s", self.boot.appliance.median()),

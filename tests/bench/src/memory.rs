@@ -5,7 +5,6 @@ use std::time::Duration;
 use miette::IntoDiagnostic;
 use octet_machine::{Machine, UnitState};
 
-use octet_image::architecture;
 use octet_image::build::Built;
 
 /// For a guest to come up, however busy the host.
@@ -28,7 +27,7 @@ pub struct MemorySample {
 pub fn measure(built: &Built) -> miette::Result<MemorySample> {
     let boot = |mib| {
         let machine = Machine::builder(&built.linux, &built.initrd);
-        machine.architecture(architecture(built.target)).memory(mib).start()
+        machine.architecture(built.target.architecture()).memory(mib).start()
     };
     let machine = boot(512).into_diagnostic()?;
     machine

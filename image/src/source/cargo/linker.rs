@@ -70,11 +70,11 @@ impl Linker {
         sysroot: &Path,
         host: &str,
     ) -> Result<Self, WriteError> {
-        let folder = folder.join(recipe()).join(target.architecture());
+        let folder = folder.join(recipe()).join(target.architecture().name());
         let script = linker_script();
         for (name, text) in [("cc", CC), ("ar", AR), ("link", LINK), (&script, DISCARD)] {
             let path = folder.join(name);
-            let text = text.replace("ARCHITECTURE", target.architecture());
+            let text = text.replace("ARCHITECTURE", target.architecture().name());
             // Another clone's build may run it right now.
             if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
                 continue;

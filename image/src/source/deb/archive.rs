@@ -142,6 +142,16 @@ impl DebPackage {
         }
     }
 
+    /// The regular files whose absolute paths begin with `start`.
+    pub fn files_below(&self, start: &str) -> impl Iterator<Item = (&str, &[u8])> {
+        let from = self.files.range(start.to_owned()..);
+        let below = from.take_while(move |(path, _)| path.starts_with(start));
+        below.filter_map(|(path, file)| match &file.content {
+            DebFileContent::File(bytes) => Some((path.as_str(), &bytes[..])),
+            DebFileContent::Link(_) => None,
+        })
+    }
+
     /// What is at the absolute `path`, if it is no folder.
     pub fn entry(&self, path: &str) -> Option<&DebFile> {
         self.files.get(path)

@@ -1,20 +1,17 @@
-//! Kernel modules, unpacked, with a `modules.dep` of exactly those.
-
-mod selection;
+//! The kernel modules of the seed, unpacked.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use self::selection::ModuleSelection;
-use super::{Gathered, MAX_FILE, NamedModule, SeedError, component, read_verified};
-use crate::seed::{Installed, InstalledPackage, Modules, SeedDisk, file_name};
+use super::{Gathered, MAX_FILE, SeedError, component, read_verified};
+use crate::seed::{Installed, InstalledPackage, Modules, SeedDisk};
+use crate::source::kernel::{KernelModules, NamedModule};
 use crate::target::Target;
-use crate::tree::{Because, NodeOrigin, TreeNode};
+use crate::tree::NodeOrigin;
 
-/// Takes the modules that are `requested`, those before the root, those of the flash, and what all of
-/// them need.
+/// Takes the modules that are `requested`, and those that every image for `target` has.
 pub fn gather(
     disk: &SeedDisk,
     installed: &Installed,
@@ -37,36 +34,19 @@ pub fn gather(
         &builtin,
         &disk.text(&format!("{folder}/modules.softdep"), MAX_FILE)?,
     );
-    let choice =
-        ModuleSelection::select(&modules, target, requested, &mut gathered.provided.notes)?;
-
+    let origin =
+        NodeOrigin::Package { name: package.name.clone(), version: package.version.clone() };
+    let kernel = KernelModules { folder, origin, modules, builtin };
     let entries: BTreeMap<_, _> =
         package.files.iter().map(|entry| (entry.path.as_str(), entry)).collect();
-    let origin =
-        || NodeOrigin::Package { name: package.name.clone(), version: package.version.clone() };
-    let unpacked = |name: &str| format!("{folder}/{}", file_name(modules.path(name)));
-    for name in &choice.all {
-        let packed = format!("{folder}/{}", modules.path(name));
-        let entry = entries.get(packed.as_str()).ok_or_else(|| {
-            SeedError::Modules(format!("{packed} belongs to no package, so it cannot be checked"))
+    let read = |path: &str| {
+        let entry = entries.get(path).ok_or_else(|| {
+            SeedError::Modules(format!("{path} belongs to no package, so it cannot be checked"))
         })?;
-        let bytes = unpack(read_verified(disk, package, entry)?, &packed)?;
-        let node = TreeNode::file(bytes, 0o644, origin(), choice.because(name));
-        gathered.nodes.push((unpacked(name), node));
-    }
-    let paths = |names: &[String]| names.iter().map(|name| unpacked(name)).collect();
-    gathered.provided.early = paths(&choice.early);
-    gathered.provided.first = paths(&choice.first);
-    gathered.provided.router = paths(&choice.router);
-    gathered.provided.modules = paths(&choice.loaded);
-    gathered.provided.disk = paths(&choice.disk);
-
-    let always = || Because::always("loading modules needs it");
-    let dep = modules.dep_file(&choice.all).into_bytes();
-    let dep = TreeNode::file(dep, 0o644, NodeOrigin::Generated, always());
-    gathered.nodes.push((format!("{folder}/modules.dep"), dep));
-    let builtin = TreeNode::file(builtin.into_bytes(), 0o644, origin(), always());
-    gathered.nodes.push((format!("{folder}/modules.builtin"), builtin));
+        unpack(read_verified(disk, package, entry)?, path)
+    };
+    let nodes = kernel.gather(target, requested, read, &mut gathered.provided)?;
+    gathered.nodes.extend(nodes);
     gathered.provided.components.push(component(package, &gathered.release, vec![]));
     Ok(())
 }

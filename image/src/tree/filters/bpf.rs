@@ -3,6 +3,8 @@
 
 use seccompiler::sock_filter;
 
+use octet_machine::Architecture;
+
 use crate::target::Target;
 
 /// Where `struct seccomp_data` has what is looked at. Of the first argument these are the lower
@@ -24,9 +26,9 @@ pub const ERROR: u32 = 0x0005_0000;
 
 /// The number of the architecture (AUDIT_ARCH_*).
 pub fn audit_number(target: Target) -> u32 {
-    match target {
-        Target::QemuX86_64 => 0xc000_003e,
-        Target::QemuAarch64 => 0xc000_00b7,
+    match target.architecture() {
+        Architecture::X86_64 => 0xc000_003e,
+        Architecture::Aarch64 => 0xc000_00b7,
     }
 }
 

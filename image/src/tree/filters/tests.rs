@@ -241,7 +241,10 @@ fn read(file: &[u8]) -> Vec<sock_filter> {
 
 /// This machine, if there are filters for it.
 fn here() -> Target {
-    TARGETS.into_iter().find(|target| target.architecture() == std::env::consts::ARCH).unwrap()
+    TARGETS
+        .into_iter()
+        .find(|target| target.architecture().name() == std::env::consts::ARCH)
+        .unwrap()
 }
 
 /// Does `work` in a thread that has the filters of `groups`.

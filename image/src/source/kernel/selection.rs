@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use octet_appliance::nearest;
 
-use super::super::{LoadTime, NamedModule, SeedError};
+use super::{KernelError, LoadTime, NamedModule};
 use crate::appliance_file::nearest_hint;
 use crate::seed::Modules;
 use crate::target::Target;
@@ -16,8 +16,7 @@ const EARLY_MODULES: [&str; 2] = ["loop", "squashfs"];
 /// What PID 1 needs to mount the flash: ext4 for data; FAT for the slots, with the character sets
 /// of its short names (the kernel's defaults, CONFIG_FAT_DEFAULT_*) and of its long ones; and the firmware's variables,
 /// of which one says which flash it is.
-const FLASH_MODULES: [&str; 6] =
-    ["ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_utf8", "efivarfs"];
+const FLASH_MODULES: [&str; 5] = ["ext4", "vfat", "nls_cp437", "nls_utf8", "efivarfs"];
 
 /// Modules by name, each list in the order in which it is loaded.
 #[derive(Debug, Default)]
@@ -44,14 +43,15 @@ impl ModuleSelection {
         target: Target,
         named: &[NamedModule],
         notes: &mut Vec<String>,
-    ) -> Result<Self, SeedError> {
+    ) -> Result<Self, KernelError> {
         let mut choice = Self::default();
         let because = Because::always("the root file system needs it");
         choice.early = choice.required(modules, &EARLY_MODULES, &because)?;
         let because = Because::always("PID 1 feeds it");
         choice.disk = choice.required(modules, target.watchdog_modules(), &because)?;
         let because = Because::always("PID 1 needs it to use the flash");
-        let flash = [target.disk_modules(), &FLASH_MODULES].concat();
+        let flash =
+            [target.disk_modules(), &FLASH_MODULES, &[target.fat_charset_module()]].concat();
         let flash = choice.required(modules, &flash, &because)?;
         choice.disk.extend(flash);
         let because = Because::always(format!("a device of {target}"));
@@ -79,12 +79,12 @@ impl ModuleSelection {
         modules: &Modules,
         names: &[&str],
         because: &Because,
-    ) -> Result<Vec<String>, SeedError> {
+    ) -> Result<Vec<String>, KernelError> {
         let mut list = vec![];
         for name in names {
             if !modules.contains(name) && !modules.is_builtin(name) {
                 let message = format!("there is no `{name}`: {}", because.chain);
-                return Err(SeedError::Modules(message));
+                return Err(KernelError::Required(message));
             }
             self.add(modules, name, because);
             modules.load(name, &mut list, &mut |_, _| {});
@@ -97,7 +97,7 @@ impl ModuleSelection {
         modules: &Modules,
         named: &NamedModule,
         notes: &mut Vec<String>,
-    ) -> Result<(), SeedError> {
+    ) -> Result<(), KernelError> {
         let name = &named.name;
         if modules.is_builtin(name) {
             notes.push(format!("module {name} is built into the kernel"));
