@@ -4,6 +4,7 @@
 //! flashes.
 
 pub mod boot_counter;
+pub mod boot_state;
 pub mod contents;
 pub mod fat;
 pub mod medium;
