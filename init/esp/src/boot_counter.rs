@@ -205,3 +205,18 @@ impl SlotEntries {
 pub fn staged_entry(slot: &SlotName) -> String {
     staged(&format!("{ENTRIES}/octet-{slot}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_the_command_line() {
+        assert_eq!(BootCounter::from_option(None), Ok(BootCounter::EntryNames));
+        assert_eq!(BootCounter::from_option(Some("bootstate")), Ok(BootCounter::BootState));
+        for bad in ["", "names", "Bootstate"] {
+            let error = BootCounter::from_option(Some(bad)).unwrap_err().to_string();
+            assert!(error.contains("write `bootstate`"), "{error}");
+        }
+    }
+}

@@ -213,14 +213,17 @@ fn is_mounted() -> bool {
 }
 
 fn report(disk: &Disk, note: Option<&str>) -> Value {
-    let boot_state = command_line::boot_counter().and_then(|counter| disk.boot_state(counter));
     let space = rustix::fs::statvfs(ext4::DATA).ok();
-    json!({
+    let mut report = json!({
         "device": device(&disk.data),
         "esp": device(&disk.esp),
-        "boot_state": boot_state.unwrap_or_default(),
         "size": space.as_ref().map(|space| space.f_blocks * space.f_frsize),
         "free": space.as_ref().map(|space| space.f_bavail * space.f_frsize),
         "note": note,
-    })
+    });
+    let boot_state = command_line::boot_counter().and_then(|counter| disk.boot_state(counter));
+    if let Ok(Some(boot_state)) = boot_state {
+        report["boot_state"] = json!(boot_state);
+    }
+    report
 }

@@ -61,7 +61,7 @@ fn value<'a>(state: &'a Variables, key: &str) -> &'a str {
 }
 
 /// What is loaded from `place`, if it has the slot of that `name` (any, if it is not known).
-fn load(flash: &Flash, place: &str, name: Option<&str>) -> Option<(Started, String)> {
+pub fn load(flash: &Flash, place: &str, name: Option<&str>) -> Option<(Started, String)> {
     let path = format!("octet/{place}.env");
     let text = String::from_utf8(flash.contents().get(&path)?.to_vec()).unwrap();
     let field = |key: &str| -> Option<String> {
