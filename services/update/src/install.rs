@@ -1,5 +1,6 @@
-//! Installs an update according to the plan; what makes the boot loader start it is written last. At any failure, the
-//! running slot and the fallback slot stay intact.
+//! Installs an update according to the plan; what makes the boot loader start it is written last. At
+//! any failure, the running slot and the fallback slot stay intact; where there are only two places
+//! for slots, the running one.
 
 use std::io;
 
