@@ -1,12 +1,22 @@
 //! Parameters from the boot loader: words `octet.KEY=VALUE` of the kernel's command line.
 
 use octet_appliance::BoardId;
+use octet_esp::boot_counter::BootCounter;
 
 /// The value of `octet.KEY`, if present.
 pub fn value(key: &str) -> Result<Option<String>, String> {
     let line = std::fs::read_to_string("/proc/cmdline")
         .map_err(|error| format!("/proc/cmdline: {error}"))?;
     Ok(find(&line, key).map(str::to_owned))
+}
+
+/// How the boot loader counts the tries of a slot.
+///
+/// # Errors
+/// `octet.counter` has a value that is none.
+pub fn boot_counter() -> Result<BootCounter, String> {
+    let value = value(BootCounter::KEY)?;
+    BootCounter::from_option(value.as_deref()).map_err(|error| error.to_string())
 }
 
 /// Whether the data is kept in memory only: a machine without a disk.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::TRIAL;
 use crate::manifest::Manifest;
+use crate::slot_env::SlotEnv;
 
 /// The entry of a slot, and the paths of its files on the EFI system partition (with a leading
 /// `/`): in its own folder, or in that of another slot which has the same file.
@@ -23,9 +24,9 @@ impl BootEntry<'_> {
     pub fn render(&self) -> String {
         let manifest = self.manifest;
         let slot = &manifest.slot;
-        let mut options = vec![manifest.command_line.to_string(), format!("octet.slot={slot}")];
+        let mut options = self.options();
         if self.on_trial {
-            options.push(format!("octet.{TRIAL}={}", manifest.trial));
+            let _ = write!(options, " octet.{TRIAL}={}", manifest.trial);
         }
         let mut text = String::new();
         for (key, value) in [
@@ -35,11 +36,28 @@ impl BootEntry<'_> {
             ("architecture", manifest.architecture.to_string()),
             ("linux", self.linux.to_owned()),
             ("initrd", self.initrd.to_owned()),
-            ("options", options.join(" ").trim_start().to_owned()),
+            ("options", options),
         ] {
             let _ = writeln!(text, "{key:12} {value}");
         }
         text
+    }
+
+    /// The same for a board that U-Boot starts.
+    pub fn env(&self) -> SlotEnv {
+        SlotEnv {
+            slot: self.manifest.slot.clone(),
+            linux: self.linux.to_owned(),
+            initrd: self.initrd.to_owned(),
+            options: self.options(),
+            trial: self.on_trial.then_some(self.manifest.trial),
+        }
+    }
+
+    /// The kernel's command line, without the trial.
+    fn options(&self) -> String {
+        let options = format!("{} octet.slot={}", self.manifest.command_line, self.manifest.slot);
+        options.trim_start().to_owned()
     }
 }
 
@@ -143,6 +161,15 @@ mod tests {
         assert_eq!(BootEntry { on_trial: false, ..entry }.render(), good);
         let files = vec!["octet/1.2.3-ba7816bf/linux".into(), "octet/old/initrd".into()];
         assert_eq!(ParsedEntry::parse(good), ParsedEntry { sequence: 42, files });
+
+        let env = "slot=1.2.3-ba7816bf\n\
+                   linux=/octet/1.2.3-ba7816bf/linux\n\
+                   initrd=/octet/old/initrd\n\
+                   options=console=ttyAMA0 quiet octet.slot=1.2.3-ba7816bf\n\
+                   trial=90\n";
+        assert_eq!(entry.env().render(), env);
+        let untried = BootEntry { on_trial: false, ..entry }.env();
+        assert_eq!(untried.render(), env.replace("=90", "="));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! The format of an update (docs/updates.md): the signed [manifest](Manifest), the
 //! [bundle](BundleHead) that carries it and the files, and the [entries](BootEntry) by which the
-//! boot loader knows a slot. The builder writes them, `update` reads them, and PID 1 ends the
-//! counting.
+//! boot loader knows a slot, or the [files](SlotEnv) by which U-Boot does. The builder writes them,
+//! `update` reads them, and PID 1 ends the counting.
 
 mod digest;
 mod entry;
@@ -9,6 +9,7 @@ mod entry_name;
 mod file;
 mod head;
 mod manifest;
+mod slot_env;
 mod text;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
@@ -17,6 +18,7 @@ pub use entry_name::{EntryName, SlotState};
 pub use file::{ChunkPosition, ChunkedFile, FileChunk, MAX_CHUNK, MAX_FILE};
 pub use head::{BundleHead, HeadError, LENGTHS, Lengths, MAX_HEAD};
 pub use manifest::{Data, Manifest, ManifestError, PATCH_WINDOW, Patch, SlotFile, SlotFiles};
+pub use slot_env::SlotEnv;
 pub use text::{Architecture, CommandLine, InvalidText, SlotName, TargetName, Version};
 
 /// The folder of the boot loader's entries on the EFI system partition.

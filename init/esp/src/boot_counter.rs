@@ -1,13 +1,129 @@
-//! Boot counting by the names of entries, as systemd-boot does it (systemd-boot(7), "Boot
-//! Counting"): the boot loader uses up one try at each start, and a slot that was marked good has no
-//! counter.
+//! The counting of tries: the boot loader uses up one at each start, and a slot that was marked good
+//! is not counted. Systemd-boot counts in the names of entries (systemd-boot(7), "Boot Counting"),
+//! U-Boot in the [`boot_state`](crate::boot_state).
+
+mod by_state;
 
 use std::io;
 
-use octet_bundle::{ENTRIES, EntryName, SlotName, SlotState, without_trial};
+use octet_bundle::{ENTRIES, EntryName, Manifest, SlotName, SlotState, without_trial};
 
-use crate::contents::{MAX_ENTRY, PresentEntry, entries};
+use crate::contents::{EspContents, MAX_ENTRY, PresentEntry, PresentSlot, entries};
 use crate::medium::{Medium, staged, write_whole};
+use crate::plan::EspPlan;
+use crate::steps::{set_tries, write_entry};
+
+/// Where the boot loader counts the tries of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootCounter {
+    /// In the names of entries: systemd-boot.
+    EntryNames,
+    /// In the partition `octet-bootstate`: U-Boot.
+    BootState,
+}
+
+/// A value of `octet.counter` that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("octet.counter={0} on the kernel's command line: write `bootstate`, or leave it out")]
+pub struct UnknownCounter(String);
+
+impl BootCounter {
+    /// The key on the kernel's command line, after `octet.`, that names the counter.
+    pub const KEY: &str = "counter";
+
+    /// The counter that the value of the [key](Self::KEY) names, if it is there.
+    ///
+    /// # Errors
+    /// The value is another one.
+    pub fn from_option(value: Option<&str>) -> Result<Self, UnknownCounter> {
+        match value {
+            None => Ok(Self::EntryNames),
+            Some("bootstate") => Ok(Self::BootState),
+            Some(other) => Err(UnknownCounter(other.to_owned())),
+        }
+    }
+}
+
+/// The state of `slot`; `None` if the boot loader does not know it.
+///
+/// # Errors
+/// The medium refuses, as with all others here, or there is no valid boot state.
+pub fn slot_state(medium: &impl Medium, slot: &SlotName) -> io::Result<Option<SlotState>> {
+    match medium.counter() {
+        BootCounter::EntryNames => Ok(SlotEntries::read(medium, slot.clone())?.state()),
+        BootCounter::BootState => by_state::slot_state(medium, slot),
+    }
+}
+
+/// Whether [`mark_good`] has nothing left to do.
+pub fn is_marked_good(medium: &impl Medium, slot: &SlotName) -> io::Result<bool> {
+    match medium.counter() {
+        BootCounter::EntryNames => Ok(SlotEntries::read(medium, slot.clone())?.is_marked_good()),
+        BootCounter::BootState => by_state::is_marked_good(medium, slot),
+    }
+}
+
+/// Marks `slot` good: its starts are not counted any more. It can be repeated after a power cut.
+pub fn mark_good(medium: &mut impl Medium, slot: &SlotName) -> io::Result<()> {
+    match medium.counter() {
+        BootCounter::EntryNames => SlotEntries::read(medium, slot.clone())?.mark_good(medium),
+        BootCounter::BootState => by_state::mark_good(medium, slot),
+    }
+}
+
+/// Makes the counter usable for the running slot, if a power cut or a fault of the medium has
+/// destroyed it. Returns whether it was.
+pub fn restore(medium: &mut impl Medium, running: &SlotName) -> io::Result<bool> {
+    match medium.counter() {
+        // The names are repaired with the file system.
+        BootCounter::EntryNames => Ok(false),
+        BootCounter::BootState => by_state::restore(medium, running),
+    }
+}
+
+/// Makes a place for a new slot, before anything of the slot that has it is removed. Returns
+/// whether that changed what is [present](EspContents).
+pub fn vacate(medium: &mut impl Medium, running: &SlotName) -> io::Result<bool> {
+    match medium.counter() {
+        // An entry is added beside the others.
+        BootCounter::EntryNames => Ok(false),
+        BootCounter::BootState => by_state::vacate(medium, running),
+    }
+}
+
+/// Makes the boot loader start a new slot next, whose files are on the medium, with all tries.
+pub fn add_slot(
+    medium: &mut impl Medium,
+    manifest: &Manifest,
+    plan: &EspPlan,
+    on_trial: bool,
+) -> io::Result<()> {
+    write_entry(medium, manifest, plan, on_trial)?;
+    match medium.counter() {
+        BootCounter::EntryNames => Ok(()),
+        BootCounter::BootState => by_state::add_slot(medium, manifest, plan, on_trial),
+    }
+}
+
+/// Makes the boot loader start `other` next, which is good, and `running` only if it has no other.
+pub fn roll_back(
+    medium: &mut impl Medium,
+    running: &PresentSlot,
+    other: &PresentSlot,
+) -> io::Result<()> {
+    match medium.counter() {
+        BootCounter::EntryNames => set_tries(medium, running, 0),
+        BootCounter::BootState => by_state::roll_back(medium, &running.name, &other.name),
+    }
+}
+
+/// Makes `present` what it is for the boot loader of `medium`.
+pub(crate) fn complete(medium: &impl Medium, present: &mut EspContents) -> io::Result<()> {
+    match medium.counter() {
+        BootCounter::EntryNames => Ok(()),
+        BootCounter::BootState => by_state::complete(medium, present),
+    }
+}
 
 /// The entries of one slot: one, or two after a power cut within [`mark_good`](Self::mark_good).
 #[derive(Debug)]
@@ -88,4 +204,19 @@ impl SlotEntries {
 /// The path of an entry of `slot` until its content is on the medium.
 pub fn staged_entry(slot: &SlotName) -> String {
     staged(&format!("{ENTRIES}/octet-{slot}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_the_command_line() {
+        assert_eq!(BootCounter::from_option(None), Ok(BootCounter::EntryNames));
+        assert_eq!(BootCounter::from_option(Some("bootstate")), Ok(BootCounter::BootState));
+        for bad in ["", "names", "Bootstate"] {
+            let error = BootCounter::from_option(Some(bad)).unwrap_err().to_string();
+            assert!(error.contains("write `bootstate`"), "{error}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ use octet_bundle::{
     SlotState,
 };
 
+use crate::boot_counter::complete;
+use crate::boot_state::BootState;
 use crate::medium::Medium;
 
 /// Maximum bytes of an entry that are read.
@@ -15,7 +17,7 @@ pub const MAX_ENTRY: u64 = 16 << 10;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EspContents {
-    /// Slots that have an entry.
+    /// Slots that have an entry, and that the boot state names if there is one.
     pub slots: Vec<PresentSlot>,
     /// Files in folders of slots, by path, with their sizes: also those that no entry names.
     pub files: BTreeMap<String, u64>,
@@ -24,6 +26,8 @@ pub struct EspContents {
     /// Unfinished entries, which the boot loader ignores.
     pub unfinished: Vec<String>,
     pub free: u64,
+    /// The boot state, if it counts the tries.
+    pub boot_state: Option<BootState>,
 }
 
 /// A slot that has an entry.
@@ -89,7 +93,7 @@ impl EspContents {
     /// Reads the content of `medium`.
     ///
     /// # Errors
-    /// The medium refuses. An invalid manifest or entry is ignored.
+    /// The medium refuses, or there is no valid boot state. An invalid manifest or entry is ignored.
     pub fn read(medium: &impl Medium) -> io::Result<Self> {
         let mut present = Self { free: medium.free()?, ..Self::default() };
         let mut slots = BTreeMap::<SlotName, PresentSlot>::new();
@@ -134,6 +138,7 @@ impl EspContents {
             }
         }
         present.slots = slots.into_values().collect();
+        complete(medium, &mut present)?;
         Ok(present)
     }
 
@@ -148,9 +153,14 @@ impl EspContents {
         others.max_by_key(|slot| slot.sequence)
     }
 
-    /// The slot that the boot loader starts next: those without tries come last, otherwise the
-    /// highest sequence comes first (systemd-boot(7), "Sorting").
+    /// The slot that the boot loader starts next: by the boot state if there is one
+    /// ([`BootState::start_order`]). Otherwise those without tries come last, and the highest
+    /// sequence comes first (systemd-boot(7), "Sorting").
     pub fn next(&self) -> Option<&PresentSlot> {
+        if let Some(state) = &self.boot_state {
+            let slots = state.start_order().into_iter().filter_map(|place| state.slot(place));
+            return slots.filter_map(|placed| self.slot(placed.name.as_str())).next();
+        }
         let has_tries =
             |slot: &PresentSlot| !matches!(slot.state, SlotState::Trying { left: 0, .. });
         self.slots.iter().max_by_key(|slot| (has_tries(slot), slot.sequence))

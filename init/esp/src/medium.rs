@@ -3,6 +3,9 @@
 
 use std::io;
 
+use crate::boot_counter::BootCounter;
+use crate::boot_state::{StateCopies, StateWrite};
+
 /// A file or a folder in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderItem {
@@ -61,6 +64,29 @@ pub trait Medium {
     /// Drops caches: later reads return what the boot loader would read. Everything was synced
     /// before.
     fn reopen(&mut self) -> io::Result<()>;
+
+    /// How the tries of the slots on this medium are counted.
+    fn counter(&self) -> BootCounter {
+        BootCounter::EntryNames
+    }
+
+    /// Both copies of the boot state, if that is the counter.
+    fn boot_state(&self) -> io::Result<StateCopies> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Makes one write to the boot state, if `change` wants one: it is passed both copies, and
+    /// nobody else changes them meanwhile. Returns once the write is on the medium. Files are not
+    /// synced by that.
+    ///
+    /// # Errors
+    /// That of `change`, or the medium refuses.
+    fn change_boot_state(
+        &mut self,
+        change: impl FnOnce(&StateCopies) -> io::Result<Option<StateWrite>>,
+    ) -> io::Result<()> {
+        change(&self.boot_state()?).map(drop)
+    }
 }
 
 /// The name of the file at `path` until all of it is on the medium: PID 1 takes a file with this

@@ -38,6 +38,11 @@ impl EspPlan {
         let shared = self.shared.iter().find(|(shared, _)| *shared == kind);
         shared.map_or_else(|| manifest.slot.file(kind), |(_, path)| path.clone())
     }
+
+    /// The paths of kernel and initramfs of the new slot, as its entry names them.
+    pub fn entry_paths(&self, manifest: &Manifest) -> [String; 2] {
+        [SlotFile::Linux, SlotFile::Initrd].map(|kind| format!("/{}", self.path(manifest, kind)))
+    }
 }
 
 /// Plans the room for the slot `new`, which is not one of `kept`: everything that is not kept is

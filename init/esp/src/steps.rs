@@ -90,8 +90,7 @@ pub fn write_entry(
     plan: &EspPlan,
     on_trial: bool,
 ) -> io::Result<()> {
-    let path = |kind| format!("/{}", plan.path(manifest, kind));
-    let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
+    let [linux, initrd] = plan.entry_paths(manifest);
     let text = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
     let name = EntryName::with_tries(&manifest.slot, TRIES);
     let staged = staged_entry(&manifest.slot);

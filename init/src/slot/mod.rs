@@ -2,18 +2,22 @@
 //!
 //! A new slot has a few tries. The boot loader uses up one at each start; once every base unit is
 //! ready the slot is good, and is not counted any more. A slot that never becomes good runs out of
-//! tries, and the boot loader prefers another.
+//! tries, and the boot loader prefers another. Where tries are counted, `octet.counter` says
+//! ([`BootCounter`]).
 
 mod node_name;
 
-use octet_bundle::{ENTRIES, SlotName, SlotState};
-use octet_esp::boot_counter::SlotEntries;
+use std::io;
+
+use octet_bundle::{SlotName, SlotState};
+use octet_esp::boot_counter::{BootCounter, is_marked_good, mark_good, restore, slot_state};
+use octet_esp::medium::Medium;
 use octet_esp::mounted::{Access, MountedEsp};
 use serde_json::{Value, json};
 
 use crate::command_line;
 use crate::facts;
-use crate::storage::disk::{Disk, at};
+use crate::storage::disk::Disk;
 use crate::storage::esp;
 
 /// The name of the booted slot, if the image was booted from one.
@@ -23,10 +27,24 @@ fn booted() -> Result<Option<SlotName>, String> {
 }
 
 /// Records the state of the booted slot for the verb `boot`.
-pub fn record(esp: &MountedEsp) -> Result<(), String> {
+pub fn record(esp: &mut MountedEsp) -> Result<(), String> {
     let Some(slot) = booted()? else { return Ok(()) };
-    let entries = entries(esp, slot.clone())?;
-    facts::write(facts::SLOT, &describe(&slot, entries.state()));
+    let state = match restore(esp, &slot) {
+        Ok(is_restored) => {
+            if is_restored {
+                println!(
+                    "neither copy of the boot state was valid: it was made again, and {slot} starts first"
+                );
+            }
+            slot_state(esp, &slot).map_err(tries)?
+        }
+        // The start goes on without it.
+        Err(error) => {
+            eprintln!("{}", tries(error));
+            None
+        }
+    };
+    facts::write(facts::SLOT, &describe(&slot, state));
     Ok(())
 }
 
@@ -35,12 +53,17 @@ pub fn record(esp: &MountedEsp) -> Result<(), String> {
 pub fn run() -> Result<(), String> {
     let Some(slot) = booted()? else { return Ok(()) };
     let disk = Disk::find()?;
-    // The partition is mounted for writing only if there is something to write.
-    if !entries(&esp::mount(&disk.esp, Access::Read)?, slot.clone())?.is_marked_good() {
-        let mut esp = esp::mount(&disk.esp, Access::Change)?;
-        let entries = entries(&esp, slot.clone())?;
-        entries.mark_good(&mut esp).map_err(at(ENTRIES.as_ref()))?;
+    let mut esp = esp::mount(&disk, Access::Read)?;
+    if !is_marked_good(&esp, &slot).map_err(tries)? {
+        // The partition is mounted for writing only if there is something to write; the boot state
+        // is not on it.
+        if esp.counter() == BootCounter::EntryNames {
+            drop(esp);
+            esp = esp::mount(&disk, Access::Change)?;
+        }
+        mark_good(&mut esp, &slot).map_err(tries)?;
     }
+    drop(esp);
     facts::write(facts::SLOT, &describe(&slot, Some(SlotState::Good)));
     // The slot is good even if this fails.
     if let Err(error) = node_name::store(&disk) {
@@ -49,8 +72,8 @@ pub fn run() -> Result<(), String> {
     Ok(())
 }
 
-fn entries(esp: &MountedEsp, slot: SlotName) -> Result<SlotEntries, String> {
-    SlotEntries::read(esp, slot).map_err(at(ENTRIES.as_ref()))
+fn tries(error: io::Error) -> String {
+    format!("the tries of the slot: {error}")
 }
 
 fn describe(slot: &SlotName, state: Option<SlotState>) -> Value {

@@ -23,12 +23,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub fn store(disk: &Disk) -> Result<(), String> {
     let Some(node) = query(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
     let text = format!("{node}\n");
-    let mounted = esp::mount(&disk.esp, Access::Read)?;
+    let mounted = esp::mount(disk, Access::Read)?;
     if fs::read_to_string(MountedEsp::path(FILE)).is_ok_and(|there| there == text) {
         return Ok(());
     }
     drop(mounted);
-    let mut esp = esp::mount(&disk.esp, Access::Change)?;
+    let mut esp = esp::mount(disk, Access::Change)?;
     let file = MountedEsp::path(FILE);
     // The file gets its name when its content is on the medium; if a power cut prevents that, the
     // next start writes it.

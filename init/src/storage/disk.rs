@@ -6,13 +6,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Advice, fadvise};
+use octet_appliance::UserName;
+use octet_esp::boot_counter::BootCounter;
+use octet_esp::boot_state::BOOT_STATE;
+use rustix::fs::{Advice, Gid, Mode, chmod, chown, fadvise};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Value, json};
 
 use super::counterfeit;
 use super::gpt::{self, HEAD, SECTOR, TAIL};
 use super::loader_variable;
+use crate::command_line;
 use crate::facts;
 use crate::sys::{PartitionChange, change_partition, read_partitions};
 
@@ -30,19 +34,21 @@ const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// Number of attempts after which the kernel is asked to read partition tables again.
 const RESCAN_AFTER: u32 = 20;
 
-/// The disk with its two partitions, by their names under `/dev`.
+/// The disk with its partitions, by their names under `/dev`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     pub disk: String,
     pub esp: String,
     pub data: String,
+    /// The partition of the boot state: on images for boards that U-Boot starts.
+    boot_state: Option<String>,
 }
 
 impl Disk {
     /// Finds the disk that this boot is from, and waits for it up to five seconds. Once found, it
     /// stays the same until the machine restarts.
     pub fn find() -> Result<Self, String> {
-        let started = loader_variable::partition();
+        let started = loader_variable::partition(command_line::boot_counter()?)?;
         let mut found = vec![];
         for turn in 0..ATTEMPTS {
             found = Self::all(Path::new(BLOCK))?;
@@ -73,20 +79,58 @@ impl Disk {
         let named = |name: &'static str| partitions.iter().filter(move |it| it.label == name);
         let found = named(DATA).filter_map(|data| {
             let esp = named(ESP).find(|esp| esp.disk == data.disk)?;
+            let boot_state = named(BOOT_STATE).find(|state| state.disk == data.disk);
             let name = |partition: &Partition| partition.name.clone();
-            let disk = Self { disk: data.disk.clone(), esp: name(esp), data: name(data) };
+            let (disk, boot_state) = (data.disk.clone(), boot_state.map(name));
+            let disk = Self { disk, esp: name(esp), data: name(data), boot_state };
             Some((disk, esp.guid.clone()))
         });
         Ok(found.collect())
     }
 
     fn to_fact(&self) -> Value {
-        json!({ "whole": self.disk, "esp": self.esp, "data": self.data })
+        json!({
+            "whole": self.disk,
+            "esp": self.esp,
+            "data": self.data,
+            "boot_state": self.boot_state,
+        })
     }
 
     fn from_fact(fact: &Value) -> Option<Self> {
         let name = |key: &str| fact[key].as_str().map(str::to_owned);
-        Some(Self { disk: name("whole")?, esp: name("esp")?, data: name("data")? })
+        let (disk, esp, data) = (name("whole")?, name("esp")?, name("data")?);
+        Some(Self { disk, esp, data, boot_state: name("boot_state") })
+    }
+
+    /// The device of the boot state; `None` if tries are counted in the names of entries.
+    ///
+    /// # Errors
+    /// The boot state counts them, and there is no partition of it.
+    pub fn boot_state(&self, counter: BootCounter) -> Result<Option<PathBuf>, String> {
+        let missing = || {
+            format!(
+                "{} has no partition {BOOT_STATE}, in which octet.counter=bootstate on the kernel's command line counts: \
+                 flash an image for this board",
+                self.disk
+            )
+        };
+        match (counter, &self.boot_state) {
+            (BootCounter::EntryNames, _) => Ok(None),
+            (BootCounter::BootState, Some(name)) => Ok(Some(device(name))),
+            (BootCounter::BootState, None) => Err(missing()),
+        }
+    }
+
+    /// Lets `update` open the boot state: it is not root, and writes it in an installation.
+    pub fn share_boot_state(&self) -> Result<(), String> {
+        let Some(path) = self.boot_state(command_line::boot_counter()?)? else { return Ok(()) };
+        let update = UserName::try_from("update".to_owned()).map_err(|error| error.to_string())?;
+        let group = Gid::from_raw(update.user().uid);
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP;
+        chown(&path, None, Some(group))
+            .and_then(|()| chmod(&path, mode))
+            .map_err(|error| at(&path)(error.into()))
     }
 
     /// Grows the data partition to the end of the disk, in the table and in the kernel. The first
@@ -303,6 +347,16 @@ mod tests {
         let found = Disk::all(&block).unwrap();
         let one = choose(&found, None).unwrap();
         assert_eq!((&*one.disk, &*one.esp, &*one.data), ("vdb", "vdb1", "vdb2"));
+        assert_eq!(one.boot_state(BootCounter::EntryNames), Ok(None));
+        let missing = one.boot_state(BootCounter::BootState).unwrap_err();
+        assert!(missing.contains("vdb has no partition octet-bootstate"), "{missing}");
+        assert_eq!(Disk::from_fact(&one.to_fact()), Some(one));
+        // That of another disk does not count.
+        add(folder.path(), "vda", "vda3", "octet-bootstate");
+        add(folder.path(), "vdb", "vdb3", "octet-bootstate");
+        let one = choose(&Disk::all(&block).unwrap(), None).unwrap();
+        assert_eq!(one.boot_state(BootCounter::BootState), Ok(Some("/dev/vdb3".into())));
+        assert_eq!(one.boot_state(BootCounter::EntryNames), Ok(None));
         assert_eq!(Disk::from_fact(&one.to_fact()), Some(one));
     }
 

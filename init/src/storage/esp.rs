@@ -6,19 +6,21 @@ use std::time::Duration;
 use octet_esp::fat::{self, Check};
 use octet_esp::mounted::{Access, MountedEsp};
 
-use super::disk::device;
+use super::disk::{Disk, device};
+use crate::command_line;
 
 /// How often, and at which interval, a mount is tried while another unit has the partition mounted
 /// with other options.
 const ATTEMPTS: u32 = 250;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// Mounts the partition `name`.
-pub fn mount(name: &str, access: Access) -> Result<MountedEsp, String> {
+/// Mounts the partition of `disk`.
+pub fn mount(disk: &Disk, access: Access) -> Result<MountedEsp, String> {
+    let boot_state = disk.boot_state(command_line::boot_counter()?)?;
     MountedEsp::unmount_leftovers();
     let mut attempts = 0;
     loop {
-        match MountedEsp::mount(&device(name), access) {
+        match MountedEsp::mount(&device(&disk.esp), boot_state.as_deref(), access) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && attempts < ATTEMPTS => {
                 attempts += 1;
                 std::thread::sleep(RETRY_DELAY);

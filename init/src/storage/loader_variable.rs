@@ -1,11 +1,18 @@
-//! The disk that the firmware has started from: systemd-boot stores the unique GUID of its EFI
-//! system partition in the variable `LoaderDevicePartUUID` (Boot Loader Interface). A box may have
-//! Octet on its flash and on a card: the running slot, its tries and its data are on one of them.
+//! The disk that the boot loader has started from: systemd-boot stores the unique GUID of its EFI
+//! system partition in the variable `LoaderDevicePartUUID` (Boot Loader Interface), and U-Boot passes
+//! it on the kernel's command line. A box may have Octet on its flash and on a card: the running
+//! slot, its tries and its data are on one of them.
 
 use std::fs;
 use std::path::Path;
 
+use octet_esp::boot_counter::BootCounter;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::command_line;
+
+/// The key on the kernel's command line, after `octet.`, where U-Boot passes the GUID.
+const KEY: &str = "esp";
 
 /// The mount point of the firmware's variables; it is mounted only while one is read.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
@@ -17,8 +24,15 @@ const NAME: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 const ATTRIBUTES: usize = 4;
 
 /// The unique GUID of the partition in lower case; `None` if firmware and boot loader do not
-/// provide it.
-pub fn partition() -> Option<String> {
+/// provide it. U-Boot has variables of EFI, too, but they say nothing of this start.
+pub fn partition(counter: BootCounter) -> Result<Option<String>, String> {
+    match counter {
+        BootCounter::EntryNames => Ok(variable()),
+        BootCounter::BootState => Ok(command_line::value(KEY)?.and_then(|text| parse_guid(&text))),
+    }
+}
+
+fn variable() -> Option<String> {
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mounted = mount(c"efivarfs", VARIABLES, c"efivarfs", flags, c"");
     let value = fs::read(Path::new(VARIABLES).join(NAME));
@@ -34,6 +48,10 @@ fn parse(value: &[u8]) -> Option<String> {
     let units = units.map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     let text: String =
         char::decode_utf16(units.take_while(|unit| *unit != 0)).collect::<Result<_, _>>().ok()?;
+    parse_guid(&text)
+}
+
+fn parse_guid(text: &str) -> Option<String> {
     let is_guid = text.len() == 36
         && text.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',
@@ -60,6 +78,9 @@ mod tests {
         for bad in ["", "0C7E7000", &guid.replace('-', "0"), &guid.replace('C', "X"), "ä"] {
             assert_eq!(parse(&variable(bad)), None, "{bad}");
         }
+        // U-Boot passes the text alone, and nothing if it does not know it.
+        assert_eq!(parse_guid(guid), Some(guid.to_lowercase()));
+        assert_eq!(parse_guid(""), None);
         for bad in [&b""[..], &[6, 0, 0], &[6, 0, 0, 0, 0, 0xd8, 0, 0]] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }

@@ -23,12 +23,14 @@ use std::io::Write;
 use std::path::Path;
 
 use octet_bundle::{DATA as FORMATS, ENTRIES};
+use octet_esp::boot_counter::BootCounter;
 use octet_esp::fat::Check;
 use octet_esp::medium::Medium;
 use octet_esp::mounted::{Access, MountedEsp};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Value, json};
 
+use crate::command_line;
 use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
 use crate::slot;
@@ -68,6 +70,9 @@ pub fn run() -> Result<(), String> {
     if keep(disk.grow(first_boot)) {
         println!("{} now reaches the end of {}", disk.data, disk.disk);
     }
+    if let Err(problem) = disk.share_boot_state() {
+        eprintln!("`update` cannot count tries: {problem}");
+    }
     let note = if first_boot {
         format_on_first_boot(&disk, problems.first())?
     } else {
@@ -91,17 +96,17 @@ pub fn run() -> Result<(), String> {
 /// whether this is the first boot.
 fn read_esp(disk: &Disk) -> Result<bool, String> {
     repair_esp(disk, Check::IfDirty);
-    let mut mounted = esp::mount(&disk.esp, Access::Read)?;
+    let mut mounted = esp::mount(disk, Access::Read)?;
     let marker = MountedEsp::path(FIRST_BOOT);
     let first_boot = fs::exists(&marker).map_err(at(&marker))?;
     // Firmware renames a counted entry at each start without marking the file system dirty.
-    if first_boot || has_boot_counter() {
+    if first_boot || has_boot_counter(&mounted) {
         drop(mounted);
         repair_esp(disk, Check::Always);
-        mounted = esp::mount(&disk.esp, Access::Read)?;
+        mounted = esp::mount(disk, Access::Read)?;
     }
     board::record();
-    slot::record(&mounted)?;
+    slot::record(&mut mounted)?;
     Ok(first_boot)
 }
 
@@ -115,8 +120,12 @@ fn repair_esp(disk: &Disk, check: Check) {
     }
 }
 
-/// Whether firmware counts tries; assumed if it cannot be read.
-fn has_boot_counter() -> bool {
+/// Whether firmware counts tries in names of entries; assumed if they cannot be read. U-Boot does
+/// not write to the partition, whatever the names are.
+fn has_boot_counter(esp: &MountedEsp) -> bool {
+    if esp.counter() == BootCounter::BootState {
+        return false;
+    }
     let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTER_MARK);
     fs::read_dir(MountedEsp::path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
 }
@@ -136,7 +145,7 @@ fn format_on_first_boot(disk: &Disk, problem: Option<&String>) -> Result<Option<
     write_marker()?;
     let folder = File::open(ext4::DATA).map_err(at(ext4::DATA.as_ref()))?;
     rustix::fs::syncfs(&folder).map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let mut esp = esp::mount(&disk.esp, Access::Change)?;
+    let mut esp = esp::mount(disk, Access::Change)?;
     let marker = MountedEsp::path(FIRST_BOOT);
     fs::remove_file(&marker).and_then(|()| esp.sync()).map_err(at(&marker))?;
     Ok(Some("made by this boot".into()))
@@ -205,11 +214,16 @@ fn is_mounted() -> bool {
 
 fn report(disk: &Disk, note: Option<&str>) -> Value {
     let space = rustix::fs::statvfs(ext4::DATA).ok();
-    json!({
+    let mut report = json!({
         "device": device(&disk.data),
         "esp": device(&disk.esp),
         "size": space.as_ref().map(|space| space.f_blocks * space.f_frsize),
         "free": space.as_ref().map(|space| space.f_bavail * space.f_frsize),
         "note": note,
-    })
+    });
+    let boot_state = command_line::boot_counter().and_then(|counter| disk.boot_state(counter));
+    if let Ok(Some(boot_state)) = boot_state {
+        report["boot_state"] = json!(boot_state);
+    }
+    report
 }

@@ -28,7 +28,7 @@ pub fn begin(disk: &Disk) -> Result<(), String> {
     // first boot.
     unmount(ext4::DATA, UnmountFlags::empty())
         .map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let mut esp = esp::mount(&disk.esp, Access::Change)?;
+    let mut esp = esp::mount(disk, Access::Change)?;
     let marker = MountedEsp::path(FIRST_BOOT);
     mark(&marker).and_then(|()| esp.sync()).map_err(at(&marker))
 }

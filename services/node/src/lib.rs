@@ -49,6 +49,7 @@ pub mod serve;
 pub mod settings;
 #[cfg(feature = "key")]
 pub mod signed;
+#[cfg(feature = "key")]
 pub mod statement;
 #[cfg(feature = "key")]
 pub mod sub_key;

@@ -1,14 +1,16 @@
-//! Installs an update according to the plan; the boot entry is written last. At any failure, the
-//! running slot and the fallback slot stay intact.
+//! Installs an update according to the plan; what makes the boot loader start it is written last. At
+//! any failure, the running slot and the fallback slot stay intact; where there are only two places
+//! for slots, the running one.
 
 use std::io;
 
 use octet_appliance::Trust;
-use octet_bundle::{ChunkedFile, ENTRIES, Manifest, SlotFile};
+use octet_bundle::{ChunkedFile, Manifest, SlotFile, SlotName};
+use octet_esp::boot_counter::{add_slot, vacate};
 use octet_esp::contents::EspContents;
 use octet_esp::medium::{Medium, staged, write_whole};
 use octet_esp::plan::{EspPlan, plan_cleanup};
-use octet_esp::steps::{ReadBackError, finish, make_room, read_back, write_entry};
+use octet_esp::steps::{ReadBackError, finish, make_room, read_back};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 use serde::Serialize;
@@ -78,9 +80,15 @@ pub fn install(
     this: RunningSystem<'_>,
     offer: &OfferedUpdate,
 ) -> Result<InstallCounts, Failure> {
-    let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
-    let plan = plan(&present, this, &offer.manifest)?;
-    let result = carry_out(medium, source, &present, offer, &plan);
+    let read = |medium: &_| EspContents::read(medium).map_err(failed("the EFI system partition"));
+    let mut present = read(medium)?;
+    let mut planned = plan(&present, this, &offer.manifest)?;
+    let running: SlotName = this.running.parse().map_err(|_| UpdateRefusal::NoSlot)?;
+    if vacate(medium, &running).map_err(failed("the tries of the slots"))? {
+        present = read(medium)?;
+        planned = plan(&present, this, &offer.manifest)?;
+    }
+    let result = carry_out(medium, source, &present, offer, &planned);
     if result.is_err() {
         // A failed removal is repeated before the next update.
         let _ = tidy(medium, this.running);
@@ -125,7 +133,7 @@ fn carry_out(
         ReadBackError::Unreadable(path, error) => failed(&path)(error),
         ReadBackError::Mismatch(path) => damaged(&path),
     })?;
-    write_entry(medium, manifest, plan, true).map_err(failed(ENTRIES))?;
+    add_slot(medium, manifest, plan, true).map_err(failed("the entry of the slot"))?;
     Ok(counts)
 }
 

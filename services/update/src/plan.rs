@@ -14,7 +14,7 @@ pub struct RunningSystem<'a> {
     pub floor: u64,
 }
 
-/// The slots that are never removed: the running one, and the fallback.
+/// The slots that an update keeps if there is room for a third: the running one, and the fallback.
 ///
 /// # Errors
 /// The running slot is missing.
@@ -35,12 +35,20 @@ pub fn plan(
     system: RunningSystem<'_>,
     update: &Manifest,
 ) -> Result<EspPlan, UpdateRefusal> {
-    let kept = kept_slots(present, system.running)?;
+    let mut kept = kept_slots(present, system.running)?;
     let running = kept[0].manifest.as_ref();
     let running = running.ok_or_else(|| UpdateRefusal::NoManifest(system.running.to_owned()))?;
     check(running, present.floor().max(system.floor), update)?;
     if kept.iter().any(|slot| slot.name == update.slot) {
         return Err(UpdateRefusal::InUse(update.slot.to_string()));
+    }
+    if present.boot_state.is_some() && kept.len() > 1 {
+        // There are two places: the update takes that of the fallback, and the running slot is the
+        // one to return to.
+        if !kept[0].is_good() {
+            return Err(UpdateRefusal::NotGood(system.running.to_owned()));
+        }
+        kept.truncate(1);
     }
     Ok(plan_install(present, &kept, update)?)
 }

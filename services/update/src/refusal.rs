@@ -45,6 +45,11 @@ pub enum UpdateRefusal {
     /// It has the same files as a slot that must stay.
     #[error("slot {0} is on this box already, and in use")]
     InUse(String),
+    /// The update would take the place of the only good slot.
+    #[error(
+        "slot {0} runs and is not good, and the update would take the place of the slot to return to"
+    )]
+    NotGood(String),
     /// The slots' data formats are incompatible.
     #[error("the running slot and the update cannot read each other's data")]
     Data,
@@ -90,6 +95,9 @@ impl UpdateRefusal {
             }
             Self::InUse(_) => {
                 "`update status` shows the slots; `update rollback` starts the one before"
+            }
+            Self::NotGood(_) => {
+                "install it once `update status` shows the running slot as good; after a rollback `reboot` first"
             }
             Self::Data => "go over in two steps: first to a version that reads both formats",
             Self::NoRoom { .. } => "leave packages or modules out of appliance.toml",

@@ -1,20 +1,21 @@
 //! Rolls back to the previous slot.
 
-use octet_bundle::{ENTRIES, SlotName};
+use octet_bundle::SlotName;
+use octet_esp::boot_counter::roll_back;
 use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
-use octet_esp::steps::set_tries;
 use octet_node::control::Failure;
 
 use crate::install::failed;
 use crate::plan::RunningSystem;
 use crate::refusal::UpdateRefusal;
 
-/// Makes the next boot use the newest other good slot: the running slot's boot entry is renamed to
-/// one without tries left. Returns the next slot.
+/// Makes the next boot use the newest other good slot: the running slot gets no tries. Returns the
+/// next slot.
 ///
-/// The new name is written before the old one is removed: a power cut leaves the old state, or both
-/// names, of which the boot loader uses the old one.
+/// In names of entries, the new name is written before the old one is removed: a power cut leaves
+/// the old state, or both names, of which the boot loader uses the old one. In a boot state this is
+/// one write.
 ///
 /// # Errors
 /// There is no such slot, it is below the floor, or writing fails.
@@ -30,6 +31,6 @@ pub fn rollback(medium: &mut impl Medium, this: RunningSystem<'_>) -> Result<Slo
     for unfinished in &present.unfinished {
         medium.remove(unfinished).map_err(failed(unfinished))?;
     }
-    set_tries(medium, running, 0).map_err(failed(ENTRIES))?;
+    roll_back(medium, running, other).map_err(failed("the tries of the slots"))?;
     Ok(other.name.clone())
 }

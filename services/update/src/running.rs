@@ -16,6 +16,8 @@ pub struct RunningSlot {
     pub is_ready: bool,
     /// The device of the EFI system partition, if there is one.
     pub esp: Option<PathBuf>,
+    /// The device of the boot state, if that counts the tries.
+    pub boot_state: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -31,19 +33,22 @@ struct Slot {
     verdict: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Data {
     esp: Option<PathBuf>,
+    boot_state: Option<PathBuf>,
 }
 
 /// Calls PID 1.
 pub fn ask() -> Result<RunningSlot, CallError> {
     let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;
     let boot: Boot = serde_json::from_value(client.call("boot", Map::new())?)?;
+    let data = boot.data.unwrap_or_default();
     Ok(RunningSlot {
         is_good: boot.slot.as_ref().is_some_and(|slot| slot.verdict == "good"),
         slot: boot.slot.map(|slot| slot.version),
         is_ready: boot.ready_at.is_some(),
-        esp: boot.data.and_then(|data| data.esp),
+        esp: data.esp,
+        boot_state: data.boot_state,
     })
 }

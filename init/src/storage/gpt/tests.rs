@@ -125,6 +125,27 @@ fn the_first_boot_gives_a_guid_once() {
     assert_eq!(guids(&later)[1], [COMMON.to_vec(), data]);
 }
 
+/// On boards that U-Boot starts, the third entry is a partition before the two others.
+#[test]
+fn the_order_of_entries_does_not_matter() {
+    let mut disk = Disk::flashed(561_152, 1_048_576);
+    let mut entries = disk.head[2 * SECTOR..].to_vec();
+    let mut third = entry(&entries, 0).to_vec();
+    third[GUID.end - 1] = 9;
+    third[32..48].copy_from_slice(&[40_u64, 47].map(u64::to_le_bytes).concat());
+    entries[2 * ENTRY..3 * ENTRY].copy_from_slice(&third);
+    let source = disk.head[SECTOR..2 * SECTOR].to_vec();
+    let summed = header(&source, &entries, disk.sectors, TableCopy::Primary);
+    disk.head[SECTOR..SECTOR + HEADER].copy_from_slice(&summed);
+    disk.head[2 * SECTOR..].copy_from_slice(&entries);
+    let grown = disk.finish();
+    assert_eq!(grown.plan().unwrap().data.first, 526_336);
+    for entries in [&grown.head[2 * SECTOR..], &grown.tail[..]] {
+        assert_eq!(entry(entries, 2), third);
+        assert_eq!(entry(entries, 0)[GUID], OWN);
+    }
+}
+
 #[test]
 fn says_why_not() {
     let disk = Disk::flashed(561_152, 561_152);

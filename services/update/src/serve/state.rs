@@ -168,9 +168,11 @@ fn running_slot() -> Result<RunningSlot, Failure> {
 
 fn mount(running: &RunningSlot, access: Access) -> Result<MountedEsp, Failure> {
     let device = running.esp.as_ref().ok_or(UpdateRefusal::NoSlot)?;
-    MountedEsp::mount(device, access).map_err(|error| match error.kind() {
-        std::io::ErrorKind::ResourceBusy => busy("PID 1 uses the EFI system partition"),
-        _ => failed("the EFI system partition")(error),
+    MountedEsp::mount(device, running.boot_state.as_deref(), access).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::ResourceBusy => busy("PID 1 uses the EFI system partition"),
+            _ => failed("the EFI system partition")(error),
+        }
     })
 }
 

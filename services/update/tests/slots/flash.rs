@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use octet_esp::boot_counter::BootCounter;
+use octet_esp::boot_state::{StateCopies, StateWrite};
 use octet_esp::medium::{FolderItem, Medium};
 
 /// The content of the medium.
@@ -72,6 +74,26 @@ pub struct Flash {
     pub changes: usize,
     /// A file that is damaged: reading returns a changed byte.
     pub bad: Option<String>,
+    /// The boot state, if that counts the tries: as it is on the medium, and as it is read.
+    boot_state: Option<[StateCopies; 2]>,
+}
+
+/// What becomes of a sector that is written while the power fails: all of it, its first part, its
+/// last part, or nothing.
+pub fn torn<const N: usize>(
+    old: &[u8; N],
+    new: &[u8; N],
+    mut survives: impl FnMut() -> bool,
+) -> [u8; N] {
+    let mut sector = *old;
+    let part = match (survives(), survives()) {
+        (true, true) => 0..N,
+        (true, false) => 0..40,
+        (false, true) => 40..N,
+        (false, false) => 0..0,
+    };
+    sector[part.clone()].copy_from_slice(&new[part]);
+    sector
 }
 
 impl Flash {
@@ -79,7 +101,13 @@ impl Flash {
     pub fn new(size: u64) -> Self {
         let (durable, now) = (Contents::default(), Contents::default());
         let (pending, bad) = (vec![], None);
-        Self { durable, now, pending, next: 0, size, power: usize::MAX, changes: 0, bad }
+        let (power, boot_state) = (usize::MAX, None);
+        Self { durable, now, pending, next: 0, size, power, changes: 0, bad, boot_state }
+    }
+
+    /// Makes the tries be counted in this boot state.
+    pub fn set_boot_state(&mut self, copies: StateCopies) {
+        self.boot_state = Some([copies; 2]);
     }
 
     pub fn put(&mut self, path: &str, bytes: &[u8]) {
@@ -108,7 +136,12 @@ impl Flash {
             path.rsplit_once('/').is_none_or(|(folder, _)| folders.contains(folder))
         });
         let now = durable.clone();
-        Self { durable, now, pending: vec![], power: usize::MAX, changes: 0, ..self.clone() }
+        let boot_state = self.boot_state.map(|[durable, now]| {
+            let after = [0, 1].map(|copy| torn(&durable[copy], &now[copy], &mut survives));
+            [after; 2]
+        });
+        let (pending, power, changes) = (vec![], usize::MAX, 0);
+        Self { durable, now, pending, power, changes, boot_state, ..self.clone() }
     }
 
     /// The content, as a reader sees it.
@@ -219,6 +252,29 @@ impl Medium for Flash {
             let middle = content.len() / 2;
             content[middle] ^= 1;
         }
+        Ok(())
+    }
+
+    fn counter(&self) -> BootCounter {
+        self.boot_state.map_or(BootCounter::EntryNames, |_| BootCounter::BootState)
+    }
+
+    fn boot_state(&self) -> io::Result<StateCopies> {
+        self.boot_state.map(|[_, now]| now).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// The write, and its sync. It syncs no files.
+    fn change_boot_state(
+        &mut self,
+        change: impl FnOnce(&StateCopies) -> io::Result<Option<StateWrite>>,
+    ) -> io::Result<()> {
+        let Some(write) = change(&self.boot_state()?)? else { return Ok(()) };
+        self.change()?;
+        let copies = self.boot_state.as_mut().unwrap();
+        copies[1][usize::from(write.offset > 0)] = write.bytes;
+        self.change()?;
+        let copies = self.boot_state.as_mut().unwrap();
+        copies[0] = copies[1];
         Ok(())
     }
 }

@@ -5,9 +5,11 @@
 #![cfg(test)]
 
 mod boot_loader;
+mod boot_state;
 mod cuts;
 mod flash;
 mod refused;
 mod release;
 mod taken;
+mod u_boot;
 mod worlds;
