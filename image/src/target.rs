@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use octet_machine::Architecture;
 use serde::{Deserialize, Serialize};
 
+use crate::output::gpt::DiskLayout;
+
 /// A kind of machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 pub enum Target {
@@ -157,15 +159,6 @@ pub enum KernelOrigin {
     Seed,
     /// Debian's, of the package that `linux-image-arm64` depends on: it has drivers and device trees of boards.
     Debian,
-}
-
-/// The layouts of a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DiskLayout {
-    /// For UEFI alone: the EFI system partition begins at 1 MiB.
-    Uefi,
-    /// For UEFI, for U-Boot, and for boot ROMs that know neither.
-    Board,
 }
 
 /// What the flash of a board is connected by: SD and eMMC of Allwinner (`sunxi_mmc`) and of Broadcom

@@ -33,19 +33,20 @@ pub fn put(disk: &mut Sparse, board: BoardId) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::gpt::DiskLayout;
     use std::io::{Seek, Write};
     use std::path::Path;
 
     /// An image with just what is looked at, and something behind it.
     fn image(path: &Path) -> Sparse {
         let folder = esp::EspItem { path: "octet".into(), content: None };
-        let mut disk = Sparse::new(gpt::DISK_SIZE);
-        gpt::write(&mut disk).unwrap();
+        let mut disk = Sparse::new(DiskLayout::Uefi.disk_size());
+        gpt::write(&mut disk, DiskLayout::Uefi).unwrap();
         disk.write_part(
-            gpt::ESP_START,
+            DiskLayout::Uefi.esp_start(),
             esp::build(gpt::ESP_SIZE, 1_795_132_800, &[folder]).unwrap(),
         );
-        disk.seek(std::io::SeekFrom::Start(gpt::ESP_START + gpt::ESP_SIZE)).unwrap();
+        disk.seek(std::io::SeekFrom::Start(DiskLayout::Uefi.esp_start() + gpt::ESP_SIZE)).unwrap();
         disk.write_all(b"data").unwrap();
         disk.write_to(&std::fs::File::create(path).unwrap()).unwrap();
         disk
@@ -74,9 +75,11 @@ mod tests {
         assert_eq!(digest(&of_board), digest(&plain.of_board(BoardId::ROUTER).unwrap()));
         assert_ne!(digest(&of_board), digest(&plain));
         assert_eq!(digest(&plain), disk.digest(), "the image itself is as it was");
-        let mut part = disk.part(gpt::ESP_START..gpt::ESP_START + gpt::ESP_SIZE).unwrap();
+        let mut part = disk
+            .part(DiskLayout::Uefi.esp_start()..DiskLayout::Uefi.esp_start() + gpt::ESP_SIZE)
+            .unwrap();
         esp::add(&mut part, ("octet", "board.toml"), b"board = \"router\"\n").unwrap();
-        disk.write_part(gpt::ESP_START, part);
+        disk.write_part(DiskLayout::Uefi.esp_start(), part);
         assert_eq!(digest(&of_board), disk.digest());
     }
 

@@ -62,16 +62,16 @@ fn is_filled(file: &File, start: u64) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::gpt::{DISK_SIZE, ESP_SIZE, ESP_START, write};
+    use crate::output::gpt::{DiskLayout, ESP_SIZE, write};
     use crate::output::sparse::Sparse;
 
     #[test]
     fn a_disk_is_used_once_something_is_on_its_data_partition() {
-        let mut disk = Sparse::new(DISK_SIZE);
-        write(&mut disk).unwrap();
+        let mut disk = Sparse::new(DiskLayout::Uefi.disk_size());
+        write(&mut disk, DiskLayout::Uefi).unwrap();
         let file = tempfile::tempfile().unwrap();
         disk.write_to(&file).unwrap();
-        let start = ESP_START + ESP_SIZE;
+        let start = DiskLayout::Uefi.esp_start() + ESP_SIZE;
         assert_eq!(data_start(&file).unwrap(), Some(start));
         assert!(!has_data(&file));
         // Where ext4 says what it is; before it there may be nothing.

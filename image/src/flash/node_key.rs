@@ -31,6 +31,7 @@ pub fn read(file: &File) -> Option<PublicKey> {
 mod tests {
     use super::*;
     use crate::output::esp::{EspItem, build};
+    use crate::output::gpt::DiskLayout;
     use crate::output::sparse::Sparse;
 
     const KEY: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
@@ -38,9 +39,12 @@ mod tests {
     fn disk(said: Option<&[u8]>) -> File {
         let mut items = vec![EspItem { path: "octet".into(), content: None }];
         items.extend(said.map(|said| EspItem { path: FILE.into(), content: Some(said) }));
-        let mut disk = Sparse::new(gpt::DISK_SIZE);
-        gpt::write(&mut disk).unwrap();
-        disk.write_part(gpt::ESP_START, build(gpt::ESP_SIZE, 1_795_132_800, &items).unwrap());
+        let mut disk = Sparse::new(DiskLayout::Uefi.disk_size());
+        gpt::write(&mut disk, DiskLayout::Uefi).unwrap();
+        disk.write_part(
+            DiskLayout::Uefi.esp_start(),
+            build(gpt::ESP_SIZE, 1_795_132_800, &items).unwrap(),
+        );
         let file = tempfile::tempfile().unwrap();
         disk.write_to(&file).unwrap();
         file

@@ -1,16 +1,18 @@
 //! `octet.img`: the disk that firmware boots from, and that is written onto flash.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 
 use miette::Diagnostic;
 use octet_bundle::SlotFile;
+use octet_esp::boot_state::{BootState, COPY_OFFSETS, SlotPlace};
 use zstd::stream::Encoder;
 
 use super::entry::{LOADER_CONF, NamedSlot};
 use super::esp::{self, EspItem};
-use super::gpt;
+use super::gpt::{self, DiskLayout};
 use super::sparse::Sparse;
+use super::u_boot;
 use crate::target::Target;
 use crate::tree::NodeOrigin;
 
@@ -61,6 +63,9 @@ pub enum DiskImageError {
         gpt::ESP_SIZE >> 20
     ))]
     Esp(io::Error),
+    #[error("the boot state cannot be written: {0}")]
+    #[diagnostic(help("this is a fault of Octet's: please report it"))]
+    BootState(io::Error),
     /// A slot of which three do not fit.
     #[error("a slot of {0} MiB is too large: the EFI system partition is for three")]
     #[diagnostic(help("leave packages or modules out of appliance.toml"))]
@@ -75,9 +80,17 @@ pub fn build(parts: &DiskContents<'_>) -> Result<Sparse, DiskImageError> {
     if 3 * size > gpt::ESP_SIZE - (8 << 20) {
         return Err(DiskImageError::Slot(size >> 20));
     }
-    let mut disk = Sparse::new(gpt::DISK_SIZE);
-    gpt::write(&mut disk).map_err(DiskImageError::Table)?;
-    disk.write_part(gpt::ESP_START, esp(parts, &files(parts)).map_err(DiskImageError::Esp)?);
+    let layout = parts.target.layout();
+    let mut disk = Sparse::new(layout.disk_size());
+    gpt::write(&mut disk, layout).map_err(DiskImageError::Table)?;
+    let esp = esp(parts, &files(parts)).map_err(DiskImageError::Esp)?;
+    disk.write_part(layout.esp_start(), esp);
+    if let Some(start) = layout.boot_state() {
+        let state = BootState::initial(slot.manifest.slot.clone());
+        let place = SeekFrom::Start(start + COPY_OFFSETS[0]);
+        let write = disk.seek(place).and_then(|_| disk.write_all(&state.render()));
+        write.map_err(DiskImageError::BootState)?;
+    }
     Ok(disk)
 }
 
@@ -86,7 +99,24 @@ pub fn files<'a>(parts: &DiskContents<'a>) -> Vec<EspFile<'a>> {
     let (target, slot, (loader, of_loader)) = (parts.target, parts.slot, parts.boot_loader);
     let (name, own) = (&slot.manifest.slot, &NodeOrigin::Generated);
     let entry = slot.entry().into_bytes();
-    [
+    let for_u_boot = match target.layout() {
+        DiskLayout::Uefi => vec![],
+        DiskLayout::Board => vec![
+            (
+                u_boot::SCRIPT.to_owned(),
+                u_boot::script(parts.epoch).into(),
+                own,
+                "U-Boot starts it, and it starts the kernel",
+            ),
+            (
+                SlotPlace::A.env_path(),
+                slot.env().into_bytes().into(),
+                own,
+                "what U-Boot's script loads of the slot in place a",
+            ),
+        ],
+    };
+    let for_all = [
         (
             format!("EFI/BOOT/{}", target.efi_boot_name()),
             loader.into(),
@@ -115,10 +145,9 @@ pub fn files<'a>(parts: &DiskContents<'a>) -> Vec<EspFile<'a>> {
         ),
         (name.manifest(), slot.manifest.render().into(), own, "updates share what it names"),
         (FIRST_BOOT.to_owned(), [][..].into(), own, "the first start makes the data partition"),
-    ]
-    .into_iter()
-    .map(|(path, content, origin, because)| EspFile { path, content, origin, because })
-    .collect()
+    ];
+    let all = for_all.into_iter().chain(for_u_boot);
+    all.map(|(path, content, origin, because)| EspFile { path, content, origin, because }).collect()
 }
 
 fn esp(parts: &DiskContents<'_>, files: &[EspFile<'_>]) -> io::Result<Sparse> {

@@ -64,12 +64,22 @@ impl<'a> NamedSlot<'a> {
         format!("{}/{}", octet_bundle::ENTRIES, EntryName::with_tries(&self.manifest.slot, TRIES))
     }
 
-    /// Its entry. It is the only slot of an image that is flashed: there is none to go back to.
+    /// Its entry.
     pub fn entry(&self) -> String {
+        self.with_entry(|entry| entry.render())
+    }
+
+    /// The same for U-Boot's script.
+    pub fn env(&self) -> String {
+        self.with_entry(|entry| entry.env().render())
+    }
+
+    /// It is the only slot of an image that is flashed: there is none to go back to.
+    fn with_entry<T>(&self, render: impl Fn(&BootEntry<'_>) -> T) -> T {
         let path = |kind| format!("/{}", self.manifest.slot.file(kind));
         let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
         let (manifest, on_trial) = (&self.manifest, false);
-        BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render()
+        render(&BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial })
     }
 }
 

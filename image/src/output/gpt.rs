@@ -5,10 +5,11 @@ use std::io::{self, SeekFrom};
 use std::ops::Range;
 
 use gpt::disk::LogicalBlockSize;
-use gpt::mbr::ProtectiveMBR;
+use gpt::mbr::{MBRError, PartRecord, ProtectiveMBR};
 use gpt::partition::Partition;
-use gpt::partition_types::{EFI, LINUX_FS, Type};
+use gpt::partition_types::{EFI, LINUX_FS, LINUX_RESERVED, Type};
 use gpt::{DiskDevice, GptConfig};
+use octet_esp::boot_state::{BOOT_STATE, BOOT_STATE_SIZE};
 use uuid::Uuid;
 
 use super::sparse::Sparse;
@@ -24,28 +25,61 @@ const ESP_NAME: &str = "octet-esp";
 /// The name of the data partition in the table.
 pub const DATA_NAME: &str = "octet-data";
 
-/// Where the ESP begins, in bytes; before it is the table.
-pub const ESP_START: u64 = MIB;
-
 /// Bytes of the ESP: two slots and one that is being written, each of up to 82 MiB.
 pub const ESP_SIZE: u64 = 256 * MIB;
 
 /// Bytes of the data partition, until the first start grows it to the end of the flash.
 const DATA_SIZE: u64 = 16 * MIB;
 
-/// Bytes of the whole disk; the last MiB has the table's backup.
-pub const DISK_SIZE: u64 = ESP_START + ESP_SIZE + DATA_SIZE + MIB;
+/// How a disk is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskLayout {
+    /// For UEFI alone.
+    Uefi,
+    /// For UEFI, for U-Boot, and for the boot ROMs of Allwinner and Broadcom. These look for their first program at 8
+    /// and 128 KiB, and in the first partition of the master boot record.
+    Board,
+}
+
+impl DiskLayout {
+    /// Where the ESP begins, in bytes.
+    pub fn esp_start(self) -> u64 {
+        match self {
+            Self::Uefi => MIB,
+            Self::Board => 4 * MIB,
+        }
+    }
+
+    /// Bytes of the whole disk; the last MiB has the table's backup.
+    pub fn disk_size(self) -> u64 {
+        self.esp_start() + ESP_SIZE + DATA_SIZE + MIB
+    }
+
+    /// Where the boot state is, in bytes, if there is one. Before it is room for U-Boot.
+    pub fn boot_state(self) -> Option<u64> {
+        match self {
+            Self::Uefi => None,
+            Self::Board => Some(2 * MIB),
+        }
+    }
+}
 
 /// The disk's GUID. It is the same in every image: the bytes of an image are, too.
 const DISK_GUID: u128 = 0x0c7e_7000_0000_4000_8000_0000_0000_0001;
 
-/// Writes the table onto `disk`, which has [`DISK_SIZE`] bytes.
-pub fn write(disk: &mut Sparse) -> Result<(), String> {
-    // The whole disk but this sector.
-    let covered = u32::try_from(DISK_SIZE / SECTOR - 1).map_err(|error| error.to_string())?;
-    ProtectiveMBR::with_lb_size(covered).overwrite_lba0(disk).map_err(|error| error.to_string())?;
-    let esp = partition(EFI, DISK_GUID + 1, ESP_START, ESP_SIZE, ESP_NAME);
-    let data = partition(LINUX_FS, DISK_GUID + 2, ESP_START + ESP_SIZE, DATA_SIZE, DATA_NAME);
+/// Writes the table onto `disk`, which has the size that `layout` says.
+pub fn write(disk: &mut Sparse, layout: DiskLayout) -> Result<(), String> {
+    let text = |error: MBRError| error.to_string();
+    master_boot_record(layout).and_then(|mbr| mbr.overwrite_lba0(disk)).map_err(text)?;
+    let (esp_start, data_start) = (layout.esp_start(), layout.esp_start() + ESP_SIZE);
+    let esp = partition(EFI, DISK_GUID + 1, esp_start, ESP_SIZE, ESP_NAME);
+    let data = partition(LINUX_FS, DISK_GUID + 2, data_start, DATA_SIZE, DATA_NAME);
+    let mut partitions = BTreeMap::from([(1, esp), (2, data)]);
+    if let Some(start) = layout.boot_state() {
+        // Not the first one, though it is before the others: firmware looks for files on the first.
+        let state = partition(LINUX_RESERVED, DISK_GUID + 3, start, BOOT_STATE_SIZE, BOOT_STATE);
+        partitions.insert(3, state);
+    }
     // Not `add_partition`: that would give random GUIDs.
     let mut table = GptConfig::new()
         .writable(true)
@@ -53,9 +87,40 @@ pub fn write(disk: &mut Sparse) -> Result<(), String> {
         .create_from_device(disk, Some(Uuid::from_u128(DISK_GUID)))
         .map_err(|error| error.to_string())?;
     table
-        .update_partitions(BTreeMap::from([(1, esp), (2, data)]))
+        .update_partitions(partitions)
         .and_then(|()| table.write_inplace())
         .map_err(|error| error.to_string())
+}
+
+/// The master boot record: a protective one (UEFI 2.10, 5.2.3), or one that names the ESP as well. The ROM of a
+/// Raspberry Pi 3 knows no other table, and takes a partition of this type alone.
+fn master_boot_record(layout: DiskLayout) -> Result<ProtectiveMBR, MBRError> {
+    let sectors =
+        |bytes: u64| u32::try_from(bytes / SECTOR).map_err(|_| MBRError::Overflow("size"));
+    // All but the sector of the record itself.
+    let covered = sectors(layout.disk_size())? - 1;
+    let mut mbr = ProtectiveMBR::with_lb_size(covered);
+    if layout == DiskLayout::Board {
+        let (start, size) = (sectors(layout.esp_start())?, sectors(ESP_SIZE)?);
+        mbr.set_partition(0, record(FAT32_LBA, start, size)?);
+        mbr.set_partition(1, record(PROTECTIVE, 1, start - 1)?);
+    }
+    Ok(mbr)
+}
+
+/// Types of partitions in a master boot record: FAT32, addressed by sector; what a GPT describes.
+const FAT32_LBA: u8 = 0x0c;
+const PROTECTIVE: u8 = 0xee;
+
+/// An entry of the master boot record. Its addresses by cylinder, head and sector say that they are to be ignored.
+fn record(kind: u8, start: u32, sectors: u32) -> Result<PartRecord, MBRError> {
+    let ignored = [0xfe, 0xff, 0xff];
+    let mut bytes = vec![0];
+    bytes.extend(ignored);
+    bytes.push(kind);
+    bytes.extend(ignored);
+    bytes.extend([start, sectors].map(u32::to_le_bytes).concat());
+    PartRecord::from_bytes(&bytes)
 }
 
 /// Where the ESP of `disk` is, in bytes, if `disk` is as an image is.
@@ -127,10 +192,10 @@ mod tests {
 
     #[test]
     fn both_tables_say_the_same() {
-        let mut disk = Sparse::new(DISK_SIZE);
-        write(&mut disk).unwrap();
-        assert_eq!(find_esp(&mut disk), Some(ESP_START..ESP_START + ESP_SIZE));
-        assert_eq!(find_esp(&mut Sparse::new(DISK_SIZE)), None);
+        let mut disk = Sparse::new(DiskLayout::Uefi.disk_size());
+        write(&mut disk, DiskLayout::Uefi).unwrap();
+        assert_eq!(find_esp(&mut disk), Some(MIB..MIB + ESP_SIZE));
+        assert_eq!(find_esp(&mut Sparse::new(DiskLayout::Uefi.disk_size())), None);
         let config = GptConfig::new().writable(false).only_valid_headers(true);
         let table = config.open_from_device(&mut disk).unwrap();
         let (primary, backup) = (table.primary_header().unwrap(), table.backup_header().unwrap());
@@ -156,9 +221,9 @@ mod tests {
     #[test]
     fn a_header_that_says_what_no_image_says_is_none() {
         for (count, length) in [(u32::MAX, 128), (128, u32::MAX), (128, 256), (0, 128)] {
-            for at in [SECTOR, DISK_SIZE - SECTOR] {
-                let mut disk = Sparse::new(DISK_SIZE);
-                write(&mut disk).unwrap();
+            for at in [SECTOR, DiskLayout::Uefi.disk_size() - SECTOR] {
+                let mut disk = Sparse::new(DiskLayout::Uefi.disk_size());
+                write(&mut disk, DiskLayout::Uefi).unwrap();
                 assert!(find(&mut disk).is_some());
                 let mut header = [0; 92];
                 disk.seek(SeekFrom::Start(at)).unwrap();
@@ -178,13 +243,48 @@ mod tests {
 
     #[test]
     fn the_first_sector_covers_the_disk() {
-        let mut disk = Sparse::new(DISK_SIZE);
-        write(&mut disk).unwrap();
+        let mut disk = Sparse::new(DiskLayout::Uefi.disk_size());
+        write(&mut disk, DiskLayout::Uefi).unwrap();
         let first = disk.pieces().next().unwrap();
         assert_eq!(first[510..512], [0x55, 0xaa]);
         // Type 0xee, from sector 1, over all but sector 0 (UEFI 2.10, 5.2.3).
         assert_eq!(first[446 + 4], 0xee);
         assert_eq!(first[446 + 8..446 + 12], 1u32.to_le_bytes());
         assert_eq!(first[446 + 12..446 + 16], 561_151u32.to_le_bytes());
+    }
+
+    /// What the ROMs of boards look at, by the bytes.
+    #[test]
+    fn a_disk_for_boards_has_a_hybrid_record() {
+        let layout = DiskLayout::Board;
+        let mut disk = Sparse::new(layout.disk_size());
+        write(&mut disk, layout).unwrap();
+        let all = disk.pieces().next().unwrap().to_vec();
+        let entry = |number: usize| {
+            let entry = &all[446 + 16 * number..][..16];
+            let number = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().unwrap());
+            (entry[4], number(8), number(12))
+        };
+        assert_eq!(entry(0), (0x0c, 8192, 524_288));
+        assert_eq!(entry(1), (0xee, 1, 8191));
+        assert_eq!([entry(2), entry(3)], [(0, 0, 0); 2]);
+        let mut between = disk.part(8 << 10..2 << 20).unwrap();
+        let mut bytes = vec![];
+        between.rewind().unwrap();
+        between.read_to_end(&mut bytes).unwrap();
+        assert!(
+            bytes.iter().all(|byte| *byte == 0),
+            "the ROM of Allwinner finds something at 8 KiB"
+        );
+        let found = find(&mut disk).unwrap();
+        assert_eq!(found.esp, 4 << 20..260 << 20);
+        assert_eq!(found.data, Some(260 << 20));
+        let config = GptConfig::new().writable(false).only_valid_headers(true);
+        let table = config.open_from_device(&mut disk).unwrap();
+        let state = &table.partitions()[&3];
+        assert_eq!(
+            (state.name.as_str(), state.first_lba, state.last_lba),
+            ("octet-bootstate", 4096, 6143)
+        );
     }
 }

@@ -15,3 +15,4 @@ pub mod sbom;
 pub mod sparse;
 pub mod squashfs;
 pub mod sums;
+pub mod u_boot;

@@ -1,14 +1,14 @@
 //! The slot on the disk image: what is flashed is what is sent.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::path::Path;
 
 use fatfs::{FileSystem, FsOptions};
 use octet_bundle::{Manifest, SlotFile, SlotName};
 
 use super::error::UpdateError;
-use crate::output::gpt::{ESP_SIZE, ESP_START};
+use crate::output::gpt::find_esp;
 use crate::output::sparse::Sparse;
 
 /// The slot of an image.
@@ -31,9 +31,9 @@ impl ImageSlot {
         };
         let wrong = |problem: String| UpdateError::Image { path: path.to_owned(), problem };
         let mut disk = File::open(path).and_then(|file| Sparse::read(&file)).map_err(unreadable)?;
-        let mut esp = Sparse::new(ESP_SIZE);
-        disk.seek(SeekFrom::Start(ESP_START)).map_err(unreadable)?;
-        io::copy(&mut disk.take(ESP_SIZE), &mut esp).map_err(unreadable)?;
+        let place = find_esp(&mut disk)
+            .ok_or_else(|| wrong("it has no EFI system partition of Octet's".to_owned()))?;
+        let mut esp = disk.part(place).map_err(unreadable)?;
         esp.rewind().map_err(unreadable)?;
         let fs = FileSystem::new(esp, FsOptions::new()).map_err(unreadable)?;
         let content = |path: &str| {

@@ -19,8 +19,11 @@ const ENTRIES: usize = 128;
 const HEADER: usize = 92;
 /// Partitions start and end at multiples of 1 MiB.
 const ALIGN: u64 = 2048;
-/// Offset of the sector count in the protective MBR.
+/// Offsets of the type and of the sector count in the first entry of the MBR.
+const MBR_TYPE: usize = 446 + 4;
 const MBR_SECTORS: usize = 446 + 12;
+/// The type of an entry that protects a GPT (UEFI Specification 2.10, 5.2.3).
+const PROTECTIVE: u8 = 0xee;
 
 /// Position of the partition's unique GUID in an entry.
 const GUID: std::ops::Range<usize> = 16..32;
@@ -126,8 +129,12 @@ pub fn plan(
     let new_primary = header(source.header, &entries, sectors, TableCopy::Primary);
     let new_backup = header(source.header, &entries, sectors, TableCopy::Backup);
     let mut new_head = head.to_vec();
-    let covered = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
-    new_head[MBR_SECTORS..MBR_SECTORS + 4].copy_from_slice(&covered.to_le_bytes());
+    // The first entry of a disk for boards is the EFI system partition, for boot ROMs that know no
+    // other table. What protects the GPT ends before that partition, so nothing of it grows.
+    if head[MBR_TYPE] == PROTECTIVE {
+        let covered = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
+        new_head[MBR_SECTORS..MBR_SECTORS + 4].copy_from_slice(&covered.to_le_bytes());
+    }
     new_head[SECTOR..SECTOR + HEADER].copy_from_slice(&new_primary);
     new_head[SECTOR + HEADER..2 * SECTOR].fill(0);
     new_head[2 * SECTOR..].copy_from_slice(&entries);

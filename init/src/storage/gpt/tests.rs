@@ -41,6 +41,7 @@ impl Disk {
         plain[80..84].copy_from_slice(&(ENTRIES as u32).to_le_bytes());
         plain[84..88].copy_from_slice(&(ENTRY as u32).to_le_bytes());
         let mut head = vec![0; HEAD as usize * SECTOR];
+        head[MBR_TYPE] = PROTECTIVE;
         head[510..512].copy_from_slice(&[0x55, 0xaa]);
         head[SECTOR..SECTOR + HEADER].copy_from_slice(&header(
             &plain,
@@ -125,10 +126,15 @@ fn the_first_boot_gives_a_guid_once() {
     assert_eq!(guids(&later)[1], [COMMON.to_vec(), data]);
 }
 
-/// On boards that U-Boot starts, the third entry is a partition before the two others.
+/// On boards that U-Boot starts, the third entry is a partition before the two others, and the master boot
+/// record names the EFI system partition, too.
 #[test]
-fn the_order_of_entries_does_not_matter() {
+fn a_disk_for_boards_grows_and_stays_one() {
     let mut disk = Disk::flashed(561_152, 1_048_576);
+    let esp = [0, 0xfe, 0xff, 0xff, 0x0c, 0xfe, 0xff, 0xff, 0, 8, 0, 0, 0, 0, 8, 0];
+    let protective = [0, 0, 2, 0, PROTECTIVE, 0, 0, 0, 1, 0, 0, 0, 0xff, 7, 0, 0];
+    let record = [esp, protective].concat();
+    disk.head[446..478].copy_from_slice(&record);
     let mut entries = disk.head[2 * SECTOR..].to_vec();
     let mut third = entry(&entries, 0).to_vec();
     third[GUID.end - 1] = 9;
@@ -139,6 +145,8 @@ fn the_order_of_entries_does_not_matter() {
     disk.head[SECTOR..SECTOR + HEADER].copy_from_slice(&summed);
     disk.head[2 * SECTOR..].copy_from_slice(&entries);
     let grown = disk.finish();
+    assert_eq!(grown.head[446..478], record);
+    assert_eq!(grown.plan().unwrap(), GrowthPlan { writes: vec![], ..grown.plan().unwrap() });
     assert_eq!(grown.plan().unwrap().data.first, 526_336);
     for entries in [&grown.head[2 * SECTOR..], &grown.tail[..]] {
         assert_eq!(entry(entries, 2), third);

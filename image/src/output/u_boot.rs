@@ -1,0 +1,54 @@
+//! The script by which U-Boot starts a slot, as `mkimage -A arm64 -T script -C none` makes it (U-Boot,
+//! include/image.h, "legacy image"). All numbers are big-endian.
+
+/// Its path on the EFI system partition: U-Boot's distro boot looks for it there.
+pub const SCRIPT: &str = "boot.scr";
+
+const SOURCE: &str = include_str!("boot.cmd");
+
+const MAGIC: u32 = 0x2705_1956;
+const HEADER: usize = 64;
+
+/// Operating system Linux, architecture arm64, type script, not compressed.
+const KIND: [u8; 4] = [5, 22, 6, 0];
+
+/// The script, of the time `epoch` in seconds since 1970.
+pub fn script(epoch: u32) -> Vec<u8> {
+    legacy_image(SOURCE.as_bytes(), epoch)
+}
+
+/// A script is the lengths of its parts, of which there is one, a zero, and that part.
+fn legacy_image(script: &[u8], epoch: u32) -> Vec<u8> {
+    let data = [&size(script).to_be_bytes()[..], &[0; 4], script].concat();
+    let header = |checksum: u32| {
+        let (load, entry) = (0, 0);
+        let words = [MAGIC, checksum, epoch, size(&data), load, entry, crc32fast::hash(&data)];
+        let mut header = words.map(u32::to_be_bytes).concat();
+        header.extend(KIND);
+        header.resize(HEADER, 0);
+        header
+    };
+    let mut image = header(crc32fast::hash(&header(0)));
+    image.extend(data);
+    image
+}
+
+/// It has a few KiB.
+fn size(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data_encoding::HEXLOWER;
+
+    /// What `SOURCE_DATE_EPOCH=1700000000 mkimage -A arm64 -T script -C none -d FILE` of U-Boot 2023.01 makes.
+    #[test]
+    fn is_what_mkimage_makes() {
+        let made = HEXLOWER.encode(&legacy_image(b"echo octet\n", 1_700_000_000));
+        let zeros = "0".repeat(64);
+        let header = "270519567597ed4b6553f1000000001300000000000000009cba141205160600";
+        assert_eq!(made, format!("{header}{zeros}0000000b000000006563686f206f637465740a"));
+    }
+}
