@@ -163,7 +163,9 @@ pub enum KernelOrigin {
 
 /// What the flash of a board is connected by: SD and eMMC of Allwinner (`sunxi_mmc`) and of Broadcom
 /// (`sdhci_iproc`, `bcm2835`), with the regulators that feed them, and QEMU's disk.
-const BOARD_DISKS: [&str; 8] = [
+const BOARD_DISKS: [&str; 10] = [
+    "virtio_pci",
+    "virtio_mmio",
     "virtio_blk",
     "sunxi_mmc",
     "sdhci_iproc",

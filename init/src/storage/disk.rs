@@ -83,7 +83,8 @@ impl Disk {
             let name = |partition: &Partition| partition.name.clone();
             let (disk, boot_state) = (data.disk.clone(), boot_state.map(name));
             let disk = Self { disk, esp: name(esp), data: name(data), boot_state };
-            Some((disk, esp.guid.clone()))
+            let guid = esp.guid.clone().or_else(|| guid_in_table(&disk.disk));
+            Some((disk, guid.unwrap_or_default()))
         });
         Ok(found.collect())
     }
@@ -148,11 +149,7 @@ impl Disk {
         }
         let sectors = sectors(&self.disk)?;
         let disk = File::options().read(true).write(true).open(&path).map_err(at(&path))?;
-        let mut head = vec![0; HEAD as usize * SECTOR];
-        let mut tail = vec![0; TAIL as usize * SECTOR];
-        disk.read_exact_at(&mut head, 0).map_err(at(&path))?;
-        let tail_at = sectors.saturating_sub(TAIL) * SECTOR as u64;
-        disk.read_exact_at(&mut tail, tail_at).map_err(at(&path))?;
+        let [head, tail] = read_tables(&disk, sectors).map_err(at(&path))?;
         let own = if first_boot { Some(random_guid()?) } else { None };
         let plan = gpt::plan(&head, &tail, sectors, DATA, own.as_ref())
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
@@ -182,6 +179,22 @@ impl Disk {
         }
         Ok(!plan.writes.is_empty())
     }
+}
+
+/// Both ends of a disk, where the partition table and its backup are.
+fn read_tables(disk: &File, sectors: u64) -> io::Result<[Vec<u8>; 2]> {
+    let mut head = vec![0; HEAD as usize * SECTOR];
+    let mut tail = vec![0; TAIL as usize * SECTOR];
+    disk.read_exact_at(&mut head, 0)?;
+    disk.read_exact_at(&mut tail, sectors.saturating_sub(TAIL) * SECTOR as u64)?;
+    Ok([head, tail])
+}
+
+/// The GUID of the EFI system partition according to the table on the disk.
+fn guid_in_table(disk: &str) -> Option<String> {
+    let sectors = sectors(disk).ok()?;
+    let [head, tail] = read_tables(&File::open(device(disk)).ok()?, sectors).ok()?;
+    gpt::partition_guid(&head, &tail, sectors, ESP)
 }
 
 /// Checks that `disk` keeps what is written between these sectors, of which the first is the data
@@ -260,8 +273,8 @@ struct Partition {
     disk: String,
     /// Its name in the partition table.
     label: String,
-    /// Its GUID in lower case.
-    guid: String,
+    /// Its GUID in lower case; kernels before 6.9 do not show it.
+    guid: Option<String>,
     name: String,
 }
 
@@ -271,7 +284,7 @@ impl Partition {
         let text = fs::read_to_string(folder.join("uevent")).ok()?;
         let value = |key| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         let label = value("PARTNAME")?.to_owned();
-        let guid = value("PARTUUID").unwrap_or_default().to_ascii_lowercase();
+        let guid = value("PARTUUID").map(str::to_ascii_lowercase);
         let real = fs::canonicalize(folder).ok()?;
         let text = |part: &Path| part.file_name()?.to_str().map(str::to_owned);
         Some(Self { disk: text(real.parent()?)?, label, guid, name: text(&real)? })

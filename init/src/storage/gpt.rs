@@ -157,6 +157,21 @@ pub fn plan(
     Ok(GrowthPlan { data: extent, writes })
 }
 
+/// The unique GUID of the partition `name`, in lower case, of a disk as in [`plan`].
+pub fn partition_guid(head: &[u8], tail: &[u8], sectors: u64, name: &str) -> Option<String> {
+    if sectors < HEAD + TAIL {
+        return None;
+    }
+    let table = primary(head).or_else(|| backup(tail, sectors))?;
+    let mut entries = (0..ENTRIES).map(|index| entry(table.entries, index));
+    let guid = &entries.find(|it| entry_name(it) == name)?[GUID];
+    let (low, middle) = (u32_at(guid, 0), u32_at(guid, 4));
+    let (time_mid, time_high) = (middle & 0xffff, middle >> 16);
+    let rest: String = guid[8..].iter().map(|byte| format!("{byte:02x}")).collect();
+    let (clock, node) = rest.split_at(4);
+    Some(format!("{low:08x}-{time_mid:04x}-{time_high:04x}-{clock}-{node}"))
+}
+
 fn primary(head: &[u8]) -> Option<Table<'_>> {
     let (header, entries) = (&head[SECTOR..2 * SECTOR], &head[2 * SECTOR..]);
     is_valid(header, entries, 1, 2).then_some(Table { header, entries })

@@ -113,6 +113,9 @@ fn the_first_boot_gives_a_guid_once() {
     };
     let data = [&COMMON[..15], &[3]].concat();
     let flashed = Disk::flashed(561_152, 1_048_576);
+    let text = |disk: &Disk| partition_guid(&disk.head, &disk.tail, disk.sectors, "octet-esp");
+    assert_eq!(text(&flashed).as_deref(), Some("0c7e7000-0000-4000-8000-000000000002"));
+    assert_eq!(partition_guid(&flashed.head, &flashed.tail, flashed.sectors, "other"), None);
     assert_eq!(guids(&flashed)[0], [COMMON.to_vec(), data.clone()]);
     let grown = flashed.clone().finish();
     assert_eq!(guids(&grown), [(); 2].map(|()| [OWN.to_vec(), data.clone()]));
