@@ -15,5 +15,4 @@ mod reset;
 mod set_back;
 mod terminal;
 mod tools;
-mod u_boot;
 mod units;

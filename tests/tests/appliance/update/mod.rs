@@ -6,3 +6,4 @@ mod base;
 mod boot_loader;
 mod cut;
 mod good;
+mod u_boot;

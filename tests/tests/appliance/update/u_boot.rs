@@ -1,6 +1,7 @@
 //! The image for boards: one file that UEFI firmware starts, and U-Boot.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -14,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::update::base::{power_off, wait_good};
 
-/// The size of the medium in MiB; the image is smaller.
-const MEDIUM: u64 = 400;
+/// The size of the medium in MiB. The file systems of smaller ones have blocks of 1 KiB, which this kernel cannot mount.
+const MEDIUM: u64 = 1024;
 
 /// What the ROM of Allwinner looks at before U-Boot's place.
 const ROM_AREA: std::ops::Range<usize> = 8 << 10..40 << 10;
@@ -34,8 +35,9 @@ fn check(disk: &DiskFile, flashed: &DiskFile) {
     assert_eq!(disk.boot_record(), flashed.boot_record());
     let entry = &disk.boot_record()[446..462];
     assert_eq!((entry[4], &entry[8..12]), (0x0c, &8192_u32.to_le_bytes()[..]));
-    let head = fs::read(disk.path()).unwrap();
-    assert!(head[ROM_AREA].iter().all(|byte| *byte == 0));
+    let mut area = vec![1; ROM_AREA.len()];
+    File::open(disk.path()).unwrap().read_exact_at(&mut area, ROM_AREA.start as u64).unwrap();
+    assert!(area.iter().all(|byte| *byte == 0));
 }
 
 #[test]
@@ -80,11 +82,11 @@ fn image(folder: &Path, name: &str, key: &SigningKey, sections: &str) -> Image {
 /// The update to `image`, signed.
 fn bundle(image: &Image, key: &Path) -> Bytes {
     let out = image.folder.parent().unwrap();
-    let file = out.join("update");
+    let (file, appliance) = (out.join("update"), out.with_file_name("appliance.toml"));
     let run = |verb: &str, option: &str, path: &Path| {
         let mut command = Command::new(builder());
         command.current_dir(workspace()).args([verb, "--target", BOARD, "--out"]).arg(out);
-        must(command.arg(option).arg(path));
+        must(command.arg("--appliance").arg(&appliance).arg(option).arg(path));
     };
     run("sign", "--key", key);
     run("bundle", "--to", &file);
