@@ -66,20 +66,22 @@ impl<'a> NamedSlot<'a> {
 
     /// Its entry.
     pub fn entry(&self) -> String {
-        self.with_entry(|entry| entry.render())
+        self.boot_entry(&self.paths()).render()
     }
 
     /// The same for U-Boot's script.
     pub fn env(&self) -> String {
-        self.with_entry(|entry| entry.env().render())
+        self.boot_entry(&self.paths()).env().render()
+    }
+
+    fn paths(&self) -> [String; 2] {
+        [SlotFile::Linux, SlotFile::Initrd]
+            .map(|kind| format!("/{}", self.manifest.slot.file(kind)))
     }
 
     /// It is the only slot of an image that is flashed: there is none to go back to.
-    fn with_entry<T>(&self, render: impl Fn(&BootEntry<'_>) -> T) -> T {
-        let path = |kind| format!("/{}", self.manifest.slot.file(kind));
-        let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
-        let (manifest, on_trial) = (&self.manifest, false);
-        render(&BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial })
+    fn boot_entry<'b>(&'b self, [linux, initrd]: &'b [String; 2]) -> BootEntry<'b> {
+        BootEntry { manifest: &self.manifest, linux, initrd, on_trial: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A slot is written onto disks in memory, and the power cut at every write. What starts then is
 //! worked out from systemd-boot's documents, on files that mtools has read.
 
+mod boot_state;
 mod power;
 mod refused;
 
@@ -90,7 +91,7 @@ fn volume(files: &Tree) -> Sparse {
 }
 
 fn layout() -> PartitionLayout {
-    PartitionLayout { esp: 0..SIZE, data: Some(SIZE) }
+    PartitionLayout { esp: 0..SIZE, data: Some(SIZE), boot_state: None }
 }
 
 /// What else is on the partition of a box.
