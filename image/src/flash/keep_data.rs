@@ -153,8 +153,10 @@ pub fn plan_slot_update(
             None => format!("/{}", plan.path(&manifest, kind)),
         };
         let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
+        let dtb = manifest.files.dtb.is_some().then(|| path(SlotFile::Dtb));
         let on_trial = fallback.is_some() && in_state.is_some();
-        let entry = BootEntry { manifest: &manifest, linux: &linux, initrd: &initrd, on_trial };
+        let (linux, initrd, dtb) = (linux.as_str(), initrd.as_str(), dtb.as_deref());
+        let entry = BootEntry { manifest: &manifest, linux, initrd, dtb, on_trial };
         state.plan(in_state.as_ref(), &entry, work == SlotWork::Write)
     });
     let state = state.unwrap_or_default();
@@ -183,9 +185,10 @@ fn is_whole(slots: &impl Medium, present: &EspContents, slot: &PresentSlot) -> i
         }
     }
     let Some(manifest) = &slot.manifest else { return Ok(true) };
-    for kind in SlotFile::ALL {
-        let (path, file) = (slot.path(kind), manifest.files.get(kind));
-        let Some(path) = path.filter(|path| present.files.get(*path) == Some(&file.size)) else {
+    for (kind, file) in manifest.files.all() {
+        let Some(path) =
+            slot.path(kind).filter(|path| present.files.get(*path) == Some(&file.size))
+        else {
             return Ok(false);
         };
         if digest(slots, path, file.size)? != file.sha256 {
@@ -204,7 +207,8 @@ impl KeepDataPlan {
 
     /// Bytes of the files that are written.
     pub fn size(&self) -> u64 {
-        self.plan.written.iter().map(|kind| self.manifest.files.get(*kind).size).sum()
+        let files = self.manifest.files.all();
+        files.filter(|(kind, _)| self.plan.written.contains(kind)).map(|(_, file)| file.size).sum()
     }
 
     /// What becomes of the disk and of what is on it.
@@ -262,8 +266,11 @@ impl KeepDataPlan {
         let manifest = &self.manifest;
         slots.make_folder(&manifest.slot.folder())?;
         let mut written = vec![];
-        for kind in &self.plan.written {
-            let (path, file) = (manifest.slot.file(*kind), manifest.files.get(*kind));
+        for (kind, file) in manifest.files.all() {
+            if !self.plan.written.contains(&kind) {
+                continue;
+            }
+            let path = manifest.slot.file(kind);
             let mut bytes = vec![0; usize::try_from(file.size).unwrap_or(usize::MAX)];
             image.read_at(&path, 0, &mut bytes)?;
             write_whole(slots, &staged(&path), &bytes)?;

@@ -149,7 +149,7 @@ impl UsableSlot<'_> {
 /// Whether `env` has U-Boot load files that the entry of `slot` names, too.
 fn names(slot: &PresentSlot, env: &SlotEnv) -> bool {
     let has = |path: &str| slot.files.iter().any(|file| *file == path.trim_start_matches('/'));
-    has(&env.linux) && has(&env.initrd)
+    has(&env.linux) && has(&env.initrd) && env.dtb.as_ref().is_none_or(|dtb| has(dtb))
 }
 
 /// The file of a slot that only entries name. There is no other slot to return to from it.
@@ -157,7 +157,9 @@ fn env_of(slot: &PresentSlot) -> Option<SlotEnv> {
     let path = |kind| Some(format!("/{}", slot.path(kind)?));
     let (linux, initrd) = (path(SlotFile::Linux)?, path(SlotFile::Initrd)?);
     let manifest = slot.manifest.as_ref()?;
-    Some(BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial: false }.env())
+    let dtb = path(SlotFile::Dtb);
+    let (linux, initrd, dtb) = (linux.as_str(), initrd.as_str(), dtb.as_deref());
+    Some(BootEntry { manifest, linux, initrd, dtb, on_trial: false }.env())
 }
 
 impl StatePlan {

@@ -23,6 +23,7 @@ struct Release {
     manifest: Manifest,
     linux: Vec<u8>,
     initrd: Vec<u8>,
+    dtb: Option<Vec<u8>>,
 }
 
 /// Bytes that look like nothing, the same for the same `seed`.
@@ -40,8 +41,16 @@ fn noise(seed: u64, size: usize) -> Vec<u8> {
 impl Release {
     fn of(sequence: u64, target: Target, linux: Vec<u8>, initrd: Vec<u8>) -> Self {
         let of = SlotProperties { target, version: "1.2.3", sequence, trial: 60 };
-        let manifest = crate::output::entry::NamedSlot::new(&of, &linux, &initrd).unwrap().manifest;
-        Self { manifest, linux, initrd }
+        let manifest = crate::output::entry::NamedSlot::new(&of, &linux, &initrd, None);
+        Self { manifest: manifest.unwrap().manifest, linux, initrd, dtb: None }
+    }
+
+    /// The same with device trees.
+    fn with_trees(self, dtb: Vec<u8>) -> Self {
+        let (target, sequence) = (Target::QemuX86_64, self.manifest.sequence);
+        let of = SlotProperties { target, version: "1.2.3", sequence, trial: 60 };
+        let slot = crate::output::entry::NamedSlot::new(&of, &self.linux, &self.initrd, Some(&dtb));
+        Self { manifest: slot.unwrap().manifest, dtb: Some(dtb), ..self }
     }
 
     fn number(sequence: u64) -> Self {
@@ -65,13 +74,17 @@ impl Release {
             sequence: self.manifest.sequence,
             trial: 60,
         };
-        let slot = crate::output::entry::NamedSlot::new(&of, &self.linux, &self.initrd).unwrap();
-        Tree::from([
+        let dtb = self.dtb.as_deref();
+        let slot = crate::output::entry::NamedSlot::new(&of, &self.linux, &self.initrd, dtb);
+        let slot = slot.unwrap();
+        let trees = self.dtb.clone().map(|dtb| (self.name().file(SlotFile::Dtb), dtb));
+        let always = [
             (self.name().file(SlotFile::Linux), self.linux.clone()),
             (self.name().file(SlotFile::Initrd), self.initrd.clone()),
             (self.name().manifest(), self.manifest.render()),
             (self.entry(counter), slot.entry().into_bytes()),
-        ])
+        ];
+        always.into_iter().chain(trees).collect()
     }
 }
 

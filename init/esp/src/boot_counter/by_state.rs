@@ -131,7 +131,9 @@ pub fn add_slot(
     };
     let place = free(&read(medium)?)?;
     let [linux, initrd] = plan.entry_paths(manifest);
-    let entry = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial };
+    let dtb = plan.dtb_path(manifest);
+    let (linux, initrd, dtb) = (linux.as_str(), initrd.as_str(), dtb.as_deref());
+    let entry = BootEntry { manifest, linux, initrd, dtb, on_trial };
     write_env(medium, place, &entry.env())?;
     let add = |state: &mut BootState| {
         if free(state)? != place {

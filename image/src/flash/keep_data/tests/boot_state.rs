@@ -21,6 +21,7 @@ fn placed(release: &Release, counter: &str, place: SlotPlace) -> Tree {
         slot: release.name().clone(),
         linux: path(SlotFile::Linux),
         initrd: path(SlotFile::Initrd),
+        dtb: release.dtb.as_ref().map(|_| path(SlotFile::Dtb)),
         options: "quiet".to_owned(),
         trial: None,
     };
@@ -94,6 +95,7 @@ fn of(release: &Release) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn both_firmwares_start_the_new_one_next() {
     let [old, running, new] = [1, 2, 3].map(Release::number);
+    let (old, new) = (old.with_trees(noise(61, 700)), new.with_trees(noise(62, 9_000)));
     // U-Boot counts, and systemd-boot has tried one of them in vain; the owner has gone back to it.
     let files = [placed(&old, "+0-3", SlotPlace::A), placed(&running, "+3", SlotPlace::B)];
     let disk =
@@ -115,6 +117,8 @@ fn both_firmwares_start_the_new_one_next() {
     assert_eq!(slot(SlotPlace::B), Some((new.name(), TriesLeft::NEW)));
     let env = SlotEnv::parse(&String::from_utf8_lossy(&tree["octet/b.env"])).unwrap();
     assert_eq!((&env.slot, env.trial), (new.name(), Some(60)));
+    assert_eq!(env.dtb, Some(format!("/{}", new.name().file(SlotFile::Dtb))));
+    assert_eq!(tree.get(&new.name().file(SlotFile::Dtb)), new.dtb.as_ref());
     assert!(String::from_utf8_lossy(&tree[&new.entry("+3")]).contains("octet.trial=60\n"));
 
     // Once more there is nothing to do, until U-Boot has used up its tries.
