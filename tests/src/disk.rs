@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,6 +22,9 @@ pub const USED: u64 = 320;
 /// otherwise.
 const ESP: u64 = 1 << 20;
 const ESP_MIB: u64 = 256;
+
+/// Where the EFI system partition of an image for boards begins; its master boot record says so.
+const ESP_OF_BOARD: u64 = 4 << 20;
 const DATA: u64 = ESP + (ESP_MIB << 20);
 
 /// The part of a disk of `sectors` sectors that contains the sectors `range`.
@@ -127,7 +131,8 @@ impl DiskFile {
         let esp = self.beside("esp");
         let mut cut = Command::new("dd");
         cut.arg(format!("if={}", self.path().display())).arg(format!("of={}", esp.display()));
-        must(cut.args(["bs=1M", "skip=1", "conv=sparse", &format!("count={ESP_MIB}")]));
+        let skip = format!("skip={}", self.esp() >> 20);
+        must(cut.args(["bs=1M", &skip, "conv=sparse", &format!("count={ESP_MIB}")]));
         run(Command::new("fsck.vfat").arg("-n").arg(&esp))
     }
 
@@ -203,8 +208,22 @@ impl DiskFile {
     /// A program of mtools for the EFI system partition.
     fn mtools(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.args(["-i", &format!("{}@@{ESP}", self.path().display())]);
+        command.args(["-i", &format!("{}@@{}", self.path().display(), self.esp())]);
         command
+    }
+
+    /// The first sector.
+    pub fn boot_record(&self) -> [u8; 512] {
+        let mut sector = [0; 512];
+        let file = File::open(self.path()).expect("it is there");
+        file.read_exact_at(&mut sector, 0).expect("a sector");
+        sector
+    }
+
+    /// Where its EFI system partition begins.
+    fn esp(&self) -> u64 {
+        let is_for_boards = self.boot_record()[446 + 4] == 0x0c;
+        if is_for_boards { ESP_OF_BOARD } else { ESP }
     }
 
     /// The names of the boot loader's entries.
@@ -214,6 +233,7 @@ impl DiskFile {
 
     /// The data partition in the syntax of e2fsprogs for a file system inside a file.
     fn data(&self) -> String {
-        format!("{}?offset={DATA}", self.path().display())
+        let offset = self.esp() + (ESP_MIB << 20);
+        format!("{}?offset={offset}", self.path().display())
     }
 }

@@ -17,6 +17,9 @@ use crate::tool::must;
 /// The target with a processor other than x86-64.
 pub const AARCH64: &str = "qemu-aarch64";
 
+/// The target of boards, which have a processor of the same kind.
+pub const BOARD: &str = "board-arm64";
+
 pub(crate) const X86_64: &str = "qemu-x86_64";
 
 #[derive(Debug, Clone)]
@@ -37,9 +40,10 @@ impl Image {
     pub fn build(out: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(builder());
         must(command.current_dir(workspace()).arg("build").arg("--out").arg(out).args(options));
-        let arm = options.contains(&AARCH64);
-        let architecture = if arm { Architecture::Aarch64 } else { Architecture::X86_64 };
-        let folder = out.join(if arm { AARCH64 } else { X86_64 });
+        let target = [AARCH64, BOARD].into_iter().find(|target| options.contains(target));
+        let architecture =
+            if target.is_some() { Architecture::Aarch64 } else { Architecture::X86_64 };
+        let folder = out.join(target.unwrap_or(X86_64));
         Self { folder, architecture, temporary: None }
     }
 

@@ -23,7 +23,7 @@ mod wrapping;
 pub use boot_loader::Counting;
 pub use clone::clone_to;
 pub use disk::{DiskFile, USED, part};
-pub use image::{AARCH64, Image, shipped, shipped_for, text_of_one_board, workspace};
+pub use image::{AARCH64, BOARD, Image, shipped, shipped_for, text_of_one_board, workspace};
 pub use owner::Owner;
 pub use parallel::in_parallel;
 pub use path::link_programs;

@@ -18,6 +18,9 @@ pub struct Sockets<'a> {
     pub nics: &'a [panel::Sockets],
 }
 
+/// U-Boot for QEMU's board `virt`, of Debian's package `u-boot-qemu`.
+const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
+
 /// What every kernel is told that we start ourselves. `panic=-1`: a panic reboots at once, and
 /// without `-no-reboot` off that ends QEMU, instead of a guest that hangs.
 const KERNEL: &str = "quiet panic=-1 rdinit=/init";
@@ -97,6 +100,7 @@ impl Builder {
                 line.path("-initrd", "", initrd);
                 line.option("-append", &self.whole_command_line());
             }
+            BootFrom::UBoot => line.option("-bios", U_BOOT),
             BootFrom::Firmware => {
                 let code = Path::new(self.architecture.firmware().code);
                 line.path("-drive", "if=pflash,format=raw,readonly=on,file=", code);

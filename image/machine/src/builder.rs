@@ -52,6 +52,8 @@ pub(crate) enum BootFrom {
     Kernel { kernel: PathBuf, initrd: PathBuf },
     /// UEFI firmware loads it from the first disk.
     Firmware,
+    /// U-Boot does.
+    UBoot,
 }
 
 impl Builder {
@@ -114,6 +116,13 @@ impl Builder {
     #[must_use]
     pub fn watchdog(self) -> Self {
         self.argument("-device").argument("i6300esb")
+    }
+
+    /// Lets U-Boot start the first disk, as on a board; for Arm only.
+    #[must_use]
+    pub fn u_boot(mut self) -> Self {
+        self.boot = BootFrom::UBoot;
+        self
     }
 
     /// Lets the guest reboot; otherwise a reboot (also that after a panic) ends QEMU.

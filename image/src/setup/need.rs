@@ -126,7 +126,7 @@ pub static LAN: [Need; 2] = [
 ];
 
 /// What the tests need besides: they hold what was built against tools that are not ours.
-pub static TEST: [Need; 15] = [
+pub static TEST: [Need; 16] = [
     debian("git", "makes the clones that must give the same bytes", &["git"]),
     debian("unsquashfs", "must accept the root file system", &["squashfs-tools"]),
     debian("readelf", "tells how programs are linked", &["binutils"]),
@@ -137,6 +137,12 @@ pub static TEST: [Need; 15] = [
     debian("mdir", "must find the files of the EFI system partition", &["mtools"]),
     debian("e2fsck", "must accept the data partition", &["e2fsprogs"]),
     debian("zstd", "must unpack the packed disk", &["zstd"]),
+    file(
+        "U-Boot",
+        "/usr/lib/u-boot/qemu_arm64/u-boot.bin",
+        "must start a disk for boards, in a guest for Arm",
+        &["u-boot-qemu", "qemu-system-arm"],
+    ),
     Need {
         name: "bootctl",
         why: "must find the slot",

@@ -132,7 +132,7 @@ fn select(
     Ok((jobs, left.len()))
 }
 
-/// The image that is asked for, and if `soak` that of the other target; and what guests run beside each, into `programs`.
+/// The image that is asked for, and if `soak` those of the other targets; and what guests run beside each, into `programs`.
 fn images(options: &Options, programs: &Path, soak: bool) -> miette::Result<Built> {
     let built = build::build(options)?;
     compile::guests(options, programs, soak)?;
@@ -140,6 +140,7 @@ fn images(options: &Options, programs: &Path, soak: bool) -> miette::Result<Buil
         let other = Options { target: Target::QemuAarch64, ..options.clone() };
         build::build(&other)?;
         compile::guests(&other, programs, soak)?;
+        build::build(&Options { target: Target::BoardArm64, ..options.clone() })?;
     }
     Ok(built)
 }

@@ -2,6 +2,7 @@
 //! same boot loader from the same kind of disk.
 
 use octet_image::Target;
+use octet_machine::Architecture;
 
 /// Machine code that calls `ResetSystem(EfiResetShutdown, 0, 0, NULL)` of the runtime services: the
 /// UEFI Specification 2.10 passes the system table as second argument (4.1), keeps the runtime
@@ -34,9 +35,9 @@ const IN_FILE: u32 = 0x200;
 
 /// A PE32+ program for UEFI with one section (Microsoft PE and COFF Specification).
 pub fn power_off_program(target: Target) -> Vec<u8> {
-    let (machine, code): (u16, Vec<u8>) = match target {
-        Target::QemuX86_64 => (0x8664, X86_64.to_vec()),
-        Target::QemuAarch64 => (0xaa64, AARCH64.iter().flat_map(|it| it.to_le_bytes()).collect()),
+    let (machine, code): (u16, Vec<u8>) = match target.architecture() {
+        Architecture::X86_64 => (0x8664, X86_64.to_vec()),
+        Architecture::Aarch64 => (0xaa64, AARCH64.iter().flat_map(|it| it.to_le_bytes()).collect()),
     };
     let mut file = File::default();
     file.bytes(b"MZ").zeros(58).u32(64); // the DOS header: where the next one is

@@ -13,7 +13,6 @@ use tempfile::TempDir;
 
 use super::{MAX, RouterMemory, UNITS, dhcp};
 use crate::altered::put;
-use octet_image::architecture;
 use octet_image::build::{self, Options};
 
 /// MiB of a router.
@@ -70,7 +69,7 @@ impl Leases {
             let unit = UnitSource::parse((*file).to_owned(), text).map_err(|error| *error)?.unit;
             *most = unit.limits.memory_max.map_or(0, Bytes::get);
         }
-        let architecture = architecture(options.target);
+        let architecture = options.target.architecture();
         Ok(Self { linux, initrd, architecture, most, _folder: folder })
     }
 

@@ -15,7 +15,6 @@ use super::{GateMemory, LiveRuns, wire};
 use crate::boot::MEMORY;
 use crate::disk::flashed;
 use octet_image::Sparse;
-use octet_image::architecture;
 use octet_image::build::Built;
 
 /// How often gate, port and bare wire are asked in turn.
@@ -67,7 +66,7 @@ impl Guests {
         let folder = tempfile::tempdir().into_diagnostic()?;
         let disk = folder.path().join("disk");
         flashed(&self.disk, &disk)?;
-        let architecture = architecture(self.built.target);
+        let architecture = self.built.target.architecture();
         let machine = Machine::from_disk(architecture, Disk::new(&disk)).memory(MEMORY);
         let machine = wire::card(machine).start().into_diagnostic()?;
         // Only then the update that is to come may be taken.
@@ -103,7 +102,7 @@ impl Guests {
         all: &mut LiveRuns,
     ) -> miette::Result<()> {
         let echo = Machine::builder(&self.built.linux, &self.echo);
-        let echo = echo.architecture(architecture(self.built.target)).memory(MEMORY);
+        let echo = echo.architecture(self.built.target.architecture()).memory(MEMORY);
         // Beside the other one, however few cores there are.
         let echo = wire::card(echo).unlimited().start().into_diagnostic()?;
         echo.wait_ready(READY).into_diagnostic()?;

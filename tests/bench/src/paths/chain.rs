@@ -14,7 +14,6 @@ use super::image::{self, CHAIN};
 use super::{BenchPath, CarriedBytes, WAYS};
 use crate::boot::MEMORY;
 use crate::processor;
-use octet_image::architecture;
 use octet_image::build::{self, Options};
 
 /// How often in a run each way is measured, in turn.
@@ -62,7 +61,7 @@ impl GuestChain {
         let folder = tempfile::tempdir().into_diagnostic()?;
         let initrd = folder.path().join("initrd");
         std::fs::write(&initrd, image::build(options)?.initrd).into_diagnostic()?;
-        let architecture = architecture(options.target);
+        let architecture = options.target.architecture();
         Ok(Self { linux, initrd, architecture, _folder: folder })
     }
 

@@ -15,7 +15,6 @@ use super::packets::{BenchFlow, CARDS, card};
 use super::text::{FEW, LARGE, PolicyCount, text};
 use crate::altered::{PROGRAMS, change, put};
 use crate::{guest, processor};
-use octet_image::architecture;
 use octet_image::build::{self, Options};
 
 /// Memory of each, in MiB.
@@ -87,7 +86,7 @@ impl Routers {
             images.push(image);
         }
         let images = std::array::from_fn(|at| images[at].clone());
-        let architecture = architecture(options.target);
+        let architecture = options.target.architecture();
         Ok(Self { linux: built.linux, images, architecture, _folder: folder })
     }
 

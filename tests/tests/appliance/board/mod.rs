@@ -15,4 +15,5 @@ mod reset;
 mod set_back;
 mod terminal;
 mod tools;
+mod u_boot;
 mod units;
