@@ -75,7 +75,7 @@ impl Release {
             command_line: "console=ttyS0 quiet no_timer_check panic=3 rdinit=/init"
                 .parse()
                 .expect(word),
-            files: SlotFiles { linux: file(&linux), initrd: file(&initrd) },
+            files: SlotFiles { linux: file(&linux), initrd: file(&initrd), dtb: None },
             patches: vec![],
         };
         Self { manifest: manifest.validated().expect("a manifest"), linux, initrd }
@@ -102,6 +102,7 @@ impl Release {
         match kind {
             SlotFile::Linux => &self.linux,
             SlotFile::Initrd => &self.initrd,
+            SlotFile::Dtb => &[],
         }
     }
 
@@ -116,7 +117,7 @@ impl Release {
     /// Writes the slot to `disk`, with an entry in this state; a counted one is on trial.
     pub fn put_on(&self, disk: &DiskFile, standing: SlotState) {
         let slot = self.slot();
-        for kind in SlotFile::ALL {
+        for (kind, _) in self.manifest.files.all() {
             disk.esp_put(&slot.file(kind), self.content(kind));
         }
         self.put_entry_on(disk, standing, slot);
@@ -134,8 +135,8 @@ impl Release {
         let linux = format!("/{}", linux_of.file(SlotFile::Linux));
         let initrd = format!("/{}", slot.file(SlotFile::Initrd));
         let on_trial = standing != SlotState::Good;
-        let entry =
-            BootEntry { manifest: &self.manifest, linux: &linux, initrd: &initrd, on_trial };
+        let (manifest, linux, initrd) = (&self.manifest, linux.as_str(), initrd.as_str());
+        let entry = BootEntry { manifest, linux, initrd, dtb: None, on_trial };
         let name = EntryName { slot: slot.clone(), state: standing };
         disk.esp_put(&format!("loader/entries/{name}"), entry.render().as_bytes());
     }

@@ -6,6 +6,7 @@ use octet_appliance::{APPLIANCE, LICENSES, SETTINGS};
 use super::inputs::{self, BuildInputs};
 use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
+use crate::output::device_trees;
 use crate::output::licenses::Licenses;
 use crate::source::{Component, INIT, PackageSource, PathSource, Provided, SeedSource};
 use crate::steps::Steps;
@@ -25,6 +26,8 @@ pub struct Composed {
     /// The kernel, as UEFI starts it.
     pub linux: Vec<u8>,
     pub kernel: NodeOrigin,
+    /// Device trees of boards, for U-Boot.
+    pub dtb: Option<Vec<u8>>,
     /// The program that firmware starts, which starts the kernel, and whose it is.
     pub boot_loader: (Vec<u8>, NodeOrigin),
     /// A digest of this workspace's programs.
@@ -50,6 +53,8 @@ pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Re
         Some(linux) => linux,
         None => inputs::read(&seed.join("linux"))?,
     };
+    let trees = debian.device_trees()?;
+    let dtb = if trees.is_empty() { None } else { Some(device_trees::render(&trees)?) };
     let unpack = || inputs.unpack_tools(steps);
     let cargo = inputs.cargo(steps, &unpack);
     let owner = PathSource { units: &inputs.units };
@@ -114,6 +119,7 @@ pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Re
         tree,
         components: all.components,
         linux,
+        dtb,
         kernel: kernel.ok_or_else(|| miette::miette!("no source has given a module"))?,
         boot_loader: debian.boot_loader()?,
         programs: cargo.compiled()?.digest(),

@@ -221,7 +221,7 @@ pub fn disk_with(
         sequence: epoch.into(),
         trial: 60,
     };
-    let slot = NamedSlot::new(&of, linux, initrd).into_diagnostic()?;
+    let slot = NamedSlot::new(&of, linux, initrd, None).into_diagnostic()?;
     let (kernel, boot_loader) = (&NodeOrigin::Generated, (&boot_loader.0[..], &boot_loader.1));
     let parts = DiskContents { target, slot: &slot, kernel, boot_loader, epoch };
     let disk = disk::build(&parts).into_diagnostic()?;

@@ -39,7 +39,8 @@ pub fn write(
     let step = steps.start("disk", "partitions and slot");
     let (sequence, trial) = (epoch.into(), inputs.appliance.appliance.health.within.seconds());
     let of = entry::SlotProperties { target, version, sequence, trial };
-    let slot = NamedSlot::new(&of, &composed.linux, &initrd).into_diagnostic()?;
+    let slot = NamedSlot::new(&of, &composed.linux, &initrd, composed.dtb.as_deref());
+    let slot = slot.into_diagnostic()?;
     let name = slot.manifest.slot.as_str();
     let (kernel, (loader, of_loader)) = (&composed.kernel, &composed.boot_loader);
     let boot_loader = (&loader[..], of_loader);

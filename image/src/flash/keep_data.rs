@@ -6,10 +6,12 @@
 //! one that runs; and a slot whose files are not what its manifest says is none. And a person wants
 //! this slot to start, whatever was signed when: it gets a sequence above those that are there.
 
+mod boot_state;
+
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use octet_bundle::{Manifest, SlotFile, SlotName, SlotState, TRIES};
+use octet_bundle::{BootEntry, Manifest, SlotFile, SlotName, SlotState, TRIES};
 use octet_esp::contents::{EspContents, PresentSlot};
 use octet_esp::fat;
 use octet_esp::medium::{Medium, staged, write_whole};
@@ -18,6 +20,7 @@ use octet_esp::steps::{
     ReadBackError, digest, finish, make_room, read_back, set_tries, write_entry,
 };
 
+use self::boot_state::{PresentState, StatePlan};
 use super::error::{FlashFault, KeepDataError};
 use super::slots::Slots;
 use super::volume::{BlockDevice, FatVolume};
@@ -34,6 +37,9 @@ pub struct KeepDataPlan {
     pub fallback: Option<SlotName>,
     layout: PartitionLayout,
     plan: EspPlan,
+    state: StatePlan,
+    /// A slot that U-Boot found good and systemd-boot did not: it gets its tries back there.
+    revived: Option<PresentSlot>,
     repair: fat::RepairPlan,
 }
 
@@ -64,7 +70,7 @@ pub fn plan_slot_update(
     }
     let (volume, repair) =
         FatVolume::open_repaired(disk.0, layout.esp.clone()).map_err(KeepDataError::Damaged)?;
-    let slots = Slots::new(volume, 0);
+    let slots = Slots::new(volume, 0).with_boot_state(disk.0, layout.boot_state);
     let present = EspContents::read(&slots).map_err(KeepDataError::Unreadable)?;
     for slot in &present.slots {
         let Some(has) = &slot.manifest else { continue };
@@ -93,6 +99,17 @@ pub fn plan_slot_update(
         Some(_) => SlotWork::Unchanged,
         None => SlotWork::Write,
     };
+    let state = match layout.boot_state {
+        Some(_) => Some(PresentState::read(&slots, &whole).map_err(KeepDataError::Unreadable)?),
+        None => None,
+    };
+    let is_other = |slot: &&PresentSlot| slot.name != manifest.slot;
+    let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
+    let by_entries = sound(&others);
+    let by_entries = by_entries.last_good("").or(by_entries.next());
+    let by_entries =
+        others.iter().copied().find(|it| by_entries.is_some_and(|by| by.name == it.name));
+    let in_state = state.as_ref().and_then(|state| state.kept(&manifest.slot, by_entries));
     let plan = if work == SlotWork::Write {
         // If it is there, another slot starts until it is written anew.
         whole.retain(|slot| slot.name != manifest.slot);
@@ -110,7 +127,9 @@ pub fn plan_slot_update(
             let next = there.next().map(|slot| slot.name.clone());
             let fallback = next.as_ref().and_then(|next| there.last_good(next.as_str()));
             whole.retain(|slot| {
-                Some(&slot.name) == next.as_ref() || fallback.is_some_and(|it| it.name == slot.name)
+                Some(&slot.name) == next.as_ref()
+                    || fallback.is_some_and(|it| it.name == slot.name)
+                    || in_state.as_ref().is_some_and(|it| it.slot.name == slot.name)
             });
             plan_install(&present, &whole, &manifest)
         })?
@@ -119,11 +138,32 @@ pub fn plan_slot_update(
     };
     let is_other = |slot: &&PresentSlot| slot.name != manifest.slot;
     let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
-    let fallback = sound(&others).last_good("").map(|slot| slot.name.clone());
+    let there = sound(&others);
+    let good_in_state = in_state.as_ref().filter(|it| it.is_good()).map(|it| it.slot);
+    let fallback = there.last_good("").or(good_in_state).map(|slot| slot.name.clone());
+    let has_failed = |slot: &&PresentSlot| matches!(slot.state, SlotState::Trying { left: 0, .. });
+    // Only the sequence of a slot that is written is above all others.
+    let revived = good_in_state.filter(has_failed).filter(|_| work == SlotWork::Write).cloned();
+    let state = state.map(|state| {
+        // Files that are there already may be another slot's.
+        let present =
+            whole.iter().find(|slot| work != SlotWork::Write && slot.name == manifest.slot);
+        let path = |kind| match present.and_then(|slot| slot.path(kind)) {
+            Some(path) => format!("/{path}"),
+            None => format!("/{}", plan.path(&manifest, kind)),
+        };
+        let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
+        let dtb = manifest.files.dtb.is_some().then(|| path(SlotFile::Dtb));
+        let on_trial = fallback.is_some() && in_state.is_some();
+        let (linux, initrd, dtb) = (linux.as_str(), initrd.as_str(), dtb.as_deref());
+        let entry = BootEntry { manifest: &manifest, linux, initrd, dtb, on_trial };
+        state.plan(in_state.as_ref(), &entry, work == SlotWork::Write)
+    });
+    let state = state.unwrap_or_default();
     let is_gone = |slot: &&PresentSlot| others.iter().all(|other| other.name != slot.name);
     let removed = present.slots.iter().filter(is_other).filter(is_gone);
     let removed = removed.map(|slot| slot.name.clone()).collect();
-    Ok(KeepDataPlan { manifest, work, removed, fallback, layout, plan, repair })
+    Ok(KeepDataPlan { manifest, work, removed, fallback, layout, plan, state, revived, repair })
 }
 
 /// What the one slot of an image is.
@@ -145,9 +185,10 @@ fn is_whole(slots: &impl Medium, present: &EspContents, slot: &PresentSlot) -> i
         }
     }
     let Some(manifest) = &slot.manifest else { return Ok(true) };
-    for kind in SlotFile::ALL {
-        let (path, file) = (slot.path(kind), manifest.files.get(kind));
-        let Some(path) = path.filter(|path| present.files.get(*path) == Some(&file.size)) else {
+    for (kind, file) in manifest.files.all() {
+        let Some(path) =
+            slot.path(kind).filter(|path| present.files.get(*path) == Some(&file.size))
+        else {
             return Ok(false);
         };
         if digest(slots, path, file.size)? != file.sha256 {
@@ -161,12 +202,13 @@ impl KeepDataPlan {
     /// Whether the disk is as it has to be.
     pub fn is_done(&self) -> bool {
         let is_tidy = self.plan == EspPlan::default() && self.repair.stages.is_empty();
-        self.work == SlotWork::Unchanged && is_tidy
+        self.work == SlotWork::Unchanged && is_tidy && self.state == StatePlan::default()
     }
 
     /// Bytes of the files that are written.
     pub fn size(&self) -> u64 {
-        self.plan.written.iter().map(|kind| self.manifest.files.get(*kind).size).sum()
+        let files = self.manifest.files.all();
+        files.filter(|(kind, _)| self.plan.written.contains(kind)).map(|(_, file)| file.size).sum()
     }
 
     /// What becomes of the disk and of what is on it.
@@ -198,7 +240,12 @@ impl KeepDataPlan {
         let mut volume = FatVolume::open(disk, self.layout.esp.clone()).map_err(open)?;
         volume.repair(&self.repair)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut slots = Slots::new(volume, u32::try_from(now).unwrap_or(u32::MAX));
+        let slots = Slots::new(volume, u32::try_from(now).unwrap_or(u32::MAX));
+        let mut slots = slots.with_boot_state(disk, self.layout.boot_state);
+        self.state.begin(&mut slots)?;
+        if let Some(slot) = &self.revived {
+            set_tries(&mut slots, slot, TRIES)?;
+        }
         if self.plan != EspPlan::default() {
             make_room(&mut slots, &self.plan)?;
         }
@@ -210,6 +257,7 @@ impl KeepDataPlan {
                 self.write(&Slots::new(image, 0), &mut slots)?;
             }
         }
+        self.state.finish(&mut slots)?;
         Ok(slots.close()?.written)
     }
 
@@ -218,8 +266,11 @@ impl KeepDataPlan {
         let manifest = &self.manifest;
         slots.make_folder(&manifest.slot.folder())?;
         let mut written = vec![];
-        for kind in &self.plan.written {
-            let (path, file) = (manifest.slot.file(*kind), manifest.files.get(*kind));
+        for (kind, file) in manifest.files.all() {
+            if !self.plan.written.contains(&kind) {
+                continue;
+            }
+            let path = manifest.slot.file(kind);
             let mut bytes = vec![0; usize::try_from(file.size).unwrap_or(usize::MAX)];
             image.read_at(&path, 0, &mut bytes)?;
             write_whole(slots, &staged(&path), &bytes)?;

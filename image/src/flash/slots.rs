@@ -4,8 +4,11 @@ use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use fatfs::{Dir, FileSystem, FsOptions};
+use octet_esp::boot_state::{COPY_OFFSETS, COPY_SIZE, StateCopies, StateWrite};
 use octet_esp::medium::{FolderItem, Medium};
 
+use super::buffer::{ALIGNMENT, Buffer};
+use super::error::FlashFault;
 use super::volume::{BlockDevice, FatVolume};
 use crate::output::esp::{self, dot_entries};
 
@@ -13,12 +16,31 @@ use crate::output::esp::{self, dot_entries};
 pub struct Slots<'a, S> {
     volume: RefCell<FatVolume<'a, S>>,
     options: FsOptions,
+    /// The disk of the boot state, and where that begins there.
+    boot_state: Option<(&'a S, u64)>,
 }
 
 impl<'a, S: BlockDevice> Slots<'a, S> {
     /// Those on `volume`; new ones get the time `epoch`, in seconds since 1970.
     pub fn new(volume: FatVolume<'a, S>, epoch: u32) -> Self {
-        Self { volume: RefCell::new(volume), options: esp::options(epoch) }
+        Self { volume: RefCell::new(volume), options: esp::options(epoch), boot_state: None }
+    }
+
+    /// The same with the boot state that begins at `start` of `disk`. Entries count nevertheless: the
+    /// firmware may be any.
+    pub fn with_boot_state(self, disk: &'a S, start: Option<u64>) -> Self {
+        Self { boot_state: start.map(|start| (disk, start)), ..self }
+    }
+
+    /// The pages of the boot state that begin with a copy.
+    fn state_pages(&self) -> io::Result<[(u64, Buffer); 2]> {
+        let (disk, start) = self.boot_state.ok_or(io::ErrorKind::Unsupported)?;
+        let [a, b] = COPY_OFFSETS.map(|offset| {
+            let mut page = Buffer::new(ALIGNMENT);
+            disk.read(start + offset, &mut page).map_err(io::Error::other)?;
+            Ok::<_, io::Error>((start + offset, page))
+        });
+        Ok([a?, b?])
     }
 
     /// The volume, with its free clusters counted, and unmounted.
@@ -131,4 +153,41 @@ impl<S: BlockDevice> Medium for Slots<'_, S> {
         self.volume.borrow_mut().reopen();
         Ok(())
     }
+
+    fn boot_state(&self) -> io::Result<StateCopies> {
+        Ok(copies(&self.state_pages()?))
+    }
+
+    /// Of the page that is written only the copy changes, and a copy is one sector: it is on the medium
+    /// or not.
+    fn change_boot_state(
+        &mut self,
+        change: impl FnOnce(&StateCopies) -> io::Result<Option<StateWrite>>,
+    ) -> io::Result<()> {
+        let (disk, start) = self.boot_state.ok_or(io::ErrorKind::Unsupported)?;
+        let pages = self.state_pages()?;
+        let Some(StateWrite { offset, bytes }) = change(&copies(&pages))? else { return Ok(()) };
+        let page = pages.into_iter().find(|(at, _)| *at == start + offset);
+        let (at, mut page) = page.ok_or(io::ErrorKind::InvalidInput)?;
+        page[..COPY_SIZE].copy_from_slice(&bytes);
+        let mut found = Buffer::new(ALIGNMENT);
+        let written = disk.write(at, &page).and_then(|()| disk.sync());
+        written.and_then(|()| disk.read(at, &mut found)).map_err(io::Error::other)?;
+        match page.iter().zip(&*found).position(|(ours, theirs)| ours != theirs) {
+            None => Ok(()),
+            Some(differ) => Err(io::Error::other(FlashFault::Mismatch {
+                at: at + differ as u64,
+                ours: page[differ],
+                theirs: found[differ],
+            })),
+        }
+    }
+}
+
+fn copies(pages: &[(u64, Buffer); 2]) -> StateCopies {
+    let mut copies = [[0; COPY_SIZE]; 2];
+    for (copy, (_, page)) in copies.iter_mut().zip(pages) {
+        copy.copy_from_slice(&page[..COPY_SIZE]);
+    }
+    copies
 }

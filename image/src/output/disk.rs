@@ -75,7 +75,7 @@ pub enum DiskImageError {
 /// The whole disk. The data partition is zero: the first start makes its file system.
 pub fn build(parts: &DiskContents<'_>) -> Result<Sparse, DiskImageError> {
     let slot = parts.slot;
-    let size = (slot.linux.len() + slot.initrd.len()) as u64;
+    let size = slot.size();
     // Two slots, and one that is being written; what else is there takes less than 1 MiB.
     if 3 * size > gpt::ESP_SIZE - (8 << 20) {
         return Err(DiskImageError::Slot(size >> 20));
@@ -146,7 +146,11 @@ pub fn files<'a>(parts: &DiskContents<'a>) -> Vec<EspFile<'a>> {
         (name.manifest(), slot.manifest.render().into(), own, "updates share what it names"),
         (FIRST_BOOT.to_owned(), [][..].into(), own, "the first start makes the data partition"),
     ];
-    let all = for_all.into_iter().chain(for_u_boot);
+    let trees = slot.dtb.map(|dtb| {
+        let because = "U-Boot's script loads the board's device tree from there";
+        (name.file(SlotFile::Dtb), dtb.into(), parts.kernel, because)
+    });
+    let all = for_all.into_iter().chain(trees).chain(for_u_boot);
     all.map(|(path, content, origin, because)| EspFile { path, content, origin, because }).collect()
 }
 
@@ -181,7 +185,7 @@ mod tests {
     fn slot(linux: &[u8]) -> NamedSlot<'_> {
         let of =
             SlotProperties { target: Target::QemuX86_64, version: "1.2.3", sequence: 1, trial: 60 };
-        NamedSlot::new(&of, linux, b"initrd").unwrap()
+        NamedSlot::new(&of, linux, b"initrd", None).unwrap()
     }
 
     fn disk(linux: &[u8]) -> Result<Sparse, DiskImageError> {
@@ -253,5 +257,15 @@ mod tests {
     fn three_slots_have_to_fit() {
         let linux = vec![0; 83 << 20];
         assert!(matches!(disk(&linux), Err(DiskImageError::Slot(83))));
+        // Device trees count.
+        let of =
+            SlotProperties { target: Target::BoardArm64, version: "1.2.3", sequence: 1, trial: 60 };
+        let slot = NamedSlot::new(&of, &linux[..80 << 20], b"initrd", Some(&linux[..3 << 20]));
+        let (slot, kernel) = (slot.unwrap(), &NodeOrigin::Generated);
+        let (target, boot_loader) = (of.target, (&b"MZ"[..], kernel));
+        let parts = DiskContents { target, slot: &slot, kernel, boot_loader, epoch: 1 };
+        assert!(matches!(build(&parts), Err(DiskImageError::Slot(83))));
+        let names = files(&parts).into_iter().map(|file| file.path).collect::<Vec<_>>();
+        assert!(names.contains(&slot.manifest.slot.file(SlotFile::Dtb)), "{names:?}");
     }
 }

@@ -16,6 +16,8 @@ pub struct NamedSlot<'a> {
     /// The kernel, as UEFI starts it.
     pub linux: &'a [u8],
     pub initrd: &'a [u8],
+    /// [Device trees](super::device_trees) for U-Boot.
+    pub dtb: Option<&'a [u8]>,
 }
 
 /// What a slot is besides its files.
@@ -39,8 +41,9 @@ impl<'a> NamedSlot<'a> {
         of: &SlotProperties<'_>,
         linux: &'a [u8],
         initrd: &'a [u8],
+        dtb: Option<&'a [u8]>,
     ) -> Result<Self, ManifestError> {
-        let digest = Sha256::of_parts([linux, initrd]).to_string();
+        let digest = Sha256::of_parts([linux, initrd].into_iter().chain(dtb)).to_string();
         let text = |_| ManifestError::Inconsistent("its name, version or target is no plain word");
         let manifest = Manifest {
             format: 0,
@@ -53,10 +56,19 @@ impl<'a> NamedSlot<'a> {
             data: DATA,
             trial: of.trial,
             command_line: of.target.kernel_command_line().parse().map_err(text)?,
-            files: SlotFiles { linux: chunks::file(linux), initrd: chunks::file(initrd) },
+            files: SlotFiles {
+                linux: chunks::file(linux),
+                initrd: chunks::file(initrd),
+                dtb: dtb.map(chunks::file),
+            },
             patches: vec![],
         };
-        Ok(Self { manifest: manifest.validated()?, linux, initrd })
+        Ok(Self { manifest: manifest.validated()?, linux, initrd, dtb })
+    }
+
+    /// Bytes of its files.
+    pub fn size(&self) -> u64 {
+        self.manifest.files.all().map(|(_, file)| file.size).sum()
     }
 
     /// The path of its entry on the ESP, without a leading `/`.
@@ -66,20 +78,23 @@ impl<'a> NamedSlot<'a> {
 
     /// Its entry.
     pub fn entry(&self) -> String {
-        self.with_entry(|entry| entry.render())
+        self.boot_entry(&self.paths()).render()
     }
 
     /// The same for U-Boot's script.
     pub fn env(&self) -> String {
-        self.with_entry(|entry| entry.env().render())
+        let dtb = self.dtb.map(|_| format!("/{}", self.manifest.slot.file(SlotFile::Dtb)));
+        BootEntry { dtb: dtb.as_deref(), ..self.boot_entry(&self.paths()) }.env().render()
+    }
+
+    fn paths(&self) -> [String; 2] {
+        [SlotFile::Linux, SlotFile::Initrd]
+            .map(|kind| format!("/{}", self.manifest.slot.file(kind)))
     }
 
     /// It is the only slot of an image that is flashed: there is none to go back to.
-    fn with_entry<T>(&self, render: impl Fn(&BootEntry<'_>) -> T) -> T {
-        let path = |kind| format!("/{}", self.manifest.slot.file(kind));
-        let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
-        let (manifest, on_trial) = (&self.manifest, false);
-        render(&BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial })
+    fn boot_entry<'b>(&'b self, [linux, initrd]: &'b [String; 2]) -> BootEntry<'b> {
+        BootEntry { manifest: &self.manifest, linux, initrd, dtb: None, on_trial: false }
     }
 }
 
@@ -100,7 +115,7 @@ mod tests {
             sequence: 17,
             trial: 60,
         };
-        let slot = NamedSlot::new(&of, b"a", b"bc").unwrap();
+        let slot = NamedSlot::new(&of, b"a", b"bc", None).unwrap();
         assert_eq!(slot.manifest.slot.as_str(), "1.2.3-ba7816bf");
         assert_eq!(slot.entry_path(), "loader/entries/octet-1.2.3-ba7816bf+3.conf");
         assert_eq!(
@@ -113,5 +128,11 @@ mod tests {
              initrd       /octet/1.2.3-ba7816bf/initrd\n\
              options      console=ttyAMA0 quiet panic=3 rdinit=/init octet.slot=1.2.3-ba7816bf\n"
         );
+        // The same bytes: `printf abc`, in three files.
+        let with_trees = NamedSlot::new(&of, b"a", b"b", Some(b"c")).unwrap();
+        assert_eq!(with_trees.manifest.slot, slot.manifest.slot);
+        assert_eq!((slot.size(), with_trees.size()), (3, 3));
+        assert!(!slot.env().contains("dtb") && !with_trees.entry().contains("dtb"));
+        assert!(with_trees.env().ends_with("\ntrial=\ndtb=/octet/1.2.3-ba7816bf/dtb\n"));
     }
 }

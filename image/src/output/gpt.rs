@@ -134,6 +134,8 @@ pub struct PartitionLayout {
     pub esp: Range<u64>,
     /// Where the data partition begins, if there is one.
     pub data: Option<u64>,
+    /// Where the boot state begins, if there is one.
+    pub boot_state: Option<u64>,
 }
 
 /// The bytes of a header (UEFI 2.10, 5.3.2) up to the length of an entry, and where in it the number of entries is.
@@ -168,9 +170,15 @@ pub fn find(disk: &mut impl DiskDevice) -> Option<PartitionLayout> {
     let end = esp.last_lba.checked_add(1)?.checked_mul(SECTOR)?;
     let start = esp.first_lba.checked_mul(SECTOR)?;
     let data = named(DATA_NAME).and_then(|data| data.first_lba.checked_mul(SECTOR));
+    let boot_state = named(BOOT_STATE).and_then(|state| state.first_lba.checked_mul(SECTOR));
     let len = disk.seek(SeekFrom::End(0)).ok()?;
-    (start.is_multiple_of(MIB) && start < end && end <= len)
-        .then_some(PartitionLayout { esp: start..end, data })
+    let is_inside = |start: &u64| start.checked_add(BOOT_STATE_SIZE).is_some_and(|end| end <= len);
+    let boot_state = boot_state.filter(is_inside);
+    (start.is_multiple_of(MIB) && start < end && end <= len).then_some(PartitionLayout {
+        esp: start..end,
+        data,
+        boot_state,
+    })
 }
 
 /// A partition that is given in bytes.
@@ -194,7 +202,12 @@ mod tests {
     fn both_tables_say_the_same() {
         let mut disk = Sparse::new(DiskLayout::Uefi.disk_size());
         write(&mut disk, DiskLayout::Uefi).unwrap();
-        assert_eq!(find_esp(&mut disk), Some(MIB..MIB + ESP_SIZE));
+        let found = PartitionLayout {
+            esp: MIB..MIB + ESP_SIZE,
+            data: Some(MIB + ESP_SIZE),
+            boot_state: None,
+        };
+        assert_eq!(find(&mut disk), Some(found));
         assert_eq!(find_esp(&mut Sparse::new(DiskLayout::Uefi.disk_size())), None);
         let config = GptConfig::new().writable(false).only_valid_headers(true);
         let table = config.open_from_device(&mut disk).unwrap();
@@ -278,7 +291,7 @@ mod tests {
         );
         let found = find(&mut disk).unwrap();
         assert_eq!(found.esp, 4 << 20..260 << 20);
-        assert_eq!(found.data, Some(260 << 20));
+        assert_eq!((found.data, found.boot_state), (Some(260 << 20), layout.boot_state()));
         let config = GptConfig::new().writable(false).only_valid_headers(true);
         let table = config.open_from_device(&mut disk).unwrap();
         let state = &table.partitions()[&3];

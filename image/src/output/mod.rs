@@ -2,6 +2,7 @@
 
 mod chunks;
 pub mod cpio;
+pub mod device_trees;
 pub mod disk;
 pub mod entry;
 pub mod esp;

@@ -165,7 +165,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let (target, own) = (crate::target::Target::QemuX86_64, &NodeOrigin::Generated);
         let of = SlotProperties { target, version: "1.2.3", sequence: 7, trial: 60 };
-        let slot = NamedSlot::new(&of, b"a kernel", initrd).unwrap();
+        let slot = NamedSlot::new(&of, b"a kernel", initrd, None).unwrap();
         let boot_loader = (&b"a boot loader"[..], own);
         let parts =
             DiskContents { target, slot: &slot, kernel: own, boot_loader, epoch: 1_795_132_800 };

@@ -6,6 +6,7 @@ mod copyright;
 mod kernel;
 mod programs;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,6 +140,17 @@ impl DebSource {
     pub fn linux(&self) -> Result<Option<Vec<u8>>, DebError> {
         let package = self.kernel()?;
         Ok(package.and_then(|(_, package)| kernel::linux(package)).map(<[u8]>::to_vec))
+    }
+
+    /// The device trees of boards by the names that U-Boot gives them, if the kernel is Debian's.
+    pub fn device_trees(&self) -> Result<BTreeMap<&str, &[u8]>, DebError> {
+        let Some((_, package)) = self.kernel()? else { return Ok(BTreeMap::new()) };
+        let trees = kernel::device_trees(package);
+        if trees.is_empty() {
+            let path = format!("{}VERSION/", kernel::DEVICE_TREES);
+            return Err(DebError::NoFile { path, target: self.target });
+        }
+        Ok(trees)
     }
 
     /// The program that firmware starts, and whose it is.

@@ -29,9 +29,10 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
     let slot = ImageSlot::read(disk, name)?;
     let wrong = |problem: String| UpdateError::Image { path: signed.clone(), problem };
     let manifest = Manifest::parse(&head.manifest).map_err(|error| wrong(error.to_string()))?;
-    let is_same = SlotFile::ALL
-        .into_iter()
-        .all(|kind| manifest.files.get(kind).sha256 == slot.manifest.files.get(kind).sha256);
+    let digests = |manifest: &Manifest| {
+        manifest.files.all().map(|(kind, file)| (kind, file.sha256)).collect::<Vec<_>>()
+    };
+    let is_same = digests(&manifest) == digests(&slot.manifest);
     if manifest.slot != *name || !is_same {
         let (signed, built) = (manifest.slot.to_string(), name.to_string());
         return Err(
@@ -46,9 +47,9 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
     file::write_with(to, |mut file| {
         file.write_all(&bytes)?;
         file.write_all(&patches)?;
-        for (kind, content) in SlotFile::ALL.into_iter().zip(&slot.files) {
+        for ((_, of), content) in manifest.files.all().zip(&slot.files) {
             let mut rest = content.as_slice();
-            for chunk in &manifest.files.get(kind).chunks {
+            for chunk in &of.chunks {
                 let bytes = rest.split_off(..chunk.size as usize).unwrap_or_default();
                 let packed = pack(bytes)?;
                 if packed.len() != chunk.stored as usize {

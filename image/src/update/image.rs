@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 use fatfs::{FileSystem, FsOptions};
-use octet_bundle::{Manifest, SlotFile, SlotName};
+use octet_bundle::{Manifest, SlotName};
 
 use super::error::UpdateError;
 use crate::output::gpt::find_esp;
@@ -15,7 +15,7 @@ use crate::output::sparse::Sparse;
 #[derive(Debug)]
 pub struct ImageSlot {
     pub manifest: Manifest,
-    /// The content of its files, in the order of [`Kind::ALL`].
+    /// The content of its files, in the order of its manifest.
     pub files: Vec<Vec<u8>>,
 }
 
@@ -44,7 +44,8 @@ impl ImageSlot {
         };
         let manifest = content(&name.manifest())?;
         let manifest = Manifest::parse(&manifest).map_err(|error| wrong(error.to_string()))?;
-        let files = SlotFile::ALL.into_iter().map(|kind| content(&name.file(kind)));
-        Ok(Self { manifest, files: files.collect::<Result<_, _>>()? })
+        let files = manifest.files.all().map(|(kind, _)| content(&name.file(kind)));
+        let files = files.collect::<Result<_, _>>()?;
+        Ok(Self { manifest, files })
     }
 }

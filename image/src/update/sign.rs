@@ -66,8 +66,7 @@ pub fn sign(
 /// The manifest with the sizes that chunks have in a bundle.
 fn packed_manifest(slot: &ImageSlot) -> miette::Result<Manifest> {
     let mut manifest = slot.manifest.clone();
-    let of = [&mut manifest.files.linux, &mut manifest.files.initrd];
-    for (file, content) in of.into_iter().zip(&slot.files) {
+    for ((_, file), content) in manifest.files.all_mut().zip(&slot.files) {
         let mut rest = content.as_slice();
         for chunk in &mut file.chunks {
             let Some(bytes) = rest.split_off(..chunk.size as usize) else { break };

@@ -179,7 +179,7 @@ pub fn locked(name: &str, key: &str) -> String {
     let inputs = lock.split("[[input]]").skip(1);
     let has = |input: &&str, line: &str| input.lines().any(|it| it == line);
     let input = inputs
-        .filter(|input| has(input, "target = \"qemu-x86_64\""))
+        .filter(|input| has(input, "architecture = \"x86_64\""))
         .find(|input| has(input, &format!("name = \"{name}\"")))
         .unwrap();
     let line = input.lines().find_map(|line| line.strip_prefix(&format!("{key} = "))).unwrap();

@@ -13,6 +13,8 @@ pub struct BootEntry<'a> {
     pub manifest: &'a Manifest,
     pub linux: &'a str,
     pub initrd: &'a str,
+    /// Only U-Boot reads it: UEFI firmware brings its own device tree.
+    pub dtb: Option<&'a str>,
     /// Whether PID 1 restarts the machine if the slot does not become good in time: only where
     /// there is another slot to return to.
     pub on_trial: bool,
@@ -49,6 +51,7 @@ impl BootEntry<'_> {
             slot: self.manifest.slot.clone(),
             linux: self.linux.to_owned(),
             initrd: self.initrd.to_owned(),
+            dtb: self.dtb.map(str::to_owned),
             options: self.options(),
             trial: self.on_trial.then_some(self.manifest.trial),
         }
@@ -131,7 +134,7 @@ mod tests {
             data: Data { reads: (1, 1), writes: 1 },
             trial: 90,
             command_line: "console=ttyAMA0 quiet".parse().unwrap(),
-            files: SlotFiles { linux: file(), initrd: file() },
+            files: SlotFiles { linux: file(), initrd: file(), dtb: None },
             patches: vec![],
         }
     }
@@ -144,6 +147,7 @@ mod tests {
             manifest: &manifest,
             linux: &linux,
             initrd: "/octet/old/initrd",
+            dtb: None,
             on_trial: true,
         };
         let good = "title        Octet 1.2.3-ba7816bf\n\
@@ -170,6 +174,9 @@ mod tests {
         assert_eq!(entry.env().render(), env);
         let untried = BootEntry { on_trial: false, ..entry }.env();
         assert_eq!(untried.render(), env.replace("=90", "="));
+        let with_trees = BootEntry { dtb: Some("/octet/old/dtb"), ..entry };
+        assert_eq!(with_trees.render(), tried);
+        assert_eq!(with_trees.env().render(), format!("{env}dtb=/octet/old/dtb\n"));
     }
 
     proptest! {

@@ -8,7 +8,7 @@
 //! | … | the signature of the manifest's bytes, as minisign writes it |
 //! | … | the manifest |
 //! | … | patches, as the manifest lists them |
-//! | … | the chunks of `linux`, then those of `initrd`: plain or compressed, as the manifest says |
+//! | … | the chunks of `linux`, then those of `initrd` and of `dtb`: plain or compressed, as the manifest says |
 //!
 //! The head gives the position of each part, so a box that has some chunks already reads only the
 //! others.
@@ -116,8 +116,8 @@ impl BundleHead {
     /// The offset of the file `kind` of `manifest` in the bundle.
     pub fn file_offset(&self, manifest: &Manifest, kind: SlotFile) -> u64 {
         let head = self.patch_offset(manifest, manifest.patches.len());
-        let before = SlotFile::ALL.into_iter().take_while(|other| *other != kind);
-        head + before.map(|other| manifest.files.get(other).stored()).sum::<u64>()
+        let before = manifest.files.all().take_while(|(other, _)| *other != kind);
+        head + before.map(|(_, file)| file.stored()).sum::<u64>()
     }
 
     /// The offset of patch number `index` of `manifest` in the bundle.
@@ -129,7 +129,8 @@ impl BundleHead {
 
     /// The size of a bundle with this head.
     pub fn size(&self, manifest: &Manifest) -> u64 {
-        self.file_offset(manifest, SlotFile::Initrd) + manifest.files.initrd.stored()
+        let head = self.patch_offset(manifest, manifest.patches.len());
+        head + manifest.files.all().map(|(_, file)| file.stored()).sum::<u64>()
     }
 }
 

@@ -76,6 +76,9 @@ pub struct SlotFiles {
     /// The kernel, as UEFI starts it.
     pub linux: ChunkedFile,
     pub initrd: ChunkedFile,
+    /// Device trees of boards for U-Boot, behind an index (docs/disk.md, "Device trees").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtb: Option<ChunkedFile>,
 }
 
 /// Identifies a file of a slot.
@@ -84,27 +87,42 @@ pub struct SlotFiles {
 pub enum SlotFile {
     Linux,
     Initrd,
+    Dtb,
 }
 
 impl SlotFile {
     /// In the order of the bundle.
-    pub const ALL: [Self; 2] = [Self::Linux, Self::Initrd];
+    pub const ALL: [Self; 3] = [Self::Linux, Self::Initrd, Self::Dtb];
 
-    /// Its name in the slot's folder, and its key in an entry.
+    /// Its name in the slot's folder, and its key in an entry or in the file of a place.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Linux => "linux",
             Self::Initrd => "initrd",
+            Self::Dtb => "dtb",
         }
     }
 }
 
 impl SlotFiles {
-    pub fn get(&self, kind: SlotFile) -> &ChunkedFile {
+    pub fn get(&self, kind: SlotFile) -> Option<&ChunkedFile> {
         match kind {
-            SlotFile::Linux => &self.linux,
-            SlotFile::Initrd => &self.initrd,
+            SlotFile::Linux => Some(&self.linux),
+            SlotFile::Initrd => Some(&self.initrd),
+            SlotFile::Dtb => self.dtb.as_ref(),
         }
+    }
+
+    /// Those that there are, in the order of the bundle.
+    pub fn all(&self) -> impl Iterator<Item = (SlotFile, &ChunkedFile)> {
+        SlotFile::ALL.into_iter().filter_map(|kind| Some((kind, self.get(kind)?)))
+    }
+
+    /// The same, to be changed.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = (SlotFile, &mut ChunkedFile)> {
+        let Self { linux, initrd, dtb } = self;
+        let always = [(SlotFile::Linux, linux), (SlotFile::Initrd, initrd)];
+        always.into_iter().chain(dtb.as_mut().map(|dtb| (SlotFile::Dtb, dtb)))
     }
 }
 
@@ -162,8 +180,8 @@ impl Manifest {
         if !TRIAL.contains(&self.trial) {
             return Err("a trial takes ten seconds at least and a day at most");
         }
-        for kind in SlotFile::ALL {
-            self.files.get(kind).check()?;
+        for (_, file) in self.files.all() {
+            file.check()?;
         }
         if self.patches.len() > MAX_PATCHES {
             return Err("it has too many patches");
@@ -205,7 +223,7 @@ mod tests {
             data: Data { reads: (1, 2), writes: 1 },
             trial: 300,
             command_line: "quiet".parse().unwrap(),
-            files: SlotFiles { linux: file(b"linux"), initrd: file(b"an initramfs") },
+            files: SlotFiles { linux: file(b"linux"), initrd: file(b"an initramfs"), dtb: None },
             patches: vec![Patch { makes: SlotFile::Initrd, from: Digest::of(b"old"), stored: 9 }],
         }
     }
@@ -217,6 +235,23 @@ mod tests {
         let places =
             manifest().files.linux.positions().map(|it| (it.at, it.stored_at)).collect::<Vec<_>>();
         assert_eq!((places, manifest().files.linux.stored()), (vec![(0, 0), (4, 3)], 4));
+    }
+
+    /// Boxes of before read the manifests of slots without device trees.
+    #[test]
+    fn device_trees_are_named_only_if_there_are_some() {
+        let text = String::from_utf8(manifest().render()).unwrap();
+        assert!(!text.contains("dtb"), "{text}");
+        let mut with = manifest();
+        with.files.dtb = Some(file(b"trees"));
+        let bytes = with.render();
+        assert_eq!(Manifest::parse(&bytes).unwrap(), with);
+        let kinds: Vec<_> = with.files.all().map(|(kind, file)| (kind.name(), file.size)).collect();
+        assert_eq!(kinds, [("linux", 5), ("initrd", 12), ("dtb", 5)]);
+        let damaged = String::from_utf8(bytes).unwrap();
+        let at = damaged.rfind("\"size\": 5").unwrap();
+        let damaged = format!("{}\"size\": 6{}", &damaged[..at], &damaged[at + 9..]);
+        assert!(Manifest::parse(damaged.as_bytes()).is_err());
     }
 
     #[test]

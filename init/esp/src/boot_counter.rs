@@ -13,6 +13,8 @@ use crate::medium::{Medium, staged, write_whole};
 use crate::plan::EspPlan;
 use crate::steps::{set_tries, write_entry};
 
+pub use by_state::{read_env, write_env};
+
 /// Where the boot loader counts the tries of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootCounter {

@@ -130,6 +130,11 @@ impl BootState {
         Self { a: Some(PlacedSlot::new(slot)), b: None, first: SlotPlace::A, seq: 1 }
     }
 
+    /// A state without slots. Its write is the first one if no copy is valid.
+    pub fn empty() -> Self {
+        Self { a: None, b: None, first: SlotPlace::A, seq: 0 }
+    }
+
     /// The state if both copies are lost, from the slots that the files of both places name: the
     /// `running` one is started first, and each slot has all of its tries. `None` if no file names
     /// the running slot.

@@ -8,8 +8,8 @@ use octet_bundle::{
     SlotState,
 };
 
-use crate::boot_counter::complete;
-use crate::boot_state::BootState;
+use crate::boot_counter::{complete, read_env};
+use crate::boot_state::{BootState, SlotPlace};
 use crate::medium::Medium;
 
 /// Maximum bytes of an entry that are read.
@@ -39,7 +39,7 @@ pub struct PresentSlot {
     pub state: SlotState,
     /// The sort key of the boot loader.
     pub sequence: u64,
-    /// The files that its entries name.
+    /// The files that its entries name, and its device trees.
     pub files: Vec<String>,
     /// Its manifest, if it can be read.
     pub manifest: Option<Manifest>,
@@ -77,7 +77,7 @@ pub fn entries(medium: &impl Medium) -> io::Result<Vec<PresentEntry>> {
 }
 
 impl PresentSlot {
-    /// The path of its file `kind`, according to its entry.
+    /// The path of its file `kind`.
     pub fn path(&self, kind: SlotFile) -> Option<&String> {
         let end = format!("/{}", kind.name());
         self.files.iter().find(|path| path.ends_with(&end))
@@ -138,8 +138,35 @@ impl EspContents {
             }
         }
         present.slots = slots.into_values().collect();
+        present.find_device_trees(medium)?;
         complete(medium, &mut present)?;
         Ok(present)
+    }
+
+    /// Adds the device trees to the files of slots. No entry names them: the file of a slot's place does,
+    /// and if it has none, they are in its folder.
+    fn find_device_trees(&mut self, medium: &impl Medium) -> io::Result<()> {
+        let end = format!("/{}", SlotFile::Dtb.name());
+        if !self.files.keys().any(|path| path.ends_with(&end)) {
+            return Ok(());
+        }
+        let [a, b] = SlotPlace::BOTH.map(|place| read_env(medium, place));
+        let envs = [a?, b?];
+        // A slot whose manifest cannot be read may have some.
+        let may_have = |slot: &&mut PresentSlot| {
+            slot.manifest.as_ref().is_none_or(|manifest| manifest.files.dtb.is_some())
+        };
+        for slot in self.slots.iter_mut().filter(may_have) {
+            let env = envs.iter().flatten().find(|env| env.slot == slot.name);
+            let path = match env.and_then(|env| env.dtb.as_ref()) {
+                Some(path) => path.trim_start_matches('/').to_owned(),
+                None => slot.name.file(SlotFile::Dtb),
+            };
+            if self.files.contains_key(&path) {
+                slot.files.push(path);
+            }
+        }
+        Ok(())
     }
 
     pub fn slot(&self, name: &str) -> Option<&PresentSlot> {
@@ -177,8 +204,7 @@ impl EspContents {
     pub fn file(&self, sha256: Digest, removed: &[String]) -> Option<(&str, u64)> {
         self.slots.iter().find_map(|slot| {
             let manifest = slot.manifest.as_ref()?;
-            SlotFile::ALL.into_iter().find_map(|kind| {
-                let file = manifest.files.get(kind);
+            manifest.files.all().find_map(|(kind, file)| {
                 let path = slot.path(kind).filter(|path| !removed.contains(path))?;
                 let is_it = file.sha256 == sha256 && self.files.get(path) == Some(&file.size);
                 is_it.then_some((path.as_str(), file.size))

@@ -43,6 +43,12 @@ impl EspPlan {
     pub fn entry_paths(&self, manifest: &Manifest) -> [String; 2] {
         [SlotFile::Linux, SlotFile::Initrd].map(|kind| format!("/{}", self.path(manifest, kind)))
     }
+
+    /// The path of its device trees, if it has some, as the file of its place names them.
+    pub fn dtb_path(&self, manifest: &Manifest) -> Option<String> {
+        let dtb = manifest.files.dtb.is_some();
+        dtb.then(|| format!("/{}", self.path(manifest, SlotFile::Dtb)))
+    }
 }
 
 /// Plans the room for the slot `new`, which is not one of `kept`: everything that is not kept is
@@ -54,10 +60,12 @@ pub fn plan_install(
 ) -> Result<EspPlan, NoRoom> {
     let mut plan = plan_cleanup(present, kept);
     let mut needed = OVERHEAD;
-    for kind in SlotFile::ALL {
-        let file = new.files.get(kind);
-        let same = kept.iter().find_map(|slot| {
-            let has = slot.manifest.as_ref()?.files.get(kind);
+    // Where device trees are, only the file of a place says. Without one they are in the slot's own
+    // folder.
+    let is_recorded = |kind| kind != SlotFile::Dtb || present.boot_state.is_some();
+    for (kind, file) in new.files.all() {
+        let same = kept.iter().filter(|_| is_recorded(kind)).find_map(|slot| {
+            let has = slot.manifest.as_ref()?.files.get(kind)?;
             let path = slot.path(kind)?;
             let is_same = has.sha256 == file.sha256 && has.size == file.size;
             (is_same && present.files.get(path) == Some(&file.size)).then(|| path.clone())

@@ -4,9 +4,7 @@
 
 use std::io;
 
-use octet_bundle::{
-    BootEntry, Digest, ENTRIES, EntryName, Hasher, MAX_CHUNK, Manifest, SlotFile, TRIES,
-};
+use octet_bundle::{BootEntry, Digest, ENTRIES, EntryName, Hasher, MAX_CHUNK, Manifest, TRIES};
 
 use crate::boot_counter::staged_entry;
 use crate::contents::{MAX_ENTRY, PresentSlot};
@@ -56,8 +54,8 @@ pub fn read_back(
         let path = path.to_owned();
         move |error| ReadBackError::Unreadable(path, error)
     };
-    for kind in SlotFile::ALL {
-        let (path, file) = (plan.path(manifest, kind), manifest.files.get(kind));
+    for (kind, file) in manifest.files.all() {
+        let path = plan.path(manifest, kind);
         if digest(medium, &path, file.size).map_err(unread(&path))? != file.sha256 {
             return Err(ReadBackError::Mismatch(path));
         }
@@ -91,7 +89,7 @@ pub fn write_entry(
     on_trial: bool,
 ) -> io::Result<()> {
     let [linux, initrd] = plan.entry_paths(manifest);
-    let text = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
+    let text = BootEntry { manifest, linux: &linux, initrd: &initrd, dtb: None, on_trial }.render();
     let name = EntryName::with_tries(&manifest.slot, TRIES);
     let staged = staged_entry(&manifest.slot);
     write_whole(medium, &staged, text.as_bytes())?;

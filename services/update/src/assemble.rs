@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use octet_bundle::{ChunkPosition, ChunkedFile, Digest, FileChunk, Hasher, MAX_CHUNK, SlotFile};
+use octet_bundle::{ChunkPosition, ChunkedFile, Digest, FileChunk, Hasher, MAX_CHUNK};
 use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
 use octet_node::control::Failure;
@@ -27,9 +27,8 @@ impl KnownChunks {
         let mut known = Self::default();
         for slot in &present.slots {
             let Some(manifest) = &slot.manifest else { continue };
-            for kind in SlotFile::ALL {
+            for (kind, file) in manifest.files.all() {
                 let Some(path) = slot.path(kind) else { continue };
-                let file = manifest.files.get(kind);
                 if present.files.get(path) == Some(&file.size) && !gone.contains(path) {
                     known.add(path, file);
                 }

@@ -40,7 +40,7 @@ pub struct InstallCounts {
 pub struct OfferedUpdate {
     pub manifest: Manifest,
     /// The offsets of its files in the bundle.
-    starts: [(SlotFile, u64); 2],
+    starts: Vec<(SlotFile, u64)>,
     /// The offsets of its patches, in the order of the manifest.
     patches: Vec<u64>,
     /// The number of bytes of the head.
@@ -59,7 +59,8 @@ impl OfferedUpdate {
         if let Some(size) = source.size().filter(|size| *size != wanted) {
             return Err(UpdateRefusal::Size { size, wanted }.into());
         }
-        let starts = SlotFile::ALL.map(|kind| (kind, head.file_offset(&manifest, kind)));
+        let kinds = manifest.files.all().map(|(kind, _)| kind);
+        let starts = kinds.map(|kind| (kind, head.file_offset(&manifest, kind))).collect();
         let patches: Vec<u64> =
             (0..manifest.patches.len()).map(|index| head.patch_offset(&manifest, index)).collect();
         Ok(Self { starts, patches, head: head.patch_offset(&manifest, 0), manifest })
@@ -110,8 +111,8 @@ fn carry_out(
     let known = KnownChunks::of(present, &plan.files);
     let mut counts = InstallCounts { received: offer.head, ..InstallCounts::default() };
     let mut written = vec![];
-    for kind in SlotFile::ALL {
-        let (file, path) = (manifest.files.get(kind), manifest.slot.file(kind));
+    for (kind, file) in manifest.files.all() {
+        let path = manifest.slot.file(kind);
         counts.size += file.size;
         if plan.written.contains(&kind) {
             let staged = staged(&path);

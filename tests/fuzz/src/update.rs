@@ -1,6 +1,6 @@
 //! Updates: the head of a bundle, the manifest, and entries of the boot loader.
 
-use octet_bundle::{BundleHead, EntryName, Manifest, ParsedEntry, SlotFile, without_trial};
+use octet_bundle::{BundleHead, EntryName, Manifest, ParsedEntry, without_trial};
 
 /// A head decodes to what it was encoded from. A manifest is the same after encoding and decoding,
 /// and its chunks are contiguous. Entries are parsed from any text.
@@ -26,8 +26,7 @@ fn manifest(bytes: &[u8]) {
     assert_eq!(Manifest::parse(&manifest.render()).expect("it was parsed"), manifest);
     assert!(!manifest.slot.as_str().contains(['/', '\\']) && manifest.slot.as_str() != "..");
     assert!(manifest.floor <= manifest.sequence && manifest.data.can_follow(&manifest.data));
-    for kind in SlotFile::ALL {
-        let file = manifest.files.get(kind);
+    for (_, file) in manifest.files.all() {
         let mut next = (0, 0);
         for place in file.positions() {
             assert_eq!((place.at, place.stored_at), next);

@@ -1,6 +1,7 @@
 //! A slot is written onto disks in memory, and the power cut at every write. What starts then is
 //! worked out from systemd-boot's documents, on files that mtools has read.
 
+mod boot_state;
 mod power;
 mod refused;
 
@@ -22,6 +23,7 @@ struct Release {
     manifest: Manifest,
     linux: Vec<u8>,
     initrd: Vec<u8>,
+    dtb: Option<Vec<u8>>,
 }
 
 /// Bytes that look like nothing, the same for the same `seed`.
@@ -39,8 +41,16 @@ fn noise(seed: u64, size: usize) -> Vec<u8> {
 impl Release {
     fn of(sequence: u64, target: Target, linux: Vec<u8>, initrd: Vec<u8>) -> Self {
         let of = SlotProperties { target, version: "1.2.3", sequence, trial: 60 };
-        let manifest = crate::output::entry::NamedSlot::new(&of, &linux, &initrd).unwrap().manifest;
-        Self { manifest, linux, initrd }
+        let manifest = crate::output::entry::NamedSlot::new(&of, &linux, &initrd, None);
+        Self { manifest: manifest.unwrap().manifest, linux, initrd, dtb: None }
+    }
+
+    /// The same with device trees.
+    fn with_trees(self, dtb: Vec<u8>) -> Self {
+        let (target, sequence) = (Target::QemuX86_64, self.manifest.sequence);
+        let of = SlotProperties { target, version: "1.2.3", sequence, trial: 60 };
+        let slot = crate::output::entry::NamedSlot::new(&of, &self.linux, &self.initrd, Some(&dtb));
+        Self { manifest: slot.unwrap().manifest, dtb: Some(dtb), ..self }
     }
 
     fn number(sequence: u64) -> Self {
@@ -64,13 +74,17 @@ impl Release {
             sequence: self.manifest.sequence,
             trial: 60,
         };
-        let slot = crate::output::entry::NamedSlot::new(&of, &self.linux, &self.initrd).unwrap();
-        Tree::from([
+        let dtb = self.dtb.as_deref();
+        let slot = crate::output::entry::NamedSlot::new(&of, &self.linux, &self.initrd, dtb);
+        let slot = slot.unwrap();
+        let trees = self.dtb.clone().map(|dtb| (self.name().file(SlotFile::Dtb), dtb));
+        let always = [
             (self.name().file(SlotFile::Linux), self.linux.clone()),
             (self.name().file(SlotFile::Initrd), self.initrd.clone()),
             (self.name().manifest(), self.manifest.render()),
             (self.entry(counter), slot.entry().into_bytes()),
-        ])
+        ];
+        always.into_iter().chain(trees).collect()
     }
 }
 
@@ -90,7 +104,7 @@ fn volume(files: &Tree) -> Sparse {
 }
 
 fn layout() -> PartitionLayout {
-    PartitionLayout { esp: 0..SIZE, data: Some(SIZE) }
+    PartitionLayout { esp: 0..SIZE, data: Some(SIZE), boot_state: None }
 }
 
 /// What else is on the partition of a box.

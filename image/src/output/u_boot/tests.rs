@@ -56,7 +56,7 @@ impl Board {
         let (target, own) = (Target::BoardArm64, &NodeOrigin::Generated);
         let of = SlotProperties { target, version: "0.1.0", sequence: 7, trial: 60 };
         let kernel = stub_kernel::stub_kernel();
-        let slot = NamedSlot::new(&of, &kernel, b"initrd").unwrap();
+        let slot = NamedSlot::new(&of, &kernel, b"initrd", None).unwrap();
         let (boot_loader, epoch) = ((&b"MZ"[..], own), 1_795_132_800);
         let parts = DiskContents { target, slot: &slot, kernel: own, boot_loader, epoch };
         let image = disk::build(&parts).unwrap();

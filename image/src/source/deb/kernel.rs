@@ -18,6 +18,9 @@ use crate::tree::TreeNode;
 const KERNEL: &str = "/boot/vmlinuz-";
 const MODULES: &str = "/lib/modules/";
 
+/// Where it has device trees, behind that the release and the name that U-Boot has in `fdtfile`.
+pub const DEVICE_TREES: &str = "/usr/lib/linux-image-";
+
 /// Kernels before 6.2 have the named counters of nf_tables in a module of their own.
 const NAMED_OBJECTS: &str = "softdep nf_tables post: nft_objref\n";
 
@@ -47,6 +50,22 @@ pub fn gather(
 /// The kernel, as UEFI starts it.
 pub fn linux(package: &DebPackage) -> Option<&[u8]> {
     package.file(&format!("{KERNEL}{}", release(package)?))
+}
+
+/// The device trees of the boards that an image is for.
+pub fn device_trees(package: &DebPackage) -> BTreeMap<&str, &[u8]> {
+    let Some(release) = release(package) else { return BTreeMap::new() };
+    let folder = format!("{DEVICE_TREES}{release}/");
+    let files = package.files_below(&folder);
+    let named = files.filter_map(|(path, bytes)| Some((path.get(folder.len()..)?, bytes)));
+    named.filter(|(name, _)| is_of_board(name)).collect()
+}
+
+/// Whether the device tree is that of a board with an Allwinner H5 or A64 or one like them, or of a Raspberry Pi.
+fn is_of_board(name: &str) -> bool {
+    let allwinner = name.starts_with("allwinner/sun50i-");
+    let raspberry = name.starts_with("broadcom/bcm2") && name.contains("-rpi-");
+    (allwinner || raspberry) && name.ends_with(".dtb")
 }
 
 /// The kernel's release, such as `6.1.0-57-arm64`.
@@ -142,6 +161,20 @@ mod tests {
         let dep = modules.dep_file(&order);
         let line = dep.lines().find(|line| line.starts_with("kernel/fs/ext4.ko")).unwrap();
         assert_eq!(line, "kernel/fs/ext4.ko: kernel/fs/mb-cache.ko kernel/fs/jbd2.ko");
+    }
+
+    #[test]
+    fn trees_of_boards() {
+        let is_it = ["allwinner/sun50i-h5-nanopi-neo2.dtb", "broadcom/bcm2711-rpi-4-b.dtb"];
+        assert!(is_it.into_iter().all(is_of_board));
+        let is_not = [
+            "allwinner/sun50i-h5-nanopi-neo2.dtbo",
+            "allwinner/sun8i-h3.dtb",
+            "broadcom/bcm4908/x-rpi-.dtb",
+            "broadcom/bcm2711-x.dtb",
+            "qcom/sun50i-x.dtb",
+        ];
+        assert!(!is_not.into_iter().any(is_of_board));
     }
 
     /// A relocatable file with the section `.modinfo` alone (ELF gABI).

@@ -38,14 +38,36 @@ fn change(
     Ok(is_changed)
 }
 
-/// The slot that the file of `place` names; `None` if there is no usable file.
-fn slot_of_env(medium: &impl Medium, place: SlotPlace) -> io::Result<Option<SlotName>> {
-    let path = place.env_path();
-    let text = match medium.read(&path, MAX_ENTRY) {
+/// The file of `place`; `None` if there is no usable one.
+///
+/// # Errors
+/// The medium refuses.
+pub fn read_env(medium: &impl Medium, place: SlotPlace) -> io::Result<Option<SlotEnv>> {
+    let text = match medium.read(&place.env_path(), MAX_ENTRY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    Ok(SlotEnv::parse(&String::from_utf8_lossy(&text)).map(|env| env.slot))
+    Ok(SlotEnv::parse(&String::from_utf8_lossy(&text)))
+}
+
+/// Writes the file of `place`. While it is replaced there is none, so no slot must depend on it.
+///
+/// # Errors
+/// The medium refuses.
+pub fn write_env(medium: &mut impl Medium, place: SlotPlace, env: &SlotEnv) -> io::Result<()> {
+    let path = place.env_path();
+    write_whole(medium, &staged(&path), env.render().as_bytes())?;
+    if medium.list(SLOTS)?.iter().any(|item| format!("{SLOTS}/{}", item.name) == path) {
+        medium.remove(&path)?;
+        medium.sync()?;
+    }
+    medium.rename(&staged(&path), &path)?;
+    medium.sync()
+}
+
+/// The slot that the file of `place` names; `None` if there is no usable file.
+fn slot_of_env(medium: &impl Medium, place: SlotPlace) -> io::Result<Option<SlotName>> {
+    Ok(read_env(medium, place)?.map(|env| env.slot))
 }
 
 pub fn slot_state(medium: &impl Medium, slot: &SlotName) -> io::Result<Option<SlotState>> {
@@ -109,12 +131,10 @@ pub fn add_slot(
     };
     let place = free(&read(medium)?)?;
     let [linux, initrd] = plan.entry_paths(manifest);
-    let entry = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial };
-    let text = entry.env().render();
-    let path = place.env_path();
-    write_whole(medium, &staged(&path), text.as_bytes())?;
-    medium.rename(&staged(&path), &path)?;
-    medium.sync()?;
+    let dtb = plan.dtb_path(manifest);
+    let (linux, initrd, dtb) = (linux.as_str(), initrd.as_str(), dtb.as_deref());
+    let entry = BootEntry { manifest, linux, initrd, dtb, on_trial };
+    write_env(medium, place, &entry.env())?;
     let add = |state: &mut BootState| {
         if free(state)? != place {
             return Err(io::Error::other("the boot state was changed by somebody else"));

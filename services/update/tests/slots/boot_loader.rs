@@ -12,6 +12,8 @@ pub struct Started {
     pub slot: String,
     pub linux: Vec<u8>,
     pub initrd: Vec<u8>,
+    /// Only U-Boot loads it: empty if the file is missing.
+    pub dtb: Option<Vec<u8>>,
     pub entry: String,
 }
 
@@ -62,6 +64,7 @@ pub fn start_by(counting: Counting, contents: &Contents) -> Option<Started> {
             slot: slot.split(' ').next().unwrap().to_owned(),
             linux: file("linux"),
             initrd: file("initrd"),
+            dtb: None,
             entry: path.to_owned(),
         };
         if best.as_ref().is_none_or(|(rank, _)| (has_tries, version) > *rank) {
@@ -76,6 +79,7 @@ pub fn is_whole(started: &Started, release: &Release) -> bool {
     started.slot == release.name()
         && started.linux == release.linux
         && started.initrd == release.initrd
+        && (started.dtb == release.dtb || !started.entry.ends_with(".env"))
 }
 
 /// What PID 1 does once all base units are ready.

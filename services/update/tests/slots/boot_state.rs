@@ -38,6 +38,8 @@ fn flashed(slots: &[(&str, &Release, &str)]) -> Flash {
             "slot={name}\nlinux=/octet/{name}/linux\ninitrd=/octet/{name}/initrd\n\
              options=quiet octet.slot={name}\ntrial=\n"
         );
+        let dtb = release.dtb.as_ref().map(|_| format!("dtb=/octet/{name}/dtb\n"));
+        let env = env + &dtb.unwrap_or_default();
         flash.put(&format!("octet/{place}.env"), env.as_bytes());
         variables.push(((*place).to_owned(), name.to_owned()));
         variables.push((format!("{place}_left"), (*left).to_owned()));
@@ -46,11 +48,13 @@ fn flashed(slots: &[(&str, &Release, &str)]) -> Flash {
     flash
 }
 
-/// The older slot, the running one, and two that share no file with others.
+/// The older slot, the running one, and two that share no file with others. The second and the last
+/// have device trees.
 fn releases() -> [Release; 4] {
     let of =
         |number| Release::new(number, noise(number as u32, 7300), noise(90 + number as u32, 9500));
-    [1, 2, 3, 4].map(of)
+    let with_trees = |number: u64| of(number).with_trees(noise(60 + number as u32, 700));
+    [of(1), with_trees(2), of(3), with_trees(4)]
 }
 
 fn start(flash: &mut Flash) -> Started {
@@ -269,7 +273,13 @@ fn the_state_decides_what_is_shown() {
     // Its entry and its place's file are there, with its trial.
     let path = format!("loader/entries/octet-{}+3.conf", new.name());
     assert!(flash.contents().get(&path).is_some());
-    assert!(flash.contents().get("octet/b.env").unwrap().ends_with(b"trial=60\n"));
+    assert!(
+        flash
+            .contents()
+            .get("octet/b.env")
+            .unwrap()
+            .ends_with(format!("trial=60\ndtb=/octet/{}/dtb\n", new.name()).as_bytes())
+    );
     // Without the running slot nothing is done.
     assert!(tidy(&mut flash, older.name()).is_err());
     assert!(take(&mut flash, older.name(), &mut Bytes::new(new.signed(key()))).is_err());
@@ -304,4 +314,63 @@ fn without_a_valid_copy_the_state_is_made_again() {
     mark_good(&mut flash, &slot(&running)).unwrap();
     let states = [&older, &running].map(|it| slot_state(&flash, &slot(it)).unwrap());
     assert_eq!(states, [Some(SlotState::Trying { left: 3, done: 0 }), Some(SlotState::Good)]);
+}
+
+/// The folder of a slot that is gone keeps the device trees that a later one shares; only its place's
+/// file says so.
+#[test]
+fn device_trees_are_shared_like_other_files() {
+    let same = |release: Release| release.with_trees(noise(77, 2500));
+    let [first, second, third, fourth] = releases().map(same);
+    let mut flash = flashed(&[("a", &first, "good")]);
+    let shared = format!("octet/{}/dtb", first.name());
+    let (mut running, mut place) = (&first, "b");
+    for next in [&second, &third] {
+        let counts = take(&mut flash, running.name(), &mut Bytes::new(next.signed(key()))).unwrap();
+        assert_eq!(counts.shared, 2500);
+        let env = flash.contents().get(&format!("octet/{place}.env")).unwrap().to_vec();
+        assert!(env.ends_with(format!("\ndtb=/{shared}\n").as_bytes()));
+        assert!(is_whole(&start(&mut flash), next));
+        mark_good(&mut flash, &slot(next)).unwrap();
+        tidy(&mut flash, next.name()).unwrap();
+        (running, place) = (next, if place == "b" { "a" } else { "b" });
+    }
+    assert!(flash.contents().get(&format!("octet/{}/linux", first.name())).is_none());
+    let trees = paths(&flash).into_iter().filter(|path| path.ends_with("/dtb"));
+    assert!(trees.eq([shared.as_str()]));
+
+    // Other ones are written; those are removed once no slot needs them.
+    let other = fourth.with_trees(noise(78, 2500));
+    take(&mut flash, third.name(), &mut Bytes::new(other.signed(key()))).unwrap();
+    assert!(is_whole(&start(&mut flash), &other) && paths(&flash).contains(&shared));
+    mark_good(&mut flash, &slot(&other)).unwrap();
+    let last = Release::new(5, noise(5, 7300), noise(95, 9500));
+    take(&mut flash, other.name(), &mut Bytes::new(last.signed(key()))).unwrap();
+    assert!(is_whole(&start(&mut flash), &last) && !paths(&flash).contains(&shared));
+
+    // Damaged ones are found when they are read back.
+    mark_good(&mut flash, &slot(&last)).unwrap();
+    let damaged = Release::new(6, noise(6, 7300), noise(96, 9500)).with_trees(noise(79, 2500));
+    flash.bad = Some(format!("octet/{}/dtb", damaged.name()));
+    let failure =
+        take(&mut flash, last.name(), &mut Bytes::new(damaged.signed(key()))).unwrap_err();
+    assert!(failure.message.contains("/dtb is not what was signed"), "{failure}");
+    assert!(!paths(&flash).iter().any(|path| path.contains(damaged.name())));
+}
+
+/// A board that is started by UEFI has device trees in each slot's own folder.
+#[test]
+fn entries_alone_share_no_device_trees() {
+    let [old, _, _, new] = releases();
+    let same = |release: Release| release.with_trees(noise(77, 2500));
+    let (old, new) = (same(old), same(new));
+    let mut flash = Flash::new(2 << 20);
+    old.flash(&mut flash, "");
+    let counts = take(&mut flash, old.name(), &mut Bytes::new(new.signed(key()))).unwrap();
+    assert_eq!((counts.shared, counts.copied), (0, 2500));
+    for release in [&old, &new] {
+        let path = format!("octet/{}/dtb", release.name());
+        assert_eq!(flash.contents().get(&path), release.dtb.as_deref());
+    }
+    assert!(!tidy(&mut flash, old.name()).unwrap());
 }

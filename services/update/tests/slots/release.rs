@@ -53,6 +53,7 @@ pub struct Release {
     pub patches: Vec<u8>,
     pub linux: Vec<u8>,
     pub initrd: Vec<u8>,
+    pub dtb: Option<Vec<u8>>,
 }
 
 /// Pseudorandom bytes that are determined by `seed`.
@@ -87,10 +88,16 @@ impl Release {
             data: Data { reads: (1, 1), writes: 1 },
             trial: 60,
             command_line: "quiet".parse().unwrap(),
-            files: SlotFiles { linux: file(&linux), initrd: file(&initrd) },
+            files: SlotFiles { linux: file(&linux), initrd: file(&initrd), dtb: None },
             patches: vec![],
         };
-        Self { manifest, patches: vec![], linux, initrd }
+        Self { manifest, patches: vec![], linux, initrd, dtb: None }
+    }
+
+    /// The same with device trees.
+    pub fn with_trees(mut self, dtb: Vec<u8>) -> Self {
+        self.manifest.files.dtb = Some(file(&dtb));
+        Self { dtb: Some(dtb), ..self }
     }
 
     /// A release with the number `sequence` of a series: the kernel is the same, and a chunk of the
@@ -109,7 +116,8 @@ impl Release {
         let manifest = self.manifest.render();
         let head = BundleHead { signature: key.sign(&manifest), manifest };
         let patches = self.patches.clone();
-        [head.render().unwrap(), patches, self.linux.clone(), self.initrd.clone()].concat()
+        let dtb = self.dtb.clone().unwrap_or_default();
+        [head.render().unwrap(), patches, self.linux.clone(), self.initrd.clone(), dtb].concat()
     }
 
     /// Adds a patch from the initramfs of `old`.
@@ -128,6 +136,9 @@ impl Release {
         let name = self.name();
         flash.put(&format!("octet/{name}/linux"), &self.linux);
         flash.put(&format!("octet/{name}/initrd"), &self.initrd);
+        if let Some(dtb) = &self.dtb {
+            flash.put(&format!("octet/{name}/dtb"), dtb);
+        }
         flash.put(&format!("octet/{name}/manifest.json"), &self.manifest.render());
         let entry = format!(
             "title x\nversion {}-{name}\nsort-key octet\nlinux /octet/{name}/linux\n\

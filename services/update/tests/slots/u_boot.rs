@@ -77,9 +77,11 @@ pub fn load(flash: &Flash, place: &str, name: Option<&str>) -> Option<(Started, 
         flash.contents().get(path.strip_prefix('/')?).map(<[u8]>::to_vec)
     };
     let (linux, initrd) = (file("linux")?, file("initrd")?);
+    // Without it the firmware's tree is used.
+    let dtb = field("dtb").map(|_| file("dtb").unwrap_or_default());
     assert!(field("options")?.ends_with(&format!("octet.slot={slot}")), "{text}");
     let trial = field("trial").unwrap_or_default();
-    Some((Started { slot, linux, initrd, entry: path }, trial))
+    Some((Started { slot, linux, initrd, dtb, entry: path }, trial))
 }
 
 /// A start, with what U-Boot writes; `survives` says what a power failure leaves of that, and

@@ -63,7 +63,8 @@ fn is_there(disk: &DiskFile, release: &Release) -> bool {
 }
 
 fn is(release: &Release, found: &(String, [Digest; 2])) -> bool {
-    let digests = SlotFile::ALL.map(|kind| Digest::of(release.content(kind)));
+    let kinds = [SlotFile::Linux, SlotFile::Initrd];
+    let digests = kinds.map(|kind| Digest::of(release.content(kind)));
     found.0 == release.slot().as_str() && found.1 == digests
 }
 

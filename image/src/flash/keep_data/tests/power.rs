@@ -96,6 +96,15 @@ impl Power {
         file
     }
 
+    /// A copy of it as it is now.
+    pub fn whole(&self) -> tempfile::NamedTempFile {
+        let file = self.scratch();
+        for (sector, bytes) in &*self.durable.borrow() {
+            file.as_file().write_all_at(bytes, sector * SECTOR as u64).unwrap();
+        }
+        file
+    }
+
     fn made(&self, sector: u64, into: &mut [u8]) {
         let mut base = self.base.borrow_mut();
         base.seek(SeekFrom::Start(sector * SECTOR as u64)).unwrap();

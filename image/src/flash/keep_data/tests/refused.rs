@@ -21,6 +21,7 @@ fn what_is_not_this_octet() {
         PartitionLayout { data: Some(SIZE + 512), ..layout() },
         PartitionLayout { data: None, ..layout() },
         PartitionLayout { esp: 0..SIZE - 4096, ..layout() },
+        PartitionLayout { boot_state: Some(SIZE), ..layout() },
     ] {
         assert!(matches!(refused(&image, &with, Some(other)), KeepDataError::Layout));
     }
@@ -28,6 +29,9 @@ fn what_is_not_this_octet() {
     let why = refused(&image, &disk(&[(&arm, "")]), Some(layout()));
     let said = "is for qemu-aarch64, and the image is for qemu-x86_64";
     assert_eq!(why.to_string(), said);
+    // The same the other way round, of a disk that is laid out as the image is.
+    let why = refused(&self::image(&arm), &with, Some(layout()));
+    assert_eq!(why.to_string(), "is for qemu-x86_64, and the image is for qemu-aarch64");
     let mut files = running.files("");
     files.remove(&running.name().manifest());
     for files in [files, besides()] {
