@@ -14,7 +14,7 @@ use miette::Diagnostic;
 use octet_appliance::FileError;
 
 use self::archive::DebPackage;
-use super::kernel::{KernelError, NamedModule};
+use super::kernel::{MissingModule, NamedModule};
 use super::purl::purl;
 use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::lock::Input;
@@ -101,11 +101,11 @@ pub enum DebError {
     Script { package: String, because: String, kinds: String },
 }
 
-impl From<KernelError> for DebError {
-    fn from(error: KernelError) -> Self {
+impl From<MissingModule> for DebError {
+    fn from(error: MissingModule) -> Self {
         match error {
-            KernelError::Named(error) => Self::Module(error),
-            KernelError::Required(message) => Self::Kernel(message),
+            MissingModule::Named(error) => Self::Module(error),
+            MissingModule::Required(message) => Self::Kernel(message),
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct KernelModules {
 
 /// A module that is wanted is not there.
 #[derive(Debug, thiserror::Error)]
-pub enum KernelError {
+pub enum MissingModule {
     /// Somebody names it.
     #[error(transparent)]
     Named(#[from] Box<FileError>),
@@ -39,7 +39,7 @@ impl KernelModules {
     /// Takes the modules that are `requested`, those before the root, those of the flash, and what all of
     /// them need. `read` gives the content of a file of the package, unpacked. Returns files of the image,
     /// and writes into `provided` who loads which.
-    pub fn gather<E: From<KernelError>>(
+    pub fn gather<E: From<MissingModule>>(
         &self,
         target: Target,
         requested: &[NamedModule],

@@ -11,7 +11,7 @@ use miette::Diagnostic;
 use octet_appliance::FileError;
 use sha1::Digest as _;
 
-use super::kernel::{KernelError, NamedModule};
+use super::kernel::{MissingModule, NamedModule};
 use super::purl::purl;
 use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::appliance_file::ApplianceFile;
@@ -78,11 +78,11 @@ pub enum SeedError {
     Modules(String),
 }
 
-impl From<KernelError> for SeedError {
-    fn from(error: KernelError) -> Self {
+impl From<MissingModule> for SeedError {
+    fn from(error: MissingModule) -> Self {
         match error {
-            KernelError::Named(error) => Self::Named(error),
-            KernelError::Required(message) => Self::Modules(message),
+            MissingModule::Named(error) => Self::Named(error),
+            MissingModule::Required(message) => Self::Modules(message),
         }
     }
 }

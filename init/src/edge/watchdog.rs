@@ -10,11 +10,12 @@ use crate::sys;
 /// The first watchdog of the machine, if its driver is loaded.
 const DEVICE: &str = "/dev/watchdog0";
 
-/// Seconds without feeding after which it restarts the machine.
-const TIMEOUT: i32 = 30;
+/// Seconds without feeding after which it restarts the machine: the first that it supports. Those of
+/// boards count to 15 or 16 (Linux, drivers/watchdog: bcm2835_wdt.c, sunxi_wdt.c).
+const TIMEOUTS: [i32; 2] = [30, 15];
 
-/// The interval of feeding.
-const FEED_INTERVAL: Moment = Moment::from_secs(10);
+/// The interval of feeding: a third of the shortest timeout.
+const FEED_INTERVAL: Moment = Moment::from_secs(5);
 
 /// The minimum interval of looking for it, when PID 1 is awake anyway.
 const PROBE_INTERVAL: Moment = Moment::from_secs(1);
@@ -36,7 +37,9 @@ impl Watchdog {
         }
         self.next = now + PROBE_INTERVAL;
         let mut device = OpenOptions::new().write(true).open(DEVICE).ok()?;
-        let timeout = sys::set_watchdog_timeout(&device, TIMEOUT);
+        let [long, short] = TIMEOUTS;
+        let timeout = sys::set_watchdog_timeout(&device, long)
+            .or_else(|_| sys::set_watchdog_timeout(&device, short));
         let fed = device.write(b"\0");
         self.device = Some(device);
         self.next = now + FEED_INTERVAL;

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -120,10 +120,20 @@ fn state(variables: &[&str]) -> [u8; 512] {
     copy
 }
 
+/// QEMU, until the value is dropped.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn serial_output(disk: &Path, end: &str) -> String {
     assert!(fs::exists(U_BOOT).unwrap(), "{U_BOOT} is not there: install u-boot-qemu");
     let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
-    let mut guest = Command::new("qemu-system-aarch64")
+    let guest = Command::new("qemu-system-aarch64")
         .args(["-M", "virt", "-cpu", "cortex-a53", "-m", "1G", "-bios", U_BOOT, "-nic", "none"])
         .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
         .args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"])
@@ -131,7 +141,8 @@ fn serial_output(disk: &Path, end: &str) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("qemu-system-aarch64");
-    let mut serial = guest.stdout.take().unwrap();
+    let mut guest = Guest(guest);
+    let mut serial = guest.0.stdout.take().unwrap();
     let (sender, pieces) = mpsc::channel();
     thread::spawn(move || {
         let mut piece = [0; 4096];
@@ -146,7 +157,6 @@ fn serial_output(disk: &Path, end: &str) -> String {
         match pieces.recv_timeout(LIMIT.saturating_sub(began.elapsed())) {
             Ok(piece) => output.extend(piece),
             Err(error) => {
-                let _ = guest.kill();
                 let text = String::from_utf8_lossy(&output);
                 panic!("late: `{end}` is not there after {LIMIT:?} ({error}):\n{text}");
             }
@@ -154,8 +164,6 @@ fn serial_output(disk: &Path, end: &str) -> String {
         let text = String::from_utf8_lossy(&output);
         // All of the line.
         if text.find(end).is_some_and(|at| text[at..].contains('\n')) {
-            guest.kill().unwrap();
-            guest.wait().unwrap();
             return text.into_owned();
         }
     }

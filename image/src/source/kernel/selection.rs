@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use octet_appliance::nearest;
 
-use super::{KernelError, LoadTime, NamedModule};
+use super::{LoadTime, MissingModule, NamedModule};
 use crate::appliance_file::nearest_hint;
 use crate::seed::Modules;
 use crate::target::Target;
@@ -43,7 +43,7 @@ impl ModuleSelection {
         target: Target,
         named: &[NamedModule],
         notes: &mut Vec<String>,
-    ) -> Result<Self, KernelError> {
+    ) -> Result<Self, MissingModule> {
         let mut choice = Self::default();
         let because = Because::always("the root file system needs it");
         choice.early = choice.required(modules, &EARLY_MODULES, &because)?;
@@ -79,12 +79,12 @@ impl ModuleSelection {
         modules: &Modules,
         names: &[&str],
         because: &Because,
-    ) -> Result<Vec<String>, KernelError> {
+    ) -> Result<Vec<String>, MissingModule> {
         let mut list = vec![];
         for name in names {
             if !modules.contains(name) && !modules.is_builtin(name) {
                 let message = format!("there is no `{name}`: {}", because.chain);
-                return Err(KernelError::Required(message));
+                return Err(MissingModule::Required(message));
             }
             self.add(modules, name, because);
             modules.load(name, &mut list, &mut |_, _| {});
@@ -97,7 +97,7 @@ impl ModuleSelection {
         modules: &Modules,
         named: &NamedModule,
         notes: &mut Vec<String>,
-    ) -> Result<(), KernelError> {
+    ) -> Result<(), MissingModule> {
         let name = &named.name;
         if modules.is_builtin(name) {
             notes.push(format!("module {name} is built into the kernel"));
