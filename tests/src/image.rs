@@ -20,7 +20,7 @@ pub const AARCH64: &str = "qemu-aarch64";
 /// The target of boards, which have a processor of the same kind.
 pub const BOARD: &str = "board-arm64";
 
-pub(crate) const X86_64: &str = "qemu-x86_64";
+const X86_64: &str = "qemu-x86_64";
 
 #[derive(Debug, Clone)]
 pub struct Image {

@@ -11,7 +11,7 @@ use imago::format::gate::DenyImplicitOpenGate;
 use imago::qcow2::Qcow2;
 use imago::{FormatAccess, FormatDriverBuilder};
 
-use crate::image::{X86_64, workspace};
+use crate::image::workspace;
 
 const LOADER: &str = "lib/ld-musl-x86_64.so.1";
 
@@ -76,7 +76,8 @@ fn qcow2() -> PathBuf {
     let is = |input: &toml::Value, key: &str, value| {
         input.get(key).and_then(toml::Value::as_str) == Some(value)
     };
-    let mut seeds = inputs.iter().filter(|it| is(it, "source", "seed") && is(it, "target", X86_64));
+    let is_seed = |it: &&toml::Value| is(it, "source", "seed") && is(it, "architecture", "x86_64");
+    let mut seeds = inputs.iter().filter(is_seed);
     let sha256 = seeds.next().and_then(|seed| seed["sha256"].as_str()).expect("a seed");
     let store = std::env::var_os("OCTET_STORE").filter(|path| !path.is_empty());
     let beside = store.map(|store| PathBuf::from(store).join(".."));
