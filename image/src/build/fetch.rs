@@ -5,9 +5,9 @@ use std::path::Path;
 use miette::Diagnostic;
 
 use super::inputs::BuildInputs;
-use crate::lock::{Input, record_successor};
+use crate::lock::{Input, Lock, record_successor};
 use crate::steps::Steps;
-use crate::store::{InputStoreError, is_newer};
+use crate::store::{InputStore, InputStoreError, is_newer};
 
 /// A Debian package that is offered no more, and of which only an older version is.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -42,23 +42,33 @@ pub fn fetch(
     inputs.store.ensure(&inputs.lock, seed, steps)?;
     // By number: the lock may change on the way, though not in its order.
     for number in 0..inputs.lock.debs(inputs.target).count() {
-        let Some(deb) = inputs.lock.debs(inputs.target).nth(number) else { break };
-        match inputs.store.ensure(&inputs.lock, deb, steps) {
-            Ok(_) => {}
-            Err(InputStoreError::Unavailable { offered, .. }) if !locked => {
-                let deb = deb.clone();
-                take_successor(inputs, path, &deb, offered, steps)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
+        let Some(deb) = inputs.lock.debs(inputs.target).nth(number).cloned() else { break };
+        ensure_package((&mut inputs.lock, path), &deb, &inputs.store, locked, steps)?;
     }
     Ok(())
 }
 
+/// Fetches one Debian package, or its successor, if it is missing.
+pub fn ensure_package(
+    (lock, path): (&mut Lock, &Path),
+    package: &Input,
+    store: &InputStore,
+    locked: bool,
+    steps: &Steps,
+) -> miette::Result<()> {
+    match store.ensure(lock, package, steps) {
+        Ok(_) => Ok(()),
+        Err(InputStoreError::Unavailable { offered, .. }) if !locked => {
+            take_successor((lock, path), package, store, offered, steps)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn take_successor(
-    inputs: &mut BuildInputs,
-    path: &Path,
+    (lock, path): (&mut Lock, &Path),
     deb: &Input,
+    store: &InputStore,
     offered: String,
     steps: &Steps,
 ) -> miette::Result<()> {
@@ -67,13 +77,13 @@ fn take_successor(
         return Err(NotNewer { name, version, offered }.into());
     }
     let step = steps.start("fetch", &name);
-    let fetched = inputs.store.fetch_new(deb, Some(&offered), steps)?;
-    let (lock, diff) = record_successor(path, &inputs.lock, deb, &fetched)?;
-    inputs.lock = lock;
+    let fetched = store.fetch_new(deb, Some(&offered), steps)?;
+    let (new, diff) = record_successor(path, lock, deb, &fetched)?;
+    *lock = new;
     step.done(&format!("{name} {offered}, {:.1} MB", fetched.size as f64 / 1e6));
     steps.warn(&format!(
         "input `{name}` {version} is not offered any more; {} has its successor now:\n{}",
-        inputs.lock.file,
+        lock.file,
         diff.trim_end()
     ));
     Ok(())

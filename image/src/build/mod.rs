@@ -1,7 +1,7 @@
 //! `cargo image build`: from the files a person edits to files that boot.
 
 mod compose;
-mod fetch;
+pub mod fetch;
 mod inputs;
 mod write;
 

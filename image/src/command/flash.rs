@@ -13,11 +13,15 @@ use signal_hook::flag;
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, workspace};
 use crate::flash::{
-    ALL_LOST, FlashError, FlashPhase, FlashReport, FlashTarget, Host, ImageFile, KeepDataError,
-    PathContent, SlotWork, Watch, confirm, flash, flash_slot, inspect, plan_keep_data,
+    ALL_LOST, FlashError, FlashPhase, FlashReport, FlashTarget, Hardware, Host, ImageFile,
+    KeepDataError, OwnFirmware, PathContent, SlotWork, Watch, board, confirm, flash, flash_slot,
+    hardware, inspect, plan_keep_data,
 };
+use crate::lock::Lock;
 use crate::report;
+use crate::source::DebPackage;
 use crate::steps::{Step, Steps};
+use crate::store::InputStore;
 
 /// Writes the image to a disk or a file: only blocks that differ, all of them read back
 #[derive(clap::Args)]
@@ -35,6 +39,11 @@ pub struct Args {
     /// board number are kept
     #[arg(long, conflicts_with = "board")]
     keep_data: bool,
+    /// The board that starts from it, with what it needs besides the image; the image is that for board-arm64
+    #[arg(long, value_name = "NAME", value_enum, conflicts_with = "keep_data")]
+    hardware: Option<Hardware>,
+    #[command(flatten)]
+    own: OwnFirmware,
     /// Overwrite without asking
     #[arg(long)]
     yes: bool,
@@ -43,13 +52,21 @@ pub struct Args {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> miette::Result<ExitCode> {
+pub fn run(mut args: Args) -> miette::Result<ExitCode> {
     let host = Host::local();
     // First of all: nobody waits for a build to be told of a slip of the finger.
     let found = inspect(&args.to, &host)?;
     if args.keep_data && matches!(found, PathContent::Nothing) {
         let why = KeepDataError::NoOctet("there is nothing");
         return Err(FlashError::KeepData { path: args.to, why }.into());
+    }
+    // What is missing for the board is said before the build, too.
+    let mut firmware = match args.hardware {
+        Some(hardware) => Some(hardware.firmware(&args.own, |name| locked_package(&args, name))?),
+        None => None,
+    };
+    if let Some(hardware) = args.hardware {
+        args.build.target = hardware.target(args.build.target)?;
     }
     let file = match args.image {
         Some(file) => file,
@@ -67,9 +84,15 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     if args.keep_data {
         return flash_slot_only(&image, &target, args.yes);
     }
-    let image = match args.board {
-        Some(board) => image.of_board(board)?,
-        None => image,
+    if let Some(firmware) = &mut firmware {
+        firmware.complete(&image)?;
+    }
+    let image = match (args.board, &firmware) {
+        (None, None) => image,
+        (board, firmware) => image.copy_with(|disk| {
+            board.map_or(Ok(()), |board| board::put(disk, board))?;
+            firmware.as_ref().map_or(Ok(()), |firmware| firmware.put(disk))
+        })?,
     };
     if !args.yes && !target.is_expendable() {
         confirm(&target, ALL_LOST)?;
@@ -84,10 +107,22 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
             "It is for {board}: {path} on its EFI system partition says so.\n"
         ))?;
     }
+    if let Some(firmware) = &firmware {
+        let (hardware, what) = (firmware.hardware, firmware.describe());
+        report::print(&format!("For {hardware} it has besides the image:\n{what}"))?;
+    }
     if let Some(disk) = target.disk() {
-        report::print(&format!("{}\n", next_step(&disk.path().display().to_string())))?;
+        let disk = disk.path().display().to_string();
+        report::print(&format!("{}\n", next_step(&disk, args.hardware)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The package `name` of U-Boot that is locked.
+fn locked_package(args: &Args, name: &str) -> miette::Result<DebPackage> {
+    let path = args.build.lock_file(&workspace()?);
+    let store = InputStore::open(args.build.offline)?;
+    hardware::locked_package((Lock::read(&path)?, &path), name, &store, args.build.locked)
 }
 
 /// A board that the appliance's file does not have.
@@ -153,11 +188,16 @@ fn summary(report: &FlashReport, image: &ImageFile, target: &FlashTarget) -> Str
 }
 
 /// What to do with a disk that is written.
-fn next_step(disk: &str) -> String {
+fn next_step(disk: &str, hardware: Option<Hardware>) -> String {
+    let starts = match hardware {
+        None => "Put it into the machine and switch that\non: UEFI firmware starts it".to_owned(),
+        Some(hardware) => {
+            format!("Put it into {hardware} and switch that on:\nU-Boot starts it (docs/boards.md)")
+        }
+    };
     format!(
-        "All of it is on the medium: {disk} can be unplugged. Put it into the machine and switch \
-         that on;\nUEFI firmware starts it, and its first start makes the rest of the medium its \
-         data partition."
+        "All of it is on the medium: {disk} can be unplugged. {starts}, and its first start makes the\nrest \
+         of the medium its data partition."
     )
 }
 

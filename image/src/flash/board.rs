@@ -3,37 +3,24 @@
 
 use octet_appliance::{BoardFile, BoardId};
 
-use super::error::FlashError;
-use super::image::ImageFile;
+use super::image::put_on_esp;
 use crate::output::sparse::Sparse;
-use crate::output::{esp, gpt};
-
-impl ImageFile {
-    /// A copy of this image with a file that says that it is for `board`.
-    ///
-    /// # Errors
-    /// It is no image of Octet's, or there is no room for a copy.
-    pub fn of_board(&self, board: BoardId) -> Result<Self, FlashError> {
-        self.copy_with(|disk| put(disk, board))
-    }
-}
 
 /// Puts a file onto `disk` that says that it is for `board`.
+///
+/// # Errors
+/// It is no image of Octet's; in words.
 pub fn put(disk: &mut Sparse, board: BoardId) -> Result<(), String> {
-    let range = gpt::find_esp(disk).ok_or("it has no EFI system partition of Octet's")?;
-    let mut part = disk.part(range.clone()).map_err(|error| error.to_string())?;
     let text = BoardFile { board }.render();
-    let place = BoardFile::PATH.split_once('/').unwrap_or_default();
-    esp::add(&mut part, place, text.as_bytes())
-        .map_err(|error| format!("{} cannot be put on it: {error}", BoardFile::PATH))?;
-    disk.write_part(range.start, part);
-    Ok(())
+    put_on_esp(disk, &[(BoardFile::PATH, text.as_bytes())])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::gpt::DiskLayout;
+    use crate::flash::{FlashError, ImageFile};
+    use crate::output::esp;
+    use crate::output::gpt::{self, DiskLayout};
     use std::io::{Seek, Write};
     use std::path::Path;
 
@@ -50,6 +37,10 @@ mod tests {
         disk.write_all(b"data").unwrap();
         disk.write_to(&std::fs::File::create(path).unwrap()).unwrap();
         disk
+    }
+
+    fn of_router(image: &ImageFile) -> Result<ImageFile, FlashError> {
+        image.copy_with(|disk| put(disk, BoardId::ROUTER))
     }
 
     fn digest(image: &ImageFile) -> crate::digest::Sha256 {
@@ -70,15 +61,15 @@ mod tests {
         let mut disk = image(&path);
         let plain = ImageFile::open(&path).unwrap();
         assert_eq!(digest(&plain), disk.digest());
-        let of_board = plain.of_board(BoardId::ROUTER).unwrap();
+        let of_board = of_router(&plain).unwrap();
         assert_eq!((of_board.len(), of_board.path()), (plain.len(), plain.path()));
-        assert_eq!(digest(&of_board), digest(&plain.of_board(BoardId::ROUTER).unwrap()));
+        assert_eq!(digest(&of_board), digest(&of_router(&plain).unwrap()));
         assert_ne!(digest(&of_board), digest(&plain));
         assert_eq!(digest(&plain), disk.digest(), "the image itself is as it was");
         let mut part = disk
             .part(DiskLayout::Uefi.esp_start()..DiskLayout::Uefi.esp_start() + gpt::ESP_SIZE)
             .unwrap();
-        esp::add(&mut part, ("octet", "board.toml"), b"board = \"router\"\n").unwrap();
+        esp::add(&mut part, [("octet/board.toml", &b"board = \"router\"\n"[..])]).unwrap();
         disk.write_part(DiskLayout::Uefi.esp_start(), part);
         assert_eq!(digest(&of_board), disk.digest());
     }
@@ -88,7 +79,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("other.img");
         std::fs::write(&path, [7; 1 << 20]).unwrap();
-        let refused = ImageFile::open(&path).unwrap().of_board(BoardId::ROUTER);
+        let refused = of_router(&ImageFile::open(&path).unwrap());
         assert!(matches!(refused, Err(FlashError::BadImage { what, .. }) if what.contains("EFI")));
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::{FlashError, FlashFault};
 use super::extents;
 use super::volume::BlockDevice;
+use crate::output::esp;
 use crate::output::gpt::{self, PartitionLayout};
 use crate::output::sparse::Sparse;
 
@@ -121,6 +122,21 @@ impl ImageFile {
     pub fn has_table(&self) -> bool {
         disk_guid(&self.file).is_some()
     }
+}
+
+/// Puts files onto the EFI system partition of `disk`, by their paths there.
+///
+/// # Errors
+/// It is no image of Octet's, or there is no room; in words.
+pub fn put_on_esp(disk: &mut Sparse, files: &[(&str, &[u8])]) -> Result<(), String> {
+    let range = gpt::find_esp(disk).ok_or("it has no EFI system partition of Octet's")?;
+    let mut partition = disk.part(range.clone()).map_err(|error| error.to_string())?;
+    esp::add(&mut partition, files.iter().copied()).map_err(|error| {
+        let paths: Vec<_> = files.iter().map(|(path, _)| *path).collect();
+        format!("{} cannot be put on it: {error}", paths.join(", "))
+    })?;
+    disk.write_part(range.start, partition);
+    Ok(())
 }
 
 impl BlockDevice for ImageFile {

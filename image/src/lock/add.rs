@@ -24,7 +24,7 @@ struct AlreadyLocked(String);
 /// Fetches the Debian package `name` as it is published now, for every architecture, and writes that into
 /// the lock at `path`. Returns what changed, as a diff.
 pub fn add(path: &Path, lock: &Lock, name: &str, store: &InputStore) -> miette::Result<String> {
-    let is_it = |input: &Input| input.source == InputSource::Deb && input.name.get_ref() == name;
+    let is_it = |input: &Input| input.source.is_debian() && input.name.get_ref() == name;
     if lock.content.input.iter().any(is_it) {
         return Err(AlreadyLocked(name.to_owned()).into());
     }

@@ -78,7 +78,16 @@ pub enum InputSource {
     /// An Alpine root file system, from which packages, modules and the kernel are taken.
     Seed,
     Deb,
+    /// A Debian package of U-Boot. It is not in the image: `flash --hardware` writes it beside.
+    Firmware,
     Tool,
+}
+
+impl InputSource {
+    /// Whether it is fetched from Debian's archive.
+    pub fn is_debian(self) -> bool {
+        matches!(self, Self::Deb | Self::Firmware)
+    }
 }
 
 /// The lock cannot be used.
@@ -108,7 +117,7 @@ impl Lock {
             let hint = "use the release of Octet that wrote it";
             return Err(FileError::new(file, &text, content.version.span(), message, hint));
         }
-        let mut debs = content.input.iter().filter(|input| input.source == InputSource::Deb);
+        let mut debs = content.input.iter().filter(|input| input.source.is_debian());
         if let Some(input) = debs.find(|input| input.architecture.is_none()) {
             let message = "a Debian package is for one architecture, and this one names none";
             let hint = "restore it: `git checkout appliance.lock`";
@@ -142,14 +151,20 @@ impl Lock {
 
     /// The tool `name`.
     pub fn tool(&self, name: &str) -> Result<&Input, Mistake> {
-        self.content
-            .input
-            .iter()
-            .find(|input| input.source == InputSource::Tool && input.name.get_ref() == name)
-            .ok_or_else(|| {
-                let message = format!("no tool `{name}` is locked");
-                self.error(0..0, message, "restore it: `git checkout appliance.lock`".into()).into()
-            })
+        self.named(InputSource::Tool, "tool", name)
+    }
+
+    /// The package `name` of U-Boot.
+    pub fn firmware(&self, name: &str) -> Result<&Input, Mistake> {
+        self.named(InputSource::Firmware, "firmware", name)
+    }
+
+    fn named(&self, source: InputSource, what: &str, name: &str) -> Result<&Input, Mistake> {
+        let mut all = self.content.input.iter();
+        all.find(|input| input.source == source && input.name.get_ref() == name).ok_or_else(|| {
+            let message = format!("no {what} `{name}` is locked");
+            self.error(0..0, message, "restore it: `git checkout appliance.lock`".into()).into()
+        })
     }
 
     /// The nearest names of inputs to one that is not there.

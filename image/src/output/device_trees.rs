@@ -58,6 +58,29 @@ pub fn render(trees: &BTreeMap<&str, &[u8]>) -> Result<Vec<u8>, DeviceTreesError
     Ok(file)
 }
 
+/// The trees in such a file, by their names.
+///
+/// # Errors
+/// It is no such file; in words.
+pub fn parse(file: &[u8]) -> Result<BTreeMap<&str, &[u8]>, &'static str> {
+    let index = file.get(..INDEX_SIZE).ok_or("it is shorter than its index")?;
+    let index = index.split(|byte| *byte == 0).next().unwrap_or_default();
+    let index = std::str::from_utf8(index).map_err(|_| "its index is not text")?;
+    let mut trees = BTreeMap::new();
+    for line in index.lines() {
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        let found = || {
+            let (name, place) = line.split_once('=')?;
+            let (size, at) = place.split_once(' ')?;
+            let at = number(at)?;
+            Some((name, file.get(at..at.checked_add(number(size)?)?)?))
+        };
+        let (name, tree) = found().ok_or("its index names a tree that is not there")?;
+        trees.insert(name, tree);
+    }
+    Ok(trees)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +132,8 @@ mod tests {
         ) {
             let trees: BTreeMap<_, _> = trees.into_iter().map(|(name, it)| (name, tree(&it))).collect();
             let file = render(&trees.iter().map(|(name, it)| (name.as_str(), &it[..])).collect()).unwrap();
+            let parsed = parse(&file).unwrap();
+            prop_assert_eq!(&parsed, &trees.iter().map(|(name, it)| (name.as_str(), &it[..])).collect());
             let text = file[..0x2000].split(|byte| *byte == 0).next().unwrap();
             prop_assert!(file[text.len()..0x2000].iter().all(|byte| *byte == 0));
             let mut found = BTreeMap::new();
@@ -120,6 +145,13 @@ mod tests {
                 found.insert(name.to_owned(), file[at..at + size].to_vec());
             }
             prop_assert_eq!(found, trees);
+        }
+
+        #[test]
+        fn any_file(index in "([a-z/]{0,5}=[0-9a-f]{0,20} ?[0-9a-f]{0,20}\n){0,4}", size in 0..0x2100usize) {
+            let mut file = index.into_bytes();
+            file.resize(size, 0);
+            let _ = parse(&file);
         }
     }
 }

@@ -86,22 +86,26 @@ fn at(time: DateTime) -> FsOptions {
     FsOptions::new().time_provider(clock).update_accessed_date(false)
 }
 
-/// Puts a file into a folder of the file system `esp`, in place of the one that may be there. It gets
-/// the folder's time: the same file in the same file system makes the same bytes.
-pub fn add(esp: &mut Sparse, (folder, name): (&str, &str), content: &[u8]) -> io::Result<()> {
+/// Puts files into the file system `esp`, each in place of the one that may be there. They get the time of the folder
+/// `octet`, as all else has: the same files in the same file system make the same bytes.
+pub fn add<'a>(
+    esp: &mut Sparse,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> io::Result<()> {
     let fs = mount(esp, FsOptions::new())?;
     let found = fs.root_dir().iter().find_map(|entry| {
         let entry = entry.ok()?;
-        (entry.is_dir() && entry.file_name() == folder).then(|| entry.modified())
+        (entry.is_dir() && entry.file_name() == "octet").then(|| entry.modified())
     });
     fs.unmount()?;
     let Some(time) = found else { return Err(io::ErrorKind::NotFound.into()) };
     let fs = mount(esp, at(time))?;
-    let mut file = fs.root_dir().open_dir(folder)?.create_file(name)?;
-    file.truncate()?;
-    file.write_all(content)?;
-    file.flush()?;
-    drop(file);
+    for (path, content) in files {
+        let mut file = fs.root_dir().create_file(path)?;
+        file.truncate()?;
+        file.write_all(content)?;
+        file.flush()?;
+    }
     fs.unmount()
 }
 
@@ -184,12 +188,12 @@ mod tests {
             build(SIZE, 1_795_132_800, &[folder("octet"), old]).unwrap()
         };
         let [mut esp, mut other] = [made(), made()];
-        assert!(add(&mut esp, ("nowhere", "board.toml"), b"x").is_err());
+        assert!(add(&mut esp, [("nowhere/board.toml", &b"x"[..])]).is_err());
         assert_eq!(esp.digest(), made().digest());
         // A shorter text leaves nothing of a longer one.
         for text in ["board = \"router\"\n", "board = 3\n"] {
             for esp in [&mut esp, &mut other] {
-                add(esp, ("octet", "board.toml"), text.as_bytes()).unwrap();
+                add(esp, [("octet/board.toml", text.as_bytes())]).unwrap();
                 assert_eq!(read(esp, "octet/board.toml"), text);
             }
             assert_eq!(esp.digest(), other.digest());

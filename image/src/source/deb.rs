@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use octet_appliance::FileError;
 
-use self::archive::DebPackage;
+pub use self::archive::DebPackage;
 use super::kernel::{MissingModule, NamedModule};
 use super::purl::purl;
 use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
@@ -205,7 +205,11 @@ impl PackageSource for DebSource {
 }
 
 /// Reads one package and sees that it is the one that the lock means.
-fn package(target: Target, input: &Input, path: &Path) -> Result<(String, DebPackage), DebError> {
+pub fn package(
+    target: Target,
+    input: &Input,
+    path: &Path,
+) -> Result<(String, DebPackage), DebError> {
     let name = input.name.get_ref();
     let kernel = is_kernel(name);
     let unusable = |reason: String| DebError::Unusable {

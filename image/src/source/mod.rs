@@ -10,7 +10,7 @@ mod seed;
 use crate::tree::{PackageRecord, Tree};
 
 pub use cargo::{CRATES_FOLDER, CargoSource, INIT, PROGRAMS_FOLDER, Tools, Unpacked, programs};
-pub use deb::{DebSource, NamedProgram as WantedProgram};
+pub use deb::{DebPackage, DebSource, NamedProgram as WantedProgram, package as deb_package};
 pub use kernel::NamedModule;
 pub use path::PathSource;
 pub use seed::SeedSource;

@@ -16,7 +16,7 @@ use octet_machine::Architecture;
 
 use crate::cache;
 use crate::digest::Sha256;
-use crate::lock::{Input, InputSource, Lock};
+use crate::lock::{Input, Lock};
 use crate::output::file::{self, WriteError};
 use crate::output::file_lock::FileLock;
 use crate::steps::Steps;
@@ -228,7 +228,7 @@ impl InputStore {
     ) -> Result<Fetched, InputStoreError> {
         let name = input.name.get_ref();
         let (file, version) = match (input.source, input.architecture) {
-            (InputSource::Deb, Some(architecture)) => {
+            (source, Some(architecture)) if source.is_debian() => {
                 let apt = self.archive(debian_name(architecture))?;
                 let version = choose_version(input, &apt.policy(name)?, version)?;
                 let package = apt.real_package(name, &version)?;

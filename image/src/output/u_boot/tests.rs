@@ -77,7 +77,7 @@ impl Board {
         let mut image = Sparse::read(self.disk.as_file()).unwrap();
         let range = find_esp(&mut image).unwrap();
         let mut partition = image.part(range.clone()).unwrap();
-        esp::add(&mut partition, ("octet", &format!("{place}.env")), text.as_bytes()).unwrap();
+        esp::add(&mut partition, [(&*format!("octet/{place}.env"), text.as_bytes())]).unwrap();
         image.write_part(range.start, partition);
         image.write_to(self.disk.as_file()).unwrap();
     }
