@@ -12,7 +12,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use miette::Diagnostic;
+use miette::{Diagnostic, IntoDiagnostic};
+use octet_esp::random_seed::{RANDOM_SEED_OFFSET, RandomSeed};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::image::{ImageFile, put_on_esp};
 use crate::build::fetch::ensure_package;
@@ -295,8 +297,8 @@ pub fn locked_package(
 }
 
 impl Firmware {
-    /// Adds what depends on the image. A Raspberry Pi's firmware hands a device tree to U-Boot: the kernel's, as the
-    /// slot has it.
+    /// Adds what depends on the image, and a random seed, which no other medium has. A Raspberry Pi's firmware hands a
+    /// device tree to U-Boot: the kernel's, as the slot has it.
     ///
     /// # Errors
     /// The image is not for boards.
@@ -313,6 +315,13 @@ impl Firmware {
             }
             self.files.extend(found);
         }
+        let mut seed = [0; 32];
+        getrandom(&mut seed, GetRandomFlags::empty()).into_diagnostic()?;
+        self.files.push(FirmwareFile {
+            destination: FirmwareDestination::Byte(RANDOM_SEED_OFFSET),
+            content: RandomSeed::new(seed).render().to_vec(),
+            origin: "random seed, drawn for this medium".into(),
+        });
         Ok(())
     }
 

@@ -19,6 +19,10 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
+
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
 }
 
 /// Computes a digest incrementally.

@@ -104,6 +104,11 @@ impl Disk {
         Some(Self { disk, esp, data, boot_state: name("boot_state") })
     }
 
+    /// The device that has room for a random seed, if there is one: a disk for boards, whatever counts tries.
+    pub fn random_seed(&self) -> Option<PathBuf> {
+        self.boot_state.as_ref().map(|_| device(&self.disk))
+    }
+
     /// The device of the boot state; `None` if tries are counted in the names of entries.
     ///
     /// # Errors

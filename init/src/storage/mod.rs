@@ -15,6 +15,7 @@ pub mod esp;
 mod ext4;
 mod gpt;
 mod loader_variable;
+mod random_seed;
 mod reset;
 mod superblock;
 
@@ -59,6 +60,9 @@ pub fn run() -> Result<(), String> {
         // The trial of a slot does not fail because of it: the slot is not the cause.
         facts::write(facts::DISK, &json!({ "problem": problem }));
     })?;
+    if let Some(device) = disk.random_seed() {
+        random_seed::load(&device);
+    }
     let mut problems = Vec::new();
     let mut keep = |result: Result<bool, String>| {
         result.unwrap_or_else(|problem| {

@@ -3,6 +3,7 @@
 mod block;
 mod fatal;
 mod process;
+mod random;
 mod sandbox;
 mod watchdog;
 
@@ -14,5 +15,6 @@ pub use process::{
     Cloned, clone_process, close_at_exec_from, execute, exit_now, put_descriptor, reset_signals,
     wait_for_any,
 };
+pub use random::add_randomness;
 pub use sandbox::{add_system_call_filter, set_read_only, unshare};
 pub use watchdog::set_watchdog_timeout;

@@ -3,6 +3,8 @@
 //!
 //! The ROM looks at 8 KiB first; there an image has zeros.
 
+use octet_esp::random_seed::RANDOM_SEED_OFFSET;
+
 use super::{FirmwareDestination, FirmwareFile};
 
 /// Where the SPL is on the medium, in bytes.
@@ -11,8 +13,8 @@ const SPL_AT: u64 = 128 << 10;
 /// Bytes from the beginning of the SPL to that of the rest.
 const SPL_AREA: usize = 32 << 10;
 
-/// Bytes that the rest may have: behind it, at 2 MiB, is the boot state.
-const FIT_ROOM: usize = (2 << 20) - (SPL_AT as usize + SPL_AREA);
+/// Bytes that the rest may have: behind it is the random seed.
+const FIT_ROOM: usize = RANDOM_SEED_OFFSET as usize - (SPL_AT as usize + SPL_AREA);
 
 /// Where the header of the SPL has what (U-Boot, include/sunxi_image.h): how it begins, its checksum, its length, its
 /// version, and where the name of its device tree is.

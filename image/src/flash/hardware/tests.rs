@@ -155,16 +155,16 @@ fn golden_list() {
 }
 
 const GOLDEN: &str = "\
-orangepi_pc2: byte 131072 byte 163840
-orangepi_prime: byte 131072 byte 163840
-orangepi_zero_plus2: byte 131072 byte 163840
-nanopi_neo2: byte 131072 byte 163840
-nanopi_neo_plus2: byte 131072 byte 163840
-pine64_plus: byte 131072 byte 163840
-pine64-lts: byte 131072 byte 163840
-sopine_baseboard: byte 131072 byte 163840
-rpi_3: /bootcode.bin /start.elf /fixup.dat /LICENCE.broadcom /config.txt /u-boot.bin /bcm2837-rpi-3-b-plus.dtb /bcm2837-rpi-3-b.dtb
-rpi_4: /start4.elf /fixup4.dat /LICENCE.broadcom /config.txt /u-boot.bin /bcm2711-rpi-4-b.dtb
+orangepi_pc2: byte 131072 byte 163840 byte 2093056
+orangepi_prime: byte 131072 byte 163840 byte 2093056
+orangepi_zero_plus2: byte 131072 byte 163840 byte 2093056
+nanopi_neo2: byte 131072 byte 163840 byte 2093056
+nanopi_neo_plus2: byte 131072 byte 163840 byte 2093056
+pine64_plus: byte 131072 byte 163840 byte 2093056
+pine64-lts: byte 131072 byte 163840 byte 2093056
+sopine_baseboard: byte 131072 byte 163840 byte 2093056
+rpi_3: /bootcode.bin /start.elf /fixup.dat /LICENCE.broadcom /config.txt /u-boot.bin /bcm2837-rpi-3-b-plus.dtb /bcm2837-rpi-3-b.dtb byte 2093056
+rpi_4: /start4.elf /fixup4.dat /LICENCE.broadcom /config.txt /u-boot.bin /bcm2711-rpi-4-b.dtb byte 2093056
 ";
 
 const NEO_PLUS2: &str = "sun50i-h5-nanopi-neo-plus2";
@@ -238,7 +238,7 @@ fn u_boot_of_another_board_or_damaged_is_refused() {
     check(&whole[..20 << 10], "its first part alone has");
     check(&whole[..whole.len() - 1], "cut short");
     let mut large = whole.clone();
-    large.resize(2 << 20, 0);
+    large.resize((32 << 10) + 1_929_217, 0);
     check(&large, "there is room for");
     check(b"", "0 bytes");
 
@@ -260,7 +260,7 @@ fn a_raspberry_pi_finds_its_files() {
         Hardware::RaspberryPi3.firmware(&of_folder(raspberry.path()), debian).unwrap();
     firmware.complete(&image).unwrap();
     let disk = with(&image, &firmware);
-    assert!(bytes(&disk, 0..ESP) == bytes(&image, 0..ESP));
+    assert!(bytes(&disk, 0..SEED.start) == bytes(&image, 0..SEED.start));
     // Read by mtools, also by the short names that the ROM looks for.
     let path = folder.path().join("card.img");
     let card = fs::File::create(&path).unwrap();
@@ -340,8 +340,11 @@ fn nothing_is_left_of_what_started_before() {
     assert_eq!(&written[(128 << 10) + 4..][..8], b"eGON.BT0");
 }
 
+/// The bytes that the random seed of a medium has.
+const SEED: Range<u64> = (2 << 20) - 4096..(2 << 20) - 4096 + 512;
+
 #[test]
-fn two_cards_are_the_same() {
+fn two_cards_differ_in_their_seeds_alone() {
     let folder = tempfile::tempdir().unwrap();
     let image = image(Target::BoardArm64, folder.path());
     let raspberry = raspberry_firmware();
@@ -351,5 +354,16 @@ fn two_cards_are_the_same() {
         firmware.complete(&image).unwrap();
         with(&image, &firmware)
     };
-    same_behind(0, &card(), &card());
+    let cards = [card(), card()];
+    let [one, other] = [&cards[0], &cards[1]].map(|card| bytes(card, SEED));
+    assert!(one != other && one[4..].starts_with(b"octet-seed 1"));
+    assert_eq!(bytes(&image, SEED), [0; 512], "an image has none");
+    let seedless = |card: &ImageFile| {
+        let no_seed = |disk: &mut Sparse| {
+            disk.seek(SeekFrom::Start(SEED.start)).and_then(|_| disk.write_all(&[0; 512])).unwrap();
+            Ok(())
+        };
+        card.copy_with(no_seed).unwrap()
+    };
+    same_behind(0, &seedless(&cards[0]), &seedless(&cards[1]));
 }
