@@ -177,7 +177,7 @@ const BOARD_DISKS: [&str; 10] = [
 ];
 
 /// Drivers of the boards' other devices. None of them does anything on a board without its device.
-const BOARD_DRIVERS: [&str; 15] = [
+const BOARD_DRIVERS: [&str; 23] = [
     // The control port of a guest of QEMU
     "virtio_console",
     // Ethernet: Allwinner; Raspberry Pi 4; Raspberry Pi 3, on USB; and their transceivers
@@ -192,11 +192,21 @@ const BOARD_DRIVERS: [&str; 15] = [
     "ehci_platform",
     "ohci_platform",
     "dwc2",
-    // Randomness, and temperature
+    // Randomness, temperature, and the frequency of the processor
     "bcm2835_rng",
     "iproc_rng200",
     "sun8i_thermal",
     "bcm2835_thermal",
+    "bcm2711_thermal",
+    "cpufreq_dt",
+    "raspberrypi_cpufreq",
+    // LEDs, and a trigger that blinks
+    "leds_gpio",
+    "ledtrig_timer",
+    // I2C, to which displays are connected
+    "i2c_mv64xxx",
+    "i2c_bcm2835",
+    "i2c_dev",
 ];
 
 impl fmt::Display for Target {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod board;
+mod board_sensors;
 mod callers;
 mod client;
 mod clients;
@@ -17,6 +18,7 @@ mod reaper;
 mod report;
 mod sockets;
 mod start;
+mod status_led;
 mod trial;
 mod verbs;
 mod watchdog;
@@ -45,6 +47,7 @@ use managed::Managed;
 use notify::Notify;
 use placement::BoardPlacement;
 use poll::{EventSource, Poll};
+use status_led::StatusLed;
 use trial::SlotTrial;
 use watchdog::Watchdog;
 
@@ -81,6 +84,7 @@ struct Edge {
     logs: Logs,
     clients: ControlClients,
     watchdog: Watchdog,
+    led: StatusLed,
     /// The unit that reads the board's number from the flash, until it has.
     flash: Option<UnitId>,
     /// The unit that owns the control port.
@@ -177,6 +181,7 @@ impl Edge {
             logs: Logs::new(logger)?,
             clients,
             watchdog: Watchdog::default(),
+            led: StatusLed::default(),
             flash,
             port,
             poll,
@@ -289,6 +294,7 @@ impl Edge {
             self.poll_flash();
             self.close_held_sockets();
             self.update_port();
+            self.led.show(self.state.box_state());
             self.clients.mark_changed();
             let logger = self.logs.logger().map(|unit| self.status(unit).state);
             let outputs = self.units.iter().enumerate();

@@ -1,12 +1,13 @@
 //! The state of the box as clients see it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use octet_appliance::UnitType;
 use octet_control::SOCKETS;
 use serde_json::{Value, json};
 
-use super::Edge;
+use super::{Edge, board_sensors};
 use crate::cgroup::Group;
 use crate::clock::{cpu_time, now};
 use crate::command_line;
@@ -33,6 +34,7 @@ pub fn status(edge: &Edge, detail: Detail) -> Value {
     });
     if detail == Detail::Usage {
         answer["memory"] = memory();
+        answer["hardware"] = board_sensors::read(Path::new("/sys"));
         answer["init_cpu"] = json!(ms(cpu_time()));
     }
     answer["units"] = json!(units);
