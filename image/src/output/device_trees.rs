@@ -1,6 +1,8 @@
 //! The device trees of a slot, as one file of which U-Boot's script (`boot.cmd`) reads the index and one tree. The index
 //! is text for `env import -t`: a line `FDTFILE=SIZE OFFSET` for each tree, in hexadecimal digits, zeros to its end.
 
+mod enable;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -11,6 +13,15 @@ const INDEX_SIZE: usize = 8192;
 
 /// Trees begin at multiples of so many bytes.
 const ALIGNMENT: usize = 512;
+
+/// The I2C bus on the pin header of a board, to which a display is connected, by the beginning of the tree's name. In
+/// Linux's trees it is off, since its pins may be used for other things. On a Raspberry Pi it is on.
+const DISPLAY_BUSES: [(&str, &str); 4] = [
+    ("allwinner/sun50i-h5-orangepi-", "/soc/i2c@1c2ac00"),
+    ("allwinner/sun50i-h5-nanopi-neo", "/soc/i2c@1c2ac00"),
+    ("allwinner/sun50i-a64-pine64", "/soc/i2c@1c2b000"),
+    ("allwinner/sun50i-a64-sopine", "/soc/i2c@1c2b000"),
+];
 
 /// The first bytes of a tree (Devicetree Specification, 5.2).
 const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
@@ -28,9 +39,25 @@ pub enum DeviceTreesError {
         "its version in appliance.lock is not one that this release of Octet can use"
     ))]
     Name(String),
+    #[error("{device} cannot be switched on in {name}: {why}")]
+    #[diagnostic(help(
+        "its version in appliance.lock is not one that this release of Octet can use"
+    ))]
+    Device { name: String, device: &'static str, why: &'static str },
     #[error("the index of the device trees needs {0} bytes, and has {INDEX_SIZE}")]
     #[diagnostic(help("this is a fault of Octet's: please report it"))]
     Index(usize),
+}
+
+/// A tree as a slot has it: with the bus of a display.
+fn with_display_bus(name: &str, tree: &[u8]) -> Result<Vec<u8>, DeviceTreesError> {
+    let mut tree = tree.to_vec();
+    let bus = DISPLAY_BUSES.iter().find(|(start, _)| name.starts_with(start));
+    if let Some((_, device)) = bus {
+        let failed = |why| DeviceTreesError::Device { name: name.to_owned(), device, why };
+        enable::enable(&mut tree, device).map_err(failed)?;
+    }
+    Ok(tree)
 }
 
 /// The file with these trees, by the names that U-Boot has in `fdtfile`.
@@ -44,9 +71,10 @@ pub fn render(trees: &BTreeMap<&str, &[u8]>) -> Result<Vec<u8>, DeviceTreesError
         if !tree.starts_with(&MAGIC) {
             return Err(DeviceTreesError::NoTree((*name).to_owned()));
         }
+        let tree = with_display_bus(name, tree)?;
         content.resize(content.len().next_multiple_of(ALIGNMENT), 0);
         let _ = writeln!(index, "{name}={:x} {:x}", tree.len(), INDEX_SIZE + content.len());
-        content.extend_from_slice(tree);
+        content.extend(tree);
     }
     // A zero ends the text.
     if index.len() >= INDEX_SIZE {
@@ -95,9 +123,9 @@ mod tests {
         let (long, short) = (tree(&[1; 600]), tree(b"x"));
         let trees = BTreeMap::from([
             ("broadcom/bcm2837-rpi-3-b.dtb", &short[..]),
-            ("allwinner/sun50i-h5-nanopi-neo2.dtb", &long[..]),
+            ("allwinner/sun50i-h5-libretech.dtb", &long[..]),
         ]);
-        let index = "allwinner/sun50i-h5-nanopi-neo2.dtb=25c 2000\n\
+        let index = "allwinner/sun50i-h5-libretech.dtb=25c 2000\n\
                      broadcom/bcm2837-rpi-3-b.dtb=5 2400\n";
         let mut file = index.as_bytes().to_vec();
         file.resize(0x2000, 0);
@@ -105,6 +133,13 @@ mod tests {
         file.resize(0x2400, 0);
         file.extend(b"\xd0\x0d\xfe\xedx");
         assert_eq!(render(&trees).unwrap(), file);
+    }
+
+    #[test]
+    fn a_board_without_its_bus_is_refused() {
+        let name = "allwinner/sun50i-h5-nanopi-neo2.dtb";
+        let refused = render(&BTreeMap::from([(name, &tree(&[0; 100])[..])]));
+        assert!(matches!(refused, Err(DeviceTreesError::Device { name: it, .. }) if it == name));
     }
 
     #[test]

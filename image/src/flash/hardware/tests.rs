@@ -16,7 +16,7 @@ use crate::tree::NodeOrigin;
 
 /// The trees in the slot of the image.
 const TREES: [&str; 4] = [
-    "allwinner/sun50i-h5-nanopi-neo2.dtb",
+    "allwinner/sun50i-h5-libretech.dtb",
     "broadcom/bcm2711-rpi-4-b.dtb",
     "broadcom/bcm2837-rpi-3-b-plus.dtb",
     "broadcom/bcm2837-rpi-3-b.dtb",
