@@ -15,6 +15,9 @@
 # kernel_addr_r on a Raspberry Pi; the initrd needs no address, because the
 # kernel loads it through EFI. The device tree goes to kernel_addr_r, because
 # not every board has fdt_addr_r.
+#
+# A loop's variable must not be one that setenv sets: the latter is what is read
+# in the loop.
 
 ${devtype} dev ${devnum}
 part uuid ${devtype} ${devnum}:1 octet_esp
@@ -50,8 +53,8 @@ if test -n "${octet_this}"; then
     if test ${octet_this} = ${octet_copy0}; then
         setenv octet_next ${octet_copy1}
     fi
-    for octet_name in a a_left b b_left first seq; do
-        setenv ${octet_name}
+    for octet_variable in a a_left b b_left first seq; do
+        setenv ${octet_variable}
     done
     env import -c ${octet_state} 200 a a_left b b_left first seq
     if test "${first}" = b; then
@@ -80,8 +83,8 @@ else
 fi
 
 for octet_place in ${octet_order}; do
-    for octet_name in slot linux initrd options trial dtb; do
-        setenv ${octet_name}
+    for octet_variable in slot linux initrd options trial dtb; do
+        setenv ${octet_variable}
     done
     if load ${devtype} ${devnum}:1 ${pxefile_addr_r} /octet/${octet_place}.env; then
         env import -t ${pxefile_addr_r} ${filesize} slot linux initrd options trial dtb

@@ -210,6 +210,14 @@ fn a_slot_that_never_becomes_good_is_left_after_its_tries() {
 }
 
 #[test]
+fn a_slot_alone_is_started_and_no_command_is_misused() {
+    let board = Board::new();
+    let output = serial_output(board.disk.path(), "stub: ");
+    let starts = format!("octet: starting slot {} (place a, 2 tries left)", board.a);
+    assert!(output.contains(&starts) && !output.contains("Usage:"), "{output}");
+}
+
+#[test]
 fn of_a_torn_copy_the_older_one_counts_and_without_any_place_a_is_started() {
     let board = Board::new();
     let a = format!("a={}", board.a);

@@ -1,7 +1,8 @@
-//! The same tests on AArch64.
+//! The same tests on AArch64: with the seed's kernel, and with that of boards, which is older.
 
-use octet_tests::{AARCH64, shipped_for};
+use octet_tests::{AARCH64, BOARD, shipped_for};
 
+use crate::segments::attacks;
 use crate::segments::site::{Site, remake, text};
 use crate::segments::sweep::{expected, pairs};
 
@@ -22,8 +23,24 @@ ports = [4433]
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn a_router_with_an_arm_processor() {
+    sweep(AARCH64);
+}
+
+#[test]
+#[ignore = "long: `segments::pairs` is that on the kernel of the seed"]
+fn a_router_with_the_kernel_of_boards() {
+    sweep(BOARD);
+}
+
+#[test]
+#[ignore = "long: `segments::attacks` is that on the kernel of the seed"]
+fn attacks_with_the_kernel_of_boards() {
+    attacks::are_dropped_by(&shipped_for(BOARD));
+}
+
+fn sweep(target: &str) {
     let text = text(4, LINES);
-    let image = remake(&shipped_for(AARCH64), &text).image();
+    let image = remake(&shipped_for(target), &text).image();
     let mut site = Site::of(&image, &text, None, None);
     site.wait_ready();
     let mut asked = pairs(&site.world.zones(), &site.world.worth_a_probe());

@@ -9,7 +9,7 @@ use octet_evaluator::{Probe as Asked, Version, World, Zone};
 use octet_machine::panel::Mac;
 use octet_machine::panel::switchboard::{Leg, Probe, ProbeOutcome, Sentinel, Switchboard, Traffic};
 use octet_machine::{Builder, Disk, Machine, Status, UnitState};
-use octet_tests::{Image, READY, Remake, fault_netd, guest, shipped, workspace};
+use octet_tests::{Image, READY, Remake, fault_netd, guest_for, shipped, workspace};
 use serde_json::json;
 
 /// The sections that a build requires, and that are not used here.
@@ -95,9 +95,9 @@ impl Site {
         site
     }
 
-    /// The same without the unit `forward`: then no device leads to nodes, as before its start.
-    pub fn without_forward(text: &str) -> Self {
-        let image = without_forward(remake(&shipped(), text)).image();
+    /// The same of another image, without the unit `forward`: then no device leads to nodes, as before its start.
+    pub fn without_forward(shipped: &Image, text: &str) -> Self {
+        let image = without_forward(remake(shipped, text)).image();
         let site = Self::of(&image, text, None, None);
         site.wait_ready();
         site
@@ -112,9 +112,9 @@ impl Site {
     }
 
     /// The same without rules, and without the unit `forward`.
-    pub fn without_rules(text: &str) -> Self {
-        let nothing = std::fs::read(guest("nothing")).unwrap();
-        let image = remake(&shipped(), text).file("/usr/sbin/nft", 0o755, nothing);
+    pub fn without_rules(shipped: &Image, text: &str) -> Self {
+        let nothing = std::fs::read(guest_for(shipped.architecture, "nothing")).unwrap();
+        let image = remake(shipped, text).file("/usr/sbin/nft", 0o755, nothing);
         let site = Self::of(&without_forward(image).image(), text, None, None);
         site.wait_ready();
         site

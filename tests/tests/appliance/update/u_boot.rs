@@ -1,15 +1,17 @@
 //! The image for boards: one file that UEFI firmware starts, and U-Boot.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use octet_machine::{Architecture, Machine};
+use octet_machine::{Architecture, Machine, MachineError};
 use octet_tests::{
-    BOARD, Bytes, DiskFile, Image, READY, SigningKey, builder, guest_for, must, shipped_for,
-    workspace,
+    BOARD, Bytes, DiskFile, Image, READY, SigningKey, builder, guest_for, in_parallel, must, seed,
+    shipped_for, workspace,
 };
 use serde_json::{Value, json};
 
@@ -100,9 +102,10 @@ fn starts(machine: &Machine, what: &str) {
     assert!(seen.is_some(), "late: no `{line}`\n{}", machine.tail(60));
 }
 
-fn install(machine: &Machine, mut update: Bytes) {
-    machine.send_file("update", "install", "file", &mut update).unwrap();
-    machine.call("reboot", Value::Null).unwrap();
+/// Installs the update and restarts. It fails if the machine ends before that.
+fn install(machine: &Machine, mut update: Bytes) -> Result<Value, MachineError> {
+    machine.send_file("update", "install", "file", &mut update)?;
+    machine.call("reboot", Value::Null)
 }
 
 #[test]
@@ -125,7 +128,7 @@ fn an_update_under_u_boot_is_tried_and_left_or_becomes_good() {
     let disk = DiskFile::copy(&flashed.path());
     let machine = start(&first, &disk);
     assert_eq!(wait_good(&machine), first.slot());
-    install(&machine, bundle(&bad, &signing));
+    install(&machine, bundle(&bad, &signing)).unwrap();
     starts(&machine, &format!("{} (place b, 0 tries left)", bad.slot()));
     assert_eq!(wait_good(&machine), first.slot());
     let console = machine.console().text();
@@ -134,7 +137,7 @@ fn an_update_under_u_boot_is_tried_and_left_or_becomes_good() {
         assert_eq!(console.matches(&line).count(), 1, "{line}");
     }
 
-    install(&machine, bundle(&second, &signing));
+    install(&machine, bundle(&second, &signing)).unwrap();
     starts(&machine, &format!("{} (place b, 2 tries left)", second.slot()));
     assert_eq!(wait_good(&machine), second.slot());
     let status = machine.call_unit("update", "status", Value::Null).unwrap();
@@ -149,4 +152,77 @@ fn an_update_under_u_boot_is_tried_and_left_or_becomes_good() {
     power_off(&machine);
     drop(machine);
     check(&disk, &flashed);
+}
+
+/// How often the power is cut.
+const CUTS: usize = 20;
+
+/// The starts in which a good slot has to be reached after a cut: as many as a slot has tries.
+const STARTS: usize = 3;
+
+#[test]
+#[ignore = "long: `update::cut` is that with UEFI firmware"]
+fn after_a_power_cut_at_any_time_a_good_slot_is_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = SigningKey::new();
+    let signing = key.write(folder.path());
+    let [first, second] = ["first", "second"].map(|name| image(folder.path(), name, &key, ""));
+    let update = bundle(&second, &signing);
+    let flashed = DiskFile::flashed(&first, MEDIUM);
+    let used = DiskFile::copy(&flashed.path());
+    let begin = |disk: &DiskFile| {
+        let machine = start(&first, disk);
+        assert_eq!(wait_good(&machine), first.slot());
+        machine
+    };
+    power_off(&begin(&used));
+
+    // What is cut: the installation, the restart, and the trial until the new slot is good.
+    let install_until_good = |machine: &Machine| {
+        let began = Instant::now();
+        install(machine, update.clone()).unwrap();
+        let installed = began.elapsed();
+        starts(machine, &format!("{} (place b, 2 tries left)", second.slot()));
+        assert_eq!(wait_good(machine), second.slot());
+        [installed, began.elapsed()]
+    };
+    let steps = install_until_good(&begin(&DiskFile::copy(&used.path())));
+    println!("installed and good after {steps:?}");
+
+    let mut random = fastrand::Rng::with_seed(seed());
+    // Every other one is during the installation, which is shorter than what follows.
+    let cuts = (0..CUTS).map(|number| steps[number % 2].mul_f64(random.f64())).collect();
+    let reached = Mutex::new(BTreeMap::new());
+    in_parallel(cuts, |cut: Duration| {
+        let disk = DiskFile::copy(&used.path());
+        let machine = begin(&disk);
+        std::thread::scope(|scope| {
+            let installing = scope.spawn(|| install(&machine, update.clone()));
+            std::thread::sleep(cut);
+            machine.kill().unwrap();
+            let _ = installing.join().unwrap();
+        });
+        drop(machine);
+
+        let machine = start(&first, &disk);
+        let slot = wait_good(&machine);
+        let console = machine.console().text();
+        let started = console.matches("octet: starting slot ").count();
+        let mended = machine.logs("data").unwrap();
+        let mended = mended.iter().find(|line| line.contains(" after a power cut: "));
+        println!("cut after {cut:?}: {slot} in {started} starts; {mended:?}");
+        assert!((1..=STARTS).contains(&started), "{started} starts\n{}", machine.tail(60));
+        assert!(!console.contains("octet: there is no valid boot state"), "{}", machine.tail(60));
+        if slot == first.slot() {
+            install_until_good(&machine);
+        } else {
+            assert_eq!(slot, second.slot());
+        }
+        power_off(&machine);
+        drop(machine);
+        check(&disk, &flashed);
+        *reached.lock().unwrap().entry(slot).or_insert(0) += 1;
+    });
+    let reached = reached.into_inner().unwrap();
+    assert_eq!(reached.len(), 2, "the cuts came too early or too late: {reached:?}");
 }

@@ -16,7 +16,7 @@ use std::ops::Range;
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{ethernet, icmp};
 use octet_machine::panel::switchboard::CapturedFrame;
-use octet_tests::soak;
+use octet_tests::{Image, shipped, soak};
 use serde_json::json;
 
 use crate::segments::site::{Site, text};
@@ -233,14 +233,19 @@ fn with_rules(site: &mut Site, count: usize) -> Vec<String> {
 
 #[test]
 fn what_a_taken_over_board_tries() {
+    are_dropped_by(&shipped());
+}
+
+/// All of them, with this image as the router.
+pub fn are_dropped_by(shipped: &Image) {
     let lines = [OPEN, errors::LINES, mtu::LINES, neighbours::LINES, nodes::LINES, &ports::lines()];
     let text = text(4, &lines.concat());
-    let mut bare = Site::without_rules(&text);
+    let mut bare = Site::without_rules(shipped, &text);
     let count = attacks(&bare, Zone::Board(1)).len();
     let mut wrong = without_rules(&mut bare, count);
     wrong.extend(nodes::leave_by_the_uplink(&mut bare));
     drop(bare);
-    let mut site = Site::without_forward(&text);
+    let mut site = Site::without_forward(shipped, &text);
     wrong.extend(with_rules(&mut site, count));
     wrong.extend(errors::about_every_kind_of_flow(&mut site));
     wrong.extend(nodes::never_leave_by_the_uplink(&mut site));
