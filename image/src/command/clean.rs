@@ -9,6 +9,7 @@ use miette::IntoDiagnostic;
 
 use crate::build;
 use crate::cache;
+use crate::flash::BUILT_FOLDER;
 use crate::output::file::{self, WriteError};
 use crate::report;
 use crate::source::{CRATES_FOLDER, PROGRAMS_FOLDER};
@@ -20,7 +21,7 @@ use crate::steps::Steps;
 /// the builder's cache.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Also remove what all clones of the user share: compiled crates and programs in the builder's cache
+    /// Also remove what all clones of the user share: compiled crates, programs and U-Boot in the builder's cache
     #[arg(long)]
     cache: bool,
 }
@@ -30,7 +31,7 @@ const CLONE_FOLDERS: [(&str, Option<&str>); 3] =
     [("out", Some("cache/.lock")), ("target/appliance", Some(".lock")), ("target/tested", None)];
 
 /// What is removed of the cache: the builder's, and what `.ci/crates` keeps.
-const CACHE_FOLDERS: [&str; 3] = [CRATES_FOLDER, PROGRAMS_FOLDER, "ci"];
+const CACHE_FOLDERS: [&str; 4] = [CRATES_FOLDER, PROGRAMS_FOLDER, BUILT_FOLDER, "ci"];
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {

@@ -13,13 +13,13 @@ use signal_hook::flag;
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, workspace};
 use crate::flash::{
-    ALL_LOST, FlashError, FlashPhase, FlashReport, FlashTarget, Hardware, Host, ImageFile,
-    KeepDataError, OwnFirmware, PathContent, SlotWork, Watch, board, confirm, flash, flash_slot,
-    hardware, inspect, plan_keep_data,
+    ALL_LOST, FirmwarePackages, FlashError, FlashPhase, FlashReport, FlashTarget, Hardware, Host,
+    ImageFile, KeepDataError, OwnFirmware, PathContent, SlotWork, Watch, board, confirm, flash,
+    flash_slot, inspect, plan_keep_data,
 };
 use crate::lock::Lock;
 use crate::report;
-use crate::source::DebPackage;
+use crate::setup;
 use crate::steps::{Step, Steps};
 use crate::store::InputStore;
 
@@ -44,6 +44,9 @@ pub struct Args {
     hardware: Option<Hardware>,
     #[command(flatten)]
     own: OwnFirmware,
+    /// With --build-u-boot: install what that needs
+    #[arg(long, requires = "build_u_boot")]
+    setup: bool,
     /// Overwrite without asking
     #[arg(long)]
     yes: bool,
@@ -60,9 +63,12 @@ pub fn run(mut args: Args) -> miette::Result<ExitCode> {
         let why = KeepDataError::NoOctet("there is nothing");
         return Err(FlashError::KeepData { path: args.to, why }.into());
     }
+    if args.own.build_u_boot {
+        setup::require(&[&setup::U_BOOT], args.setup)?;
+    }
     // What is missing for the board is said before the build, too.
     let mut firmware = match args.hardware {
-        Some(hardware) => Some(hardware.firmware(&args.own, |name| locked_package(&args, name))?),
+        Some(hardware) => Some(hardware.firmware(&args.own, || firmware_packages(&args.build))?),
         None => None,
     };
     if let Some(hardware) = args.hardware {
@@ -118,11 +124,12 @@ pub fn run(mut args: Args) -> miette::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The package `name` of U-Boot that is locked.
-fn locked_package(args: &Args, name: &str) -> miette::Result<DebPackage> {
-    let path = args.build.lock_file(&workspace()?);
-    let store = InputStore::open(args.build.offline)?;
-    hardware::locked_package((Lock::read(&path)?, &path), name, &store, args.build.locked)
+/// The packages of U-Boot that are locked.
+fn firmware_packages(options: &build::Options) -> miette::Result<FirmwarePackages> {
+    let lock_file = options.lock_file(&workspace()?);
+    let store = InputStore::open(options.offline)?;
+    let lock = Lock::read(&lock_file)?;
+    Ok(FirmwarePackages { lock, lock_file, store, locked: options.locked })
 }
 
 /// A board that the appliance's file does not have.

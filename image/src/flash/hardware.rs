@@ -5,6 +5,7 @@
 
 mod allwinner;
 mod raspberry_pi;
+mod source_build;
 
 use std::fmt;
 use std::fs;
@@ -16,9 +17,14 @@ use miette::{Diagnostic, IntoDiagnostic};
 use octet_esp::random_seed::{RANDOM_SEED_OFFSET, RandomSeed};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use self::source_build::{CROSS_COMPILE, UBootSource};
+
 use super::image::{ImageFile, put_on_esp};
+use crate::appliance_file::Mistake;
 use crate::build::fetch::ensure_package;
-use crate::lock::Lock;
+use crate::cache;
+use crate::digest::FieldHasher;
+use crate::lock::{Input, Lock};
 use crate::output::sparse::Sparse;
 use crate::source::{DebPackage, deb_package};
 use crate::steps::Steps;
@@ -28,10 +34,10 @@ use crate::target::Target;
 /// A board whose boot ROM finds no program in an image alone. The names are those of U-Boot's configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Hardware {
-    /// Orange Pi PC 2 (Allwinner H5); needs --u-boot
+    /// Orange Pi PC 2 (Allwinner H5); needs --build-u-boot
     #[value(name = "orangepi_pc2")]
     OrangePiPc2,
-    /// Orange Pi Prime (Allwinner H5); needs --u-boot
+    /// Orange Pi Prime (Allwinner H5); needs --build-u-boot
     #[value(name = "orangepi_prime")]
     OrangePiPrime,
     /// Orange Pi Zero Plus 2 with an H5
@@ -69,7 +75,10 @@ enum BootRom {
     RaspberryPi { files: &'static [&'static str], trees: &'static str },
 }
 
-/// A file, or what is named for one, that `flash --hardware` takes besides the image.
+/// The folder in the builder's cache for U-Boot that was built.
+pub const BUILT_FOLDER: &str = "u-boot";
+
+/// What `flash --hardware` writes besides the image, in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirmwareFile {
     pub destination: FirmwareDestination,
@@ -102,6 +111,9 @@ pub struct OwnFirmware {
     /// Use this U-Boot instead of Debian's: u-boot-sunxi-with-spl.bin, or u-boot.bin for a Raspberry Pi
     #[arg(long, value_name = "FILE", requires = "hardware")]
     pub u_boot: Option<PathBuf>,
+    /// Build U-Boot of Debian's source package instead of taking Debian's
+    #[arg(long, requires = "hardware", conflicts_with = "u_boot")]
+    pub build_u_boot: bool,
     /// The folder that has the firmware of a Raspberry Pi (bootcode.bin, start.elf, start4.elf and others)
     #[arg(long, value_name = "DIR", requires = "hardware")]
     pub firmware: Option<PathBuf>,
@@ -119,10 +131,13 @@ pub struct Firmware {
 pub enum HardwareError {
     #[error("Debian has no U-Boot for {0}")]
     #[diagnostic(help(
-        "build it with U-Boot's {0}_defconfig (docs/boards.md says how), then name it: \
-         --u-boot u-boot-sunxi-with-spl.bin"
+        "--build-u-boot builds it of Debian's source, which takes about a minute; or name yours: --u-boot \
+         u-boot-sunxi-with-spl.bin"
     ))]
     NoUBoot(Hardware),
+    #[error("Debian has U-Boot for {0}: it is not built")]
+    #[diagnostic(help("leave --build-u-boot out"))]
+    NotBuilt(Hardware),
     #[error("{origin} is not U-Boot for {hardware}: {what}")]
     #[diagnostic(help("with the U-Boot of another board it would not start"))]
     OtherUBoot { origin: String, hardware: Hardware, what: String },
@@ -199,7 +214,7 @@ impl Hardware {
     fn package(self) -> Option<&'static str> {
         match (self, self.boot_rom()) {
             (Self::OrangePiPc2 | Self::OrangePiPrime, _) => None,
-            (_, BootRom::Allwinner { .. }) => Some("u-boot-sunxi"),
+            (_, BootRom::Allwinner { .. }) => Some(SOURCE),
             (_, BootRom::RaspberryPi { .. }) => Some("u-boot-rpi"),
         }
     }
@@ -215,14 +230,15 @@ impl Hardware {
         }
     }
 
-    /// Reads what is `own`, and fetches the package if that has no U-Boot. Nothing is read of the image yet.
+    /// Reads what is `own`, and takes U-Boot out of the package or builds it, if that is asked for. Nothing is read of
+    /// the image yet.
     ///
     /// # Errors
     /// Something is missing, or is another board's.
     pub fn firmware(
         self,
         own: &OwnFirmware,
-        debian: impl FnOnce(&'static str) -> miette::Result<DebPackage>,
+        packages: impl FnOnce() -> miette::Result<FirmwarePackages>,
     ) -> miette::Result<Firmware> {
         let rom = self.boot_rom();
         if let (BootRom::Allwinner { .. }, Some(_)) = (rom, &own.firmware) {
@@ -237,9 +253,11 @@ impl Hardware {
         };
         let (u_boot, origin) = match (&own.u_boot, self.package()) {
             (Some(path), _) => (read(self, path)?, path.display().to_string()),
+            (None, None) if own.build_u_boot => self.built_u_boot(&mut packages()?)?,
             (None, None) => return Err(HardwareError::NoUBoot(self).into()),
+            (None, Some(_)) if own.build_u_boot => return Err(HardwareError::NotBuilt(self).into()),
             (None, Some(name)) => {
-                let package = debian(name)?;
+                let package = packages()?.package(name)?;
                 let origin = format!("{name} {}", package.field("Version"));
                 (self.debian_u_boot(&package, &origin)?, origin)
             }
@@ -255,6 +273,20 @@ impl Hardware {
             }
         }
         Ok(Firmware { hardware: self, files })
+    }
+
+    /// U-Boot that is built here, and of what.
+    fn built_u_boot(self, packages: &mut FirmwarePackages) -> miette::Result<(Vec<u8>, String)> {
+        let source = packages.u_boot_source()?;
+        let compiler = source_build::compiler_version(CROSS_COMPILE)?;
+        let mut key = FieldHasher::default();
+        key.field(&compiler).field(packages.lock.source_digests(SOURCE)).field(self.name());
+        let name = format!("{self}-{}", key.finish());
+        let kept = cache::folder(BUILT_FOLDER).map(|folder| folder.join(name));
+        let steps = Steps::new();
+        let u_boot = source_build::build(self, &source, CROSS_COMPILE, kept.as_deref(), &steps)?;
+        let version = &packages.lock.debian_source(SOURCE, UPSTREAM)?.version;
+        Ok((u_boot, format!("u-boot {version}, built by {compiler}")))
     }
 
     /// U-Boot out of Debian's package, as U-Boot's own build has it in one file.
@@ -277,24 +309,47 @@ impl Hardware {
     }
 }
 
-/// The locked package `name` of U-Boot, fetched if it is not in the store.
-///
-/// # Errors
-/// It cannot be fetched, or is not what is locked.
-pub fn locked_package(
-    (mut lock, path): (Lock, &Path),
-    name: &str,
-    store: &InputStore,
-    locked: bool,
-) -> miette::Result<DebPackage> {
-    let steps = Steps::new();
-    let input = lock.firmware(name)?.clone();
-    ensure_package((&mut lock, path), &input, store, locked, &steps)?;
-    // A successor may have taken its place.
-    let input = lock.firmware(name)?;
-    let file = store.verified(&lock, input, &steps)?;
-    Ok(deb_package(Target::BoardArm64, input, &file)?.1)
+/// The locked packages of U-Boot, which are fetched if they are not in the store.
+pub struct FirmwarePackages {
+    pub lock: Lock,
+    /// The lock's file: a package that is no longer offered is succeeded there.
+    pub lock_file: PathBuf,
+    pub store: InputStore,
+    /// Whether no successor is taken.
+    pub locked: bool,
 }
+
+impl FirmwarePackages {
+    /// The file of an input that `find` finds.
+    fn file(&mut self, find: impl Fn(&Lock) -> Result<&Input, Mistake>) -> miette::Result<PathBuf> {
+        let steps = Steps::new();
+        let input = find(&self.lock)?.clone();
+        let lock = (&mut self.lock, self.lock_file.as_path());
+        ensure_package(lock, &input, &self.store, self.locked, &steps)?;
+        // A successor may have taken its place.
+        Ok(self.store.verified(&self.lock, find(&self.lock)?, &steps)?)
+    }
+
+    fn package(&mut self, name: &str) -> miette::Result<DebPackage> {
+        let file = self.file(|lock| lock.firmware(name))?;
+        Ok(deb_package(Target::BoardArm64, self.lock.firmware(name)?, &file)?.1)
+    }
+
+    fn u_boot_source(&mut self) -> miette::Result<UBootSource> {
+        Ok(UBootSource {
+            upstream: self.file(|lock| lock.debian_source(SOURCE, UPSTREAM))?,
+            debian: self.file(|lock| lock.debian_source(SOURCE, DEBIAN))?,
+            trusted_firmware: self.package(TRUSTED_FIRMWARE)?,
+        })
+    }
+}
+
+/// The package that U-Boot for Allwinner is in, and in the lock the name of its source, too; the files of that; and the
+/// package of what U-Boot starts first.
+const SOURCE: &str = "u-boot-sunxi";
+const UPSTREAM: &str = ".orig.tar.xz";
+const DEBIAN: &str = ".debian.tar.xz";
+const TRUSTED_FIRMWARE: &str = "arm-trusted-firmware";
 
 impl Firmware {
     /// Adds what depends on the image, and a random seed, which no other medium has. A Raspberry Pi's firmware hands a

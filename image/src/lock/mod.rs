@@ -80,13 +80,15 @@ pub enum InputSource {
     Deb,
     /// A Debian package of U-Boot. It is not in the image: `flash --hardware` writes it beside.
     Firmware,
+    /// A file of the source of such a package, which has the package's name: `flash --build-u-boot` builds it.
+    DebianSource,
     Tool,
 }
 
 impl InputSource {
     /// Whether it is fetched from Debian's archive.
     pub fn is_debian(self) -> bool {
-        matches!(self, Self::Deb | Self::Firmware)
+        matches!(self, Self::Deb | Self::Firmware | Self::DebianSource)
     }
 }
 
@@ -157,6 +159,28 @@ impl Lock {
     /// The package `name` of U-Boot.
     pub fn firmware(&self, name: &str) -> Result<&Input, Mistake> {
         self.named(InputSource::Firmware, "firmware", name)
+    }
+
+    /// The file with this `ending` of the source of the package `name` of U-Boot.
+    pub fn debian_source(&self, name: &str, ending: &str) -> Result<&Input, Mistake> {
+        let is_it = |input: &&Input| {
+            input.source == InputSource::DebianSource
+                && input.name.get_ref() == name
+                && input.file.ends_with(ending)
+        };
+        self.content.input.iter().find(is_it).ok_or_else(|| {
+            let message = format!("no source of `{name}` that ends in {ending} is locked");
+            self.error(0..0, message, "restore it: `git checkout appliance.lock`".into()).into()
+        })
+    }
+
+    /// The digests of all files of the source of the package `name`.
+    pub fn source_digests(&self, name: &str) -> String {
+        let all = self.content.input.iter();
+        let ours = all.filter(|input| {
+            input.source == InputSource::DebianSource && input.name.get_ref() == name
+        });
+        ours.map(|input| format!("{} ", input.sha256.get_ref())).collect()
     }
 
     fn named(&self, source: InputSource, what: &str, name: &str) -> Result<&Input, Mistake> {

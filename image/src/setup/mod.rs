@@ -9,8 +9,8 @@ use octet_machine::Architecture;
 
 pub use find::{guests_folder, libraries, unpacked_folder};
 pub use need::{
-    AARCH64, BUILD, CACHE, LAN, NGINX, Need, PATHS, SEGMENTS, SOAK, SUPERVISORS, TEST, VERIFY,
-    X86_64,
+    AARCH64, BUILD, CACHE, LAN, NGINX, Need, PATHS, SEGMENTS, SOAK, SUPERVISORS, TEST, U_BOOT,
+    VERIFY, X86_64,
 };
 
 use crate::target::Target;

@@ -261,6 +261,28 @@ pub static PATHS: [Need; 1] = [Need {
     source: ToolSource::Guests(&["yggdrasil", "nebula", "libc6"]),
 }];
 
+/// What compiling U-Boot for boards needs (`flash --build-u-boot`).
+pub static U_BOOT: [Need; 9] = [
+    debian("make", "compiles U-Boot", &["make"]),
+    debian("aarch64-linux-gnu-gcc", "compiles U-Boot", &["gcc-aarch64-linux-gnu"]),
+    debian("bison", "compiles U-Boot's configuration", &["bison"]),
+    debian("flex", "compiles U-Boot's configuration", &["flex"]),
+    debian("swig", "makes the Python module with which U-Boot's image is made", &["swig"]),
+    debian("bc", "compiles U-Boot", &["bc"]),
+    debian("patch", "applies Debian's changes to U-Boot's source", &["patch"]),
+    file("OpenSSL", "/usr/include/openssl/evp.h", "compiles U-Boot's tools", &["libssl-dev"]),
+    Need {
+        name: "Python's headers and setuptools",
+        why: "make the Python module with which U-Boot's image is made",
+        test: Test::Succeeds(&[
+            "/usr/bin/python3",
+            "-c",
+            "import os, setuptools, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')",
+        ]),
+        source: ToolSource::Debian(&["python3-dev", "python3-setuptools"]),
+    },
+];
+
 /// What a second build needs that is like one on another machine.
 pub static VERIFY: [Need; 3] = [
     debian("datefudge", "builds on another day", &["datefudge"]),
@@ -285,6 +307,7 @@ mod tests {
             &NGINX,
             &CACHE,
             &PATHS,
+            &U_BOOT,
             &VERIFY,
         ];
         let mut names: Vec<_> = all.into_iter().flatten().map(|need| need.name).collect();

@@ -100,6 +100,27 @@ impl Apt {
         files.next().ok_or_else(|| failed("it succeeded, but there is no file".into()))
     }
 
+    /// Downloads `file` of the source of the package `name` into the empty folder `into`. It is beside the package: so
+    /// no list of sources (`deb-src`) is needed, which few hosts have.
+    pub fn download_source(
+        &self,
+        name: &str,
+        version: &str,
+        file: &str,
+        into: &Path,
+    ) -> Result<PathBuf, AptError> {
+        let package = format!("{name}={version}");
+        let uris = self.run("apt-get", &["--quiet", "--print-uris", "download", &package], None)?;
+        let text = String::from_utf8_lossy(&uris.stdout);
+        let uri = source_uri(&text, file).ok_or_else(|| AptError::Failed {
+            what: format!("apt-get --print-uris download {package}"),
+            reason: "it prints no address of the package".into(),
+        })?;
+        let to = into.join(file);
+        self.run(APT_HELPER, &["download-file", &uri, &to.to_string_lossy()], Some(into))?;
+        Ok(to)
+    }
+
     fn run(
         &self,
         program: &'static str,
@@ -125,6 +146,18 @@ impl Apt {
         let reason = lines[lines.len().saturating_sub(5)..].join("\n");
         Err(AptError::Failed { what, reason })
     }
+}
+
+/// apt's own program for single files (apt-helper(8)); no folder of `PATH` has it.
+const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
+
+/// The address of `file` beside the package of which apt-get has printed `'ADDRESS' NAME SIZE HASH`.
+fn source_uri(printed: &str, file: &str) -> Option<String> {
+    let line = printed.lines().find(|line| line.starts_with('\''))?;
+    let (uri, _) = line[1..].split_once('\'')?;
+    let (folder, _) = uri.rsplit_once('/')?;
+    // As apt writes them: in an address `+` may stand for a blank.
+    Some(format!("{folder}/{}", file.replace('+', "%2b")))
 }
 
 /// Whether version `a` of a package is newer than `b` (deb-version(7)).

@@ -16,7 +16,7 @@ use octet_machine::Architecture;
 
 use crate::cache;
 use crate::digest::Sha256;
-use crate::lock::{Input, Lock};
+use crate::lock::{Input, InputSource, Lock};
 use crate::output::file::{self, WriteError};
 use crate::output::file_lock::FileLock;
 use crate::steps::Steps;
@@ -231,6 +231,13 @@ impl InputStore {
             (source, Some(architecture)) if source.is_debian() => {
                 let apt = self.archive(debian_name(architecture))?;
                 let version = choose_version(input, &apt.policy(name)?, version)?;
+                if source == InputSource::DebianSource {
+                    let file = source_file(&input.file, &version);
+                    return Ok(digest(
+                        &apt.download_source(name, &version, &file, part)?,
+                        version,
+                    )?);
+                }
                 let package = apt.real_package(name, &version)?;
                 (apt.download(&package, &version, part)?, version)
             }
@@ -310,6 +317,16 @@ fn choose_version(
             version: wanted.to_owned(),
             offered: candidate.clone(),
         }),
+    }
+}
+
+/// The name of a file of a source package in another `version` (dpkg-source(1), format 3.0 (quilt)).
+fn source_file(file: &str, version: &str) -> String {
+    let source = file.split('_').next().unwrap_or_default();
+    let upstream = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
+    match file.ends_with(".orig.tar.xz") {
+        true => format!("{source}_{upstream}.orig.tar.xz"),
+        false => format!("{source}_{version}.debian.tar.xz"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -41,26 +41,24 @@ fn image(target: Target, folder: &Path) -> ImageFile {
     ImageFile::open(&path).unwrap()
 }
 
-/// The locked package, out of the store.
-fn debian(name: &str) -> miette::Result<DebPackage> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("appliance.lock");
-    let store = InputStore::open(false).unwrap();
-    locked_package((Lock::read(&path).unwrap(), &path), name, &store, true)
+/// The locked packages, out of the store.
+fn debian() -> miette::Result<FirmwarePackages> {
+    let lock_file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("appliance.lock");
+    let (lock, store) = (Lock::read(&lock_file).unwrap(), InputStore::open(false).unwrap());
+    Ok(FirmwarePackages { lock, lock_file, store, locked: true })
 }
 
 /// What dpkg unpacks of the same package.
 fn unpacked(name: &str) -> TempDir {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("appliance.lock");
-    let (lock, store) = (Lock::read(&path).unwrap(), InputStore::open(false).unwrap());
-    let file = store.verified(&lock, lock.firmware(name).unwrap(), &Steps::new()).unwrap();
+    let file = debian().unwrap().file(|lock| lock.firmware(name)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let done = Command::new("dpkg-deb").arg("-x").arg(file).arg(folder.path()).status().unwrap();
     assert!(done.success());
     folder
 }
 
-fn nothing(name: &'static str) -> miette::Result<DebPackage> {
-    panic!("{name} is fetched");
+fn nothing() -> miette::Result<FirmwarePackages> {
+    panic!("something is fetched");
 }
 
 /// The whole of `image` as it is written for a board.
@@ -247,6 +245,9 @@ fn u_boot_of_another_board_or_damaged_is_refused() {
     assert!(refused(Hardware::OrangePiPc2, &OwnFirmware::default()).starts_with("Debian has no"));
     let told = refused(Hardware::OrangePiPc2, &of_file(&folder.path().join("none")));
     assert!(told.starts_with("cannot read "), "{told}");
+    let build = OwnFirmware { build_u_boot: true, ..OwnFirmware::default() };
+    let told = refused(Hardware::NanoPiNeo2, &build);
+    assert_eq!(told, "Debian has U-Boot for nanopi_neo2: it is not built");
     let told = refused(Hardware::OrangePiPc2, &of_folder(folder.path()));
     assert_eq!(told, "orangepi_pc2 needs no firmware of a Raspberry Pi");
 }
@@ -366,4 +367,32 @@ fn two_cards_differ_in_their_seeds_alone() {
         card.copy_with(no_seed).unwrap()
     };
     same_behind(0, &seedless(&cards[0]), &seedless(&cards[1]));
+}
+
+/// With a compiler that says the version of that on Debian's machine, which is in the program; all else is this host's.
+#[test]
+#[ignore = "long: it compiles U-Boot, and needs what `cargo image flash --build-u-boot --setup` installs"]
+fn a_board_of_debians_is_built_as_debian_builds_it() {
+    let compiler = tempfile::tempdir().unwrap();
+    for name in fs::read_dir("/usr/bin").unwrap().map(|entry| entry.unwrap().file_name()) {
+        if name.to_string_lossy().starts_with(CROSS_COMPILE) {
+            let there = Path::new("/usr/bin").join(&name);
+            std::os::unix::fs::symlink(there, compiler.path().join(&name)).unwrap();
+        }
+    }
+    let gcc = compiler.path().join(format!("{CROSS_COMPILE}gcc"));
+    let said = "gcc (Debian 12.2.0-14+deb12u1) 12.2.0";
+    let script = format!(
+        "#!/bin/sh\n[ \"$*\" = --version ] && echo '{said}' && exit\nexec /usr/bin/{CROSS_COMPILE}gcc \"$@\"\n"
+    );
+    fs::remove_file(&gcc).unwrap();
+    fs::write(&gcc, script).unwrap();
+    fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
+    let prefix = compiler.path().join(CROSS_COMPILE).display().to_string();
+    assert_eq!(source_build::compiler_version(&prefix).unwrap(), said);
+    let source = debian().unwrap().u_boot_source().unwrap();
+    let neo2 = Hardware::NanoPiNeo2;
+    let built = source_build::build(neo2, &source, &prefix, None, &Steps::new()).unwrap();
+    let package = debian().unwrap().package(SOURCE).unwrap();
+    assert!(built == neo2.debian_u_boot(&package, "").unwrap());
 }
