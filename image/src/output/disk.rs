@@ -86,10 +86,12 @@ pub fn build(parts: &DiskContents<'_>) -> Result<Sparse, DiskImageError> {
     let esp = esp(parts, &files(parts)).map_err(DiskImageError::Esp)?;
     disk.write_part(layout.esp_start(), esp);
     if let Some(start) = layout.boot_state() {
-        let state = BootState::initial(slot.manifest.slot.clone());
-        let place = SeekFrom::Start(start + COPY_OFFSETS[0]);
-        let write = disk.seek(place).and_then(|_| disk.write_all(&state.render()));
-        write.map_err(DiskImageError::BootState)?;
+        // Both copies: of one that is missing U-Boot would say that it is not valid.
+        let state = BootState::initial(slot.manifest.slot.clone()).render();
+        for offset in COPY_OFFSETS {
+            let write = disk.seek(SeekFrom::Start(start + offset));
+            write.and_then(|_| disk.write_all(&state)).map_err(DiskImageError::BootState)?;
+        }
     }
     Ok(disk)
 }
