@@ -4,31 +4,32 @@
 //! to no slot: an update leaves it as it is.
 
 mod allwinner;
+mod error;
+mod packages;
 mod raspberry_pi;
 mod source_build;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use miette::{Diagnostic, IntoDiagnostic};
+use miette::IntoDiagnostic;
 use octet_esp::random_seed::{RANDOM_SEED_OFFSET, RandomSeed};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use self::source_build::{CROSS_COMPILE, UBootSource};
+pub use self::error::HardwareError;
+pub use self::packages::FirmwarePackages;
+use self::packages::{SOURCE, UPSTREAM};
+use self::source_build::CROSS_COMPILE;
 
 use super::image::{ImageFile, put_on_esp};
-use crate::appliance_file::Mistake;
-use crate::build::fetch::ensure_package;
 use crate::cache;
 use crate::digest::FieldHasher;
-use crate::lock::{Input, Lock};
 use crate::output::sparse::Sparse;
-use crate::source::{DebPackage, deb_package};
+use crate::source::DebPackage;
 use crate::steps::Steps;
-use crate::store::InputStore;
 use crate::target::Target;
 
 /// A board whose boot ROM finds no program in an image alone. The names are those of U-Boot's configurations.
@@ -124,53 +125,6 @@ pub struct OwnFirmware {
 pub struct Firmware {
     pub hardware: Hardware,
     pub files: Vec<FirmwareFile>,
-}
-
-/// The firmware of a board cannot be put together.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum HardwareError {
-    #[error("Debian has no U-Boot for {0}")]
-    #[diagnostic(help(
-        "--build-u-boot builds it of Debian's source, which takes about a minute; or name yours: --u-boot \
-         u-boot-sunxi-with-spl.bin"
-    ))]
-    NoUBoot(Hardware),
-    #[error("Debian has U-Boot for {0}: it is not built")]
-    #[diagnostic(help("leave --build-u-boot out"))]
-    NotBuilt(Hardware),
-    #[error("{origin} is not U-Boot for {hardware}: {what}")]
-    #[diagnostic(help("with the U-Boot of another board it would not start"))]
-    OtherUBoot { origin: String, hardware: Hardware, what: String },
-    #[error("{hardware} starts with its maker's firmware, which Debian does not have: {files}")]
-    #[diagnostic(help(
-        "--firmware names a folder with these files: `boot` of the repository raspberrypi/firmware, or \
-         /usr/lib/raspi-firmware of Debian's package raspi-firmware (non-free-firmware)"
-    ))]
-    NoFirmware { hardware: Hardware, files: String },
-    #[error("{hardware} needs no firmware of a Raspberry Pi")]
-    #[diagnostic(help("leave --firmware out, or name the board that the flash is for"))]
-    NotRaspberryPi { hardware: Hardware },
-    #[error("cannot read {}: {why}", path.display())]
-    #[diagnostic(help("see that the file is there: {hardware} does not start without it"))]
-    Unreadable { path: PathBuf, hardware: Hardware, why: io::Error },
-    #[error("{} has {size} bytes, and no firmware has more than {}", path.display(), MAX_SIZE)]
-    #[diagnostic(help("name the file of {hardware}"))]
-    TooLarge { path: PathBuf, hardware: Hardware, size: u64 },
-    #[error("{} is not firmware of a Raspberry Pi: {what}", path.display())]
-    #[diagnostic(help("see that it was downloaded whole"))]
-    BadFirmware { path: PathBuf, what: &'static str },
-    #[error("{hardware} is a board, and {target} is not")]
-    #[diagnostic(help("leave --target out: --hardware says it"))]
-    OtherTarget { hardware: Hardware, target: Target },
-    #[error("{} is an image for other machines: it has no place for U-Boot", path.display())]
-    #[diagnostic(help("build one: `cargo image build --target {}`", Target::BoardArm64))]
-    NotForBoards { path: PathBuf },
-    #[error("the slot of {} has no device tree of {hardware}", path.display())]
-    #[diagnostic(help(
-        "build the image again: `cargo image build --target {}`",
-        Target::BoardArm64
-    ))]
-    NoTree { path: PathBuf, hardware: Hardware },
 }
 
 /// Bytes that a file of a board's firmware may have; the largest has 3 MB.
@@ -309,48 +263,6 @@ impl Hardware {
     }
 }
 
-/// The locked packages of U-Boot, which are fetched if they are not in the store.
-pub struct FirmwarePackages {
-    pub lock: Lock,
-    /// The lock's file: a package that is no longer offered is succeeded there.
-    pub lock_file: PathBuf,
-    pub store: InputStore,
-    /// Whether no successor is taken.
-    pub locked: bool,
-}
-
-impl FirmwarePackages {
-    /// The file of an input that `find` finds.
-    fn file(&mut self, find: impl Fn(&Lock) -> Result<&Input, Mistake>) -> miette::Result<PathBuf> {
-        let steps = Steps::new();
-        let input = find(&self.lock)?.clone();
-        let lock = (&mut self.lock, self.lock_file.as_path());
-        ensure_package(lock, &input, &self.store, self.locked, &steps)?;
-        // A successor may have taken its place.
-        Ok(self.store.verified(&self.lock, find(&self.lock)?, &steps)?)
-    }
-
-    fn package(&mut self, name: &str) -> miette::Result<DebPackage> {
-        let file = self.file(|lock| lock.firmware(name))?;
-        Ok(deb_package(Target::BoardArm64, self.lock.firmware(name)?, &file)?.1)
-    }
-
-    fn u_boot_source(&mut self) -> miette::Result<UBootSource> {
-        Ok(UBootSource {
-            upstream: self.file(|lock| lock.debian_source(SOURCE, UPSTREAM))?,
-            debian: self.file(|lock| lock.debian_source(SOURCE, DEBIAN))?,
-            trusted_firmware: self.package(TRUSTED_FIRMWARE)?,
-        })
-    }
-}
-
-/// The package that U-Boot for Allwinner is in, and in the lock the name of its source, too; the files of that; and the
-/// package of what U-Boot starts first.
-const SOURCE: &str = "u-boot-sunxi";
-const UPSTREAM: &str = ".orig.tar.xz";
-const DEBIAN: &str = ".debian.tar.xz";
-const TRUSTED_FIRMWARE: &str = "arm-trusted-firmware";
-
 impl Firmware {
     /// Adds what depends on the image, and a random seed, which no other medium has. A Raspberry Pi's firmware hands a
     /// device tree to U-Boot: the kernel's, as the slot has it.
@@ -389,7 +301,7 @@ impl Firmware {
         for file in &self.files {
             match &file.destination {
                 FirmwareDestination::EspFile(name) => {
-                    in_esp.push((name.as_str(), &file.content[..]))
+                    in_esp.push((name.as_str(), &file.content[..]));
                 }
                 FirmwareDestination::Byte(at) => disk
                     .seek(SeekFrom::Start(*at))

@@ -9,9 +9,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::flash::{FlashTarget, Host, Unwatched, flash};
+use crate::lock::Lock;
 use crate::output::device_trees;
 use crate::output::disk::{self, DiskContents};
 use crate::output::entry::{NamedSlot, SlotProperties};
+use crate::store::InputStore;
 use crate::tree::NodeOrigin;
 
 /// The trees in the slot of the image.
