@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{CLUSTER, Failure, FailureCode, INIT, LOGGER, LOGS, Request, STATUS, UnitName};
+use crate::{CLUSTER, Failure, FailureCode, INIT, LOGGER, LOGS, PLOT, Request, STATUS, UnitName};
 
 /// The needed part of PID 1's answer to `status`.
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ impl Request {
             _ if unit.is_some() => unit,
             LOGS => LOGGER.parse().ok(),
             STATUS if of_box() => {
-                self.args.clear();
+                self.args.retain(|name, _| name == PLOT);
                 CLUSTER.parse().ok()
             }
             _ => None,
@@ -82,6 +82,9 @@ mod tests {
         assert_eq!(asked(Some("init"), "restart", none.clone()), (None, none.clone()));
         assert_eq!(asked(None, "status", of_box.clone()), (unit("cluster"), none.clone()));
         assert_eq!(asked(Some("init"), "status", of_box.clone()), (unit("cluster"), none));
+        let (drawn, plot) = (json!({ "box": true, "plot": true }), json!({ "plot": true }));
+        assert_eq!(asked(None, "status", drawn), (unit("cluster"), plot.clone()));
+        assert_eq!(asked(None, "status", plot.clone()), (None, plot));
         assert_eq!(asked(Some("cache"), "status", of_box.clone()), (unit("cache"), of_box));
         let follow = json!({ "follow": true });
         assert_eq!(asked(Some("init"), "logs", follow.clone()), (unit("logd"), follow.clone()));

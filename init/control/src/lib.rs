@@ -47,6 +47,9 @@ pub const ANY_VERB: &str = "*";
 /// The verb of PID 1 that reports the state of all units.
 pub const STATUS: &str = "status";
 
+/// The flag of verbs that draw their answer.
+pub const PLOT: &str = "plot";
+
 /// The verb of PID 1 that lists the units with a control socket, and their purpose.
 pub const UNITS: &str = "units";
 

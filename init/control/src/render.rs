@@ -1,5 +1,6 @@
 //! Renders answers as text for people: lists of objects as tables, objects as lines.
 
+mod box_drawing;
 mod drawing;
 
 use std::fmt::Write;
@@ -24,7 +25,7 @@ pub fn render(verb: &Verb, value: &Value) -> String {
             for (name, value) in fields {
                 match value {
                     _ if kind(verb, name) == Some(ColumnKind::Drawing) => {
-                        out += &drawing::draw(value);
+                        out += &box_drawing::draw(value).unwrap_or_else(|| drawing::draw(value));
                     }
                     Value::Array(lines) if kind(verb, name) == Some(ColumnKind::Lines) => {
                         for line in lines {

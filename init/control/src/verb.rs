@@ -88,7 +88,7 @@ pub enum ColumnKind {
     /// Lines of text, shown unchanged.
     Lines,
     /// `rows` on a time axis, each with `name`, `kind`, `start` and `ready`, and `ready_at`, all in
-    /// milliseconds: shown as a drawing (SVG).
+    /// milliseconds; or the `nodes` of a box, as `status --box` has them: shown as a drawing (SVG).
     Drawing,
     /// An unknown kind: shown unchanged.
     #[serde(other)]

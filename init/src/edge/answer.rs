@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use octet_control::{
-    Arguments, ClientMessage, Failure, FailureCode, ReplyBody, Request, UNITS, UnitName, Verb,
+    Arguments, ClientMessage, Failure, FailureCode, PLOT, ReplyBody, Request, UNITS, UnitName, Verb,
 };
 use serde_json::{Value, json};
 
@@ -72,6 +72,12 @@ impl Edge {
         let verb = Verb::find(&verbs, &request.verb)?;
         let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
+            // Of the box another unit answers.
+            "status" if args.flag(PLOT) => {
+                let help = "`status --box --plot` draws the box, `boot --plot` this boot";
+                let message = "`--plot` of `status` needs `--box`";
+                return Err(Failure::new(FailureCode::BadArgument, message, help));
+            }
             "status" => Answer::Immediate(report::status(self, Detail::Usage)),
             UNITS => Answer::Immediate(report::units(self)),
             "watch" => {
@@ -80,7 +86,7 @@ impl Edge {
                 }
                 Answer::Watch
             }
-            "boot" if args.flag("plot") => Answer::Immediate(report::drawing(self)),
+            "boot" if args.flag(PLOT) => Answer::Immediate(report::drawing(self)),
             "boot" => Answer::Immediate(report::boot(self)),
             "board" => {
                 self.assign_board_number(&args)?;

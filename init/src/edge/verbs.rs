@@ -1,6 +1,6 @@
 //! The verbs of PID 1.
 
-use octet_control::{ArgKind, ColumnKind, DESCRIBE, Permission, UNITS, Verb, logs_verb};
+use octet_control::{ArgKind, ColumnKind, DESCRIBE, PLOT, Permission, UNITS, Verb, logs_verb};
 
 /// Verbs that can keep a slot on trial from becoming good, and so undo an update.
 const TRIAL_ENDING_VERBS: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
@@ -44,15 +44,14 @@ fn all() -> Vec<Verb> {
         |name, help| Verb::new(name, Operate, help).required("unit", ArgKind::Text, "The unit");
     vec![
         Verb::new(DESCRIBE, Read, "Lists these verbs, for programs").internal(),
-        status("status", "Shows the state of the node and of every unit").optional(
-            "box",
-            ArgKind::Flag,
-            "Show each node of the box instead; ask the router",
-        ),
+        status("status", "Shows the state of the node and of every unit")
+            .optional("box", ArgKind::Flag, "Show each node of the box instead; ask the router")
+            .optional(PLOT, ArgKind::Flag, "With `--box`: draw the box as SVG instead")
+            .columns(ColumnKind::Drawing, &["drawing"]),
         Verb::new(UNITS, Read, "Lists the units that have verbs, with descriptions"),
         status("watch", "Prints the state at every change"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of the current boot")
-            .optional("plot", ArgKind::Flag, "Draw the boot as SVG instead")
+            .optional(PLOT, ArgKind::Flag, "Draw the boot as SVG instead")
             .columns(ColumnKind::Bytes, &["size", "free"])
             .columns(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
             .columns(ColumnKind::Drawing, &["drawing"]),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::{Builder, sleep};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use octet_node::control::{CallError, Client, INIT};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use crate::report::{CpuTicks, NodeReport, temperature};
+use crate::report::{CpuTicks, NodeReport};
 
 /// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
@@ -20,12 +20,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The kernel's CPU counters.
 const STAT: &str = "/proc/stat";
-
-/// The thermal zones, each a folder `thermal_zoneN`.
-const THERMAL: &str = "/sys/class/thermal";
-
-/// The maximum number of zones.
-const MAX_ZONES: usize = 32;
 
 /// Passes this node's health to `report` at the interval `every`; PID 1's socket is in the folder
 /// `sockets`.
@@ -51,7 +45,6 @@ pub fn start(
                 }
             };
             next.cpu = worked.zip(before).and_then(|(worked, before)| worked.since(before));
-            next.temperature = max_temperature(Path::new(THERMAL));
             before = worked;
             report.send_replace(next);
             sleep(every);
@@ -73,37 +66,4 @@ fn query_status(
         }
     };
     client.call("status", Map::new()).map(|status| NodeReport::from_status(&status))
-}
-
-/// The temperature of the warmest zone in `folder`; `None` if there is none.
-fn max_temperature(folder: &Path) -> Option<i64> {
-    let zones = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let is_zone = |path: &PathBuf| {
-        path.file_name().and_then(|it| it.to_str()).is_some_and(|it| it.starts_with("thermal_zone"))
-    };
-    let read = |path: PathBuf| temperature(&std::fs::read_to_string(path.join("temp")).ok()?);
-    zones.filter(is_zone).take(MAX_ZONES).filter_map(read).max()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tempfile::TempDir;
-
-    #[test]
-    fn the_warmest_zone_counts() {
-        let folder = TempDir::new().unwrap();
-        assert_eq!(max_temperature(&folder.path().join("none")), None);
-        assert_eq!(max_temperature(folder.path()), None);
-        for (name, temp) in [
-            ("thermal_zone0", "40000"),
-            ("thermal_zone1", "51900"),
-            ("thermal_zone2", "x"),
-            ("cooling_device0", "99000"),
-        ] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-            std::fs::write(folder.path().join(name).join("temp"), temp).unwrap();
-        }
-        assert_eq!(max_temperature(folder.path()), Some(51));
-    }
 }

@@ -49,7 +49,10 @@ impl NodeReport {
             memory: number("/memory/available"),
             total: number("/memory/total"),
             cpu: None,
-            temperature: None,
+            temperature: status
+                .pointer("/hardware/temperature_celsius")
+                .and_then(Value::as_f64)
+                .map(|degrees| degrees.floor() as i64),
         }
     }
 
@@ -109,12 +112,6 @@ impl CpuTicks {
     }
 }
 
-/// Parses a thermal zone's `temp`, in thousandths of degrees (Linux,
-/// Documentation/ABI/testing/sysfs-class-thermal), into degrees Celsius.
-pub fn temperature(text: &str) -> Option<i64> {
-    text.trim().parse::<i64>().ok().map(|thousandths| thousandths.div_euclid(1000))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,14 +126,16 @@ mod tests {
             {"name": "web", "state": "waiting"}, {"state": "failed"}, 7,
         ]);
         let memory = json!({"available": 5, "total": 9, "init_rss": 1});
-        let status = json!({"state": "degraded", "uptime": 70, "memory": memory, "units": units});
+        let hardware = json!({"model": "a board", "temperature_celsius": -3.5, "cpu_mhz": null});
+        let status = json!({"state": "degraded", "uptime": 70, "memory": memory, "hardware": hardware, "units": units});
         let report = NodeReport::from_status(&status);
         assert_eq!(
             (report.ready, &report.failed[..]),
             (Some(2), &["lan".into(), "cache".into()][..])
         );
         assert_eq!((report.memory, report.total, report.uptime), (Some(5), Some(9), Some(70)));
-        let full = NodeReport { cpu: Some(12), temperature: Some(-3), ..report };
+        assert_eq!(report.temperature, Some(-4));
+        let full = NodeReport { cpu: Some(12), ..report };
         assert_eq!(NodeReport::from_json(&full.to_json()), full);
         for nothing in [json!(null), json!([]), json!(7), json!({"units": 7, "memory": 7})] {
             assert_eq!(NodeReport::from_status(&nothing).failed.len(), 0);
@@ -162,8 +161,6 @@ mod tests {
         for bad in ["", "cpu0 1 2 3 4 5", "cpu  1 2 3", "cpu  1 2 x 4 5", "cpu  -1 2 3 4"] {
             assert_eq!(CpuTicks::parse(bad), None, "{bad}");
         }
-        assert_eq!((temperature("45123\n"), temperature("-500\n")), (Some(45), Some(-1)));
-        assert_eq!(temperature("hot"), None);
     }
 
     proptest! {
@@ -181,7 +178,7 @@ mod tests {
             prop_assert!(read.failed.len() <= MAX_NAMED && read.cpu.unwrap() <= 100);
             // Decoding is idempotent.
             prop_assert_eq!(NodeReport::from_json(&read.to_json()), read);
-            let _ = (CpuTicks::parse(&stat), temperature(&stat));
+            let _ = CpuTicks::parse(&stat);
             let line = |ticks: &[u64]| ticks.iter().fold("cpu ".to_owned(), |line, it| format!("{line} {it}"));
             let [before, after] = [&ticks[..8], &ticks[8..]].map(|it| CpuTicks::parse(&line(it)).unwrap());
             prop_assert!(after.since(before).is_none_or(|percent| percent <= 100));

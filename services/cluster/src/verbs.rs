@@ -1,11 +1,11 @@
 //! The verbs of this unit.
 
-use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, UnitName, Verb};
+use octet_node::control::{ColumnKind, Failure, FailureCode, PLOT, Permission, UnitName, Verb};
 use octet_node::map::MAP;
 use octet_node::record::SeatRecord;
 use octet_node::say;
 use octet_node::serve::tasks::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{nothing, option, optional_text, text};
+use octet_node::serve::verbs::{flag, nothing, option, optional_text, text};
 use octet_node::settings::Which;
 use octet_node::statement::SignedAppointment;
 use serde_json::{Value, json};
@@ -40,9 +40,13 @@ pub fn verbs() -> Verbs<ClusterNode> {
                 "Shows state, load and update of each node; for people `status --box`",
             )
             .columns(ColumnKind::Bytes, &["received", "sent", "memory", "total"])
-            .columns(ColumnKind::Milliseconds, &["uptime"]),
-            nothing(),
-            async |node, _, ()| status(node).await,
+            .columns(ColumnKind::Milliseconds, &["uptime"])
+            .columns(ColumnKind::Drawing, &["drawing"]),
+            flag(PLOT, "Draw the box as SVG instead"),
+            async |node, _, plot| {
+                let status = status(node).await?;
+                Ok(if plot { json!({ "drawing": status }) } else { status })
+            },
         )
         .with(
             Verb::new(MAP, Read, "Streams the membership map").internal(),

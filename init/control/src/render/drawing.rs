@@ -32,7 +32,7 @@ struct Row {
     ready: Option<u64>,
 }
 
-/// Draws `value`; `None` if it is not a drawing.
+/// Draws `value`; nothing if it is not a drawing.
 pub fn draw(value: &Value) -> String {
     let Ok(Drawing { rows, ready_at }) = Drawing::deserialize(value) else { return String::new() };
     let ends = rows.iter().map(|row| row.ready.unwrap_or(row.start)).chain(ready_at);
@@ -82,7 +82,7 @@ pub fn draw(value: &Value) -> String {
 }
 
 /// Escapes foreign text, so that it cannot become markup.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let shown = |c: char| if is_control_or_format(c) { '\u{fffd}' } else { c };
     let text: String = text.chars().map(shown).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")

@@ -69,8 +69,8 @@ fn with_report(
     row["failed"] = json!(Some(&report.failed).filter(|failed| !failed.is_empty()));
     row["memory"] = json!(report.memory);
     row["total"] = json!(report.total);
-    row["cpu %"] = json!(report.cpu);
-    row["°C"] = json!(report.temperature);
+    row["cpu_percent"] = json!(report.cpu);
+    row["temperature_celsius"] = json!(report.temperature);
     row["refused"] = json!(refused);
     row
 }

@@ -50,8 +50,13 @@ fn one_line_for_each_node() {
         let [uptime, ready, failed, memory, total] =
             ["uptime", "ready", "failed", "memory", "total"].map(|name| node[name].clone());
         assert_eq!((uptime, ready, failed, memory, total), wanted, "{node:#}");
+        assert_eq!(node["temperature_celsius"], 45, "{node:#}");
     }
     assert_eq!(nodes[3]["uptime"], Value::Null);
+    // What is drawn is the same.
+    let drawn = coordinator.ask("status", json!({ "plot": true })).unwrap();
+    assert_eq!(drawn["drawing"]["nodes"][3]["state"], "none");
+    assert_eq!(drawn["drawing"].as_object().unwrap().len(), status.as_object().unwrap().len());
     assert!(nodes[1]["last_seen"].is_string());
 
     // Another node at board 2's port is refused, and the row of board 2 says so.

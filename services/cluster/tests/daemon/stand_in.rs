@@ -54,7 +54,8 @@ impl Init {
                             {"name": "cluster", "state": "ready"}, {"name": "cache", "state": "failed"},
                         ]);
                         let memory = json!({"available": 5, "total": 9});
-                        let status = json!({"state": "ready", "uptime": 70, "memory": memory, "units": units});
+                        let hardware = json!({"temperature_celsius": 45.25});
+                        let status = json!({"state": "ready", "uptime": 70, "memory": memory, "hardware": hardware, "units": units});
                         peer.end(id, Ok(status))?;
                     }
                     verb => {

@@ -1,0 +1,229 @@
+//! Draws the nodes of a box (SVG): the router above, the boards at its ports below, each with what its last report says.
+//! It has no script and asks for nothing; dark or light is the viewer's choice.
+
+use std::fmt::Write;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::bytes;
+use super::drawing::escape;
+
+/// Boards in a row, as ports of a switch.
+const COLUMNS: u64 = 8;
+
+/// Sizes of a node's card, the gap between cards, and the margin, in pixels.
+const WIDTH: u64 = 132;
+const HEIGHT: u64 = 96;
+const GAP: u64 = 12;
+const MARGIN: u64 = 24;
+
+/// Height of the uplink above the router, and of the wires above a row of boards.
+const UPLINK: u64 = 40;
+const WIRES: u64 = 28;
+
+/// Characters that a line of a card has room for.
+const LINE: usize = 24;
+
+/// The number of the router in `status --box`.
+const ROUTER: u64 = 0;
+
+/// What `status --box` says.
+#[derive(Deserialize)]
+pub struct BoxStatus {
+    nodes: Vec<Node>,
+}
+
+/// One node; what is not known is missing.
+#[derive(Deserialize)]
+struct Node {
+    number: u64,
+    state: Option<String>,
+    #[serde(default)]
+    connected: bool,
+    last_seen: Option<String>,
+    link: Option<String>,
+    received: Option<u64>,
+    sent: Option<u64>,
+    #[serde(rename = "box")]
+    box_state: Option<String>,
+    failed: Option<Vec<String>>,
+    memory: Option<u64>,
+    total: Option<u64>,
+    cpu_percent: Option<u64>,
+    temperature_celsius: Option<i64>,
+    refused: Option<String>,
+}
+
+/// Draws `status`; `None` if it is not that of a box.
+pub fn draw(status: &Value) -> Option<String> {
+    let BoxStatus { nodes } = BoxStatus::deserialize(status).ok()?;
+    let (router, boards): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| node.number == ROUTER);
+    let count = boards.len() as u64;
+    let columns = count.clamp(2, COLUMNS);
+    let rows = count.div_ceil(COLUMNS);
+    let width = 2 * MARGIN + columns * (WIDTH + GAP) - GAP;
+    let top = MARGIN + UPLINK;
+    let first_row = top + HEIGHT + WIRES;
+    let height = first_row + rows * (HEIGHT + WIRES) - WIRES + MARGIN;
+    let middle = width / 2;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+         height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n{STYLE}\
+         <rect class=\"page\" width=\"100%\" height=\"100%\"/>\n\
+         <line class=\"wire\" x1=\"{middle}\" y1=\"{MARGIN}\" x2=\"{middle}\" y2=\"{top}\"/>\
+         <text class=\"small\" x=\"{}\" y=\"{}\">uplink</text>\n",
+        middle + 6,
+        MARGIN + 14
+    );
+    // Writing to a string cannot fail, here and below.
+    if rows > 0 {
+        let left = MARGIN / 2;
+        let last_bus = first_row + (rows - 1) * (HEIGHT + WIRES) - WIRES / 2;
+        let first_bus = first_row - WIRES / 2;
+        let _ = writeln!(
+            svg,
+            "<path class=\"wire\" d=\"M{middle} {}V{first_bus}H{left}V{last_bus}\"/>",
+            top + HEIGHT
+        );
+    }
+    card(&mut svg, (middle - WIDTH / 2, top), "router", router.first().copied());
+    for (index, board) in boards.iter().enumerate() {
+        let (row, column) = (index as u64 / COLUMNS, index as u64 % COLUMNS);
+        let (x, y) = (MARGIN + column * (WIDTH + GAP), first_row + row * (HEIGHT + WIRES));
+        let (center, bus) = (x + WIDTH / 2, y - WIRES / 2);
+        let from = if column == 0 { MARGIN / 2 } else { center - WIDTH - GAP };
+        let link = match board.link.as_deref() {
+            Some("up") => "wire",
+            Some(_) => "wire down",
+            None => "wire unknown",
+        };
+        let _ = writeln!(
+            svg,
+            "<path class=\"wire\" d=\"M{from} {bus}H{center}\"/>\
+             <path class=\"{link}\" d=\"M{center} {bus}V{y}\"/>"
+        );
+        card(&mut svg, (x, y), &format!("board {}", board.number), Some(board));
+    }
+    Some(svg + "</svg>\n")
+}
+
+const STYLE: &str = "<style>\
+    .page{fill:#fff}text{fill:#222}.small{font-size:10px;fill:#555}.title{font-weight:bold}.alarm{fill:#b00}\
+    .card{fill:#f6f6f6;stroke-width:2}.ready{stroke:#2a7}.other{stroke:#c80}.lost{stroke:#999;stroke-dasharray:5}\
+    .wire{stroke:#555;stroke-width:2;fill:none}.down{stroke:#bbb;stroke-dasharray:2 4}.unknown{stroke:#bbb}\
+    @media(prefers-color-scheme:dark){.page{fill:#181818}text{fill:#eee}.small{fill:#aaa}.card{fill:#262626}\
+    .alarm{fill:#f77}.wire{stroke:#aaa}.down,.unknown{stroke:#555}}</style>\n";
+
+/// Draws the card of a node; without one it is a router of which nothing is reported.
+fn card(svg: &mut String, (x, y): (u64, u64), name: &str, node: Option<&Node>) {
+    let lines = node.map_or_else(|| vec![("small", "not a node of the box".to_owned())], lines);
+    let state = match node {
+        Some(node) if node.connected && node.box_state.as_deref() == Some("ready") => "ready",
+        Some(node) if node.connected => "other",
+        _ => "lost",
+    };
+    let _ = writeln!(
+        svg,
+        "<g><title>{name}</title><rect class=\"card {state}\" x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" \
+         height=\"{HEIGHT}\" rx=\"6\"/><text class=\"title\" x=\"{}\" y=\"{}\">{name}</text>",
+        x + 8,
+        y + 18
+    );
+    for (number, (class, line)) in lines.iter().enumerate() {
+        let shown: String = line.chars().take(LINE).collect();
+        let _ = writeln!(
+            svg,
+            "<text class=\"{class}\" x=\"{}\" y=\"{}\">{}</text>",
+            x + 8,
+            y + 34 + 14 * number as u64,
+            escape(&shown)
+        );
+    }
+    svg.push_str("</g>\n");
+}
+
+/// What a card says, at most four lines, each with its class. A report of a node that is gone is not shown as if it were
+/// of now.
+fn lines(node: &Node) -> Vec<(&'static str, String)> {
+    if !node.connected {
+        let state = node.state.as_deref().unwrap_or("unknown");
+        let seen =
+            node.last_seen.as_ref().map(|at| format!("last seen {}", at.get(..16).unwrap_or(at)));
+        let refused = node.refused.as_ref().map(|why| ("alarm", why.clone()));
+        let mut lines = vec![("small", state.to_owned())];
+        lines.extend(seen.map(|seen| ("small", seen)));
+        lines.extend(refused);
+        return lines;
+    }
+    let mut lines = vec![("state", node.box_state.clone().unwrap_or_else(|| "no report".into()))];
+    let cpu = node.cpu_percent.map(|percent| format!("CPU {percent} %"));
+    let warm = node.temperature_celsius.map(|degrees| format!("{degrees} °C"));
+    let load: Vec<String> = cpu.into_iter().chain(warm).collect();
+    if !load.is_empty() {
+        lines.push(("small", load.join(", ")));
+    }
+    if let (Some(free), Some(total)) = (node.memory, node.total) {
+        lines.push(("small", format!("{} of {} free", bytes(free), bytes(total))));
+    }
+    match (&node.failed, &node.refused) {
+        (Some(failed), _) if !failed.is_empty() => {
+            lines.push(("alarm", format!("failed: {}", failed.join(", "))));
+        }
+        (_, Some(why)) => lines.push(("alarm", why.clone())),
+        _ => {
+            let moved = node.received.zip(node.sent);
+            lines.extend(moved.map(|(received, sent)| {
+                ("small", format!("{} in, {} out", bytes(received), bytes(sent)))
+            }));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(number: u64) -> Value {
+        json!({ "number": number, "state": "enrolled", "connected": true, "link": "up", "box": "ready",
+                "memory": 1_500_000_000, "total": 2_000_000_000_u64, "cpu_percent": 12, "temperature_celsius": 45,
+                "received": 1000, "sent": 2000 })
+    }
+
+    #[test]
+    fn of_a_box() {
+        let mut nodes: Vec<Value> = (0..=9).map(node).collect();
+        nodes[2]["box"] = json!("degraded");
+        nodes[2]["failed"] = json!(["cache<", "lan"]);
+        nodes[3]["connected"] = json!(false);
+        nodes[3]["last_seen"] = json!("2026-11-30T01:02:03Z");
+        nodes[3]["link"] = json!("down");
+        nodes[4] = json!({ "number": 4, "state": "none" });
+        let svg = draw(&json!({ "nodes": nodes })).unwrap();
+        let count = |text: &str| svg.matches(text).count();
+        assert_eq!(count("<g><title>"), 10);
+        assert_eq!(
+            (count("\"card ready\""), count("\"card other\""), count("\"card lost\"")),
+            (7, 1, 2)
+        );
+        assert_eq!((count("wire down"), count("wire unknown")), (1, 1));
+        assert_eq!(count("CPU 12 %, 45 °C"), 8);
+        assert!(svg.contains("failed: cache&lt;, lan"), "{svg}");
+        assert!(svg.contains("last seen 2026-11-30T01:02"), "{svg}");
+        assert!(!svg.contains("script") && !svg.contains("http://www.w3.org/1999"), "{svg}");
+        // Eight in a row; the ninth begins another.
+        assert_eq!(count(&format!("x=\"{MARGIN}\" y=")), 2);
+    }
+
+    #[test]
+    fn with_no_router_or_nothing_there_is_a_drawing() {
+        let svg = draw(&json!({ "nodes": [node(1)] })).unwrap();
+        assert!(svg.contains("not a node of the box"), "{svg}");
+        assert!(draw(&json!({ "nodes": [] })).unwrap().ends_with("</svg>\n"));
+        assert_eq!(draw(&json!({ "rows": [] })), None);
+        let strange = json!({ "nodes": [{ "number": u64::MAX, "state": "x", "last_seen": "ü" }] });
+        assert!(draw(&strange).is_some());
+    }
+}
