@@ -177,6 +177,8 @@ impl Person {
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut shell = process::Command::new("env");
         shell.arg(format!("--chdir={}", self.clone.display()));
+        // A background job of a shell has SIGINT ignored, and so would all that it starts.
+        shell.arg("--default-signal=INT,QUIT");
         // Downloads and compiled crates are shared with the real user.
         let real = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
         let kept =
