@@ -1,14 +1,13 @@
 //! A board's health report, and its sources: PID 1's status and the kernel's counters.
 
 use octet_cluster::message::{FromBoard, LONGEST_REPORT};
-use octet_cluster::report::{CpuTicks, NodeReport, temperature};
+use octet_cluster::report::{CpuTicks, NodeReport};
 use serde_json::Value;
 
 /// A decoded report is short, is the same after encoding and decoding, and can be sent; percentages
 /// are at most 100.
 pub fn report(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let _ = temperature(&text);
     let (before, after) = text.split_once("\n\n").unwrap_or((&text, ""));
     if let (Some(before), Some(after)) = (CpuTicks::parse(before), CpuTicks::parse(after)) {
         assert!(after.since(before).is_none_or(|percent| percent <= 100));

@@ -148,8 +148,8 @@ fn card(svg: &mut String, (x, y): (u64, u64), name: &str, node: Option<&Node>) {
 fn lines(node: &Node) -> Vec<(&'static str, String)> {
     if !node.connected {
         let state = node.state.as_deref().unwrap_or("unknown");
-        let seen =
-            node.last_seen.as_ref().map(|at| format!("last seen {}", at.get(..16).unwrap_or(at)));
+        let minute = |at: &String| at.get(..16).unwrap_or(at).replace('T', " ");
+        let seen = node.last_seen.as_ref().map(|at| format!("seen {}", minute(at)));
         let refused = node.refused.as_ref().map(|why| ("alarm", why.clone()));
         let mut lines = vec![("small", state.to_owned())];
         lines.extend(seen.map(|seen| ("small", seen)));
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((count("wire down"), count("wire unknown")), (1, 1));
         assert_eq!(count("CPU 12 %, 45 °C"), 8);
         assert!(svg.contains("failed: cache&lt;, lan"), "{svg}");
-        assert!(svg.contains("last seen 2026-11-30T01:02"), "{svg}");
+        assert!(svg.contains(">seen 2026-11-30 01:02<"), "{svg}");
         assert!(!svg.contains("script") && !svg.contains("http://www.w3.org/1999"), "{svg}");
         // Eight in a row; the ninth begins another.
         assert_eq!(count(&format!("x=\"{MARGIN}\" y=")), 2);
