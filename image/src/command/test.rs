@@ -38,7 +38,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let built = [&setup::BUILD[..], &setup::X86_64, &setup::AARCH64];
     let mut needs = [&built[..], &[&setup::TEST, &setup::VERIFY]].concat();
     if args.soak {
-        needs.extend([&setup::SOAK[..], &setup::NGINX]);
+        needs.extend([&setup::SOAK[..], &setup::NGINX, &setup::U_BOOT]);
     }
     setup::require(&needs, args.setup)?;
     let Args { name, soak, write_costs, .. } = args;

@@ -77,32 +77,29 @@ pub fn draw(status: &Value) -> Option<String> {
         MARGIN + 14
     );
     // Writing to a string cannot fail, here and below.
-    if rows > 0 {
-        let left = MARGIN / 2;
-        let last_bus = first_row + (rows - 1) * (HEIGHT + WIRES) - WIRES / 2;
-        let first_bus = first_row - WIRES / 2;
-        let _ = writeln!(
-            svg,
-            "<path class=\"wire\" d=\"M{middle} {}V{first_bus}H{left}V{last_bus}\"/>",
-            top + HEIGHT
-        );
+    let center = |column: u64| MARGIN + column * (WIDTH + GAP) + WIDTH / 2;
+    for row in 0..rows {
+        let bus = first_row + row * (HEIGHT + WIRES) - WIRES / 2;
+        let last = center((count - row * COLUMNS).min(COLUMNS) - 1);
+        // Further rows are reached at the left edge.
+        let left = if rows > 1 { MARGIN / 2 } else { center(0).min(middle) };
+        let (right, from) = match row {
+            0 => (last.max(middle), format!("M{middle} {}V{bus}", top + HEIGHT)),
+            _ => (last, format!("M{left} {}V{bus}", bus - HEIGHT - WIRES)),
+        };
+        let _ = writeln!(svg, "<path class=\"wire\" d=\"{from}M{left} {bus}H{right}\"/>");
     }
     card(&mut svg, (middle - WIDTH / 2, top), "router", router.first().copied());
     for (index, board) in boards.iter().enumerate() {
         let (row, column) = (index as u64 / COLUMNS, index as u64 % COLUMNS);
         let (x, y) = (MARGIN + column * (WIDTH + GAP), first_row + row * (HEIGHT + WIRES));
-        let (center, bus) = (x + WIDTH / 2, y - WIRES / 2);
-        let from = if column == 0 { MARGIN / 2 } else { center - WIDTH - GAP };
+        let (center, bus) = (center(column), y - WIRES / 2);
         let link = match board.link.as_deref() {
             Some("up") => "wire",
             Some(_) => "wire down",
             None => "wire unknown",
         };
-        let _ = writeln!(
-            svg,
-            "<path class=\"wire\" d=\"M{from} {bus}H{center}\"/>\
-             <path class=\"{link}\" d=\"M{center} {bus}V{y}\"/>"
-        );
+        let _ = writeln!(svg, "<path class=\"{link}\" d=\"M{center} {bus}V{y}\"/>");
         card(&mut svg, (x, y), &format!("board {}", board.number), Some(board));
     }
     Some(svg + "</svg>\n")
@@ -164,7 +161,7 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
         lines.push(("small", load.join(", ")));
     }
     if let (Some(free), Some(total)) = (node.memory, node.total) {
-        lines.push(("small", format!("{} of {} free", bytes(free), bytes(total))));
+        lines.push(("small", format!("{} of {} free", short(free), short(total))));
     }
     match (&node.failed, &node.refused) {
         (Some(failed), _) if !failed.is_empty() => {
@@ -174,11 +171,20 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
         _ => {
             let moved = node.received.zip(node.sent);
             lines.extend(moved.map(|(received, sent)| {
-                ("small", format!("{} in, {} out", bytes(received), bytes(sent)))
+                ("small", format!("{} in, {} out", short(received), short(sent)))
             }));
         }
     }
     lines
+}
+
+/// Bytes in a few characters: of three digits nothing is behind the point.
+fn short(count: u64) -> String {
+    let long = bytes(count);
+    match long.split_once('.').zip(long.split_once(' ')) {
+        Some(((whole, _), (_, unit))) if whole.len() > 2 => format!("{whole} {unit}"),
+        _ => long,
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +195,7 @@ mod tests {
     fn node(number: u64) -> Value {
         json!({ "number": number, "state": "enrolled", "connected": true, "link": "up", "box": "ready",
                 "memory": 1_500_000_000, "total": 2_000_000_000_u64, "cpu_percent": 12, "temperature_celsius": 45,
-                "received": 1000, "sent": 2000 })
+                "received": 1000, "sent": 225_700 })
     }
 
     #[test]
@@ -210,6 +216,7 @@ mod tests {
         );
         assert_eq!((count("wire down"), count("wire unknown")), (1, 1));
         assert_eq!(count("CPU 12 %, 45 °C"), 8);
+        assert_eq!((count("1.4 GiB of 1.9 GiB free"), count("1000 B in, 220 KiB out")), (8, 7));
         assert!(svg.contains("failed: cache&lt;, lan"), "{svg}");
         assert!(svg.contains(">seen 2026-11-30 01:02<"), "{svg}");
         assert!(!svg.contains("script") && !svg.contains("http://www.w3.org/1999"), "{svg}");
