@@ -36,17 +36,17 @@ pub fn links(config: &NetworkConfig, observed: &Observed) -> Links {
 
 /// The traffic counters of each link that is a port; `links` say which board is behind which port.
 pub fn passed(links: &Links, observed: &Observed) -> Vec<LinkTraffic> {
-    let board = |name: &str| {
-        let there = links.links.iter().find(|link| link.name.as_str() == name)?;
-        match &there.leads_to {
-            LeadsTo::Board(segment) => Some(segment.number),
-            LeadsTo::Out { .. } | LeadsTo::Lan(_) => None,
-        }
+    let leads_to = |name: &str| {
+        links.links.iter().find(|link| link.name.as_str() == name).map(|link| &link.leads_to)
     };
     let ports = observed.links.iter().filter(|link| link.mac().is_some());
     let passed = ports.map(|link| LinkTraffic {
         link: link.name.clone(),
-        board: board(&link.name),
+        board: match leads_to(&link.name) {
+            Some(LeadsTo::Board(segment)) => Some(segment.number),
+            _ => None,
+        },
+        uplink: matches!(leads_to(&link.name), Some(LeadsTo::Out { .. })),
         carrier: link.carrier,
         received: link.traffic.received,
         received_bytes: link.traffic.received_bytes,
@@ -117,10 +117,17 @@ mod tests {
             downs: 0,
             leads_to: LeadsTo::Board(segment),
         };
-        let passed = passed(&Links { is_board: false, links: vec![config] }, &observed);
+        let out = LeadsTo::Out { asks: true, addresses: vec![], gateways: vec![] };
+        let uplink = Link {
+            name: LinkName::try_from("eth9".to_owned()).unwrap(),
+            leads_to: out,
+            ..config.clone()
+        };
+        let passed = passed(&Links { is_board: false, links: vec![config, uplink] }, &observed);
         let [first, second] = &passed[..] else { panic!("{passed:?}") };
         assert_eq!((first.link.as_str(), first.board, first.carrier), ("eth1", Some(4), true));
         assert_eq!((first.received_bytes, first.sent), (60, 2));
         assert_eq!((second.link.as_str(), second.board, second.carrier), ("eth9", None, false));
+        assert_eq!((first.uplink, second.uplink), (false, true));
     }
 }

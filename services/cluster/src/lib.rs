@@ -22,6 +22,7 @@ pub mod report;
 pub mod rules;
 mod service;
 pub mod settings;
+mod status_row;
 pub mod store;
 mod traffic;
 mod verbs;

@@ -1,4 +1,4 @@
-//! Measures this node's health in a thread, which calls PID 1 and reads kernel counters.
+//! Measures this node's health in a thread, which calls PID 1 and `netd`, and reads kernel counters.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -11,6 +11,7 @@ use serde_json::Map;
 use tokio::sync::watch;
 
 use crate::report::{CpuTicks, NodeReport};
+use crate::traffic::query_counters;
 
 /// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
@@ -21,8 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The kernel's CPU counters.
 const STAT: &str = "/proc/stat";
 
-/// Passes this node's health to `report` at the interval `every`; PID 1's socket is in the folder
-/// `sockets`.
+/// Passes this node's health to `report` at the interval `every`; the units' sockets are in the
+/// folder `sockets`.
 ///
 /// # Errors
 /// No thread can be started.
@@ -44,6 +45,11 @@ pub fn start(
                     NodeReport::default()
                 }
             };
+            // A node has figures without its uplink's counters, too.
+            let links = query_counters(&sockets).unwrap_or_default();
+            if let Some(uplink) = links.iter().find(|link| link.uplink) {
+                (next.received, next.sent) = (Some(uplink.received_bytes), Some(uplink.sent_bytes));
+            }
             next.cpu = worked.zip(before).and_then(|(worked, before)| worked.since(before));
             before = worked;
             report.send_replace(next);

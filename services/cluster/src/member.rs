@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 use crate::message::{CoordinatorHello, FromBoard, FromCoordinator, Have, Join, LONGEST};
 use crate::node::ClusterNode;
 use crate::pin::{CoordinatorProof, MapUpdate, Pin};
+use crate::status_row::{SeenByCoordinator, with_report};
 
 pub struct MemberConnection {
     node: Rc<ClusterNode>,
@@ -265,21 +266,28 @@ impl MemberConnection {
     pub fn status(&self) -> Value {
         let persisted = self.node.persisted.borrow();
         let map = persisted.map.as_ref().map(SignedMap::map);
-        let nodes = map.iter().flat_map(|map| {
+        let report = self.node.report.borrow();
+        let own = |row| with_report(row, &report, &SeenByCoordinator::default());
+        let members = map.iter().flat_map(|map| {
             map.members.iter().map(|member| {
                 let state = match () {
                     () if member.drained => "drained",
                     () if member.node == map.coordinator => "coordinator",
                     () => "enrolled",
                 };
-                json!({ "number": member.number, "state": state, "node": member.node })
+                let row = json!({ "number": member.number, "state": state, "node": member.node });
+                if member.number == self.number { own(row) } else { row }
             })
         });
+        let mut nodes: Vec<Value> = members.collect();
+        if !nodes.iter().any(|row| row["number"] == self.number) {
+            nodes.push(own(json!({ "number": self.number, "state": "not enrolled" })));
+        }
         json!({
             "role": "board",
             "number": self.number,
             "more": format!("the coordinator knows how each is: `octetctl --box {} status --box`", self.coordinator.ip()),
-            "nodes": nodes.collect::<Vec<_>>(),
+            "nodes": nodes,
         })
     }
 

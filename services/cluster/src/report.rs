@@ -29,6 +29,10 @@ pub struct NodeReport {
     pub cpu: Option<u64>,
     /// The temperature of the warmest sensor, in degrees Celsius.
     pub temperature: Option<i64>,
+    /// Bytes that the node has received at its uplink since the link exists.
+    pub received: Option<u64>,
+    /// Bytes that it has sent there.
+    pub sent: Option<u64>,
 }
 
 impl NodeReport {
@@ -53,6 +57,8 @@ impl NodeReport {
                 .pointer("/hardware/temperature_celsius")
                 .and_then(Value::as_f64)
                 .map(|degrees| degrees.floor() as i64),
+            received: None,
+            sent: None,
         }
     }
 
@@ -69,6 +75,8 @@ impl NodeReport {
             total: number("total"),
             cpu: number("cpu").map(|percent| percent.min(100)),
             temperature: said.get("temperature").and_then(Value::as_i64),
+            received: number("received"),
+            sent: number("sent"),
         }
     }
 
@@ -135,7 +143,7 @@ mod tests {
         );
         assert_eq!((report.memory, report.total, report.uptime), (Some(5), Some(9), Some(70)));
         assert_eq!(report.temperature, Some(-4));
-        let full = NodeReport { cpu: Some(12), ..report };
+        let full = NodeReport { cpu: Some(12), received: Some(u64::MAX), sent: Some(7), ..report };
         assert_eq!(NodeReport::from_json(&full.to_json()), full);
         for nothing in [json!(null), json!([]), json!(7), json!({"units": 7, "memory": 7})] {
             assert_eq!(NodeReport::from_status(&nothing).failed.len(), 0);

@@ -1,6 +1,6 @@
-//! The counters of the router's ports, from `netd`.
+//! The counters of this node's links, from `netd`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use octet_node::control::{CallError, Client};
@@ -11,13 +11,15 @@ use tokio::task::spawn_blocking;
 /// The timeout of `netd`.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The counters of each port. A thread waits for `netd`, whose socket is in the folder `sockets`.
+/// The counters of each link. It waits for `netd`, whose socket is in the folder `sockets`.
+pub fn query_counters(sockets: &Path) -> Result<Vec<LinkTraffic>, CallError> {
+    let mut client = Client::connect(&sockets.join("netd.sock"))?;
+    client.stream().set_read_timeout(Some(TIMEOUT))?;
+    Ok(serde_json::from_value(client.call(TRAFFIC, Map::new())?)?)
+}
+
+/// The same in a thread.
 pub async fn read_counters(sockets: PathBuf) -> Result<Vec<LinkTraffic>, String> {
-    let ask = move || -> Result<Vec<LinkTraffic>, CallError> {
-        let mut client = Client::connect(&sockets.join("netd.sock"))?;
-        client.stream().set_read_timeout(Some(TIMEOUT))?;
-        Ok(serde_json::from_value(client.call(TRAFFIC, Map::new())?)?)
-    };
-    let asked = spawn_blocking(ask).await.map_err(|error| error.to_string())?;
-    asked.map_err(|error| error.to_string())
+    let asked = spawn_blocking(move || query_counters(&sockets)).await;
+    asked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

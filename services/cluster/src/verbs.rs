@@ -15,6 +15,7 @@ use crate::coordinator::CoordinatorError;
 use crate::node::{ClusterNode, NodeRole};
 use crate::position::NodePosition;
 use crate::settings::Settings;
+use crate::status_row::{SeenByCoordinator, with_report};
 use crate::traffic;
 
 /// Each service may stay connected to follow the map.
@@ -187,7 +188,13 @@ fn show(node: &ClusterNode, board: Option<u8>) -> Result<Value, Failure> {
 async fn status(node: &ClusterNode) -> Result<Value, Failure> {
     let role = node.role.borrow().clone();
     match role {
-        NodeRole::Idle(why) => Ok(json!({ "role": why })),
+        NodeRole::Idle(why) => {
+            let number = node.init_config.borrow().number;
+            let row = json!({ "number": number, "state": "alone" });
+            let seen = SeenByCoordinator::default();
+            let own = with_report(row, &node.report.borrow(), &seen);
+            Ok(json!({ "role": why, "number": number, "nodes": [own] }))
+        }
         NodeRole::Coordinator(coordinator) => {
             let traffic = traffic::read_counters(node.sockets.clone()).await;
             coordinator.status(&traffic).map_err(failure)

@@ -27,6 +27,8 @@ pub struct LinkTraffic {
     pub link: String,
     /// The board at the other end, on a router.
     pub board: Option<u8>,
+    /// Whether it is the uplink; for a board of a box, the link to its router.
+    pub uplink: bool,
     /// Whether the link has a carrier.
     pub carrier: bool,
     /// Received frames, including those that were dropped.

@@ -31,6 +31,8 @@ fn service(name: &str) -> Option<fn() -> ExitCode> {
         "config" => octet_config::main,
         #[cfg(feature = "console")]
         "console" => octet_console::main,
+        #[cfg(feature = "face")]
+        "face" => octet_face::main,
         #[cfg(feature = "forward")]
         "forward" => octet_forward::main,
         #[cfg(feature = "gate")]

@@ -37,7 +37,8 @@ pub struct BoxStatus {
 /// One node; what is not known is missing.
 #[derive(Deserialize)]
 struct Node {
-    number: u64,
+    /// A box that is one board may have none.
+    number: Option<u64>,
     state: Option<String>,
     #[serde(default)]
     connected: bool,
@@ -58,7 +59,8 @@ struct Node {
 /// Draws `status`; `None` if it is not that of a box.
 pub fn draw(status: &Value) -> Option<String> {
     let BoxStatus { nodes } = BoxStatus::deserialize(status).ok()?;
-    let (router, boards): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| node.number == ROUTER);
+    let (router, boards): (Vec<_>, Vec<_>) =
+        nodes.iter().partition(|node| node.number == Some(ROUTER));
     let count = boards.len() as u64;
     let columns = count.clamp(2, COLUMNS);
     let rows = count.div_ceil(COLUMNS);
@@ -100,7 +102,9 @@ pub fn draw(status: &Value) -> Option<String> {
             None => "wire unknown",
         };
         let _ = writeln!(svg, "<path class=\"{link}\" d=\"M{center} {bus}V{y}\"/>");
-        card(&mut svg, (x, y), &format!("board {}", board.number), Some(board));
+        let name =
+            board.number.map_or_else(|| "board".to_owned(), |number| format!("board {number}"));
+        card(&mut svg, (x, y), &name, Some(board));
     }
     Some(svg + "</svg>\n")
 }

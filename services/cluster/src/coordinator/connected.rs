@@ -7,6 +7,7 @@ use octet_node::control::PublicKey;
 use octet_node::map::MapVersion;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::registry::{Candidate, JoinDecision};
 
@@ -24,6 +25,8 @@ pub struct NumberStatus {
     pub pending: Option<(NodeConnection, Candidate)>,
     /// When the board last sent a message, in seconds since 1970.
     pub last_seen: Option<u64>,
+    /// The same by a clock that is never set.
+    pub heard: Option<Instant>,
     /// The version of its map.
     pub map_version: Option<MapVersion>,
     /// Its last report.
@@ -90,6 +93,7 @@ impl ConnectedNodes {
     pub fn record_message(&mut self, number: u8, now: u64, update: impl FnOnce(&mut NumberStatus)) {
         let status = self.boards.entry(number).or_default();
         status.last_seen = Some(now);
+        status.heard = Some(Instant::now());
         update(status);
     }
 

@@ -88,6 +88,15 @@ impl Coordinator {
         (status.connected.is_some(), status.last_seen.map(date), has)
     }
 
+    /// The seconds since node `number` last sent a message; `None` if it has sent none since this
+    /// service started.
+    pub(super) fn heard_seconds(&self, number: u8) -> Option<u64> {
+        if number == self.registry.borrow().number {
+            return Some(0);
+        }
+        Some(self.connected.borrow().status(number)?.heard?.elapsed().as_secs())
+    }
+
     fn row(&self, number: u8, rules: &EnrolmentRules) -> Value {
         let registry = self.registry.borrow();
         let member = registry.enrolled(number);

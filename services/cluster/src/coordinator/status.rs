@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Coordinator, CoordinatorError};
 use crate::report::NodeReport;
+use crate::status_row::{SeenByCoordinator, with_report};
 
 impl Coordinator {
     /// The status table; `traffic` has the ports' counters, or why they are unknown.
@@ -29,13 +30,14 @@ impl Coordinator {
                 "state": self.state(number, &rules),
                 "connected": connected,
                 "last_seen": last_seen,
+                "heard_seconds": self.heard_seconds(number),
                 "has_map": has,
             });
             let report =
                 self.last_report(number).as_ref().map(NodeReport::from_json).unwrap_or_default();
             let port = traffic.iter().flatten().find(|port| port.board == Some(number));
             let refused = line.and_then(|line| line.refused.as_ref()).map(|last| &*last.reason);
-            with_report(row, &report, port, refused)
+            with_report(row, &report, &SeenByCoordinator { port, refused })
         });
         let nodes: Vec<Value> = nodes.collect();
         let mut status = json!({
@@ -51,26 +53,4 @@ impl Coordinator {
         status["nodes"] = nodes.into();
         Ok(status)
     }
-}
-
-/// Adds a node's report, its port's counters, and the reason of a refusal to `row`.
-fn with_report(
-    mut row: Value,
-    report: &NodeReport,
-    port: Option<&LinkTraffic>,
-    refused: Option<&str>,
-) -> Value {
-    row["link"] = json!(port.map(|port| if port.carrier { "up" } else { "down" }));
-    row["received"] = json!(port.map(|port| port.received_bytes));
-    row["sent"] = json!(port.map(|port| port.sent_bytes));
-    row["box"] = json!(report.state);
-    row["uptime"] = json!(report.uptime);
-    row["ready"] = json!(report.ready);
-    row["failed"] = json!(Some(&report.failed).filter(|failed| !failed.is_empty()));
-    row["memory"] = json!(report.memory);
-    row["total"] = json!(report.total);
-    row["cpu_percent"] = json!(report.cpu);
-    row["temperature_celsius"] = json!(report.temperature);
-    row["refused"] = json!(refused);
-    row
 }

@@ -22,6 +22,7 @@ fn one_line_for_each_node() {
     let mut cluster = Cluster::new("first-use", 2);
     cluster.coordinator.start();
     cluster.coordinator.holds();
+    netd(cluster.boards[0].sockets());
     cluster.boards.iter_mut().for_each(Host::start);
     cluster.map();
     let coordinator = &cluster.coordinator;
@@ -42,8 +43,11 @@ fn one_line_for_each_node() {
     assert_eq!(column("state"), ["coordinator", "enrolled", "enrolled", "none", "none"]);
     assert_eq!(column("connected"), [true, true, true, false, false]);
     assert_eq!(column("link"), [Value::Null, json!("up"), json!("up"), json!("up"), json!("down")]);
-    assert_eq!(column("received")[1..], [100, 200, 300, 400]);
-    assert_eq!(column("sent")[1..], [200, 400, 600, 800]);
+    // What the router has sent to a board, the board has received.
+    assert_eq!(column("received")[1..], [200, 400, 600, 800]);
+    assert_eq!(column("sent")[1..], [100, 200, 300, 400]);
+    assert_eq!(column("heard_seconds")[0], 0);
+    assert!(nodes[1]["heard_seconds"].is_u64() && nodes[4]["heard_seconds"].is_null());
     assert_eq!(column("has_map")[1], status["sequence"]);
     for node in &nodes[..3] {
         let wanted = (json!(70), json!(1), json!(["cache"]), json!(5), json!(9));
@@ -77,6 +81,13 @@ fn one_line_for_each_node() {
     let members: Vec<_> =
         shown["nodes"].as_array().unwrap().iter().map(|node| node["number"].clone()).collect();
     assert_eq!(members, [0, 1, 2]);
+    // It has figures of itself alone.
+    let shown = status_until(&cluster.boards[0], |status| status["nodes"][1]["received"] == 900);
+    assert_eq!(
+        (&shown["nodes"][1]["sent"], &shown["nodes"][1]["box"]),
+        (&json!(1800), &json!("ready"))
+    );
+    assert_eq!(shown["nodes"][2]["box"], Value::Null);
 }
 
 fn boards_status(board: &Host) -> Value {

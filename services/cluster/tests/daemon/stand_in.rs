@@ -91,7 +91,7 @@ impl Init {
     }
 }
 
-/// netd of the router: a port for each of four boards, of which the last one is not connected.
+/// netd of the router: a port for each of four boards, of which the last one is not connected, and the uplink.
 pub fn netd(folder: &Path) {
     serve(&folder.join("netd.sock"), |stream| {
         let mut peer = Peer::new(stream);
@@ -100,13 +100,15 @@ pub fn netd(folder: &Path) {
             let port = |board: u8| LinkTraffic {
                 link: format!("eth{board}"),
                 board: Some(board),
+                uplink: false,
                 carrier: board < 4,
                 received: 1,
                 received_bytes: 100 * u64::from(board),
                 sent: 2,
                 sent_bytes: 200 * u64::from(board),
             };
-            let ports: Vec<_> = (1..=4).map(port).collect();
+            let uplink = LinkTraffic { board: None, uplink: true, ..port(9) };
+            let ports: Vec<_> = (1..=4).map(port).chain([uplink]).collect();
             peer.end(request.id, Ok(json!(ports)))?;
         }
         Ok(())
