@@ -90,7 +90,7 @@ pub fn run(config: FaceConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let served = Rc::new(verbs::Served { shared, news });
+        let served = Rc::new(verbs::FaceState { shared, news });
         let task =
             tasks::serve(config.control, config.callers, verbs::LIMITS, verbs::verbs(), served)?;
         ready()?;

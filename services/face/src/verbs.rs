@@ -15,13 +15,13 @@ use crate::history::Quantity;
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 48, for_operators: 40, of_one: 4 };
 
 /// What the verbs are answered from.
-pub struct Served {
+pub struct FaceState {
     pub shared: Arc<Shared>,
     /// Signals newer figures.
     pub news: watch::Receiver<()>,
 }
 
-pub fn verbs() -> Verbs<Served> {
+pub fn verbs() -> Verbs<FaceState> {
     use Permission::Read;
 
     let columns = |verb: Verb| {
@@ -35,7 +35,7 @@ pub fn verbs() -> Verbs<Served> {
         .with(
             columns(Verb::new("show", Read, "Shows the figures of each node")),
             nothing(),
-            async |served: &Served, _, ()| Ok(served.now()),
+            async |served: &FaceState, _, ()| Ok(served.now()),
         )
         .with(
             columns(Verb::new("watch", Read, "Shows the figures, now and at each change")),
@@ -70,7 +70,7 @@ pub fn verbs() -> Verbs<Served> {
         )
 }
 
-impl Served {
+impl FaceState {
     fn now(&self) -> Value {
         self.shared.with(|figures, now| figures.to_json(now))
     }

@@ -44,6 +44,24 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
         row(1)["box"] == "ready" && more(&row(1)) > more(&row(2)) && row(4)["state"] == "none"
     });
 
+    // `face` has figures of each node, within its limits.
+    site.wait("there are figures of the router and of both boards", || {
+        let shown = site.ask(Node::Router, "face", "show", json!({}));
+        let rows = shown["nodes"].as_array().unwrap();
+        let row = |number: u8| rows.iter().find(|row| row["number"] == number).unwrap();
+        let has_figures = |row: &Value| {
+            row["condition"] == "ready"
+                && ["cpu_percent", "memory", "received", "received_per_second", "sent_per_second"]
+                    .iter()
+                    .all(|name| row[name].is_u64())
+        };
+        (0..=2).all(|number| has_figures(row(number))) && row(4)["condition"] == "empty"
+    });
+    let status = site.machine(Node::Router).status().unwrap();
+    let face = status.unit("face").unwrap();
+    println!("face: {:?} bytes", face.memory);
+    assert!(face.memory.unwrap() < 8 << 20, "{face:?}");
+
     // Its name resolves while it runs.
     let has_name = || {
         let name = json!({ "name": "extra-1.octet" });
