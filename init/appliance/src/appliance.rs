@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::cluster::{Board, Cluster, Lan};
+use crate::display::DisplaySection;
 use crate::document::{parse, span_of, top_keys};
 use crate::file_error::FileError;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
@@ -49,6 +50,9 @@ pub struct Appliance {
     pub vpn: Option<Vpn>,
     #[serde(default)]
     pub cache: ObjectSettings,
+    /// The OLED display of each node that has one.
+    #[serde(default)]
+    pub display: Option<DisplaySection>,
     /// The content of its image. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: ImageSection,

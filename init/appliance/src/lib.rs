@@ -12,6 +12,7 @@ mod bytes;
 mod characters;
 mod cluster;
 mod descriptor;
+mod display;
 mod document;
 mod duration;
 mod file_error;
@@ -45,6 +46,7 @@ pub use cluster::{
     RouterContact, RouterKind,
 };
 pub use descriptor::{InvalidPeerDescriptor, PeerDescriptor};
+pub use display::{DisplayController, DisplaySection, DisplaySize};
 pub use document::parse;
 pub use duration::{InvalidSpan, TimeSpan};
 pub use file_error::{FileError, nearest};
@@ -111,9 +113,9 @@ pub const RESET: &str = "/data/identity/reset";
 pub const INIT: &str = "init";
 
 pub use unit::{
-    CallGroup, Capability, InvalidPort, IoMax, Limits, Log, NetworkAccess, Port, Protocol,
-    RawProtocol, Readiness, Restart, RestartPolicy, Sandbox, Signal, StartLimits, Stdio, Stop,
-    Unit, UnitSocket, UnitType,
+    CallGroup, Capability, DevicePath, InvalidDevice, InvalidPort, IoMax, Limits, Log,
+    NetworkAccess, Port, Protocol, RawProtocol, Readiness, Restart, RestartPolicy, Sandbox, Signal,
+    StartLimits, Stdio, Stop, Unit, UnitSocket, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
 pub use vpn::{

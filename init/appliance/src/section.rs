@@ -37,10 +37,12 @@ pub enum SettingsSection {
     Vpn,
     /// The quota of the object cache.
     Cache,
+    /// The OLED display of each node that has one.
+    Display,
 }
 
 impl SettingsSection {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Appliance,
         Self::Network,
         Self::Operator,
@@ -53,6 +55,7 @@ impl SettingsSection {
         Self::Neighbour,
         Self::Vpn,
         Self::Cache,
+        Self::Display,
     ];
 
     /// Its name, as the file has it.
@@ -70,6 +73,7 @@ impl SettingsSection {
             Self::Neighbour => "neighbour",
             Self::Vpn => "vpn",
             Self::Cache => "cache",
+            Self::Display => "display",
         }
     }
 
@@ -91,7 +95,8 @@ impl SettingsSection {
             | Self::Publish
             | Self::Neighbour
             | Self::Vpn
-            | Self::Cache => false,
+            | Self::Cache
+            | Self::Display => false,
             Self::Operator | Self::Trust => true,
         }
     }

@@ -1,6 +1,9 @@
 //! Prepares once what the mount namespaces of all units share.
 
-use rustix::fs::{CWD, FileType, Mode, chmod, makedev, mkdir, mknodat, symlink};
+use octet_appliance::DevicePath;
+use rustix::fs::{
+    CWD, FileType, Gid, Mode, Uid, chmod, chown, makedev, mkdir, mknodat, stat, symlink,
+};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 
@@ -35,17 +38,37 @@ fn fill() -> rustix::io::Result<()> {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
+    mount_with(FOLDER, &[], 0)
+}
+
+/// Mounts at `folder` a tmpfs with the common devices, and with those of `devices` that exist; they
+/// belong to user `owner`. Nothing can be added to it.
+pub fn mount_with(folder: &str, devices: &[DevicePath], owner: u32) -> rustix::io::Result<()> {
+    let own: Vec<(&str, u64)> = devices.iter().filter_map(character_device).collect();
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount(c"tmpfs", FOLDER, c"tmpfs", flags, c"mode=0755,size=64k,nr_inodes=16")?;
+    mount(c"tmpfs", folder, c"tmpfs", flags, c"mode=0755,size=64k,nr_inodes=64")?;
     let everyone = Mode::from_raw_mode(0o666);
     for (name, minor) in DEVICES {
-        let path = format!("{FOLDER}/{name}");
+        let path = format!("{folder}/{name}");
         mknodat(CWD, &path, FileType::CharacterDevice, everyone, makedev(1, minor))?;
         // mknod's mode is reduced by PID 1's umask.
         chmod(&path, everyone)?;
     }
-    for (name, target) in LINKS {
-        symlink(target, format!("{FOLDER}/{name}"))?;
+    let of_one = Mode::from_raw_mode(0o600);
+    for (name, number) in own {
+        let path = format!("{folder}/{name}");
+        mknodat(CWD, &path, FileType::CharacterDevice, of_one, number)?;
+        chown(&path, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
     }
-    mount_remount(FOLDER, flags | MountFlags::RDONLY, c"mode=0755")
+    for (name, target) in LINKS {
+        symlink(target, format!("{folder}/{name}"))?;
+    }
+    mount_remount(folder, flags | MountFlags::RDONLY, c"mode=0755")
+}
+
+/// The name and the number of a device, if it exists and is a character device.
+fn character_device(device: &DevicePath) -> Option<(&str, u64)> {
+    let found = stat(device.as_str()).ok()?;
+    let is_character = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+    is_character.then_some((device.name(), found.st_rdev))
 }

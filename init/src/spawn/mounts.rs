@@ -43,8 +43,11 @@ pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
             .map_err(SpawnFailure::context("mount a /tmp of its own"))?;
     }
     if sandbox.private_dev {
-        mount_bind(devices::FOLDER, c"/dev")
-            .map_err(SpawnFailure::context("mount a /dev of its own"))?;
+        let mounted = match &sandbox.devices[..] {
+            [] => mount_bind(devices::FOLDER, c"/dev"),
+            own => devices::mount_with("/dev", own, start.order.unit.user.user().uid),
+        };
+        mounted.map_err(SpawnFailure::context("mount a /dev of its own"))?;
     }
     Ok(())
 }

@@ -196,6 +196,11 @@ fn check_sandbox(unit: &Unit) -> Result<(), UnitMistake> {
         }
         seen.push(*capability);
     }
+    if !sandbox.devices.is_empty() && !sandbox.private_dev {
+        let message = "a unit that sees all devices is given none of its own";
+        let hint = "leave out `private_dev = false`, or `devices`";
+        return Err(UnitMistake::new(&["sandbox", "devices"], message, hint));
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use super::bounds::bounds;
-use super::{Port, Unit};
+use super::{DevicePath, Port, Unit};
 use crate::bytes::Bytes;
 use crate::duration::TimeSpan;
 use crate::name::{ModuleName, UnitName};
@@ -47,6 +47,7 @@ called! {
     TimeSpan: "time",
     Bytes: "bytes",
     Port: "protocol/port",
+    DevicePath: "device",
 }
 
 /// Keys whose default is not one value.

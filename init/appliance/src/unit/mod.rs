@@ -5,6 +5,7 @@
 
 mod bounds;
 mod check;
+mod device;
 #[cfg(test)]
 mod docs;
 mod lifecycle;
@@ -13,6 +14,7 @@ mod sandbox;
 mod socket;
 mod system_calls;
 
+pub use device::{DevicePath, InvalidDevice};
 pub use lifecycle::{Restart, RestartPolicy, Signal, StartLimits, Stop};
 pub use limits::{IoMax, Limits};
 pub use sandbox::{Capability, NetworkAccess, Sandbox};

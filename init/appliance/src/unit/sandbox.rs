@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::device::DevicePath;
 use super::system_calls::CallGroup;
 use crate::path::TreePath;
 
@@ -24,8 +25,11 @@ pub struct Sandbox {
     pub write: Vec<TreePath>,
     /// Whether it has a /tmp of its own, empty at each start, in memory, of 16 MiB at most.
     pub private_tmp: bool,
-    /// Whether it sees no devices but null, zero, full, random and urandom.
+    /// Whether it sees no devices but null, zero, full, random and urandom, and those of `devices`.
     pub private_dev: bool,
+    /// Character devices that it sees, too, and may read and write, if they exist when it starts:
+    /// `/dev/i2c-N`, `/dev/spidevN.N`, `/dev/gpiochipN`, `/dev/ttyUSBN`, `/dev/ttyACMN`, `/dev/hwrng`.
+    pub devices: Vec<DevicePath>,
     /// Paths that it sees mounted read-only.
     pub read_only: Vec<TreePath>,
     /// The network that it sees.
@@ -42,6 +46,7 @@ impl Default for Sandbox {
             write: vec![],
             private_tmp: true,
             private_dev: true,
+            devices: vec![],
             read_only: vec![],
             network: NetworkAccess::Own,
         }

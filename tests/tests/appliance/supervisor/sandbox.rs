@@ -90,6 +90,13 @@ const KEYS: &[Key] = &[
         )
     },
     key(
+        "sandbox.devices",
+        &["open", "/dev/hwrng"],
+        // The driver of the device.
+        "needs = [\"modules\"]",
+        ["sandbox.devices = []", "sandbox.devices = [\"/dev/hwrng\"]"],
+    ),
+    key(
         "sandbox.read_only",
         &["write", "/tmp/written"],
         "sandbox.private_tmp = false",
