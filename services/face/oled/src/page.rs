@@ -2,7 +2,7 @@
 
 use embedded_graphics::geometry::Point;
 use embedded_graphics::mono_font::MonoFont;
-use embedded_graphics::mono_font::iso_8859_1::{FONT_5X8, FONT_6X10, FONT_6X13_BOLD};
+use embedded_graphics::mono_font::iso_8859_1::{FONT_5X8, FONT_6X10, FONT_7X13_BOLD};
 
 use crate::canvas::{Canvas, WIDTH, columns};
 use crate::figures::{OledFigures, OledKey};
@@ -62,10 +62,10 @@ fn identity(canvas: &mut Canvas, figures: &OledFigures) {
         canvas.text(Point::new(0, y), width, font, &lines.0);
         canvas.text(Point::new(0, y + pitch), width, font, &lines.1);
     };
-    let name = words::two_lines(figures.name, columns(&FONT_6X13_BOLD, width));
+    let name = words::two_lines(figures.name, columns(&FONT_7X13_BOLD, width));
     let address = figures.address.unwrap_or(NO_ADDRESS);
     let address = words::address_lines(address, columns(&FONT_6X10, width));
-    lines(canvas, 0, 12, &FONT_6X13_BOLD, name);
+    lines(canvas, 0, 12, &FONT_7X13_BOLD, name);
     lines(canvas, 25, 9, &FONT_6X10, address);
     match &figures.key {
         Some(key) => key_code::draw(canvas, code_at, &key.bytes),
@@ -82,7 +82,7 @@ fn identity(canvas: &mut Canvas, figures: &OledFigures) {
         canvas.dark_text(Point::new(1, y + 1), width - 2, &FONT_5X8, &first);
         canvas.dark_text(Point::new(1, y + 9), width - 2, &FONT_5X8, &second);
     } else if let Some(key) = &figures.key {
-        lines(canvas, y, 9, &FONT_6X10, words::two_lines(&key_start(key), 8));
+        lines(canvas, y - 1, 9, &FONT_6X10, words::two_lines(&key_start(key), 8));
     }
 }
 
@@ -97,14 +97,12 @@ fn load(canvas: &mut Canvas, figures: &OledFigures) {
     rates(canvas, y, figures);
     y += 9;
     let mut end = canvas.height();
-    if let Some(alarm) = figures.alarm {
-        end -= 11;
-        canvas.fill(Point::new(0, end), WIDTH, 11);
-        canvas.dark_text(Point::new(1, end + 1), WIDTH - 2, &FONT_6X10, alarm);
-        end -= 1;
+    if let Some(text) = figures.alarm {
+        alarm(canvas, text);
+        end -= ALARM_HEIGHT + 1;
     }
     let coins = format!("coins/h {}", words::coins(figures.coins_per_hour));
-    canvas.text(Point::new(0, end - 8), RIGHT - 1, &FONT_5X8, &coins);
+    canvas.text(Point::new(0, y), RIGHT - 1, &FONT_5X8, &coins);
     chart::sparkline(canvas, Point::new(RIGHT, y), WIDTH - RIGHT, end - y, figures.traffic);
 }
 
@@ -112,7 +110,7 @@ fn small_identity(canvas: &mut Canvas, figures: &OledFigures) {
     canvas.text(Point::zero(), WIDTH, &FONT_6X10, figures.name);
     canvas.text(Point::new(0, 10), WIDTH, &FONT_6X10, figures.address.unwrap_or(NO_ADDRESS));
     match (figures.alarm, &figures.key) {
-        (Some(alarm), _) => small_alarm(canvas, alarm),
+        (Some(text), _) => alarm(canvas, text),
         (None, Some(key)) => canvas.text(Point::new(0, 20), WIDTH, &FONT_6X10, &key_start(key)),
         (None, None) => canvas.text(Point::new(0, 20), WIDTH, &FONT_6X10, NO_KEY),
     }
@@ -122,16 +120,18 @@ fn small_load(canvas: &mut Canvas, figures: &OledFigures) {
     let height = squares::draw(canvas, 0, 13, figures.nodes);
     bars(canvas, height + 1, figures);
     match figures.alarm {
-        Some(alarm) => small_alarm(canvas, alarm),
+        Some(text) => alarm(canvas, text),
         None => rates(canvas, canvas.height() - 8, figures),
     }
 }
 
-/// The line at the bottom of a display of 32 rows.
-fn small_alarm(canvas: &mut Canvas, alarm: &str) {
-    let y = canvas.height() - 9;
-    canvas.fill(Point::new(0, y), WIDTH, 9);
-    canvas.dark_text(Point::new(1, y + 1), WIDTH - 2, &FONT_5X8, alarm);
+const ALARM_HEIGHT: i32 = 9;
+
+/// A line at the bottom.
+fn alarm(canvas: &mut Canvas, text: &str) {
+    let y = canvas.height() - ALARM_HEIGHT;
+    canvas.fill(Point::new(0, y), WIDTH, ALARM_HEIGHT);
+    canvas.dark_text(Point::new(1, y + 1), WIDTH - 2, &FONT_5X8, text);
 }
 
 /// Where the right one of two figures in a row begins.
