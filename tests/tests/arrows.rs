@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Its tests call the service.
     ("services/octet-msg", &["services/messages", "services/messenger"]),
     ("services/router", &["services/node", "netd/openwrt"]),
+    ("services/face/oled", &[]),
     (SERVICE, &["services/node"]),
     ("services/octetctl", &["services/node", "netd/openwrt"]),
     (
