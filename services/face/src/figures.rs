@@ -4,6 +4,7 @@
 //! is "not heard". It is "off" only if the router sees that its port has no link.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use octet_node::control::is_control_or_format;
@@ -19,6 +20,9 @@ pub const MAX_NODES: usize = 33;
 /// The age of the last message from which on a node counts as not heard. `cluster` closes a
 /// connection that is silent for 30 s; the rest is what this unit's own question may take.
 pub const MAX_SILENCE: Duration = Duration::from_secs(40);
+
+/// The role of a node that hears all others.
+const COORDINATOR: &str = "coordinator";
 
 /// The maximum length of a text of another node, in characters.
 const LONGEST_TEXT: usize = 200;
@@ -74,6 +78,55 @@ struct NodeRow {
     received: Option<u64>,
     sent: Option<u64>,
     refused: Option<String>,
+}
+
+/// How a node is. Its text is for people (docs/face.md).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// What its PID 1 says.
+    Reported(String),
+    /// It is connected, and has not said how it is.
+    Connected,
+    /// For these seconds, if it was ever heard.
+    NotHeard(Option<u64>),
+    /// Its port has no link.
+    Off,
+    Empty,
+    Waiting,
+    Refused,
+    Revoked,
+    /// This node hears nothing of that one.
+    Unknown,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reported(state) => f.write_str(state),
+            Self::Connected => f.write_str("connected"),
+            Self::NotHeard(Some(seconds)) => write!(f, "not heard for {seconds} s"),
+            Self::NotHeard(None) => f.write_str("not heard"),
+            Self::Off => f.write_str("off"),
+            Self::Empty => f.write_str("empty"),
+            Self::Waiting => f.write_str("waiting for approval"),
+            Self::Refused => f.write_str("refused"),
+            Self::Revoked => f.write_str("revoked"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// What a display shows of this node itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnFigures {
+    pub cpu_percent: Option<u8>,
+    pub memory_percent: Option<u8>,
+    pub received_per_second: Option<u64>,
+    pub sent_per_second: Option<u64>,
+    /// Received and sent bytes per second, a value for each minute, the newest last.
+    pub traffic: Vec<Option<u64>>,
+    /// Names of failed units.
+    pub failed: Vec<String>,
 }
 
 /// Whether a port of the router has a link.
@@ -148,6 +201,44 @@ impl Figures {
         self.nodes.iter().map(item).collect()
     }
 
+    /// The figures of this node itself at `now`.
+    pub fn own(&self, now: Duration) -> OwnFigures {
+        let Some((status, heard_at)) = &self.heard else { return OwnFigures::default() };
+        let row = status.nodes.iter().find(|row| row.number == status.number);
+        let row = row.filter(|row| row.is_heard(now.saturating_sub(*heard_at)));
+        let Some((row, node)) = row.zip(self.nodes.get(&status.number)) else {
+            return OwnFigures::default();
+        };
+        let sample = node.sample(row, now);
+        let percent = |value: Option<i32>| value.map(|value| value.clamp(0, 100) as u8);
+        let (received_per_second, sent_per_second) = node.counters.rates(now);
+        let [received, sent] = [Quantity::ReceivedPerSecond, Quantity::SentPerSecond]
+            .map(|quantity| node.history.values(quantity, now));
+        let sum = |(received, sent): (Option<i32>, Option<i32>)| {
+            let (received, sent) = received.zip(sent)?;
+            u64::try_from(i64::from(received) + i64::from(sent)).ok()
+        };
+        OwnFigures {
+            cpu_percent: percent(sample.cpu_percent),
+            memory_percent: percent(sample.memory_percent),
+            received_per_second,
+            sent_per_second,
+            traffic: received.into_iter().zip(sent).map(sum).collect(),
+            failed: row.failed.clone().unwrap_or_default(),
+        }
+    }
+
+    /// How each node of the box is at `now`; none on a node that hears of no other one.
+    pub fn conditions(&self, now: Duration) -> Vec<(u8, Condition)> {
+        let Some((status, heard_at)) = &self.heard else { return vec![] };
+        if status.role != COORDINATOR {
+            return vec![];
+        }
+        let age = now.saturating_sub(*heard_at);
+        let rows = status.nodes.iter();
+        rows.filter_map(|row| Some((row.number?, row.condition(age)))).collect()
+    }
+
     fn row(&self, row: &NodeRow, age: Duration, now: Duration) -> Value {
         let is_recent = age <= MAX_SILENCE;
         let heard = row.heard_seconds.map(|seconds| seconds.saturating_add(age.as_secs()));
@@ -159,7 +250,7 @@ impl Figures {
         // The order is that of the columns.
         json!({
             "number": row.number,
-            "condition": row.condition(age),
+            "condition": row.condition(age).to_string(),
             "heard_seconds": heard,
             "cpu_percent": figures.cpu_percent,
             "temperature_celsius": figures.temperature_celsius,
@@ -214,24 +305,23 @@ impl NodeRow {
         self.connected != Some(false) && last <= MAX_SILENCE
     }
 
-    /// One word, or a few, for how the node is.
-    fn condition(&self, age: Duration) -> String {
-        let is_recent = age <= MAX_SILENCE;
+    fn condition(&self, age: Duration) -> Condition {
         match self.state.as_deref() {
-            Some("pending") => return "waiting for approval".into(),
-            Some(state @ ("refused" | "revoked")) => return state.into(),
-            Some("none") => return "empty".into(),
+            Some("pending") => return Condition::Waiting,
+            Some("refused") => return Condition::Refused,
+            Some("revoked") => return Condition::Revoked,
+            Some("none") => return Condition::Empty,
             _ if self.is_heard(age) => {
-                return self.box_state.clone().unwrap_or_else(|| "connected".into());
+                return self.box_state.clone().map_or(Condition::Connected, Condition::Reported);
             }
-            _ if self.link == Some(LinkState::Down) && is_recent => return "off".into(),
+            _ if self.link == Some(LinkState::Down) && age <= MAX_SILENCE => return Condition::Off,
             _ => {}
         }
         match self.heard_seconds {
-            Some(seconds) => format!("not heard for {} s", seconds.saturating_add(age.as_secs())),
+            Some(seconds) => Condition::NotHeard(Some(seconds.saturating_add(age.as_secs()))),
             // Only the coordinator has messages of others.
-            None if self.connected.is_none() => "unknown".into(),
-            None => "not heard".into(),
+            None if self.connected.is_none() => Condition::Unknown,
+            None => Condition::NotHeard(None),
         }
     }
 

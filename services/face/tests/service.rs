@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use octet_face::settings::Settings;
 use octet_face::{FaceConfig, run};
-use octet_node::as_pid_1::TIMEOUT;
+use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::control::{CallError, Client, FailureCode, Verb};
 use octet_node::{Callers, Peer};
 use serde_json::{Map, Value, json};
@@ -51,7 +52,9 @@ impl Face {
         let control = UnixListener::bind(folder.path().join("face.sock")).unwrap();
         let user = rustix::process::getuid().as_raw();
         let config = FaceConfig {
+            settings: Settings::default(),
             sockets: folder.path().into(),
+            devices: folder.path().into(),
             control,
             callers: Callers::default().with_pid_1(user),
             interval: Duration::from_millis(1),
@@ -131,6 +134,74 @@ fn all_its_verbs_only_read() {
     let verbs: Vec<Verb> = face.connect().describe().unwrap();
     let needs: BTreeMap<_, _> =
         verbs.iter().map(|verb| (&*verb.name, format!("{:?}", verb.capability))).collect();
-    let all = ["describe", "history", "show", "watch"].map(|name| (name, "Read".to_owned()));
-    assert_eq!(needs, BTreeMap::from(all));
+    let all = [
+        // `config` calls these two; they change nothing but what a display shows.
+        ("config-apply", "Configure"),
+        ("config-check", "Configure"),
+        ("describe", "Read"),
+        ("display", "Read"),
+        ("history", "Read"),
+        ("show", "Read"),
+        ("watch", "Read"),
+    ];
+    assert_eq!(needs, BTreeMap::from(all.map(|(name, needs)| (name, needs.to_owned()))));
+}
+
+/// A `netd` that tells of an address whenever one is sent, and an `identity`.
+fn own_node(folder: &Path, addresses: Receiver<&'static str>) {
+    let [netd, identity] = ["netd", "identity"]
+        .map(|unit| UnixListener::bind(folder.join(format!("{unit}.sock"))).unwrap());
+    thread::spawn(move || {
+        let mut peer = Peer::new(netd.accept().unwrap().0);
+        let request = peer.next_request().unwrap().unwrap();
+        assert_eq!(request.verb, "links");
+        for address in addresses {
+            let out = json!({ "out": { "asks": true, "addresses": [address], "gateways": [] } });
+            let link = json!({ "index": 2, "name": "eth0", "mac": "02:00:00:00:00:01", "carrier": true, "downs": 0, "leads_to": out });
+            peer.item(request.id, json!({ "is_board": false, "links": [link] })).unwrap();
+        }
+    });
+    thread::spawn(move || {
+        let mut peer = Peer::new(identity.accept().unwrap().0);
+        let request = peer.next_request().unwrap().unwrap();
+        assert_eq!(request.verb, "show");
+        let node = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
+        peer.end(request.id, Ok(json!({ "node": node }))).unwrap();
+    });
+}
+
+#[test]
+fn a_display_has_the_address_and_the_key_as_soon_as_they_are_known() {
+    let face = Face::start();
+    let mut client = face.connect();
+    let mut identity = || {
+        let shown = client.call("display", Map::new()).unwrap();
+        shown["identity"].as_str().unwrap().to_owned()
+    };
+    let nothing = identity();
+    assert_eq!(nothing.lines().count(), 32, "64 rows in half blocks");
+    let (addresses, next) = channel();
+    own_node(face.folder.path(), next);
+    let mut shown = vec![nothing];
+    let mut until_another = |what: &str| {
+        let mut now = String::new();
+        wait_until(what, || {
+            now = identity();
+            !shown.contains(&now)
+        });
+        shown.push(now);
+    };
+    // The code of the key, and then two addresses.
+    until_another("the key is shown");
+    addresses.send("192.0.2.7/24").unwrap();
+    until_another("the address is shown");
+    addresses.send("192.0.2.8/24").unwrap();
+    until_another("the next address is shown");
+    let args = json!({ "svg": true }).as_object().unwrap().clone();
+    let drawn = face.connect().call("display", args).unwrap();
+    assert!(drawn["load"].as_str().unwrap().starts_with("<svg"), "{drawn}");
+    wait_until("the state is said", || {
+        face.connect().call("display", Map::new()).unwrap()["state"]
+            == "no [display] in the settings"
+    });
 }
