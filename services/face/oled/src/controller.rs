@@ -3,9 +3,9 @@
 
 use crate::picture::OledSize;
 
-/// The controller of a display. It is a setting: both answer at the same addresses, and the bits in
-/// which their status differs can only be read at displays that connect the line for it, which
-/// differ in that. The number of rows cannot be read at all.
+/// The controller of a display. It is a setting, as is the number of rows: both controllers answer
+/// at the same addresses, and neither has a command that tells its name or its rows. Their status
+/// byte is not made for it, and not every module lets a host read it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OledController {
     Ssd1306,
@@ -34,8 +34,6 @@ impl OledController {
         };
         let mut commands = vec![
             DISPLAY_OFF,
-            0xD5, // clock: as after reset
-            0x80,
             0xA8, // rows
             last_row,
             0xD3, // no vertical offset
@@ -52,13 +50,15 @@ impl OledController {
             Self::Ssd1306 => &[
                 0x20, 0x02, // page addressing, which is all that the SH1106 has
                 0x8D, 0x14, // charge pump on
-                0xD9, 0xF1, // pre-charge as the data sheet has it with the charge pump
+                0xD5, 0x80, // clock: as after reset
+                0xD9, 0x22, // pre-charge: as after reset
                 0xDB, 0x20, // VCOMH: as after reset
                 0x2E, // no scrolling
             ],
             Self::Sh1106 => &[
                 0xAD, 0x8B, // DC-DC converter on with the display
                 0x32, // its voltage: 8.0 V, as after reset
+                0xD5, 0x50, // clock: as after reset
                 0xD9, 0x22, // pre-charge: as after reset
                 0xDB, 0x35, // VCOM: as after reset
             ],

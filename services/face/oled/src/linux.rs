@@ -31,8 +31,8 @@ impl Display for LinuxBusError {
     }
 }
 
-/// `EREMOTEIO`: what the drivers of DesignWare's and Broadcom's controllers return where others
-/// return `ENXIO` if nothing acknowledges its address (Documentation/i2c/fault-codes.rst).
+/// `EREMOTEIO`: the drivers of DesignWare's and Broadcom's controllers return it if nothing
+/// acknowledges its address. Others return `ENXIO`, as Documentation/i2c/fault-codes.rst says.
 const NOTHING_ANSWERS: i32 = 121;
 
 impl Error for LinuxBusError {
