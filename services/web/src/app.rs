@@ -2,8 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::time::Instant;
+use std::time::Instant;
 
 use crate::events::FigureEvents;
 use crate::guard::RequestSession;

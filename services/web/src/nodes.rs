@@ -1,14 +1,13 @@
 //! Calls to the nodes of a box: one connection to the box, and one to the board that was called last, because a gate
 //! permits an operator few connections. They block.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octet_control::{CallError, Client, FailureCode, UnitName, Verb};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 
 /// How long the connection to a board is kept without a call.
 pub const BOARD_IDLE: Duration = Duration::from_secs(60);
@@ -72,6 +71,15 @@ impl From<CallError> for NodeError {
         match error {
             CallError::Failure(failure) => {
                 Self::Failed { code: failure.code, message: failure.message, help: failure.help }
+            }
+            // The time for an answer is over (socket(7), SO_RCVTIMEO).
+            CallError::Io(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
+                Self::NoAnswer {
+                    message: "the node did not answer in time".to_owned(),
+                    help: "reload the page; the node's console shows how it is".to_owned(),
+                }
             }
             other => Self::NoAnswer {
                 message: other.to_string(),

@@ -1,9 +1,8 @@
 //! Links for one use, and the sessions that they begin. Pure: the time and the random tokens are passed in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
 
 /// How long a link can be used.
 pub const LINK_LIFETIME: Duration = Duration::from_secs(5 * 60);
