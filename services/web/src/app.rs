@@ -8,6 +8,7 @@ use crate::events::FigureEvents;
 use crate::guard::RequestSession;
 use crate::install::Installation;
 use crate::nodes::Nodes;
+use crate::permitted::PermittedVerbs;
 use crate::session::{Sessions, Token};
 
 /// Gives the time; it never goes back.
@@ -17,6 +18,7 @@ pub struct App {
     pub nodes: Nodes,
     pub events: FigureEvents,
     pub installation: Installation,
+    pub permitted: PermittedVerbs,
     /// The name and port in each request's `Host`.
     pub host: String,
     sessions: Mutex<Sessions>,
@@ -25,8 +27,15 @@ pub struct App {
 
 impl App {
     pub fn new(host: String, nodes: Nodes, clock: Clock) -> Self {
-        let (events, installation) = (FigureEvents::default(), Installation::default());
-        Self { nodes, events, installation, host, sessions: Mutex::default(), clock }
+        Self {
+            nodes,
+            events: FigureEvents::default(),
+            installation: Installation::default(),
+            permitted: PermittedVerbs::default(),
+            host,
+            sessions: Mutex::default(),
+            clock,
+        }
     }
 
     /// A new link; the one before is not valid any more.

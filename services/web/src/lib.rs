@@ -9,6 +9,7 @@ mod guard;
 mod install;
 mod nodes;
 mod pages;
+mod permitted;
 mod plan;
 mod server;
 mod session;

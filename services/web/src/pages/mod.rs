@@ -15,6 +15,7 @@ use axum::response::Response;
 use maud::{DOCTYPE, Markup, html};
 use octet_control::render::BOX_STYLE;
 
+use crate::app::App;
 use crate::nodes::{LAST_BOARD, NodeError};
 use crate::session::Token;
 use crate::text::clean;
@@ -142,8 +143,18 @@ pub fn error(error: &NodeError) -> Markup {
     }
 }
 
-/// A form with one button that calls a verb.
-pub fn button(form: &Token, node: u8, unit: &str, verb: &str, args: &[(&str, &str)]) -> Markup {
+/// A form with one button that calls a verb; nothing if the operator may not use it.
+pub fn button(
+    app: &App,
+    form: &Token,
+    node: u8,
+    call: (&str, &str),
+    args: &[(&str, &str)],
+) -> Markup {
+    let (unit, verb) = call;
+    if !app.permitted.may(&app.nodes, node, unit, verb) {
+        return html! {};
+    }
     html! {
         form method="post" action="/do" {
             input type="hidden" name="token" value=(form.as_str());

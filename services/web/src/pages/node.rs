@@ -81,7 +81,7 @@ fn board_buttons(app: &App, number: u8, form: &Token) -> Markup {
         @for name in BOARD_VERBS {
             @if let Some((verb, arg)) = Verb::find(&verbs, name).ok().and_then(|it| it.args.first().map(|arg| (it, arg))) {
                 p { (clean(&verb.help)) "." }
-                (button(form, HOME, CLUSTER, name, &[(arg.name.as_str(), number.as_str())]))
+                (button(app, form, HOME, (CLUSTER, name), &[(arg.name.as_str(), number.as_str())]))
             }
         }
     }

@@ -31,7 +31,7 @@ pub fn page(app: &App, number: u8, unit: &str, form: &Token) -> Page {
             h2 { "Actions" }
             div.actions {
                 @for verb in UNIT_VERBS {
-                    @if Verb::find(&of_init, verb).is_ok() { (button(form, number, INIT, verb, &[("unit", unit)])) }
+                    @if Verb::find(&of_init, verb).is_ok() { (button(app, form, number, (INIT, verb), &[("unit", unit)])) }
                 }
             }
             (verbs(app, number, unit))

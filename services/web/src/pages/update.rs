@@ -18,22 +18,27 @@ const TITLE: &str = "Update";
 
 pub fn page(app: &App, form: &Token) -> Page {
     let state = app.installation.state();
+    let may = |verb| app.permitted.may(&app.nodes, HOME, UPDATE, verb);
     let content = html! {
         p #live role="status" {}
         div #install data-live[state.is_running()] { (progress(&state)) }
         (answers(app, UPDATE, &["status"]))
         @if !state.is_running() {
-            h2 { "Install" }
-            form method="post" action=(INSTALL_PATH) enctype="multipart/form-data" {
-                input type="hidden" name="token" value=(form.as_str());
-                input type="hidden" name="node" value=(HOME);
-                label for="file" { "The file that " code { "cargo image bundle" } " has made " }
-                input #file type="file" name="file" required;
-                button { "install" }
+            @if may("install") {
+                h2 { "Install" }
+                form method="post" action=(INSTALL_PATH) enctype="multipart/form-data" {
+                    input type="hidden" name="token" value=(form.as_str());
+                    input type="hidden" name="node" value=(HOME);
+                    label for="file" { "The file that " code { "cargo image bundle" } " has made " }
+                    input #file type="file" name="file" required;
+                    button { "install" }
+                }
             }
-            h2 { "Go back" }
-            p { "The next boot uses the previous good slot." }
-            (button(form, HOME, UPDATE, "rollback", &[]))
+            @if may("rollback") {
+                h2 { "Go back" }
+                p { "The next boot uses the previous good slot." }
+                (button(app, form, HOME, (UPDATE, "rollback"), &[]))
+            }
         }
     };
     if state.is_running() { Page::reloading(TITLE, &content) } else { Page::new(TITLE, &content) }

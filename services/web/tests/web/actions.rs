@@ -1,5 +1,6 @@
 //! What forms can do.
 
+use octet_control::{Permission, Verb};
 use serde_json::json;
 
 use crate::double::{Recorded, failure};
@@ -16,6 +17,27 @@ fn a_button_restarts_a_unit() {
     assert!(done.status == 200 && done.body.contains("<h1>restart: done</h1>"), "{}", done.body);
     assert!(done.body.contains("<dd>starting</dd>"), "{}", done.body);
     assert_eq!(site.double.calls(2, "init", "restart"), [json!({ "unit": "cache" })]);
+}
+
+#[test]
+fn what_the_operator_may_not_use_has_no_button() {
+    let site = site();
+    let gate = Verb::new("verbs", Permission::Read, "Lists verbs");
+    site.double.describe("gate", vec![gate]);
+    site.double.answer(
+        2,
+        "gate",
+        "verbs",
+        json!("init status: Shows it\ninit restart UNIT: Restarts it"),
+    );
+    site.double.answer(0, "gate", "verbs", json!("update rollback: Goes back"));
+    let browser = site.browser();
+    let page = browser.get("/node/2/unit/cache").body;
+    assert!(page.contains("restart cache</button>") && !page.contains("stop cache"), "{page}");
+    let page = browser.get("/update").body;
+    assert!(page.contains("rollback</button>") && !page.contains("type=\"file\""), "{page}");
+    browser.get("/update");
+    assert_eq!(site.double.calls(0, "gate", "verbs").len(), 1);
 }
 
 #[test]
