@@ -61,7 +61,7 @@ impl WebError {
 /// The gates of a box, as the operator with `key` reaches them.
 struct Gates {
     target: BoxAddress,
-    key: PrivateKey,
+    key: Arc<PrivateKey>,
     /// The file of known boxes. It is read for each connection: the operator may revoke a box meanwhile.
     boxes: PathBuf,
 }
@@ -79,7 +79,8 @@ pub fn serve(
     drop(client);
     remote::never_ask();
     let name = target.address.to_string();
-    let gates = Gates { target: BoxAddress { key: Some(node), ..target }, key, boxes };
+    let gates =
+        Gates { target: BoxAddress { key: Some(node), ..target }, key: Arc::new(key), boxes };
     let connect = Box::new(move |number, used| gates.connect(number, used).map_err(no_answer));
     let clock = Arc::new(Instant::now);
     let server = WebServer::bind(line.port, connect, WebLimits::default(), clock)?;
@@ -144,5 +145,40 @@ fn set_waiting(socket: &std::net::TcpStream, used: ConnectionUse) -> io::Result<
             set_tcp_keepintvl(socket, KEEPALIVE)?;
             Ok(set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::tests::{Operator, new, router};
+    use serde_json::{Map, json};
+
+    #[test]
+    fn pages_reach_the_box_and_its_boards() {
+        let (node, board, operator) = (new(), new(), Operator::new());
+        let address = router(&node, &board, 2, json!({ "node": board.public() }));
+        let target = BoxAddress { key: Some(node.public()), address: address.clone() };
+        let key = Arc::clone(&operator.key);
+        let gates = Gates { target, key, boxes: operator.folder.path().join("boxes.toml") };
+        let call = |number, used| -> Result<serde_json::Value, RemoteError> {
+            Ok(gates.connect(number, used)?.call("status", Map::new())?)
+        };
+        let entry = json!({ "node": board.public() });
+        assert_eq!(call(HOME, ConnectionUse::Calls).unwrap(), entry);
+        assert_eq!(call(HOME, ConnectionUse::Stream).unwrap(), entry);
+        // A board that the operator does not know is refused, until `octetctl` has been told its key: the file is read again.
+        let refused = call(3, ConnectionUse::Calls).unwrap_err();
+        assert!(
+            matches!(refused, RemoteError::UnknownBoard(3, key) if key == board.public()),
+            "{refused}"
+        );
+        assert!(no_answer(refused).help().contains("--board N=KEY"));
+        operator.ask(&node, &address, Some(&board)).unwrap();
+        assert_eq!(call(3, ConnectionUse::Calls).unwrap(), "board");
+        assert_eq!(call(3, ConnectionUse::Stream).unwrap(), "board");
+        // So is a revocation.
+        operator.boxes().revoke(node.public()).unwrap();
+        assert!(matches!(call(HOME, ConnectionUse::Calls), Err(RemoteError::Revoked(_))));
     }
 }

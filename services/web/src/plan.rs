@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::nodes::LAST_BOARD;
 
+/// How lines of published ports begin.
+const PUBLISH: &str = "publish ";
+
 /// An end of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PlanZone {
@@ -89,6 +92,9 @@ impl std::str::FromStr for PlanZone {
 impl PlanRule {
     /// The rule of a line; `None` if the line is about something else than a pair of zones.
     pub fn parse(line: &str) -> Option<Self> {
+        if let Some(published) = Self::published(line) {
+            return Some(published);
+        }
         let (ends, _) = line.split_once(": ")?;
         let (from, to) = ends.split_once(" to ")?;
         let list =
@@ -99,6 +105,15 @@ impl PlanRule {
         let (name, zone) = (name.trim().to_owned(), zone.to_owned());
         *from.first_mut()? = zone;
         Some(Self { name, from, to: list(to), line: line.to_owned() })
+    }
+
+    /// The rule of a line `publish N PORT to board-N PORT`: it is for flows from the uplink.
+    fn published(line: &str) -> Option<Self> {
+        let (ends, board) = line.strip_prefix(PUBLISH)?.split_once(" to ")?;
+        let number = ends.trim().split(' ').next()?;
+        let board: PlanZone = board.split(' ').next()?.parse().ok()?;
+        let (from, to) = (vec![PlanZone::Uplink.to_string()], vec![board.to_string()]);
+        Some(Self { name: format!("{PUBLISH}{number}"), from, to, line: line.to_owned() })
     }
 
     /// Whether the rule names both zones.
@@ -147,6 +162,12 @@ mod tests {
         assert!(
             role.is_about(three, PlanZone::Uplink)
                 && !role.is_about(PlanZone::Router, PlanZone::Uplink)
+        );
+        let published = PlanRule::parse("publish 1    tcp/80 to board-3 tcp/8080").unwrap();
+        assert_eq!(published.name, "publish 1");
+        assert!(
+            published.is_about(PlanZone::Uplink, three)
+                && !published.is_about(PlanZone::Uplink, one)
         );
         for other in [
             "board-1      eth1, 10.20.1.1/24, fd00::1/64, port 1, whoever asks for an address",

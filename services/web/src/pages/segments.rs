@@ -56,7 +56,7 @@ fn matrix(rules: &[PlanRule], zones: &[PlanZone]) -> Markup {
     };
     html! {
         p {
-            "A row sends, a column receives. A number is how many rules name both; 0 is denied. Follow it to see which rule decides."
+            "A row sends, a column receives. A number is how many rules of the plan name both. Follow it to see them, and which one decides."
         }
         div.wide {
             table.matrix {
@@ -84,7 +84,7 @@ fn of_pair(app: &App, rules: &[PlanRule], from: PlanZone, to: PlanZone, what: &s
     html! {
         p { a href="/segments" { "All segments" } }
         h2 { "From " (from) " to " (to) }
-        @if about.is_empty() { p { "No rule names both: everything is denied." } }
+        @if about.is_empty() { p { "No rule of the plan names both." } }
         @else { (lines(about.iter().map(|rule| rule.line.clone()).collect())) }
         h2 { "Which rule decides?" }
         form method="get" action="/segments" {
