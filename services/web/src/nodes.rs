@@ -261,3 +261,94 @@ fn collect(
     })?;
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    use octet_control::{ClientMessage, Connection, Reply, ReplyBody};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A test double of a gate: it answers `endless` with items until nobody reads, and the first call of `hang-up` with the
+    /// end of the connection.
+    fn serve(mut stream: UnixStream, is_first: bool) {
+        let (mut connection, mut buffer) = (Connection::default(), [0; 4096]);
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            for message in connection.received(&buffer[..count], true) {
+                let ClientMessage::Request(request) = message else { continue };
+                let mut send = |body| {
+                    let reply = serde_json::to_vec(&Reply { id: request.id, body }).unwrap();
+                    let mut frame = vec![];
+                    octet_control::encode(&reply, &mut frame).unwrap();
+                    stream.write_all(&frame).is_ok()
+                };
+                match request.verb.as_str() {
+                    "endless" => while send(ReplyBody::Item(json!("a".repeat(1000)))) {},
+                    "hang-up" if is_first => return,
+                    verb => assert!(send(ReplyBody::End(verb.into()))),
+                }
+            }
+        }
+    }
+
+    /// A box, and how many connections were made to it.
+    fn nodes() -> (Nodes, Arc<AtomicUsize>) {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&made);
+        let connect = move |_, _| {
+            let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            thread::spawn(move || serve(theirs, is_first));
+            Ok(Client::new(Box::new(ours) as Box<dyn NodeStream>))
+        };
+        (Nodes::new(Box::new(connect)), made)
+    }
+
+    #[test]
+    fn an_answer_without_end_is_cut() {
+        let (nodes, made) = nodes();
+        let answer = nodes.read(HOME, "face", "endless", Value::Null).unwrap();
+        assert!(answer.is_cut && answer.items.len() == MAX_ITEMS, "{}", answer.items.len());
+        // The rest of it is not taken for the next answer.
+        assert_eq!(nodes.read(HOME, "face", "show", Value::Null).unwrap().end, "show");
+        assert_eq!(nodes.read(HOME, "face", "show", Value::Null).unwrap().end, "show");
+        assert_eq!(made.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn only_what_changes_nothing_is_repeated() {
+        let call = |repeat| {
+            let (nodes, _) = nodes();
+            nodes.read(HOME, "init", "status", Value::Null).unwrap();
+            nodes.call(HOME, "init", "hang-up", Value::Null, repeat)
+        };
+        assert_eq!(call(Repeat::Allowed).unwrap().end, "hang-up");
+        assert!(matches!(call(Repeat::Never), Err(NodeError::NoAnswer { .. })));
+    }
+
+    #[test]
+    fn an_unused_connection_to_a_board_ends() {
+        let (nodes, made) = nodes();
+        let call = |node| nodes.read(node, "init", "status", Value::Null).unwrap();
+        let now = Instant::now();
+        for node in [HOME, 3, HOME, 3] {
+            call(node);
+            nodes.drop_idle(now + BOARD_IDLE - Duration::from_secs(1));
+        }
+        assert_eq!(made.load(Ordering::Relaxed), 2);
+        nodes.drop_idle(Instant::now() + BOARD_IDLE);
+        call(HOME);
+        assert_eq!(made.load(Ordering::Relaxed), 2);
+        call(3);
+        assert_eq!(made.load(Ordering::Relaxed), 3);
+        // A board that answers for the box itself is reached by the same connection.
+        nodes.set_own_number(5);
+        call(5);
+        assert_eq!(made.load(Ordering::Relaxed), 3);
+    }
+}
