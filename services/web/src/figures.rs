@@ -8,6 +8,7 @@ use octet_control::render::{bytes, draw_box};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::nodes::node_name;
 use crate::text::clean;
 
 /// What `face show` and `face watch` answer.
@@ -59,11 +60,6 @@ pub fn render(value: &Value) -> Option<(Figures, Fragments)> {
         figures: table(&figures).into_string(),
     };
     Some((figures, fragments))
-}
-
-/// What a node is called.
-pub fn node_name(number: u8) -> String {
-    if number == 0 { "router".to_owned() } else { format!("board {number}") }
 }
 
 fn table(figures: &Figures) -> Markup {

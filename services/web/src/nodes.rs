@@ -2,8 +2,7 @@
 //! permits an operator few connections. They block.
 
 use std::io::{ErrorKind, Read, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use octet_control::{CallError, Client, FailureCode, UnitName, Verb};
@@ -17,6 +16,9 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(3);
 
 /// The number of the node at whose gate the program is connected.
 pub const HOME: u8 = 0;
+
+/// The number of a router that is a node of the box.
+const ROUTER: u8 = 0;
 
 /// Boards have the numbers 1 to 32.
 pub const LAST_BOARD: u8 = 32;
@@ -124,18 +126,29 @@ pub struct Nodes {
     home: Mutex<Slot>,
     board: Mutex<Slot>,
     /// The number that the node at home has itself.
-    own_number: AtomicU8,
+    own_number: Mutex<Option<u8>>,
 }
 
 impl Nodes {
     pub fn new(connect: Connect) -> Self {
-        let own_number = AtomicU8::new(HOME);
-        Self { connect, home: Mutex::default(), board: Mutex::default(), own_number }
+        let (home, board) = (Mutex::default(), Mutex::default());
+        Self { connect, home, board, own_number: Mutex::default() }
     }
 
     /// Remembers the number of the node at whose gate we are, for example a board that is the coordinator.
-    pub fn set_own_number(&self, number: u8) {
-        self.own_number.store(number, Ordering::Relaxed);
+    pub fn set_own_number(&self, number: Option<u8>) {
+        let mut own = self.own_number();
+        *own = number.or(*own);
+    }
+
+    fn own_number(&self) -> MutexGuard<'_, Option<u8>> {
+        self.own_number.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a node is called. The one at home is the router, unless it has said that it is a board, or does not know.
+    pub fn name(&self, node: u8) -> String {
+        let number = if node == HOME { *self.own_number() } else { Some(node) };
+        number.map_or_else(|| "this node".to_owned(), node_name)
     }
 
     /// A connection of its own, for a stream.
@@ -182,7 +195,7 @@ impl Nodes {
     }
 
     fn reached(&self, node: u8) -> u8 {
-        if node == self.own_number.load(Ordering::Relaxed) { HOME } else { node }
+        if Some(node) == *self.own_number() { HOME } else { node }
     }
 
     fn with(
@@ -234,6 +247,11 @@ impl Nodes {
     }
 }
 
+/// What the node with a number is called.
+pub fn node_name(number: u8) -> String {
+    if number == ROUTER { "router".to_owned() } else { format!("board {number}") }
+}
+
 /// The unit `name`; a wrong name is one that no image has.
 pub fn parse_unit(name: &str) -> Result<UnitName, NodeError> {
     name.parse().map_err(|_| NodeError::Failed {
@@ -266,7 +284,7 @@ fn collect(
 mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
     use octet_control::{ClientMessage, Connection, Reply, ReplyBody};
@@ -347,8 +365,9 @@ mod tests {
         call(3);
         assert_eq!(made.load(Ordering::Relaxed), 3);
         // A board that answers for the box itself is reached by the same connection.
-        nodes.set_own_number(5);
+        nodes.set_own_number(Some(5));
         call(5);
+        assert_eq!((nodes.name(HOME), nodes.name(3)), ("board 5".to_owned(), "board 3".to_owned()));
         assert_eq!(made.load(Ordering::Relaxed), 3);
     }
 }

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use super::{Page, error, field, node_number};
 use crate::answer::answer;
 use crate::app::App;
-use crate::figures::node_name;
 use crate::nodes::{NodeError, Repeat};
 use crate::session::{Token, is_form_token};
 use crate::text::clean;
@@ -47,7 +46,7 @@ pub fn page(app: &App, fields: &[(String, String)], form: &Token) -> Page {
     };
     let verb = match find(app, node, unit, name) {
         Ok(verb) => verb,
-        Err(why) => return failed(node, name, &why),
+        Err(why) => return failed(app, node, name, &why),
     };
     if verb.internal || !PERMITTED.contains(&verb.capability) {
         let why = format!(
@@ -63,14 +62,14 @@ pub fn page(app: &App, fields: &[(String, String)], form: &Token) -> Page {
     match app.nodes.call(node, unit, name, args.into(), Repeat::Never) {
         Ok(found) => {
             let content = html! {
-                p { "Done: " code { (clean(unit)) " " (clean(name)) } " on " (node_name(node)) "." }
+                p { "Done: " code { (clean(unit)) " " (clean(name)) } " on " (app.nodes.name(node)) "." }
                 @if !found.items.is_empty() { (answer(Some(&verb), &found.items.into())) }
                 (answer(Some(&verb), &found.end))
-                (back(node))
+                (back(app, node))
             };
             Page::new(&format!("{name}: done"), &content)
         }
-        Err(why) => failed(node, name, &why),
+        Err(why) => failed(app, node, name, &why),
     }
 }
 
@@ -102,8 +101,8 @@ fn arguments(verb: &Verb, fields: &[(String, String)]) -> Result<Map<String, Val
     Ok(args)
 }
 
-fn failed(node: u8, name: &str, why: &NodeError) -> Page {
-    let content = html! { (error(why)) (back(node)) };
+fn failed(app: &App, node: u8, name: &str, why: &NodeError) -> Page {
+    let content = html! { (error(why)) (back(app, node)) };
     let status = match why {
         NodeError::NoAnswer { .. } => StatusCode::BAD_GATEWAY,
         NodeError::Failed { .. } => StatusCode::CONFLICT,
@@ -111,6 +110,6 @@ fn failed(node: u8, name: &str, why: &NodeError) -> Page {
     Page::with(status, &format!("{name}: failed"), &content)
 }
 
-fn back(node: u8) -> Markup {
-    html! { p { a href={ "/node/" (node) } { (node_name(node)) } " " a href="/" { "The box" } } }
+fn back(app: &App, node: u8) -> Markup {
+    html! { p { a href={ "/node/" (node) } { (app.nodes.name(node)) } " " a href="/" { "The box" } } }
 }

@@ -16,7 +16,7 @@ pub fn page(app: &App) -> Page {
     let content = match app.nodes.read(HOME, FACE, "show", Value::Null) {
         Ok(answer) => match figures::render(&answer.end) {
             Some((figures, fragments)) => {
-                app.nodes.set_own_number(figures.number.unwrap_or(HOME));
+                app.nodes.set_own_number(figures.number);
                 html! {
                     @if let Some(role) = &figures.role { p { "Answered by: " (crate::text::clean(role)) "." } }
                     p { span #live role="status" {} " " span #changed {} }

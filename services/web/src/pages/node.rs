@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use super::{Page, button, error};
 use crate::answer::{answer, value_text};
 use crate::app::App;
-use crate::figures::node_name;
 use crate::nodes::HOME;
 use crate::session::Token;
 use crate::text::clean;
@@ -19,6 +18,7 @@ const BOARD_VERBS: [&str; 2] = ["drain", "undrain"];
 pub fn page(app: &App, number: u8, form: &Token) -> Page {
     let content = match app.nodes.read(number, INIT, STATUS, Value::Null) {
         Ok(found) => {
+            learn_number(app, number, &found.end);
             let verbs = app.nodes.describe(number, INIT).unwrap_or_default();
             let verb = Verb::find(&verbs, STATUS).ok();
             html! { (facts(verb, &found.end)) h2 { "Units" } (units(number, &found.end)) }
@@ -32,7 +32,15 @@ pub fn page(app: &App, number: u8, form: &Token) -> Page {
             (board_buttons(app, number, form))
         }
     };
-    Page::new(&node_name(number), &content)
+    Page::new(&app.nodes.name(number), &content)
+}
+
+/// Remembers which number the node at home has.
+pub fn learn_number(app: &App, node: u8, status: &Value) {
+    if node == HOME {
+        let number = status["board"].as_u64().and_then(|number| number.try_into().ok());
+        app.nodes.set_own_number(number);
+    }
 }
 
 /// Everything of `status` but its units.

@@ -41,7 +41,7 @@ fn long_heads_and_bodies_are_refused() {
 
 #[test]
 fn an_incomplete_head_ends_the_connection() {
-    let limits = WebLimits { head_timeout: Duration::from_millis(100), ..WebLimits::default() };
+    let limits = WebLimits { head_timeout: Duration::from_secs(3), ..WebLimits::default() };
     let site = Site::start(double(), limits);
     let browser = site.browser();
     let head = browser.head("GET", "/style.css");

@@ -88,8 +88,11 @@ fn a_node_and_its_units() {
     ] {
         assert!(page.contains(part), "{part} in {page}");
     }
+    let without = browser.get("/node/2/unit/lan").body;
+    assert!(without.contains("This unit has no verbs.") && !without.contains("alarm"), "{without}");
     assert!(!page.contains("hidden\n") && !page.contains(">hidden<"), "{page}");
-    assert_eq!(site.double.calls(2, "logd", "logs"), [json!({ "unit": "cache", "lines": 100 })]);
+    let asked = json!({ "unit": "cache", "lines": 100 });
+    assert_eq!(site.double.calls(2, "logd", "logs")[0], asked);
     for wrong in ["/node/33", "/node/x", "/node/02", "/node/1/unit/A%3Cb", "/nothing"] {
         assert_eq!(browser.get(wrong).status, 404, "{wrong}");
     }

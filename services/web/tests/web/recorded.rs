@@ -78,8 +78,9 @@ pub fn double() -> BoxDouble {
             node,
             "init",
             "status",
-            json!({ "state": "degraded", "reason": HOSTILE, "memory": memory, "units": units }),
+            json!({ "board": node, "state": "degraded", "reason": HOSTILE, "memory": memory, "units": units }),
         );
+        double.answer(node, "init", "units", json!([{ "name": "cache" }, { "name": "logd" }]));
         let lines = json!({ "lines": ["2026 cache: started", format!("2026 cache: {HOSTILE}")] });
         double.record(node, "logd", "logs", Recorded { items: vec![lines], end: Ok(Value::Null) });
         double.answer(node, "cache", "metrics", json!({ "text": "octet_cache_objects 3\n" }));
