@@ -42,6 +42,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How many ports are tried, if the kernel chooses one that is taken on the other loopback address.
 const PORT_TRIES: usize = 16;
 
+/// How long a form may take.
+const FORM_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long further input is discarded after a response (RFC 9112, section 9.6), and how much of it: a browser sends its
 /// whole form before it reads the refusal.
 const DISCARD_TIME: Duration = Duration::from_secs(10);
@@ -315,8 +318,13 @@ async fn update(State(app): SharedApp, Extension(session): OfSession) -> Respons
 }
 
 async fn action(State(app): SharedApp, Extension(session): OfSession, body: Body) -> Response {
-    let Ok(form) = axum::body::to_bytes(body, MAX_FORM).await else {
-        return Page::too_large().into_response();
+    let form = match timeout(FORM_TIMEOUT, axum::body::to_bytes(body, MAX_FORM)).await {
+        Ok(Ok(form)) => form,
+        Ok(Err(_)) => return Page::too_large().into_response(),
+        Err(_) => {
+            let why = "The form did not come in time. Nothing was done.";
+            return Page::refused(StatusCode::REQUEST_TIMEOUT, "Too slow", why).into_response();
+        }
     };
     show(app, move |app| pages::action::page(app, &fields(&form), &session.form)).await
 }

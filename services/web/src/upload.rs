@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -12,11 +13,21 @@ use axum::response::Response;
 use multer::{Constraints, Multipart, SizeLimit};
 use octet_control::render::bytes;
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::guard::RequestSession;
 use crate::install::install;
 use crate::pages::{MAX_FORM, Page, action, node_number};
+
+/// Fields before the file.
+const MAX_FIELDS: usize = 4;
+
+/// Bytes of the form around the file.
+const FORM_FRAME: u64 = 1 << 20;
+
+/// How long the browser may send nothing.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Why an upload was not taken.
 enum UploadError {
@@ -108,14 +119,15 @@ async fn receive(
     let boundary = multer::parse_boundary(kind).map_err(|_| UploadError::Form)?;
     // The file is counted below.
     let form = MAX_FORM as u64;
-    let sizes = SizeLimit::new().for_field("token", form).for_field("node", form);
+    let whole = max.saturating_add(FORM_FRAME);
+    let sizes =
+        SizeLimit::new().whole_stream(whole).for_field("token", form).for_field("node", form);
     let constraints =
         Constraints::new().allowed_fields(vec!["token", "node", "file"]).size_limit(sizes);
     let mut form = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
     let (mut fields, mut node) = (vec![], None);
     loop {
-        let field =
-            form.next_field().await.map_err(|_| UploadError::Form)?.ok_or(UploadError::Form)?;
+        let field = in_time(form.next_field()).await?.ok_or(UploadError::Form)?;
         match field.name().unwrap_or_default() {
             "file" => {
                 if !action::has_token(&fields, &session.form) {
@@ -136,14 +148,23 @@ async fn receive(
             }
             name => {
                 let name = name.to_owned();
-                let text = field.text().await.map_err(|_| UploadError::Form)?;
+                let text = in_time(field.text()).await?;
                 if name == "node" {
                     node = node_number(&text);
                 }
                 fields.push((name, text));
+                if fields.len() > MAX_FIELDS {
+                    return Err(UploadError::Form);
+                }
             }
         }
     }
+}
+
+/// What the browser sends next.
+async fn in_time<T>(next: impl Future<Output = multer::Result<T>>) -> Result<T, UploadError> {
+    let next = timeout(SILENCE, next).await.map_err(|_| UploadError::Form)?;
+    next.map_err(|_| UploadError::Form)
 }
 
 struct Unfinished<'a>(Option<&'a App>);
@@ -159,7 +180,7 @@ impl Drop for Unfinished<'_> {
 async fn keep(mut field: multer::Field<'_>, max: u64) -> Result<File, UploadError> {
     let file = tempfile::tempfile().map_err(UploadError::Disk)?;
     let (mut file, mut length) = (tokio::fs::File::from_std(file), 0);
-    while let Some(piece) = field.chunk().await.map_err(|_| UploadError::Form)? {
+    while let Some(piece) = in_time(field.chunk()).await? {
         length += piece.len() as u64;
         if length > max {
             return Err(UploadError::TooLarge(max));

@@ -47,10 +47,15 @@ fn an_incomplete_head_ends_the_connection() {
     let head = browser.head("GET", "/style.css");
     let mut slow = site.connect();
     slow.write_all(head.as_bytes()).unwrap();
+    let mut silent = site.connect();
     // It ends without the answer that a whole head gets.
     let mut answer = String::new();
     let _ = slow.read_to_string(&mut answer);
     assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // So does one without a request.
+    answer.clear();
+    let _ = silent.read_to_string(&mut answer);
+    assert_eq!(answer, "");
     assert_eq!(site.raw(format!("{head}\r\n").as_bytes()).status, 200);
 }
 
