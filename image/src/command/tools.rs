@@ -16,13 +16,13 @@ use crate::setup;
 use crate::target::Target;
 
 /// The owner's and the person's program, and what selects them for cargo. Here `octetctl` also speaks to routers with
-/// OpenWrt, which that of the image does not.
+/// OpenWrt and serves pages, which that of the image does not.
 const TOOLS: [&str; 2] = ["octetctl", "octet-msg"];
 const BUILD_ARGUMENTS: [&str; 10] = [
     "--package",
     "octetctl",
     "--features",
-    "octetctl/openwrt",
+    "octetctl/openwrt,octetctl/web",
     "--package",
     "octet-msg",
     "--bin",

@@ -19,7 +19,7 @@ mod message;
 pub mod notify;
 mod print;
 #[cfg(feature = "cli")]
-mod render;
+pub mod render;
 pub mod settings;
 mod verb;
 

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::verb::{ColumnKind, Verb};
 
+pub use box_drawing::{BOX_STYLE, draw_box};
+
 /// Renders the answer `value` of `verb` as text, with a line end.
 pub fn render(verb: &Verb, value: &Value) -> String {
     let mut out = String::new();
@@ -60,7 +62,8 @@ pub fn render(verb: &Verb, value: &Value) -> String {
     out
 }
 
-fn is_table(value: &Value) -> bool {
+/// Whether `value` is a list of objects.
+pub fn is_table(value: &Value) -> bool {
     matches!(value, Value::Array(rows) if rows.iter().all(Value::is_object))
 }
 
@@ -86,12 +89,13 @@ fn table(verb: &Verb, rows: &[Value]) -> String {
     out
 }
 
-fn kind(verb: &Verb, field: &str) -> Option<ColumnKind> {
+/// How the answer's field is shown.
+pub fn kind(verb: &Verb, field: &str) -> Option<ColumnKind> {
     verb.columns.iter().find(|column| column.field == field).map(|column| column.kind)
 }
 
-/// Renders one value with its unit.
-fn cell(verb: &Verb, field: &str, value: &Value) -> String {
+/// Renders one value of an answer of `verb` with its unit, in one line. Control characters are replaced.
+pub fn cell(verb: &Verb, field: &str, value: &Value) -> String {
     match (kind(verb, field), value) {
         (Some(ColumnKind::Bytes), Value::Number(n)) => bytes(n.as_u64().unwrap_or(0)),
         (Some(ColumnKind::Milliseconds), Value::Number(n)) => {
@@ -131,7 +135,8 @@ fn date(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
-fn bytes(count: u64) -> String {
+/// A number of bytes with a unit.
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut value = count as f64;
     let mut unit = "B";

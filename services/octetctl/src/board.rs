@@ -115,4 +115,4 @@ fn verify_record(
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

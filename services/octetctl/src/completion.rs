@@ -10,7 +10,7 @@ const LINE: &str = "COMP_LINE";
 const POINT: &str = "COMP_POINT";
 
 /// The commands of this program itself, and its options.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "--board",
     "--box",
     "--key",
@@ -21,6 +21,7 @@ const OWN: [&str; 10] = [
     "sign",
     "sign-coordinator",
     "vouch",
+    "web",
 ];
 
 /// Whether a shell requests completion: then the user must not be prompted.

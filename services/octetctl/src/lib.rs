@@ -1,7 +1,7 @@
 //! `octetctl [--box BOX] [UNIT] VERB …` calls a verb of a unit, on this appliance or a remote one.
 //! The units describe their verbs, so this program contains none. Its own commands are about the
 //! operator's key (`keygen`, `sign`, `sign-coordinator`, `vouch`), the known boxes (`boxes`,
-//! `revoke`), and routers with OpenWrt (`openwrt`).
+//! `revoke`), routers with OpenWrt (`openwrt`), and pages for a browser (`web`).
 
 mod board;
 mod boxes;
@@ -14,6 +14,8 @@ mod remote;
 mod sign;
 mod target;
 mod vouch;
+#[cfg(feature = "web")]
+mod web;
 
 use std::borrow::Cow;
 use std::io;
@@ -43,6 +45,9 @@ enum Problem {
     #[cfg(feature = "openwrt")]
     #[error(transparent)]
     Openwrt(#[from] openwrt::OpenwrtError),
+    #[cfg(feature = "web")]
+    #[error(transparent)]
+    Web(#[from] web::WebError),
     #[error("no box is known that was at {0}")]
     NoBox(target::GateAddress),
     #[error("this machine is no appliance, and no box is named")]
@@ -66,6 +71,8 @@ impl Problem {
             Self::Sign(error) => error.help().into(),
             #[cfg(feature = "openwrt")]
             Self::Openwrt(error) => error.help().into(),
+            #[cfg(feature = "web")]
+            Self::Web(error) => error.help().into(),
             Self::NoBox(_) => "`octetctl boxes` lists those that are; name it by its key".into(),
             Self::NoAppliance => {
                 "say which box with --box ADDRESS; `octetctl boxes` lists those that are known"
@@ -177,6 +184,12 @@ fn run(line: CommandLine) -> Result<(), Problem> {
                 None => None,
             };
             Ok(openwrt::run(verb, &folder, asks)?)
+        }
+        #[cfg(feature = "web")]
+        Task::Web(web) => {
+            let Some(target) = line.target else { return Ok(()) }; // checked by the parser
+            let key = key::read(&key(line.key)?)?;
+            Ok(web::serve(&web, target, key, config_folder()?.join("boxes.toml"))?)
         }
         Task::Ask(args) => match line.target {
             Some(target) => call_box(&target, board, &key(line.key)?, &args),

@@ -8,6 +8,8 @@ use crate::board::BoardArgument;
 #[cfg(feature = "openwrt")]
 use crate::openwrt::OpenwrtLine;
 use crate::target::{BoxAddress, GateAddress, InvalidTarget};
+#[cfg(feature = "web")]
+use crate::web::WebLine;
 
 /// The parsed command line.
 pub struct CommandLine {
@@ -37,6 +39,9 @@ pub enum Task {
     /// Configure a router with OpenWrt.
     #[cfg(feature = "openwrt")]
     Openwrt(OpenwrtLine),
+    /// Serve the box's pages.
+    #[cfg(feature = "web")]
+    Web(WebLine),
     /// Call a unit.
     Ask(Vec<String>),
 }
@@ -61,7 +66,7 @@ struct Words {
     /// UNIT VERB [ARGUMENT]..., or one of: `keygen [FILE]` generates a key, `boxes` lists known
     /// boxes, `revoke BOX` blocks a lost box, `sign` signs a command for later, `sign-coordinator`
     /// appoints a box's coordinator, `vouch N` signs the key of a board, `openwrt` configures a
-    /// router with OpenWrt
+    /// router with OpenWrt, `web` serves the pages of a box to your browser
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -210,6 +215,17 @@ impl CommandLine {
                 }
                 Task::Openwrt(line)
             }
+            // A unit may have this name: then a verb follows.
+            #[cfg(feature = "web")]
+            Some("web") if target.is_some() && is_web_command(&words) => {
+                let line = WebLine::try_parse_from(&words)?;
+                if board.is_some() {
+                    let kind = clap::error::ErrorKind::ArgumentConflict;
+                    let why = "`web` serves pages of all boards of the box";
+                    return Err(Words::command().error(kind, why));
+                }
+                Task::Web(line)
+            }
             _ => Task::Ask(words),
         };
         Ok(Self { target, board, key, task })
@@ -225,6 +241,12 @@ impl CommandLine {
         let command = Words::command().disable_help_flag(false);
         command.try_get_matches_from(["octetctl", "--help"]).err()
     }
+}
+
+/// Whether `words` are the command `web`, and not a verb of a unit with that name.
+#[cfg(feature = "web")]
+fn is_web_command(words: &[String]) -> bool {
+    words.get(1).is_none_or(|next| next.starts_with('-'))
 }
 
 /// Whether `args` ask for help.
@@ -289,6 +311,20 @@ mod tests {
             )
             .is_err()
         );
+        // A unit may be named `web`, too.
+        assert!(matches!(parse("octetctl --box 192.0.2.1 web").task, Task::Web(_)));
+        let Task::Web(line) = parse("octetctl --box 192.0.2.1 web --port 8000").task else {
+            panic!("it is `web`")
+        };
+        assert_eq!(line.port, 8000);
+        let of_unit = parse("octetctl --box 192.0.2.1 web status");
+        assert!(matches!(of_unit.task, Task::Ask(words) if words == ["web", "status"]));
+        assert!(
+            matches!(parse("octetctl web").task, Task::Ask(_)),
+            "without a box there are no pages"
+        );
+        let line = "octetctl --box 192.0.2.1 --board 3 web";
+        assert!(CommandLine::parse(line.split(' ').map(str::to_owned)).is_err());
         // `verify` is the only command that involves boards, and it involves all of them.
         let line = parse("octetctl --box 192.0.2.1 openwrt verify");
         assert!(matches!(line.task, Task::Openwrt(_)) && line.target.is_some());

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use octet_control::{Client, Decoder, HEADER, PublicKey};
@@ -208,10 +209,19 @@ pub enum PromptAnswer {
     Nobody,
 }
 
+/// Whether the terminal has another use, so that the user cannot be asked there.
+static NEVER_ASK: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody is asked at the terminal: unknown nodes are refused.
+#[cfg(feature = "web")]
+pub fn never_ask() {
+    NEVER_ASK.store(true, Ordering::Relaxed);
+}
+
 /// Asks the user at the terminal whether `what` is `node`.
 pub fn confirm(what: &str, node: PublicKey) -> PromptAnswer {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if !is_terminal || completion::is_requested() {
+    if !is_terminal || completion::is_requested() || NEVER_ASK.load(Ordering::Relaxed) {
         return PromptAnswer::Nobody;
     }
     eprint!(

@@ -56,8 +56,19 @@ struct Node {
     refused: Option<String>,
 }
 
-/// Draws `status`; `None` if it is not that of a box.
+/// Draws `status` as a picture of its own, with its styles; `None` if it is not that of a box.
 pub fn draw(status: &Value) -> Option<String> {
+    let xmlns = " xmlns=\"http://www.w3.org/2000/svg\"";
+    drawing(status, xmlns, &format!("<style>{BOX_STYLE}</style>\n"))
+}
+
+/// Draws `status` as a part of a page, whose stylesheet has to have [`BOX_STYLE`]: a page that forbids inline styles can
+/// show it. `None` if it is not the status of a box.
+pub fn draw_box(status: &Value) -> Option<String> {
+    drawing(status, "", "")
+}
+
+fn drawing(status: &Value, xmlns: &str, style: &str) -> Option<String> {
     let BoxStatus { nodes } = BoxStatus::deserialize(status).ok()?;
     let (router, boards): (Vec<_>, Vec<_>) =
         nodes.iter().partition(|node| node.number == Some(ROUTER));
@@ -70,8 +81,8 @@ pub fn draw(status: &Value) -> Option<String> {
     let height = first_row + rows * (HEIGHT + WIRES) - WIRES + MARGIN;
     let middle = width / 2;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-         height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n{STYLE}\
+        "<svg{xmlns} viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+         height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n{style}\
          <rect class=\"page\" width=\"100%\" height=\"100%\"/>\n\
          <line class=\"wire\" x1=\"{middle}\" y1=\"{MARGIN}\" x2=\"{middle}\" y2=\"{top}\"/>\
          <text class=\"small\" x=\"{}\" y=\"{}\">uplink</text>\n",
@@ -109,12 +120,13 @@ pub fn draw(status: &Value) -> Option<String> {
     Some(svg + "</svg>\n")
 }
 
-const STYLE: &str = "<style>\
+/// The styles of the drawing.
+pub const BOX_STYLE: &str = "\
     .page{fill:#fff}text{fill:#222}.small{font-size:10px;fill:#555}.title{font-weight:bold}.alarm{fill:#b00}\
     .card{fill:#f6f6f6;stroke-width:2}.ready{stroke:#2a7}.other{stroke:#c80}.lost{stroke:#999;stroke-dasharray:5}\
     .wire{stroke:#555;stroke-width:2;fill:none}.down{stroke:#bbb;stroke-dasharray:2 4}.unknown{stroke:#bbb}\
     @media(prefers-color-scheme:dark){.page{fill:#181818}text{fill:#eee}.small{fill:#aaa}.card{fill:#262626}\
-    .alarm{fill:#f77}.wire{stroke:#aaa}.down,.unknown{stroke:#555}}</style>\n";
+    .alarm{fill:#f77}.wire{stroke:#aaa}.down,.unknown{stroke:#555}}";
 
 /// Draws the card of a node; without one it is a router of which nothing is reported.
 fn card(svg: &mut String, (x, y): (u64, u64), name: &str, node: Option<&Node>) {
@@ -224,6 +236,10 @@ mod tests {
         assert!(svg.contains("failed: cache&lt;, lan"), "{svg}");
         assert!(svg.contains(">seen 2026-11-30 01:02<"), "{svg}");
         assert!(!svg.contains("script") && !svg.contains("http://www.w3.org/1999"), "{svg}");
+        // The same drawing as a part of a page, without styles of its own.
+        let part = draw_box(&json!({ "nodes": nodes })).unwrap();
+        assert!(part.starts_with("<svg viewBox=") && !part.contains("style"), "{part}");
+        assert_eq!(part.matches("<g><title>").count(), 10);
         // Eight in a row; the ninth begins another.
         assert_eq!(count(&format!("x=\"{MARGIN}\" y=")), 2);
     }

@@ -19,7 +19,7 @@ use super::*;
 use crate::remote;
 use crate::target::{BoxAddress, GateAddress};
 
-fn new() -> Arc<PrivateKey> {
+pub fn new() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::generate().unwrap())
 }
 
@@ -52,7 +52,7 @@ fn greet_and_answer<S: Read + Write>(
 }
 
 /// A router that relays to `board`, and sends `entry` as the board's entry in the map.
-fn router(
+pub fn router(
     node: &Arc<PrivateKey>,
     board: &Arc<PrivateKey>,
     epoch: u64,
@@ -71,22 +71,22 @@ fn router(
     address
 }
 
-struct Operator {
-    key: Arc<PrivateKey>,
-    folder: TempDir,
+pub struct Operator {
+    pub key: Arc<PrivateKey>,
+    pub folder: TempDir,
 }
 
 impl Operator {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { key: new(), folder: TempDir::new().unwrap() }
     }
 
-    fn boxes(&self) -> Boxes {
+    pub fn boxes(&self) -> Boxes {
         Boxes::open(&self.folder.path().join("boxes.toml")).unwrap()
     }
 
     /// Calls board 3, named with the key `meant` if there is one.
-    fn ask(
+    pub fn ask(
         &self,
         node: &PrivateKey,
         at: &GateAddress,
