@@ -302,7 +302,8 @@ impl NodeRow {
             None if self.box_state.is_some() && self.connected.is_none() => age,
             None => return false,
         };
-        self.connected != Some(false) && last <= MAX_SILENCE
+        // Without a link its connection is only not closed yet.
+        self.connected != Some(false) && self.link != Some(LinkState::Down) && last <= MAX_SILENCE
     }
 
     fn condition(&self, age: Duration) -> Condition {

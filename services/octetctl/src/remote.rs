@@ -80,7 +80,7 @@ impl RemoteError {
                 "if the board was replaced, take its new key from its console: --board N=KEY"
             }
             Self::UnknownBoard(..) => {
-                "compare that with the board's console, then say --board N=KEY"
+                "compare that with the board's console, then run `octetctl --box BOX --board N=KEY status` once"
             }
             Self::NoTerminal(_) => "`cluster show` tells how each board is",
             Self::OtherKey(..) => {

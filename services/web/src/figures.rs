@@ -8,7 +8,7 @@ use octet_control::render::{bytes, draw_box};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::nodes::node_name;
+use crate::nodes::{HOME, node_name};
 use crate::text::clean;
 
 /// What `face show` and `face watch` answer.
@@ -24,7 +24,8 @@ pub struct Figures {
 /// One node; what is not known is missing.
 #[derive(Debug, Clone, Deserialize)]
 pub struct NodeFigures {
-    pub number: u8,
+    /// A box that is one board may have none.
+    pub number: Option<u8>,
     condition: Option<String>,
     heard_seconds: Option<u64>,
     failed: Option<Vec<String>>,
@@ -40,7 +41,7 @@ pub struct NodeFigures {
 /// One item of `face history`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct History {
-    number: u8,
+    number: Option<u8>,
     seconds_each: u64,
     values: Vec<Option<f64>>,
 }
@@ -78,7 +79,7 @@ fn table(figures: &Figures) -> Markup {
                 tbody {
                     @for node in &figures.nodes {
                         tr {
-                            th scope="row" { a href={ "/node/" (node.number) } { (node_name(node.number)) } }
+                            th scope="row" { a href={ "/node/" (node.number.unwrap_or(HOME)) } { (name(node.number)) } }
                             td {
                                 (known(node.condition.as_deref().map(|it| clean(it).into_owned())))
                                 @if let Some(why) = &node.refused { ": " (clean(why)) }
@@ -96,6 +97,10 @@ fn table(figures: &Figures) -> Markup {
             }
         }
     }
+}
+
+fn name(number: Option<u8>) -> String {
+    number.map_or_else(|| "board".to_owned(), node_name)
 }
 
 fn known(value: Option<String>) -> String {
@@ -124,21 +129,28 @@ const HEIGHT: f64 = 20.0;
 pub fn history(cpu: &[History], received: &[History], sent: &[History]) -> Markup {
     let traffic: Vec<History> = received.iter().map(|one| add(one, sent)).collect();
     let most = traffic.iter().flat_map(averages).flatten().fold(1.0, f64::max);
-    let of = |all: &[History], number: u8, scale: f64| {
+    // All lines end now, and begin where the longest one does.
+    let count = cpu.iter().chain(&traffic).map(|it| it.values.len()).max().unwrap_or(0);
+    let of = |all: &[History], number: Option<u8>, scale: f64| {
         let found = all.iter().find(|history| history.number == number);
-        found.map_or_else(|| html! { "-" }, |history| line(history, scale))
+        found.map_or_else(|| html! { "-" }, |history| line(&history.padded(count), scale))
     };
-    let hours = cpu.first().map_or(0, |it| it.values.len() as u64 * it.seconds_each / 3600);
+    let minutes = cpu.first().map_or(0, |it| count as u64 * it.seconds_each / 60);
+    let time = if minutes < 120 {
+        format!("{minutes} minutes")
+    } else {
+        format!("{} hours", minutes / 60)
+    };
     html! {
         p { "CPU is drawn from 0 to 100 %, traffic from 0 to " (bytes(most as u64)) "/s." }
         div.wide {
             table {
-                caption { "The last " (hours) " hours; a gap is a time without a report" }
+                caption { "The last " (time) "; a gap is a time without a report" }
                 thead { tr { th scope="col" { "Node" } th scope="col" { "CPU" } th scope="col" { "Traffic" } } }
                 tbody {
                     @for one in cpu {
                         tr {
-                            th scope="row" { (node_name(one.number)) }
+                            th scope="row" { (name(one.number)) }
                             td { (of(cpu, one.number, 100.0)) }
                             td { (of(&traffic, one.number, most)) }
                         }
@@ -146,6 +158,15 @@ pub fn history(cpu: &[History], received: &[History], sent: &[History]) -> Marku
                 }
             }
         }
+    }
+}
+
+impl History {
+    /// The same with `count` values: those before the first one are not known.
+    fn padded(&self, count: usize) -> Self {
+        let missing = count.saturating_sub(self.values.len());
+        let values = std::iter::repeat_n(None, missing).chain(self.values.iter().copied());
+        Self { values: values.collect(), ..self.clone() }
     }
 }
 
@@ -191,7 +212,8 @@ fn line(history: &History, scale: f64) -> Markup {
     }
     let title = format!("last {} % of the scale", (last * 100.0 / scale).round());
     let mut svg = format!(
-        "<svg class=\"line\" viewBox=\"0 -1 {POINTS} 22\" role=\"img\" aria-label=\"{title}\">"
+        "<svg class=\"line\" viewBox=\"0 -1 {} 22\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title}\">",
+        points.len().saturating_sub(1).max(1)
     );
     for line in lines.iter().filter(|line| !line.is_empty()) {
         let _ = write!(svg, "<polyline points=\"{line}\"/>");
@@ -223,9 +245,12 @@ mod tests {
 
     #[test]
     fn a_line_has_gaps_where_nothing_was_heard() {
-        let one = |number, values: Vec<Option<f64>>| History { number, seconds_each: 60, values };
-        let cpu =
-            [one(0, vec![Some(0.0), None, Some(50.0), Some(100.0)]), one(1, vec![None; 1440])];
+        let one = |number, values: Vec<Option<f64>>| History {
+            number: Some(number),
+            seconds_each: 60,
+            values,
+        };
+        let cpu = [one(0, vec![Some(0.0), None, Some(50.0), Some(100.0)]), one(1, vec![None; 4])];
         let page = history(&cpu, &[one(0, vec![Some(1.0); 4])], &[one(0, vec![Some(3.0); 4])])
             .into_string();
         assert!(
@@ -234,6 +259,12 @@ mod tests {
         );
         assert!(page.contains("from 0 to 4 B/s"), "{page}");
         assert!(page.contains("<th scope=\"row\">board 1</th><td>-</td><td>-</td>"), "{page}");
+        assert!(page.contains("The last 4 minutes;"), "{page}");
+        // Two minutes of one node, and one of another: the lines end at the same place.
+        let short = [one(0, vec![Some(0.0), Some(100.0)]), one(1, vec![Some(100.0)])];
+        let page = history(&short, &[], &[]).into_string();
+        assert!(page.contains("The last 2 minutes;"), "{page}");
+        assert!(page.contains("points=\"0,20 1,0\"") && page.contains("points=\"1,0\""), "{page}");
         // A day is drawn with few points.
         let day = line(&one(0, (0..1440).map(|n| Some(f64::from(n % 100))).collect()), 100.0);
         assert_eq!(day.into_string().matches(',').count(), POINTS);

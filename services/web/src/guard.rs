@@ -20,7 +20,7 @@ use crate::session::Token;
 pub const SESSION_COOKIE: &str = "octet";
 
 /// Paths that need no session: they show nothing of the box.
-const OPEN_PATHS: [&str; 3] = ["/enter", pages::STYLE_PATH, pages::SCRIPT_PATH];
+const OPEN_PATHS: [&str; 4] = ["/enter", pages::STYLE_PATH, pages::SCRIPT_PATH, pages::ICON_PATH];
 
 /// The one path whose body may be long.
 pub const INSTALL_PATH: &str = "/update/install";

@@ -8,6 +8,7 @@ mod figures;
 mod guard;
 mod install;
 mod nodes;
+mod oled;
 mod pages;
 mod permitted;
 mod plan;

@@ -28,7 +28,9 @@ use crate::app::{App, Clock};
 use crate::guard::{INSTALL_PATH, RequestSession, SESSION_COOKIE, guard};
 use crate::nodes::{BOARD_IDLE, Connect, Nodes};
 use crate::pages::verbs::{VERB_PAGES, VerbPage};
-use crate::pages::{self, MAX_FORM, Page, SCRIPT, SCRIPT_PATH, STYLE_PATH, node_number, style};
+use crate::pages::{
+    self, ICON, ICON_PATH, MAX_FORM, Page, SCRIPT, SCRIPT_PATH, STYLE_PATH, node_number, style,
+};
 use crate::session::random_name;
 use crate::stream;
 use crate::{events, upload};
@@ -215,6 +217,7 @@ fn router(app: &Arc<App>, limits: WebLimits) -> Router {
     let mut router = Router::new()
         .route("/", get(async |State(app): SharedApp| show(app, pages::home::page).await))
         .route("/enter", get(enter))
+        .route(ICON_PATH, get(async || asset("image/svg+xml", ICON.to_owned())))
         .route(STYLE_PATH, get(async || asset("text/css; charset=utf-8", style())))
         .route(
             SCRIPT_PATH,

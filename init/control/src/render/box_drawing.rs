@@ -40,12 +40,16 @@ struct Node {
     /// A box that is one board may have none.
     number: Option<u64>,
     state: Option<String>,
-    #[serde(default)]
-    connected: bool,
+    /// A node that answers for itself has no connection.
+    connected: Option<bool>,
+    /// What `face` says of it in place of the state.
+    condition: Option<String>,
     last_seen: Option<String>,
     link: Option<String>,
     received: Option<u64>,
     sent: Option<u64>,
+    received_per_second: Option<u64>,
+    sent_per_second: Option<u64>,
     #[serde(rename = "box")]
     box_state: Option<String>,
     failed: Option<Vec<String>>,
@@ -112,7 +116,9 @@ fn drawing(status: &Value, xmlns: &str, style: &str) -> Option<String> {
             Some(_) => "wire down",
             None => "wire unknown",
         };
-        let _ = writeln!(svg, "<path class=\"{link}\" d=\"M{center} {bus}V{y}\"/>");
+        let width = board.wire_width().filter(|_| link == "wire");
+        let width = width.map(|width| format!(" w{width}")).unwrap_or_default();
+        let _ = writeln!(svg, "<path class=\"{link}{width}\" d=\"M{center} {bus}V{y}\"/>");
         let name =
             board.number.map_or_else(|| "board".to_owned(), |number| format!("board {number}"));
         card(&mut svg, (x, y), &name, Some(board));
@@ -125,6 +131,7 @@ pub const BOX_STYLE: &str = "\
     .page{fill:#fff}text{fill:#222}.small{font-size:10px;fill:#555}.title{font-weight:bold}.alarm{fill:#b00}\
     .card{fill:#f6f6f6;stroke-width:2}.ready{stroke:#2a7}.other{stroke:#c80}.lost{stroke:#999;stroke-dasharray:5}\
     .wire{stroke:#555;stroke-width:2;fill:none}.down{stroke:#bbb;stroke-dasharray:2 4}.unknown{stroke:#bbb}\
+    .w3{stroke-width:3}.w4{stroke-width:4}.w5{stroke-width:5}.w6{stroke-width:6}.w7{stroke-width:7}.w8{stroke-width:8}\
     @media(prefers-color-scheme:dark){.page{fill:#181818}text{fill:#eee}.small{fill:#aaa}.card{fill:#262626}\
     .alarm{fill:#f77}.wire{stroke:#aaa}.down,.unknown{stroke:#555}}";
 
@@ -132,8 +139,8 @@ pub const BOX_STYLE: &str = "\
 fn card(svg: &mut String, (x, y): (u64, u64), name: &str, node: Option<&Node>) {
     let lines = node.map_or_else(|| vec![("small", "not a node of the box".to_owned())], lines);
     let state = match node {
-        Some(node) if node.connected && node.box_state.as_deref() == Some("ready") => "ready",
-        Some(node) if node.connected => "other",
+        Some(node) if node.is_here() && node.box_state.as_deref() == Some("ready") => "ready",
+        Some(node) if node.is_here() => "other",
         _ => "lost",
     };
     let _ = writeln!(
@@ -156,11 +163,25 @@ fn card(svg: &mut String, (x, y): (u64, u64), name: &str, node: Option<&Node>) {
     svg.push_str("</g>\n");
 }
 
+impl Node {
+    /// Whether its report is of now.
+    fn is_here(&self) -> bool {
+        self.connected.unwrap_or(self.box_state.is_some())
+    }
+
+    /// The width of its wire: it grows with the decimal places of the bytes per second.
+    fn wire_width(&self) -> Option<u32> {
+        let rate = self.received_per_second?.saturating_add(self.sent_per_second?);
+        // 2 pixels up to 1 kB/s, 8 from 1 GB/s on.
+        Some(2 + rate.checked_ilog10().map_or(0, |places| places.saturating_sub(2)).min(6))
+    }
+}
+
 /// What a card says, at most four lines, each with its class. A report of a node that is gone is not shown as if it were
 /// of now.
 fn lines(node: &Node) -> Vec<(&'static str, String)> {
-    if !node.connected {
-        let state = node.state.as_deref().unwrap_or("unknown");
+    if !node.is_here() {
+        let state = node.condition.as_deref().or(node.state.as_deref()).unwrap_or("unknown");
         let minute = |at: &String| at.get(..16).unwrap_or(at).replace('T', " ");
         let seen = node.last_seen.as_ref().map(|at| format!("seen {}", minute(at)));
         let refused = node.refused.as_ref().map(|why| ("alarm", why.clone()));
@@ -185,9 +206,11 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
         }
         (_, Some(why)) => lines.push(("alarm", why.clone())),
         _ => {
-            let moved = node.received.zip(node.sent);
-            lines.extend(moved.map(|(received, sent)| {
-                ("small", format!("{} in, {} out", short(received), short(sent)))
+            let rates =
+                node.received_per_second.zip(node.sent_per_second).map(|rates| (rates, "/s"));
+            let moved = rates.or(node.received.zip(node.sent).map(|bytes| (bytes, "")));
+            lines.extend(moved.map(|((received, sent), each)| {
+                ("small", format!("{}{each} in, {}{each} out", short(received), short(sent)))
             }));
         }
     }
@@ -242,6 +265,32 @@ mod tests {
         assert_eq!(part.matches("<g><title>").count(), 10);
         // Eight in a row; the ninth begins another.
         assert_eq!(count(&format!("x=\"{MARGIN}\" y=")), 2);
+    }
+
+    #[test]
+    fn of_figures_wires_are_as_wide_as_they_carry() {
+        let mut nodes = [node(0), node(1), node(2), node(3)];
+        for (number, rate) in [(1, 300), (2, 2_000_000), (3, 5_000_000_000_u64)] {
+            nodes[number]["received_per_second"] = json!(rate);
+            nodes[number]["sent_per_second"] = json!(0);
+        }
+        nodes[3]["connected"] = json!(false);
+        nodes[3]["condition"] = json!("not heard for 50 s");
+        let svg = draw(&json!({ "nodes": nodes })).unwrap();
+        let count = |text: &str| svg.matches(text).count();
+        assert_eq!(
+            (count("\"wire w2\""), count("\"wire w6\""), count("\"wire w8\"")),
+            (1, 1, 1),
+            "{svg}"
+        );
+        assert!(
+            svg.contains(">1.9 MiB/s in, 0 B/s out<") && svg.contains(">not heard for 50 s<"),
+            "{svg}"
+        );
+        // A box that is one board: it has no number, and answers for itself.
+        let mut own = node(0);
+        (own["number"], own["connected"]) = (json!(null), json!(null));
+        assert!(draw(&json!({ "nodes": [own] })).unwrap().contains("card ready"));
     }
 
     #[test]

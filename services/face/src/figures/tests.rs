@@ -58,7 +58,8 @@ fn how_a_node_is() {
         (json!({}), 38, "not heard for 41 s"),
         (gone.clone(), 7, "not heard for 57 s"),
         (json!({ "connected": false, "heard_seconds": null }), 0, "not heard"),
-        // Off is only what is seen to have no link, and not long ago.
+        // Off is only what is seen to have no link, and not long ago; its connection may still be open.
+        (json!({ "link": "down" }), 0, "off"),
         (unplugged.clone(), 0, "off"),
         (unplugged, 41, "not heard for 46 s"),
         (json!({ "connected": false, "link": null }), 0, "not heard for 3 s"),

@@ -20,7 +20,7 @@ pub fn page(app: &App) -> Page {
                 html! {
                     @if let Some(role) = &figures.role { p { "Answered by: " (crate::text::clean(role)) "." } }
                     p { span #live role="status" {} " " span #changed {} }
-                    div #drawing.wide role="img" aria-label="The box as a drawing; the table has the same figures" { (PreEscaped(fragments.drawing)) }
+                    div #drawing.wide tabindex="0" role="img" aria-label="The box as a drawing; the table has the same figures" { (PreEscaped(fragments.drawing)) }
                     h2 { "Nodes" }
                     div #figures { (PreEscaped(fragments.figures)) }
                     h2 { "History" }

@@ -22,6 +22,11 @@ use crate::text::clean;
 
 pub const STYLE_PATH: &str = "/style.css";
 pub const SCRIPT_PATH: &str = "/live.js";
+pub const ICON_PATH: &str = "/icon.svg";
+
+/// The icon of a page: a router with its boards.
+pub const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><path fill=\"#2a7\" \
+    d=\"M5 1h6v5H9v2h5v2h1v5h-4v-5h1V9H9v1h1v5H6v-5h1V9H4v1h1v5H1v-5h1V8h5V6H5z\"/></svg>";
 
 /// The script: it replaces what has changed by what the server sends.
 pub const SCRIPT: &str = include_str!("live.js");
@@ -116,6 +121,7 @@ fn layout(title: &str, head: &Markup, content: &Markup) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (clean(title)) " - Octet" }
                 link rel="stylesheet" href=(STYLE_PATH);
+                link rel="icon" href=(ICON_PATH) type="image/svg+xml";
                 script src=(SCRIPT_PATH) defer {}
                 (head)
             }

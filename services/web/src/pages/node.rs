@@ -4,10 +4,12 @@ use maud::{Markup, html};
 use octet_control::{INIT, STATUS, Verb};
 use serde_json::{Map, Value};
 
+use super::home::FACE;
 use super::{Page, button, error};
 use crate::answer::{answer, value_text};
 use crate::app::App;
 use crate::nodes::HOME;
+use crate::oled;
 use crate::session::Token;
 use crate::text::clean;
 
@@ -21,7 +23,17 @@ pub fn page(app: &App, number: u8, form: &Token) -> Page {
             learn_number(app, number, &found.end);
             let verbs = app.nodes.describe(number, INIT).unwrap_or_default();
             let verb = Verb::find(&verbs, STATUS).ok();
-            html! { (facts(verb, &found.end)) h2 { "Units" } (units(number, &found.end)) }
+            html! {
+                h2 { "Status" }
+                (facts(verb, &found.end))
+                @if has_unit(&found.end, FACE) {
+                    @if let Ok(display) = app.nodes.read(number, FACE, "display", Value::Null) {
+                        (oled::section(&display.end))
+                    }
+                }
+                h2 { "Units" }
+                (units(number, &found.end))
+            }
         }
         Err(why) => error(&why),
     };
@@ -41,6 +53,10 @@ pub fn learn_number(app: &App, node: u8, status: &Value) {
         let number = status["board"].as_u64().and_then(|number| number.try_into().ok());
         app.nodes.set_own_number(number);
     }
+}
+
+fn has_unit(status: &Value, name: &str) -> bool {
+    status["units"].as_array().into_iter().flatten().any(|unit| unit["name"] == name)
 }
 
 /// Everything of `status` but its units.

@@ -40,9 +40,9 @@ pub fn page(app: &App, number: u8, unit: &str, form: &Token) -> Page {
                 @if Verb::find(&of_init, verb).is_ok() { (button(app, form, number, (INIT, verb), &[("unit", unit)])) }
             }
         }
-        (verbs(app, number, unit))
         h2 { "Log" }
         (log(app, number, unit))
+        (verbs(app, number, unit))
     };
     Page::new(&format!("{unit} on {node}"), &content)
 }
