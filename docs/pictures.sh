@@ -6,10 +6,9 @@ cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 image() { cargo --quiet image "$@"; }
 
-# With a terminal `run` goes on until it is told to end.
-script --quiet --flush --return --command "cargo image run --cluster 4 --out $out" "$out/console" </dev/null >/dev/null &
-run=$!
-trap 'kill $run 2>/dev/null || true; rm -rf "$out"' EXIT
+# With a terminal `run` goes on until it is told to end, here after half an hour at the latest.
+sleep 1800 | script --quiet --flush --return --command "cargo image run --cluster 4 --out $out" "$out/console" >/dev/null &
+trap 'pkill -P $$ 2>/dev/null; rm -rf "$out"' EXIT
 
 # Waits at most ten minutes for text in the figures.
 until_shown() {

@@ -1,13 +1,12 @@
 //! Measures this node's health in a thread, which calls PID 1 and `netd`, and reads kernel counters.
 
 use std::io;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::{Builder, sleep};
 use std::time::Duration;
 
-use octet_node::control::{CallError, Client, INIT};
-use serde_json::Map;
+use octet_node::KeptClient;
+use octet_node::control::{INIT, STATUS};
 use tokio::sync::watch;
 
 use crate::report::{CpuTicks, NodeReport};
@@ -32,19 +31,13 @@ pub fn start(
     every: Duration,
     report: watch::Sender<NodeReport>,
 ) -> io::Result<()> {
-    let socket = sockets.join(format!("{INIT}.sock"));
+    let mut init = KeptClient::new(sockets.join(format!("{INIT}.sock")), TIMEOUT);
     let run = move || {
-        let (mut client, mut before) = (None, None);
+        let mut before = None;
         loop {
             let worked = std::fs::read_to_string(STAT).ok().and_then(|text| CpuTicks::parse(&text));
-            let mut next = match query_status(&mut client, &socket) {
-                Ok(report) => report,
-                Err(_) => {
-                    // The next round reconnects.
-                    client = None;
-                    NodeReport::default()
-                }
-            };
+            let status = init.call(STATUS);
+            let mut next = status.map(|it| NodeReport::from_status(&it)).unwrap_or_default();
             // A node has figures without its uplink's counters, too.
             let links = query_counters(&sockets).unwrap_or_default();
             if let Some(uplink) = links.iter().find(|link| link.uplink) {
@@ -57,19 +50,4 @@ pub fn start(
         }
     };
     Builder::new().name("measure".into()).stack_size(STACK).spawn(run).map(drop)
-}
-
-fn query_status(
-    client: &mut Option<Client<UnixStream>>,
-    socket: &Path,
-) -> Result<NodeReport, CallError> {
-    let client = match client {
-        Some(client) => client,
-        None => {
-            let new = Client::connect(socket)?;
-            new.stream().set_read_timeout(Some(TIMEOUT))?;
-            client.insert(new)
-        }
-    };
-    client.call("status", Map::new()).map(|status| NodeReport::from_status(&status))
 }

@@ -17,19 +17,18 @@ pub mod settings;
 mod verbs;
 
 use std::io;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant};
 
-use octet_node::control::{CallError, Client, SOCKETS, STATUS};
+use octet_node::control::{SOCKETS, STATUS};
 use octet_node::serve::tasks;
 use octet_node::settings::Which;
-use octet_node::{Callers, notify_ready, say};
-use serde_json::{Map, Value};
+use octet_node::{Callers, KeptClient, notify_ready, say};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
@@ -186,8 +185,9 @@ pub fn run(config: FaceConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
     let shared = Arc::new(Shared::new(settings));
     own_node::start(&sockets, &shared)?;
     display::start(devices, Arc::clone(&shared))?;
-    let (asked, socket) = (Arc::clone(&shared), sockets.join("cluster.sock"));
-    let ask = move || ask_cluster(&socket, interval, &asked);
+    let cluster = KeptClient::new(sockets.join("cluster.sock"), TIMEOUT);
+    let asked = Arc::clone(&shared);
+    let ask = move || ask_cluster(cluster, interval, &asked);
     Builder::new().name("ask".into()).stack_size(STACK).spawn(ask)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -206,10 +206,10 @@ pub fn run(config: FaceConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
 }
 
 /// Asks `cluster` forever, and signals each answer and each missing one.
-fn ask_cluster(socket: &Path, interval: Duration, shared: &Shared) {
-    let (mut client, mut logged) = (None, String::new());
+fn ask_cluster(mut cluster: KeptClient, interval: Duration, shared: &Shared) {
+    let mut logged = String::new();
     loop {
-        let answer = query(&mut client, socket);
+        let answer = cluster.call(STATUS);
         let problem = shared.with(|figures, now| match &answer {
             Ok(status) => figures.hear(status, now).err(),
             Err(error) => {
@@ -218,10 +218,6 @@ fn ask_cluster(socket: &Path, interval: Duration, shared: &Shared) {
                 Some(problem)
             }
         });
-        if problem.is_some() {
-            // The next round reconnects.
-            client = None;
-        }
         let problem = problem.unwrap_or_default();
         if problem != logged {
             if !problem.is_empty() {
@@ -232,16 +228,4 @@ fn ask_cluster(socket: &Path, interval: Duration, shared: &Shared) {
         shared.signal();
         sleep(interval);
     }
-}
-
-fn query(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<Value, CallError> {
-    let client = match client {
-        Some(client) => client,
-        None => {
-            let new = Client::connect(socket)?;
-            new.stream().set_read_timeout(Some(TIMEOUT))?;
-            client.insert(new)
-        }
-    };
-    client.call(STATUS, Map::new())
 }

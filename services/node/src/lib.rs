@@ -27,6 +27,7 @@ pub mod hello;
 pub mod host;
 mod inherited;
 mod init;
+mod kept_client;
 #[cfg(feature = "key")]
 pub mod key;
 pub mod limits;
@@ -62,6 +63,7 @@ pub mod words;
 pub use callers::{Callers, PID_1, peer_uid, unit_of};
 pub use inherited::inherited;
 pub use init::{own_number, watch_status};
+pub use kept_client::KeptClient;
 pub use octet_control as control;
 pub use peer::Peer;
 pub use readiness::notify_ready;

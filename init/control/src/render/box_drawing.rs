@@ -23,7 +23,7 @@ const UPLINK: u64 = 40;
 const WIRES: u64 = 28;
 
 /// Characters that a line of a card has room for.
-const LINE: usize = 24;
+const LINE: usize = 26;
 
 /// The number of the router in `status --box`.
 const ROUTER: u64 = 0;
@@ -164,9 +164,13 @@ fn card(svg: &mut String, (x, y): (u64, u64), name: &str, node: Option<&Node>) {
 }
 
 impl Node {
-    /// Whether its report is of now.
+    /// Whether its report is of now. Without a link its connection is only not closed yet.
     fn is_here(&self) -> bool {
-        self.connected.unwrap_or(self.box_state.is_some())
+        self.connected.unwrap_or(self.box_state.is_some()) && !self.has_no_link()
+    }
+
+    fn has_no_link(&self) -> bool {
+        self.link.as_deref() == Some("down")
     }
 
     /// The width of its wire: it grows with the decimal places of the bytes per second.
@@ -181,7 +185,9 @@ impl Node {
 /// of now.
 fn lines(node: &Node) -> Vec<(&'static str, String)> {
     if !node.is_here() {
-        let state = node.condition.as_deref().or(node.state.as_deref()).unwrap_or("unknown");
+        let of_link = (node.has_no_link() && node.connected == Some(true)).then_some("no link");
+        let state = node.condition.as_deref().or(of_link).or(node.state.as_deref());
+        let state = state.unwrap_or("unknown");
         let minute = |at: &String| at.get(..16).unwrap_or(at).replace('T', " ");
         let seen = node.last_seen.as_ref().map(|at| format!("seen {}", minute(at)));
         let refused = node.refused.as_ref().map(|why| ("alarm", why.clone()));
@@ -210,7 +216,7 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
                 node.received_per_second.zip(node.sent_per_second).map(|rates| (rates, "/s"));
             let moved = rates.or(node.received.zip(node.sent).map(|bytes| (bytes, "")));
             lines.extend(moved.map(|((received, sent), each)| {
-                ("small", format!("{}{each} in, {}{each} out", short(received), short(sent)))
+                ("small", format!("↓ {}{each} ↑ {}{each}", short(received), short(sent)))
             }));
         }
     }
@@ -255,7 +261,7 @@ mod tests {
         );
         assert_eq!((count("wire down"), count("wire unknown")), (1, 1));
         assert_eq!(count("CPU 12 %, 45 °C"), 8);
-        assert_eq!((count("1.4 GiB of 1.9 GiB free"), count("1000 B in, 220 KiB out")), (8, 7));
+        assert_eq!((count("1.4 GiB of 1.9 GiB free"), count("↓ 1000 B ↑ 220 KiB")), (8, 7));
         assert!(svg.contains("failed: cache&lt;, lan"), "{svg}");
         assert!(svg.contains(">seen 2026-11-30 01:02<"), "{svg}");
         assert!(!svg.contains("script") && !svg.contains("http://www.w3.org/1999"), "{svg}");
@@ -284,9 +290,13 @@ mod tests {
             "{svg}"
         );
         assert!(
-            svg.contains(">1.9 MiB/s in, 0 B/s out<") && svg.contains(">not heard for 50 s<"),
+            svg.contains(">↓ 1.9 MiB/s ↑ 0 B/s<") && svg.contains(">not heard for 50 s<"),
             "{svg}"
         );
+        // A cable that is pulled, before the connection is closed.
+        let mut unplugged = node(1);
+        unplugged["link"] = json!("down");
+        assert!(draw(&json!({ "nodes": [unplugged] })).unwrap().contains(">no link<"));
         // A box that is one board: it has no number, and answers for itself.
         let mut own = node(0);
         (own["number"], own["connected"]) = (json!(null), json!(null));
