@@ -33,7 +33,7 @@
 //! lan` to all commands but `cargo`.
 
 /// The guides that are tested, in this order, on one box.
-pub const GUIDES: [&str; 13] = [
+pub const GUIDES: [&str; 15] = [
     "docs/cache.md",
     "docs/cache-http.md",
     "docs/messenger.md",
@@ -45,6 +45,8 @@ pub const GUIDES: [&str; 13] = [
     "docs/own-service.md",
     "docs/config.md",
     "docs/cluster.md",
+    "docs/face.md",
+    "docs/web.md",
     "docs/gate.md",
     "docs/updates.md",
 ];
