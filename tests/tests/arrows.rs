@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/messenger", &["services/messages"]),
     // Its tests call the service.
     ("services/octet-msg", &["services/messages", "services/messenger"]),
+    ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),
     (SERVICE, &["services/node"]),
@@ -39,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "netd",
             SERVICE,
+            "services/face",
             "services/messenger",
             "services/octetctl",
             "services/router",

@@ -13,7 +13,7 @@ use crate::text::clean;
 
 /// What `face show` and `face watch` answer.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Figures {
+pub struct BoxFigures {
     pub role: Option<String>,
     /// The number of the node that has answered.
     pub number: Option<u8>,
@@ -40,7 +40,7 @@ pub struct NodeFigures {
 
 /// One item of `face history`.
 #[derive(Debug, Clone, Deserialize)]
-pub struct History {
+pub struct NodeHistory {
     number: Option<u8>,
     seconds_each: u64,
     values: Vec<Option<f64>>,
@@ -54,8 +54,8 @@ pub struct Fragments {
 }
 
 /// Renders the answer `value`; `None` if it has not the form of figures.
-pub fn render(value: &Value) -> Option<(Figures, Fragments)> {
-    let figures = Figures::deserialize(value).ok()?;
+pub fn render(value: &Value) -> Option<(BoxFigures, Fragments)> {
+    let figures = BoxFigures::deserialize(value).ok()?;
     let fragments = Fragments {
         drawing: draw_box(value).unwrap_or_default(),
         figures: table(&figures).into_string(),
@@ -63,7 +63,7 @@ pub fn render(value: &Value) -> Option<(Figures, Fragments)> {
     Some((figures, fragments))
 }
 
-fn table(figures: &Figures) -> Markup {
+fn table(figures: &BoxFigures) -> Markup {
     let number =
         |value: Option<u64>, unit: &str| known(value.map(|value| format!("{value}{unit}")));
     let rate = |value: Option<u64>| known(value.map(|value| format!("{}/s", bytes(value))));
@@ -126,12 +126,12 @@ const POINTS: usize = 48;
 const HEIGHT: f64 = 20.0;
 
 /// The figures of the last hours, a row for each node: processor, and traffic in both directions.
-pub fn history(cpu: &[History], received: &[History], sent: &[History]) -> Markup {
-    let traffic: Vec<History> = received.iter().map(|one| add(one, sent)).collect();
+pub fn history(cpu: &[NodeHistory], received: &[NodeHistory], sent: &[NodeHistory]) -> Markup {
+    let traffic: Vec<NodeHistory> = received.iter().map(|one| add(one, sent)).collect();
     let most = traffic.iter().flat_map(averages).flatten().fold(1.0, f64::max);
     // All lines end now, and begin where the longest one does.
     let count = cpu.iter().chain(&traffic).map(|it| it.values.len()).max().unwrap_or(0);
-    let of = |all: &[History], number: Option<u8>, scale: f64| {
+    let of = |all: &[NodeHistory], number: Option<u8>, scale: f64| {
         let found = all.iter().find(|history| history.number == number);
         found.map_or_else(|| html! { "-" }, |history| line(&history.padded(count), scale))
     };
@@ -161,7 +161,7 @@ pub fn history(cpu: &[History], received: &[History], sent: &[History]) -> Marku
     }
 }
 
-impl History {
+impl NodeHistory {
     /// The same with `count` values: those before the first one are not known.
     fn padded(&self, count: usize) -> Self {
         let missing = count.saturating_sub(self.values.len());
@@ -170,7 +170,7 @@ impl History {
     }
 }
 
-fn add(one: &History, others: &[History]) -> History {
+fn add(one: &NodeHistory, others: &[NodeHistory]) -> NodeHistory {
     let other = others.iter().find(|other| other.number == one.number);
     let second = |index: usize| other.and_then(|it| it.values.get(index).copied().flatten());
     let values =
@@ -178,11 +178,11 @@ fn add(one: &History, others: &[History]) -> History {
             (None, None) => None,
             (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
         });
-    History { values: values.collect(), ..one.clone() }
+    NodeHistory { values: values.collect(), ..one.clone() }
 }
 
 /// The averages of the values in [`POINTS`] equal parts; `None` where there is no value.
-fn averages(history: &History) -> Vec<Option<f64>> {
+fn averages(history: &NodeHistory) -> Vec<Option<f64>> {
     let count = history.values.len();
     let parts = count.min(POINTS);
     let average = |part: usize| {
@@ -195,7 +195,7 @@ fn averages(history: &History) -> Vec<Option<f64>> {
 }
 
 /// A line of the values, whose top is `scale`; a gap where nothing is known.
-fn line(history: &History, scale: f64) -> Markup {
+fn line(history: &NodeHistory, scale: f64) -> Markup {
     let points = averages(history);
     let last = points.iter().rev().find_map(|point| *point);
     let Some(last) = last else { return html! { "-" } };
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_line_has_gaps_where_nothing_was_heard() {
-        let one = |number, values: Vec<Option<f64>>| History {
+        let one = |number, values: Vec<Option<f64>>| NodeHistory {
             number: Some(number),
             seconds_each: 60,
             values,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Page, error, node};
 use crate::app::App;
-use crate::figures::{self, History};
+use crate::figures::{self, NodeHistory};
 use crate::nodes::{HOME, NodeError};
 
 /// The unit that knows the figures.
@@ -54,9 +54,9 @@ fn units(app: &App) -> Markup {
 }
 
 fn history(app: &App) -> Markup {
-    let quantity = |name: &str| -> Result<Vec<History>, NodeError> {
+    let quantity = |name: &str| -> Result<Vec<NodeHistory>, NodeError> {
         let answer = app.nodes.read(HOME, FACE, "history", json!({ "quantity": name }))?;
-        let histories: Result<_, _> = answer.items.iter().map(History::deserialize).collect();
+        let histories: Result<_, _> = answer.items.iter().map(NodeHistory::deserialize).collect();
         histories.map_err(|_| not_figures())
     };
     let all = quantity("cpu_percent")
