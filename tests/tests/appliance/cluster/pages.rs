@@ -112,7 +112,7 @@ fn in_a_browser(person: &Person, home: &Home, link: &str) {
     script.arg(home.at("pages.py")).arg(link).arg(&pictures);
     script.arg(Value::from(expected).to_string()).stdout(Stdio::piped());
     let mut running = script.spawn().unwrap();
-    let mut last = String::new();
+    let mut last = "nothing was said".to_owned();
     for line in BufReader::new(running.stdout.take().unwrap()).lines() {
         last = line.unwrap();
         println!("{last}");
