@@ -71,7 +71,7 @@ fn table(verb: &Verb, rows: &[Value]) -> Markup {
         }
     }
     html! {
-        div.wide {
+        div.wide tabindex="0" {
             table {
                 thead { tr { @for name in &names { th scope="col" { (label(name)) } } } }
                 tbody {

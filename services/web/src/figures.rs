@@ -143,7 +143,7 @@ pub fn history(cpu: &[NodeHistory], received: &[NodeHistory], sent: &[NodeHistor
     };
     html! {
         p { "CPU is drawn from 0 to 100 %, traffic from 0 to " (bytes(most as u64)) "/s." }
-        div.wide {
+        div.wide tabindex="0" {
             table {
                 caption { "The last " (time) "; a gap is a time without a report" }
                 thead { tr { th scope="col" { "Node" } th scope="col" { "CPU" } th scope="col" { "Traffic" } } }

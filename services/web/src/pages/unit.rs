@@ -80,7 +80,7 @@ fn verbs(app: &App, number: u8, unit: &str) -> Markup {
             }
         }
         h2 { "Verbs" }
-        div.wide {
+        div.wide tabindex="0" {
             table {
                 thead { tr { th scope="col" { "Verb" } th scope="col" { "Permission" } th scope="col" { "What it does" } } }
                 tbody {

@@ -19,6 +19,9 @@ const NAME: &str = "board-1.octet.internal";
 /// The browser's report on the video: it was played, and then played on from its last quarter.
 const PLAYED: &str = "640x360, 30 s\n";
 
+/// How scripts drive Chromium.
+pub const DEVTOOLS: &str = include_str!("devtools.py");
+
 #[test]
 #[ignore = "long: Chromium, which the short tier does without"]
 fn a_film_and_letters_from_a_machine_outside_the_box() {
@@ -50,34 +53,34 @@ fn a_film_and_letters_from_a_machine_outside_the_box() {
 }
 
 /// The port in the output line that begins with `what`.
-fn listens(ports: &InTerminal, what: &str) -> u16 {
+pub fn listens(ports: &InTerminal, what: &str) -> u16 {
     let row = ports.text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     let (_, port) = row.split_once("127.0.0.1:").unwrap();
     port.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// The folder of an unprivileged user.
-struct Home(tempfile::TempDir);
+pub struct Home(tempfile::TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         home.give(home.0.path());
         home
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub fn at(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn give(&self, path: &Path) {
+    pub fn give(&self, path: &Path) {
         if geteuid().is_root() {
             chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
         }
     }
 
     /// A command of this user on the host, outside the box's lan.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("env");
         if geteuid().is_root() {
             let nobody = NOBODY.to_string();
@@ -108,6 +111,7 @@ fn a_film_in_a_browser(person: &Person, home: &Home, proxy: u16) {
     let path = format!("{}/film.webm", said["path"].as_str().unwrap());
     let player = home.at("play.py");
     fs::write(&player, include_str!("play.py")).unwrap();
+    fs::write(home.at("devtools.py"), DEVTOOLS).unwrap();
     // In the lan itself.
     let url = format!("http://{BOARD}:8080{path}");
     let inside = must(&mut person.lan(&["python3", player.to_str().unwrap(), &url]));

@@ -20,6 +20,7 @@ mod objects;
 mod order;
 mod outside;
 mod owned;
+mod pages;
 mod question;
 mod rates;
 mod readme;
