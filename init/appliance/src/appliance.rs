@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::accounts::AccountsSection;
 use crate::cluster::{Board, Cluster, Lan};
 use crate::display::DisplaySection;
 use crate::document::{parse, span_of, top_keys};
@@ -53,6 +54,9 @@ pub struct Appliance {
     /// The OLED display of each node that has one.
     #[serde(default)]
     pub display: Option<DisplaySection>,
+    /// Receipts for the bytes of paths; without it, none.
+    #[serde(default)]
+    pub accounts: Option<AccountsSection>,
     /// The content of its image. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: ImageSection,

@@ -4,6 +4,7 @@
 //! Text is parsed to types that cannot be invalid (newtypes, checked while parsing), and every
 //! mistake is a [`FileError`] with file, line, column and what to do.
 
+mod accounts;
 mod allow_table;
 mod appliance;
 mod board_file;
@@ -35,6 +36,7 @@ mod unit;
 mod user;
 mod vpn;
 
+pub use accounts::{AccountsSection, MaxLoss};
 pub use allow_table::{AllowRule, AllowTable};
 pub use appliance::{Appliance, ApplianceSection, ImageSection, Service};
 pub use board_file::BoardFile;

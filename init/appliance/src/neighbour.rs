@@ -30,6 +30,14 @@ pub struct Neighbour {
     /// The board of this box that has the link; the router, if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<u8>,
+    /// What it owes for the bytes of paths that it asks this box for, in millionths of the unit of account for 2^30
+    /// bytes; without a price, nothing. It counts with `[accounts]` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<u64>,
+    /// The highest price at which this box pays it for the bytes of paths; without one it pays nothing. It counts
+    /// with `[accounts]` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_price: Option<u64>,
 }
 
 /// The address of another box's links: an IPv4 address and a UDP port, such as `203.0.113.7:51820`.
@@ -113,6 +121,10 @@ pub(crate) fn check(
                         message,
                         "use the one that it prints now in all lines",
                     );
+                }
+                (true, true) if (one.price, one.max_price) != (other.price, other.max_price) => {
+                    let message = format!("`{}` has another price already", one.name);
+                    return wrong("name", message, "one node has one price: use it in all lines");
                 }
                 (true, true) if one.board == other.board => {
                     let message = format!("`{}` is there twice", one.name);

@@ -39,10 +39,12 @@ pub enum SettingsSection {
     Cache,
     /// The OLED display of each node that has one.
     Display,
+    /// Receipts for the bytes of paths.
+    Accounts,
 }
 
 impl SettingsSection {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Appliance,
         Self::Network,
         Self::Operator,
@@ -56,6 +58,7 @@ impl SettingsSection {
         Self::Vpn,
         Self::Cache,
         Self::Display,
+        Self::Accounts,
     ];
 
     /// Its name, as the file has it.
@@ -74,6 +77,7 @@ impl SettingsSection {
             Self::Vpn => "vpn",
             Self::Cache => "cache",
             Self::Display => "display",
+            Self::Accounts => "accounts",
         }
     }
 
@@ -96,7 +100,8 @@ impl SettingsSection {
             | Self::Neighbour
             | Self::Vpn
             | Self::Cache
-            | Self::Display => false,
+            | Self::Display
+            | Self::Accounts => false,
             Self::Operator | Self::Trust => true,
         }
     }

@@ -15,6 +15,7 @@
 //! | 9 | trained | number of the train (4), how fast it came in kbit/s (4) |
 //! | 10 | MTU probe | the length of its IPv4 packet (2), zeros |
 //! | 11 | MTU probed | the length of the packet that came (2) |
+//! | 12 | account | a message between the `accounts` of both nodes (docs/accounts.md) |
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -27,6 +28,9 @@ pub const PORT: u16 = 4042;
 
 /// The maximum size of a message in bytes, except MTU probes: it passes each link in one packet.
 pub const LONGEST: usize = 1280;
+
+/// The maximum size of a message between the units `accounts`.
+pub const MAX_ACCOUNT_MESSAGE: usize = LONGEST - 2;
 
 /// The headers of IPv4 (20) and UDP (8).
 const HEADERS: usize = 28;
@@ -94,6 +98,8 @@ pub enum LinkMessage {
     MtuProbe(u16),
     /// The answer to an MTU probe of this length.
     MtuProbeReply(u16),
+    /// A message between the units `accounts` of both nodes.
+    Account(Vec<u8>),
 }
 
 impl LinkMessage {
@@ -128,6 +134,7 @@ impl LinkMessage {
                 bytes
             }
             Self::MtuProbeReply(size) => [&[VERSION, 11][..], &size.to_be_bytes()].concat(),
+            Self::Account(bytes) => [&[VERSION, 12][..], bytes].concat(),
         }
     }
 
@@ -184,6 +191,7 @@ impl LinkMessage {
                 Self::MtuProbe(size)
             }
             11 => Self::MtuProbeReply(u16::from_be_bytes(rest.try_into().ok()?)),
+            12 => Self::Account(rest.to_vec()),
             _ => return None,
         })
     }
@@ -224,7 +232,8 @@ mod tests {
             for message in [
                 LinkMessage::Probe(number),
                 LinkMessage::ProbeReply(number),
-                LinkMessage::Announcement(bytes),
+                LinkMessage::Announcement(bytes.clone()),
+                LinkMessage::Account(bytes),
                 LinkMessage::SetUp { id, reverse_label: label, onion: onion.clone() },
                 LinkMessage::Answer { id, label: Some(label), onion: onion.clone() },
                 LinkMessage::Answer { id, label: None, onion },
@@ -238,12 +247,13 @@ mod tests {
                 let read = LinkMessage::from_bytes(&message.to_bytes());
                 prop_assert_eq!(read.as_ref(), Some(&message));
                 let cut = &message.to_bytes()[..message.to_bytes().len() - 1];
-                prop_assert!(matches!(message, LinkMessage::Announcement(_)) || LinkMessage::from_bytes(cut).is_none());
+                let has_any_length = matches!(message, LinkMessage::Announcement(_) | LinkMessage::Account(_));
+                prop_assert!(has_any_length || LinkMessage::from_bytes(cut).is_none());
             }
         }
 
         #[test]
-        fn any_bytes_are_read_or_not(kind in 0u8..13, bytes in prop::collection::vec(any::<u8>(), 0..1300)) {
+        fn any_bytes_are_read_or_not(kind in 0u8..14, bytes in prop::collection::vec(any::<u8>(), 0..1300)) {
             let bytes = [&[VERSION, kind][..], &bytes].concat();
             if let Some(message) = LinkMessage::from_bytes(&bytes) {
                 prop_assert_eq!(message.to_bytes(), bytes);

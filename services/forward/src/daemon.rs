@@ -1,5 +1,6 @@
 //! The daemon: connects sockets, timers and the kernel to the pure engine.
 
+mod account;
 mod accounting;
 mod actions;
 mod announce;
@@ -47,6 +48,7 @@ use crate::settings::Settings;
 use crate::stamped::StampedDatagram;
 use crate::state_folder::StateFolder;
 use crate::verbs::PendingRequest;
+use account::AccountMessages;
 use accounting::Accounting;
 use announce::Announcements;
 use exit::Exit;
@@ -102,6 +104,7 @@ pub struct Daemon {
     announcements: Announcements,
     state: StateFolder,
     accounting: Accounting,
+    account_messages: AccountMessages,
     path_ends: PathEnds,
     routes: Routes,
     exit: Exit,
@@ -133,7 +136,8 @@ impl Daemon {
             engine: Engine::default(),
             links: NeighbourLinks::new(neighbours)?,
             announcements: Announcements::default(),
-            accounting: Accounting::load(&state),
+            accounting: Accounting::load(&state)?,
+            account_messages: AccountMessages::default(),
             state,
             path_ends: PathEnds::new(ends),
             routes: Routes::default(),
@@ -254,6 +258,7 @@ impl Daemon {
                     open.mtu.handle_reply(size);
                 }
             }
+            LinkMessage::Account(bytes) => self.receive_account_message(link, bytes),
             LinkMessage::TrainReply { number, kilobits } => {
                 if let Some(open) = self.links.open.get_mut(&link) {
                     open.trains.handle_result(number, kilobits);

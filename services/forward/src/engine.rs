@@ -132,6 +132,7 @@ impl Engine {
             LinkMessage::Probe(_)
             | LinkMessage::ProbeReply(_)
             | LinkMessage::Announcement(_)
+            | LinkMessage::Account(_)
             | LinkMessage::Train { .. }
             | LinkMessage::TrainReply { .. }
             | LinkMessage::MtuProbe(_)

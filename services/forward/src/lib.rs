@@ -33,6 +33,7 @@ mod state_folder;
 mod status;
 pub mod topology;
 pub mod trace;
+pub mod traffic;
 mod verbs;
 
 pub use service::main;

@@ -62,6 +62,11 @@ impl NeighbourSections {
         line.map(|line| line.name.as_str())
     }
 
+    /// Whether a section has this node.
+    pub fn has(&self, node: &PublicKey) -> bool {
+        self.0.iter().any(|line| line.descriptor.node() == *node)
+    }
+
     /// The node with this display name.
     pub fn find(&self, name: &str) -> Option<NodeAddress> {
         let line = self.0.iter().find(|line| line.name.as_str() == name);
@@ -102,7 +107,8 @@ pub(crate) mod tests {
     pub(crate) fn section(name: &str, board: Option<u8>, at: Option<&str>) -> Neighbour {
         let descriptor = descriptor(PrivateKey::generate().unwrap().public());
         let at = at.map(|at| at.to_owned().try_into().unwrap());
-        Neighbour { name: name.parse().unwrap(), descriptor, at, board }
+        let name = name.parse().unwrap();
+        Neighbour { name, descriptor, at, board, price: None, max_price: None }
     }
 
     #[test]

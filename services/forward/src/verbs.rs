@@ -5,8 +5,9 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use octet_node::Callers;
-use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, SOCKETS, Verb};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, SOCKETS, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::{VerbArgs, flag, integer, nothing, option, optional_integer, text};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use crate::constraints::PathRequest;
+use crate::control::MAX_ACCOUNT_MESSAGE;
 use crate::daemon::{DaemonEvent, rate};
 use crate::engine::PathNumber;
 use crate::settings::{Settings, UnknownSettings};
@@ -42,6 +44,14 @@ pub enum DaemonRequest {
     Records {
         after: u64,
     },
+    /// `traffic` of neighbours of other boxes.
+    Traffic,
+    /// `account-limit`: how far `served` of this neighbour may grow; `None`: without limit.
+    AccountLimit(PublicKey, Option<u64>),
+    /// `account-send`: a message to the neighbour's `accounts`.
+    AccountSend(PublicKey, Vec<u8>),
+    /// `account-receive`: the messages of neighbours' `accounts` since the last call.
+    AccountReceive,
     Add(Box<PathRequest>),
     Trace(PathNumber),
     Ping(PathTarget),
@@ -65,7 +75,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(25);
 type Desk = UnboundedSender<DaemonEvent>;
 
 pub fn verbs() -> Verbs<Desk> {
-    use Permission::{Operate, Read};
+    use Permission::{Operate, Own, Read};
 
     let path = || integer("path", "The path's number").parse(path_number);
     let show =
@@ -115,6 +125,27 @@ pub fn verbs() -> Verbs<Desk> {
                 .columns(ColumnKind::Date, &["since", "until"]),
             optional_integer("after", "Only records of ended paths after this number"),
             |desk, _, after| ask(desk, DaemonRequest::Records { after: after.unwrap_or_default() }),
+        )
+        .with(
+            Verb::new("traffic", Read, "Shows the bytes of each neighbour of another box: of paths that it was asked for, and that it asked for")
+                .columns(ColumnKind::Bytes, &["bought", "served", "limit"]),
+            nothing(),
+            show(DaemonRequest::Traffic),
+        )
+        .with(
+            Verb::new("account-limit", Own, "Sets how far the bytes served to a neighbour may grow").internal(),
+            node_key().and(optional_integer("served", "In bytes; default: without limit")),
+            |desk, _, (node, limit)| ask(desk, DaemonRequest::AccountLimit(node, limit)),
+        )
+        .with(
+            Verb::new("account-send", Own, "Sends a message to the unit `accounts` of a neighbour").internal(),
+            node_key().and(text("message", "In base64").parse(message)),
+            |desk, _, (node, message)| ask(desk, DaemonRequest::AccountSend(node, message)),
+        )
+        .with(
+            Verb::new("account-receive", Own, "Returns the messages of neighbours' `accounts` since the last call").internal(),
+            nothing(),
+            show(DaemonRequest::AccountReceive),
         )
         .with(Verb::new("path-add", Operate, "Sets up a path and keeps a route to its end"), path_request(), |desk, _, wanted| {
             ask(desk, DaemonRequest::Add(Box::new(wanted)))
@@ -201,6 +232,24 @@ fn path_request() -> VerbArgs<PathRequest> {
             alone,
             replace,
         })
+    })
+}
+
+/// The node key of a `[[neighbour]]`.
+fn node_key() -> VerbArgs<PublicKey> {
+    text("node", "The neighbour's key (a did:key)").parse(|key| {
+        key.parse().map_err(|_| {
+            let help = "`forward traffic` shows the keys of neighbours";
+            Failure::new(FailureCode::BadArgument, format!("`{key}` is not a public key"), help)
+        })
+    })
+}
+
+fn message(text: String) -> Result<Vec<u8>, Failure> {
+    let bytes = BASE64.decode(text.as_bytes()).ok();
+    bytes.filter(|bytes| bytes.len() <= MAX_ACCOUNT_MESSAGE).ok_or_else(|| {
+        let message = format!("this is not base64 of at most {MAX_ACCOUNT_MESSAGE} bytes");
+        Failure::new(FailureCode::BadArgument, message, "the unit `accounts` makes these messages")
     })
 }
 

@@ -7,6 +7,7 @@ use std::net::Ipv6Addr;
 use data_encoding::BASE32_NOPAD;
 use octet_appliance::{ExitNode, Neighbour, Vpn};
 use octet_control::PublicKey;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The prefix of the key in the hash that gives an address.
@@ -27,7 +28,8 @@ pub const NETWORK: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
 ///
 /// Impersonating a given node takes another key with the same 120 bits: 2^120 attempts. A collision of two own
 /// keys takes 2^60 attempts, but gains nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Ipv6Addr", into = "Ipv6Addr")]
 pub struct NodeAddress(Ipv6Addr);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +61,12 @@ impl TryFrom<Ipv6Addr> for NodeAddress {
 
     fn try_from(ip: Ipv6Addr) -> Result<Self, NotANode> {
         if ip.octets()[0] == 0xfc { Ok(Self(ip)) } else { Err(NotANode(ip)) }
+    }
+}
+
+impl From<NodeAddress> for Ipv6Addr {
+    fn from(address: NodeAddress) -> Self {
+        address.0
     }
 }
 

@@ -25,8 +25,16 @@ impl KeptClient {
     /// Calls a verb without arguments.
     ///
     /// # Errors
-    /// The unit cannot be reached or does not answer; the next call connects anew.
+    /// As [`call_with`](Self::call_with).
     pub fn call(&mut self, verb: &str) -> Result<Value, CallError> {
+        self.call_with(verb, Map::new())
+    }
+
+    /// Calls a verb.
+    ///
+    /// # Errors
+    /// The unit cannot be reached, does not answer or refuses; unless it has refused, the next call connects anew.
+    pub fn call_with(&mut self, verb: &str, args: Map<String, Value>) -> Result<Value, CallError> {
         let mut client = match self.client.take() {
             Some(client) => client,
             None => {
@@ -35,9 +43,11 @@ impl KeptClient {
                 new
             }
         };
-        let answer = client.call(verb, Map::new())?;
-        self.client = Some(client);
-        Ok(answer)
+        let answer = client.call(verb, args);
+        if matches!(answer, Ok(_) | Err(CallError::Failure(_))) {
+            self.client = Some(client);
+        }
+        answer
     }
 }
 

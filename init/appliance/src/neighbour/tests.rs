@@ -28,6 +28,10 @@ fn a_box_without_boards_and_one_with_them() {
     let lake = line("lake", &descriptor(2).to_string(), "");
     let found = read(&format!("[cluster]\nboards = 4\n{hill}{again}{lake}")).unwrap();
     assert_eq!(found.iter().map(|it| it.board).collect::<Vec<_>>(), [None, Some(4), None]);
+    assert!(found.iter().all(|it| it.price.is_none() && it.max_price.is_none()));
+    let found = read(&line("hill", &descriptor(1).to_string(), "price = 5\nmax_price = 7"));
+    let found = found.unwrap();
+    assert_eq!((found[0].price, found[0].max_price), (Some(5), Some(7)));
 }
 
 /// Each mistake is marked at the line that has to be changed, with what to do.
@@ -46,6 +50,8 @@ fn mistakes_are_placed() {
         (text("hill", &two, ""), 15, "two nodes are called `hill`"),
         (text("lake", &one, ""), 15, "called `hill` already"),
         (text("hill", &one, ""), 15, "`hill` is there twice"),
+        (text("hill", &one, "board = 3\nprice = 5"), 15, "has another price already"),
+        (text("lake", &two, "price = -5"), 17, "invalid value"),
         (text("board-2", &two, ""), 15, "not a valid neighbour name"),
         (text("Lake", &two, ""), 15, "not a valid neighbour name"),
         (text("lake", &two, "board = 5"), 17, "there is no board 5"),

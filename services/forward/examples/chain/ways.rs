@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use octet_forward::exchange::public;
 use octet_forward::kernel::links::{IN, Tunnel};
-use octet_forward::kernel::meter::{self, Count, Direction, GateChange, Meter};
+use octet_forward::kernel::meter::{self, Count, Direction, GateChange, GuardedDevice, Meter};
 use octet_forward::kernel::paths::KernelPathEnd;
 use octet_forward::kernel::usage;
 use octet_forward::label::Label;
@@ -166,7 +166,8 @@ async fn links(here: &Here, number: usize) -> Result<(), Failed> {
     for link in all() {
         here.kernel.open(&link).await?;
     }
-    let devices: Vec<_> = all().map(|link| link.name).collect();
+    let guarded = |link: Tunnel| GuardedDevice { name: link.name, quota: None };
+    let devices: Vec<_> = all().map(guarded).collect();
     meter::guard(&devices).await?;
     for link in all() {
         here.kernel.start(&link.name).await?;
@@ -215,7 +216,8 @@ async fn labels(
         let goes = sides[1 - from].map(of).transpose()?;
         for (direction, counted) in [(Direction::In, &came), (Direction::Out, &goes)] {
             gates.extend(counted.clone().map(|(device, label)| {
-                GateChange::Allow(Meter { device, direction, label }, Count::default())
+                let meter = Meter { device, direction, label };
+                GateChange::Allow { meter, begins: Count::default(), is_charged: false }
             }));
         }
         match (came, goes) {

@@ -1,5 +1,6 @@
 //! Accounting: the counters of paths in the kernel, their records once they end, and the sums of links.
 
+use std::io;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -11,9 +12,13 @@ use crate::kernel::{ForwardKernel, KernelError};
 use crate::metrics::sums::Sums;
 use crate::records::Records;
 use crate::state_folder::StateFolder;
+use crate::traffic::NeighbourTraffic;
 
 /// The name of the persisted records.
 pub(super) const RECORDS: &str = "records";
+
+/// The name of the persisted traffic of neighbours.
+pub(super) const TRAFFIC: &str = "traffic";
 
 /// The name of the persisted sums.
 const SUMS: &str = "sums";
@@ -37,22 +42,35 @@ pub(super) struct Accounting {
     /// The accounting records of ended paths.
     records: Records,
     sums: Sums,
+    pub traffic: NeighbourTraffic,
     /// The last answer to a metrics request and its time; `None` if the counters could not be read.
     pub collected: Option<(Instant, Option<String>)>,
 }
 
 impl Accounting {
-    /// Loads what is persisted. What is damaged is dropped: sums start at zero, and the numbers of records still
-    /// increase, because they follow the clock.
-    pub fn load(state: &StateFolder) -> Self {
+    /// Loads what is persisted. What is damaged is dropped: sums start at zero, the traffic of neighbours begins
+    /// another epoch, and the numbers of records still increase, because they follow the clock.
+    ///
+    /// # Errors
+    /// The kernel provides no randomness, or the epoch cannot be persisted.
+    pub fn load(state: &StateFolder) -> io::Result<Self> {
+        let traffic = match state.get(TRAFFIC).and_then(|it| NeighbourTraffic::from_bytes(&it)) {
+            Some(traffic) => traffic,
+            None => {
+                let new = NeighbourTraffic::new().map_err(io::Error::other)?;
+                state.put(TRAFFIC, &new.to_bytes())?;
+                new
+            }
+        };
         let records = state.get(RECORDS).and_then(|bytes| Records::from_bytes(&bytes));
         let sums = state.get(SUMS).and_then(|bytes| Sums::from_bytes(&bytes));
-        Self {
+        Ok(Self {
             previous: MeterCounts::new(),
             records: records.unwrap_or_default(),
             sums: sums.unwrap_or_default(),
+            traffic,
             collected: None,
-        }
+        })
     }
 
     /// Reads the previous daemon's counters before any of its devices is removed. Counting resumes from them,
@@ -90,6 +108,8 @@ impl Accounting {
             for carried in &due.ended {
                 self.records.add(carried, &counts, milliseconds());
             }
+            self.traffic.end(&due.ended, &counts);
+            self.persist_traffic(state)?;
             state.persist(RECORDS, &self.records.to_bytes())?;
         }
         kernel.change(&due.gates).await?;
@@ -100,7 +120,11 @@ impl Accounting {
             });
             self.add_up(gone, state)?;
         }
-        due.forgotten.iter().try_for_each(|name| state.erase(name))
+        due.forgotten.iter().try_for_each(|name| state.erase(name))?;
+        if !due.ended.is_empty() {
+            self.traffic.forgotten();
+        }
+        Ok(())
     }
 
     /// Adds counters that end to the sums, and persists the sums for the next daemon.
@@ -113,6 +137,11 @@ impl Accounting {
             self.sums.end(meter);
         }
         state.persist(SUMS, &self.sums.to_bytes())
+    }
+
+    /// Persists the traffic of neighbours for the next daemon.
+    pub fn persist_traffic(&self, state: &StateFolder) -> Result<(), KernelError> {
+        state.persist(TRAFFIC, &self.traffic.to_bytes())
     }
 
     /// Updates the sums from the current counters.

@@ -81,7 +81,7 @@ impl Daemon {
             let begins = self.accounting.initial_count(&meter);
             due.gates.push(match &entry {
                 KernelEntry::RateLimit(_, _, rate) => GateChange::Limit(meter, *rate, begins),
-                _ => GateChange::Allow(meter, begins),
+                _ => GateChange::Allow { is_charged: self.is_charged(&entry), meter, begins },
             });
         }
         match entry {
@@ -94,6 +94,16 @@ impl Daemon {
                 self.kernel.push((to, from), (label, ttl), &link.device()).await
             }
             KernelEntry::End(number, path_end) => self.install_end(number, &path_end).await,
+        }
+    }
+
+    /// Whether the neighbour at the entry's link asked for its path.
+    fn is_charged(&self, entry: &KernelEntry) -> bool {
+        match entry {
+            KernelEntry::Accept(link, label)
+            | KernelEntry::Swap { to: label, link, .. }
+            | KernelEntry::Push { label, link, .. } => self.engine.is_charged(*link, *label),
+            KernelEntry::RateLimit(..) | KernelEntry::Pop(_) | KernelEntry::End(..) => false,
         }
     }
 

@@ -58,7 +58,7 @@ fn unknown(what: &str) -> Failure {
 }
 
 /// The failure if the counters cannot be read.
-fn counters_failure(error: KernelError) -> Failure {
+pub(super) fn counters_failure(error: KernelError) -> Failure {
     let help = "`netd show` tells whether its own tables are there; then see the log";
     Failure::new(FailureCode::Failed, error.to_string(), help)
 }
@@ -77,6 +77,10 @@ impl Daemon {
             DaemonRequest::Paths => Ok(self.paths_json()),
             DaemonRequest::Labels => self.labels().await,
             DaemonRequest::Records { after } => self.records_json(after).await,
+            DaemonRequest::Traffic => self.traffic_json().await,
+            DaemonRequest::AccountLimit(node, limit) => self.limit_account(&node, limit).await,
+            DaemonRequest::AccountSend(node, message) => self.send_account(&node, message).await,
+            DaemonRequest::AccountReceive => Ok(self.account_messages.take()),
             DaemonRequest::Drop(PathTarget::Path(path)) => self.drop_path(path).await,
             DaemonRequest::Drop(PathTarget::To(node)) => self.drop_to(&node).await,
             DaemonRequest::Rate(path, rate) => self.change_rate(path, rate).await,

@@ -7,7 +7,7 @@ use octet_node::control::PublicKey;
 use octet_node::say;
 
 use super::Daemon;
-use super::accounting::{Due, RECORDS};
+use super::accounting::{Due, RECORDS, TRAFFIC};
 use super::actions::meter_of;
 use super::announce::Announcements;
 use super::exit::Exit;
@@ -75,8 +75,8 @@ impl Daemon {
             made.push(neighbour);
         }
         // All devices are guarded in one run, because each run of nft is slow.
-        let devices: Vec<_> = made.iter().map(|it| it.link.device()).collect();
-        meter::guard(&devices).await?;
+        let links: Vec<_> = made.iter().map(|it| (it.link, it.address())).collect();
+        self.guard_links(&links).await?;
         for neighbour in made {
             let link = neighbour.link;
             self.kernel.start(&link.device()).await?;
@@ -90,6 +90,13 @@ impl Daemon {
         if begins {
             self.restore_state().await?;
             self.links.keys = Some((node, key));
+            // What the paths that were taken over have carried counts, too.
+            if self.accounting.traffic.has_limits() {
+                let open = self.links.open.iter();
+                let links: Vec<_> =
+                    open.map(|(link, it)| (*link, it.neighbour.address())).collect();
+                self.guard_links(&links).await?;
+            }
         }
         Ok(())
     }
@@ -124,7 +131,7 @@ impl Daemon {
                 self.kernel.remove(&device).await?;
             }
             for name in self.state.names().unwrap_or_default() {
-                if name != RECORDS && name != LAST_NUMBER {
+                if ![RECORDS, LAST_NUMBER, TRAFFIC].contains(&name.as_str()) {
                     self.state.erase(&name)?;
                 }
             }

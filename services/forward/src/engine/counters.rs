@@ -29,6 +29,12 @@ pub struct CounterSide {
 }
 
 impl Engine {
+    /// Whether the neighbour at this link asked for the path that has this label there.
+    pub fn is_charged(&self, link: LinkNumber, label: Label) -> bool {
+        let has = |transit: &Transit| transit.in_label == label || transit.reverse_label == label;
+        self.transits.iter().any(|((from, _), transit)| *from == link && has(transit))
+    }
+
     pub fn path_counters(&self) -> Vec<PathCounters> {
         let relayed = self.transits.iter().filter_map(|(key, it)| self.transit_counters(*key, it));
         relayed.chain(self.paths.values().filter_map(|path| self.source_counters(path))).collect()

@@ -13,7 +13,6 @@ pub mod persisted;
 pub use gate::GateChange;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -50,24 +49,32 @@ const NAME: &str = "octet_forward";
 /// - Each element of `rates` has its own rate, and matches only packets above it; the rate in the set's
 ///   declaration is unused. For an element with both a rate and a counter, nft 1.0.6 omits the counter in JSON,
 ///   so another set counts the drops.
+/// - The labels of paths that a neighbour asked for are in `charged_in` and `charged_out`, one set for each
+///   direction, because both ends of a link choose labels. Only links with a quota look them up ([`guard`]).
 /// - A packet to a node on that device was sent without a path: it is reported and dropped.
 const FRAME: &str = "table netdev octet_forward {
   set labels { typeof meta iif . @nh,0,32; size 65536; counter; }
   set sent { typeof meta oif . @nh,0,32; size 65536; counter; }
   set rates { typeof meta iif . @nh,0,32; size 65536; limit rate over 1 bytes/second burst $burst bytes; }
   set above { typeof meta iif . @nh,0,32; size 65536; counter; }
+  set charged_in { typeof meta iif . @nh,0,32; size 65536; }
+  set charged_out { typeof meta oif . @nh,0,32; size 65536; }
+  chain limits { }
   chain labels { }
   chain above { }
   chain sent { }
   chain wanted { type filter hook ingress device \"$in\" priority 0; policy accept; }
 }
+flush chain netdev octet_forward limits
 flush chain netdev octet_forward labels
 flush chain netdev octet_forward above
 flush chain netdev octet_forward sent
 flush chain netdev octet_forward wanted
 table netdev octet_forward {
-  chain labels {
+  chain limits {
     meta iif . (@nh,0,32 & 0xfffff100) @rates goto above
+  }
+  chain labels {
     meta iif . (@nh,0,32 & 0xfffff100) @labels accept
     counter drop
   }
@@ -118,6 +125,15 @@ impl Direction {
             Self::In => "labels",
             Self::Out => "sent",
             Self::Above => "above",
+        }
+    }
+
+    /// The set of labels whose paths the neighbour asked for.
+    const fn charged_set(self) -> Option<&'static str> {
+        match self {
+            Self::In => Some("charged_in"),
+            Self::Out => Some("charged_out"),
+            Self::Above => None,
         }
     }
 
@@ -177,25 +193,59 @@ pub async fn prepare() -> Result<(), KernelError> {
     run(&[&frame.replace("$group", &group).replace("$burst", &burst)]).await.map(drop)
 }
 
-/// Drops all packets from these devices, except labels that are allowed from now on.
+/// A device of a link, and how many bytes of paths that the neighbour asked for may still pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardedDevice {
+    pub name: String,
+    /// `None`: without limit.
+    pub quota: Option<u64>,
+}
+
+/// Drops all packets from these devices, except labels that are allowed from now on, and beyond a quota those of
+/// paths that the neighbour asked for, in both directions. A quota begins anew with each call.
 ///
 /// # Errors
 /// nft cannot be run, or the kernel refuses.
-pub async fn guard(devices: &[String]) -> Result<(), KernelError> {
-    let mut text = String::new();
-    for device in devices {
-        // Only labelled packets are accepted.
-        let _ = writeln!(
-            text,
-            "add chain {TABLE} in_{device} {{ type filter hook ingress device \"{device}\" priority 0; policy drop; }}
-flush chain {TABLE} in_{device}
-add rule {TABLE} in_{device} meta protocol 0x8847 jump labels
-add chain {TABLE} out_{device} {{ type filter hook egress device \"{device}\" priority 0; policy accept; }}
-flush chain {TABLE} out_{device}
-add rule {TABLE} out_{device} meta protocol 0x8847 jump sent"
-        );
-    }
+pub async fn guard(devices: &[GuardedDevice]) -> Result<(), KernelError> {
+    let text: String = devices.iter().map(guard_rules).collect();
     if text.is_empty() { Ok(()) } else { run(&[&text]).await.map(drop) }
+}
+
+/// The rules of a device. Only labelled packets are accepted. A packet above its path's rate is dropped before
+/// the quota counts it. Both directions share one chain with the quota, so that they share what it has counted.
+///
+/// nft 1.0.6 does not accept a match on the protocol and one on the label in one rule, so there are more chains.
+fn guard_rules(device: &GuardedDevice) -> String {
+    let GuardedDevice { name, quota } = device;
+    let charged = |chain: &str, interface: &str, set: &str| match quota {
+        Some(_) => format!(
+            "add rule {TABLE} {chain}_{name} meta {interface} . (@nh,0,32 & 0xfffff100) @{set} jump quota_{name}\n"
+        ),
+        None => String::new(),
+    };
+    let received = charged("received", "iif", "charged_in");
+    let sent = charged("sent", "oif", "charged_out");
+    let limit = quota.map_or_else(String::new, |quota| {
+        format!("add rule {TABLE} quota_{name} quota over {quota} bytes drop\n")
+    });
+    format!(
+        "add chain {TABLE} quota_{name}
+flush chain {TABLE} quota_{name}
+{limit}add chain {TABLE} received_{name}
+flush chain {TABLE} received_{name}
+add rule {TABLE} received_{name} jump limits
+{received}add rule {TABLE} received_{name} jump labels
+add chain {TABLE} sent_{name}
+flush chain {TABLE} sent_{name}
+{sent}add rule {TABLE} sent_{name} jump sent
+add chain {TABLE} in_{name} {{ type filter hook ingress device \"{name}\" priority 0; policy drop; }}
+flush chain {TABLE} in_{name}
+add rule {TABLE} in_{name} meta protocol 0x8847 jump received_{name}
+add chain {TABLE} out_{name} {{ type filter hook egress device \"{name}\" priority 0; policy accept; }}
+flush chain {TABLE} out_{name}
+add rule {TABLE} out_{name} meta protocol 0x8847 jump sent_{name}
+"
+    )
 }
 
 impl ForwardKernel {
@@ -250,7 +300,8 @@ struct Set {
 
 #[derive(Deserialize)]
 struct Element {
-    elem: Counted,
+    /// Only elements with a statement are listed as `elem`.
+    elem: Option<Counted>,
 }
 
 #[derive(Deserialize)]
@@ -273,7 +324,7 @@ fn read(text: &str) -> Result<MeterCounts, KernelError> {
     for set in listed.nftables.into_iter().filter_map(|it| it.set) {
         let is_it = |direction: &Direction| set.name == direction.set();
         let Some(direction) = Direction::ALL.into_iter().find(is_it) else { continue };
-        counts.extend(set.elem.into_iter().filter_map(|it| counted(direction, it.elem)));
+        counts.extend(set.elem.into_iter().filter_map(|it| counted(direction, it.elem?)));
     }
     Ok(counts)
 }
@@ -324,6 +375,7 @@ mod tests {
             set("sent", 4),
             {"set": {"name": "rates", "elem": rates}},
             set("above", 5),
+            {"set": {"name": "charged_in", "elem": [{"concat": ["fl3", 0x64100]}]}},
             {"chain": {"name": "labels"}},
             {"rule": {"chain": "labels", "expr": [{"counter": {"packets": 0, "bytes": 0}}]}},
         ]});

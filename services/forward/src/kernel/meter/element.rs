@@ -244,7 +244,7 @@ mod tests {
         let meter = Meter { device: "fl65535".into(), direction: Direction::Above, label };
         let begins = Count { packets: u64::MAX, bytes: u64::MAX };
         for gate in [
-            GateChange::Allow(meter.clone(), begins),
+            GateChange::Allow { meter: meter.clone(), begins, is_charged: true },
             GateChange::Limit(meter.clone(), u32::MAX, begins),
             GateChange::Remove(meter),
         ] {

@@ -1,7 +1,7 @@
 //! Changes of allowed labels, rates and counters, as changes of set elements.
 
 use super::element::{ElementChange, ElementRule};
-use super::{BURST, Count, Direction, Meter};
+use super::{BURST, Count, Meter};
 
 const RATES: &str = "rates";
 
@@ -11,8 +11,9 @@ const KILOBIT: u64 = 125;
 /// A change of an allowed label or its rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateChange {
-    /// Allow and count the label. A new counter starts at this value.
-    Allow(Meter, Count),
+    /// Allow and count the label. A new counter starts at this value. `is_charged`: the neighbour asked for its
+    /// path, so it counts towards the quota of the link.
+    Allow { meter: Meter, begins: Count, is_charged: bool },
     /// Limit an allowed label to this rate in kbit/s; 0: unlimited. Packets above it are dropped and counted by
     /// this meter; a new counter starts at this value.
     Limit(Meter, u32, Count),
@@ -22,7 +23,7 @@ pub enum GateChange {
 
 impl GateChange {
     pub(super) fn meter(&self) -> &Meter {
-        let (Self::Allow(meter, _) | Self::Limit(meter, ..) | Self::Remove(meter)) = self;
+        let (Self::Allow { meter, .. } | Self::Limit(meter, ..) | Self::Remove(meter)) = self;
         meter
     }
 
@@ -38,7 +39,11 @@ impl GateChange {
         let count =
             |begins| ElementChange::Add { set, key, statement: Some(ElementRule::Counter(begins)) };
         match *self {
-            Self::Allow(_, begins) => vec![count(begins)],
+            Self::Allow { begins, is_charged, .. } => {
+                let charged = meter.direction.charged_set().filter(|_| is_charged);
+                let charge = charged.map(|set| ElementChange::Add { set, key, statement: None });
+                charge.into_iter().chain([count(begins)]).collect()
+            }
             Self::Limit(_, kilobits, begins) => {
                 // An existing element keeps its rate, so it is replaced.
                 let mut changes = remove(RATES).to_vec();
@@ -51,9 +56,8 @@ impl GateChange {
                 changes
             }
             Self::Remove(_) => {
-                let is_above = meter.direction == Direction::Above;
-                let rate = is_above.then(|| remove(RATES));
-                rate.into_iter().flatten().chain(remove(set)).collect()
+                let other = meter.direction.charged_set().unwrap_or(RATES);
+                remove(other).into_iter().chain(remove(set)).collect()
             }
         }
     }
@@ -62,6 +66,7 @@ impl GateChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::meter::Direction;
     use crate::label::Label;
 
     const BEGINS: Count = Count { packets: 3, bytes: 252 };
@@ -80,10 +85,17 @@ mod tests {
 
     #[test]
     fn what_is_let_is_counted_until_it_is_not() {
-        for (direction, set) in [(Direction::In, "labels"), (Direction::Out, "sent")] {
+        for (direction, set, charged) in
+            [(Direction::In, "labels", "charged_in"), (Direction::Out, "sent", "charged_out")]
+        {
             let counted = add(set, Some(ElementRule::Counter(BEGINS)));
-            assert_eq!(GateChange::Allow(meter(direction), BEGINS).changes(7), [counted]);
-            assert_eq!(GateChange::Remove(meter(direction)).changes(7), remove(set));
+            let allow = |is_charged| {
+                GateChange::Allow { meter: meter(direction), begins: BEGINS, is_charged }.changes(7)
+            };
+            assert_eq!(allow(false), std::slice::from_ref(&counted));
+            assert_eq!(allow(true), [add(charged, None), counted]);
+            let removed = [remove(charged), remove(set)].concat();
+            assert_eq!(GateChange::Remove(meter(direction)).changes(7), removed);
         }
     }
 
