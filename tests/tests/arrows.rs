@@ -28,6 +28,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/messenger", &["services/messages"]),
     // Its tests call the service.
     ("services/octet-msg", &["services/messages", "services/messenger"]),
+    ("services/receipts", &["services/node"]),
+    ("services/accounts", &["services/receipts"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),
@@ -40,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "netd",
             SERVICE,
+            "services/accounts",
             "services/face",
             "services/messenger",
             "services/octetctl",

@@ -19,7 +19,7 @@ packages = [
 ]
 drivers = ["loop"]
 modules = ["8021q"]
-services = ["console", "clock", "logd", "identity", "config", "gate", "netd", "lan", "cluster", "update", "forward", "cache", "messenger", "face"]
+services = ["console", "clock", "logd", "identity", "config", "gate", "netd", "lan", "cluster", "update", "forward", "cache", "messenger", "face", "accounts"]
 "#;
 
 /// A folder with an appliance in it.

@@ -14,8 +14,17 @@ pub struct AccountsSection {
     pub max_debt: u64,
     /// How many of 1000 bytes that this box has served may be lost on the way to the neighbour, who signs only what
     /// it received. More than this and the window stops the neighbour.
-    #[serde(default = "default_max_loss")]
+    #[serde(default)]
     pub max_loss: MaxLoss,
+    /// The most bytes that a neighbour is served before it has signed for them. The window is 4 s of the measured
+    /// capacity of the link, and at least 1 MiB, unless this is less.
+    #[serde(default = "default_max_window")]
+    pub max_window: u64,
+}
+
+/// 4 s at 1 Gbit/s.
+const fn default_max_window() -> u64 {
+    1 << 29
 }
 
 /// One unit of account.
@@ -23,14 +32,16 @@ const fn default_max_debt() -> u64 {
     1_000_000
 }
 
-fn default_max_loss() -> MaxLoss {
-    MaxLoss(10)
-}
-
 /// A part of 1000: 0 to 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct MaxLoss(u16);
+
+impl Default for MaxLoss {
+    fn default() -> Self {
+        Self(10)
+    }
+}
 
 /// A loss with which nobody would be paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,10 +74,11 @@ mod tests {
         assert_eq!(parse("").unwrap().accounts, None);
         let of = |section: &str| {
             let accounts = parse(section).unwrap().accounts.unwrap();
-            (accounts.max_debt, u16::from(accounts.max_loss))
+            (accounts.max_debt, u16::from(accounts.max_loss), accounts.max_window)
         };
-        assert_eq!(of("[accounts]\n"), (1_000_000, 10));
-        assert_eq!(of("[accounts]\nmax_debt = 7\nmax_loss = 500\n"), (7, 500));
+        assert_eq!(of("[accounts]\n"), (1_000_000, 10, 1 << 29));
+        let section = "[accounts]\nmax_debt = 7\nmax_loss = 500\nmax_window = 9\n";
+        assert_eq!(of(section), (7, 500, 9));
         for bad in ["max_loss = 501", "max_loss = -1", "max_debt = -1", "window = 5"] {
             let error = parse(&format!("[accounts]\n{bad}\n")).unwrap_err().to_string();
             assert!(error.contains("appliance.toml:"), "{error}");

@@ -21,6 +21,8 @@ fn main() -> ExitCode {
 /// The entry point of a service.
 fn service(name: &str) -> Option<fn() -> ExitCode> {
     Some(match name {
+        #[cfg(feature = "accounts")]
+        "accounts" => octet_accounts::main,
         #[cfg(feature = "cache")]
         "cache" => octet_cache::main,
         #[cfg(feature = "clock")]

@@ -33,11 +33,12 @@
 //! lan` to all commands but `cargo`.
 
 /// The guides that are tested, in this order, on one box.
-pub const GUIDES: [&str; 15] = [
+pub const GUIDES: [&str; 16] = [
     "docs/cache.md",
     "docs/cache-http.md",
     "docs/messenger.md",
     "docs/forwarding.md",
+    "docs/accounts.md",
     "docs/segments.md",
     "docs/openwrt.md",
     "docs/troubleshooting.md",

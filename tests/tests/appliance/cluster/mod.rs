@@ -1,5 +1,6 @@
 //! A router and its boards, from blank machines to one box: all of them boot the released image.
 
+mod accounts;
 mod adopted;
 mod browser;
 mod chosen;

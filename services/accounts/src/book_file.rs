@@ -1,0 +1,70 @@
+//! The accounts on disk: one small file that is replaced whole, so that a power cut leaves the old or the new one.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+
+use octet_node::durable::{self, StoredFile};
+use octet_node::say;
+use octet_receipts::AccountBook;
+
+/// The file, in the data folder.
+const BOOK: &str = "book";
+
+/// The maximum size of the file, in bytes: that of [`octet_receipts::MAX_ACCOUNTS`] accounts.
+const LONGEST: u64 = 1 << 20;
+
+/// The book, and where it is written.
+#[derive(Debug)]
+pub struct BookFile {
+    book: AccountBook,
+    path: PathBuf,
+}
+
+impl BookFile {
+    /// Reads the book in `folder`. A damaged one is set aside: what neighbours owe is lost then, until they send
+    /// their newest receipts again.
+    ///
+    /// # Errors
+    /// Reading fails.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(BOOK);
+        let book = match durable::load(&path, LONGEST, AccountBook::from_bytes)? {
+            StoredFile::Value(book) => book,
+            StoredFile::Absent => AccountBook::default(),
+            StoredFile::Damaged => {
+                let aside = folder.join("book.damaged");
+                std::fs::rename(&path, &aside)?;
+                say!("the book of accounts is damaged: it is set aside as {}", aside.display());
+                AccountBook::default()
+            }
+        };
+        Ok(Self { book, path })
+    }
+
+    /// Writes the book, if it has changed. Messages and limits that depend on the change count from then on.
+    ///
+    /// # Errors
+    /// Writing fails; nothing that depends on the change is sent.
+    pub fn write(&mut self) -> io::Result<()> {
+        if self.book.is_dirty() {
+            durable::replace(&self.path, &self.book.to_bytes())?;
+            self.book.persisted();
+        }
+        Ok(())
+    }
+}
+
+impl Deref for BookFile {
+    type Target = AccountBook;
+
+    fn deref(&self) -> &AccountBook {
+        &self.book
+    }
+}
+
+impl DerefMut for BookFile {
+    fn deref_mut(&mut self) -> &mut AccountBook {
+        &mut self.book
+    }
+}

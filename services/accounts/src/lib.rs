@@ -1,0 +1,169 @@
+//! `accounts` signs receipts for the bytes that neighbours have carried for this node, takes theirs for what this
+//! node has carried for them, and limits those who do not sign (docs/accounts.md).
+//!
+//! It has no socket in any network: `forward` carries its messages, counts, and stops.
+//!
+//! One thread does a round every so often: it asks `forward` what was carried, writes what is due, and only then
+//! sends it. Others serve the verbs, and follow the certificate of its key.
+
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
+mod forward;
+mod book_file;
+mod round;
+pub mod settings;
+mod verbs;
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use octet_node::control::SOCKETS;
+use octet_node::serve::threads;
+use octet_node::settings::Which;
+use octet_node::sub_key::{self, KeyUpdate};
+use octet_node::{Callers, notify_ready, say};
+
+use crate::book_file::BookFile;
+use crate::forward::Forward;
+use crate::settings::Settings;
+
+/// The interval of rounds.
+pub const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The stack size of the thread that does rounds, in bytes.
+const STACK: usize = 256 << 10;
+
+/// The configuration of this service.
+pub struct AccountsConfig {
+    /// The settings in force.
+    pub settings: Settings,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// The data folder of this unit.
+    pub folder: PathBuf,
+    pub control: UnixListener,
+    /// The users that may call this service.
+    pub callers: Callers,
+    /// The interval of rounds.
+    pub interval: Duration,
+}
+
+/// What the threads of this unit share.
+pub struct Shared {
+    book: Mutex<BookFile>,
+    state: Mutex<State>,
+    /// Signals other settings, and a certified key.
+    changed: Condvar,
+    /// The folder of the units' sockets.
+    sockets: PathBuf,
+    /// The origin of the clock, which is never set.
+    start: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    settings: Settings,
+    /// Why no round succeeds.
+    problem: String,
+    /// Counts changes, for the thread that waits for them.
+    turn: u64,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn book(&self) -> MutexGuard<'_, BookFile> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settings(&self) -> Settings {
+        self.state().settings.clone()
+    }
+
+    /// Logs why rounds do not succeed, once for each reason.
+    fn set_problem(&self, problem: String) {
+        let mut state = self.state();
+        if state.problem != problem {
+            if !problem.is_empty() {
+                say!("{problem}");
+            }
+            state.problem = problem;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        state.turn = state.turn.wrapping_add(1);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the time of the next round; without `[accounts]` until something changes.
+    fn wait(&self, interval: Duration) {
+        let state = self.state();
+        let turn = state.turn;
+        let same = |state: &mut State| state.turn == turn;
+        if state.settings.accounts.is_some() || !state.problem.is_empty() {
+            drop(self.changed.wait_timeout_while(state, interval, same));
+        } else {
+            drop(self.changed.wait_while(state, same));
+        }
+    }
+}
+
+/// Runs the service, with what PID 1 passes to it.
+pub fn main() -> ExitCode {
+    octet_node::run(|mut given| {
+        let sockets = PathBuf::from(SOCKETS);
+        let settings = Settings::read(&sockets, Which::InForce).map_err(io::Error::other)?;
+        let folder = given.state.take();
+        let folder = folder.ok_or_else(|| io::Error::other("PID 1 has given no data folder"))?;
+        let config = AccountsConfig {
+            settings,
+            sockets,
+            folder,
+            control: given.socket("control")?,
+            callers: given.callers,
+            interval: INTERVAL,
+        };
+        run(config, notify_ready)
+    })
+}
+
+/// Serves forever. `ready` is called once the socket accepts calls.
+///
+/// # Errors
+/// The kernel refuses a thread or the socket, or the data folder cannot be read.
+pub fn run(config: AccountsConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let AccountsConfig { settings, sockets, folder, control, callers, interval } = config;
+    let shared = Arc::new(Shared {
+        book: Mutex::new(BookFile::open(&folder)?),
+        state: Mutex::new(State { settings, ..State::default() }),
+        changed: Condvar::new(),
+        sockets: sockets.clone(),
+        start: Instant::now(),
+    });
+    let keyed = Arc::clone(&shared);
+    sub_key::keep(Some(folder), sockets.join("identity.sock"), move |update| match update {
+        KeyUpdate::Certified(key) => {
+            keyed.book().set_identity(*key);
+            keyed.change(|_| {});
+        }
+        KeyUpdate::NotCertified(why) => say!("this service's key is not certified: {why}"),
+    })?;
+    let (working, forward) = (Arc::clone(&shared), Forward::new(&sockets));
+    let work = move || round::run(&working, forward, interval);
+    Builder::new().name("rounds".into()).stack_size(STACK).spawn(work)?;
+    ready()?;
+    let Err(error) = threads::serve(&control, &callers, verbs::LIMITS, verbs::verbs(), shared);
+    Err(error)
+}

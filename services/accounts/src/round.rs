@@ -1,0 +1,104 @@
+//! A round: what was carried is counted, receipts are taken and signed, all of it is written, and only then are
+//! messages sent and limits raised.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use octet_appliance::AccountsSection;
+use octet_node::control::{CallError, PublicKey};
+use octet_node::say;
+use octet_receipts::{Agreement, NeighbourCounters};
+
+use crate::Shared;
+use crate::forward::{Forward, TrafficRow};
+use crate::settings::{NeighbourPrice, Settings};
+
+/// The smallest window, in bytes.
+const MIN_WINDOW: u64 = 1 << 20;
+
+/// How much a link carries while a receipt is under way: the window is so many seconds of its capacity.
+const WINDOW_SECONDS: u64 = 4;
+
+/// Why a round has failed; the next one does all that it left.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error("`forward` does not answer: {0}")]
+    Forward(#[from] CallError),
+    #[error("the book of accounts cannot be written, so nothing is signed: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// Does rounds forever.
+pub fn run(shared: &Shared, mut forward: Forward, interval: Duration) {
+    let mut refused = BTreeSet::new();
+    loop {
+        let done = round(shared, &mut forward, &mut refused);
+        shared.set_problem(done.err().map(|error| error.to_string()).unwrap_or_default());
+        shared.wait(interval);
+    }
+}
+
+/// `refused` are the refusals that were logged: each is logged once.
+fn round(
+    shared: &Shared,
+    forward: &mut Forward,
+    refused: &mut BTreeSet<String>,
+) -> Result<(), RoundError> {
+    let settings = shared.settings();
+    let traffic = forward.traffic()?;
+    let received = forward.receive()?;
+    let now = shared.start.elapsed();
+    let (messages, limits) = {
+        let mut book = shared.book();
+        book.retain(&traffic.iter().map(|row| row.node).collect::<Vec<_>>());
+        for row in &traffic {
+            let window = book.window(&row.node).unwrap_or_default();
+            if let Some(agreement) = agreement(&settings, row, window) {
+                book.agree(row.node, agreement);
+            }
+            let TrafficRow { bought, served, .. } = *row;
+            book.observe(&row.node, NeighbourCounters { epoch: row.epoch.0, bought, served });
+        }
+        for (node, message) in received {
+            if let Err(error) = book.handle(&node, &message, now) {
+                let text = format!("a message of {} is refused: {error}", settings.name(&node));
+                // A neighbour cannot fill the log: there are few reasons, and few neighbours.
+                if refused.insert(text.clone()) {
+                    say!("{text}");
+                }
+            }
+        }
+        book.tick(now);
+        book.write()?;
+        let limit = |row: &TrafficRow| {
+            book.remaining(&row.node).map(|bytes| row.served.saturating_add(bytes))
+        };
+        let limits: Vec<_> = traffic.iter().map(limit).collect();
+        (book.take_messages(), limits)
+    };
+    for (row, limit) in traffic.iter().zip(limits) {
+        if row.limit != limit {
+            forward.limit(&row.node, limit)?;
+        }
+    }
+    for (node, message) in messages {
+        forward.send(&node, &message)?;
+    }
+    Ok(())
+}
+
+/// What counts for a neighbour. Without `[accounts]` nothing is charged or paid. The window follows the measured
+/// capacity of the link in powers of two, and shrinks with `max_window` only: each change is another epoch of
+/// receipts.
+fn agreement(settings: &Settings, row: &TrafficRow, window: u64) -> Option<Agreement> {
+    let NeighbourPrice { price, max_price, .. } = settings.neighbours.get(&row.node)?;
+    let Some(AccountsSection { max_debt, max_loss, max_window }) = settings.accounts else {
+        return Some(Agreement { price: None, window, max_price: None, max_debt: 0, max_loss: 0 });
+    };
+    let bytes_per_second = u64::from(row.kilobits.unwrap_or_default()) * 125;
+    let measured = (bytes_per_second * WINDOW_SECONDS).next_power_of_two();
+    let window = window.max(measured).max(MIN_WINDOW).min(max_window);
+    let (price, max_price) = (*price, *max_price);
+    Some(Agreement { price, window, max_price, max_debt, max_loss: max_loss.into() })
+}

@@ -1,0 +1,57 @@
+//! The sections of `appliance.toml` for this unit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use octet_appliance::{AccountsSection, Neighbour};
+use octet_node::SettingsError;
+use octet_node::control::PublicKey;
+use octet_node::settings::{self, Which};
+
+/// What the owner has agreed to with a neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighbourPrice {
+    /// Its name in the settings.
+    pub name: String,
+    /// What it owes for 2^30 bytes, in millionths of the unit of account; `None`: nothing.
+    pub price: Option<u64>,
+    /// The highest price at which it is paid; `None`: it is not paid.
+    pub max_price: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Without it nothing is signed or limited.
+    pub accounts: Option<AccountsSection>,
+    pub neighbours: BTreeMap<PublicKey, NeighbourPrice>,
+}
+
+impl Settings {
+    /// Reads the settings from `config`, whose socket is in the folder `sockets`.
+    ///
+    /// # Errors
+    /// `config` does not answer, or a value is invalid.
+    pub fn read(sockets: &Path, which: Which) -> Result<Self, SettingsError> {
+        let settings = settings::Settings::read(sockets, which)?;
+        let accounts = settings.optional("accounts")?;
+        let neighbours: Vec<Neighbour> = settings.list("neighbour")?;
+        // A node may have links to several nodes of this box; then all sections have the same prices.
+        let price = |line: Neighbour| {
+            let name = line.name.to_string();
+            let Neighbour { price, max_price, .. } = line;
+            (line.descriptor.node(), NeighbourPrice { name, price, max_price })
+        };
+        Ok(Self { accounts, neighbours: neighbours.into_iter().map(price).collect() })
+    }
+
+    /// The name of a neighbour; of a former one, its key.
+    pub fn name(&self, node: &PublicKey) -> String {
+        self.neighbours.get(node).map_or_else(|| node.to_string(), |line| line.name.clone())
+    }
+
+    /// The neighbour of this name or key.
+    pub fn find(&self, text: &str) -> Option<PublicKey> {
+        let by_name = self.neighbours.iter().find(|(_, line)| line.name == text);
+        by_name.map(|(node, _)| *node).or_else(|| text.parse().ok())
+    }
+}

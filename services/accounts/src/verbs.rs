@@ -1,0 +1,134 @@
+//! The verbs of this unit.
+
+use std::sync::Arc;
+
+use data_encoding::BASE64;
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
+use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
+use octet_node::serve::verbs::{VerbArgs, integer, nothing, text};
+use octet_node::settings::Which;
+use octet_receipts::{AccountError, AccountRow, SignedReceipt};
+use serde_json::{Value, json};
+
+use crate::Shared;
+use crate::settings::Settings;
+
+/// The maximum number of clients, the number reserved for operators, and the maximum per user.
+pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 6, of_one: 2 };
+
+/// A verb's state.
+type State = Arc<Shared>;
+
+pub fn verbs() -> Verbs<State> {
+    use Permission::{Own, Read};
+
+    Verbs::default()
+        .with(
+            Verb::new("show", Read, "Shows who owes whom, in millionths of the unit of account")
+                .columns(
+                    ColumnKind::Bytes,
+                    &["served", "signed_by_them", "unsigned", "bought", "signed_by_us", "they_counted"],
+                ),
+            nothing(),
+            |shared, _: &mut Call<'_>, ()| Ok(rows(shared)),
+        )
+        .with(
+            Verb::new("receipts", Read, "Prints the newest receipt of each epoch, as proof of a debt")
+                .columns(ColumnKind::Bytes, &["bytes"]),
+            nothing(),
+            |shared, _, ()| Ok(receipts(shared)),
+        )
+        .with(
+            Verb::new("settle", Own, "Records that a neighbour has paid, and tells it so"),
+            neighbour().and(integer("amount", "What was paid, in millionths of the unit of account")),
+            |shared, _, (neighbour, amount)| {
+                change(shared, &neighbour, |book, node| book.settle(node, amount))
+            },
+        )
+        .with(
+            Verb::new("write-off", Own, "Forgives a neighbour what it was served and has not signed"),
+            neighbour(),
+            |shared, _, neighbour| change(shared, &neighbour, |book, node| book.write_off(node)),
+        )
+        .with_settings(
+            |shared| Ok(Settings::read(&shared.sockets, Which::Next).map(drop)?),
+            |shared| {
+                let settings = Settings::read(&shared.sockets, Which::InForce)?;
+                shared.change(|state| state.settings = settings);
+                Ok(())
+            },
+        )
+}
+
+fn neighbour() -> VerbArgs<String> {
+    text("neighbour", "Its name in [[neighbour]], or its key")
+}
+
+fn rows(shared: &State) -> Value {
+    let (settings, book) = (shared.settings(), shared.book());
+    let row = |row: AccountRow| {
+        json!({
+            "neighbour": settings.name(&row.node),
+            "owed_to_us": row.owed,
+            "owed_by_us": row.owe,
+            "balance": i128::from(row.owed) - i128::from(row.owe),
+            "served": row.served,
+            "signed_by_them": row.received,
+            "unsigned": row.unsigned,
+            "serving": row.payee_state.to_string(),
+            "bought": row.bought,
+            "signed_by_us": row.signed,
+            "they_counted": row.their_count,
+            "paying": row.payer_state.to_string(),
+            "node": row.node,
+        })
+    };
+    book.rows().into_iter().map(row).collect()
+}
+
+fn receipts(shared: &State) -> Value {
+    let (settings, book) = (shared.settings(), shared.book());
+    let rows = book.rows().into_iter().flat_map(|row| {
+        let name = settings.name(&row.node);
+        let of = move |from: &'static str, receipts: Vec<SignedReceipt>| {
+            let name = name.clone();
+            receipts.into_iter().map(move |signed| {
+                let receipt = signed.receipt();
+                json!({
+                    "neighbour": name,
+                    "signed_by": from,
+                    "epoch": receipt.epoch,
+                    "bytes": receipt.bytes,
+                    "price": receipt.price,
+                    "amount": receipt.amount,
+                    "receipt": BASE64.encode(&signed.to_bytes()),
+                })
+            })
+        };
+        of("them", row.receipts_received).chain(of("us", row.receipts_signed))
+    });
+    rows.collect()
+}
+
+/// Changes the account of a neighbour. The change is on disk when this returns.
+fn change(
+    shared: &State,
+    neighbour: &str,
+    change: impl FnOnce(&mut octet_receipts::AccountBook, &PublicKey) -> Result<(), AccountError>,
+) -> Result<Value, Failure> {
+    let node = shared.settings().find(neighbour).ok_or_else(|| {
+        let message = format!("`{neighbour}` is neither a [[neighbour]] nor a public key");
+        Failure::new(FailureCode::NotFound, message, "`accounts show` lists all accounts")
+    })?;
+    let mut book = shared.book();
+    change(&mut book, &node).map_err(|error| {
+        Failure::new(FailureCode::BadArgument, error.to_string(), error.help())
+    })?;
+    book.write().map_err(|error| {
+        let help = "see whether the data partition is full or damaged";
+        Failure::new(FailureCode::Failed, format!("the book cannot be written: {error}"), help)
+    })?;
+    drop(book);
+    shared.change(|_| {});
+    Ok(Value::Null)
+}

@@ -1,0 +1,255 @@
+//! Three boxes in a line: the first pays the second for a path to the third, and the second pays the third. What is
+//! billed is what the payer's kernel has counted; one who stops signing is stopped by the other's kernel.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use octet_appliance::{Appliance, SETTINGS};
+use octet_control::file::LocalFile;
+use octet_machine::panel::{Mac, Port};
+use octet_machine::{Cluster, Node, Socket};
+use octet_tests::{Image, Remake, guest, shipped};
+use serde_json::{Value, json};
+
+use crate::cluster::forward::{MIRROR, TALKER};
+use crate::cluster::site::{IMAGE, Site};
+
+/// The three boxes, by the last number of their addresses; all uplinks are in one network.
+const HILL: usize = 0;
+const LAKE: usize = 1;
+const WOOD: usize = 2;
+
+const PORT: u16 = 51820;
+
+/// For 2^30 bytes, in millionths: each byte costs a little less than one.
+const PRICE: u64 = 1_000_000_000;
+
+/// The window, in bytes.
+const WINDOW: u64 = 1 << 20;
+
+/// One in so many long frames is lost.
+const LOST: usize = 200;
+
+/// Shorter frames are the boxes' own messages.
+const LONG: usize = 1000;
+
+/// The maximum delay of a waiting frame.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Packets from a path may reach an echo service there, and its answers go back.
+const POLICIES: &str = r#"
+[[policy]]
+from = "path"
+to = "router"
+protocol = "tcp"
+ports = [7000]
+
+[[policy]]
+from = "router"
+to = "path"
+protocol = "tcp"
+ports = [7000]
+"#;
+
+const ACCOUNTS: &str = "[accounts]\nmax_debt = 1000000000000\nmax_window = 1048576\n";
+
+fn address(number: usize) -> String {
+    format!("192.0.2.{}", number + 1)
+}
+
+fn text(number: usize, more: &str) -> String {
+    let address = address(number);
+    format!(
+        "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\n[cluster]\nboards = 4\n[lan]\n{POLICIES}{more}"
+    )
+}
+
+fn image(number: usize) -> Image {
+    let appliance = Appliance::parse("appliance.toml", &format!("{}{IMAGE}", text(number, "")));
+    let settings = serde_json::to_vec(&appliance.unwrap()).unwrap();
+    let remake = Remake::of(&shipped()).file(SETTINGS, 0o644, settings);
+    let remake = remake.program("talker", &guest("talker")).unit(TALKER);
+    remake.program("listener", &guest("listener")).unit(MIRROR).image()
+}
+
+fn line(name: &str, descriptor: &str, more: &str) -> String {
+    format!("[[neighbour]]\nname = {name:?}\ndescriptor = {descriptor:?}\n{more}\n")
+}
+
+/// Joins the uplinks; of long frames some are lost.
+struct Uplinks {
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Uplinks {
+    fn join(ports: [Port; 3]) -> Self {
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::clone(&is_cut);
+        thread::spawn(move || {
+            let mut long = 0;
+            while !cut.load(Ordering::Relaxed) {
+                for (from, port) in ports.iter().enumerate() {
+                    let Some(frame) = port.receive(Instant::now() + TICK) else { continue };
+                    long += usize::from(frame.len() > LONG);
+                    if frame.len() > LONG && long % LOST == 0 {
+                        continue;
+                    }
+                    for (_, other) in ports.iter().enumerate().filter(|(to, _)| *to != from) {
+                        // A guest that has ended receives nothing.
+                        let _ = other.send(&frame);
+                    }
+                }
+            }
+        });
+        Self { is_cut }
+    }
+}
+
+impl Drop for Uplinks {
+    fn drop(&mut self) {
+        self.is_cut.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ask(site: &Site, unit: &str, verb: &str, args: Value) -> Value {
+    site.ask(Node::Router, unit, verb, args)
+}
+
+fn descriptor(site: &Site) -> String {
+    let shown = || site.machine(Node::Router).call_unit("forward", "descriptor", json!({}));
+    site.wait("the router has a descriptor", || shown().is_ok());
+    shown().unwrap()["descriptor"].as_str().unwrap().to_owned()
+}
+
+/// Applies the settings, and confirms them.
+fn apply(site: &Site, text: String) {
+    let mut file = LocalFile::Memory(text.into_bytes());
+    let machine = site.machine(Node::Router);
+    machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
+    ask(site, "config", "confirm", json!({}));
+}
+
+/// A number in the row of the neighbour with this name.
+fn number(site: &Site, (unit, verb): (&str, &str), name: &str, key: &str) -> u64 {
+    let rows = ask(site, unit, verb, json!({}));
+    let row = rows.as_array().unwrap().iter().find(|row| row["neighbour"] == name);
+    row.and_then(|row| row[key].as_u64()).unwrap_or_default()
+}
+
+fn account(site: &Site, name: &str, key: &str) -> u64 {
+    number(site, ("accounts", "show"), name, key)
+}
+
+fn traffic(site: &Site, name: &str, key: &str) -> u64 {
+    number(site, ("forward", "traffic"), name, key)
+}
+
+#[test]
+fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
+    let began = Instant::now();
+    let sites = [HILL, LAKE, WOOD].map(|number| Site {
+        cluster: Cluster::new(4, number == HILL).unwrap(),
+        image: image(number),
+    });
+    let ports =
+        [HILL, LAKE, WOOD].map(|it| sites[it].cluster.attach(200, Socket::Router(0)).unwrap());
+    let _uplinks = Uplinks::join(ports);
+    for (site, card) in sites.iter().zip(150..) {
+        let machine = site.machine_of(Node::Router);
+        site.cluster.power_on_as(Node::Router, Mac::number(card), machine).unwrap();
+    }
+    for site in &sites {
+        site.wait_ready(Node::Router);
+    }
+    let [hill, lake, wood] = &sites;
+    let descriptors = [hill, lake, wood].map(descriptor);
+    println!("ready after {:?}", began.elapsed());
+
+    let at = |number: usize| format!("at = \"{}:{PORT}\"\n", address(number));
+    let pays = format!("max_price = {PRICE}\n");
+    let charges = format!("price = {PRICE}\n");
+    let of_hill = |pays: &str| {
+        text(
+            HILL,
+            &format!(
+                "{ACCOUNTS}{}",
+                line("lake", &descriptors[LAKE], &format!("{}{pays}", at(LAKE)))
+            ),
+        )
+    };
+    apply(hill, of_hill(&pays));
+    let to_hill = line("hill", &descriptors[HILL], &charges);
+    let to_wood = line("wood", &descriptors[WOOD], &format!("{}{pays}", at(WOOD)));
+    apply(lake, text(LAKE, &format!("{ACCOUNTS}{to_hill}{to_wood}")));
+    let to_lake = line("lake", &descriptors[LAKE], &charges);
+    apply(wood, text(WOOD, &format!("{ACCOUNTS}{to_lake}")));
+
+    // A path of two links, without probes of its own.
+    let end = ask(wood, "forward", "status", json!({}))["address"].as_str().unwrap().to_owned();
+    hill.wait("a path is up", || {
+        let args = json!({ "to": end, "via": "lake", "alone": true });
+        hill.machine(Node::Router).call_unit("forward", "path-add", args).is_ok()
+    });
+    let talk = |bytes: u64| {
+        let args = json!({ "to": format!("[{end}]:7000"), "mark": "octet", "bytes": bytes });
+        hill.machine(Node::Router).call_unit("talker", "tcp", args)
+    };
+    println!("a path after {:?}", began.elapsed());
+
+    // Several windows pass, while both `accounts` of the first link are killed.
+    for turn in 0..3 {
+        hill.wait("a connection comes through", || talk(1 << 20).is_ok());
+        if turn == 0 {
+            for site in [hill, lake] {
+                let args = json!({ "unit": "accounts", "signal": "KILL" });
+                site.machine(Node::Router).call("signal", args).unwrap();
+            }
+        }
+    }
+    println!("{:?}: {}", began.elapsed(), ask(lake, "accounts", "show", json!({})));
+    for (payer, payee, [to, from]) in
+        [(hill, lake, ["lake", "hill"]), (lake, wood, ["wood", "lake"])]
+    {
+        let (counted, billed) = (Cell::new(0), Cell::new(0));
+        payee.wait("what is billed is what the payer has counted", || {
+            counted.set(traffic(payer, to, "bought"));
+            billed.set(account(payee, from, "signed_by_them"));
+            counted.get() > 6 * WINDOW
+                && billed.get().abs_diff(counted.get()) <= counted.get() / 1000
+        });
+        let owed = account(payee, from, "owed_to_us");
+        println!("{to}: {counted:?} counted, {billed:?} billed, {owed} owed");
+        // The price is for 2^30 bytes.
+        let expected =
+            |bytes: u64| u64::try_from(u128::from(bytes) * u128::from(PRICE) >> 30).unwrap();
+        let billed = account(payee, from, "signed_by_them");
+        assert!(
+            (expected(counted.get() / 2)..=expected(billed)).contains(&owed),
+            "{owed} {billed}"
+        );
+        // What was lost on the way to the payer was counted by the payee alone.
+        assert!(account(payee, from, "unsigned") < WINDOW);
+    }
+
+    // Without a price that it would pay it signs no more.
+    apply(hill, of_hill(""));
+    lake.wait("it is stopped", || {
+        let _ = talk(1 << 20);
+        let before = traffic(lake, "hill", "served");
+        let is_same = traffic(lake, "hill", "served") == before;
+        is_same && account(lake, "hill", "unsigned") > WINDOW / 2 && talk(1000).is_err()
+    });
+    let (unsigned, signed) =
+        (account(lake, "hill", "unsigned"), account(lake, "hill", "signed_by_them"));
+    println!("{:?}: stopped with {unsigned} unsigned of {signed}", began.elapsed());
+    // The window, a hundredth of what was signed, and a packet in each direction.
+    assert!(unsigned <= WINDOW + signed / 100 + 3000, "{unsigned}");
+
+    // The same path carries again as soon as it is paid for.
+    apply(hill, of_hill(&pays));
+    hill.wait("it is served again", || talk(1000).is_ok());
+    println!("all of it: {:?}", began.elapsed());
+}
