@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use octet_appliance::USERS;
-use octet_control::{ANY_VERB, By, DESCRIBE, Failure, FailureCode, UnitName};
+use octet_control::{ANY_VERB, By, DESCRIBE, Failure, FailureCode, Request, UnitName};
 
 /// The user of PID 1, which calls for itself and for operators.
 pub const PID_1: u32 = 0;
@@ -77,6 +77,18 @@ impl Callers {
 
     pub fn is_listed(&self, uid: u32) -> bool {
         self.is_permitted(uid, DESCRIBE)
+    }
+
+    /// Checks whether a process of user `uid` may make `request`, and corrects for whom it claims to. Returns the
+    /// effective caller.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn admit(&self, uid: u32, request: &mut Request) -> Result<u32, Failure> {
+        let (uid, by) = self.effective_caller(uid, request.by.take());
+        request.by = by;
+        self.check(uid, &request.verb)?;
+        Ok(uid)
     }
 
     /// [`is_permitted`](Self::is_permitted) as a `Result`.

@@ -1,16 +1,14 @@
 //! One client of a threaded service: a blocking server-side connection of the control protocol.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use octet_control::file::{FileIntake, MAX_WANT, MAX_WANTS};
-use octet_control::{
-    ClientMessage, Connection, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody,
-    Request,
-};
+use octet_control::{Failure, Request};
 use serde_json::Value;
+
+use crate::serve::connection::{ServerConnection, Whole, broken};
 
 /// The timeout for a client's first request, for the rest of a started request, and for a requested part of a
 /// file. After its first request a client may be silent forever: some stay only to keep a registration.
@@ -19,9 +17,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Peer {
     stream: UnixStream,
-    connection: Connection,
-    messages: VecDeque<ClientMessage>,
-    has_asked: bool,
+    connection: ServerConnection,
     patience: Duration,
 }
 
@@ -31,8 +27,7 @@ impl Peer {
     }
 
     fn with_patience(stream: UnixStream, patience: Duration) -> Self {
-        let (connection, messages) = (Connection::default(), VecDeque::new());
-        Self { stream, connection, messages, has_asked: false, patience }
+        Self { stream, connection: ServerConnection::default(), patience }
     }
 
     /// The client's next request; `None` at the end of the stream.
@@ -43,14 +38,10 @@ impl Peer {
         self.stream.set_write_timeout(Some(self.patience))?;
         let mut due = None;
         loop {
-            while let Some(message) = self.messages.pop_front() {
-                // Other messages are the rest of an abandoned file.
-                if let ClientMessage::Request(request) = message {
-                    self.has_asked = true;
-                    return Ok(Some(request));
-                }
+            if let Some(request) = self.connection.next_request() {
+                return Ok(Some(request));
             }
-            let begun = !self.has_asked || self.connection.is_mid_message();
+            let begun = self.connection.is_request_due();
             due = begun.then(|| due.unwrap_or_else(|| Instant::now() + self.patience));
             // An expired deadline is an error as well.
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
@@ -65,13 +56,13 @@ impl Peer {
     fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 16 << 10];
         loop {
-            if self.connection.finished() {
+            if self.connection.is_finished() {
                 return Ok(false);
             }
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Ok(false),
                 Ok(count) => {
-                    self.messages.extend(self.connection.received(&buffer[..count], true));
+                    self.connection.receive(&buffer[..count]);
                     return self.flush().map(|()| true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -85,7 +76,8 @@ impl Peer {
     /// # Errors
     /// The connection broke, or the client does not read.
     pub fn item(&mut self, id: u64, item: Value) -> io::Result<()> {
-        self.reply(id, ReplyBody::Item(item))
+        self.connection.item(id, item)?;
+        self.flush()
     }
 
     /// Ends the answer to the request `id`.
@@ -93,12 +85,7 @@ impl Peer {
     /// # Errors
     /// The connection broke, or the client does not read.
     pub fn end(&mut self, id: u64, answer: Result<Value, Failure>) -> io::Result<()> {
-        self.reply(id, answer.map_or_else(ReplyBody::Error, ReplyBody::End))
-    }
-
-    fn reply(&mut self, id: u64, body: ReplyBody) -> io::Result<()> {
-        let given_up = |_| io::Error::other("the client does not read its answers");
-        self.connection.reply(&Reply { id, body }).map_err(given_up)?;
+        self.connection.end(id, answer)?;
         self.flush()
     }
 
@@ -186,83 +173,25 @@ impl Peer {
         at: u64,
         length: u32,
     ) -> Result<(), Failure> {
-        let want = intake.want(at, length)?;
-        self.reply(id, ReplyBody::Want(want)).map_err(|error| broken(&error.to_string()))
+        self.connection.want(id, intake, at, length)?;
+        self.flush().map_err(|error| broken(&error.to_string()))
     }
 
     /// Receives the first of the requested parts.
     fn part(&mut self, id: u64, intake: &mut FileIntake) -> Result<Vec<u8>, Failure> {
-        self.await_part(id, intake).unwrap_or_else(|error| Err(broken(&error.to_string())))
-    }
-
-    fn await_part(
-        &mut self,
-        id: u64,
-        intake: &mut FileIntake,
-    ) -> io::Result<Result<Vec<u8>, Failure>> {
-        self.stream.set_read_timeout(Some(self.patience))?;
+        let lost = |error: io::Error| broken(&error.to_string());
+        self.stream.set_read_timeout(Some(self.patience)).map_err(lost)?;
         loop {
-            let Some(message) = self.messages.pop_front() else {
-                match self.fill()? {
-                    true => continue,
-                    false => return Err(io::ErrorKind::UnexpectedEof.into()),
-                }
-            };
-            match message {
-                ClientMessage::Piece(FilePiece { id: of, body }) if of == id => match body {
-                    PieceBody::Chunk(chunk) => match intake.take(&chunk) {
-                        Ok(None) => {}
-                        Ok(Some(bytes)) => return Ok(Ok(bytes)),
-                        Err(failure) => return Ok(Err(failure)),
-                    },
-                    PieceBody::Broken(why) => return Ok(Err(broken(&why))),
-                },
-                ClientMessage::Piece(_) => {}
-                ClientMessage::Request(other) => {
-                    let help = "wait for the end of the answer, or open another connection";
-                    let message = "this connection is still being answered";
-                    let failure = Failure::new(FailureCode::Busy, message, help);
-                    self.end(other.id, Err(failure))?;
-                }
+            let part = self.connection.next_part(id, intake)?;
+            self.flush().map_err(lost)?;
+            if let Some(part) = part {
+                return Ok(part);
+            }
+            if !self.fill().map_err(lost)? {
+                return Err(lost(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
-}
-
-/// The reassembly of a file that is requested part by part.
-pub(crate) struct Whole {
-    longest: u64,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Whole {
-    /// A file of at most `longest` bytes.
-    pub(crate) fn new(longest: u64) -> Self {
-        Self { longest, bytes: vec![] }
-    }
-
-    /// The offset and length of the next part: one byte more than allowed, to detect a longer file.
-    pub(crate) fn wants(&self) -> (u64, u32) {
-        let at = self.bytes.len() as u64;
-        (at, u32::try_from(self.longest + 1 - at).unwrap_or(u32::MAX).min(MAX_WANT))
-    }
-
-    /// Adds that part. Returns whether the file ends with it.
-    pub(crate) fn take(&mut self, part: &[u8]) -> Result<bool, Failure> {
-        let (_, wanted) = self.wants();
-        self.bytes.extend_from_slice(part);
-        if self.bytes.len() as u64 > self.longest {
-            let message = format!("the file is longer than {} bytes", self.longest);
-            let help = "see whether it is the file that you mean";
-            return Err(Failure::new(FailureCode::BadArgument, message, help));
-        }
-        Ok(part.len() < wanted as usize)
-    }
-}
-
-pub(crate) fn broken(why: &str) -> Failure {
-    let message = format!("the file did not come to its end: {why}");
-    Failure::new(FailureCode::Failed, message, "what is in force is as it was; send it again")
 }
 
 #[cfg(test)]
@@ -270,7 +199,7 @@ mod tests {
     use super::*;
     use crate::as_pid_1::{self, MemoryFile, Raw};
     use octet_control::file::MAX_CHUNK;
-    use octet_control::{CallError, Client};
+    use octet_control::{CallError, Client, ClientMessage, FilePiece, PieceBody, ReplyBody};
     use serde_json::{Map, json};
 
     /// A client that sends no complete request is disconnected; one with a request stays, and is answered

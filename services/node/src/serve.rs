@@ -4,6 +4,7 @@
 #[cfg(test)]
 #[cfg(feature = "tasks")]
 mod bounds;
+pub(crate) mod connection;
 pub mod places;
 #[cfg(feature = "tasks")]
 pub mod tasks;

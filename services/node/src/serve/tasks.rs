@@ -143,10 +143,8 @@ pub(super) async fn serve_users<S: 'static>(
                 let _place = place;
                 while let Ok(Some(mut request)) = peer.next_request().await {
                     let id = request.id;
-                    let (uid, by) = callers.effective_caller(uid, request.by);
-                    request.by = by;
-                    let answer = match callers.check(uid, &request.verb) {
-                        Ok(()) => verbs.answer(state, &mut peer, uid, request).await,
+                    let answer = match callers.admit(uid, &mut request) {
+                        Ok(uid) => verbs.answer(state, &mut peer, uid, request).await,
                         Err(failure) => Err(failure),
                     };
                     if peer.end(id, answer).await.is_err() {

@@ -137,10 +137,8 @@ pub(super) fn serve_users<S: Send + Sync + 'static>(
             let _place = place;
             while let Ok(Some(mut request)) = peer.next_request() {
                 let id = request.id;
-                let (uid, by) = callers.effective_caller(uid, request.by);
-                request.by = by;
-                let allowed = callers.check(uid, &request.verb);
-                let answer = allowed.and_then(|()| verbs.answer(state, &mut peer, uid, request));
+                let admitted = callers.admit(uid, &mut request);
+                let answer = admitted.and_then(|uid| verbs.answer(state, &mut peer, uid, request));
                 if peer.end(id, answer).is_err() {
                     break;
                 }

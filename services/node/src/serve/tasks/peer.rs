@@ -1,26 +1,21 @@
 //! One client of the single-threaded server.
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use octet_control::file::FileIntake;
-use octet_control::{
-    ClientMessage, Connection, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody,
-    Request,
-};
+use octet_control::{Failure, Request};
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::peer::{TIMEOUT, Whole, broken};
+use crate::peer::TIMEOUT;
+use crate::serve::connection::{ServerConnection, Whole, broken};
 
 /// A client. All its operations are cancel-safe.
 pub struct Peer {
     stream: UnixStream,
-    connection: Connection,
-    messages: VecDeque<ClientMessage>,
-    has_asked: bool,
+    connection: ServerConnection,
     patience: Duration,
 }
 
@@ -30,8 +25,7 @@ impl Peer {
     }
 
     fn with_patience(stream: UnixStream, patience: Duration) -> Self {
-        let (connection, messages) = (Connection::default(), VecDeque::new());
-        Self { stream, connection, messages, has_asked: false, patience }
+        Self { stream, connection: ServerConnection::default(), patience }
     }
 
     /// The client's next request; `None` at the end of the stream.
@@ -41,14 +35,10 @@ impl Peer {
     pub(super) async fn next_request(&mut self) -> io::Result<Option<Request>> {
         let mut due = None;
         loop {
-            while let Some(message) = self.messages.pop_front() {
-                // Other messages are the rest of an abandoned file.
-                if let ClientMessage::Request(request) = message {
-                    self.has_asked = true;
-                    return Ok(Some(request));
-                }
+            if let Some(request) = self.connection.next_request() {
+                return Ok(Some(request));
             }
-            let begun = !self.has_asked || self.connection.is_mid_message();
+            let begun = self.connection.is_request_due();
             due = begun.then(|| due.unwrap_or_else(|| Instant::now() + self.patience));
             let is_more = match due {
                 Some(due) => timeout_at(due, self.fill()).await??,
@@ -64,7 +54,7 @@ impl Peer {
     async fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         loop {
-            if self.connection.finished() {
+            if self.connection.is_finished() {
                 return Ok(false);
             }
             self.stream.readable().await?;
@@ -75,7 +65,7 @@ impl Peer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             };
-            self.messages.extend(self.connection.received(&buffer[..count], true));
+            self.connection.receive(&buffer[..count]);
             return self.flush().await.map(|()| true);
         }
     }
@@ -83,17 +73,10 @@ impl Peer {
     /// Waits during a long answer until the client disconnects; other requests are refused meanwhile.
     pub async fn gone(&mut self) {
         while let Ok(Some(request)) = self.next_request().await {
-            if self.refuse(&request).await.is_err() {
+            if self.connection.refuse(&request).is_err() || self.flush().await.is_err() {
                 return;
             }
         }
-    }
-
-    async fn refuse(&mut self, request: &Request) -> io::Result<()> {
-        let help = "wait for the end of the answer, or open another connection";
-        let message = "this connection is still being answered";
-        let busy = Failure::new(FailureCode::Busy, message, help);
-        self.end(request.id, Err(busy)).await
     }
 
     /// Reads the file of request `id`, of at most `longest` bytes.
@@ -104,39 +87,25 @@ impl Peer {
         let mut file = Whole::new(longest);
         loop {
             let (at, length) = file.wants();
-            let part = self.ask(id, at, length).await;
-            let part = part.unwrap_or_else(|error| Err(broken(&error.to_string())))?;
+            let part = self.read_part(id, at, length).await?;
             if file.take(&part)? {
                 return Ok(file.bytes);
             }
         }
     }
 
-    async fn ask(&mut self, id: u64, at: u64, length: u32) -> io::Result<Result<Vec<u8>, Failure>> {
+    async fn read_part(&mut self, id: u64, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
+        let lost = |error: io::Error| broken(&error.to_string());
         let mut intake = FileIntake::default();
-        let want = match intake.want(at, length) {
-            Ok(want) => want,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        self.reply(id, ReplyBody::Want(want)).await?;
+        self.connection.want(id, &mut intake, at, length)?;
         loop {
-            let Some(message) = self.messages.pop_front() else {
-                match timeout(self.patience, self.fill()).await?? {
-                    true => continue,
-                    false => return Err(io::ErrorKind::UnexpectedEof.into()),
-                }
-            };
-            match message {
-                ClientMessage::Piece(FilePiece { id: of, body }) if of == id => match body {
-                    PieceBody::Chunk(chunk) => match intake.take(&chunk) {
-                        Ok(None) => {}
-                        Ok(Some(bytes)) => return Ok(Ok(bytes)),
-                        Err(failure) => return Ok(Err(failure)),
-                    },
-                    PieceBody::Broken(why) => return Ok(Err(broken(&why))),
-                },
-                ClientMessage::Piece(_) => {}
-                ClientMessage::Request(request) => self.refuse(&request).await?,
+            self.flush().await.map_err(lost)?;
+            if let Some(part) = self.connection.next_part(id, &mut intake)? {
+                return Ok(part);
+            }
+            let filled = timeout(self.patience, self.fill()).await.map_err(io::Error::from);
+            if !filled.flatten().map_err(lost)? {
+                return Err(lost(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
@@ -146,7 +115,8 @@ impl Peer {
     /// # Errors
     /// The connection broke, or the client does not read.
     pub async fn item(&mut self, id: u64, item: Value) -> io::Result<()> {
-        self.reply(id, ReplyBody::Item(item)).await
+        self.connection.item(id, item)?;
+        self.flush().await
     }
 
     /// Ends the answer to the request `id`.
@@ -154,17 +124,12 @@ impl Peer {
     /// # Errors
     /// The connection broke, or the client does not read.
     pub(super) async fn end(&mut self, id: u64, answer: Result<Value, Failure>) -> io::Result<()> {
-        self.reply(id, answer.map_or_else(ReplyBody::Error, ReplyBody::End)).await
-    }
-
-    async fn reply(&mut self, id: u64, body: ReplyBody) -> io::Result<()> {
-        let given_up = |_| io::Error::other("the client does not read its answers");
-        self.connection.reply(&Reply { id, body }).map_err(given_up)?;
+        self.connection.end(id, answer)?;
         self.flush().await
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        let Self { stream, connection, patience, .. } = self;
+        let Self { stream, connection, patience } = self;
         let write = async {
             while connection.has_pending() {
                 stream.writable().await?;
