@@ -48,7 +48,11 @@ impl BookFile {
     /// Writing fails; nothing that depends on the change is sent.
     pub fn write(&mut self) -> io::Result<()> {
         if self.book.is_dirty() {
-            durable::replace(&self.path, &self.book.to_bytes())?;
+            let bytes = self.book.to_bytes();
+            if let Err(error) = durable::replace(&self.path, &bytes) {
+                self.book.not_persisted();
+                return Err(error);
+            }
             self.book.persisted();
         }
         Ok(())

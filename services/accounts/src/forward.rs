@@ -70,7 +70,8 @@ impl Forward {
     /// The messages since the last call, and who sent them. What is malformed is left out.
     pub fn receive(&mut self) -> Result<Vec<(PublicKey, Vec<u8>)>, CallError> {
         let rows: Vec<MessageRow> = serde_json::from_value(self.0.call("account-receive")?)?;
-        let decode = |row: MessageRow| Some((row.node, BASE64.decode(row.message.as_bytes()).ok()?));
+        let decode =
+            |row: MessageRow| Some((row.node, BASE64.decode(row.message.as_bytes()).ok()?));
         Ok(rows.into_iter().filter_map(decode).collect())
     }
 

@@ -9,8 +9,8 @@
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-mod forward;
 mod book_file;
+mod forward;
 mod round;
 pub mod settings;
 mod verbs;

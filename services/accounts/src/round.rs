@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use octet_appliance::AccountsSection;
-use octet_node::control::{CallError, PublicKey};
+use octet_node::control::CallError;
 use octet_node::say;
 use octet_receipts::{Agreement, NeighbourCounters};
 
@@ -29,44 +29,56 @@ enum RoundError {
     Disk(#[from] io::Error),
 }
 
+/// The maximum number of texts about neighbours that are logged.
+const MAX_TEXTS: usize = 64;
+
+/// What was logged: each text once, and not more than [`MAX_TEXTS`], so that neighbours cannot fill the log.
+#[derive(Default)]
+struct OnceLog(BTreeSet<String>);
+
+impl OnceLog {
+    fn once(&mut self, text: String) {
+        if self.0.len() < MAX_TEXTS && !self.0.contains(&text) {
+            say!("{text}");
+            self.0.insert(text);
+        }
+    }
+}
+
 /// Does rounds forever.
 pub fn run(shared: &Shared, mut forward: Forward, interval: Duration) {
-    let mut refused = BTreeSet::new();
+    let mut log = OnceLog::default();
     loop {
-        let done = round(shared, &mut forward, &mut refused);
+        let done = round(shared, &mut forward, &mut log);
         shared.set_problem(done.err().map(|error| error.to_string()).unwrap_or_default());
         shared.wait(interval);
     }
 }
 
-/// `refused` are the refusals that were logged: each is logged once.
-fn round(
-    shared: &Shared,
-    forward: &mut Forward,
-    refused: &mut BTreeSet<String>,
-) -> Result<(), RoundError> {
+fn round(shared: &Shared, forward: &mut Forward, log: &mut OnceLog) -> Result<(), RoundError> {
     let settings = shared.settings();
     let traffic = forward.traffic()?;
     let received = forward.receive()?;
     let now = shared.start.elapsed();
     let (messages, limits) = {
         let mut book = shared.book();
-        book.retain(&traffic.iter().map(|row| row.node).collect::<Vec<_>>());
+        let is_on = |_: &&TrafficRow| settings.accounts.is_some();
+        book.retain(&traffic.iter().filter(is_on).map(|row| row.node).collect());
         for row in &traffic {
-            let window = book.window(&row.node).unwrap_or_default();
+            let window = book.offered_window(&row.node).unwrap_or_default();
             if let Some(agreement) = agreement(&settings, row, window) {
-                book.agree(row.node, agreement);
+                // The others have theirs nevertheless.
+                if let Err(error) = book.agree(row.node, agreement) {
+                    let name = settings.name(&row.node);
+                    log.once(format!("{name} has no account: {error}; {}", error.help()));
+                }
             }
             let TrafficRow { bought, served, .. } = *row;
             book.observe(&row.node, NeighbourCounters { epoch: row.epoch.0, bought, served });
         }
         for (node, message) in received {
             if let Err(error) = book.handle(&node, &message, now) {
-                let text = format!("a message of {} is refused: {error}", settings.name(&node));
-                // A neighbour cannot fill the log: there are few reasons, and few neighbours.
-                if refused.insert(text.clone()) {
-                    say!("{text}");
-                }
+                log.once(format!("a message of {} is refused: {error}", settings.name(&node)));
             }
         }
         book.tick(now);
@@ -88,14 +100,12 @@ fn round(
     Ok(())
 }
 
-/// What counts for a neighbour. Without `[accounts]` nothing is charged or paid. The window follows the measured
+/// What counts for a neighbour; without `[accounts]` nothing does. The window follows the measured
 /// capacity of the link in powers of two, and shrinks with `max_window` only: each change is another epoch of
 /// receipts.
 fn agreement(settings: &Settings, row: &TrafficRow, window: u64) -> Option<Agreement> {
     let NeighbourPrice { price, max_price, .. } = settings.neighbours.get(&row.node)?;
-    let Some(AccountsSection { max_debt, max_loss, max_window }) = settings.accounts else {
-        return Some(Agreement { price: None, window, max_price: None, max_debt: 0, max_loss: 0 });
-    };
+    let AccountsSection { max_debt, max_loss, max_window } = settings.accounts?;
     let bytes_per_second = u64::from(row.kilobits.unwrap_or_default()) * 125;
     let measured = (bytes_per_second * WINDOW_SECONDS).next_power_of_two();
     let window = window.max(measured).max(MIN_WINDOW).min(max_window);

@@ -7,7 +7,7 @@ use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKe
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{VerbArgs, integer, nothing, text};
 use octet_node::settings::Which;
-use octet_receipts::{AccountError, AccountRow, SignedReceipt};
+use octet_receipts::{AccountBook, AccountError, AccountRow, SignedReceipt};
 use serde_json::{Value, json};
 
 use crate::Shared;
@@ -27,28 +27,51 @@ pub fn verbs() -> Verbs<State> {
             Verb::new("show", Read, "Shows who owes whom, in millionths of the unit of account")
                 .columns(
                     ColumnKind::Bytes,
-                    &["served", "signed_by_them", "unsigned", "bought", "signed_by_us", "they_counted"],
+                    &[
+                        "served",
+                        "signed_by_them",
+                        "unsigned",
+                        "bought",
+                        "signed_by_us",
+                        "they_counted",
+                    ],
                 ),
             nothing(),
             |shared, _: &mut Call<'_>, ()| Ok(rows(shared)),
         )
         .with(
-            Verb::new("receipts", Read, "Prints the newest receipt of each epoch, as proof of a debt")
-                .columns(ColumnKind::Bytes, &["bytes"]),
+            Verb::new(
+                "receipts",
+                Read,
+                "Prints the newest receipt of each epoch, as proof of a debt",
+            )
+            .columns(ColumnKind::Bytes, &["bytes"]),
             nothing(),
             |shared, _, ()| Ok(receipts(shared)),
         )
         .with(
             Verb::new("settle", Own, "Records that a neighbour has paid, and tells it so"),
-            neighbour().and(integer("amount", "What was paid, in millionths of the unit of account")),
+            neighbour()
+                .and(integer("amount", "What was paid, in millionths of the unit of account")),
             |shared, _, (neighbour, amount)| {
-                change(shared, &neighbour, |book, node| book.settle(node, amount))
+                change(shared, &neighbour, |book, node| {
+                    book.settle(node, amount)?;
+                    Ok(Value::Null)
+                })
             },
         )
         .with(
-            Verb::new("write-off", Own, "Forgives a neighbour what it was served and has not signed"),
+            Verb::new(
+                "write-off",
+                Own,
+                "Forgives a neighbour what it was served and has not signed",
+            ),
             neighbour(),
-            |shared, _, neighbour| change(shared, &neighbour, |book, node| book.write_off(node)),
+            |shared, _, neighbour| {
+                change(shared, &neighbour, |book, node| {
+                    Ok(json!({ "forgiven": book.write_off(node)? }))
+                })
+            },
         )
         .with_settings(
             |shared| Ok(Settings::read(&shared.sockets, Which::Next).map(drop)?),
@@ -75,11 +98,11 @@ fn rows(shared: &State) -> Value {
             "served": row.served,
             "signed_by_them": row.received,
             "unsigned": row.unsigned,
-            "serving": row.payee_state.to_string(),
+            "serving": row.serving.as_str(),
             "bought": row.bought,
             "signed_by_us": row.signed,
             "they_counted": row.their_count,
-            "paying": row.payer_state.to_string(),
+            "paying": row.paying.as_str(),
             "node": row.node,
         })
     };
@@ -90,22 +113,21 @@ fn receipts(shared: &State) -> Value {
     let (settings, book) = (shared.settings(), shared.book());
     let rows = book.rows().into_iter().flat_map(|row| {
         let name = settings.name(&row.node);
-        let of = move |from: &'static str, receipts: Vec<SignedReceipt>| {
-            let name = name.clone();
-            receipts.into_iter().map(move |signed| {
-                let receipt = signed.receipt();
-                json!({
-                    "neighbour": name,
-                    "signed_by": from,
-                    "epoch": receipt.epoch,
-                    "bytes": receipt.bytes,
-                    "price": receipt.price,
-                    "amount": receipt.amount,
-                    "receipt": BASE64.encode(&signed.to_bytes()),
-                })
-            })
-        };
-        of("them", row.receipts_received).chain(of("us", row.receipts_signed))
+        let taken = row.taken_receipts.into_iter().map(|it| ("them", it));
+        let all = taken.chain(row.given_receipt.map(|it| ("us", it)));
+        all.filter_map(move |(by, bytes)| {
+            let signed = SignedReceipt::from_bytes(&bytes)?;
+            let receipt = signed.receipt();
+            Some(json!({
+                "neighbour": name,
+                "signed_by": by,
+                "epoch": receipt.epoch,
+                "bytes": receipt.bytes,
+                "price": receipt.price,
+                "amount": receipt.amount,
+                "receipt": BASE64.encode(&bytes),
+            }))
+        })
     });
     rows.collect()
 }
@@ -114,21 +136,20 @@ fn receipts(shared: &State) -> Value {
 fn change(
     shared: &State,
     neighbour: &str,
-    change: impl FnOnce(&mut octet_receipts::AccountBook, &PublicKey) -> Result<(), AccountError>,
+    change: impl FnOnce(&mut AccountBook, &PublicKey) -> Result<Value, AccountError>,
 ) -> Result<Value, Failure> {
     let node = shared.settings().find(neighbour).ok_or_else(|| {
         let message = format!("`{neighbour}` is neither a [[neighbour]] nor a public key");
         Failure::new(FailureCode::NotFound, message, "`accounts show` lists all accounts")
     })?;
     let mut book = shared.book();
-    change(&mut book, &node).map_err(|error| {
-        Failure::new(FailureCode::BadArgument, error.to_string(), error.help())
-    })?;
+    let answer = change(&mut book, &node)
+        .map_err(|error| Failure::new(FailureCode::BadArgument, error.to_string(), error.help()))?;
     book.write().map_err(|error| {
         let help = "see whether the data partition is full or damaged";
         Failure::new(FailureCode::Failed, format!("the book cannot be written: {error}"), help)
     })?;
     drop(book);
     shared.change(|_| {});
-    Ok(Value::Null)
+    Ok(answer)
 }
