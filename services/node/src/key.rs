@@ -41,6 +41,12 @@ pub enum Domain {
     Mailbox,
     /// A name of `cache`.
     Name,
+    /// A payee's terms for a payer, and its acknowledgement of receipts.
+    Offer,
+    /// A payer's receipt for bytes that a neighbour carried.
+    Receipt,
+    /// A payee's statement of what was settled.
+    Settlement,
 }
 
 impl Domain {
@@ -58,6 +64,9 @@ impl Domain {
             Self::Prekey => b"octet prekey 1\0",
             Self::Mailbox => b"octet mailbox 1\0",
             Self::Name => b"octet name 1\0",
+            Self::Offer => b"octet offer 1\0",
+            Self::Receipt => b"octet receipt 1\0",
+            Self::Settlement => b"octet settlement 1\0",
         }
     }
 
