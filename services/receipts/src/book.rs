@@ -329,7 +329,8 @@ impl AccountBook {
                     durable.payee.offer_to_send(session, &own.certificate, served, self.now)
             {
                 let signed = SignedStatement::sign(offer, &own.key).ok();
-                messages.extend(signed.map(|signed| (*node, AccountMessage::Offer(signed))));
+                messages
+                    .extend(signed.map(|signed| (*node, AccountMessage::Offer(Box::new(signed)))));
             }
         }
         messages.into_iter().map(|(node, message)| (node, message.to_bytes())).collect()

@@ -51,7 +51,7 @@ pub struct Offer {
 /// bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountMessage {
-    Offer(SignedStatement<Offer>),
+    Offer(Box<SignedStatement<Offer>>),
     /// From a payer, so that the payee learns its key.
     Hello {
         certificate: Certificate,
@@ -83,7 +83,7 @@ impl AccountMessage {
             return None;
         }
         match kind {
-            OFFER => SignedStatement::from_bytes(fields.0).ok().map(Self::Offer),
+            OFFER => SignedStatement::from_bytes(fields.0).ok().map(|it| Self::Offer(Box::new(it))),
             HELLO => Certificate::from_bytes(fields.0)
                 .ok()
                 .map(|certificate| Self::Hello { certificate }),
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn changed_bytes_are_another_message_or_none() {
         let unit = &"u".repeat(31);
-        let offer = AccountMessage::Offer(offer([9; 8], true, unit));
+        let offer = AccountMessage::Offer(Box::new(offer([9; 8], true, unit)));
         let hello = AccountMessage::Hello { certificate: certificate(unit, 4) };
         for message in [offer, hello, pay(1, 2, 3)] {
             has_one_encoding(&message);
@@ -233,7 +233,7 @@ mod tests {
 
         #[test]
         fn one_encoding(numbers: [u64; 8], is_settled: bool, unit in "[a-z][a-z0-9-]{0,31}") {
-            has_one_encoding(&AccountMessage::Offer(offer(numbers, is_settled, &unit)));
+            has_one_encoding(&AccountMessage::Offer(Box::new(offer(numbers, is_settled, &unit))));
             has_one_encoding(&AccountMessage::Hello { certificate: certificate(&unit, numbers[0]) });
             has_one_encoding(&pay(numbers[0], numbers[1], numbers[2]));
         }
@@ -254,7 +254,7 @@ mod tests {
                 let read = AccountMessage::from_bytes(&bytes);
                 prop_assert!(read.is_none_or(|it| it.to_bytes() == bytes));
             }
-            let mut whole = AccountMessage::Offer(offer([4; 8], true, "accounts")).to_bytes();
+            let mut whole = AccountMessage::Offer(Box::new(offer([4; 8], true, "accounts"))).to_bytes();
             let at = at.index(whole.len());
             whole[at] = value;
             let read = AccountMessage::from_bytes(&whole);

@@ -148,6 +148,7 @@ impl PayeeSide {
     pub fn charge(&mut self, is_charging: bool, served: u64) -> bool {
         if is_charging && !self.is_charging && self.signer.is_some() {
             self.forgiven += self.unsigned(served);
+            self.offered_at = self.offered_at.map(|_| served);
         }
         let is_changed = self.is_charging != is_charging;
         self.is_charging = is_charging;

@@ -112,13 +112,13 @@ impl World {
 
     /// Runs the world and returns how many bytes were paid.
     pub fn run(mut self) -> u64 {
-        for _ in 0..120 {
+        for _ in 0..90 {
             self.step();
         }
         self.is_quiet = true;
         // What went before is forgotten; what is lost is sent again.
         self.queue.clear();
-        for round in 0..60 {
+        for round in 0..36 {
             self.now += Duration::from_secs(2);
             for name in 0..self.nodes.len() {
                 self.poll(name, None);
