@@ -1,15 +1,16 @@
 //! Boxes in a line, and all that happens to them.
 
+mod link;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
 use octet_node::control::PublicKey;
-use octet_receipts::{AccountMessage, AccountRow, Agreement, Receipt, SignedReceipt};
+use octet_receipts::{AccountRow, Agreement};
 
 use crate::boxes::{Kernel, Lie, Node, certified};
 use crate::evaluator::Evaluator;
-use crate::wire;
 
 #[derive(Debug, Clone)]
 struct Packet {
@@ -217,7 +218,13 @@ impl World {
         let now = self.now - self.nodes[name].start;
         self.nodes[name].book.tick(now);
         self.look(name);
-        if self.nodes[name].book.is_dirty() {
+        // The disk is busy at times, or full.
+        let is_late = !self.is_quiet && cut.is_none() && self.rng.f64() < 0.2;
+        if is_late && self.rng.bool() && self.nodes[name].book.is_dirty() {
+            let _ = self.nodes[name].book.to_bytes();
+            self.nodes[name].book.not_persisted();
+        }
+        if self.nodes[name].book.is_dirty() && !is_late {
             let bytes = self.nodes[name].book.to_bytes();
             let rows = self.nodes[name].book.rows();
             if self.rng.bool() && !self.is_quiet {
@@ -280,88 +287,6 @@ impl World {
                 self.flows.get_mut(&(payer, payee)).unwrap().payee_is(&row);
             }
         }
-    }
-
-    fn send(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
-        if let (Some(seen), Some(flow)) = (wire::pay(&bytes), self.flows.get_mut(&(from, to))) {
-            if self.nodes[from].lie != Lie::OldBook {
-                flow.pays(seen);
-            }
-            if self.nodes[from].lie == Lie::Silent && seen.bytes > 1 << 20 {
-                return;
-            }
-        }
-        let is_honest = self.is_honest_payee(from);
-        if let (Some(seen), Some(flow)) = (wire::offer(&bytes), self.flows.get_mut(&(to, from)))
-            && is_honest
-        {
-            flow.offers(seen);
-        }
-        let packet = Packet { from, to, bytes };
-        self.history.push(packet.clone());
-        self.queue.push(packet);
-    }
-
-    /// Delivers in any order; some are lost, late, doubled, old, or forged.
-    fn deliver(&mut self) {
-        let mut queue = std::mem::take(&mut self.queue);
-        if self.is_quiet {
-            for packet in queue {
-                self.receive(&packet);
-            }
-            return;
-        }
-        self.rng.shuffle(&mut queue);
-        for packet in queue {
-            match self.rng.u32(0..20) {
-                0 | 1 => {}
-                2 => self.queue.push(packet),
-                3 => {
-                    self.receive(&packet);
-                    self.receive(&packet);
-                }
-                4 => self.forge(&packet),
-                _ => self.receive(&packet),
-            }
-        }
-        if self.rng.f64() < 0.3 && !self.history.is_empty() {
-            let packet = self.history[self.rng.usize(..self.history.len())].clone();
-            self.receive(&packet);
-        }
-    }
-
-    fn receive(&mut self, packet: &Packet) {
-        let Packet { from, to, bytes } = packet;
-        let now = self.now - self.nodes[*to].start;
-        let before = self.nodes[*to].book.rows();
-        if self.nodes[*to].book.handle(&self.keys[*from], bytes, now).is_err() {
-            self.unchanged(*to, &before);
-        }
-        self.look(*to);
-    }
-
-    /// Nothing changes but what is shown of a refused price.
-    fn unchanged(&self, name: usize, before: &[AccountRow]) {
-        for (old, new) in before.iter().zip(self.nodes[name].book.rows()) {
-            assert_eq!(*old, AccountRow { paying: old.paying, ..new });
-        }
-    }
-
-    /// A bit is changed on the way, or another neighbour sends it.
-    fn forge(&mut self, packet: &Packet) {
-        let Packet { from, to, bytes } = packet;
-        let (mut from, mut bytes) = (*from, bytes.clone());
-        let others: Vec<_> =
-            self.nodes[*to].kernels.keys().copied().filter(|other| *other != from).collect();
-        if let Some(other) = self.rng.choice(others).filter(|_| self.rng.bool()) {
-            from = other;
-        } else {
-            let bit = self.rng.usize(..bytes.len() * 8);
-            bytes[bit / 8] ^= 1 << (bit % 8);
-        }
-        let (now, before) = (self.now - self.nodes[*to].start, self.nodes[*to].book.rows());
-        let _ = self.nodes[*to].book.handle(&self.keys[from], &bytes, now);
-        self.unchanged(*to, &before);
     }
 
     fn crash(&mut self, name: usize) {
@@ -476,36 +401,6 @@ impl World {
     fn settle_all(&mut self) {
         for (payer, payee) in self.flows.keys().copied().collect::<Vec<_>>() {
             self.settle(payee, payer);
-        }
-    }
-
-    /// Receipts that a payer signs for something else than it was offered.
-    fn lie(&mut self) {
-        for (payer, payee) in self.flows.keys().copied().collect::<Vec<_>>() {
-            if self.nodes[payer].lie != Lie::Others {
-                continue;
-            }
-            let Some(given) = self.row(payer, payee).given_receipt else { continue };
-            let given = *SignedReceipt::from_bytes(&given).unwrap().receipt();
-            let price = given.price + 1;
-            let amount = |bytes: u64, price: u64| {
-                u64::try_from((u128::from(bytes) * u128::from(price)) >> 30).unwrap()
-            };
-            let more = given.bytes + 5000;
-            for lie in [
-                Receipt { price, bytes: more, amount: amount(more, price), ..given },
-                Receipt { scope: [9; 32], bytes: more, amount: amount(more, given.price), ..given },
-                Receipt { epoch: given.epoch + (1 << 40), ..given },
-            ] {
-                let key = &self.nodes[payer].identity.key;
-                let Ok(receipt) = SignedReceipt::sign(lie, &[0; 32], key) else { continue };
-                let bytes = AccountMessage::Pay { receipt }.to_bytes();
-                let before = self.nodes[payee].book.rows();
-                let now = self.now - self.nodes[payee].start;
-                let taken = self.nodes[payee].book.handle(&self.keys[payer], &bytes, now);
-                assert!(taken.is_err() || given.epoch < lie.epoch + 1, "{lie:?}");
-                self.unchanged(payee, &before);
-            }
         }
     }
 }
