@@ -101,3 +101,10 @@ pub struct AccountRow {
     /// How often a counter was less than before within its epoch.
     pub counters_went_back: u64,
 }
+
+impl AccountRow {
+    /// What the neighbour owes on balance; negative if this node owes. Only the owners net: signatures do not.
+    pub fn net(&self) -> i128 {
+        i128::from(self.owed) - i128::from(self.owe)
+    }
+}

@@ -20,6 +20,7 @@ fn what_was_carried_is_paid() {
     assert_eq!((p.bought, p.signed, p.owe), (all, all, all));
     assert_eq!((e.served, e.received, e.owed, e.unsigned), (all, all, all, 0));
     assert_eq!((p.own_count, p.their_count), (all, all));
+    assert_eq!((p.net(), e.net()), (-i128::from(all), i128::from(all)));
     let [receipt] = &e.taken_receipts[..] else { panic!("{e:?}") };
     assert_eq!(Some(receipt), p.given_receipt.as_ref());
     assert_eq!(SignedReceipt::from_bytes(receipt).unwrap().verify(&[0; 32]), Ok(()));

@@ -1,6 +1,6 @@
 //! Lost books and new keys.
 
-use octet_receipts::AccountBook;
+use octet_receipts::{AccountBook, NeighbourCounters};
 
 use crate::pair::{CHARGES, End, PAYS, Pair, W, certified};
 
@@ -97,4 +97,29 @@ fn keys_change_without_loss() {
         assert_eq!(pair.p.row().owe, pair.e.row().owed, "{what}");
         assert_eq!(pair.p.row().signed, W / 2 + 700 + W, "{what}");
     }
+}
+
+/// What was counted before `forward` began again is stored before the unit can be killed.
+#[test]
+fn counters_that_begin_anew_are_stored_at_once() {
+    let mut pair = Pair::agreed(PAYS, CHARGES);
+    pair.run(6);
+    pair.serve(1000);
+    assert!(!pair.p.book.is_dirty(), "a count alone is not written");
+    for end in [&mut pair.p, &mut pair.e] {
+        end.counters = NeighbourCounters { epoch: [2; 16], bought: 0, served: 0 };
+    }
+    pair.observe();
+    for (end, node, key_seed) in [(&mut pair.p, 1, 11), (&mut pair.e, 2, 12)] {
+        end.write();
+        end.book = AccountBook::from_bytes(&end.disk).unwrap();
+        end.book.set_identity(certified(node, key_seed, 1));
+    }
+    pair.p.book.agree(pair.e.node, PAYS).unwrap();
+    pair.e.book.agree(pair.p.node, CHARGES).unwrap();
+    pair.run(12);
+    assert_eq!(
+        (pair.p.row().signed, pair.e.row().received, pair.e.row().served),
+        (1000, 1000, 1000)
+    );
 }
