@@ -17,6 +17,9 @@ pub struct Evaluator {
     pub observed_served: u64,
     pub stored_served: u64,
     pub lost_served: u64,
+    /// What the book has observed and not stored of counters that began again since: a killed unit loses it.
+    pub unsafe_bought: u64,
+    pub unsafe_served: u64,
     /// What had been bought when the payer first accepted terms.
     pub accepted_at: Option<u64>,
     pub is_acceptance_stored: bool,

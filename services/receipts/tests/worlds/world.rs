@@ -239,10 +239,14 @@ impl World {
             }
             self.nodes[name].disk = bytes;
             self.stored(name, &rows);
+            self.is_safe(name);
             if cut == Some(Cut::AfterWrite) {
                 return self.crash(name);
             }
             self.nodes[name].book.persisted();
+        }
+        if !is_late {
+            self.is_safe(name);
         }
         if cut == Some(Cut::AfterPersisted) {
             return self.crash(name);
@@ -259,6 +263,14 @@ impl World {
             return self.crash(name);
         }
         self.nodes[name].limit(&keys, &observed);
+    }
+
+    /// After a round, the end of a counter epoch is on the disk.
+    fn is_safe(&mut self, name: usize) {
+        for ((payer, payee), flow) in &mut self.flows {
+            flow.unsafe_bought *= u64::from(*payer != name);
+            flow.unsafe_served *= u64::from(*payee != name);
+        }
     }
 
     fn stored(&mut self, name: usize, rows: &[AccountRow]) {
@@ -289,13 +301,38 @@ impl World {
         }
     }
 
+    /// The unit `forward` begins again, and its counters with it. What the book had not observed is lost.
+    fn restart_forward(&mut self, name: usize) {
+        self.begin_counters(name);
+        for ((payer, payee), flow) in &mut self.flows {
+            if *payer == name {
+                let lost = flow.bought - flow.observed_bought;
+                flow.unsafe_bought = flow.observed_bought - flow.stored_bought;
+                (flow.observed_bought, flow.stored_bought) =
+                    (flow.bought, flow.stored_bought + lost);
+                flow.lost_bought += lost;
+            }
+            if *payee == name {
+                let lost = flow.served - flow.observed_served;
+                flow.unsafe_served = flow.observed_served - flow.stored_served;
+                (flow.observed_served, flow.stored_served) =
+                    (flow.served, flow.stored_served + lost);
+                flow.lost_served += lost;
+            }
+        }
+    }
+
+    fn begin_counters(&mut self, name: usize) {
+        self.nodes[name].boot += 1;
+        for kernel in self.nodes[name].kernels.values_mut() {
+            *kernel = Kernel { limit: Some(0), ..Kernel::default() };
+        }
+    }
+
     fn crash(&mut self, name: usize) {
         let is_power_cut = self.rng.bool();
         if is_power_cut {
-            self.nodes[name].boot += 1;
-            for kernel in self.nodes[name].kernels.values_mut() {
-                *kernel = Kernel { limit: Some(0), ..Kernel::default() };
-            }
+            self.begin_counters(name);
         }
         if self.nodes[name].lie == Lie::OldBook
             && let Some(old) = self.nodes[name].old_disk.clone()
@@ -313,7 +350,11 @@ impl World {
                 if is_power_cut {
                     flow.lost_bought += flow.bought - flow.stored_bought;
                     flow.stored_bought = flow.bought;
+                } else {
+                    flow.lost_bought += flow.unsafe_bought;
+                    flow.stored_bought += flow.unsafe_bought;
                 }
+                flow.unsafe_bought = 0;
                 // The counters are observed again.
                 flow.observed_bought = flow.stored_bought;
                 flow.payer_is(row(*payee));
@@ -327,7 +368,11 @@ impl World {
                 if is_power_cut {
                     flow.lost_served += flow.served - flow.stored_served;
                     flow.stored_served = flow.served;
+                } else {
+                    flow.lost_served += flow.unsafe_served;
+                    flow.stored_served += flow.unsafe_served;
                 }
+                flow.unsafe_served = 0;
                 if self.nodes[name].lie != Lie::OldBook {
                     flow.payee_starts(row(*payer));
                 }
@@ -352,6 +397,9 @@ impl World {
             self.renew(name);
             let identity = self.nodes[name].identity.clone();
             self.nodes[name].book.set_identity(identity);
+        }
+        if self.rng.f64() < 0.03 {
+            self.restart_forward(name);
         }
         let peers: Vec<_> = self.nodes[name].kernels.keys().copied().collect();
         let peer = self.rng.choice(peers).unwrap();
