@@ -34,10 +34,12 @@ fn three_hundred_worlds() {
     run(0..300);
 }
 
+/// `OCTET_WORLDS=n` runs so many.
 #[test]
 #[ignore = "long: ten thousand worlds"]
 fn ten_thousand_worlds() {
-    run(1000..11_000);
+    let count = std::env::var("OCTET_WORLDS").ok().and_then(|count| count.parse().ok());
+    run(1000..1000 + count.unwrap_or(10_000));
 }
 
 /// `OCTET_SEED=n` runs one world, to look at it.
