@@ -284,7 +284,7 @@ impl World {
             if *payee == name {
                 flow.stored_served = flow.observed_served;
                 flow.received = row(*payer).received;
-                flow.is_first_stored = flow.first.is_some();
+                flow.is_first_stored = !row(*payer).taken_receipts.is_empty();
             }
         }
     }

@@ -76,6 +76,7 @@ impl World {
                     flow.stored_served += flow.unsafe_served;
                 }
                 flow.unsafe_served = 0;
+                flow.observed_served = flow.stored_served;
                 if self.nodes[name].lie != Lie::OldBook {
                     flow.payee_starts(row(*payer));
                 }
