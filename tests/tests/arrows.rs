@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/messenger", &["services/messages"]),
     // Its tests call the service.
     ("services/octet-msg", &["services/messages", "services/messenger"]),
+    // Pure: the units `accounts` and `ledger` do the I/O.
     ("services/receipts", &["services/node"]),
     ("services/accounts", &["services/receipts"]),
     ("services/face", &["services/node", "services/face/oled"]),

@@ -1,0 +1,320 @@
+//! The side of an account that the neighbour pays.
+
+use std::time::Duration;
+
+use octet_node::certificate::Certificate;
+use octet_node::control::PublicKey;
+use octet_node::signed::SignedStatement;
+use octet_node::sub_key::Certified;
+
+use crate::agreement::Agreement;
+use crate::message::Offer;
+use crate::receipt::SignedReceipt;
+use crate::refused::{AccountError, Refused};
+use crate::row::PayeeState;
+use crate::settlement::Settlement;
+use crate::terms::{AccountTerms, ServiceKind, affordable};
+
+/// How many earlier epochs are kept. Of older ones only the sum remains.
+pub(crate) const MAX_CLOSED: usize = 16;
+
+const OFFER_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Offered terms, with the newest receipt for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServedEpoch {
+    pub epoch: u64,
+    pub payer: PublicKey,
+    pub payee: PublicKey,
+    pub terms: AccountTerms,
+    /// What had been served when the epoch began.
+    pub begin: u64,
+    pub receipt: Option<SignedReceipt>,
+}
+
+/// What is stored of the serving side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PayeeSide {
+    /// The payer's newest key; `None` before it has said Hello.
+    pub payer: Option<PublicKey>,
+    pub current: Option<ServedEpoch>,
+    /// Earlier epochs, the oldest first.
+    pub closed: Vec<ServedEpoch>,
+    /// The lowest epoch for which a receipt is taken: that of the newest receipt.
+    pub floor: u64,
+    /// Whose receipt came last.
+    pub signer: Option<PublicKey>,
+    /// The bytes of all receipts.
+    pub received: u64,
+    /// The amounts of all receipts.
+    pub earned: u64,
+    /// Served bytes for which no receipt is expected.
+    pub forgiven: u64,
+    /// What had been served when terms were offered that are not signed for yet.
+    pub offered_at: Option<u64>,
+    /// What was paid, over all epochs and keys.
+    pub settled: u64,
+    pub settlement: Option<SignedStatement<Settlement>>,
+    /// Whether the owner charged for the service when the account was stored.
+    pub is_charging: bool,
+}
+
+/// What an offer tells that the payer waits for.
+type Acknowledged = (u64, u64, u64, u64);
+
+/// What is not stored of the serving side.
+#[derive(Debug, Default)]
+pub(crate) struct PayeeSession {
+    offered_at: Option<Duration>,
+    pub is_offer_due: bool,
+    acknowledged: Option<Acknowledged>,
+    /// What may be served in this hour without payment; `None` before the first tick.
+    pub free: Option<u64>,
+    /// Whether counters have come since the start.
+    pub is_observed: bool,
+}
+
+impl ServedEpoch {
+    pub fn bytes(&self) -> u64 {
+        self.receipt.map_or(0, |signed| signed.receipt().bytes)
+    }
+
+    fn amount(&self) -> u64 {
+        self.receipt.map_or(0, |signed| signed.receipt().amount)
+    }
+}
+
+impl PayeeSide {
+    pub fn owed(&self) -> u64 {
+        self.earned.saturating_sub(self.settled)
+    }
+
+    /// What was served and neither signed nor forgiven.
+    pub fn unsigned(&self, served: u64) -> u64 {
+        served.saturating_sub(self.received).saturating_sub(self.forgiven)
+    }
+
+    /// Begins a new epoch if the price, the window or a key is another than in the current one. It says whether
+    /// something is to be stored.
+    pub fn refresh(&mut self, own: &Certified, agreement: &Agreement, served: u64) -> bool {
+        let Some(payer) = self.payer else { return false };
+        // A payer with a price learns that the service is free now.
+        let without_price = self.current.map(|_| 0);
+        let Some(price) = agreement.price.or(without_price) else { return false };
+        let kind = ServiceKind::Carriage;
+        let terms = AccountTerms { genesis: [0; 32], kind, price, window: agreement.window };
+        let payee = own.certificate.body().key;
+        if payee == payer {
+            return false;
+        }
+        let is_same = |it: ServedEpoch| it.payer == payer && it.payee == payee && it.terms == terms;
+        if self.current.is_some_and(is_same) {
+            return self.sign_settlement(own);
+        }
+        // The epochs of a book that begins anew, with a new key, are higher than all of the lost one.
+        let first = own.certificate.body().epoch.min(u64::from(u32::MAX)) << 32;
+        let next = self.current.map_or(1, |it| it.epoch.saturating_add(1));
+        let epoch = first.max(next);
+        if let Some(closed) = self.current.take() {
+            self.closed.push(closed);
+        } else {
+            self.floor = epoch;
+        }
+        if self.closed.len() > MAX_CLOSED {
+            self.floor = self.floor.max(self.closed.remove(0).epoch + 1);
+        }
+        if self.signer.is_some() {
+            self.offered_at.get_or_insert(served);
+        }
+        self.current =
+            Some(ServedEpoch { epoch, payer, payee, terms, begin: served, receipt: None });
+        self.sign_settlement(own);
+        true
+    }
+
+    fn sign_settlement(&mut self, own: &Certified) -> bool {
+        let Some(current) = self.current.filter(|_| self.settled > 0) else { return false };
+        let (payee, payer) = (current.payee, current.payer);
+        let settlement = Settlement { payee, payer, amount: self.settled };
+        if self.settlement.is_some_and(|signed| *signed.body() == settlement) {
+            return false;
+        }
+        let Ok(signed) = SignedStatement::sign(settlement, &own.key) else { return false };
+        self.settlement = Some(signed);
+        true
+    }
+
+    /// The owner charges from now on, or no more. What was served for nothing is not owed.
+    pub fn charge(&mut self, is_charging: bool, served: u64) -> bool {
+        if is_charging && !self.is_charging && self.signer.is_some() {
+            self.forgiven += self.unsigned(served);
+            self.offered_at = self.offered_at.map(|_| served);
+        }
+        let is_changed = self.is_charging != is_charging;
+        self.is_charging = is_charging;
+        is_changed
+    }
+
+    /// Takes a receipt, and says whether something is to be stored.
+    pub fn take(
+        &mut self,
+        session: &mut PayeeSession,
+        signed: &SignedReceipt,
+        served: u64,
+    ) -> Result<bool, Refused> {
+        let receipt = *signed.receipt();
+        let current = self.current.ok_or(Refused::UnknownEpoch)?;
+        if receipt.epoch < self.floor {
+            return Ok(false);
+        }
+        let is_current = receipt.epoch == current.epoch;
+        let closed = self.closed.iter_mut().find(|it| it.epoch == receipt.epoch);
+        let epoch = match closed {
+            Some(closed) => closed,
+            None if is_current => self.current.as_mut().ok_or(Refused::UnknownEpoch)?,
+            None => return Err(Refused::UnknownEpoch),
+        };
+        if receipt.payer != epoch.payer || receipt.payee != epoch.payee {
+            return Err(Refused::WrongKeys);
+        }
+        if receipt.scope != epoch.terms.scope() || receipt.price != epoch.terms.price {
+            return Err(Refused::OtherTerms);
+        }
+        if epoch.receipt.is_some() && receipt.bytes <= epoch.bytes() {
+            // The payer does not know yet that this one has come.
+            session.is_offer_due |= receipt.bytes == epoch.bytes();
+            return Ok(false);
+        }
+        signed.verify(&epoch.terms.genesis).map_err(|_| Refused::Forged)?;
+        let (bytes, amount) = (epoch.bytes(), epoch.amount());
+        epoch.receipt = Some(*signed);
+        self.received = self.received.saturating_add(receipt.bytes - bytes);
+        self.earned = self.earned.saturating_add(receipt.amount.saturating_sub(amount));
+        self.floor = receipt.epoch;
+        if is_current {
+            self.offered_at = None;
+        }
+        self.forgive(session, &receipt.payer, served);
+        Ok(true)
+    }
+
+    /// What was served before the first receipt was free. A payer with a new key may have lost its count with the
+    /// old one: it is forgiven as much of it as it could have had for nothing.
+    fn forgive(&mut self, session: &mut PayeeSession, payer: &PublicKey, served: u64) {
+        let unsigned = self.unsigned(served);
+        match self.signer.replace(*payer) {
+            None => self.forgiven += unsigned,
+            Some(known) if known != *payer => {
+                let free = session.free.unwrap_or(0);
+                self.forgiven += unsigned.min(free);
+                session.free = Some(free.saturating_sub(unsigned));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// How many bytes may be served beyond `served`. `self` is what is stored, `served` is up to date.
+    pub fn remaining(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> u64 {
+        self.within_window(session, agreement, served).min(self.within_debt(agreement, served))
+    }
+
+    fn within_window(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> u64 {
+        if !session.is_observed {
+            return 0;
+        }
+        if self.signer.is_none() {
+            return session.free.unwrap_or(0);
+        }
+        let loss = u128::from(self.received) * u128::from(agreement.max_loss) / 1000;
+        let loss = u64::try_from(loss).unwrap_or(u64::MAX);
+        let window = agreement.window.saturating_add(loss);
+        let limit = self.received.saturating_add(self.forgiven).saturating_add(window);
+        // For new terms as much is served as for signed ones, until the payer has signed for them.
+        let offered = self.offered_at.map_or(u64::MAX, |at| at.saturating_add(window));
+        limit.min(offered).saturating_sub(served)
+    }
+
+    fn within_debt(&self, agreement: &Agreement, served: u64) -> u64 {
+        if self.signer.is_none() {
+            return u64::MAX;
+        }
+        let Some(more) = agreement.max_debt.checked_sub(self.owed()) else { return 0 };
+        let price = agreement.price.unwrap_or(0);
+        affordable(more, price).saturating_sub(self.unsigned(served))
+    }
+
+    pub fn settle(&mut self, amount: u64, own: Option<&Certified>) -> Result<(), AccountError> {
+        let owed = self.owed();
+        if amount > owed {
+            return Err(AccountError::MoreThanOwed { owed, amount });
+        }
+        self.settled += amount;
+        if let Some(own) = own {
+            self.sign_settlement(own);
+        }
+        Ok(())
+    }
+
+    /// Forgives what is unsigned, and returns it.
+    pub fn write_off(&mut self, served: u64) -> u64 {
+        let unsigned = self.unsigned(served);
+        self.forgiven += unsigned;
+        unsigned
+    }
+
+    pub fn tick(&self, session: &mut PayeeSession, agreement: &Agreement, now: Duration) {
+        let Some(current) = self.current else { return };
+        let is_past = session.offered_at.is_none_or(|at| now.saturating_sub(at) >= OFFER_INTERVAL);
+        let is_wanted = agreement.price.is_some() || current.receipt.is_none();
+        session.is_offer_due |= is_past && is_wanted;
+    }
+
+    fn closed_bytes(&self) -> u64 {
+        let mut all = self.closed.iter().chain(&self.current);
+        all.find(|it| it.epoch == self.floor).map_or(0, ServedEpoch::bytes)
+    }
+
+    /// The offer to be sent, if one is due. `self` is what is stored.
+    pub fn offer_to_send(
+        &self,
+        session: &mut PayeeSession,
+        certificate: &Certificate,
+        served: u64,
+        now: Duration,
+    ) -> Option<Offer> {
+        let current = self.current?;
+        let acknowledged = (current.epoch, self.floor, self.received, self.settled);
+        let is_due = session.is_offer_due || session.acknowledged != Some(acknowledged);
+        if !is_due || current.payee != certificate.body().key || self.payer != Some(current.payer) {
+            return None;
+        }
+        session.is_offer_due = false;
+        (session.acknowledged, session.offered_at) = (Some(acknowledged), Some(now));
+        Some(Offer {
+            certificate: certificate.clone(),
+            terms: current.terms,
+            epoch: current.epoch,
+            payer: current.payer,
+            received: current.bytes(),
+            counted: served.saturating_sub(current.begin),
+            closed_epoch: self.floor,
+            closed_bytes: self.closed_bytes(),
+            settlement: self.settlement.filter(|signed| {
+                signed.body().payer == current.payer && signed.body().payee == current.payee
+            }),
+        })
+    }
+
+    pub fn state(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> PayeeState {
+        if agreement.price.is_none() {
+            return PayeeState::Off;
+        }
+        let is_in_window = self.within_window(session, agreement, served) > 0;
+        match self.signer {
+            _ if !is_in_window => PayeeState::Stopped,
+            _ if self.within_debt(agreement, served) == 0 => PayeeState::DebtLimit,
+            None => PayeeState::Free,
+            Some(_) => PayeeState::Serving,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! One payer and one payee: each rule, and each refusal beside what is accepted.
+
+#![cfg(test)]
+
+mod book;
+mod limits;
+mod pair;
+mod payments;
+mod recovery;
+mod refusals;
