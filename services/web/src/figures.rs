@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::nodes::{HOME, node_name};
 use crate::text::clean;
 
+/// Boards in a row of the drawing: a phone shows half of them, and the router above the middle.
+const COLUMNS: u64 = 4;
+
 /// What `face show` and `face watch` answer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BoxFigures {
@@ -57,7 +60,7 @@ pub struct Fragments {
 pub fn render(value: &Value) -> Option<(BoxFigures, Fragments)> {
     let figures = BoxFigures::deserialize(value).ok()?;
     let fragments = Fragments {
-        drawing: draw_box(value).unwrap_or_default(),
+        drawing: draw_box(value, COLUMNS).unwrap_or_default(),
         figures: table(&figures).into_string(),
     };
     Some((figures, fragments))
@@ -136,10 +139,10 @@ pub fn history(cpu: &[NodeHistory], received: &[NodeHistory], sent: &[NodeHistor
         found.map_or_else(|| html! { "-" }, |history| line(&history.padded(count), scale))
     };
     let minutes = cpu.first().map_or(0, |it| count as u64 * it.seconds_each / 60);
-    let time = if minutes < 120 {
-        format!("{minutes} minutes")
-    } else {
-        format!("{} hours", minutes / 60)
+    let time = match minutes {
+        0 | 1 => "minute".to_owned(),
+        2..120 => format!("{minutes} minutes"),
+        _ => format!("{} hours", minutes / 60),
     };
     html! {
         p { "CPU is drawn from 0 to 100 %, traffic from 0 to " (bytes(most as u64)) "/s." }
@@ -265,6 +268,8 @@ mod tests {
         let page = history(&short, &[], &[]).into_string();
         assert!(page.contains("The last 2 minutes;"), "{page}");
         assert!(page.contains("points=\"0,20 1,0\"") && page.contains("points=\"1,0\""), "{page}");
+        let page = history(&[one(0, vec![Some(1.0)])], &[], &[]).into_string();
+        assert!(page.contains("The last minute;"), "{page}");
         // A day is drawn with few points.
         let day = line(&one(0, (0..1440).map(|n| Some(f64::from(n % 100))).collect()), 100.0);
         assert_eq!(day.into_string().matches(',').count(), POINTS);
