@@ -191,7 +191,7 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
         let state = state.unwrap_or("unknown");
         let minute = |at: &String| at.get(..16).unwrap_or(at).replace('T', " ");
         let seen = node.last_seen.as_ref().map(|at| format!("seen {}", minute(at)));
-        let refused = node.refused.as_ref().map(|why| ("alarm", why.clone()));
+        let refused = node.refused.as_ref().map(|why| ("small alarm", why.clone()));
         let mut lines = vec![("small", state.to_owned())];
         lines.extend(seen.map(|seen| ("small", seen)));
         lines.extend(refused);
@@ -209,9 +209,9 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
     }
     match (&node.failed, &node.refused) {
         (Some(failed), _) if !failed.is_empty() => {
-            lines.push(("alarm", format!("failed: {}", failed.join(", "))));
+            lines.push(("small alarm", format!("failed: {}", failed.join(", "))));
         }
-        (_, Some(why)) => lines.push(("alarm", why.clone())),
+        (_, Some(why)) => lines.push(("small alarm", why.clone())),
         _ => {
             let rates = node.received_per_second.zip(node.sent_per_second);
             let each = if rates.is_some() { "/s" } else { "" };
