@@ -24,11 +24,29 @@ pub fn with_report(mut row: Value, report: &NodeReport, seen: &SeenByCoordinator
     row["box"] = json!(report.state);
     row["uptime"] = json!(report.uptime);
     row["ready"] = json!(report.ready);
-    row["failed"] = json!(Some(&report.failed).filter(|failed| !failed.is_empty()));
+    // Without a report it is not known whether a unit has failed.
+    row["failed"] = json!(report.state.as_ref().map(|_| &report.failed));
     row["memory"] = json!(report.memory);
     row["total"] = json!(report.total);
     row["cpu_percent"] = json!(report.cpu);
     row["temperature_celsius"] = json!(report.temperature);
     row["refused"] = json!(refused);
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_units_are_known_only_from_a_report() {
+        let failed = |status: Value| {
+            let report = NodeReport::from_status(&status);
+            with_report(json!({}), &report, &SeenByCoordinator::default())["failed"].clone()
+        };
+        assert_eq!(failed(json!({})), Value::Null);
+        assert_eq!(failed(json!({ "state": "ready", "units": [] })), json!([]));
+        let unit = json!({ "name": "lan", "state": "failed" });
+        assert_eq!(failed(json!({ "state": "degraded", "units": [unit] })), json!(["lan"]));
+    }
 }

@@ -95,7 +95,9 @@ pub fn lines(all: Vec<String>) -> Markup {
     let from = all.len().saturating_sub(MAX_LINES);
     html! {
         @if from > 0 { p { "Only the last " (MAX_LINES) " of " (all.len()) " lines." } }
-        pre tabindex="0" { @for line in &all[from..] { (clean(line)) "\n" } }
+        @if all.is_empty() { p { "Nothing." } } @else {
+            pre tabindex="0" { @for line in &all[from..] { (clean(line)) "\n" } }
+        }
     }
 }
 
@@ -157,6 +159,7 @@ mod tests {
             assert!(page.contains(part), "{part} in {page}");
         }
         assert_eq!(answer(None, &Value::Null).into_string(), "");
+        assert_eq!(lines(vec![]).into_string(), "<p>Nothing.</p>");
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

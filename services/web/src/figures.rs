@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::nodes::{HOME, node_name};
 use crate::text::clean;
 
+/// Boards in a row of the drawing: a phone shows half of them, and the router above the middle.
+const COLUMNS: u64 = 4;
+
 /// What `face show` and `face watch` answer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BoxFigures {
@@ -57,7 +60,7 @@ pub struct Fragments {
 pub fn render(value: &Value) -> Option<(BoxFigures, Fragments)> {
     let figures = BoxFigures::deserialize(value).ok()?;
     let fragments = Fragments {
-        drawing: draw_box(value).unwrap_or_default(),
+        drawing: draw_box(value, COLUMNS).unwrap_or_default(),
         figures: table(&figures).into_string(),
     };
     Some((figures, fragments))
@@ -136,10 +139,10 @@ pub fn history(cpu: &[NodeHistory], received: &[NodeHistory], sent: &[NodeHistor
         found.map_or_else(|| html! { "-" }, |history| line(&history.padded(count), scale))
     };
     let minutes = cpu.first().map_or(0, |it| count as u64 * it.seconds_each / 60);
-    let time = if minutes < 120 {
-        format!("{minutes} minutes")
-    } else {
-        format!("{} hours", minutes / 60)
+    let time = match minutes {
+        0 | 1 => "minute".to_owned(),
+        2..120 => format!("{minutes} minutes"),
+        _ => format!("{} hours", minutes / 60),
     };
     html! {
         p { "CPU is drawn from 0 to 100 %, traffic from 0 to " (bytes(most as u64)) "/s." }
@@ -199,15 +202,14 @@ fn line(history: &NodeHistory, scale: f64) -> Markup {
     let points = averages(history);
     let last = points.iter().rev().find_map(|point| *point);
     let Some(last) = last else { return html! { "-" } };
-    let mut lines = vec![String::new()];
+    let mut lines: Vec<Vec<(f64, f64)>> = vec![vec![]];
     for (x, point) in points.iter().enumerate() {
         match (point, lines.last_mut()) {
             (Some(value), Some(line)) => {
                 let y = HEIGHT - (value / scale).clamp(0.0, 1.0) * HEIGHT;
-                // Writing to a string cannot fail.
-                let _ = write!(line, "{}{x},{}", if line.is_empty() { "" } else { " " }, y.round());
+                line.push((x as f64, y.round()));
             }
-            _ => lines.push(String::new()),
+            _ => lines.push(vec![]),
         }
     }
     let title = format!("last {} % of the scale", (last * 100.0 / scale).round());
@@ -216,7 +218,14 @@ fn line(history: &NodeHistory, scale: f64) -> Markup {
         points.len().saturating_sub(1).max(1)
     );
     for line in lines.iter().filter(|line| !line.is_empty()) {
-        let _ = write!(svg, "<polyline points=\"{line}\"/>");
+        // A point alone becomes a short line: nothing is drawn of a line with one point.
+        let line = match line[..] {
+            [(x, y)] => &[(x - 0.5, y), (x + 0.5, y)],
+            _ => &line[..],
+        };
+        let line: Vec<String> = line.iter().map(|(x, y)| format!("{x},{y}")).collect();
+        // Writing to a string cannot fail.
+        let _ = write!(svg, "<polyline points=\"{}\"/>", line.join(" "));
     }
     PreEscaped(svg + "</svg>")
 }
@@ -254,7 +263,7 @@ mod tests {
         let page = history(&cpu, &[one(0, vec![Some(1.0); 4])], &[one(0, vec![Some(3.0); 4])])
             .into_string();
         assert!(
-            page.contains("<polyline points=\"0,20\"/><polyline points=\"2,10 3,0\"/>"),
+            page.contains("<polyline points=\"-0.5,20 0.5,20\"/><polyline points=\"2,10 3,0\"/>"),
             "{page}"
         );
         assert!(page.contains("from 0 to 4 B/s"), "{page}");
@@ -264,7 +273,12 @@ mod tests {
         let short = [one(0, vec![Some(0.0), Some(100.0)]), one(1, vec![Some(100.0)])];
         let page = history(&short, &[], &[]).into_string();
         assert!(page.contains("The last 2 minutes;"), "{page}");
-        assert!(page.contains("points=\"0,20 1,0\"") && page.contains("points=\"1,0\""), "{page}");
+        assert!(
+            page.contains("points=\"0,20 1,0\"") && page.contains("points=\"0.5,0 1.5,0\""),
+            "{page}"
+        );
+        let page = history(&[one(0, vec![Some(1.0)])], &[], &[]).into_string();
+        assert!(page.contains("The last minute;"), "{page}");
         // A day is drawn with few points.
         let day = line(&one(0, (0..1440).map(|n| Some(f64::from(n % 100))).collect()), 100.0);
         assert_eq!(day.into_string().matches(',').count(), POINTS);

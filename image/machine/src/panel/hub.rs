@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
     accept_with, bind, connect, listen, recv, send, shutdown, socket_with,
@@ -87,6 +88,8 @@ fn socket() -> io::Result<OwnedFd> {
 /// Gives `device` a number, and hands on what it sends until it goes.
 fn plug(device: OwnedFd, devices: &Devices, out: &Arc<Out>) {
     let mut all = lock(devices);
+    // The thread of a device that has gone may not have noticed it yet, and its number is free all the same.
+    all.retain(|_, device| !has_gone(device));
     let Some(number) = (1..u8::MAX).find(|number| !all.contains_key(number)) else { return };
     if send(&device, &[number], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_err() {
         return;
@@ -103,8 +106,19 @@ fn plug(device: OwnedFd, devices: &Devices, out: &Arc<Out>) {
             // A guest that is gone takes nothing.
             let _ = out.send(frame);
         }
-        lock(&devices).remove(&number);
+        let mut all = lock(&devices);
+        // The number may have another device by now.
+        if all.get(&number).is_some_and(|other| Arc::ptr_eq(other, &device)) {
+            all.remove(&number);
+        }
     });
+}
+
+/// Whether the other end of the connection is closed, even if frames of it are still to be read.
+fn has_gone(device: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(device, PollFlags::empty())];
+    let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && fds[0].revents().contains(PollFlags::HUP)
 }
 
 /// Sends `frame` to all devices but the one that it is from. One that does not read, as a process that is stopped,
@@ -153,15 +167,20 @@ mod tests {
         }
         wire.send(b"still there").unwrap();
         assert_eq!(receive(&two), b"still there");
-        // A number is free once its device has gone.
+        // A number is free as soon as its device has gone, also if frames of it are not read yet.
         drop(one);
-        let deadline = soon();
-        loop {
-            match join(&path).unwrap() {
-                (_, 1) => break,
-                _ => assert!(Instant::now() < deadline, "the number is not free again"),
-            }
+        let mut next = join(&path).unwrap();
+        for _ in 0..1000 {
+            assert_eq!(next.1, 1);
+            next.0.send(&[0; 1500]).unwrap();
+            drop(next);
+            next = join(&path).unwrap();
+            assert_eq!(receive(&two).len(), 1500);
         }
+        // The threads of those that have gone take the number from nobody.
+        next.0.send(b"from the last").unwrap();
+        assert_eq!(receive(&two), b"from the last");
+        assert_eq!((next.1, join(&path).unwrap().1), (1, 3));
         drop(hub);
         assert_eq!(two.recv(&mut [0; 1]).unwrap(), 0);
         assert_eq!(join(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);

@@ -13,17 +13,17 @@ use super::drawing::escape;
 const COLUMNS: u64 = 8;
 
 /// Sizes of a node's card, the gap between cards, and the margin, in pixels.
-const WIDTH: u64 = 132;
-const HEIGHT: u64 = 96;
-const GAP: u64 = 12;
+const WIDTH: u64 = 140;
+const HEIGHT: u64 = 110;
+const GAP: u64 = 10;
 const MARGIN: u64 = 24;
 
 /// Height of the uplink above the router, and of the wires above a row of boards.
 const UPLINK: u64 = 40;
 const WIRES: u64 = 28;
 
-/// Characters that a line of a card has room for.
-const LINE: usize = 26;
+/// Characters that a line of a card has room for, in the wide letters of common fonts.
+const LINE: usize = 24;
 
 /// The number of the router in `status --box`.
 const ROUTER: u64 = 0;
@@ -63,22 +63,23 @@ struct Node {
 /// Draws `status` as a picture of its own, with its styles; `None` if it is not that of a box.
 pub fn draw(status: &Value) -> Option<String> {
     let xmlns = " xmlns=\"http://www.w3.org/2000/svg\"";
-    drawing(status, xmlns, &format!("<style>{BOX_STYLE}</style>\n"))
+    drawing(status, COLUMNS, xmlns, &format!("<style>{BOX_STYLE}</style>\n"))
 }
 
-/// Draws `status` as a part of a page, whose stylesheet has to have [`BOX_STYLE`]: a page that forbids inline styles can
-/// show it. `None` if it is not the status of a box.
-pub fn draw_box(status: &Value) -> Option<String> {
-    drawing(status, "", "")
+/// Draws `status` as a part of a page, with at most so many boards in a row. The page's stylesheet has to have
+/// [`BOX_STYLE`]: a page that forbids inline styles can show it. `None` if it is not the status of a box.
+pub fn draw_box(status: &Value, columns: u64) -> Option<String> {
+    drawing(status, columns, "", "")
 }
 
-fn drawing(status: &Value, xmlns: &str, style: &str) -> Option<String> {
+fn drawing(status: &Value, most: u64, xmlns: &str, style: &str) -> Option<String> {
     let BoxStatus { nodes } = BoxStatus::deserialize(status).ok()?;
     let (router, boards): (Vec<_>, Vec<_>) =
         nodes.iter().partition(|node| node.number == Some(ROUTER));
     let count = boards.len() as u64;
-    let columns = count.clamp(2, COLUMNS);
-    let rows = count.div_ceil(COLUMNS);
+    let most = most.max(2);
+    let columns = count.clamp(2, most);
+    let rows = count.div_ceil(most);
     let width = 2 * MARGIN + columns * (WIDTH + GAP) - GAP;
     let top = MARGIN + UPLINK;
     let first_row = top + HEIGHT + WIRES;
@@ -97,7 +98,7 @@ fn drawing(status: &Value, xmlns: &str, style: &str) -> Option<String> {
     let center = |column: u64| MARGIN + column * (WIDTH + GAP) + WIDTH / 2;
     for row in 0..rows {
         let bus = first_row + row * (HEIGHT + WIRES) - WIRES / 2;
-        let last = center((count - row * COLUMNS).min(COLUMNS) - 1);
+        let last = center((count - row * most).min(most) - 1);
         // Further rows are reached at the left edge.
         let left = if rows > 1 { MARGIN / 2 } else { center(0).min(middle) };
         let (right, from) = match row {
@@ -108,7 +109,7 @@ fn drawing(status: &Value, xmlns: &str, style: &str) -> Option<String> {
     }
     card(&mut svg, (middle - WIDTH / 2, top), "router", router.first().copied());
     for (index, board) in boards.iter().enumerate() {
-        let (row, column) = (index as u64 / COLUMNS, index as u64 % COLUMNS);
+        let (row, column) = (index as u64 / most, index as u64 % most);
         let (x, y) = (MARGIN + column * (WIDTH + GAP), first_row + row * (HEIGHT + WIRES));
         let (center, bus) = (center(column), y - WIRES / 2);
         let link = match board.link.as_deref() {
@@ -181,7 +182,7 @@ impl Node {
     }
 }
 
-/// What a card says, at most four lines, each with its class. A report of a node that is gone is not shown as if it were
+/// What a card says, at most five lines, each with its class. A report of a node that is gone is not shown as if it were
 /// of now.
 fn lines(node: &Node) -> Vec<(&'static str, String)> {
     if !node.is_here() {
@@ -190,7 +191,7 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
         let state = state.unwrap_or("unknown");
         let minute = |at: &String| at.get(..16).unwrap_or(at).replace('T', " ");
         let seen = node.last_seen.as_ref().map(|at| format!("seen {}", minute(at)));
-        let refused = node.refused.as_ref().map(|why| ("alarm", why.clone()));
+        let refused = node.refused.as_ref().map(|why| ("small alarm", why.clone()));
         let mut lines = vec![("small", state.to_owned())];
         lines.extend(seen.map(|seen| ("small", seen)));
         lines.extend(refused);
@@ -208,16 +209,17 @@ fn lines(node: &Node) -> Vec<(&'static str, String)> {
     }
     match (&node.failed, &node.refused) {
         (Some(failed), _) if !failed.is_empty() => {
-            lines.push(("alarm", format!("failed: {}", failed.join(", "))));
+            lines.push(("small alarm", format!("failed: {}", failed.join(", "))));
         }
-        (_, Some(why)) => lines.push(("alarm", why.clone())),
+        (_, Some(why)) => lines.push(("small alarm", why.clone())),
         _ => {
-            let rates =
-                node.received_per_second.zip(node.sent_per_second).map(|rates| (rates, "/s"));
-            let moved = rates.or(node.received.zip(node.sent).map(|bytes| (bytes, "")));
-            lines.extend(moved.map(|((received, sent), each)| {
-                ("small", format!("↓ {}{each} ↑ {}{each}", short(received), short(sent)))
-            }));
+            let rates = node.received_per_second.zip(node.sent_per_second);
+            let each = if rates.is_some() { "/s" } else { "" };
+            // A line of both would be wider than the card.
+            if let Some((received, sent)) = rates.or(node.received.zip(node.sent)) {
+                lines.push(("small", format!("↓ {}{each}", short(received))));
+                lines.push(("small", format!("↑ {}{each}", short(sent))));
+            }
         }
     }
     lines
@@ -261,16 +263,21 @@ mod tests {
         );
         assert_eq!((count("wire down"), count("wire unknown")), (1, 1));
         assert_eq!(count("CPU 12 %, 45 °C"), 8);
-        assert_eq!((count("1.4 GiB of 1.9 GiB free"), count("↓ 1000 B ↑ 220 KiB")), (8, 7));
+        let moved = (count(">↓ 1000 B<"), count(">↑ 220 KiB<"));
+        assert_eq!((count("1.4 GiB of 1.9 GiB free"), moved), (8, (7, 7)));
         assert!(svg.contains("failed: cache&lt;, lan"), "{svg}");
         assert!(svg.contains(">seen 2026-11-30 01:02<"), "{svg}");
         assert!(!svg.contains("script") && !svg.contains("http://www.w3.org/1999"), "{svg}");
         // The same drawing as a part of a page, without styles of its own.
-        let part = draw_box(&json!({ "nodes": nodes })).unwrap();
+        let part = draw_box(&json!({ "nodes": nodes }), COLUMNS).unwrap();
         assert!(part.starts_with("<svg viewBox=") && !part.contains("style"), "{part}");
         assert_eq!(part.matches("<g><title>").count(), 10);
         // Eight in a row; the ninth begins another.
         assert_eq!(count(&format!("x=\"{MARGIN}\" y=")), 2);
+        // Four in a row.
+        let narrow = draw_box(&json!({ "nodes": nodes }), 4).unwrap();
+        assert_eq!(narrow.matches(&format!("x=\"{MARGIN}\" y=")).count(), 3);
+        assert!(narrow.starts_with("<svg viewBox=\"0 0 638 "), "{narrow}");
     }
 
     #[test]
@@ -290,7 +297,9 @@ mod tests {
             "{svg}"
         );
         assert!(
-            svg.contains(">↓ 1.9 MiB/s ↑ 0 B/s<") && svg.contains(">not heard for 50 s<"),
+            svg.contains(">↓ 1.9 MiB/s<")
+                && svg.contains(">↑ 0 B/s<")
+                && svg.contains(">not heard for 50 s<"),
             "{svg}"
         );
         // A cable that is pulled, before the connection is closed.

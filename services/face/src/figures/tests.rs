@@ -10,7 +10,7 @@ const fn at(seconds: u64) -> Duration {
 fn answer(board: &Value) -> Value {
     let mut row = json!({
         "number": 1, "state": "enrolled", "connected": true, "heard_seconds": 3, "link": "up", "box": "ready",
-        "uptime": 70, "ready": 12, "failed": null, "memory": 300, "total": 1000, "cpu_percent": 7,
+        "uptime": 70, "ready": 12, "failed": [], "memory": 300, "total": 1000, "cpu_percent": 7,
         "temperature_celsius": -3, "received": 1000, "sent": 50, "refused": null,
     });
     for (name, value) in board.as_object().unwrap() {
