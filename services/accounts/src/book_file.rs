@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use octet_node::durable::{self, StoredFile};
-use octet_node::say;
+use octet_node::{say, sub_key};
 use octet_receipts::AccountBook;
 
 /// The file, in the data folder.
@@ -22,8 +22,7 @@ pub struct BookFile {
 }
 
 impl BookFile {
-    /// Reads the book in `folder`. A damaged one is set aside: what neighbours owe is lost then, until they send
-    /// their newest receipts again.
+    /// Reads the book in `folder`. A damaged one is set aside, and a new one begins with a new key.
     ///
     /// # Errors
     /// Reading fails.
@@ -35,6 +34,11 @@ impl BookFile {
             StoredFile::Damaged => {
                 let aside = folder.join("book.damaged");
                 std::fs::rename(&path, &aside)?;
+                // With another key neighbours know that this is another book.
+                match std::fs::remove_file(folder.join(sub_key::KEY)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
                 say!("the book of accounts is damaged: it is set aside as {}", aside.display());
                 AccountBook::default()
             }

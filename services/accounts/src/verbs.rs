@@ -94,7 +94,7 @@ fn rows(shared: &State) -> Value {
             "neighbour": settings.name(&row.node),
             "owed_to_us": row.owed,
             "owed_by_us": row.owe,
-            "balance": i128::from(row.owed) - i128::from(row.owe),
+            "balance": row.net(),
             "served": row.served,
             "signed_by_them": row.received,
             "unsigned": row.unsigned,

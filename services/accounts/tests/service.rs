@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,8 +19,10 @@ use octet_appliance::{AccountsSection, MaxLoss};
 use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Client, PublicKey, Verb};
-use octet_node::key::PrivateKey;
+use octet_node::durable::ExistingFile;
+use octet_node::key::{self, PrivateKey};
 use octet_node::{Callers, Peer};
+use octet_receipts::AccountBook;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -225,13 +228,21 @@ fn what_cannot_be_written_is_not_sent() {
     wait_until("it pays", || payee.shown("serving") == "serving");
 }
 
+/// With a key that neighbours know they would take it for the lost book.
 #[test]
-fn a_damaged_book_is_set_aside() {
-    let (payer, payee) = pair(accounts_section(1 << 30), |folder| {
-        fs::write(folder.join("book"), "damaged").unwrap();
-    });
-    wait_until("it pays", || payee.shown("serving") == "serving");
-    assert_eq!(fs::read(payer.folder.path().join("book.damaged")).unwrap(), b"damaged");
+fn a_damaged_book_is_set_aside_with_its_key() {
+    for (book, is_kept) in [(&b"damaged"[..], false), (&AccountBook::default().to_bytes(), true)] {
+        let before = Cell::new(vec![]);
+        let (payer, payee) = pair(accounts_section(1 << 30), |folder| {
+            fs::write(folder.join("book"), book).unwrap();
+            key::create(&folder.join("key"), ExistingFile::Keep, |_| Ok(())).unwrap();
+            before.set(fs::read(folder.join("key")).unwrap());
+        });
+        wait_until("it pays", || payee.shown("serving") == "serving");
+        let folder = payer.folder.path();
+        assert_eq!(fs::read(folder.join("key")).unwrap() == before.take(), is_kept);
+        assert_eq!(fs::read(folder.join("book.damaged")).is_err(), is_kept);
+    }
 }
 
 /// Without `[accounts]` limits of before are taken back, and nobody is asked again.

@@ -28,7 +28,7 @@ const PORT: u16 = 51820;
 const PRICE: u64 = 1_000_000_000;
 
 /// The window, in bytes.
-const WINDOW: u64 = 1 << 20;
+const WINDOW: u64 = 1 << 19;
 
 /// One in so many long frames is lost.
 const LOST: usize = 200;
@@ -37,7 +37,7 @@ const LOST: usize = 200;
 const LONG: usize = 1000;
 
 /// The length of datagrams that are not lost.
-const SHORT: usize = 700;
+const SHORT: u64 = 700;
 
 /// The maximum delay of a waiting frame.
 const TICK: Duration = Duration::from_millis(1);
@@ -69,7 +69,7 @@ protocol = "udp"
 ports = [7000]
 "#;
 
-const ACCOUNTS: &str = "[accounts]\nmax_debt = 1000000000000\nmax_window = 1048576\n";
+const ACCOUNTS: &str = "[accounts]\nmax_debt = 1000000000000\nmax_window = 524288\n";
 
 fn address(number: usize) -> String {
     format!("192.0.2.{}", number + 1)
@@ -212,15 +212,15 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
         let args = json!({ "to": format!("[{end}]:7000"), "mark": "octet", "bytes": bytes });
         hill.machine(Node::Router).call_unit("talker", "tcp", args)
     };
-    let echo = || {
+    let say = || {
         let args = json!({ "to": format!("[{end}]:7000"), "mark": "octet", "bytes": SHORT });
-        hill.machine(Node::Router).call_unit("talker", "udp", args)
+        ask(hill, "talker", "word", args);
     };
     println!("a path after {:?}", began.elapsed());
 
     // Several windows pass, while both `accounts` of the first link are killed.
     for turn in 0..3 {
-        hill.wait("a connection comes through", || talk(1 << 20).is_ok());
+        hill.wait("a connection comes through", || talk(2 * WINDOW).is_ok());
         if turn == 0 {
             for site in [hill, lake] {
                 let args = json!({ "unit": "accounts", "signal": "KILL" });
@@ -243,7 +243,7 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
         println!("{to}: {counted:?} counted, {billed:?} billed, {owed} owed");
         // The price is for 2^30 bytes.
         let expected =
-            |bytes: u64| u64::try_from(u128::from(bytes) * u128::from(PRICE) >> 30).unwrap();
+            |bytes: u64| u64::try_from((u128::from(bytes) * u128::from(PRICE)) >> 30).unwrap();
         let billed = account(payee, from, "signed_by_them");
         assert!(
             (expected(counted.get() / 2)..=expected(billed)).contains(&owed),
@@ -255,18 +255,25 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
 
     // Without a price that it would pay it signs no more.
     apply(hill, of_hill(""));
-    // Each echo is two packets, and more than 3000 of them are four windows.
-    let passed = (0..3000).take_while(|_| echo().is_ok()).count();
-    println!("{:?}: {passed} more", began.elapsed());
-    assert!((1..3000).contains(&passed), "{passed}");
-    let unsigned = account(lake, "hill", "unsigned");
-    let signed = account(lake, "hill", "signed_by_them");
-    println!("{:?}: stopped with {unsigned} unsigned of {signed}", began.elapsed());
-    // The window, a hundredth of what was signed, and a packet in each direction.
-    assert!(unsigned <= WINDOW + signed / 100 + 3000, "{unsigned}");
+    // It gets the window, a hundredth of what was signed, and a packet in each direction; not less, either.
+    let unsigned = || account(lake, "hill", "unsigned");
+    let most = || WINDOW + account(lake, "hill", "signed_by_them") / 100;
+    lake.wait("the window is used up", || {
+        (0..50).for_each(|_| say());
+        unsigned() + 3000 > most()
+    });
+    let (served, bought) = (|| traffic(lake, "hill", "served"), || traffic(hill, "lake", "bought"));
+    let (before, sent) = (served(), bought());
+    (0..50).for_each(|_| say());
+    hill.wait("more is sent", || bought() > sent + 50 * SHORT);
+    println!("{:?}: {} unsigned, of {}", began.elapsed(), unsigned(), most());
+    assert!(unsigned() < most() + 3000 && served() < before + 3000);
 
     // The same path carries again as soon as it is paid for.
     apply(hill, of_hill(&pays));
-    hill.wait("it is served again", || echo().is_ok());
+    hill.wait("it is served again", || {
+        say();
+        served() > before
+    });
     println!("all of it: {:?}", began.elapsed());
 }
