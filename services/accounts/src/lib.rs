@@ -55,7 +55,7 @@ pub struct AccountsConfig {
 }
 
 /// What the threads of this unit share.
-pub struct Shared {
+pub struct SharedAccounts {
     book: Mutex<BookFile>,
     state: Mutex<State>,
     /// Signals other settings, and a certified key.
@@ -75,7 +75,7 @@ struct State {
     turn: u64,
 }
 
-impl Shared {
+impl SharedAccounts {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +145,7 @@ pub fn main() -> ExitCode {
 /// The kernel refuses a thread or the socket, or the data folder cannot be read.
 pub fn run(config: AccountsConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let AccountsConfig { settings, sockets, folder, control, callers, interval } = config;
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedAccounts {
         book: Mutex::new(BookFile::open(&folder)?),
         state: Mutex::new(State { settings, ..State::default() }),
         changed: Condvar::new(),

@@ -10,7 +10,7 @@ use octet_node::control::CallError;
 use octet_node::say;
 use octet_receipts::{Agreement, NeighbourCounters};
 
-use crate::Shared;
+use crate::SharedAccounts;
 use crate::forward::{Forward, TrafficRow};
 use crate::settings::{NeighbourPrice, Settings};
 
@@ -46,7 +46,7 @@ impl OnceLog {
 }
 
 /// Does rounds forever.
-pub fn run(shared: &Shared, mut forward: Forward, interval: Duration) {
+pub fn run(shared: &SharedAccounts, mut forward: Forward, interval: Duration) {
     let mut log = OnceLog::default();
     loop {
         let done = round(shared, &mut forward, &mut log);
@@ -55,7 +55,11 @@ pub fn run(shared: &Shared, mut forward: Forward, interval: Duration) {
     }
 }
 
-fn round(shared: &Shared, forward: &mut Forward, log: &mut OnceLog) -> Result<(), RoundError> {
+fn round(
+    shared: &SharedAccounts,
+    forward: &mut Forward,
+    log: &mut OnceLog,
+) -> Result<(), RoundError> {
     let settings = shared.settings();
     let traffic = forward.traffic()?;
     let received = forward.receive()?;

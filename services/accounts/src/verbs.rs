@@ -10,14 +10,14 @@ use octet_node::settings::Which;
 use octet_receipts::{AccountBook, AccountError, AccountRow, SignedReceipt};
 use serde_json::{Value, json};
 
-use crate::Shared;
+use crate::SharedAccounts;
 use crate::settings::Settings;
 
 /// The maximum number of clients, the number reserved for operators, and the maximum per user.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 6, of_one: 2 };
 
 /// A verb's state.
-type State = Arc<Shared>;
+type State = Arc<SharedAccounts>;
 
 pub fn verbs() -> Verbs<State> {
     use Permission::{Own, Read};
