@@ -33,8 +33,9 @@ use crate::book_file::BookFile;
 use crate::forward::Forward;
 use crate::settings::Settings;
 
-/// The interval of rounds.
-pub const INTERVAL: Duration = Duration::from_millis(500);
+/// The interval of rounds, in which `forward` reads its counters by nft. Two rounds and a receipt on its way fit
+/// into a window.
+pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The stack size of the thread that does rounds, in bytes.
 const STACK: usize = 256 << 10;

@@ -358,6 +358,26 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Only a link with a quota looks up whose paths its packets are on, and both directions share the quota.
+    #[test]
+    fn a_quota_is_for_both_directions() {
+        let rules = |quota| guard_rules(&GuardedDevice { name: "fl3".into(), quota });
+        let (free, limited) = (rules(None), rules(Some(5000)));
+        assert!(!free.contains("@charged") && !free.contains(" quota over"), "{free}");
+        let added: Vec<_> = limited.lines().filter(|line| !free.contains(line)).collect();
+        let rule = |text: &str| format!("add rule netdev octet_forward {text}");
+        let expected = [
+            rule("quota_fl3 quota over 5000 bytes drop"),
+            rule("received_fl3 meta iif . (@nh,0,32 & 0xfffff100) @charged_in jump quota_fl3"),
+            rule("sent_fl3 meta oif . (@nh,0,32 & 0xfffff100) @charged_out jump quota_fl3"),
+        ];
+        assert_eq!(added, expected);
+        // What is above its path's rate is dropped first.
+        let place = |part: &str| limited.find(part).unwrap();
+        assert!(place("jump limits") < place("@charged_in"));
+        assert!(place("@charged_in") < place("jump labels"));
+    }
+
     #[test]
     fn elements_are_found() {
         let set = |name: &str, packets: u64| {

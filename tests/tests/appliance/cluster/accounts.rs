@@ -8,21 +8,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use octet_appliance::{Appliance, SETTINGS};
-use octet_control::file::LocalFile;
 use octet_machine::panel::{Mac, Port};
 use octet_machine::{Cluster, Node, Socket};
 use octet_tests::{Image, Remake, guest, shipped};
 use serde_json::{Value, json};
 
 use crate::cluster::forward::{MIRROR, TALKER};
+use crate::cluster::neighbours::{PORT, apply, descriptor, line};
 use crate::cluster::site::{IMAGE, Site};
 
 /// The three boxes, by the last number of their addresses; all uplinks are in one network.
 const HILL: usize = 0;
 const LAKE: usize = 1;
 const WOOD: usize = 2;
-
-const PORT: u16 = 51820;
 
 /// For 2^30 bytes, in millionths: each byte costs a little less than one.
 const PRICE: u64 = 1_000_000_000;
@@ -90,10 +88,6 @@ fn image(number: usize) -> Image {
     remake.program("listener", &guest("listener")).unit(MIRROR).image()
 }
 
-fn line(name: &str, descriptor: &str, more: &str) -> String {
-    format!("[[neighbour]]\nname = {name:?}\ndescriptor = {descriptor:?}\n{more}\n")
-}
-
 /// Joins the uplinks; of long frames some are lost.
 struct Uplinks {
     is_cut: Arc<AtomicBool>,
@@ -131,20 +125,6 @@ impl Drop for Uplinks {
 
 fn ask(site: &Site, unit: &str, verb: &str, args: Value) -> Value {
     site.ask(Node::Router, unit, verb, args)
-}
-
-fn descriptor(site: &Site) -> String {
-    let shown = || site.machine(Node::Router).call_unit("forward", "descriptor", json!({}));
-    site.wait("the router has a descriptor", || shown().is_ok());
-    shown().unwrap()["descriptor"].as_str().unwrap().to_owned()
-}
-
-/// Applies the settings, and confirms them.
-fn apply(site: &Site, text: String) {
-    let mut file = LocalFile::Memory(text.into_bytes());
-    let machine = site.machine(Node::Router);
-    machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
-    ask(site, "config", "confirm", json!({}));
 }
 
 /// A number in the row of the neighbour with this name.

@@ -22,7 +22,7 @@ const BOARDS: u8 = 4;
 const HILL: &str = "192.0.2.1";
 const LAKE: &str = "192.0.2.2";
 
-const PORT: u16 = 51820;
+pub const PORT: u16 = 51820;
 
 /// Packets from a path may reach an echo service there.
 const LINES: &str = r#"
@@ -65,7 +65,7 @@ fn strangers() -> String {
     Certificate::sign(statement, &node).unwrap().into()
 }
 
-fn line(name: &str, descriptor: &str, more: &str) -> String {
+pub fn line(name: &str, descriptor: &str, more: &str) -> String {
     format!("[[neighbour]]\nname = {name:?}\ndescriptor = {descriptor:?}\n{more}\n")
 }
 
@@ -73,14 +73,14 @@ fn forward(site: &Site, verb: &str, args: Value) -> Value {
     site.ask(Node::Router, "forward", verb, args)
 }
 
-fn descriptor(site: &Site) -> String {
+pub fn descriptor(site: &Site) -> String {
     let shown = || site.machine(Node::Router).call_unit("forward", "descriptor", json!({}));
     site.wait("the router has a descriptor", || shown().is_ok());
     shown().unwrap()["descriptor"].as_str().unwrap().to_owned()
 }
 
 /// Applies the settings `text`, and confirms them.
-fn apply(site: &Site, text: String) {
+pub fn apply(site: &Site, text: String) {
     let mut file = LocalFile::Memory(text.into_bytes());
     let machine = site.machine(Node::Router);
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
