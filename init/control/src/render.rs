@@ -101,6 +101,7 @@ pub fn cell(verb: &Verb, field: &str, value: &Value) -> String {
         (Some(ColumnKind::Milliseconds), Value::Number(n)) => {
             format!("{:.3} s", n.as_u64().unwrap_or(0) as f64 / 1000.0)
         }
+        (Some(ColumnKind::Millionths), Value::Number(n)) => millionths(n),
         (Some(ColumnKind::Date), Value::Number(n)) => date(n.as_u64().unwrap_or(0)),
         (_, Value::Object(fields)) => fields
             .iter()
@@ -126,6 +127,13 @@ fn plain(value: &Value) -> String {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
+}
+
+/// A number of millionths as a number of units, exactly.
+fn millionths(count: &serde_json::Number) -> String {
+    let Some(exact) = count.as_i128() else { return count.to_string() };
+    let (sign, all) = (if exact < 0 { "-" } else { "" }, exact.unsigned_abs());
+    format!("{sign}{}.{:06}", all / 1_000_000, all % 1_000_000)
 }
 
 /// Dates end with the last second of the year 9999.
@@ -183,6 +191,22 @@ mod tests {
             &json!({"answers": {"10.20.1.2": [], "10.20.3.2": ["icmp"]}, "mac": null}),
         );
         assert_eq!(text, "answers  10.20.1.2 -, 10.20.3.2 icmp\nmac      -\n");
+    }
+
+    #[test]
+    fn millionths_are_exact() {
+        let verb = Verb::new("show", Permission::Read, "").columns(ColumnKind::Millionths, &["n"]);
+        for (number, shown) in [
+            (json!(0), "0.000000"),
+            (json!(7), "0.000007"),
+            (json!(-1_250_000), "-1.250000"),
+            (json!(u64::MAX), "18446744073709.551615"),
+            (json!(i64::MIN), "-9223372036854.775808"),
+            (json!(0.5), "0.5"),
+            (json!(null), "-"),
+        ] {
+            assert_eq!(cell(&verb, "n", &number), shown);
+        }
     }
 
     #[test]

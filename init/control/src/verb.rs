@@ -83,6 +83,8 @@ pub enum ColumnKind {
     Bytes,
     /// A duration in milliseconds.
     Milliseconds,
+    /// Millionths of a unit: shown with six decimals.
+    Millionths,
     /// Seconds since 1970: shown as a date (RFC 3339, UTC).
     Date,
     /// Lines of text, shown unchanged.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use data_encoding::BASE64;
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, integer, nothing, text};
+use octet_node::serve::verbs::{VerbArgs, nothing, text};
 use octet_node::settings::Which;
 use octet_receipts::{AccountBook, AccountError, AccountRow, SignedReceipt};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub fn verbs() -> Verbs<State> {
 
     Verbs::default()
         .with(
-            Verb::new("show", Read, "Shows who owes whom, in millionths of the unit of account")
+            Verb::new("show", Read, "Shows who owes whom, in units of account")
                 .columns(
                     ColumnKind::Bytes,
                     &[
@@ -35,7 +35,8 @@ pub fn verbs() -> Verbs<State> {
                         "signed_by_us",
                         "they_counted",
                     ],
-                ),
+                )
+                .columns(ColumnKind::Millionths, &["owed_to_us", "owed_by_us", "balance"]),
             nothing(),
             |shared, _: &mut Call<'_>, ()| Ok(rows(shared)),
         )
@@ -45,14 +46,14 @@ pub fn verbs() -> Verbs<State> {
                 Read,
                 "Prints the newest receipt of each epoch, as proof of a debt",
             )
-            .columns(ColumnKind::Bytes, &["bytes"]),
+            .columns(ColumnKind::Bytes, &["bytes"])
+            .columns(ColumnKind::Millionths, &["price", "amount"]),
             nothing(),
             |shared, _, ()| Ok(receipts(shared)),
         )
         .with(
             Verb::new("settle", Own, "Records that a neighbour has paid, and tells it so"),
-            neighbour()
-                .and(integer("amount", "What was paid, in millionths of the unit of account")),
+            neighbour().and(amount()),
             |shared, _, (neighbour, amount)| {
                 change(shared, &neighbour, |book, node| {
                     book.settle(node, amount)?;
@@ -83,6 +84,28 @@ pub fn verbs() -> Verbs<State> {
         )
 }
 
+/// An amount in millionths, from a decimal number of units with at most six decimals, such as `0.25`.
+fn millionths(text: &str) -> Option<u64> {
+    let (units, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    if !is_number(units) || !is_number(decimals) || decimals.len() > 6 {
+        return None;
+    }
+    let units: u64 = units.parse().ok()?;
+    let rest: u64 = format!("{decimals:0<6}").parse().ok()?;
+    units.checked_mul(1_000_000)?.checked_add(rest)
+}
+
+fn amount() -> VerbArgs<u64> {
+    text("amount", "What was paid, in units of account, such as 0.25").parse(|text| {
+        millionths(&text).ok_or_else(|| {
+            let message = format!("`{text}` is not an amount");
+            let help = "write a number of units with at most six decimals, such as 0.25";
+            Failure::new(FailureCode::BadArgument, message, help)
+        })
+    })
+}
+
 fn neighbour() -> VerbArgs<String> {
     text("neighbour", "Its name in [[neighbour]], or its key")
 }
@@ -94,7 +117,7 @@ fn rows(shared: &State) -> Value {
             "neighbour": settings.name(&row.node),
             "owed_to_us": row.owed,
             "owed_by_us": row.owe,
-            "balance": row.net(),
+            "balance": balance(&row),
             "served": row.served,
             "signed_by_them": row.received,
             "unsigned": row.unsigned,
@@ -107,6 +130,12 @@ fn rows(shared: &State) -> Value {
         })
     };
     book.rows().into_iter().map(row).collect()
+}
+
+/// JSON has no longer numbers.
+fn balance(row: &AccountRow) -> i64 {
+    let net = row.net();
+    i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX })
 }
 
 fn receipts(shared: &State) -> Value {
@@ -152,4 +181,45 @@ fn change(
     drop(book);
     shared.change(|_| {});
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::render::cell;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_amount_has_at_most_six_decimals() {
+        for (text, amount) in [
+            ("0", Some(0)),
+            ("6.734307", Some(6_734_307)),
+            ("0.25", Some(250_000)),
+            ("18446744073709.551615", Some(u64::MAX)),
+            ("18446744073709.551616", None),
+            ("0.0000001", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.", None),
+            (".5", None),
+            ("1,5", None),
+            ("", None),
+        ] {
+            assert_eq!(millionths(text), amount, "{text}");
+        }
+    }
+
+    proptest! {
+        /// What is shown can be typed.
+        #[test]
+        fn an_amount_is_read_as_it_is_shown(amount: u64) {
+            let verb = Verb::new("show", Permission::Read, "").columns(ColumnKind::Millionths, &["n"]);
+            prop_assert_eq!(millionths(&cell(&verb, "n", &json!(amount))), Some(amount));
+        }
+
+        #[test]
+        fn any_text_is_an_amount_or_not(text in "\\PC{0,20}") {
+            let _ = millionths(&text);
+        }
+    }
 }

@@ -196,10 +196,15 @@ fn what_was_carried_is_signed_and_settled() {
     let bytes = BASE64.decode(row["receipt"].as_str().unwrap().as_bytes()).unwrap();
     octet_receipts::SignedReceipt::from_bytes(&bytes).unwrap().verify(&[0; 32]).unwrap();
 
-    let args = |amount: u64| json!({ "neighbour": "other", "amount": amount });
-    let refused = payee.call("settle", args(5 * WINDOW + 8)).unwrap_err();
-    assert!(refused.contains("owes"), "{refused}");
-    payee.call("settle", args(5 * WINDOW)).unwrap();
+    let settle =
+        |amount: &str| payee.call("settle", json!({ "neighbour": "other", "amount": amount }));
+    // 5 WINDOW + 8, and a text that is no amount.
+    for (amount, part) in [("5.242888", "owes"), ("5,2", "is not an amount")] {
+        let refused = settle(amount).unwrap_err();
+        assert!(refused.contains(part), "{refused}");
+    }
+    // 5 WINDOW
+    settle("5.24288").unwrap();
     wait_until("the payer has heard of it", || payer.shown("owed_by_us") == 7);
     assert_eq!(payee.shown("owed_to_us"), 7);
 

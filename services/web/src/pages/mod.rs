@@ -40,11 +40,12 @@ pub fn style() -> String {
 }
 
 /// The pages in the navigation.
-const NAVIGATION: [(&str, &str); 6] = [
+const NAVIGATION: [(&str, &str); 7] = [
     ("/", "Box"),
     ("/segments", "Segments"),
     ("/cache", "Cache"),
     ("/paths", "Paths"),
+    ("/accounts", "Accounts"),
     ("/messages", "Messages"),
     ("/update", "Update"),
 ];

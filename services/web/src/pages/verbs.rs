@@ -18,14 +18,15 @@ pub struct VerbPage {
     verbs: &'static [&'static str],
 }
 
-pub const VERB_PAGES: [VerbPage; 3] = [
+pub const VERB_PAGES: [VerbPage; 4] = [
     VerbPage { path: "/cache", title: "Cache", unit: "cache", verbs: &["stats", "ls"] },
     VerbPage {
         path: "/paths",
         title: "Paths",
         unit: "forward",
-        verbs: &["status", "links", "paths"],
+        verbs: &["status", "links", "paths", "traffic"],
     },
+    VerbPage { path: "/accounts", title: "Accounts", unit: "accounts", verbs: &["show"] },
     VerbPage {
         path: "/messages",
         title: "Messages",

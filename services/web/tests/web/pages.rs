@@ -7,7 +7,7 @@ use crate::double::{Recorded, failure};
 use crate::recorded::{double, figures, site};
 
 /// Every page with something of the box on it.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/node/0",
     "/node/2",
@@ -17,6 +17,7 @@ const PAGES: [&str; 11] = [
     "/segments?from=board-1&to=lan&what=tcp/80",
     "/cache",
     "/paths",
+    "/accounts",
     "/messages",
     "/update",
 ];
@@ -152,6 +153,21 @@ fn segments_are_a_matrix_with_reasons() {
     }
     let asked = json!({ "from": "board-1", "to": "lan", "what": "tcp/443" });
     assert_eq!(site.double.calls(0, "netd", "explain"), [asked.clone(), asked]);
+}
+
+/// Amounts are shown in units of account, exactly.
+#[test]
+fn who_owes_whom() {
+    let page = site().browser().get("/accounts").body;
+    for part in [
+        "<td>hill</td>",
+        "<td>6.734307</td>",
+        "<td>-0.250000</td>",
+        "<td>6.9 MiB</td>",
+        "<td>stopped</td>",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
 }
 
 #[test]

@@ -60,6 +60,12 @@ pub fn double() -> BoxDouble {
     let metrics = verb("metrics", Read).columns(ColumnKind::Lines, &["text"]);
     double
         .describe("cache", vec![stats, verb("ls", Read), metrics, verb("hidden", Read).internal()]);
+    let accounts = verb("show", Read).columns(ColumnKind::Bytes, &["served"]);
+    let accounts = accounts.columns(ColumnKind::Millionths, &["owed_to_us", "balance"]);
+    double.describe("accounts", vec![accounts]);
+    let account = |name: &str, balance: i64, serving: &str| json!({ "neighbour": name, "owed_to_us": 6_734_307, "balance": balance, "served": 7_277_168, "serving": serving });
+    let all = json!([account("hill", -250_000, "stopped"), account(HOSTILE, 0, HOSTILE)]);
+    double.answer(0, "accounts", "show", all);
     double.describe("config", vec![verb("apply", Configure)]);
     let install = verb("install", Update).required("file", ArgKind::File, "The bundle");
     double.describe("update", vec![verb("status", Read), install, verb("rollback", Update)]);

@@ -11,7 +11,7 @@ import time
 from devtools import Browser
 
 PATHS = [
-    "/", "/node/0", "/node/2", "/node/2/unit/cache", "/segments", "/segments?c=1.2", "/cache", "/paths", "/messages",
+    "/", "/node/0", "/node/2", "/node/2/unit/cache", "/segments", "/segments?c=1.2", "/cache", "/paths", "/accounts", "/messages",
     "/update",
 ]
 
