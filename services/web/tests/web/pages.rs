@@ -160,7 +160,7 @@ fn segments_are_a_matrix_with_reasons() {
 fn who_owes_whom() {
     let page = site().browser().get("/accounts").body;
     for part in [
-        "<td>hill</td>",
+        "<th scope=\"row\">hill</th>",
         "<td>6.734307</td>",
         "<td>-0.250000</td>",
         "<td>6.9 MiB</td>",
