@@ -24,6 +24,8 @@ fn run(terminal: &Terminal, words: &[&str], passphrase: &str) -> Ended {
 /// The output below the prompt.
 fn say(terminal: &Terminal, words: &[&str]) -> String {
     let ended = run(terminal, words, PASSPHRASE);
+    // The limit of the command itself, on a host that is too busy.
+    assert!(!ended.screen.contains("does not answer"), "late: {}", ended.screen);
     assert_eq!(ended.status, 0, "{}", ended.screen);
     let said = ended.screen.strip_prefix("Passphrase:").unwrap().split_once('\n').unwrap().1;
     said.trim_end().to_owned()
