@@ -119,33 +119,55 @@ impl Daemon {
     ) -> Result<Value, Failure> {
         let link = self.outer_link(node)?;
         let address = NodeAddress::of(node);
-        if limit.is_none() && self.accounting.traffic.limit(address).is_none() {
+        let was_limited = self.accounting.traffic.limit(address).is_some();
+        if limit.is_none() && !was_limited {
             return Ok(Value::Null);
         }
         self.accounting.traffic.set_limit(address, limit);
         self.accounting.persist_traffic(&self.state).map_err(counters_failure)?;
-        self.guard_links(&[(link, address)]).await.map_err(counters_failure)?;
-        Ok(Value::Null)
+        let links = [(link, address)];
+        let done = match was_limited && limit.is_some() {
+            true => self.set_quotas(&links).await,
+            false => self.guard_links(&links).await,
+        };
+        done.map(|()| Value::Null).map_err(counters_failure)
     }
 
-    /// Guards the devices of these links, with what is left of each neighbour's limit.
+    /// Guards the devices of these links, and sets the quotas of neighbours with a limit.
     pub(super) async fn guard_links(
         &self,
         links: &[(LinkNumber, NodeAddress)],
     ) -> Result<(), KernelError> {
-        let has_limit =
-            |(_, node): &(_, NodeAddress)| self.accounting.traffic.limit(*node).is_some();
-        let traffic = match links.iter().any(has_limit) {
-            true => self.traffic().await?,
-            false => BTreeMap::new(),
-        };
         let guarded = |(link, node): &(LinkNumber, NodeAddress)| GuardedDevice {
             name: link.device(),
-            quota: self.accounting.traffic.limit(*node).map(|limit| {
-                limit.saturating_sub(traffic.get(node).map_or(0, |bytes| bytes.served))
-            }),
+            has_quota: self.accounting.traffic.limit(*node).is_some(),
         };
-        meter::guard(&links.iter().map(guarded).collect::<Vec<_>>()).await
+        let guarded: Vec<_> = links.iter().map(guarded).collect();
+        if !guarded.is_empty() {
+            meter::guard(&guarded, &meter::quotas().await?).await?;
+        }
+        // Before this, the paths of a daemon that was killed are not known, and their counters neither. It is
+        // called again then.
+        if self.links.keys.is_some() { self.set_quotas(links).await } else { Ok(()) }
+    }
+
+    /// Has the kernel let pass what is left of each neighbour's limit.
+    async fn set_quotas(&self, links: &[(LinkNumber, NodeAddress)]) -> Result<(), KernelError> {
+        let limits: Vec<_> = links
+            .iter()
+            .filter_map(|(link, node)| Some((link, node, self.accounting.traffic.limit(*node)?)))
+            .collect();
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let quotas = meter::quotas().await?;
+        let traffic = self.traffic().await?;
+        let remaining = |(link, node, limit): (&LinkNumber, &NodeAddress, u64)| {
+            let served = traffic.get(node).map_or(0, |bytes| bytes.served);
+            (link.device(), limit.saturating_sub(served))
+        };
+        let remaining: Vec<_> = limits.into_iter().map(remaining).collect();
+        meter::set_quotas(&remaining, &quotas).await
     }
 }
 

@@ -9,8 +9,10 @@
 mod element;
 mod gate;
 pub mod persisted;
+mod quota;
 
 pub use gate::GateChange;
+pub use quota::{Quota, Quotas, quotas, set_quotas};
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +29,7 @@ use super::nflog::GROUP;
 use super::{ForwardKernel, KernelError};
 use crate::label::Label;
 use element::ElementKey;
+use quota::{UNLIMITED, new_quota, quota_rule};
 
 /// The path of nft in the image.
 const NFT: &str = "/usr/sbin/nft";
@@ -193,21 +196,23 @@ pub async fn prepare() -> Result<(), KernelError> {
     run(&[&frame.replace("$group", &group).replace("$burst", &burst)]).await.map(drop)
 }
 
-/// A device of a link, and how many bytes of paths that the neighbour asked for may still pass.
+/// A device of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardedDevice {
     pub name: String,
-    /// `None`: without limit.
-    pub quota: Option<u64>,
+    /// Whether the bytes of paths that the neighbour asked for are limited.
+    pub has_quota: bool,
 }
 
-/// Drops all packets from these devices, except labels that are allowed from now on, and beyond a quota those of
-/// paths that the neighbour asked for, in both directions. A quota begins anew with each call.
+/// Drops all packets from these devices, except labels that are allowed from now on. With a quota, the bytes of
+/// paths that the neighbour asked for are counted, in both directions. A quota that is not among `quotas` is new,
+/// and drops nothing before [`set_quotas`].
 ///
 /// # Errors
 /// nft cannot be run, or the kernel refuses.
-pub async fn guard(devices: &[GuardedDevice]) -> Result<(), KernelError> {
-    let text: String = devices.iter().map(guard_rules).collect();
+pub async fn guard(devices: &[GuardedDevice], quotas: &Quotas) -> Result<(), KernelError> {
+    let rules = |device| guard_rules(device, quotas);
+    let text: String = devices.iter().map(rules).collect();
     if text.is_empty() { Ok(()) } else { run(&[&text]).await.map(drop) }
 }
 
@@ -215,23 +220,27 @@ pub async fn guard(devices: &[GuardedDevice]) -> Result<(), KernelError> {
 /// the quota counts it. Both directions share one chain with the quota, so that they share what it has counted.
 ///
 /// nft 1.0.6 does not accept a match on the protocol and one on the label in one rule, so there are more chains.
-fn guard_rules(device: &GuardedDevice) -> String {
-    let GuardedDevice { name, quota } = device;
-    let charged = |chain: &str, interface: &str, set: &str| match quota {
-        Some(_) => format!(
+fn guard_rules(device: &GuardedDevice, quotas: &Quotas) -> String {
+    let GuardedDevice { name, has_quota } = device;
+    let charged = |chain: &str, interface: &str, set: &str| match has_quota {
+        true => format!(
             "add rule {TABLE} {chain}_{name} meta {interface} . (@nh,0,32 & 0xfffff100) @{set} jump quota_{name}\n"
         ),
-        None => String::new(),
+        false => String::new(),
     };
     let received = charged("received", "iif", "charged_in");
     let sent = charged("sent", "oif", "charged_out");
-    let limit = quota.map_or_else(String::new, |quota| {
-        format!("add rule {TABLE} quota_{name} quota over {quota} bytes drop\n")
-    });
+    // Adding an existing quota would change its limit.
+    let quota = match (has_quota, quotas.contains_key(name)) {
+        (true, true) => quota_rule(name),
+        (true, false) => new_quota(name, UNLIMITED),
+        (false, true) => format!("delete quota {TABLE} quota_{name}\n"),
+        (false, false) => String::new(),
+    };
     format!(
         "add chain {TABLE} quota_{name}
 flush chain {TABLE} quota_{name}
-{limit}add chain {TABLE} received_{name}
+{quota}add chain {TABLE} received_{name}
 flush chain {TABLE} received_{name}
 add rule {TABLE} received_{name} jump limits
 {received}add rule {TABLE} received_{name} jump labels
@@ -361,17 +370,27 @@ mod tests {
     /// Only a link with a quota looks up whose paths its packets are on, and both directions share the quota.
     #[test]
     fn a_quota_is_for_both_directions() {
-        let rules = |quota| guard_rules(&GuardedDevice { name: "fl3".into(), quota });
-        let (free, limited) = (rules(None), rules(Some(5000)));
-        assert!(!free.contains("@charged") && !free.contains(" quota over"), "{free}");
-        let added: Vec<_> = limited.lines().filter(|line| !free.contains(line)).collect();
+        let none = Quotas::new();
+        let there = Quotas::from([("fl3".into(), Quota { bytes: 9, used: 4 })]);
+        let rules = |has_quota, quotas| {
+            guard_rules(&GuardedDevice { name: "fl3".into(), has_quota }, quotas)
+        };
+        let (free, limited) = (rules(false, &none), rules(true, &none));
+        assert!(!free.contains("@charged") && !free.contains(" quota "), "{free}");
+        let added = |text: &str| -> Vec<_> {
+            text.lines().filter(|line| !free.contains(line)).map(str::to_owned).collect()
+        };
         let rule = |text: &str| format!("add rule netdev octet_forward {text}");
         let expected = [
-            rule("quota_fl3 quota over 5000 bytes drop"),
+            format!("add quota netdev octet_forward quota_fl3 {{ over {} bytes; }}", i64::MAX),
+            rule("quota_fl3 quota name \"quota_fl3\" drop"),
             rule("received_fl3 meta iif . (@nh,0,32 & 0xfffff100) @charged_in jump quota_fl3"),
             rule("sent_fl3 meta oif . (@nh,0,32 & 0xfffff100) @charged_out jump quota_fl3"),
         ];
-        assert_eq!(added, expected);
+        assert_eq!(added(&limited), expected);
+        // An existing quota keeps its limit, and goes with the last rule that uses it.
+        assert_eq!(added(&rules(true, &there)), expected[1..]);
+        assert_eq!(added(&rules(false, &there)), ["delete quota netdev octet_forward quota_fl3"]);
         // What is above its path's rate is dropped first.
         let place = |part: &str| limited.find(part).unwrap();
         assert!(place("jump limits") < place("@charged_in"));
