@@ -2,6 +2,7 @@
 //! `libfuzzer/` search for an input that violates one; `cargo test` replays the inputs in
 //! `corpus/`.
 
+mod accounts;
 mod announcement;
 mod board;
 mod bundle;
@@ -28,6 +29,7 @@ mod sntp;
 mod unit;
 mod update;
 
+pub use accounts::accounts;
 pub use announcement::announcement;
 pub use board::board;
 pub use bundle::bundle;
@@ -58,7 +60,8 @@ pub use update::update;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 26] = [
+    ("accounts", accounts),
     ("announcement", announcement),
     ("board", board),
     ("bundle", bundle),
