@@ -33,7 +33,7 @@ use crate::book_file::BookFile;
 use crate::forward::Forward;
 use crate::settings::Settings;
 
-/// The interval of rounds, in which `forward` reads its counters by nft. Two rounds and a receipt on its way fit
+/// The interval of rounds, in which `forward` reads its counters. Two rounds and a receipt on its way fit
 /// into a window.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use octet_forward::exchange::public;
 use octet_forward::kernel::links::{IN, Tunnel};
-use octet_forward::kernel::meter::{self, Count, Direction, GateChange, GuardedDevice, Meter};
+use octet_forward::kernel::meter::{
+    self, Count, Direction, GateChange, GuardedDevice, Meter, Quotas,
+};
 use octet_forward::kernel::paths::KernelPathEnd;
 use octet_forward::kernel::usage;
 use octet_forward::label::Label;
@@ -166,9 +168,9 @@ async fn links(here: &Here, number: usize) -> Result<(), Failed> {
     for link in all() {
         here.kernel.open(&link).await?;
     }
-    let guarded = |link: Tunnel| GuardedDevice { name: link.name, quota: None };
+    let guarded = |link: Tunnel| GuardedDevice { name: link.name, has_quota: false };
     let devices: Vec<_> = all().map(guarded).collect();
-    meter::guard(&devices).await?;
+    meter::guard(&devices, &Quotas::new()).await?;
     for link in all() {
         here.kernel.start(&link.name).await?;
     }

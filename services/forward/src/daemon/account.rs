@@ -80,19 +80,18 @@ impl Daemon {
     }
 
     /// The traffic with each neighbour of another box, by node.
-    async fn traffic(&self) -> Result<BTreeMap<NodeAddress, TrafficBytes>, KernelError> {
+    fn traffic(&self) -> Result<BTreeMap<NodeAddress, TrafficBytes>, KernelError> {
         // Before there are links there is no nftables table.
-        let counts =
-            if self.links.keys.is_some() { meter::counts().await? } else { MeterCounts::new() };
+        let counts = if self.links.keys.is_some() { meter::counts()? } else { MeterCounts::new() };
         Ok(self.accounting.traffic.all(&self.engine.path_counters(), &counts))
     }
 
-    pub(super) async fn traffic_json(&self) -> Result<Value, Failure> {
-        // Most boards have no such link, and nft is slow.
+    pub(super) fn traffic_json(&self) -> Result<Value, Failure> {
+        // Most boards have no such link.
         if self.outer_links().next().is_none() {
             return Ok(json!([]));
         }
-        let all = self.traffic().await.map_err(counters_failure)?;
+        let all = self.traffic().map_err(counters_failure)?;
         let row = |(key, link): (PublicKey, LinkNumber)| {
             let node = NodeAddress::of(&key);
             let TrafficBytes { bought, served } = all.get(&node).copied().unwrap_or_default();
@@ -144,7 +143,7 @@ impl Daemon {
         };
         let guarded: Vec<_> = links.iter().map(guarded).collect();
         if !guarded.is_empty() {
-            meter::guard(&guarded, &meter::quotas().await?).await?;
+            meter::guard(&guarded, &meter::quotas()?).await?;
         }
         // Before this, the paths of a daemon that was killed are not known, and their counters neither. It is
         // called again then.
@@ -160,8 +159,8 @@ impl Daemon {
         if limits.is_empty() {
             return Ok(());
         }
-        let quotas = meter::quotas().await?;
-        let traffic = self.traffic().await?;
+        let quotas = meter::quotas()?;
+        let traffic = self.traffic()?;
         let remaining = |(link, node, limit): (&LinkNumber, &NodeAddress, u64)| {
             let served = traffic.get(node).map_or(0, |bytes| bytes.served);
             (link.device(), limit.saturating_sub(served))

@@ -26,7 +26,7 @@ const SUMS: &str = "sums";
 /// The name of the persisted counters, until paths are taken over.
 const COUNTS: &str = "counts";
 
-/// Work that is done in one batch, atomically; the counters are read once, because nft is slow.
+/// Work that is done in one batch, atomically; the counters are read once.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub gates: Vec<GateChange>,
@@ -75,8 +75,8 @@ impl Accounting {
 
     /// Reads the previous daemon's counters before any of its devices is removed. Counting resumes from them,
     /// even if this daemon fails before that.
-    pub async fn recount(&mut self, state: &StateFolder) -> Result<(), KernelError> {
-        self.previous = meter::counts().await?;
+    pub fn recount(&mut self, state: &StateFolder) -> Result<(), KernelError> {
+        self.previous = meter::counts()?;
         let saved = state.get(COUNTS).and_then(|bytes| meter::persisted::from_bytes(&bytes));
         meter::raise(&mut self.previous, &saved.unwrap_or_default());
         self.sums.count(&self.previous);
@@ -102,7 +102,7 @@ impl Accounting {
         state: &StateFolder,
     ) -> Result<(), KernelError> {
         if !due.ended.is_empty() {
-            let mut counts = meter::counts().await?;
+            let mut counts = meter::counts()?;
             meter::raise(&mut counts, &self.previous);
             self.sums.count(&counts);
             for carried in &due.ended {

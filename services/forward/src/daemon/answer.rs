@@ -77,7 +77,7 @@ impl Daemon {
             DaemonRequest::Paths => Ok(self.paths_json()),
             DaemonRequest::Labels => self.labels().await,
             DaemonRequest::Records { after } => self.records_json(after).await,
-            DaemonRequest::Traffic => self.traffic_json().await,
+            DaemonRequest::Traffic => self.traffic_json(),
             DaemonRequest::AccountLimit(node, limit) => self.limit_account(&node, limit).await,
             DaemonRequest::AccountSend(node, message) => self.send_account(&node, message).await,
             DaemonRequest::AccountReceive => Ok(self.account_messages.take()),
@@ -148,12 +148,12 @@ impl Daemon {
     }
 
     async fn records_json(&self, after: u64) -> Result<Value, Failure> {
-        let counts = meter::counts().await.map_err(counters_failure)?;
+        let counts = meter::counts().map_err(counters_failure)?;
         Ok(self.accounting.records_json(after, &self.engine.path_counters(), &counts))
     }
 
     async fn labels(&self) -> Result<Value, Failure> {
-        let counts = meter::counts().await.map_err(counters_failure)?;
+        let counts = meter::counts().map_err(counters_failure)?;
         let row = |(meter, count): (&Meter, &Count)| {
             json!({
                 "link": meter.device,

@@ -140,7 +140,7 @@ impl Daemon {
         self.kernel.prepare(secret, neighbour::PORT).await?;
         meter::prepare().await?;
         usage::prepare().await?;
-        self.accounting.recount(&self.state).await?;
+        self.accounting.recount(&self.state)?;
         self.links.previous.extend(self.persisted_links());
         self.kernel.catch_unrouted(NodeAddress::of(&node).ip()).await?;
         say!("this node is {}", NodeAddress::of(&node));
@@ -221,7 +221,7 @@ impl Daemon {
                 self.kernel.remove_label(label).await?;
             }
         }
-        let strange = meter::counts().await?.into_keys().filter(|it| !counted.contains(it));
+        let strange = meter::counts()?.into_keys().filter(|it| !counted.contains(it));
         let forbid: Vec<_> = strange.map(GateChange::Remove).collect();
         self.kernel.change(&forbid).await?;
         self.links.previous.clear();

@@ -15,7 +15,7 @@ use crate::kernel::meter;
 use crate::metrics::Snapshot;
 use crate::topology::Topology;
 
-/// How long an answer is cached, because nft is slow and blocks the daemon.
+/// How long an answer is cached, because reading thousands of counters blocks the daemon.
 const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Daemon {
         let text = match last {
             Some((_, text)) => text.clone(),
             None => {
-                let text = match self.snapshot().await {
+                let text = match self.snapshot() {
                     Ok(snapshot) => snapshot.text(),
                     Err(error) => {
                         say!("{error}");
@@ -51,10 +51,10 @@ impl Daemon {
         let _ = answer.send(text);
     }
 
-    async fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
+    fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
         // Before there are links there is no nftables table.
         if self.links.keys.is_some() {
-            self.accounting.count(&meter::counts().await?);
+            self.accounting.count(&meter::counts()?);
         }
         let stand = self.engine.paths().filter(|(_, it)| it.state == PathState::Up).count();
         let refused =

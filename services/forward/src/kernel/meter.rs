@@ -4,10 +4,11 @@
 //! The kernel accepts a label from any neighbour. A packet whose label is not in the set, or that exceeds its
 //! path's rate, is dropped first, and counted.
 //!
-//! nft creates sets and chains and reads counters. Elements are changed over netlink directly.
+//! nft creates sets and chains. Elements are changed, and counters read, over netlink directly.
 
 mod element;
 mod gate;
+mod listing;
 pub mod persisted;
 mod quota;
 
@@ -16,11 +17,12 @@ pub use quota::{Quota, Quotas, quotas, set_quotas};
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
+use rustix::net::netdevice::index_to_name;
+use rustix::net::{AddressFamily, SocketType, socket};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -159,6 +161,14 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// The meter of a set element. `None`: its device is gone, or no label is in the key.
+    fn of_key(key: ElementKey, direction: Direction, names: &mut DeviceNames) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h] = key;
+        let device = names.name(u32::from_ne_bytes([a, b, c, d]))?.to_owned();
+        let label = Label::new(u32::from_be_bytes([e, f, g, h]) >> 12)?;
+        Some(Self { device, direction, label })
+    }
+
     /// The key of the set element, where `device` is the interface index.
     fn key(&self, device: u32) -> ElementKey {
         let first = self.label.get() << 12 | 0x100;
@@ -169,7 +179,7 @@ impl Meter {
 }
 
 /// A counter's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Count {
     pub packets: u64,
     /// Bytes of IP, plus four for the label.
@@ -282,66 +292,39 @@ impl ForwardKernel {
 /// Reads all counters.
 ///
 /// # Errors
-/// nft cannot be run, or its output is not as expected.
-pub async fn counts() -> Result<MeterCounts, KernelError> {
-    // With several sets in one run, nft 1.0.6 finds the last one only, and listing all sets of a table reads
-    // other tables too. Listing one table reads that table only.
-    read(&run(&["-j", &format!("list table {TABLE}")]).await?)
-}
-
-/// The part of nft's listing (libnftables-json(5)) that is needed; with many labels it is long.
-#[derive(Deserialize)]
-struct Listed {
-    nftables: Vec<Object>,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    set: Option<Set>,
-}
-
-#[derive(Deserialize)]
-struct Set {
-    name: String,
-    #[serde(default)]
-    elem: Vec<Element>,
-}
-
-#[derive(Deserialize)]
-struct Element {
-    /// Only elements with a statement are listed as `elem`.
-    elem: Option<Counted>,
-}
-
-#[derive(Deserialize)]
-struct Counted {
-    val: Concat,
-    counter: Option<Count>,
-}
-
-#[derive(Deserialize)]
-struct Concat {
-    /// The device (an index if it is gone), and the first 32 bits of the packet.
-    concat: (Value, u32),
-}
-
-/// Parses the elements of the counting sets.
-fn read(text: &str) -> Result<MeterCounts, KernelError> {
-    let listed: Listed =
-        serde_json::from_str(text).map_err(KernelError::to("read what nft lists"))?;
+/// The table does not exist, or the kernel's answer is not as expected.
+pub fn counts() -> Result<MeterCounts, KernelError> {
+    const WHAT: &str = "read what goes by";
+    let mut names = DeviceNames::open().map_err(KernelError::to(WHAT))?;
     let mut counts = MeterCounts::new();
-    for set in listed.nftables.into_iter().filter_map(|it| it.set) {
-        let is_it = |direction: &Direction| set.name == direction.set();
-        let Some(direction) = Direction::ALL.into_iter().find(is_it) else { continue };
-        counts.extend(set.elem.into_iter().filter_map(|it| counted(direction, it.elem?)));
+    for direction in Direction::ALL {
+        for (key, count) in listing::counters(direction.set()).map_err(KernelError::to(WHAT))? {
+            if let Some(meter) = Meter::of_key(key, direction, &mut names) {
+                counts.insert(meter, count);
+            }
+        }
     }
     Ok(counts)
 }
 
-fn counted(direction: Direction, Counted { val, counter }: Counted) -> Option<(Meter, Count)> {
-    let (Value::String(device), first) = val.concat else { return None };
-    let label = Label::new(first >> 12)?;
-    Some((Meter { device, direction, label }, counter?))
+/// The names of devices by their indexes, each asked for once (`SIOCGIFNAME` of netdevice(7)).
+struct DeviceNames {
+    socket: OwnedFd,
+    known: BTreeMap<u32, Option<String>>,
+}
+
+impl DeviceNames {
+    fn open() -> io::Result<Self> {
+        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        Ok(Self { socket, known: BTreeMap::new() })
+    }
+
+    /// `None`: the device is gone.
+    fn name(&mut self, index: u32) -> Option<&str> {
+        let socket = &self.socket;
+        let name = self.known.entry(index).or_insert_with(|| index_to_name(socket, index).ok());
+        name.as_deref()
+    }
 }
 
 pub(super) async fn run(arguments: &[&str]) -> Result<String, KernelError> {
@@ -365,7 +348,6 @@ async fn output(arguments: &[&str]) -> io::Result<Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     /// Only a link with a quota looks up whose paths its packets are on, and both directions share the quota.
     #[test]
@@ -395,40 +377,5 @@ mod tests {
         let place = |part: &str| limited.find(part).unwrap();
         assert!(place("jump limits") < place("@charged_in"));
         assert!(place("@charged_in") < place("jump labels"));
-    }
-
-    #[test]
-    fn elements_are_found() {
-        let set = |name: &str, packets: u64| {
-            let counted = json!({"packets": packets, "bytes": 84 * packets});
-            let of = |device: Value| json!({"elem": {"val": {"concat": [device, 0x64100]}, "counter": counted}});
-            // The second device is gone.
-            json!({"set": {"name": name, "elem": [of("fl3".into()), of(17.into())]}})
-        };
-        let limit = json!({"rate": 12500, "per": "second", "inv": true});
-        let rates = json!([{"elem": {"val": {"concat": ["fl3", 0x64100]}, "limit": limit}}]);
-        let listed = json!({"nftables": [
-            {"metainfo": {}},
-            {"table": {"name": "octet_forward"}},
-            set("labels", 3),
-            set("sent", 4),
-            {"set": {"name": "rates", "elem": rates}},
-            set("above", 5),
-            {"set": {"name": "charged_in", "elem": [{"concat": ["fl3", 0x64100]}]}},
-            {"chain": {"name": "labels"}},
-            {"rule": {"chain": "labels", "expr": [{"counter": {"packets": 0, "bytes": 0}}]}},
-        ]});
-        let text = listed.to_string();
-        let of = |direction, packets| {
-            let label = Label::new(100).unwrap();
-            let meter = Meter { device: "fl3".into(), direction, label };
-            (meter, Count { packets, bytes: 84 * packets })
-        };
-        let expected =
-            [of(Direction::In, 3), of(Direction::Out, 4), of(Direction::Above, 5)].into();
-        assert_eq!(read(&text).unwrap(), expected);
-        let empty = json!({"nftables": [{"set": {"name": "labels"}}]}).to_string();
-        assert_eq!(read(&empty).unwrap(), MeterCounts::new());
-        assert!(read(&text[1..]).is_err());
     }
 }

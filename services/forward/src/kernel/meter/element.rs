@@ -144,7 +144,7 @@ fn transaction(changes: &[ElementChange]) -> Vec<u8> {
     bytes
 }
 
-fn message(
+pub(super) fn message(
     family: NetfilterProtoFamily,
     resource: u16,
     inner: NetfilterMessageInner,

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
-use super::{KernelError, TABLE, run};
+use super::{KernelError, TABLE, listing, run};
 
 /// The quota of a device, as the kernel has it (`net/netfilter/nft_quota.c`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// From so many bytes on, packets are dropped.
     pub bytes: u64,
@@ -57,44 +55,20 @@ fn quota_change(device: &str, remaining: u64, Quota { bytes, used }: Quota) -> S
     format!("add quota {name} {{ over {limit} bytes; }}\n")
 }
 
-/// The part of nft's listing (libnftables-json(5)) that is needed.
-#[derive(Deserialize)]
-struct Listed {
-    nftables: Vec<Object>,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    quota: Option<NamedQuota>,
-}
-
-#[derive(Deserialize)]
-struct NamedQuota {
-    name: String,
-    #[serde(flatten)]
-    quota: Quota,
-}
-
 /// Reads all quotas.
 ///
 /// # Errors
-/// nft cannot be run, or its output is not as expected.
-pub async fn quotas() -> Result<Quotas, KernelError> {
-    read_quotas(&run(&["-j", &format!("list quotas table {TABLE}")]).await?)
-}
-
-fn read_quotas(text: &str) -> Result<Quotas, KernelError> {
-    let listed: Listed =
-        serde_json::from_str(text).map_err(KernelError::to("read what nft lists"))?;
-    let all = listed.nftables.into_iter().filter_map(|it| it.quota);
-    let of_device = |it: NamedQuota| Some((it.name.strip_prefix("quota_")?.to_owned(), it.quota));
-    Ok(all.filter_map(of_device).collect())
+/// The table does not exist, or the kernel's answer is not as expected.
+pub fn quotas() -> Result<Quotas, KernelError> {
+    let all = listing::quotas().map_err(KernelError::to("read quotas"))?;
+    let of_device =
+        |(name, quota): (String, Quota)| Some((name.strip_prefix("quota_")?.to_owned(), quota));
+    Ok(all.into_iter().filter_map(of_device).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_a_quota_has_counted_counts() {
@@ -111,10 +85,5 @@ add quota netdev octet_forward quota_fl3 { over 500 bytes; }
 add rule netdev octet_forward quota_fl3 quota name \"quota_fl3\" drop
 ";
         assert_eq!(change(500, Quota { bytes: 900, used: 900 }), begins_anew);
-        // As nft 1.0.6 lists it.
-        let quota = json!({"family": "netdev", "name": "quota_fl3", "table": "octet_forward", "handle": 2, "bytes": 900, "used": 7, "inv": true});
-        let listed = json!({"nftables": [{"metainfo": {"version": "1.0.6"}}, {"quota": quota}]});
-        let expected = Quotas::from([("fl3".into(), Quota { bytes: 900, used: 7 })]);
-        assert_eq!(read_quotas(&listed.to_string()).unwrap(), expected);
     }
 }
