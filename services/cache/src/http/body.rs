@@ -1,7 +1,8 @@
-//! Response bodies: ranges of an object, read while they are sent, and multipart delimiters.
+//! Response bodies: ranges of an object, and multipart delimiters.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,16 +10,17 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use octet_node::key::random;
 use octet_node::say;
-use rustix::buffer::spare_capacity;
-use rustix::io::pread;
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{ReadWriteFlags, pread, preadv2};
 use tokio::task::spawn_blocking;
 
+use super::connection::{FileQueue, MAX_PART};
 use super::range::ByteRange;
 use crate::counters::CacheCounters;
 use crate::objects::ObjectContent;
 
-/// The read size in bytes: the only buffer of a connection.
-const PIECE: u64 = 256 << 10;
+/// The distance in bytes at which pages are looked for: what the kernel reads ahead by default.
+const READ_AHEAD: usize = 128 << 10;
 
 enum Part {
     Text(String),
@@ -75,8 +77,13 @@ impl BodyParts {
         }
     }
 
-    /// Streams `content`, and counts the sent bytes.
-    pub fn body(self, content: ObjectContent, counters: Arc<CacheCounters>) -> Body {
+    /// Streams `content`, what is in a file by `files`, and counts the sent bytes.
+    pub fn body(
+        self,
+        content: ObjectContent,
+        files: FileQueue,
+        counters: Arc<CacheCounters>,
+    ) -> Body {
         if let (ObjectContent::Memory(bytes), [Part::Bytes(span)]) = (&content, &self.parts[..]) {
             counters.http_bytes.add(span.length());
             return Body::from(bytes.slice(span.start as usize..span.end as usize));
@@ -84,8 +91,8 @@ impl BodyParts {
         let mut rest = self.parts;
         rest.reverse();
         Body::from_stream(unfold(
-            (content, rest, counters),
-            |(content, mut rest, counters)| async move {
+            (content, rest, files, counters),
+            |(content, mut rest, files, counters)| async move {
                 let read = match rest.pop()? {
                     Part::Text(text) => Ok(text.into()),
                     Part::Bytes(span) => match ready(&content, span).await {
@@ -93,7 +100,8 @@ impl BodyParts {
                             if next < span.end {
                                 rest.push(Part::Bytes(ByteRange { start: next, end: span.end }));
                             }
-                            read(&content, ByteRange { start: span.start, end: next }).await
+                            let span = ByteRange { start: span.start, end: next };
+                            read(&content, span, &files).await
                         }
                         Err(error) => Err(error),
                     },
@@ -106,7 +114,7 @@ impl BodyParts {
                         rest.clear();
                     }
                 }
-                Some((read, (content, rest, counters)))
+                Some((read, (content, rest, files, counters)))
             },
         ))
     }
@@ -114,14 +122,17 @@ impl BodyParts {
 
 /// The end of the readable part of `span`, once its first byte is here.
 async fn ready(content: &ObjectContent, span: ByteRange) -> io::Result<u64> {
-    let most = span.end.min(span.start + PIECE);
+    let most = span.end.min(span.start + MAX_PART);
     match content {
         ObjectContent::Fetching(coming) => Ok(coming.wait_for(span.start).await?.min(most)),
         ObjectContent::Memory(_) | ObjectContent::File(_) => Ok(most),
     }
 }
 
-async fn read(content: &ObjectContent, span: ByteRange) -> io::Result<Bytes> {
+async fn read(content: &ObjectContent, span: ByteRange, files: &FileQueue) -> io::Result<Bytes> {
+    if span.length() == 0 {
+        return Ok(Bytes::new());
+    }
     let file = match content {
         ObjectContent::Memory(bytes) => {
             return Ok(bytes.slice(span.start as usize..span.end as usize));
@@ -129,19 +140,43 @@ async fn read(content: &ObjectContent, span: ByteRange) -> io::Result<Bytes> {
         ObjectContent::File(file) => Arc::clone(file),
         ObjectContent::Fetching(coming) => coming.file().await?,
     };
-    spawn_blocking(move || read_file(&file, span)).await.map_err(io::Error::other)?
+    // Otherwise sendfile(2) would wait for the disk, and with it all connections of this thread.
+    if !is_loaded(&file, span)? {
+        let file = Arc::clone(&file);
+        spawn_blocking(move || load(&file, span)).await.map_err(io::Error::other)??;
+    }
+    Ok(files.push(file, span.start, span.length()))
 }
 
-fn read_file(file: &File, span: ByteRange) -> io::Result<Bytes> {
-    let length = span.length() as usize;
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        let at = span.start + bytes.len() as u64;
-        if pread(file, spare_capacity(&mut bytes), at)? == 0 {
+/// Whether the range seems to be in the page cache.
+fn is_loaded(file: &File, span: ByteRange) -> io::Result<bool> {
+    for at in places(span) {
+        let mut byte = [0];
+        let mut bytes = [IoSliceMut::new(&mut byte)];
+        match preadv2(file, &mut bytes, at, ReadWriteFlags::NOWAIT) {
+            Ok(1) => {}
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // Some file systems do not support the flag.
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Waits until the range is in the page cache, and has the kernel begin with what follows.
+fn load(file: &File, span: ByteRange) -> io::Result<()> {
+    let ahead = NonZeroU64::new(span.length() + MAX_PART);
+    // It is advice only.
+    let _ = fadvise(file, span.start, ahead, Advice::WillNeed);
+    for at in places(span) {
+        if pread(file, &mut [0; 1], at)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    // More bytes may have been read.
-    bytes.truncate(length);
-    Ok(bytes.into())
+    Ok(())
+}
+
+/// Where the range is looked at: at each [`READ_AHEAD`] bytes, and at its end.
+fn places(span: ByteRange) -> impl Iterator<Item = u64> {
+    (span.start..span.end).step_by(READ_AHEAD).chain([span.end.saturating_sub(1)])
 }

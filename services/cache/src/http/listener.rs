@@ -11,7 +11,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use octet_node::limits::ClientLimit;
 use octet_node::say;
@@ -20,7 +20,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::{ClientAddress, Gateway, router};
+use super::connection::{FileConnection, FileQueue};
+use super::{ClientAddress, Gateway, HttpClient, router};
 use crate::limits::CacheLimits;
 
 /// The pause after the kernel could not accept a connection.
@@ -76,15 +77,19 @@ async fn serve_connection(
     let unread = u32::try_from(limits.write_timeout.as_millis()).unwrap_or(u32::MAX);
     let _ = set_tcp_user_timeout(&stream, unread);
     let router = TowerToHyperService::new(router);
+    let files = FileQueue::default();
+    let client = HttpClient { address: client, files: files.clone() };
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(client);
+        request.extensions_mut().insert(client.clone());
         router.call(request)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(&mut stream), service);
+        // A copied stand-in would be sent itself.
+        .writev(true)
+        .serve_connection(FileConnection::new(&mut stream, files), service);
     // The error concerns the client only.
     let _ = served.await;
     let _ = timeout(DISCARD_TIME, discard(&mut stream)).await;

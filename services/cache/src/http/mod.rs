@@ -2,6 +2,7 @@
 
 mod body;
 mod conditions;
+mod connection;
 mod cross_site;
 mod listener;
 mod media;
@@ -43,6 +44,7 @@ use crate::objects::{Object, ObjectContent, ObjectError, Objects};
 use crate::tokens::Tokens;
 use body::BodyParts;
 use conditions::{ConditionResult, evaluate, if_range_matches};
+use connection::FileQueue;
 
 /// An object never changes: caches may keep it for a year, the maximum that is understood
 /// everywhere.
@@ -145,7 +147,15 @@ impl CacheState {
 #[derive(Debug, Clone, Copy)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Its paths. Each request has its [`ClientAddress`] as an extension.
+/// The client of a connection.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    pub address: ClientAddress,
+    /// What the connection sends from files.
+    pub files: FileQueue,
+}
+
+/// Its paths. Each request has its [`HttpClient`] as an extension.
 pub fn router(gateway: Gateway) -> Router {
     let counters = Arc::clone(&gateway.counters);
     let answered = move |mut response: Response| {
@@ -184,25 +194,25 @@ pub fn router(gateway: Gateway) -> Router {
 
 async fn without_name(
     State(gateway): State<Gateway>,
-    Extension(client): Extension<ClientAddress>,
+    Extension(client): Extension<HttpClient>,
     method: Method,
     Path(hash): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    serve_object(&gateway, client, &method, &hash, UNKNOWN, &headers).await
+    serve_object(&gateway, &client, &method, &hash, UNKNOWN, &headers).await
 }
 
 /// Only the extension of the name counts; it need not be UTF-8.
 async fn with_name(
     State(gateway): State<Gateway>,
-    Extension(client): Extension<ClientAddress>,
+    Extension(client): Extension<HttpClient>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let path = uri.path().strip_prefix("/b/").unwrap_or_default();
     let (hash, name) = path.split_once('/').unwrap_or_default();
-    serve_object(&gateway, client, &method, hash, media::kind(name), &headers).await
+    serve_object(&gateway, &client, &method, hash, media::kind(name), &headers).await
 }
 
 /// Refuses a request without exactly one `Host` (RFC 9112, section 3.2), or with a foreign one,
@@ -224,7 +234,7 @@ async fn to_this_host(request: Request, next: Next) -> Response {
 
 async fn serve_object(
     gateway: &Gateway,
-    client: ClientAddress,
+    client: &HttpClient,
     method: &Method,
     hash: &str,
     kind: &'static str,
@@ -246,7 +256,7 @@ async fn serve_object(
 
 async fn serve_hash(
     gateway: &Gateway,
-    client: ClientAddress,
+    client: &HttpClient,
     method: &Method,
     hash: Hash,
     kind: &'static str,
@@ -274,16 +284,16 @@ async fn serve_hash(
     };
     let found = match cross_site::is_cross_site(headers) {
         true => state.look(hash, &gateway.counters).await,
-        false => state.begin(hash, client, &gateway.counters).await,
+        false => state.begin(hash, client.address, &gateway.counters).await,
     };
     match found {
-        Ok(object) => respond(gateway, method, &own, object, kind, headers),
+        Ok(object) => respond((gateway, client), method, &own, object, kind, headers),
         Err(missing) => error_response(&missing),
     }
 }
 
 fn respond(
-    gateway: &Gateway,
+    (gateway, client): (&Gateway, &HttpClient),
     method: &Method,
     own: &str,
     object: Object,
@@ -319,7 +329,7 @@ fn respond(
     let (length, several, one) = (parts.length(), parts.kind.clone(), parts.single());
     let body = match *method == Method::HEAD {
         true => Body::empty(),
-        false => parts.body(object.content, Arc::clone(&gateway.counters)),
+        false => parts.body(object.content, client.files.clone(), Arc::clone(&gateway.counters)),
     };
     let mut response = response(code, own, body);
     set_header(&mut response, CONTENT_TYPE, several.as_deref().unwrap_or(kind));

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use octet_node::control::PublicKey;
 
-use super::{ClientAddress, Gateway, cross_site, media, serve_object, set_header, text_response};
+use super::{Gateway, HttpClient, cross_site, media, serve_object, set_header, text_response};
 use crate::names::{self, NamePath, ResolveOrigin, Unresolved};
 
 /// The maximum cache lifetime in seconds, so that a republished name is noticed.
@@ -14,7 +14,7 @@ const MAX_AGE: u64 = 60;
 
 pub(super) async fn serve_name(
     State(gateway): State<Gateway>,
-    Extension(client): Extension<ClientAddress>,
+    Extension(client): Extension<HttpClient>,
     method: Method,
     Path((key, path)): Path<(String, String)>,
     headers: HeaderMap,
@@ -37,7 +37,7 @@ pub(super) async fn serve_name(
         Err(error) => return text_response(code(&error), &error.to_string()),
     };
     let hash = record.entry().hash.to_hex().to_string();
-    let mut response = serve_object(&gateway, client, &method, &hash, kind, &headers).await;
+    let mut response = serve_object(&gateway, &client, &method, &hash, kind, &headers).await;
     // A name may change its object, and errors are never cached.
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         let left = record.entry().expires.saturating_sub(names::now()).min(MAX_AGE);

@@ -1,14 +1,16 @@
 //! The responses to a browser, request by request.
 
+use std::fs::{self, File};
 use std::time::Duration;
 
 use octet_cache::counters::PeerOutcomes;
 
 use crate::host::{Node, bytes, limits, path, runtime};
-use crate::request::{ask, get, say};
+use crate::request::{ask, exchange, get, say};
 
-/// Larger than the objects in the memory cache, and not a multiple of any block size.
-const LARGE: usize = 700_001;
+/// Larger than the objects in the memory cache and than the parts in which files are sent, and not a multiple of any
+/// block size.
+const LARGE: usize = 2_700_001;
 
 #[test]
 fn whole_objects_small_large_and_empty() {
@@ -104,6 +106,58 @@ fn several_parts_of_one_object() {
         wanted.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         assert!(answer.body == wanted, "{length}");
     }
+}
+
+/// Requests that come at once on one connection are answered in order, from memory and from files.
+#[test]
+fn answers_of_one_connection_are_in_order() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let [large, other, small] =
+        [(LARGE, 5), (LARGE / 2, 6), (1000, 7)].map(|(length, seed)| bytes(length, seed));
+    let [at_large, at_other, at_small] =
+        [&large, &other, &small].map(|it| path(runtime.block_on(node.add(it)).hash));
+    let whole = 0..LARGE;
+    let asked = [
+        (&at_large, whole.clone(), &large),
+        (&at_small, 0..1000, &small),
+        (&at_other, 3..LARGE / 2 - 3, &other),
+        (&at_large, LARGE - 1..LARGE, &large),
+        (&at_other, 0..LARGE / 2, &other),
+        (&at_large, whole, &large),
+    ];
+    let mut head = String::new();
+    for (number, (at, range, _)) in asked.iter().enumerate() {
+        let close = if number + 1 == asked.len() { "Connection: close\r\n" } else { "" };
+        let range = format!("Range: bytes={}-{}\r\n", range.start, range.end - 1);
+        head += &format!("GET {at} HTTP/1.1\r\nHost: localhost\r\n{range}{close}\r\n");
+    }
+    let mut rest = &exchange(node.http, &head)[..];
+    for (number, (_, range, all)) in asked.into_iter().enumerate() {
+        let end = rest.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        assert!(rest.starts_with(b"HTTP/1.1 206 "), "{number}");
+        let body = &rest[end..end + range.len()];
+        assert!(body == &all[range.clone()], "{number}");
+        rest = &rest[end + range.len()..];
+    }
+    assert!(rest.is_empty());
+}
+
+/// An object whose file has become shorter than it was: the client sees that something is missing, and gets no other
+/// bytes in its place.
+#[test]
+fn what_is_missing_of_a_file_is_not_made_up() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let all = bytes(LARGE, 8);
+    let at = path(runtime.block_on(node.add(&all)).hash);
+    assert!(get(node.http, &at, &[]).body == all);
+    let data = fs::read_dir(node.folder.path().join("store/data")).unwrap().map(Result::unwrap);
+    let file = data.into_iter().find(|it| it.metadata().unwrap().len() == LARGE as u64).unwrap();
+    File::options().write(true).open(file.path()).unwrap().set_len(1_500_000).unwrap();
+    let answer = get(node.http, &at, &[]);
+    assert_eq!(answer.header("content-length"), LARGE.to_string());
+    assert!(answer.body.len() <= 1_500_000 && all.starts_with(&answer.body));
 }
 
 #[test]

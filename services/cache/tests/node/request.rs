@@ -40,12 +40,17 @@ pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -
 
 /// Sends `head`, and returns the response.
 pub fn say(at: SocketAddr, head: &str) -> Answer {
+    parse(&exchange(at, head))
+}
+
+/// Sends `head`, and returns all that comes.
+pub fn exchange(at: SocketAddr, head: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     let mut bytes = vec![];
     stream.read_to_end(&mut bytes).expect("late: no answer");
-    parse(&bytes)
+    bytes
 }
 
 pub fn get(at: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
