@@ -195,7 +195,7 @@ impl Fetcher {
     async fn run(&self, flight: &Flight) -> Result<(), Missing> {
         let hash = flight.hash;
         // Another fetch may have ended in the meantime.
-        if self.objects.stat(hash).await?.is_some() {
+        if self.objects.size(hash).is_some() {
             return Ok(());
         }
         let peers = peers::rotate(self.peers(), hash.as_bytes()[0]);

@@ -38,6 +38,9 @@ use sweep::Sweeper;
 /// The maximum size in bytes of an object that is cached in memory.
 pub const SMALL: u64 = 16 << 10;
 
+/// The maximum number of files that are kept open for reading.
+const OPEN_FILES: usize = 64;
+
 /// The memory overhead of a cache entry, in bytes.
 const ENTRY: u64 = 128;
 
@@ -129,6 +132,7 @@ pub struct Objects {
     folder: PathBuf,
     reserve: Reserve,
     hot: Cache<Hash, Bytes, Weight>,
+    files: Cache<Hash, Arc<File>>,
     policy: Arc<CachePolicy>,
     sweeper: Sweeper,
     /// Serialises changes of policy and store, so that they agree.
@@ -166,6 +170,7 @@ impl Objects {
         })?;
         let entries = (limits.memory / SMALL).max(64) as usize;
         let hot = Cache::with_weighter(entries, limits.memory, Weight);
+        let files = Cache::new(OPEN_FILES);
         let quota = match limits.quota {
             Some(quota) => quota,
             None => default_quota(&folder)?,
@@ -174,7 +179,7 @@ impl Objects {
         let policy = CachePolicy::open(&file, quota, limits.objects).map_err(io::Error::other)?;
         let (policy, reserve) = (Arc::new(policy), limits.reserve);
         let changing = Mutex::default();
-        let objects = Self { store, paths, folder, reserve, hot, policy, sweeper, changing };
+        let objects = Self { store, paths, folder, reserve, hot, files, policy, sweeper, changing };
         objects.reconcile().await.map_err(io::Error::other)?;
         Ok(objects)
     }
@@ -302,18 +307,38 @@ impl Objects {
             let size = bytes.len() as u64;
             return Ok(Some(Object { size, content: ObjectContent::Memory(bytes) }));
         }
-        let Some(ListedObject { size, .. }) = self.stat(hash).await? else { return Ok(None) };
+        let Some(size) = self.policy.size(&hash) else { return Ok(None) };
         let content = if size <= SMALL {
             let bytes = self.store.blobs().get_bytes(hash).await.map_err(broken)?;
             self.hot.insert(hash, bytes.clone());
             ObjectContent::Memory(bytes)
         } else {
             // Reads through the store's actor have a fifth of the file's speed.
-            let path = self.path_of(hash);
-            let file = spawn_blocking(|| File::open(path)).await.map_err(broken)?;
-            ObjectContent::File(file.map_err(broken)?.into())
+            match self.file(hash).await? {
+                Some(file) => ObjectContent::File(file),
+                None => return Ok(None),
+            }
         };
         Ok(Some(Object { size, content }))
+    }
+
+    /// The file of a large object; `None` if it has just been deleted.
+    async fn file(&self, hash: Hash) -> Result<Option<Arc<File>>, ObjectError> {
+        if let Some(file) = self.files.get(&hash) {
+            return Ok(Some(file));
+        }
+        let path = self.path_of(hash);
+        let file = match spawn_blocking(|| File::open(path)).await.map_err(broken)? {
+            Ok(file) => Arc::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(broken(error)),
+        };
+        self.files.insert(hash, Arc::clone(&file));
+        // An open file that is deleted keeps its room on the disk.
+        if self.policy.size(&hash).is_none() {
+            self.files.remove(&hash);
+        }
+        Ok(Some(file))
     }
 
     /// The file of a large object, also during a fetch.
@@ -321,15 +346,9 @@ impl Objects {
         self.paths.path.data_path(&hash)
     }
 
-    /// Whether the object is on this node, and its size.
-    pub async fn stat(&self, hash: Hash) -> Result<Option<ListedObject>, ObjectError> {
-        if self.store.tags().get(name(hash)).await.map_err(broken)?.is_none() {
-            return Ok(None);
-        }
-        match self.store.blobs().status(hash).await.map_err(broken)? {
-            BlobStatus::Complete { size } => Ok(Some(ListedObject { hash, size })),
-            _ => Ok(None),
-        }
+    /// The object's size, if it is on this node.
+    pub fn size(&self, hash: Hash) -> Option<u64> {
+        self.policy.size(&hash)
     }
 
     /// At most `limit` objects after `after`, sorted by hash.

@@ -68,6 +68,9 @@ pub struct CachePolicy {
     rows: Rows,
     quota: AtomicU64,
     max_objects: usize,
+    /// Serialises what is written. `state` is not locked while the disk is waited for, because each request looks
+    /// into it.
+    writing: Mutex<()>,
     state: Mutex<State>,
     /// Evicted objects since the start.
     pub evicted: Counter,
@@ -128,6 +131,7 @@ impl CachePolicy {
             rows,
             quota: quota.into(),
             max_objects,
+            writing: Mutex::default(),
             state: Mutex::new(state),
             evicted: Counter::default(),
             sent_bytes: Counter::default(),
@@ -136,6 +140,10 @@ impl CachePolicy {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn quota(&self) -> u64 {
@@ -190,23 +198,27 @@ impl CachePolicy {
     /// # Errors
     /// The maximum number of public objects is reached, or writing fails.
     pub fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, ObjectError> {
+        let _writing = self.writing();
         let is_here = self.size(&hash).is_some();
-        let mut state = self.state();
-        match is_public {
-            true if !is_here => return Ok(false),
-            true if state.public.len() >= MAX_PUBLIC && !state.public.contains(&hash) => {
-                return Err(ObjectError::Public { most: MAX_PUBLIC });
-            }
-            true => {
-                self.rows.change(&[RowChange::Public(hash)]).map_err(broken)?;
-                state.public.insert(hash);
-            }
-            false => {
-                self.rows.change(&[RowChange::Private(hash)]).map_err(broken)?;
-                state.public.remove(&hash);
-            }
+        if is_public && !is_here {
+            return Ok(false);
+        }
+        if is_public && !self.has_room_for_public(&hash) {
+            return Err(ObjectError::Public { most: MAX_PUBLIC });
+        }
+        if is_public {
+            self.rows.change(&[RowChange::Public(hash)]).map_err(broken)?;
+            self.state().public.insert(hash);
+        } else {
+            self.rows.change(&[RowChange::Private(hash)]).map_err(broken)?;
+            self.state().public.remove(&hash);
         }
         Ok(is_here)
+    }
+
+    fn has_room_for_public(&self, hash: &Hash) -> bool {
+        let state = self.state();
+        state.public.len() < MAX_PUBLIC || state.public.contains(hash)
     }
 
     pub fn hit(&self, hash: &Hash) {
@@ -233,7 +245,8 @@ impl CachePolicy {
     /// An operator has removed the object and a client has [uploaded](ObjectKind::Put) it, or
     /// writing fails.
     pub fn insert(&self, hash: Hash, size: u64, kind: ObjectKind) -> Result<(), ObjectError> {
-        let mut state = self.state();
+        let _writing = self.writing();
+        let state = self.state();
         let before = state.objects.get(&hash).map(|row| row.state);
         let regret = state.removed.number(&hash);
         if kind == ObjectKind::Put && regret.is_some() {
@@ -244,12 +257,14 @@ impl CachePolicy {
             (Some(ObjectState::Loose(place)), _) => ObjectState::Loose(place),
             _ => ObjectState::Loose(state.queues.initial_position(&hash)),
         };
+        drop(state);
         let row = ObjectRow { size, state: next };
         if before != Some(next) || regret.is_some() {
             let mut changes = vec![RowChange::Put(hash, row)];
             changes.extend(regret.map(RowChange::ForgetRemoval));
             self.rows.change(&changes).map_err(broken)?;
         }
+        let mut state = self.state();
         if let Some(number) = regret {
             state.removed.forget(number);
         }
@@ -275,7 +290,8 @@ impl CachePolicy {
     /// # Errors
     /// Writing fails.
     pub fn unpin(&self, hash: Hash) -> Result<bool, ObjectError> {
-        let mut state = self.state();
+        let _writing = self.writing();
+        let state = self.state();
         let Some(ObjectRow { size, state: current }) = state.objects.get(&hash).copied() else {
             return Ok(false);
         };
@@ -286,7 +302,9 @@ impl CachePolicy {
         }
         let row =
             ObjectRow { size, state: ObjectState::Loose(state.queues.initial_position(&hash)) };
+        drop(state);
         self.rows.change(&[RowChange::Put(hash, row)]).map_err(broken)?;
+        let mut state = self.state();
         state.pinned -= cost(size);
         state.queues.insert(hash, cost(size));
         state.objects.insert(hash, row);
@@ -299,7 +317,8 @@ impl CachePolicy {
     /// # Errors
     /// Writing fails.
     pub fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
-        let mut state = self.state();
+        let _writing = self.writing();
+        let state = self.state();
         let before = state.objects.get(&hash).copied();
         let number = state.removed.next();
         let mut changes = vec![RowChange::Removed(number, hash), RowChange::Private(hash)];
@@ -310,7 +329,9 @@ impl CachePolicy {
         if let Some(row) = before {
             changes.push(RowChange::Put(hash, ObjectRow { state: ObjectState::Evicting, ..row }));
         }
+        drop(state);
         self.rows.change(&changes).map_err(broken)?;
+        let mut state = self.state();
         if let Some(number) = regret {
             state.removed.forget(number);
         }
@@ -333,13 +354,16 @@ impl CachePolicy {
     /// # Errors
     /// Writing fails.
     pub fn mark_deleted(&self, these: &[Hash]) -> Result<(), ObjectError> {
-        let mut state = self.state();
+        let _writing = self.writing();
+        let state = self.state();
         let is_leaving = |hash: &&Hash| {
             state.objects.get(*hash).is_some_and(|row| row.state == ObjectState::Evicting)
         };
         let these: Vec<Hash> = these.iter().filter(is_leaving).copied().collect();
+        drop(state);
         let changes: Vec<RowChange> = these.iter().copied().map(RowChange::Forget).collect();
         self.rows.change(&changes).map_err(broken)?;
+        let mut state = self.state();
         for hash in these {
             if let Some(row) = state.objects.remove(&hash) {
                 state.evicting -= cost(row.size);
@@ -353,8 +377,9 @@ impl CachePolicy {
     /// # Errors
     /// Writing fails.
     pub fn forget(&self, hash: Hash) -> Result<(), ObjectError> {
-        let mut state = self.state();
+        let _writing = self.writing();
         self.rows.change(&[RowChange::Forget(hash)]).map_err(broken)?;
+        let mut state = self.state();
         if let Some(row) = state.objects.remove(&hash) {
             match row.state {
                 ObjectState::Pinned => state.pinned -= cost(row.size),
@@ -370,32 +395,38 @@ impl CachePolicy {
     /// # Errors
     /// Writing fails; nothing is evicted then.
     pub fn evict(&self, lacks: u64) -> Result<Vec<Hash>, ObjectError> {
+        let _writing = self.writing();
         let mut state = self.state();
         let chosen = state.queues.evict(lacks);
-        let mut changes = vec![];
-        let mut changed = vec![];
-        let stands = chosen.moved.iter().map(|(hash, place)| (*hash, ObjectState::Loose(*place)));
-        for (hash, next) in
-            stands.chain(chosen.evicted.iter().map(|hash| (*hash, ObjectState::Evicting)))
-        {
-            let Some(row) = state.objects.get(&hash) else { continue };
-            let row = ObjectRow { state: next, ..*row };
-            changes.push(RowChange::Put(hash, row));
-            changed.push((hash, row));
-        }
-        if let Err(error) = self.rows.change(&changes) {
-            for hash in chosen.evicted {
-                if let Some(row) = state.objects.get(&hash).copied() {
-                    state.queues.insert(hash, cost(row.size));
-                }
-            }
-            return Err(broken(error));
-        }
-        for (hash, row) in changed {
+        let moved = chosen.moved.iter().map(|(hash, place)| (*hash, ObjectState::Loose(*place)));
+        let evicted = chosen.evicted.iter().map(|hash| (*hash, ObjectState::Evicting));
+        let rows: Vec<_> = moved
+            .chain(evicted)
+            .filter_map(|(hash, next)| {
+                let before = *state.objects.get(&hash)?;
+                Some((hash, before, ObjectRow { state: next, ..before }))
+            })
+            .collect();
+        // From now on their room is not there for others, and they are not found any more.
+        for (hash, _, row) in &rows {
             if row.state == ObjectState::Evicting {
                 state.evicting += cost(row.size);
             }
-            state.objects.insert(hash, row);
+            state.objects.insert(*hash, *row);
+        }
+        drop(state);
+        let changes: Vec<_> =
+            rows.iter().map(|(hash, _, row)| RowChange::Put(*hash, *row)).collect();
+        if let Err(error) = self.rows.change(&changes) {
+            let mut state = self.state();
+            for (hash, before, row) in rows {
+                if row.state == ObjectState::Evicting {
+                    state.evicting -= cost(row.size);
+                    state.queues.insert(hash, cost(row.size));
+                }
+                state.objects.insert(hash, before);
+            }
+            return Err(broken(error));
         }
         self.evicted.add(chosen.evicted.len() as u64);
         Ok(chosen.evicted)
@@ -412,14 +443,16 @@ impl CachePolicy {
     /// # Errors
     /// Writing fails.
     pub fn write_sent(&self) -> Result<(), ObjectError> {
-        let mut state = self.state();
-        let changes = state.served.changes();
+        let _writing = self.writing();
+        let (names, changes) = self.state().served.take_changes();
         if changes.is_empty() {
             return Ok(());
         }
-        self.rows.change(&changes).map_err(broken)?;
-        state.served.mark_written();
-        Ok(())
+        let written = self.rows.change(&changes);
+        if written.is_err() {
+            self.state().served.not_written(names);
+        }
+        written.map_err(broken)
     }
 
     /// The bytes that were sent to the node with the key `to`, and the number of objects with a

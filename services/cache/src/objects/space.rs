@@ -109,6 +109,7 @@ impl Objects {
         }
         for hash in &these {
             self.hot.remove(hash);
+            self.files.remove(hash);
         }
         self.sweeper.sweep(self.policy.partials()).await?;
         let policy = Arc::clone(&self.policy);

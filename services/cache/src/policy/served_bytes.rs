@@ -53,17 +53,20 @@ impl ServedBytes {
         own.fold((0, 0), |(bytes, count), (_, more)| (bytes + more, count + 1))
     }
 
-    /// The changes to store.
-    pub fn changes(&self) -> Vec<RowChange> {
+    /// The changes to store, and the rows that they are of. They count as stored from now on.
+    pub fn take_changes(&mut self) -> (BTreeSet<Name>, Vec<RowChange>) {
+        let names = std::mem::take(&mut self.changed);
         let change = |name: &Name| match self.rows.get(name) {
             Some(bytes) => RowChange::Served(name.0, name.1, *bytes),
             None => RowChange::Unserved(name.0, name.1),
         };
-        self.changed.iter().map(change).collect()
+        let changes = names.iter().map(change).collect();
+        (names, changes)
     }
 
-    pub fn mark_written(&mut self) {
-        self.changed.clear();
+    /// The changes of these rows could not be stored.
+    pub fn not_written(&mut self, names: BTreeSet<Name>) {
+        self.changed.extend(names);
     }
 }
 
@@ -78,12 +81,12 @@ mod tests {
         for at in 0..MAX {
             given.add([1; 32], name(at), 100 + at as u64);
         }
-        given.mark_written();
+        given.take_changes();
         given.add([2; 32], name(0), 7);
         given.add([2; 32], name(0), 8);
         assert_eq!(given.sent_to(&[2; 32]), (15, 1));
         assert_eq!(given.sent_to(&[1; 32]).1, MAX - 1);
-        let mut changes = given.changes();
+        let (_, mut changes) = given.take_changes();
         changes.sort_by_key(|change| matches!(change, RowChange::Served(..)));
         let expected =
             [RowChange::Unserved([1; 32], name(0)), RowChange::Served([2; 32], name(0), 15)];
