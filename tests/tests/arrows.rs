@@ -31,6 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Pure: the units `accounts` and `ledger` do the I/O.
     ("services/receipts", &["services/node"]),
     ("services/accounts", &["services/receipts"]),
+    // Pure as well.
+    ("services/coins", &["services/receipts"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),
