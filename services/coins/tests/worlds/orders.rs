@@ -4,6 +4,7 @@ use octet_coins::{Action, Possession, SignedTransaction, Transaction, ValidatorC
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 
+use crate::evaluator::History;
 use crate::world::World;
 
 /// A transaction, with what the world knows of it.
@@ -134,7 +135,7 @@ impl World {
         if self.rng.u8(0..8) > 0 && !self.busy.is_empty() {
             let number = self.pick(self.busy.len());
             let (from, to) = self.busy[number];
-            let left = self.evaluator.pairs.get(&self.keys(from, to)).map_or(0, |it| it.left());
+            let left = self.evaluator.pairs.get(&self.keys(from, to)).map_or(0, History::left);
             if left == 0 && self.rng.u8(0..4) > 0 {
                 self.busy.swap_remove(number);
             }
