@@ -1,5 +1,7 @@
 //! A block: transactions in the order in which they happen.
 
+use std::fmt;
+
 use octet_node::bytes::Fields;
 
 use crate::invalid::InvalidTransaction;
@@ -15,6 +17,12 @@ pub const MAX_TRANSACTIONS: usize = 1024;
 /// The SHA-256 of a block's encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHash(pub [u8; 32]);
+
+impl fmt::Display for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// A block. Its encoding (numbers are big-endian): height (8 bytes), parent (32), state (32), round (4), the
 /// number of transactions (4), and the transactions, each after its size (2).

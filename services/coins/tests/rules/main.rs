@@ -10,5 +10,6 @@ mod keys;
 mod ledger;
 mod locks;
 mod pending;
+mod size;
 mod transfers;
 mod validators;
