@@ -34,7 +34,8 @@ pub struct Block {
     pub parent: BlockHash,
     /// The hash of the state before this block.
     pub state: [u8; 32],
-    /// The round in which the block was first proposed. Those whose turns were in earlier rounds missed them.
+    /// The round in which the block was first proposed. Those whose turns were in earlier rounds missed them. The
+    /// consensus sees to it that nobody names another round: it takes a block only from the proposer of this one.
     pub round: u32,
     pub transactions: Vec<SignedTransaction>,
 }
