@@ -31,13 +31,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Pure: the units `accounts` and `ledger` do the I/O.
     ("services/receipts", &["services/node"]),
     ("services/accounts", &["services/receipts"]),
+    // Pure as well.
+    ("services/coins", &["services/receipts"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),
     (SERVICE, &["services/node"]),
     // Pages for a browser of the owner's machine; it is no service.
     ("services/web", &["services/node"]),
-    ("services/octetctl", &["services/node", "netd/openwrt", "services/web"]),
+    // It checks a genesis file.
+    ("services/octetctl", &["services/node", "netd/openwrt", "services/web", "services/coins"]),
     (
         "services/program",
         &[
