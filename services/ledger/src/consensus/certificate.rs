@@ -1,0 +1,141 @@
+//! Certificates: votes of more than two thirds of the validators. The state machine leaves their verification to its
+//! caller, and all safety depends on it.
+
+use arc_malachitebft_core_types::{
+    CertificateError, CommitCertificate, CommitSignature, NilOrVal, Round, RoundCertificate,
+    RoundCertificateType, SignedVote, ThresholdParam, ValidatorSet, VoteType,
+};
+use octet_coins::BlockHash;
+use octet_node::bytes::Fields;
+
+use super::signing::is_vote;
+use super::types::{Bft, BlockHeight, BlockValue, ConsensusVote, ValidatorKey, VoteSignature, Voters};
+
+/// The precommits with which a block was decided. Certificates of one block may differ: in their round, and in whose
+/// votes they have. So nothing may be derived from them but that the block was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockCertificate {
+    pub height: u64,
+    pub round: u32,
+    pub block: BlockHash,
+    pub signatures: Vec<(ValidatorKey, VoteSignature)>,
+}
+
+impl BlockCertificate {
+    /// The encoding: height (8 bytes), round (4), hash of the block (32), the number of signatures (2), and for each
+    /// the validator's key (32) and its signature of a precommit (64). Numbers are big-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = self.height.to_be_bytes().to_vec();
+        out.extend_from_slice(&self.round.to_be_bytes());
+        out.extend_from_slice(&self.block.0);
+        out.extend_from_slice(&(self.signatures.len() as u16).to_be_bytes());
+        for (key, signature) in &self.signatures {
+            out.extend_from_slice(&key.0);
+            out.extend_from_slice(&signature.0);
+        }
+        out
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (height, round, block) = (fields.u64()?, fields.u32()?, BlockHash(fields.array()?));
+        let count = fields.u16()?;
+        let signatures =
+            (0..count).map(|_| Some((ValidatorKey(fields.array()?), VoteSignature(fields.array()?))));
+        let signatures = signatures.collect::<Option<_>>()?;
+        fields.0.is_empty().then_some(Self { height, round, block, signatures })
+    }
+
+    /// Whether more than two thirds of `voters` precommitted the block.
+    pub fn is_valid(&self, genesis: &BlockHash, voters: &Voters) -> bool {
+        check_commit(genesis, &self.to_malachite(), voters).is_ok()
+    }
+
+    pub(super) fn from_malachite(certificate: &CommitCertificate<Bft>) -> Self {
+        let signatures = certificate.commit_signatures.iter();
+        Self {
+            height: certificate.height.0,
+            round: certificate.round.as_u32().unwrap_or(0),
+            block: BlockHash(certificate.value_id.0),
+            signatures: signatures.map(|one| (one.address, one.signature)).collect(),
+        }
+    }
+
+    pub(super) fn to_malachite(&self) -> CommitCertificate<Bft> {
+        let signatures = self.signatures.iter();
+        CommitCertificate {
+            height: BlockHeight(self.height),
+            round: Round::new(self.round),
+            value_id: BlockValue(self.block.0),
+            commit_signatures: signatures.map(|(key, by)| CommitSignature::new(*key, *by)).collect(),
+        }
+    }
+}
+
+pub(super) fn check_commit(
+    genesis: &BlockHash,
+    certificate: &CommitCertificate<Bft>,
+    voters: &Voters,
+) -> Result<(), CertificateError<Bft>> {
+    let vote = |from| ConsensusVote {
+        kind: VoteType::Precommit,
+        height: certificate.height,
+        round: certificate.round,
+        value: NilOrVal::Val(certificate.value_id),
+        from,
+    };
+    let signatures = certificate.commit_signatures.iter();
+    let votes = signatures.map(|one| SignedVote::new(vote(one.address), one.signature));
+    check_votes(genesis, votes, voters, ThresholdParam::TWO_F_PLUS_ONE)
+}
+
+/// Checks that a round may be entered: by votes of a third (to skip rounds), or by precommits of two thirds.
+pub(super) fn check_round(
+    genesis: &BlockHash,
+    certificate: &RoundCertificate<Bft>,
+    voters: &Voters,
+) -> Result<(), CertificateError<Bft>> {
+    let least = match certificate.cert_type {
+        RoundCertificateType::Skip => ThresholdParam::F_PLUS_ONE,
+        RoundCertificateType::Precommit => ThresholdParam::TWO_F_PLUS_ONE,
+    };
+    let is_other = |kind| {
+        certificate.cert_type == RoundCertificateType::Precommit && kind != VoteType::Precommit
+    };
+    if let Some(other) = certificate.round_signatures.iter().find(|one| is_other(one.vote_type)) {
+        return Err(CertificateError::InvalidVoteType(other.address));
+    }
+    check_votes(genesis, certificate.votes(&Bft), voters, least)
+}
+
+/// Checks that votes are of different validators, genuine, and at least `least`.
+pub(super) fn check_votes(
+    genesis: &BlockHash,
+    votes: impl Iterator<Item = SignedVote<Bft>>,
+    voters: &Voters,
+    least: ThresholdParam,
+) -> Result<(), CertificateError<Bft>> {
+    let mut seen = vec![];
+    for vote in votes {
+        let from = vote.message.from;
+        if !voters.contains(&from) {
+            return Err(CertificateError::UnknownValidator(from));
+        }
+        if seen.contains(&from) {
+            return Err(CertificateError::DuplicateVote(from));
+        }
+        if !is_vote(genesis, &vote) {
+            return Err(CertificateError::VerificationError(None));
+        }
+        seen.push(from);
+    }
+    let (signed, total) = (seen.len() as u64, voters.total_voting_power());
+    match least.is_met(signed, total) {
+        true => Ok(()),
+        false => Err(CertificateError::NotEnoughVotingPower {
+            signed,
+            total,
+            expected: least.min_expected(total),
+        }),
+    }
+}
