@@ -20,7 +20,7 @@ pub use certificate::BlockCertificate;
 pub use error::ConsensusError;
 pub use evidence::{Equivocation, EquivocationKind};
 pub use frame::{ConsensusFrame, MAX_ANSWER, MAX_FRAME};
-pub use host::Recipient;
+pub use host::{OutgoingFrame, Recipient};
 pub use node::{ConsensusNode, ConsensusSettings, ConsensusTimeouts};
 pub use signing::{VoteSigner, is_vote};
 pub use types::{

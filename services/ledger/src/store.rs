@@ -10,8 +10,7 @@ use std::path::Path;
 use octet_coins::{Block, BlockHash, Genesis, LedgerState};
 use redb::backends::FileBackend;
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition,
+    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
 };
 
 use crate::consensus::{BlockCertificate, Equivocation};
@@ -28,6 +27,9 @@ const CACHE: usize = 2 << 20;
 
 /// The maximum number of equivocations of each validator that are kept. One is enough to remove it by vote.
 pub const MAX_EVIDENCE: usize = 64;
+
+/// A block and its certificate, encoded.
+pub type StoredBlock = (Vec<u8>, Vec<u8>);
 
 /// The decided blocks of a ledger.
 #[derive(Debug)]
@@ -88,7 +90,9 @@ from_redb!(
 /// # Errors
 /// The file or its directory cannot be written.
 pub fn store_file(path: &Path) -> Result<FileBackend, StoreError> {
-    let open = |path: &Path| File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let open = |path: &Path| {
+        File::options().read(true).write(true).create(true).truncate(false).open(path)
+    };
     let backend = |file| FileBackend::new(file).map_err(StoreError::from);
     if !path.exists() {
         let new = path.with_extension("new");
@@ -194,7 +198,7 @@ impl BlockStore {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn block(&self, height: u64) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn block(&self, height: u64) -> Result<Option<StoredBlock>, StoreError> {
         let row = self.database.begin_read()?.open_table(BLOCKS)?.get(height)?;
         Ok(row.map(|row| (row.value().0.to_vec(), row.value().1.to_vec())))
     }

@@ -44,7 +44,8 @@ impl CatchUp {
         }
         self.avoided.retain(|_, until| now < *until);
         let is_of_use = |peer: &PublicKey| {
-            !self.avoided.contains_key(peer) && self.heights.get(peer).is_some_and(|it| *it > height)
+            !self.avoided.contains_key(peer)
+                && self.heights.get(peer).is_some_and(|it| *it > height)
         };
         let peer = [self.supplier, preferred].into_iter().flatten().find(is_of_use)?;
         self.asked = Some((peer, now + ANSWER_TIMEOUT));

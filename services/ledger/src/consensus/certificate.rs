@@ -9,7 +9,11 @@ use octet_coins::BlockHash;
 use octet_node::bytes::Fields;
 
 use super::signing::is_vote;
-use super::types::{Bft, BlockHeight, BlockValue, ConsensusVote, ValidatorKey, VoteSignature, Voters};
+use super::types::{
+    Bft, BlockHeight, BlockValue, ConsensusVote, ValidatorKey, VoteSignature, Voters,
+};
+
+type InvalidCertificate = Box<CertificateError<Bft>>;
 
 /// The precommits with which a block was decided. Certificates of one block may differ: in their round, and in whose
 /// votes they have. So nothing may be derived from them but that the block was decided.
@@ -40,8 +44,8 @@ impl BlockCertificate {
         let mut fields = Fields(bytes);
         let (height, round, block) = (fields.u64()?, fields.u32()?, BlockHash(fields.array()?));
         let count = fields.u16()?;
-        let signatures =
-            (0..count).map(|_| Some((ValidatorKey(fields.array()?), VoteSignature(fields.array()?))));
+        let signatures = (0..count)
+            .map(|_| Some((ValidatorKey(fields.array()?), VoteSignature(fields.array()?))));
         let signatures = signatures.collect::<Option<_>>()?;
         fields.0.is_empty().then_some(Self { height, round, block, signatures })
     }
@@ -67,7 +71,9 @@ impl BlockCertificate {
             height: BlockHeight(self.height),
             round: Round::new(self.round),
             value_id: BlockValue(self.block.0),
-            commit_signatures: signatures.map(|(key, by)| CommitSignature::new(*key, *by)).collect(),
+            commit_signatures: signatures
+                .map(|(key, by)| CommitSignature::new(*key, *by))
+                .collect(),
         }
     }
 }
@@ -76,7 +82,7 @@ pub(super) fn check_commit(
     genesis: &BlockHash,
     certificate: &CommitCertificate<Bft>,
     voters: &Voters,
-) -> Result<(), CertificateError<Bft>> {
+) -> Result<(), InvalidCertificate> {
     let vote = |from| ConsensusVote {
         kind: VoteType::Precommit,
         height: certificate.height,
@@ -94,7 +100,7 @@ pub(super) fn check_round(
     genesis: &BlockHash,
     certificate: &RoundCertificate<Bft>,
     voters: &Voters,
-) -> Result<(), CertificateError<Bft>> {
+) -> Result<(), InvalidCertificate> {
     let least = match certificate.cert_type {
         RoundCertificateType::Skip => ThresholdParam::F_PLUS_ONE,
         RoundCertificateType::Precommit => ThresholdParam::TWO_F_PLUS_ONE,
@@ -103,7 +109,7 @@ pub(super) fn check_round(
         certificate.cert_type == RoundCertificateType::Precommit && kind != VoteType::Precommit
     };
     if let Some(other) = certificate.round_signatures.iter().find(|one| is_other(one.vote_type)) {
-        return Err(CertificateError::InvalidVoteType(other.address));
+        return Err(Box::new(CertificateError::InvalidVoteType(other.address)));
     }
     check_votes(genesis, certificate.votes(&Bft), voters, least)
 }
@@ -114,28 +120,27 @@ pub(super) fn check_votes(
     votes: impl Iterator<Item = SignedVote<Bft>>,
     voters: &Voters,
     least: ThresholdParam,
-) -> Result<(), CertificateError<Bft>> {
+) -> Result<(), InvalidCertificate> {
     let mut seen = vec![];
     for vote in votes {
         let from = vote.message.from;
         if !voters.contains(&from) {
-            return Err(CertificateError::UnknownValidator(from));
+            return Err(Box::new(CertificateError::UnknownValidator(from)));
         }
         if seen.contains(&from) {
-            return Err(CertificateError::DuplicateVote(from));
+            return Err(Box::new(CertificateError::DuplicateVote(from)));
         }
         if !is_vote(genesis, &vote) {
-            return Err(CertificateError::VerificationError(None));
+            return Err(Box::new(CertificateError::VerificationError(None)));
         }
         seen.push(from);
     }
     let (signed, total) = (seen.len() as u64, voters.total_voting_power());
     match least.is_met(signed, total) {
         true => Ok(()),
-        false => Err(CertificateError::NotEnoughVotingPower {
-            signed,
-            total,
-            expected: least.min_expected(total),
-        }),
+        false => {
+            let expected = least.min_expected(total);
+            Err(Box::new(CertificateError::NotEnoughVotingPower { signed, total, expected }))
+        }
     }
 }

@@ -61,9 +61,7 @@ impl Equivocation {
         Self { validator: *from, height: height.0, round, kind, messages: pair(one, other) }
     }
 
-    pub(super) fn of_proposals(
-        (one, other): &(SignedProposal<Bft>, SignedProposal<Bft>),
-    ) -> Self {
+    pub(super) fn of_proposals((one, other): &(SignedProposal<Bft>, SignedProposal<Bft>)) -> Self {
         let ConsensusProposal { height, round, from, .. } = &one.message;
         let (kind, round) = (EquivocationKind::Proposal, round.as_u32().unwrap_or(0));
         Self { validator: *from, height: height.0, round, kind, messages: pair(one, other) }

@@ -39,6 +39,9 @@ pub enum Recipient {
     One(PublicKey),
 }
 
+/// A frame to send.
+pub type OutgoingFrame = (Recipient, Arc<[u8]>);
+
 #[derive(Debug)]
 pub(super) struct ConsensusHost {
     pub(super) signer: VoteSigner,
@@ -67,7 +70,7 @@ pub(super) struct ConsensusHost {
     pub(super) fetched: VecDeque<(Vec<u8>, BlockCertificate)>,
     /// Whether a fetched block or its certificate was wrong.
     pub(super) is_fetched_wrong: bool,
-    outbox: Vec<(Recipient, Arc<[u8]>)>,
+    outbox: Vec<OutgoingFrame>,
     /// Whether a frame in the outbox follows from the log.
     waits_for_log: bool,
     pub(super) failure: Option<ConsensusError>,
@@ -179,17 +182,19 @@ impl ConsensusHost {
                 })
             }
             Effect::VerifyCommitCertificate(certificate, voters, _, r) => {
-                r.resume_with(check_commit(&genesis, &certificate, &voters))
+                r.resume_with(check_commit(&genesis, &certificate, &voters).map_err(|error| *error))
             }
             Effect::VerifyExtendedCommitCertificate(certificate, voters, _, _, r) => {
                 let certificate = certificate.trim_vote_extensions();
-                r.resume_with(check_commit(&genesis, &certificate, &voters))
+                r.resume_with(check_commit(&genesis, &certificate, &voters).map_err(|error| *error))
             }
             Effect::VerifyPolkaCertificate(certificate, voters, least, r) => {
-                r.resume_with(check_votes(&genesis, certificate.votes(&Bft), &voters, least.quorum))
+                let votes = certificate.votes(&Bft);
+                let result = check_votes(&genesis, votes, &voters, least.quorum);
+                r.resume_with(result.map_err(|error| *error))
             }
             Effect::VerifyRoundCertificate(certificate, voters, _, r) => {
-                r.resume_with(check_round(&genesis, &certificate, &voters))
+                r.resume_with(check_round(&genesis, &certificate, &voters).map_err(|error| *error))
             }
             Effect::WalAppend(height, input, r) => {
                 self.append(height, input);
@@ -282,7 +287,7 @@ impl ConsensusHost {
     ///
     /// # Errors
     /// The disk fails, or the state machine did. No frame goes then, and the process must end.
-    pub(super) fn release(&mut self) -> Result<Vec<(Recipient, Arc<[u8]>)>, ConsensusError> {
+    pub(super) fn release(&mut self) -> Result<Vec<OutgoingFrame>, ConsensusError> {
         let outbox = std::mem::take(&mut self.outbox);
         if let Some(failure) = self.failure.take() {
             return Err(failure);

@@ -22,7 +22,7 @@ use super::catch_up::CatchUp;
 use super::early::EarlyFrames;
 use super::error::ConsensusError;
 use super::frame::ConsensusFrame;
-use super::host::{ConsensusHost, Recipient};
+use super::host::{ConsensusHost, OutgoingFrame, Recipient};
 use super::log_entry::LogEntry;
 use super::signing::VoteSigner;
 use super::types::{Bft, BlockHeight, ValidatorKey, Voters};
@@ -109,7 +109,7 @@ pub struct ConsensusNode {
     frames: RateLimiter<PublicKey>,
     fetches: RateLimiter<PublicKey>,
     next_status: Duration,
-    outgoing: Vec<(Recipient, Arc<[u8]>)>,
+    outgoing: Vec<OutgoingFrame>,
     is_failed: bool,
 }
 
@@ -236,12 +236,12 @@ impl ConsensusNode {
     }
 
     /// The frames to send.
-    pub fn take_frames(&mut self) -> Vec<(Recipient, Arc<[u8]>)> {
+    pub fn take_frames(&mut self) -> Vec<OutgoingFrame> {
         std::mem::take(&mut self.outgoing)
     }
 
     /// The state after the newest block.
-    pub fn state(&self) -> &LedgerState {
+    pub fn state(&self) -> &Arc<LedgerState> {
         &self.host.state
     }
 
@@ -342,14 +342,14 @@ impl ConsensusNode {
                 }
                 self.begin()?;
             } else if is_fetched && let Some((block, certificate)) = fetched.pop_front() {
-                let certificate =
-                    ExtendedCommitCertificate::from_commit_certificate_and_extensions(
-                        certificate.to_malachite(),
-                        VoteExtensions::default(),
-                    );
+                let certificate = ExtendedCommitCertificate::from_commit_certificate_and_extensions(
+                    certificate.to_malachite(),
+                    VoteExtensions::default(),
+                );
                 // The state machine wants a peer of libp2p, and only hands it back.
-                let peer = PeerId::from_bytes(&[&[0, 32], &self.host.signer.public().0[..]].concat())
-                    .map_err(|error| ConsensusError::Library(error.to_string()))?;
+                let peer =
+                    PeerId::from_bytes(&[&[0, 32], &self.host.signer.public().0[..]].concat())
+                        .map_err(|error| ConsensusError::Library(error.to_string()))?;
                 let response = ValueResponse::new(peer, block.into(), certificate);
                 self.host.inputs.push_back(Input::SyncValueResponse(response));
             } else {

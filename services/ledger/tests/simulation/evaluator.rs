@@ -51,7 +51,12 @@ impl Evaluator {
     }
 
     /// Walks all blocks of a store, and returns how many transactions they have.
-    pub fn walk(&mut self, store: &BlockStore, genesis: [u8; 32], validators: &[PublicKey]) -> usize {
+    pub fn walk(
+        &mut self,
+        store: &BlockStore,
+        genesis: [u8; 32],
+        validators: &[PublicKey],
+    ) -> usize {
         let (mut parent, mut transactions) = (genesis, BTreeSet::new());
         let mut count = 0;
         for height in 1.. {
@@ -75,7 +80,7 @@ impl Evaluator {
     /// Evidence of a store: whom it is against.
     pub fn accused(store: &BlockStore) -> BTreeSet<(PublicKey, EquivocationKind)> {
         let all = store.evidence().unwrap();
-        let ids: BTreeSet<_> = all.iter().map(|one| one.id()).collect();
+        let ids: BTreeSet<_> = all.iter().map(octet_ledger::consensus::Equivocation::id).collect();
         assert_eq!(ids.len(), all.len());
         all.into_iter().map(|one| (one.validator.into(), one.kind)).collect()
     }

@@ -3,6 +3,8 @@
 //!
 //! `OCTET_SEEDS` sets how many seeds the long tests run.
 
+#![cfg(test)]
+
 mod disk;
 mod evaluator;
 mod faults;

@@ -26,8 +26,7 @@ fn a_node_goes_on_from_a_log_that_is_torn_at_any_byte() {
             let store = Disk::with(store.synced());
             let mut now = world.now;
             let mut evaluator = world.evaluator.clone();
-            let mut node =
-                ConsensusNode::open(settings, key, store, Box::new(torn), now).unwrap();
+            let mut node = ConsensusNode::open(settings, key, store, Box::new(torn), now).unwrap();
             // Time passes, so that it votes again in all steps.
             for _ in 0..20 {
                 for (_, frame) in node.take_frames() {
