@@ -144,3 +144,129 @@ pub(super) fn check_votes(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use arc_malachitebft_core_types::RoundSignature;
+    use octet_coins::{Genesis, LedgerState};
+    use octet_node::key::PrivateKey;
+    use proptest::prelude::*;
+
+    use super::super::signing::VoteSigner;
+    use super::*;
+
+    const BLOCK: BlockValue = BlockValue([7; 32]);
+
+    fn key(at: u8) -> Arc<PrivateKey> {
+        Arc::new(PrivateKey::from_seed([at; 32]).unwrap())
+    }
+
+    fn genesis() -> Genesis {
+        Genesis {
+            validators: (0..4).map(|at| key(at).public()).collect(),
+            balances: [(key(9).public(), 1)].into(),
+            spacing: Duration::ZERO,
+        }
+    }
+
+    fn vote(at: u8, kind: VoteType, value: NilOrVal<BlockValue>) -> SignedVote<Bft> {
+        let signer = VoteSigner::new(key(at), genesis().hash());
+        let (height, round) = (BlockHeight(5), Round::new(2));
+        signer.sign_vote(ConsensusVote { kind, height, round, value, from: signer.public() })
+    }
+
+    /// A certificate by the precommits of these validators.
+    fn certificate(validators: &[u8]) -> BlockCertificate {
+        let signatures = validators.iter().map(|at| {
+            let vote = vote(*at, VoteType::Precommit, NilOrVal::Val(BLOCK));
+            (vote.message.from, vote.signature)
+        });
+        let (height, round, block) = (5, 2, BlockHash(BLOCK.0));
+        BlockCertificate { height, round, block, signatures: signatures.collect() }
+    }
+
+    fn voters() -> Voters {
+        Voters::new(Arc::new(LedgerState::new(&genesis())))
+    }
+
+    fn is_valid(certificate: &BlockCertificate) -> bool {
+        certificate.is_valid(&genesis().hash(), &voters())
+    }
+
+    #[test]
+    fn three_of_four_decide() {
+        assert!(is_valid(&certificate(&[0, 1, 2])));
+        assert!(is_valid(&certificate(&[0, 1, 2, 3])));
+        assert!(!is_valid(&certificate(&[0, 1])));
+        assert!(!is_valid(&certificate(&[])));
+        // The same vote twice is one vote, and a stranger has none.
+        assert!(!is_valid(&certificate(&[0, 1, 1])));
+        assert!(!is_valid(&certificate(&[0, 1, 2, 2])));
+        assert!(!is_valid(&certificate(&[0, 1, 8])));
+    }
+
+    #[test]
+    fn a_certificate_is_for_one_block_height_round_and_ledger() {
+        let good = certificate(&[0, 1, 2]);
+        assert!(is_valid(&good));
+        assert!(!is_valid(&BlockCertificate { height: 6, ..good.clone() }));
+        assert!(!is_valid(&BlockCertificate { round: 1, ..good.clone() }));
+        assert!(!is_valid(&BlockCertificate { block: BlockHash([8; 32]), ..good.clone() }));
+        let other = Genesis { balances: [(key(9).public(), 2)].into(), ..genesis() };
+        assert!(!good.is_valid(&other.hash(), &voters()));
+        let mut prevotes = good.clone();
+        let prevote = vote(0, VoteType::Prevote, NilOrVal::Val(BLOCK));
+        prevotes.signatures[0].1 = prevote.signature;
+        assert!(!is_valid(&prevotes));
+        let mut swapped = good;
+        swapped.signatures[0].1 = swapped.signatures[1].1;
+        assert!(!is_valid(&swapped));
+    }
+
+    #[test]
+    fn a_round_is_entered_by_a_third_or_by_two_thirds_of_precommits() {
+        let check = |cert_type, votes: &[(u8, VoteType)]| {
+            let signatures = votes.iter().map(|(at, kind)| {
+                let vote = vote(*at, *kind, NilOrVal::Nil);
+                RoundSignature::new(*kind, NilOrVal::Nil, vote.message.from, vote.signature)
+            });
+            let certificate = RoundCertificate {
+                height: BlockHeight(5),
+                round: Round::new(2),
+                cert_type,
+                round_signatures: signatures.collect(),
+            };
+            check_round(&genesis().hash(), &certificate, &voters()).is_ok()
+        };
+        use RoundCertificateType::{Precommit as Full, Skip};
+        use VoteType::{Precommit, Prevote};
+        assert!(check(Skip, &[(0, Prevote), (1, Precommit)]));
+        assert!(!check(Skip, &[(0, Prevote)]));
+        assert!(!check(Skip, &[(0, Prevote), (0, Precommit)]));
+        assert!(check(Full, &[(0, Precommit), (1, Precommit), (2, Precommit)]));
+        assert!(!check(Full, &[(0, Precommit), (1, Precommit)]));
+        assert!(!check(Full, &[(0, Precommit), (1, Precommit), (2, Prevote)]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>) {
+            if let Some(certificate) = BlockCertificate::from_bytes(&bytes) {
+                prop_assert_eq!(certificate.to_bytes(), bytes);
+            }
+        }
+
+        #[test]
+        fn a_certificate_is_decoded(validators in prop::collection::vec(0u8..4, 0..5), cut in 0usize..200) {
+            let good = certificate(&validators);
+            let bytes = good.to_bytes();
+            prop_assert_eq!(BlockCertificate::from_bytes(&bytes), Some(good));
+            if cut < bytes.len() {
+                prop_assert_eq!(BlockCertificate::from_bytes(&bytes[..cut]), None);
+            }
+        }
+    }
+}

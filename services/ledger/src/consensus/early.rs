@@ -44,3 +44,41 @@ impl EarlyFrames {
         frames
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arc_malachitebft_core_types::{NilOrVal, Round, VoteType};
+    use octet_coins::BlockHash;
+    use octet_node::key::PrivateKey;
+
+    use super::super::signing::VoteSigner;
+    use super::super::types::{BlockHeight, ConsensusVote};
+    use super::*;
+
+    #[test]
+    fn one_validator_leaves_room_for_others() {
+        let vote = |of: u8, round: u32| {
+            let key = Arc::new(PrivateKey::from_seed([of; 32]).unwrap());
+            let signer = VoteSigner::new(key, BlockHash([0; 32]));
+            let from = signer.public();
+            let (kind, height) = (VoteType::Prevote, BlockHeight(1));
+            let (round, value) = (Round::new(round), NilOrVal::Nil);
+            let vote = signer.sign_vote(ConsensusVote { kind, height, round, value, from });
+            (from, ConsensusFrame::Vote(vote))
+        };
+        let mut early = EarlyFrames::default();
+        for round in 0..100 {
+            let (from, frame) = vote(1, round);
+            early.keep(from, frame.clone());
+            early.keep(from, frame);
+        }
+        let (other, frame) = vote(2, 0);
+        early.keep(other, frame.clone());
+        let frames = early.take();
+        assert_eq!(frames.len(), MAX_VOTES + 1);
+        assert!(frames.contains(&frame) && frames.contains(&vote(1, 7).1));
+        assert!(early.take().is_empty());
+    }
+}

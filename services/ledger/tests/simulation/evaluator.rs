@@ -67,6 +67,9 @@ impl Evaluator {
             let block = Block::from_bytes(&bytes).unwrap();
             assert_eq!((block.height, block.parent.0), (height, parent));
             parent = block.hash().0;
+            // The block tells whose turns were missed. It was made in a round that came.
+            let round = u32::from_be_bytes(certificate[8..12].try_into().unwrap());
+            assert!(block.round <= round, "the block of {height} is of a round that never was");
             self.decided(height, parent);
             check_certificate(&certificate, &genesis, height, &parent, validators);
             for transaction in &block.transactions {

@@ -38,7 +38,8 @@ fn storm(seed: u64, validators: usize, faults: Faults) -> World {
 }
 
 fn faults() -> Faults {
-    Faults { lost: 50, doubled: 50, delay: 300, crashes: 20, cuts: true, amnesia: false }
+    let (crashes, cuts) = (40, true);
+    Faults { lost: 50, doubled: 50, delay: 300, crashes, cuts, ..Faults::default() }
 }
 
 #[test]
@@ -59,6 +60,20 @@ fn honest_nodes_agree_whatever_fails() {
     }
     println!("{crashes} crashes, {frames} frames, {blocks} blocks");
     assert!(crashes > 100 && blocks > 50, "{crashes} crashes, {blocks} blocks");
+}
+
+/// A node whose store is gone fetches blocks, and votes again only as its log allows.
+#[test]
+fn a_log_outlives_its_store() {
+    let mut crashes = 0;
+    for seed in seeds(6) {
+        let mut world = storm(500 + seed, 4, Faults { lost_stores: true, ..faults() });
+        world.heal();
+        assert_eq!(world.contradictions, 0, "seed {seed}");
+        (0..4).for_each(|at| assert!(world.accused(at).is_empty(), "seed {seed}"));
+        crashes += world.crashes;
+    }
+    assert!(crashes > 50, "{crashes}");
 }
 
 /// The control: without the log, nodes contradict themselves, and the others have evidence of it.

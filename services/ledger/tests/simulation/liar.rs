@@ -17,6 +17,8 @@ pub enum Lie {
     Double,
     /// One to some, the other to the others.
     Split,
+    /// It proposes blocks of a later round, as if others had missed their turns, and says nothing else.
+    Round,
 }
 
 #[derive(Debug)]
@@ -42,14 +44,20 @@ impl Liar {
                 if PublicKey::from(proposal.message.from) == self.own =>
             {
                 let mut block = Block::from_bytes(&block)?;
-                block.transactions.pop()?;
+                if self.lie == Lie::Round {
+                    block.round += 2;
+                } else {
+                    block.transactions.pop()?;
+                }
                 let value = block.hash().into();
                 let message = ConsensusProposal { value, ..proposal.message };
                 self.proposed.insert((message.height.0, message.round.as_i64()), value);
                 let proposal = self.signer.sign_proposal(message);
                 Some(ConsensusFrame::Proposal(proposal, block.to_bytes()).to_bytes())
             }
-            ConsensusFrame::Vote(vote) if PublicKey::from(vote.message.from) == self.own => {
+            ConsensusFrame::Vote(vote)
+                if self.lie != Lie::Round && PublicKey::from(vote.message.from) == self.own =>
+            {
                 let of = (vote.message.height.0, vote.message.round.as_i64());
                 let lie = self.proposed.get(&of).copied();
                 let value = match vote.message.value {

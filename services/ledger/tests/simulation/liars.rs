@@ -38,8 +38,8 @@ fn a_liar_is_found_out_by_all() {
 
 #[test]
 fn honest_nodes_agree_beside_a_liar_whatever_fails() {
-    let faults =
-        Faults { lost: 20, doubled: 20, delay: 200, crashes: 15, cuts: true, amnesia: false };
+    let (crashes, cuts) = (30, true);
+    let faults = Faults { lost: 20, doubled: 20, delay: 200, crashes, cuts, ..Faults::default() };
     for seed in seeds(8) {
         let kind = if seed % 2 == 0 { Lie::Double } else { Lie::Split };
         let mut world = lie(1000 + seed, kind, faults.clone());
@@ -49,6 +49,18 @@ fn honest_nodes_agree_beside_a_liar_whatever_fails() {
             let mut accused = world.accused(at);
             accused.remove(&world.nodes[3].public);
             assert!(accused.is_empty(), "seed {seed}");
+        }
+    }
+}
+
+/// Nobody votes for a block that says others had missed their turns.
+#[test]
+fn a_block_of_a_round_that_never_was_is_not_decided() {
+    for seed in seeds(3) {
+        let mut world = lie(2000 + seed, Lie::Round, Faults { delay: 20, ..Faults::default() });
+        world.heal();
+        for at in 0..4 {
+            assert_eq!(world.transactions(at), world.submitted.len());
         }
     }
 }

@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod bounds;
 mod disk;
 mod evaluator;
 mod faults;

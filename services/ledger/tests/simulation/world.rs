@@ -28,6 +28,8 @@ pub struct Faults {
     pub crashes: u32,
     /// Whether a crash is a power cut half of the time.
     pub cuts: bool,
+    /// Whether a node loses its store, but not its log, in some crashes.
+    pub lost_stores: bool,
     /// Whether a node forgets its log when it crashes: the control.
     pub amnesia: bool,
 }
@@ -177,6 +179,10 @@ impl World {
             node.store.cut_power(&mut self.rng);
             node.log.cut_power(&mut self.rng);
         }
+        if self.faults.lost_stores && self.rng.u32(..4) == 0 {
+            node.store.erase();
+            node.starts = 0;
+        }
         if self.faults.amnesia {
             node.log.erase();
         }
@@ -229,7 +235,7 @@ impl World {
             if !is_meant {
                 continue;
             }
-            let is_other = lie == Some(Lie::Split) && peer % 2 == 1;
+            let is_other = lie == Some(Lie::Split) && peer % 2 == 1 || lie == Some(Lie::Round);
             if let Some(other) = &other {
                 if lie == Some(Lie::Double) || is_other {
                     self.carry(at, peer, other.clone());
