@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/accounts", &["services/receipts"]),
     // Pure as well.
     ("services/coins", &["services/receipts"]),
+    ("services/ledger", &["services/coins"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),

@@ -51,6 +51,10 @@ pub enum Domain {
     Transaction,
     /// A key's consent to be bound to an owner on a ledger.
     Possession,
+    /// A vote of a validator of the ledger.
+    Vote,
+    /// A block that a validator of the ledger proposes.
+    Proposal,
 }
 
 impl Domain {
@@ -73,6 +77,8 @@ impl Domain {
             Self::Settlement => b"octet settlement 1\0",
             Self::Transaction => b"octet transaction 1\0",
             Self::Possession => b"octet possession 1\0",
+            Self::Vote => b"octet vote 1\0",
+            Self::Proposal => b"octet proposal 1\0",
         }
     }
 

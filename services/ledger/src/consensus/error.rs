@@ -1,0 +1,35 @@
+use crate::log::LogError;
+use crate::store::StoreError;
+
+/// Why a node of a ledger must end.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the log of height {0} cannot be decoded")]
+    LogEntry(u64),
+    #[error("two thirds of the validators decided block {0}, which is not valid here")]
+    Diverged(u64),
+    #[error("the consensus library fails: {0}")]
+    Library(String),
+    #[error("the genesis names no validators")]
+    NoValidators,
+    #[error("the node has failed before, and goes on only after a restart")]
+    Ended,
+}
+
+impl ConsensusError {
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Log(error) => error.help(),
+            Self::Store(error) => error.help(),
+            Self::LogEntry(_) => "start the version of the program that wrote the log",
+            Self::Diverged(_) => "update: this version has other rules than most validators",
+            Self::Library(_) => "restart the unit, and report the error",
+            Self::NoValidators => "make a genesis with `octetctl ledger genesis`",
+            Self::Ended => "restart the unit",
+        }
+    }
+}

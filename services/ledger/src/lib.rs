@@ -1,0 +1,15 @@
+//! A ledger between the owners of boxes.
+//!
+//! Validators agree on blocks of transactions ([`consensus`]). What a validator saw and signed at the height at hand is
+//! in an append log ([`log`]); decided blocks and evidence are in a store ([`store`]). Frames go between nodes over QUIC
+//! ([`net`]).
+
+pub mod consensus;
+pub mod inbox;
+pub mod log;
+pub mod net;
+mod outbox;
+mod run;
+pub mod store;
+
+pub use run::{LedgerConfig, LedgerError, run};

@@ -1,0 +1,198 @@
+//! Connections between nodes: QUIC, with one stream in both directions for each pair. A node's key is its identity, so
+//! nobody can speak for another one, and only configured keys are accepted.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use iroh::{Endpoint, EndpointAddr};
+use octet_node::control::PublicKey;
+use octet_node::quic::{self, EndpointError, QuicConfig};
+use tokio::time::{sleep, timeout};
+
+use crate::consensus::MAX_FRAME;
+use crate::inbox::LedgerInbox;
+use crate::outbox::PeerOutbox;
+
+/// The protocol.
+pub const ALPN: &[u8] = b"octet/ledger/1";
+
+/// The idle timeout of a connection; keepalives are sent four times within it.
+const IDLE: Duration = Duration::from_secs(8);
+
+/// The windows of a connection, in bytes: a large frame is on its way while the next one is written.
+const WINDOW: u32 = 1 << 20;
+
+/// The timeout of a handshake and of the first stream.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The shortest and the longest time between two attempts to connect.
+const MIN_RETRY: Duration = Duration::from_millis(250);
+const MAX_RETRY: Duration = Duration::from_secs(8);
+
+/// Another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerPeer {
+    pub key: PublicKey,
+    /// Where it listens; `None` if it connects to this node.
+    pub address: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    outbox: PeerOutbox,
+    /// The newest connection. An older one goes: its peer may have ended without a word.
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Peer {
+    fn replace(&self, new: &Connection) {
+        let mut current = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = current.replace(new.clone()) {
+            old.close(VarInt::from_u32(0), b"replaced");
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        let current = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().is_some_and(|connection| connection.close_reason().is_none())
+    }
+}
+
+/// The connections of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct LedgerNet {
+    own: PublicKey,
+    peers: Arc<BTreeMap<PublicKey, (LedgerPeer, Peer)>>,
+    inbox: Arc<LedgerInbox>,
+}
+
+impl LedgerNet {
+    pub(crate) fn new(own: PublicKey, peers: &[LedgerPeer], inbox: Arc<LedgerInbox>) -> Self {
+        let others = peers.iter().filter(|peer| peer.key != own);
+        let peers = others.map(|peer| (peer.key, (*peer, Peer::default()))).collect();
+        Self { own, peers: Arc::new(peers), inbox }
+    }
+
+    /// Sends a frame to all peers.
+    pub(crate) fn send_all(&self, frame: &Arc<[u8]>) {
+        self.peers.values().for_each(|(_, peer)| peer.outbox.push(frame.clone()));
+    }
+
+    /// Sends a frame to one peer.
+    pub(crate) fn send(&self, to: &PublicKey, frame: Arc<[u8]>) {
+        if let Some((_, peer)) = self.peers.get(to) {
+            peer.outbox.push(frame);
+        }
+    }
+
+    pub(crate) async fn open(
+        seed: &[u8; 32],
+        listen: &[SocketAddr],
+    ) -> Result<Endpoint, EndpointError> {
+        let config = QuicConfig { alpns: &[ALPN], idle: IDLE, streams: 1, window: WINDOW };
+        quic::open(seed, listen, config).await
+    }
+
+    /// Accepts connections and makes them, for ever.
+    pub(crate) async fn run(self, endpoint: Endpoint) {
+        for (peer, _) in self.peers.values() {
+            if let Some(address) = peer.address {
+                tokio::spawn(self.clone().dial(endpoint.clone(), peer.key, address));
+            }
+        }
+        while let Some(incoming) = endpoint.accept().await {
+            // Whoever sends from false addresses gets no handshake.
+            if !incoming.remote_addr_validated() {
+                let _ = incoming.retry();
+                continue;
+            }
+            let net = self.clone();
+            tokio::spawn(async move {
+                let accepted = timeout(HANDSHAKE, incoming.accept().ok()?).await.ok()?.ok()?;
+                let key = PublicKey::new(*accepted.remote_id().as_bytes());
+                if !net.peers.contains_key(&key) {
+                    accepted.close(VarInt::from_u32(1), b"unknown key");
+                    return None;
+                }
+                let (send, receive) = timeout(HANDSHAKE, accepted.accept_bi()).await.ok()?.ok()?;
+                net.speak(key, &accepted, send, receive).await;
+                Some(())
+            });
+        }
+    }
+
+    async fn dial(self, endpoint: Endpoint, key: PublicKey, address: SocketAddr) {
+        let Ok(id) = iroh::PublicKey::from_bytes(key.as_bytes()) else { return };
+        let mut delay = MIN_RETRY;
+        // Two nodes that know each other's address do not connect at the same moment.
+        if self.own > key {
+            sleep(2 * MIN_RETRY).await;
+        }
+        loop {
+            let peer = self.peers.get(&key).map(|(_, peer)| peer);
+            if peer.is_some_and(|peer| !peer.is_connected()) {
+                let to = EndpointAddr::new(id).with_ip_addr(address);
+                let connected = timeout(HANDSHAKE, endpoint.connect(to, ALPN)).await;
+                if let Ok(Ok(connection)) = connected
+                    && let Ok((send, receive)) = connection.open_bi().await
+                {
+                    delay = MIN_RETRY;
+                    self.speak(key, &connection, send, receive).await;
+                }
+            }
+            sleep(delay).await;
+            delay = MAX_RETRY.min(2 * delay);
+        }
+    }
+
+    /// Carries frames in both directions until the connection ends.
+    async fn speak(
+        &self,
+        key: PublicKey,
+        connection: &Connection,
+        mut send: SendStream,
+        mut receive: RecvStream,
+    ) {
+        let Some((_, peer)) = self.peers.get(&key) else { return };
+        peer.replace(connection);
+        let write = async {
+            // The accepting side hears of the stream with its first bytes.
+            let mut frame: Arc<[u8]> = Arc::new([]);
+            loop {
+                let size = (frame.len() as u32).to_be_bytes();
+                if send.write_all(&size).await.is_err() || send.write_all(&frame).await.is_err() {
+                    return;
+                }
+                frame = peer.outbox.next().await;
+            }
+        };
+        let read = async {
+            while let Some(frame) = read_frame(&mut receive).await {
+                if !frame.is_empty() {
+                    self.inbox.frame(key, frame).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = write => {}
+            () = read => {}
+            _ = connection.closed() => {}
+        }
+        connection.close(VarInt::from_u32(0), b"");
+    }
+}
+
+async fn read_frame(receive: &mut RecvStream) -> Option<Vec<u8>> {
+    let mut size = [0; 4];
+    receive.read_exact(&mut size).await.ok()?;
+    let size = u32::from_be_bytes(size) as usize;
+    if size > MAX_FRAME {
+        return None;
+    }
+    let mut frame = vec![0; size];
+    receive.read_exact(&mut frame).await.ok()?;
+    Some(frame)
+}

@@ -1,0 +1,106 @@
+//! Four nodes as processes on loopback, killed one by one and all at once.
+//!
+//! With `OCTET_SOAK` they are killed more often, and what commits cost is printed.
+
+#![cfg(test)]
+
+mod node;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use octet_coins::Block;
+use octet_ledger::store::{BlockStore, store_file};
+
+use crate::node::{HANG, Nodes, genesis, number_of};
+
+fn kills() -> u64 {
+    if std::env::var_os("OCTET_SOAK").is_some() { 20 } else { 3 }
+}
+
+/// The hashes of all blocks of a node, after its process has ended, and how many transactions they have.
+fn blocks(nodes: &Nodes, at: usize) -> (Vec<[u8; 32]>, usize) {
+    let file = store_file(&nodes.folder(at).join("blocks")).unwrap();
+    let (store, state) = BlockStore::open(file, &genesis()).unwrap();
+    assert!(store.evidence().unwrap().is_empty(), "all are honest");
+    let (mut hashes, mut transactions) = (vec![], BTreeSet::new());
+    let mut count = 0;
+    for height in 1..=state.height() {
+        let (block, _) = store.block(height).unwrap().unwrap();
+        let block = Block::from_bytes(&block).unwrap();
+        hashes.push(block.hash().0);
+        count += block.transactions.len();
+        transactions
+            .extend(block.transactions.iter().map(octet_coins::SignedTransaction::to_bytes));
+    }
+    assert_eq!(transactions.len(), count, "one was decided twice");
+    (hashes, count)
+}
+
+#[test]
+fn four_processes_decide_the_same_though_they_are_killed() {
+    let mut nodes = Nodes::start();
+    let mut expected = 0;
+    let all = |nodes: &mut Nodes, expected: &mut usize| {
+        *expected += 1;
+        nodes.pay(*expected as u64);
+        nodes.wait_for(*expected);
+    };
+    all(&mut nodes, &mut expected);
+    for round in 0..kills() {
+        let one = round as usize % 4;
+        nodes.kill(one);
+        // Three go on.
+        expected += 1;
+        nodes.pay(expected as u64);
+        nodes.wait_for(expected);
+        nodes.spawn(one);
+        all(&mut nodes, &mut expected);
+    }
+    for _ in 0..kills() {
+        // In the middle of a height.
+        nodes.pay(expected as u64 + 1);
+        (0..4).for_each(|at| nodes.kill(at));
+        (0..4).for_each(|at| nodes.spawn(at));
+        all(&mut nodes, &mut expected);
+    }
+    (0..4).for_each(|at| nodes.kill(at));
+    let first = blocks(&nodes, 0);
+    assert_eq!(first.1, expected);
+    for at in 1..4 {
+        assert_eq!(blocks(&nodes, at), first);
+    }
+}
+
+/// What commits cost. It needs all of the machine.
+#[test]
+fn figures() {
+    if std::env::var_os("OCTET_SOAK").is_none() {
+        return;
+    }
+    let mut nodes = Nodes::start();
+    nodes.pay(1);
+    nodes.wait_for(1);
+    let written = |nodes: &Nodes| -> Vec<u64> {
+        (0..4).map(|at| number_of(nodes.process(at), "io", "write_bytes:")).collect()
+    };
+    let (before, began, height) = (written(&nodes), Instant::now(), nodes.height());
+    let mut paid = 1;
+    while began.elapsed() < Duration::from_secs(20) {
+        paid += 1;
+        nodes.pay(paid);
+        nodes.wait_for(paid as usize);
+    }
+    let (after, blocks, time) = (written(&nodes), nodes.height() - height, began.elapsed());
+    println!("{blocks} blocks in {time:?}, {:.1} a second", blocks as f64 / time.as_secs_f64());
+    for at in 0..4 {
+        let process = nodes.process(at);
+        println!(
+            "node {at}: {} bytes written for a block, {} kB resident, {} kB at most",
+            (after[at] - before[at]) / blocks,
+            number_of(process, "status", "VmRSS:"),
+            number_of(process, "status", "VmHWM:"),
+        );
+    }
+    assert!(HANG > time);
+}
