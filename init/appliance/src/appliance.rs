@@ -10,6 +10,7 @@ use crate::cluster::{Board, Cluster, Lan};
 use crate::display::DisplaySection;
 use crate::document::{parse, span_of, top_keys};
 use crate::file_error::FileError;
+use crate::ledger::LedgerSection;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
 use crate::neighbour::{self, Neighbour};
 use crate::network::NetworkSettings;
@@ -57,6 +58,9 @@ pub struct Appliance {
     /// Receipts for the bytes of paths; without it, none.
     #[serde(default)]
     pub accounts: Option<AccountsSection>,
+    /// The ledger between owners; without it, none.
+    #[serde(default)]
+    pub ledger: Option<LedgerSection>,
     /// The content of its image. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: ImageSection,

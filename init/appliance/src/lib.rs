@@ -19,6 +19,7 @@ mod duration;
 mod file_error;
 mod fingerprint;
 mod graph;
+mod ledger;
 mod name;
 pub mod neighbour;
 mod network;
@@ -54,6 +55,7 @@ pub use duration::{InvalidSpan, TimeSpan};
 pub use file_error::{FileError, nearest};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
+pub use ledger::{LedgerPeerSection, LedgerSection};
 pub use name::{
     ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, PackageName, RoleName,
     UnitName,

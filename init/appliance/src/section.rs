@@ -41,10 +41,12 @@ pub enum SettingsSection {
     Display,
     /// Receipts for the bytes of paths.
     Accounts,
+    /// The ledger between owners.
+    Ledger,
 }
 
 impl SettingsSection {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Appliance,
         Self::Network,
         Self::Operator,
@@ -59,6 +61,7 @@ impl SettingsSection {
         Self::Cache,
         Self::Display,
         Self::Accounts,
+        Self::Ledger,
     ];
 
     /// Its name, as the file has it.
@@ -78,6 +81,7 @@ impl SettingsSection {
             Self::Cache => "cache",
             Self::Display => "display",
             Self::Accounts => "accounts",
+            Self::Ledger => "ledger",
         }
     }
 
@@ -101,7 +105,8 @@ impl SettingsSection {
             | Self::Vpn
             | Self::Cache
             | Self::Display
-            | Self::Accounts => false,
+            | Self::Accounts
+            | Self::Ledger => false,
             Self::Operator | Self::Trust => true,
         }
     }

@@ -16,9 +16,10 @@ mod frame;
 mod line;
 mod logs;
 mod message;
+#[cfg(feature = "cli")]
+mod millionths;
 pub mod notify;
 mod print;
-#[cfg(feature = "cli")]
 pub mod render;
 pub mod settings;
 mod verb;
@@ -34,6 +35,7 @@ pub use logs::{LOGS, logs_verb};
 pub use message::{
     By, ClientMessage, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody, Request,
 };
+pub use millionths::{parse_millionths, show_millionths};
 pub use octet_appliance::is_control_or_format;
 pub use octet_appliance::operator::{self, Permission};
 pub use octet_appliance::{CLUSTER, CONFIG, INIT, LOGGER, PublicKey, SETTINGS, SOCKETS, UnitName};

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use octet_appliance::is_control_or_format;
 use serde_json::Value;
 
+use crate::millionths::show_millionths;
 use crate::verb::{ColumnKind, Verb};
 
 pub use box_drawing::{BOX_STYLE, draw_box};
@@ -101,7 +102,9 @@ pub fn cell(verb: &Verb, field: &str, value: &Value) -> String {
         (Some(ColumnKind::Milliseconds), Value::Number(n)) => {
             format!("{:.3} s", n.as_u64().unwrap_or(0) as f64 / 1000.0)
         }
-        (Some(ColumnKind::Millionths), Value::Number(n)) => millionths(n),
+        (Some(ColumnKind::Millionths), Value::Number(n)) => {
+            n.as_i128().map_or_else(|| n.to_string(), show_millionths)
+        }
         (Some(ColumnKind::Date), Value::Number(n)) => date(n.as_u64().unwrap_or(0)),
         (_, Value::Object(fields)) => fields
             .iter()
@@ -127,13 +130,6 @@ fn plain(value: &Value) -> String {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
-}
-
-/// A number of millionths as a number of units, exactly.
-fn millionths(count: &serde_json::Number) -> String {
-    let Some(exact) = count.as_i128() else { return count.to_string() };
-    let (sign, all) = (if exact < 0 { "-" } else { "" }, exact.unsigned_abs());
-    format!("{sign}{}.{:06}", all / 1_000_000, all % 1_000_000)
 }
 
 /// Dates end with the last second of the year 9999.

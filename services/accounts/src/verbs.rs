@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
+use octet_node::control::{
+    ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb, parse_millionths,
+};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{VerbArgs, nothing, text};
 use octet_node::settings::Which;
@@ -84,21 +86,9 @@ pub fn verbs() -> Verbs<State> {
         )
 }
 
-/// An amount in millionths, from a decimal number of units with at most six decimals, such as `0.25`.
-fn millionths(text: &str) -> Option<u64> {
-    let (units, decimals) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
-    if !is_number(units) || !is_number(decimals) || decimals.len() > 6 {
-        return None;
-    }
-    let units: u64 = units.parse().ok()?;
-    let rest: u64 = format!("{decimals:0<6}").parse().ok()?;
-    units.checked_mul(1_000_000)?.checked_add(rest)
-}
-
 fn amount() -> VerbArgs<u64> {
     text("amount", "What was paid, in units of account, such as 0.25").parse(|text| {
-        millionths(&text).ok_or_else(|| {
+        parse_millionths(&text).ok_or_else(|| {
             let message = format!("`{text}` is not an amount");
             let help = "write a number of units with at most six decimals, such as 0.25";
             Failure::new(FailureCode::BadArgument, message, help)
@@ -181,44 +171,4 @@ fn change(
     drop(book);
     shared.change(|_| {});
     Ok(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn an_amount_has_at_most_six_decimals() {
-        for (text, amount) in [
-            ("0", Some(0)),
-            ("6.734307", Some(6_734_307)),
-            ("0.25", Some(250_000)),
-            ("18446744073709.551615", Some(u64::MAX)),
-            ("18446744073709.551616", None),
-            ("0.0000001", None),
-            ("-1", None),
-            ("+1", None),
-            ("1.", None),
-            (".5", None),
-            ("1,5", None),
-            ("", None),
-        ] {
-            assert_eq!(millionths(text), amount, "{text}");
-        }
-    }
-
-    proptest! {
-        /// What is shown can be typed: six decimals.
-        #[test]
-        fn an_amount_is_read_as_it_is_shown(amount: u64) {
-            let shown = format!("{}.{:06}", amount / 1_000_000, amount % 1_000_000);
-            prop_assert_eq!(millionths(&shown), Some(amount));
-        }
-
-        #[test]
-        fn any_text_is_an_amount_or_not(text in "\\PC{0,20}") {
-            let _ = millionths(&text);
-        }
-    }
 }

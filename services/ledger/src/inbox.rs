@@ -21,6 +21,8 @@ const MAX_SUBMISSIONS: usize = 1024;
 pub enum LedgerInput {
     Frame(PublicKey, Vec<u8>),
     Transaction(SignedTransaction),
+    /// The node is to end.
+    Stop,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,7 @@ struct Waiting {
     turns: VecDeque<PublicKey>,
     submissions: VecDeque<SignedTransaction>,
     newest: Option<Arc<LedgerState>>,
+    is_stopped: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,12 +82,22 @@ impl LedgerInbox {
         has_room
     }
 
+    /// Ends the node.
+    pub fn stop(&self) {
+        self.lock().is_stopped = true;
+        self.arrived.notify_one();
+    }
+
     /// The next input; `None` after `patience`.
     pub fn next(&self, patience: Duration) -> Option<LedgerInput> {
         let waiting = self.lock();
-        let is_empty = |it: &mut Waiting| it.turns.is_empty() && it.submissions.is_empty();
+        let is_empty =
+            |it: &mut Waiting| it.turns.is_empty() && it.submissions.is_empty() && !it.is_stopped;
         let waited = self.arrived.wait_timeout_while(waiting, patience, is_empty);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_stopped {
+            return Some(LedgerInput::Stop);
+        }
         if let Some(transaction) = waiting.submissions.pop_front() {
             return Some(LedgerInput::Transaction(transaction));
         }

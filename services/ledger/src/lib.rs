@@ -10,6 +10,11 @@ pub mod log;
 pub mod net;
 mod outbox;
 mod run;
+mod settings;
 pub mod store;
+mod unit;
+mod verbs;
 
 pub use run::{LedgerConfig, LedgerError, run};
+pub use settings::LedgerSettings;
+pub use unit::{LedgerUnitConfig, main, serve};

@@ -68,11 +68,11 @@ impl From<StoreError> for LedgerError {
     }
 }
 
-/// Runs a node until it fails. The process must end then: a validator goes on only from what is on its disk.
+/// Runs a node until it is [stopped](LedgerInbox::stop).
 ///
 /// # Errors
-/// Always, with what failed.
-pub fn run(config: LedgerConfig) -> Result<std::convert::Infallible, LedgerError> {
+/// Something failed. The process must end then: a validator goes on only from what is on its disk.
+pub fn run(config: LedgerConfig) -> Result<(), LedgerError> {
     fs::create_dir_all(&config.folder)?;
     let store = store_file(&config.folder.join("blocks"))?;
     let path = config.folder.join("log");
@@ -83,35 +83,35 @@ pub fn run(config: LedgerConfig) -> Result<std::convert::Infallible, LedgerError
     runtime.block_on(async move {
         let endpoint = LedgerNet::open(config.key.seed(), &config.listen).await?;
         let net = LedgerNet::new(config.key.public(), &config.peers, config.inbox.clone());
-        let (failed, failure) = oneshot::channel();
+        let (ends, ended) = oneshot::channel();
         let (inbox, sends) = (config.inbox, net.clone());
         let (settings, key) = (config.settings, config.key);
         Builder::new().name("consensus".into()).stack_size(STACK).spawn(move || {
             let clock = Instant::now();
             let opened = ConsensusNode::open(settings, key, store, log, clock.elapsed());
-            let error = match opened {
-                Ok(node) => decide(node, &inbox, &sends, clock),
-                Err(error) => error,
-            };
-            let _ = failed.send(error);
+            let ended = opened.and_then(|node| decide(node, &inbox, &sends, clock));
+            let _ = ends.send(ended);
         })?;
         tokio::select! {
-            failure = failure => match failure {
-                Ok(error) => Err(error.into()),
-                Err(_) => Err(LedgerError::Panicked),
-            },
-            () = net.run(endpoint) => Err(io::Error::other("the endpoint is closed").into()),
+            ended = ended => {
+                // The port is free again when this returns.
+                endpoint.close().await;
+                ended.map_err(|_| LedgerError::Panicked)?.map_err(LedgerError::from)
+            }
+            () = net.run(endpoint.clone()) => {
+                Err(io::Error::other("the endpoint is closed").into())
+            }
         }
     })
 }
 
-/// Drives a node until it fails.
+/// Drives a node until it is stopped.
 fn decide(
     mut node: ConsensusNode,
     inbox: &LedgerInbox,
     net: &LedgerNet,
     clock: Instant,
-) -> ConsensusError {
+) -> Result<(), ConsensusError> {
     loop {
         for (to, frame) in node.take_frames() {
             match to {
@@ -125,13 +125,10 @@ fn decide(
             Some(LedgerInput::Frame(from, frame)) => node.receive(from, &frame, clock.elapsed()),
             // Who submits a transaction that is not valid sees that no block has it.
             Some(LedgerInput::Transaction(it)) => node.submit(it, clock.elapsed()).map(drop),
+            Some(LedgerInput::Stop) => return Ok(()),
             None => Ok(()),
         };
         let now = clock.elapsed();
-        let result =
-            result.and_then(|()| if now >= node.deadline() { node.tick(now) } else { Ok(()) });
-        if let Err(error) = result {
-            return error;
-        }
+        result.and_then(|()| if now >= node.deadline() { node.tick(now) } else { Ok(()) })?;
     }
 }

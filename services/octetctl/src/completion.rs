@@ -10,7 +10,7 @@ const LINE: &str = "COMP_LINE";
 const POINT: &str = "COMP_POINT";
 
 /// The commands of this program itself, and its options.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "--board",
     "--box",
     "--key",
@@ -22,6 +22,7 @@ const OWN: [&str; 12] = [
     "sign",
     "sign-coordinator",
     "vouch",
+    "wallet",
     "web",
 ];
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use octet_coins::{Genesis, GenesisError};
+use octet_control::show_millionths;
 use serde_json::{Value, json};
 
 /// Checks the files of a ledger
@@ -95,12 +96,14 @@ fn to_json(genesis: &Genesis) -> Value {
 
 fn to_text(genesis: &Genesis) -> String {
     let parameters = genesis.parameters();
-    let coins = |amount: u64| format!("{}.{:06}", amount / 1_000_000, amount % 1_000_000);
     let rows = [
         ("genesis", hash(genesis)),
         ("name", genesis.name().to_owned()),
-        ("coins", format!("{} in {} accounts", coins(genesis.sum()), genesis.balances().len())),
-        ("fee", format!("{} a transaction", coins(parameters.fee))),
+        (
+            "coins",
+            format!("{} in {} accounts", show_millionths(genesis.sum()), genesis.balances().len()),
+        ),
+        ("fee", format!("{} a transaction", show_millionths(parameters.fee))),
         ("spacing", format!("{} s", parameters.spacing.as_secs())),
         ("day", format!("{} heights", parameters.heights_per_day)),
         ("withdrawal", format!("{} heights", parameters.withdrawal_heights)),

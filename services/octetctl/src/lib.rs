@@ -1,8 +1,8 @@
 //! `octetctl [--box BOX] [UNIT] VERB …` calls a verb of a unit, on this appliance or a remote one.
 //! The units describe their verbs, so this program contains none. Its own commands are about the
 //! operator's key (`keygen`, `sign`, `sign-coordinator`, `vouch`), the known boxes (`boxes`,
-//! `revoke`), routers with OpenWrt (`openwrt`), pages for a browser (`web`), and the files of a ledger
-//! (`ledger genesis`).
+//! `revoke`), routers with OpenWrt (`openwrt`), pages for a browser (`web`), the files of a ledger
+//! (`ledger genesis`), and the owner's coins (`wallet`).
 
 mod board;
 mod boxes;
@@ -17,6 +17,8 @@ mod remote;
 mod sign;
 mod target;
 mod vouch;
+#[cfg(feature = "ledger")]
+mod wallet;
 #[cfg(feature = "web")]
 mod web;
 
@@ -48,6 +50,9 @@ enum Problem {
     #[cfg(feature = "ledger")]
     #[error(transparent)]
     Genesis(#[from] ledger::GenesisFileError),
+    #[cfg(feature = "ledger")]
+    #[error(transparent)]
+    Wallet(#[from] wallet::WalletError),
     #[cfg(feature = "openwrt")]
     #[error(transparent)]
     Openwrt(#[from] openwrt::OpenwrtError),
@@ -77,6 +82,8 @@ impl Problem {
             Self::Sign(error) => error.help().into(),
             #[cfg(feature = "ledger")]
             Self::Genesis(error) => error.help().into(),
+            #[cfg(feature = "ledger")]
+            Self::Wallet(error) => error.help().into(),
             #[cfg(feature = "openwrt")]
             Self::Openwrt(error) => error.help().into(),
             #[cfg(feature = "web")]
@@ -181,6 +188,13 @@ fn run(line: CommandLine) -> Result<(), Problem> {
         }
         #[cfg(feature = "ledger")]
         Task::Ledger(line) => print(&ledger::run(&line)?),
+        #[cfg(feature = "ledger")]
+        Task::Wallet(wallet) => {
+            let Some(target) = line.target else { return Ok(()) }; // checked by the parser
+            let key = key::read(&key(line.key)?)?;
+            let (mut client, _) = remote::connect(&target, &key, &mut boxes()?)?;
+            print(&wallet::run(&wallet, &mut client, &key, &config_folder()?)?)
+        }
         #[cfg(feature = "openwrt")]
         Task::Openwrt(verb) => {
             let folder = config_folder()?.join("openwrt");

@@ -10,6 +10,8 @@ use crate::ledger::{LedgerLine, is_ledger_command};
 #[cfg(feature = "openwrt")]
 use crate::openwrt::OpenwrtLine;
 use crate::target::{BoxAddress, GateAddress, InvalidTarget};
+#[cfg(feature = "ledger")]
+use crate::wallet::WalletLine;
 #[cfg(feature = "web")]
 use crate::web::WebLine;
 
@@ -41,6 +43,9 @@ pub enum Task {
     /// Check the files of a ledger.
     #[cfg(feature = "ledger")]
     Ledger(LedgerLine),
+    /// Show or move coins.
+    #[cfg(feature = "ledger")]
+    Wallet(WalletLine),
     /// Configure a router with OpenWrt.
     #[cfg(feature = "openwrt")]
     Openwrt(OpenwrtLine),
@@ -72,7 +77,7 @@ struct Words {
     /// boxes, `revoke BOX` blocks a lost box, `sign` signs a command for later, `sign-coordinator`
     /// appoints a box's coordinator, `vouch N` signs the key of a board, `openwrt` configures a
     /// router with OpenWrt, `web` serves the pages of a box to your browser, `ledger genesis FILE` checks
-    /// how a ledger begins
+    /// how a ledger begins, `wallet` shows and moves your coins on a ledger
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -214,6 +219,16 @@ impl CommandLine {
                     return Err(Words::command().error(kind, why));
                 }
                 Task::Ledger(LedgerLine::try_parse_from(&words)?)
+            }
+            #[cfg(feature = "ledger")]
+            Some("wallet") => {
+                let line = WalletLine::try_parse_from(&words)?;
+                if target.is_none() || board.is_some() {
+                    let kind = clap::error::ErrorKind::MissingRequiredArgument;
+                    let why = "`wallet` asks the ledger of a box: name it with --box BOX";
+                    return Err(Words::command().error(kind, why));
+                }
+                Task::Wallet(line)
             }
             #[cfg(feature = "openwrt")]
             Some("openwrt") => {

@@ -43,6 +43,8 @@ fn service(name: &str) -> Option<fn() -> ExitCode> {
         "identity" => octet_identity::main,
         #[cfg(feature = "lan")]
         "lan" => octet_lan::main,
+        #[cfg(feature = "ledger")]
+        "ledger" => octet_ledger::main,
         #[cfg(feature = "logd")]
         "logd" => octet_logd::main,
         #[cfg(feature = "messenger")]

@@ -1,0 +1,212 @@
+//! The verbs of this unit.
+
+use std::sync::Arc;
+
+use data_encoding::{BASE64, HEXLOWER};
+use octet_coins::{KeyState, LedgerState, PendingTransactions, SignedTransaction};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
+use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
+use octet_node::serve::verbs::{VerbArgs, nothing, text};
+use octet_node::settings::Which;
+use serde_json::{Value, json};
+
+use crate::inbox::LedgerInbox;
+use crate::settings::{LedgerSettings, LedgerSettingsError};
+use crate::unit::SharedLedger;
+
+/// The maximum number of clients, the number reserved for operators, and the maximum per user.
+pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 6, of_one: 2 };
+
+/// A verb's state.
+type State = Arc<SharedLedger>;
+
+pub fn verbs() -> Verbs<State> {
+    use Permission::{Operate, Read};
+
+    Verbs::default()
+        .with(
+            Verb::new("show", Read, "Shows the ledger of this node, and its newest block")
+                .columns(ColumnKind::Millionths, &["coins", "pot", "fee"]),
+            nothing(),
+            |shared, _: &mut Call<'_>, ()| show(shared),
+        )
+        .with(
+            Verb::new("validators", Read, "Lists the validators, in the order of their turns"),
+            nothing(),
+            |shared, _, ()| validators(shared),
+        )
+        .with(
+            Verb::new("account", Read, "Shows the account of an owner")
+                .columns(ColumnKind::Millionths, &["balance"]),
+            key("owner", "The owner's key (a did:key)"),
+            |shared, _, owner| account(shared, &owner),
+        )
+        .with(
+            Verb::new("key", Read, "Shows a key that an owner has bound for a node")
+                .columns(ColumnKind::Millionths, &["max_per_day"]),
+            key("key", "The key of a unit `accounts` (a did:key)"),
+            |shared, _, key| bound_key(shared, &key),
+        )
+        .with(
+            Verb::new("lock", Read, "Shows what a payer's key can pay to a payee's key")
+                .columns(ColumnKind::Millionths, &["amount"]),
+            key("payer", "The payer's key").and(key("payee", "The payee's key")),
+            |shared, _, (payer, payee)| lock(shared, &payer, &payee),
+        )
+        .with(
+            Verb::new("submit", Operate, "Hands a signed transaction to the validators"),
+            text("transaction", "The transaction, in base64"),
+            |shared, _, transaction| submit(shared, &transaction),
+        )
+        .with_settings(
+            |shared| Ok(LedgerSettings::read(&shared.sockets, Which::Next).map(drop)?),
+            |shared| {
+                shared.set_settings(LedgerSettings::read(&shared.sockets, Which::InForce)?);
+                Ok(())
+            },
+        )
+}
+
+impl From<LedgerSettingsError> for Failure {
+    fn from(error: LedgerSettingsError) -> Self {
+        match error {
+            LedgerSettingsError::Settings(error) => error.into(),
+            LedgerSettingsError::Genesis(error) => {
+                let message = format!("`genesis` of [ledger]: {error}");
+                Self::new(FailureCode::BadArgument, message, error.help())
+            }
+        }
+    }
+}
+
+fn key(name: &'static str, help: &'static str) -> VerbArgs<PublicKey> {
+    text(name, help).parse(move |text| {
+        text.parse().map_err(|_| {
+            let message = format!("`{text}` is not a key");
+            let help = "write a public key, which begins with did:key:";
+            Failure::new(FailureCode::BadArgument, message, help)
+        })
+    })
+}
+
+/// The node that runs, and the state after its newest block.
+fn newest(shared: &State) -> Result<(Arc<LedgerInbox>, Arc<LedgerState>), Failure> {
+    if shared.settings().is_none() {
+        let help = "`[ledger]` in appliance.toml names one (docs/ledger.md)";
+        return Err(Failure::new(FailureCode::NotFound, "this node has no ledger", help));
+    }
+    let inbox = shared.inbox();
+    let newest = inbox.and_then(|inbox| Some((Arc::clone(&inbox), inbox.newest()?)));
+    newest.ok_or_else(|| {
+        let message = "this node has not opened its ledger yet";
+        let help = "try again; `logd show --unit ledger` says what it waits for";
+        Failure::new(FailureCode::Failed, message, help)
+    })
+}
+
+fn show(shared: &State) -> Result<Value, Failure> {
+    let own = shared.key();
+    let Some(settings) = shared.settings() else {
+        // Whoever writes the genesis needs the key.
+        return Ok(json!({ "ledger": null, "key": own }));
+    };
+    let (_, state) = newest(shared)?;
+    let is_validator = state.validators().iter().any(|one| Some(one.key) == own);
+    let parameters = state.parameters();
+    Ok(json!({
+        "ledger": settings.genesis.name(),
+        "genesis": state.genesis_hash().to_string(),
+        "key": own,
+        "role": if is_validator { "validator" } else { "follower" },
+        "height": state.height(),
+        "block": state.tip().to_string(),
+        "state": HEXLOWER.encode(&state.hash()),
+        "validators": state.validators().len(),
+        "coins": state.total(),
+        "pot": state.pot(),
+        "fee": parameters.fee,
+        "spacing_seconds": parameters.spacing.as_secs(),
+    }))
+}
+
+fn validators(shared: &State) -> Result<Value, Failure> {
+    let (_, state) = newest(shared)?;
+    let own = shared.key();
+    let row = |validator: &octet_coins::Validator| {
+        json!({
+            "owner": validator.owner,
+            "key": validator.key,
+            "is_own": Some(validator.key) == own,
+            "epoch": state.validator_epoch(&validator.owner),
+        })
+    };
+    Ok(state.validators().iter().map(row).collect())
+}
+
+fn account(shared: &State, owner: &PublicKey) -> Result<Value, Failure> {
+    let (_, state) = newest(shared)?;
+    let account = state.account(owner).unwrap_or_default();
+    Ok(json!({
+        "owner": owner,
+        "balance": account.balance,
+        "nonce": account.nonce,
+        "genesis": state.genesis_hash().to_string(),
+        "height": state.height(),
+    }))
+}
+
+fn bound_key(shared: &State, key: &PublicKey) -> Result<Value, Failure> {
+    let (_, state) = newest(shared)?;
+    let Some(bound) = state.key(key) else {
+        let message = format!("{key} was never bound");
+        return Err(Failure::new(
+            FailureCode::NotFound,
+            message,
+            "its owner binds it to its node with a transaction",
+        ));
+    };
+    let (stands, until) = match bound.state {
+        KeyState::Open => ("open", None),
+        KeyState::Closed { void_at } => ("closed", Some(void_at)),
+        KeyState::Void => ("void", None),
+    };
+    Ok(json!({
+        "key": key,
+        "owner": bound.owner,
+        "node": bound.node,
+        "epoch": bound.epoch,
+        "max_per_day": bound.max_per_day,
+        "state": stands,
+        "void_at": until,
+    }))
+}
+
+fn lock(shared: &State, payer: &PublicKey, payee: &PublicKey) -> Result<Value, Failure> {
+    let (_, state) = newest(shared)?;
+    let lock = state.coin_lock(payer, payee);
+    Ok(json!({
+        "payer": payer,
+        "payee": payee,
+        "amount": lock.map_or(0, |lock| lock.amount),
+        "returns_at": lock.and_then(|lock| lock.returns_at),
+    }))
+}
+
+fn submit(shared: &State, text: &str) -> Result<Value, Failure> {
+    let (inbox, state) = newest(shared)?;
+    let bytes = BASE64.decode(text.trim().as_bytes()).ok();
+    let signed =
+        bytes.and_then(|bytes| SignedTransaction::from_bytes(&bytes)).ok_or_else(|| {
+            let help = "hand over what `octetctl wallet` prints, all of it";
+            Failure::new(FailureCode::BadArgument, "this is not a transaction", help)
+        })?;
+    // The consensus checks it again; here its sender learns why it is refused.
+    PendingTransactions::default()
+        .admit(signed, &state)
+        .map_err(|error| Failure::new(FailureCode::BadArgument, error.to_string(), error.help()))?;
+    if !inbox.submit(signed) {
+        let help = "try again in a while";
+        return Err(Failure::new(FailureCode::Failed, "too many transactions wait", help));
+    }
+    Ok(json!({ "transaction": HEXLOWER.encode(&signed.hash().0) }))
+}
