@@ -6,6 +6,9 @@
 //! random number, size, height and body (4). Numbers are big-endian. All that is written between two syncs is one
 //! record, so a power cut damages the last one at most. The random number is secret: whoever has a say in what is
 //! logged cannot make bytes that look like a record of this file.
+//!
+//! A last record that was on the disk and went bad later looks like one that a power cut damaged. No log can tell them
+//! apart.
 
 use std::io;
 

@@ -10,6 +10,7 @@ use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use iroh::{Endpoint, EndpointAddr};
 use octet_node::control::PublicKey;
 use octet_node::quic::{self, EndpointError, QuicConfig};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::consensus::MAX_FRAME;
@@ -27,6 +28,9 @@ const WINDOW: u32 = 1 << 20;
 
 /// The timeout of a handshake and of the first stream.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The most connections that wait for a handshake or the first stream. Anybody can have some of them.
+const MAX_HANDSHAKES: usize = 32;
 
 /// The shortest and the longest time between two attempts to connect.
 const MIN_RETRY: Duration = Duration::from_millis(250);
@@ -55,9 +59,9 @@ impl Peer {
         }
     }
 
-    fn is_connected(&self) -> bool {
+    fn connection(&self) -> Option<Connection> {
         let current = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().is_some_and(|connection| connection.close_reason().is_none())
+        current.clone().filter(|connection| connection.close_reason().is_none())
     }
 }
 
@@ -103,14 +107,20 @@ impl LedgerNet {
                 tokio::spawn(self.clone().dial(endpoint.clone(), peer.key, address));
             }
         }
+        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         while let Some(incoming) = endpoint.accept().await {
             // Whoever sends from false addresses gets no handshake.
             if !incoming.remote_addr_validated() {
                 let _ = incoming.retry();
                 continue;
             }
+            let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+                incoming.refuse();
+                continue;
+            };
             let net = self.clone();
             tokio::spawn(async move {
+                let permit = permit;
                 let accepted = timeout(HANDSHAKE, incoming.accept().ok()?).await.ok()?.ok()?;
                 let key = PublicKey::new(*accepted.remote_id().as_bytes());
                 if !net.peers.contains_key(&key) {
@@ -118,6 +128,7 @@ impl LedgerNet {
                     return None;
                 }
                 let (send, receive) = timeout(HANDSHAKE, accepted.accept_bi()).await.ok()?.ok()?;
+                drop(permit);
                 net.speak(key, &accepted, send, receive).await;
                 Some(())
             });
@@ -132,15 +143,19 @@ impl LedgerNet {
             sleep(2 * MIN_RETRY).await;
         }
         loop {
-            let peer = self.peers.get(&key).map(|(_, peer)| peer);
-            if peer.is_some_and(|peer| !peer.is_connected()) {
+            // The peer may have connected to this node.
+            let current = self.peers.get(&key).and_then(|(_, peer)| peer.connection());
+            if let Some(connection) = current {
+                connection.closed().await;
+                delay = MIN_RETRY;
+            } else {
                 let to = EndpointAddr::new(id).with_ip_addr(address);
                 let connected = timeout(HANDSHAKE, endpoint.connect(to, ALPN)).await;
                 if let Ok(Ok(connection)) = connected
                     && let Ok((send, receive)) = connection.open_bi().await
                 {
-                    delay = MIN_RETRY;
                     self.speak(key, &connection, send, receive).await;
+                    delay = MIN_RETRY;
                 }
             }
             sleep(delay).await;

@@ -289,6 +289,10 @@ impl ConsensusNode {
         if self.host.state.height() != self.work_height {
             self.find_work();
         }
+        if self.host.is_ended {
+            // Votes of a height that ended would be repeated for ever. Who lacks them fetches the block.
+            self.host.timers.clear();
+        }
         let state = self.core.driver.round_state();
         let needed = [&state.locked, &state.valid, &state.decision];
         let needed: Vec<_> = needed.into_iter().flatten().map(|value| value.value).collect();

@@ -198,6 +198,16 @@ fn only_a_vote_of_a_validator_begins_the_next_height() {
     });
     node.receive(peer, &ConsensusFrame::Vote(of_stranger).to_bytes(), now).unwrap();
     assert!(!node.is_deciding());
+    // Nor does a vote that another one signed.
+    let forged = signers[2].sign_vote(ConsensusVote {
+        kind: VoteType::Prevote,
+        height: BlockHeight(1),
+        round: Round::ZERO,
+        value: NilOrVal::Nil,
+        from: signers[1].public(),
+    });
+    node.receive(peer, &ConsensusFrame::Vote(forged).to_bytes(), now).unwrap();
+    assert!(!node.is_deciding());
     // A validator's vote begins the next height.
     node.receive(peer, &vote(1, 1, 0), now).unwrap();
     assert!(node.is_deciding());

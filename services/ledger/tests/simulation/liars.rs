@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use arc_malachitebft_core_types::{NilOrVal, Round, VoteType};
+use octet_ledger::consensus::EquivocationKind::{Precommit, Prevote, Proposal};
+use octet_ledger::consensus::{BlockHeight, ConsensusFrame, ConsensusVote, VoteSigner};
+
 use crate::liar::Lie;
 use crate::seeds;
 use crate::world::{Faults, World};
@@ -31,6 +35,8 @@ fn a_liar_is_found_out_by_all() {
             assert_eq!(world.contradictions, 0, "seed {seed} {kind:?}");
             for at in 0..3 {
                 assert_eq!(world.accused(at), liar, "seed {seed} {kind:?} {at}");
+                let all = [Prevote, Precommit, Proposal].into();
+                assert_eq!(world.evidence(at), all, "seed {seed} {kind:?} {at}");
             }
         }
     }
@@ -50,6 +56,38 @@ fn honest_nodes_agree_beside_a_liar_whatever_fails() {
             accused.remove(&world.nodes[3].public);
             assert!(accused.is_empty(), "seed {seed}");
         }
+    }
+}
+
+/// What comes after the decision, while nothing waits, is evidence as well.
+#[test]
+fn a_contradiction_after_the_decision_is_found_out_by_all() {
+    seeds(8).for_each(contradict_late);
+}
+
+fn contradict_late(seed: u64) {
+    let mut world = World::new(3000 + seed, 4, 0);
+    world.submit(0);
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.height(0), 1);
+    let signer = VoteSigner::new(world.nodes[3].key.clone(), world.genesis.hash());
+    let vote = signer.sign_vote(ConsensusVote {
+        kind: VoteType::Precommit,
+        height: BlockHeight(1),
+        round: Round::ZERO,
+        value: NilOrVal::Nil,
+        from: signer.public(),
+    });
+    let (from, now) = (world.nodes[3].public, world.now);
+    let node = world.nodes[0].node.as_mut().unwrap();
+    node.receive(from, &ConsensusFrame::Vote(vote).to_bytes(), now).unwrap();
+    // The next height ends the time in which it counts.
+    world.run(Duration::from_secs(5));
+    world.submit(0);
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.height(0), 2);
+    for at in 0..3 {
+        assert_eq!(world.accused(at), BTreeSet::from([from]), "seed {seed} {at}");
     }
 }
 

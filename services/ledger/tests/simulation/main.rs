@@ -11,6 +11,7 @@ mod evaluator;
 mod faults;
 mod liar;
 mod liars;
+mod logged;
 mod quiet;
 mod torn;
 mod world;

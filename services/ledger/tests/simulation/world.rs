@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use octet_coins::{Genesis, SignedTransaction};
-use octet_ledger::consensus::{ConsensusNode, ConsensusSettings, Recipient};
+use octet_ledger::consensus::{ConsensusNode, ConsensusSettings, EquivocationKind, Recipient};
 use octet_ledger::store::BlockStore;
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
@@ -341,6 +341,12 @@ impl World {
 
     /// Gives a transaction to the node `at`.
     pub fn submit(&mut self, at: usize) {
+        let transaction = self.transaction();
+        self.give(at, transaction);
+    }
+
+    /// The next transaction.
+    pub fn transaction(&mut self) -> SignedTransaction {
         let from = self.rng.usize(..self.owners.len());
         let nonce = self.submitted.iter().filter(|it| it.from == self.owners[from]).count();
         let transaction = SignedTransaction {
@@ -350,7 +356,7 @@ impl World {
             nonce: nonce as u64 + 1,
         };
         self.submitted.push(transaction.clone());
-        self.give(at, transaction);
+        transaction
     }
 
     /// Gives all transactions again: those that wait are not on the disk.
@@ -377,6 +383,12 @@ impl World {
     pub fn accused(&self, at: usize) -> BTreeSet<PublicKey> {
         let store = self.nodes[at].node.as_ref().unwrap().store();
         Evaluator::accused(store).into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Of which kinds the evidence is.
+    pub fn evidence(&self, at: usize) -> BTreeSet<EquivocationKind> {
+        let store = self.nodes[at].node.as_ref().unwrap().store();
+        Evaluator::accused(store).into_iter().map(|(_, kind)| kind).collect()
     }
 
     pub fn height(&self, at: usize) -> u64 {

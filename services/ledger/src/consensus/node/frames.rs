@@ -149,7 +149,10 @@ impl ConsensusNode {
         let is_new = self.host.pending.admit(transaction, &self.host.state)?;
         if is_new {
             self.host.send(Recipient::Everyone, &ConsensusFrame::Transaction(bytes));
-            self.find_work();
+            // One more cannot end what is to be done, and a block is made to find out.
+            if !self.has_work {
+                self.find_work();
+            }
         }
         Ok(is_new)
     }

@@ -1,0 +1,130 @@
+//! What one node logs and sends, without the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use octet_coins::PendingTransactions;
+use octet_ledger::consensus::{
+    ConsensusFrame, ConsensusNode, ConsensusProposal, ConsensusSettings, VoteSigner,
+};
+
+use crate::disk::{Disk, Fuse};
+use crate::world::World;
+
+/// A node of `world` from nothing, with the fuse and the log of its disks.
+fn open(world: &World, at: usize) -> (ConsensusNode, Fuse, Disk) {
+    let fuse = Fuse::default();
+    let (store, log) = (Disk::new(fuse.clone()), Disk::new(fuse.clone()));
+    let settings = ConsensusSettings::new(world.genesis.clone());
+    let key = world.nodes[at].key.clone();
+    let node = ConsensusNode::open(settings, key, store, Box::new(log.clone()), world.now);
+    (node.unwrap(), fuse, log)
+}
+
+fn frames(node: &mut ConsensusNode) -> Vec<ConsensusFrame> {
+    let frames = node.take_frames().into_iter();
+    frames.map(|(_, frame)| ConsensusFrame::from_bytes(&frame).unwrap()).collect()
+}
+
+/// The validator that proposes first, and its proposal with a transaction.
+fn proposal(world: &mut World) -> (usize, ConsensusFrame) {
+    let transaction = world.transaction();
+    for at in 0..4 {
+        let (mut node, _, _) = open(world, at);
+        node.submit(transaction.clone(), world.now).unwrap().unwrap();
+        let frames = frames(&mut node).into_iter();
+        let mut proposals = frames.filter(|it| matches!(it, ConsensusFrame::Proposal(..)));
+        if let Some(proposal) = proposals.next() {
+            return (at, proposal);
+        }
+    }
+    panic!("nobody proposes")
+}
+
+fn is_vote(frame: &ConsensusFrame) -> bool {
+    matches!(frame, ConsensusFrame::Vote(_))
+}
+
+#[test]
+fn what_cannot_be_logged_does_not_leave() {
+    let mut world = World::new(40, 4, 0);
+    let (proposer, proposal) = proposal(&mut world);
+    let at = (proposer + 1) % 4;
+    let (peer, bytes) = (world.nodes[proposer].public, proposal.to_bytes());
+    // A vote of the proposer begins the height.
+    let (mut first, _, _) = open(&world, proposer);
+    first.submit(world.submitted[0].clone(), world.now).unwrap().unwrap();
+    let vote = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
+    for operation in 0..4 {
+        let (mut node, fuse, log) = open(&world, at);
+        node.take_frames();
+        fuse.set((operation < 3).then_some(operation));
+        let result = node
+            .receive(peer, &vote, world.now)
+            .and_then(|()| node.receive(peer, &bytes, world.now));
+        let sent = frames(&mut node);
+        assert_eq!(result.is_ok(), operation == 3);
+        assert_eq!(sent.iter().any(is_vote), operation == 3, "{sent:?}");
+        assert_eq!(log.synced().len() > 28, operation == 3);
+        // It does not go on when the disk does.
+        fuse.set(None);
+        assert_eq!(node.tick(world.now + Duration::from_secs(1)).is_ok(), operation == 3);
+    }
+}
+
+/// Time-outs make it vote, so that the log is written.
+fn logged(world: &World, at: usize, begin: &[u8], sent: &[Vec<u8>]) -> (usize, bool) {
+    let (mut node, _, log) = open(world, at);
+    let peer = world.nodes[(at + 1) % 4].public;
+    let mut now = world.now;
+    for frame in std::iter::once(&begin.to_vec()).chain(sent) {
+        node.receive(peer, frame, now).unwrap();
+    }
+    for _ in 0..20 {
+        now = node.deadline().max(now);
+        node.tick(now).unwrap();
+    }
+    let is_for_block = |frame: &ConsensusFrame| match frame {
+        ConsensusFrame::Vote(vote) => {
+            vote.message.value.is_val() && vote.message.from == world.nodes[at].public.into()
+        }
+        _ => false,
+    };
+    (log.bytes().len(), frames(&mut node).iter().any(is_for_block))
+}
+
+#[test]
+fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
+    let mut world = World::new(41, 4, 0);
+    let (proposer, proposal) = proposal(&mut world);
+    let at = (proposer + 1) % 4;
+    let (mut first, _, _) = open(&world, proposer);
+    first.submit(world.submitted[0].clone(), world.now).unwrap().unwrap();
+    let begin = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
+    let none = logged(&world, at, &begin, &[]);
+    let once = logged(&world, at, &begin, &[proposal.to_bytes()]);
+    assert!(once.0 > none.0 && once.1 && !none.1, "{once:?} {none:?}");
+    let often = logged(&world, at, &begin, &vec![proposal.to_bytes(); 50]);
+    assert_eq!(often, once);
+    // A third block of one round adds nothing to the evidence of the second.
+    let ConsensusFrame::Proposal(of, block) = &proposal else { panic!() };
+    let other = |number: usize, by: usize| {
+        let mut pending = PendingTransactions::default();
+        let mut block = octet_coins::Block::from_bytes(block).unwrap();
+        block.transactions.truncate(0);
+        let state = octet_coins::LedgerState::new(&world.genesis);
+        for transaction in world.submitted.iter().take(number) {
+            let _ = pending.admit(transaction.clone(), &state);
+        }
+        block.transactions = pending.block(&state, 0).transactions;
+        let signer = VoteSigner::new(Arc::clone(&world.nodes[by].key), world.genesis.hash());
+        let (value, from) = (block.hash().into(), signer.public());
+        let signed = signer.sign_proposal(ConsensusProposal { value, from, ..of.message.clone() });
+        ConsensusFrame::Proposal(signed, block.to_bytes()).to_bytes()
+    };
+    let two = logged(&world, at, &begin, &[proposal.to_bytes(), other(0, proposer)]);
+    assert!(two.0 > once.0);
+    // Somebody whose turn it is not.
+    let stranger = logged(&world, at, &begin, &[other(0, (proposer + 2) % 4)]);
+    assert_eq!(stranger, none);
+}
