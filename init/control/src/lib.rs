@@ -16,10 +16,10 @@ mod frame;
 mod line;
 mod logs;
 mod message;
-#[cfg(feature = "cli")]
 mod millionths;
 pub mod notify;
 mod print;
+#[cfg(feature = "cli")]
 pub mod render;
 pub mod settings;
 mod verb;

@@ -1,0 +1,183 @@
+//! Four units as a whole, with doubles of `config` and `identity`: threads at their sockets.
+
+#![cfg(test)]
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use data_encoding::BASE64;
+use octet_coins::{Action, Genesis, SignedTransaction, Transaction};
+use octet_ledger::{LedgerUnitConfig, serve};
+use octet_node::as_pid_1::{TIMEOUT, wait_until};
+use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::control::{Client, PublicKey};
+use octet_node::key::PrivateKey;
+use octet_node::{Callers, Peer, settings};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+/// Serves as `config`, with what `section` has.
+fn config(folder: &Path, section: Arc<Mutex<Value>>) {
+    let listener = UnixListener::bind(folder.join("config.sock")).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut peer = Peer::new(stream);
+            while let Ok(Some(request)) = peer.next_request() {
+                let answer = json!({ "ledger": *section.lock().unwrap() });
+                peer.end(request.id, Ok(answer)).unwrap();
+            }
+        }
+    });
+}
+
+/// Serves as `identity`, which certifies the key of `ledger`.
+fn identity(folder: &Path, node: PrivateKey) {
+    let listener = UnixListener::bind(folder.join("identity.sock")).unwrap();
+    thread::spawn(move || {
+        let mut peer = Peer::new(listener.accept().unwrap().0);
+        let request = peer.next_request().unwrap().unwrap();
+        let key = request.args["key"].as_str().unwrap().parse().unwrap();
+        let unit = "ledger".parse().unwrap();
+        let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 1 };
+        let certificate = Certificate::sign(statement, &node).unwrap();
+        peer.item(request.id, json!(certificate)).unwrap();
+        // It certifies the key as long as it is connected.
+        let _ = peer.next_request();
+    });
+}
+
+struct Unit {
+    folder: TempDir,
+    section: Arc<Mutex<Value>>,
+    address: SocketAddr,
+}
+
+impl Unit {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let sockets = folder.path().to_owned();
+        let section = Arc::new(Mutex::new(Value::Null));
+        config(&sockets, Arc::clone(&section));
+        identity(&sockets, PrivateKey::generate().unwrap());
+        // A port that was free a moment ago.
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+        drop(socket);
+        let user = rustix::process::getuid().as_raw();
+        let config = LedgerUnitConfig {
+            settings: None,
+            folder: sockets.clone(),
+            control: UnixListener::bind(sockets.join("ledger.sock")).unwrap(),
+            sockets,
+            callers: Callers::default().with_pid_1(user),
+            listen: vec![address],
+        };
+        thread::spawn(move || serve(config, || Ok(())));
+        Self { folder, section, address }
+    }
+
+    fn call(&self, verb: &str, args: Value) -> Result<Value, String> {
+        let args: Map<_, _> = args.as_object().unwrap().clone();
+        let mut client = Client::connect(&self.folder.path().join("ledger.sock")).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
+        client.call(verb, args).map_err(|error| error.to_string())
+    }
+
+    /// Gives it other settings, as `config` does.
+    fn apply(&self, section: &Value) -> Result<Value, String> {
+        self.section.lock().unwrap().clone_from(section);
+        let [check, apply] = settings::verbs();
+        self.call(&check.name, json!({}))?;
+        self.call(&apply.name, json!({}))
+    }
+
+    fn shown(&self, key: &str) -> Value {
+        self.call("show", json!({})).map_or(Value::Null, |shown| shown[key].clone())
+    }
+
+    fn account(&self, owner: &PublicKey) -> Value {
+        self.call("account", json!({ "owner": owner })).unwrap()
+    }
+}
+
+fn owner(seed: u8) -> PrivateKey {
+    PrivateKey::from_seed([seed; 32]).unwrap()
+}
+
+#[test]
+fn four_units_are_a_ledger() {
+    let units = [(); 4].map(|()| Unit::start());
+    wait_until("all have a key", || units.iter().all(|unit| unit.shown("key") != Value::Null));
+    let keys = [0, 1, 2, 3].map(|at: usize| units[at].shown("key"));
+    assert!(units[0].shown("ledger").is_null());
+    assert!(units[0].call("validators", json!({})).is_err());
+
+    let mut text = "name = \"valley\"\nspacing_seconds = 1\n".to_owned();
+    for (at, key) in keys.iter().enumerate() {
+        let owner = owner(at as u8).public();
+        text += &format!("[[validator]]\nowner = \"{owner}\"\nkey = {key}\n");
+    }
+    let first = owner(0).public();
+    text += &format!("[[account]]\nowner = \"{first}\"\nbalance = 5000000\n");
+    let genesis = Genesis::from_toml(&text).unwrap();
+    let peers: Vec<_> = units
+        .iter()
+        .zip(&keys)
+        .map(|(unit, key)| json!({ "key": key, "at": unit.address }))
+        .collect();
+    let section = json!({ "genesis": text, "peer": peers });
+
+    // A mistake in the genesis is refused, and nothing runs.
+    let mistake = json!({ "genesis": text.replace("[[account]]", "[[count]]"), "peer": [] });
+    let refused = units[0].apply(&mistake).unwrap_err();
+    assert!(refused.contains("genesis"), "{refused}");
+    assert!(units[0].shown("ledger").is_null());
+
+    for unit in &units {
+        unit.apply(&section).unwrap();
+    }
+    wait_until("all have the ledger", || units.iter().all(|it| it.shown("height") == 0));
+    assert_eq!(units[3].shown("role"), "validator");
+    assert_eq!(units[3].shown("genesis"), genesis.hash().to_string());
+    assert_eq!(units[3].call("validators", json!({})).unwrap().as_array().unwrap().len(), 4);
+
+    // Coins move on all of them.
+    let to = owner(9).public();
+    let sign = |amount, genesis: &Genesis| {
+        let action = Action::Transfer { to, amount };
+        let transaction = Transaction { signer: first, nonce: 1, action };
+        let signed = SignedTransaction::sign(transaction, &genesis.hash(), &owner(0));
+        json!({ "transaction": BASE64.encode(&signed.to_bytes()) })
+    };
+    let other = Genesis::from_toml(&text.replace("valley", "hill")).unwrap();
+    for (bad, why) in [
+        (sign(5_000_000, &genesis), "that much"),
+        (sign(1_000_000, &other), "sign"),
+        (json!({ "transaction": "AAAA" }), "not a transaction"),
+    ] {
+        let refused = units[1].call("submit", bad).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    units[1].call("submit", sign(1_000_000, &genesis)).unwrap();
+    wait_until("all have the block", || {
+        units.iter().all(|unit| unit.account(&to)["balance"] == 1_000_000)
+    });
+    let fee = genesis.parameters().fee;
+    for unit in &units {
+        let account = unit.account(&first);
+        assert_eq!((&account["balance"], &account["nonce"]), (&json!(4_000_000 - fee), &json!(1)));
+        assert_eq!((unit.shown("pot"), unit.shown("coins")), (json!(fee), json!(5_000_000)));
+    }
+    let [block, height] = ["block", "height"].map(|key| units[0].shown(key));
+    assert!(units.iter().all(|unit| unit.shown("block") == block));
+
+    // Without the section the node ends; with it again it goes on from its disk.
+    units[2].apply(&Value::Null).unwrap();
+    assert!(units[2].shown("ledger").is_null());
+    units[2].apply(&section).unwrap();
+    wait_until("it has its blocks again", || units[2].shown("height") == height);
+    assert_eq!(units[2].shown("block"), block);
+}
