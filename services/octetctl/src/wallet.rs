@@ -198,3 +198,110 @@ fn object(args: Value) -> Map<String, Value> {
         _ => Map::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use octet_node::Peer;
+    use octet_node::control::{Failure, FailureCode};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn key(seed: u8) -> PrivateKey {
+        PrivateKey::from_seed([seed; 32]).unwrap()
+    }
+
+    fn genesis() -> String {
+        let mut text = "name = \"valley\"\n".to_owned();
+        for seed in 0..4 {
+            let [owner, validator] = [seed, 10 + seed].map(|seed| key(seed).public());
+            text += &format!("[[validator]]\nowner = \"{owner}\"\nkey = \"{validator}\"\n");
+        }
+        text + &format!("[[account]]\nowner = \"{}\"\nbalance = 5000000\n", key(0).public())
+    }
+
+    /// Runs the command at a box whose ledger has this genesis, and takes a transaction if it `takes`. Returns what is
+    /// printed, and the transactions that came.
+    fn wallet(
+        words: &str,
+        of_box: &Genesis,
+        takes: bool,
+    ) -> (Result<String, WalletError>, Vec<SignedTransaction>) {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("genesis.toml"), genesis()).unwrap();
+        let (own, theirs) = UnixStream::pair().unwrap();
+        let hash = of_box.hash().to_string();
+        let serving = thread::spawn(move || {
+            let (mut peer, mut came) = (Peer::new(theirs), vec![]);
+            while let Ok(Some(request)) = peer.next_request() {
+                let answer = match request.verb.as_str() {
+                    "account" => {
+                        let nonce = 6 + came.len();
+                        Ok(
+                            json!({ "balance": 5_000_000, "nonce": nonce, "genesis": hash, "height": 7 }),
+                        )
+                    }
+                    "submit" if takes => {
+                        let text = request.args["transaction"].as_str().unwrap();
+                        let bytes = BASE64.decode(text.as_bytes()).unwrap();
+                        came.push(SignedTransaction::from_bytes(&bytes).unwrap());
+                        Ok(Value::Null)
+                    }
+                    "submit" => Err(Failure::new(FailureCode::Failed, "no room", "wait")),
+                    verb => panic!("{verb}"),
+                };
+                peer.end(request.id, answer).unwrap();
+            }
+            came
+        });
+        let words = format!("wallet {words}");
+        let line = WalletLine::try_parse_from(words.split(' ')).unwrap();
+        let result = run(&line, &mut Client::new(own), &key(0), folder.path());
+        (result, serving.join().unwrap())
+    }
+
+    #[test]
+    fn what_is_signed_is_what_was_said() {
+        let own = Genesis::from_toml(&genesis()).unwrap();
+        let to = key(9).public();
+        let (printed, came) = wallet(&format!("transfer {to} 1.25"), &own, true);
+        assert_eq!(printed.unwrap(), format!("1.250000 coins are {to}'s since height 7\n"));
+        let [signed] = came[..] else { panic!("{came:?}") };
+        signed.verify(&own.hash()).unwrap();
+        let action = Action::Transfer { to, amount: 1_250_000 };
+        let expected = Transaction { signer: key(0).public(), nonce: 7, action };
+        assert_eq!(*signed.transaction(), expected);
+        let (shown, came) = wallet("show", &own, true);
+        let expected = format!("{}\n5.000000 coins at height 7\n", key(0).public());
+        assert_eq!((shown.unwrap(), came), (expected, vec![]));
+    }
+
+    /// Nothing is signed for a ledger that is not the one of the file.
+    #[test]
+    fn another_ledger_is_noticed() {
+        let other = Genesis::from_toml(&genesis().replace("valley", "hill")).unwrap();
+        let (refused, came) = wallet(&format!("transfer {} 1", key(9).public()), &other, true);
+        assert!(matches!(refused, Err(WalletError::OtherLedger { .. })), "{refused:?}");
+        assert_eq!(came, []);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let own = Genesis::from_toml(&genesis()).unwrap();
+        let to = key(9).public();
+        // The fee is 0.0001.
+        let (refused, came) = wallet(&format!("transfer {to} 4.999901"), &own, true);
+        assert!(matches!(refused, Err(WalletError::TooFew { .. })), "{refused:?}");
+        assert_eq!(came, []);
+        assert!(wallet(&format!("transfer {to} 4.9999"), &own, true).0.is_ok());
+        let (refused, _) = wallet(&format!("transfer {to} 1"), &own, false);
+        assert!(matches!(refused, Err(WalletError::Remote(_))), "{refused:?}");
+        for bad in ["0", "-1", "0.0000001", "1,5"] {
+            let words = ["wallet", "transfer", &to.to_string(), bad].map(str::to_owned);
+            assert!(WalletLine::try_parse_from(words).is_err(), "{bad}");
+        }
+    }
+}
