@@ -7,7 +7,7 @@ use octet_node::control::PublicKey;
 use crate::block::{Block, MAX_BLOCK, MAX_TRANSACTIONS};
 use crate::invalid::InvalidTransaction;
 use crate::state::LedgerState;
-use crate::transaction::{SignedTransaction, TransactionHash};
+use crate::transaction::{SignedTransaction, Transaction, TransactionHash};
 
 /// The maximum number of transactions that wait.
 pub const MAX_PENDING: usize = 4096;
@@ -29,11 +29,27 @@ pub struct PendingTransactions {
     /// By their numbers, in the order in which they came.
     waiting: BTreeMap<u64, WaitingTransaction>,
     numbers: BTreeMap<TransactionHash, u64>,
-    /// Of each signer: the numbers by nonce; of a payee's key, by number.
-    signers: BTreeMap<PublicKey, BTreeMap<u64, u64>>,
+    /// Of each owner: the numbers by nonce; of a payee's key, by number.
+    signers: BTreeMap<PendingSigner, BTreeMap<u64, u64>>,
     next: u64,
     /// How many could be in the next block.
     ready: usize,
+}
+
+/// A key could be an owner's and a payee's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum PendingSigner {
+    Owner(PublicKey),
+    Payee(PublicKey),
+}
+
+impl PendingSigner {
+    fn of(transaction: &Transaction) -> Self {
+        match transaction.is_claim() {
+            true => Self::Payee(transaction.signer),
+            false => Self::Owner(transaction.signer),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -61,7 +77,8 @@ impl PendingTransactions {
         }
         let transaction = *signed.transaction();
         let is_ready = check(&signed, state)?;
-        let of_signer = self.signers.get(&transaction.signer);
+        let signer = PendingSigner::of(&transaction);
+        let of_signer = self.signers.get(&signer);
         let waits = of_signer.map_or(0, BTreeMap::len);
         let max = if waits == 0 { MAX_PENDING } else { MAX_PENDING - RESERVED };
         if waits >= MAX_WAITING || self.waiting.len() >= max {
@@ -75,7 +92,7 @@ impl PendingTransactions {
         // This is what costs time, so it comes last.
         signed.verify(state.genesis_hash())?;
         self.next += 1;
-        self.signers.entry(transaction.signer).or_default().insert(place, number);
+        self.signers.entry(signer).or_default().insert(place, number);
         self.numbers.insert(hash, number);
         let since = state.height();
         self.waiting.insert(number, WaitingTransaction { signed, hash, since, is_ready });
@@ -141,7 +158,7 @@ impl PendingTransactions {
         waiting: &WaitingTransaction,
     ) -> Option<(u64, &WaitingTransaction)> {
         let transaction = waiting.signed.transaction();
-        let places = self.signers.get(&transaction.signer)?;
+        let places = self.signers.get(&PendingSigner::of(transaction))?;
         let following = places.get(&transaction.nonce.checked_add(1)?)?;
         let is_passed_over = !transaction.is_claim() && *following < number;
         is_passed_over.then_some((*following, self.waiting.get(following)?))
@@ -176,10 +193,11 @@ impl PendingTransactions {
         self.ready -= usize::from(waiting.is_ready);
         self.numbers.remove(&waiting.hash);
         let transaction = waiting.signed.transaction();
-        if let Some(places) = self.signers.get_mut(&transaction.signer) {
+        let signer = PendingSigner::of(transaction);
+        if let Some(places) = self.signers.get_mut(&signer) {
             places.remove(if transaction.is_claim() { &number } else { &transaction.nonce });
             if places.is_empty() {
-                self.signers.remove(&transaction.signer);
+                self.signers.remove(&signer);
             }
         }
     }

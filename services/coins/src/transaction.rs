@@ -126,9 +126,7 @@ impl SignedTransaction {
         let (version, signer, nonce) = (fields.u8()?, fields.key()?, fields.u64()?);
         let transaction = Transaction { signer, nonce, action: Action::decode(&mut fields)? };
         let signature = fields.array()?;
-        let is_one_encoding = version == VERSION
-            && fields.0.is_empty()
-            && (transaction.nonce == 0) == transaction.is_claim();
-        is_one_encoding.then_some(Self { transaction, signature })
+        let is_whole = version == VERSION && fields.0.is_empty();
+        is_whole.then_some(Self { transaction, signature })
     }
 }

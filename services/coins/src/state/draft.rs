@@ -149,6 +149,9 @@ impl<'a> Draft<'a> {
     pub fn run(&mut self, transaction: &Transaction) -> Result<(), InvalidTransaction> {
         let Transaction { signer, nonce, action } = transaction;
         if let Action::Claim { receipt } = action {
+            if *nonce != 0 {
+                return Err(InvalidTransaction::Nonce);
+            }
             return self.claim(signer, receipt.receipt());
         }
         let mut account = self.account(signer).ok_or(InvalidTransaction::Balance)?;

@@ -4,10 +4,8 @@ use octet_node::control::PublicKey;
 
 use super::draft::Draft;
 use super::row::{BoundKey, KeyState, LedgerRow, NodeKey, RowKey};
+use super::tree::RowGroup;
 use crate::invalid::InvalidTransaction;
-
-const FIRST: PublicKey = PublicKey::new([0; 32]);
-const LAST: PublicKey = PublicKey::new([0xff; 32]);
 
 impl Draft<'_> {
     /// A key of `signer`'s.
@@ -80,15 +78,11 @@ impl Draft<'_> {
     /// forgotten.
     pub(super) fn void(&mut self, key: &PublicKey) -> Result<(), InvalidTransaction> {
         let Some(bound) = self.key(key) else { return Ok(()) };
-        let locks = RowKey::Lock(*key, FIRST)..=RowKey::Lock(*key, LAST);
-        for (row, _) in self.state.tree.range(locks) {
-            if let RowKey::Lock(_, payee) = row {
-                self.unlock(key, payee)?;
+        for row in self.state.tree.group(RowGroup::Payer(*key)) {
+            match row {
+                RowKey::Lock(payer, payee) => self.unlock(payer, payee)?,
+                row => self.delete(*row),
             }
-        }
-        let claims = RowKey::Claim(*key, FIRST, [0; 32])..=RowKey::Claim(*key, LAST, [0xff; 32]);
-        for (row, _) in self.state.tree.range(claims) {
-            self.delete(*row);
         }
         let void = BoundKey { state: KeyState::Void, ..bound };
         self.put(RowKey::Key(*key), LedgerRow::Key(void));

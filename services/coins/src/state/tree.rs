@@ -1,8 +1,9 @@
 //! The rows of a state, and their hash.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+use octet_node::control::PublicKey;
 
 use super::row::{LedgerRow, RowKey};
 use crate::block::BlockHash;
@@ -15,12 +16,12 @@ const BUCKETS: usize = 1024;
 ///
 /// The hash of a bucket is the SHA-256 of its rows, each as key and value, in the order of the keys; of an empty one,
 /// zeros. The hash of all is the SHA-256 of `octet state 1`, a zero byte, the hash of the genesis, and those of the
-/// buckets. So a block costs only the buckets that it changes.
+/// buckets. So a block costs only the buckets that it changes; states share the others.
 #[derive(Debug, Clone)]
 pub struct RowTree {
     genesis: BlockHash,
-    rows: BTreeMap<RowKey, LedgerRow>,
     buckets: Vec<Arc<Bucket>>,
+    groups: BTreeMap<RowGroup, Arc<BTreeSet<RowKey>>>,
     /// What happens by itself, by the height after whose block it does.
     ends: BTreeSet<(u64, RowKey)>,
     /// Whose rows were changed since [`forget_changes`](Self::forget_changes).
@@ -30,8 +31,26 @@ pub struct RowTree {
 
 #[derive(Debug, Clone, Default)]
 struct Bucket {
-    keys: BTreeSet<RowKey>,
+    rows: BTreeMap<RowKey, LedgerRow>,
     hash: [u8; 32],
+}
+
+/// Rows that are looked for without their whole keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowGroup {
+    Validators,
+    /// The locks and claims of a payer's key.
+    Payer(PublicKey),
+}
+
+impl RowGroup {
+    fn of(key: &RowKey) -> Option<Self> {
+        match key {
+            RowKey::Validator(_) => Some(Self::Validators),
+            RowKey::Lock(payer, _) | RowKey::Claim(payer, ..) => Some(Self::Payer(*payer)),
+            _ => None,
+        }
+    }
 }
 
 fn bucket_of(key: &RowKey) -> usize {
@@ -42,30 +61,32 @@ fn bucket_of(key: &RowKey) -> usize {
 impl RowTree {
     /// The hash is right only after [`seal`](Self::seal).
     pub fn new(genesis: BlockHash, rows: BTreeMap<RowKey, LedgerRow>) -> Self {
-        let mut buckets = vec![Bucket::default(); BUCKETS];
-        let mut ends = BTreeSet::new();
-        for (key, row) in &rows {
-            buckets[bucket_of(key)].keys.insert(*key);
-            ends.extend(row.ends_at().map(|height| (height, *key)));
+        let mut tree = Self {
+            genesis,
+            buckets: vec![Arc::default(); BUCKETS],
+            groups: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            hash: [0; 32],
+        };
+        for (key, row) in rows {
+            tree.put(key, Some(row));
         }
-        let changed = rows.keys().copied().collect();
-        let buckets = buckets.into_iter().map(Arc::new).collect();
-        Self { genesis, rows, buckets, ends, changed, hash: [0; 32] }
+        tree
     }
 
     pub fn get(&self, key: &RowKey) -> Option<&LedgerRow> {
-        self.rows.get(key)
+        self.buckets[bucket_of(key)].rows.get(key)
     }
 
-    pub fn range(
-        &self,
-        keys: RangeInclusive<RowKey>,
-    ) -> impl Iterator<Item = (&RowKey, &LedgerRow)> {
-        self.rows.range(keys)
+    /// The keys of a group, in their order.
+    pub fn group(&self, group: RowGroup) -> impl Iterator<Item = &RowKey> {
+        self.groups.get(&group).into_iter().flat_map(|keys| keys.iter())
     }
 
+    /// All rows, in the order of buckets.
     pub fn iter(&self) -> impl Iterator<Item = (&RowKey, &LedgerRow)> {
-        self.rows.iter()
+        self.buckets.iter().flat_map(|bucket| &bucket.rows)
     }
 
     /// What happens by itself after the block of `height`.
@@ -78,7 +99,7 @@ impl RowTree {
     }
 
     pub fn changed(&self) -> impl Iterator<Item = (&RowKey, Option<&LedgerRow>)> {
-        self.changed.iter().map(|key| (key, self.rows.get(key)))
+        self.changed.iter().map(|key| (key, self.get(key)))
     }
 
     pub fn forget_changes(&mut self) {
@@ -86,10 +107,23 @@ impl RowTree {
     }
 
     pub fn put(&mut self, key: RowKey, row: Option<LedgerRow>) {
+        let rows = &mut Arc::make_mut(&mut self.buckets[bucket_of(&key)]).rows;
         let former = match row {
-            Some(row) => self.rows.insert(key, row),
-            None => self.rows.remove(&key),
+            Some(row) => rows.insert(key, row),
+            None => rows.remove(&key),
         };
+        if let Some(group) = RowGroup::of(&key)
+            && former.is_some() != row.is_some()
+        {
+            let keys = Arc::make_mut(self.groups.entry(group).or_default());
+            match row {
+                Some(_) => keys.insert(key),
+                None => keys.remove(&key),
+            };
+            if keys.is_empty() {
+                self.groups.remove(&group);
+            }
+        }
         if let Some(height) = former.and_then(|row| row.ends_at()) {
             self.ends.remove(&(height, key));
         }
@@ -99,21 +133,11 @@ impl RowTree {
 
     /// Hashes the buckets of the changed rows.
     pub fn seal(&mut self) {
-        let mut touched = BTreeSet::new();
-        for key in &self.changed {
-            let number = bucket_of(key);
-            let bucket = Arc::make_mut(&mut self.buckets[number]);
-            match self.rows.contains_key(key) {
-                true => bucket.keys.insert(*key),
-                false => bucket.keys.remove(key),
-            };
-            touched.insert(number);
-        }
+        let touched: BTreeSet<_> = self.changed.iter().map(bucket_of).collect();
         for number in touched {
             let bucket = Arc::make_mut(&mut self.buckets[number]);
             let mut bytes = vec![];
-            for (key, row) in bucket.keys.iter().filter_map(|key| Some((key, self.rows.get(key)?)))
-            {
+            for (key, row) in &bucket.rows {
                 bytes.extend_from_slice(&key.encode());
                 bytes.extend_from_slice(&row.encode());
             }

@@ -6,7 +6,8 @@ use octet_node::control::PublicKey;
 
 use super::draft::Draft;
 use super::row::{CastVote, LedgerRow, RowKey, ValidatorRow};
-use super::{ABSENT, FIRST_VALIDATOR, LAST_VALIDATOR, Validator};
+use super::tree::RowGroup;
+use super::{ABSENT, Validator};
 use crate::action::ValidatorChange;
 use crate::genesis::{MAX_VALIDATORS, MIN_VALIDATORS};
 use crate::invalid::InvalidTransaction;
@@ -127,15 +128,15 @@ impl Draft<'_> {
     /// The validators in the order of their turns at the next height: first those that are present, in the order of
     /// their owners, beginning with another one at each height; then those that are absent, likewise.
     pub(super) fn turns(&self) -> Vec<Validator> {
-        let rows = self.state.tree.range(FIRST_VALIDATOR..=LAST_VALIDATOR);
-        let all = rows.filter_map(|(key, row)| match (key, row) {
-            (RowKey::Validator(owner), LedgerRow::Validator(row)) => {
+        let owners = self.state.tree.group(RowGroup::Validators);
+        let all = owners.filter_map(|key| match (key, self.state.tree.get(key)) {
+            (RowKey::Validator(owner), Some(LedgerRow::Validator(row))) => {
                 Some((Validator { owner: *owner, key: row.key }, row.absent_until >= self.height))
             }
             _ => None,
         });
-        let (absent, mut present): (Vec<_>, Vec<_>) = all.partition(|(_, is_absent)| *is_absent);
-        let mut absent: Vec<_> = absent;
+        let (mut absent, mut present): (Vec<_>, Vec<_>) =
+            all.partition(|(_, is_absent)| *is_absent);
         for group in [&mut present, &mut absent] {
             if !group.is_empty() {
                 let first = self.height % group.len() as u64;

@@ -102,6 +102,19 @@ fn only_the_payee_claims() {
 }
 
 #[test]
+fn a_claim_has_no_number() {
+    let mut ledger = Ledger::with_lock(10_000);
+    let numbered = |ledger: &Ledger, nonce| {
+        let action = Action::Claim { receipt: ledger.receipt(1000) };
+        let key = sub_key(5, 1);
+        let transaction = Transaction { signer: key.public(), nonce, action };
+        SignedTransaction::sign(transaction, &ledger.hash(), &key)
+    };
+    assert_eq!(ledger.run(numbered(&ledger, 1)), Err(InvalidTransaction::Nonce));
+    assert_eq!(ledger.run(numbered(&ledger, 0)), Ok(()));
+}
+
+#[test]
 fn no_lock_no_claim() {
     let mut ledger = Ledger::new();
     let unknown = Err(InvalidTransaction::UnknownKey);

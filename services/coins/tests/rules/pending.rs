@@ -204,3 +204,37 @@ fn what_became_invalid_is_forgotten() {
     pool.prune(&ledger.state);
     assert!(!pool.contains(&withdrawal.hash()));
 }
+
+/// The numbers of its claims are not those of its other transactions.
+#[test]
+fn a_key_may_be_an_owners_and_a_payees() {
+    use octet_coins::{Action, Possession, SignedTransaction, Transaction};
+    use octet_receipts::Receipt;
+
+    use crate::ledger::{node, owner, receipt, sub_key};
+
+    let mut ledger = Ledger::new();
+    ledger.bind(4, 1);
+    let (key, its_node) = (owner(5).public(), node(5));
+    let consent = Possession::of_sub_key(&ledger.hash(), &key, &its_node, 1, &owner(5));
+    let bind = Action::BindKey { node: its_node, key, epoch: 1, max_per_day: 0, consent };
+    ledger.act(5, bind).unwrap();
+    let payer = sub_key(4, 1).public();
+    ledger.act(4, Action::Lock { payer, payee: key, amount: 5000 }).unwrap();
+    let mut pool = PendingTransactions::default();
+    for number in 0..6 {
+        let receipt = ledger.sign_receipt(Receipt { payee: key, ..receipt(200 + number) });
+        let transaction = Transaction { signer: key, nonce: 0, action: Action::Claim { receipt } };
+        let claim = SignedTransaction::sign(transaction, &ledger.hash(), &owner(5));
+        assert_eq!(pool.admit(claim, &ledger.state), Ok(true));
+    }
+    for nonce in [4, 3, 2] {
+        let next = ledger.numbered(5, nonce, transfer(4, nonce));
+        assert_eq!(pool.admit(next, &ledger.state), Ok(true));
+    }
+    let block = pool.block(&ledger.state, 0);
+    assert_eq!(block.transactions.len(), 9);
+    ledger.follow(&block).unwrap();
+    pool.prune(&ledger.state);
+    assert_eq!(pool.count(), 0);
+}

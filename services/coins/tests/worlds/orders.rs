@@ -1,6 +1,6 @@
 //! What people order, rightly or wrongly.
 
-use octet_coins::{Action, Possession, SignedTransaction, Transaction, ValidatorChange};
+use octet_coins::{Action, BlockHash, Possession, SignedTransaction, Transaction, ValidatorChange};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 
@@ -34,7 +34,12 @@ impl World {
             nonce = nonce.saturating_add_signed(self.rng.i64(-2..3)).max(1);
         }
         let transaction = Transaction { signer, nonce, action };
-        Order { signed: SignedTransaction::sign(transaction, &self.hash, key), is_genuine }
+        // Rarely for another ledger.
+        let (hash, is_genuine) = match self.rng.u8(0..60) {
+            0 => (BlockHash([1; 32]), false),
+            _ => (self.hash, is_genuine),
+        };
+        Order { signed: SignedTransaction::sign(transaction, &hash, key), is_genuine }
     }
 
     /// One order of a random kind.
@@ -200,7 +205,15 @@ impl World {
         if self.rarely() {
             epoch = epoch.saturating_sub(1);
         }
-        let key: PrivateKey = self.people.new_key();
+        let used = self.people.owners[owner].validator_keys.len();
+        let key: PrivateKey = match self.rarely() && used > 0 {
+            true => {
+                let number = self.pick(used);
+                let seed = *self.people.owners[owner].validator_keys[number].seed();
+                PrivateKey::from_seed(seed).unwrap()
+            }
+            false => self.people.new_key(),
+        };
         let is_genuine = !self.rarely();
         let says = if is_genuine { epoch } else { epoch + 1 };
         let consent = Possession::of_validator(&self.hash, &public, says, &key);
@@ -245,15 +258,7 @@ impl World {
 
     fn rotate(&mut self) -> Order {
         let owner = self.pick(self.people.owners.len());
-        let (mut key, epoch, mut consent, is_genuine) = self.validator_key(owner);
-        if self.rarely() {
-            // A key that was used before.
-            let used = &self.people.owners[owner].validator_keys[0];
-            let public = self.people.owners[owner].key.public();
-            consent = Possession::of_validator(&self.hash, &public, epoch, used);
-            key = used.public();
-            return self.order(owner, Action::RotateValidator { key, epoch, consent }, true);
-        }
+        let (key, epoch, consent, is_genuine) = self.validator_key(owner);
         self.order(owner, Action::RotateValidator { key, epoch, consent }, is_genuine)
     }
 }
