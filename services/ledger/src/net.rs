@@ -211,3 +211,94 @@ async fn read_frame(receive: &mut RecvStream) -> Option<Vec<u8>> {
     receive.read_exact(&mut frame).await.ok()?;
     Some(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use octet_node::key::PrivateKey;
+
+    use super::*;
+    use crate::inbox::LedgerInput;
+
+    /// After this time a test hangs.
+    const HANG: Duration = Duration::from_secs(180);
+
+    const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    fn key(of: u8) -> PrivateKey {
+        PrivateKey::from_seed([of; 32]).unwrap()
+    }
+
+    async fn endpoint(of: u8) -> (Endpoint, SocketAddr) {
+        let endpoint = LedgerNet::open(&[of; 32], &[LOOPBACK]).await.unwrap();
+        let address = endpoint.bound_sockets()[0];
+        (endpoint, address)
+    }
+
+    fn net(of: u8, peers: &[LedgerPeer]) -> (LedgerNet, Arc<LedgerInbox>) {
+        let inbox = Arc::new(LedgerInbox::default());
+        (LedgerNet::new(key(of).public(), peers, inbox.clone()), inbox)
+    }
+
+    async fn received(inbox: &Arc<LedgerInbox>) -> (PublicKey, Vec<u8>) {
+        let inbox = inbox.clone();
+        let next = tokio::task::spawn_blocking(move || inbox.next(HANG)).await.unwrap();
+        let Some(LedgerInput::Frame(from, frame)) = next else { panic!("{next:?}") };
+        (from, frame)
+    }
+
+    #[test]
+    fn peers_hear_each_other_and_strangers_are_refused() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (one, address) = endpoint(1).await;
+            // The second has no address that the first knows: it connects itself.
+            let second = LedgerPeer { key: key(2).public(), address: None };
+            let (first, inbox) = net(1, &[second]);
+            tokio::spawn(first.clone().run(one));
+            let id = iroh::PublicKey::from_bytes(key(1).public().as_bytes()).unwrap();
+            let to = EndpointAddr::new(id).with_ip_addr(address);
+            // An earlier process that is gone without a word, as after a crash.
+            let (gone, _) = endpoint(2).await;
+            let earlier = timeout(HANG, gone.connect(to.clone(), ALPN)).await.unwrap().unwrap();
+            let (mut send, _receive) = earlier.open_bi().await.unwrap();
+            send.write_all(&[0, 0, 0, 1, 7]).await.unwrap();
+            assert_eq!(received(&inbox).await, (key(2).public(), vec![7]));
+
+            let to_first = [LedgerPeer { key: key(1).public(), address: Some(address) }];
+            let (peer, answers) = net(2, &to_first);
+            peer.send_all(&Arc::from(&b"hello"[..]));
+            tokio::spawn(peer.clone().run(endpoint(2).await.0));
+            assert_eq!(received(&inbox).await, (key(2).public(), b"hello".to_vec()));
+            first.send(&key(2).public(), Arc::from(&b"answer"[..]));
+            assert_eq!(received(&answers).await, (key(1).public(), b"answer".to_vec()));
+
+            // A stranger is told so.
+            let (stranger, _) = endpoint(3).await;
+            let connection = timeout(HANG, stranger.connect(to, ALPN)).await.unwrap().unwrap();
+            let reason = timeout(HANG, connection.closed()).await.unwrap();
+            assert!(reason.to_string().contains("unknown key"), "{reason}");
+        });
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_ends_the_connection() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (one, address) = endpoint(1).await;
+            let second = LedgerPeer { key: key(2).public(), address: None };
+            let (first, inbox) = net(1, &[second]);
+            tokio::spawn(first.run(one));
+            let id = iroh::PublicKey::from_bytes(key(1).public().as_bytes()).unwrap();
+            let to = EndpointAddr::new(id).with_ip_addr(address);
+            let (other, _) = endpoint(2).await;
+            let connection = timeout(HANG, other.connect(to, ALPN)).await.unwrap().unwrap();
+            let (mut send, _receive) = connection.open_bi().await.unwrap();
+            send.write_all(&[0, 0, 0, 2, 7, 7]).await.unwrap();
+            assert_eq!(received(&inbox).await, (key(2).public(), vec![7, 7]));
+            send.write_all(&(MAX_FRAME as u32 + 1).to_be_bytes()).await.unwrap();
+            timeout(HANG, connection.closed()).await.unwrap();
+        });
+    }
+}

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use octet_coins::{Block, BlockHash, Genesis, LedgerState};
+use octet_coins::{Block, Genesis, LedgerState};
 use redb::backends::FileBackend;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
@@ -241,13 +241,57 @@ impl BlockStore {
         let rows = rows.collect::<Result<Vec<_>, StoreError>>()?;
         Ok(rows.into_iter().flatten().collect())
     }
+}
 
-    /// Whether this store has the block of that hash at that height.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn has(&self, height: u64, hash: &BlockHash) -> Result<bool, StoreError> {
-        let block = self.block(height)?.and_then(|(block, _)| Block::from_bytes(&block));
-        Ok(block.is_some_and(|block| block.hash() == *hash))
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use octet_node::key::PrivateKey;
+
+    use super::*;
+
+    fn genesis(balance: u64) -> Genesis {
+        let key = PrivateKey::from_seed([1; 32]).unwrap().public();
+        let spacing = Duration::ZERO;
+        Genesis { validators: vec![key], balances: [(key, balance)].into(), spacing }
+    }
+
+    #[test]
+    fn a_creation_that_was_cut_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blocks");
+        let new = folder.path().join("blocks.new");
+        for rest in [&b""[..], &[0; 4096], b"redb, almost"] {
+            fs::write(&new, rest).unwrap();
+            drop(BlockStore::open(store_file(&path).unwrap(), &genesis(1)).unwrap());
+            assert!(path.exists() && !new.exists());
+            // What is there stays.
+            drop(BlockStore::open(store_file(&path).unwrap(), &genesis(1)).unwrap());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_store_is_of_one_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blocks");
+        drop(BlockStore::open(store_file(&path).unwrap(), &genesis(1)).unwrap());
+        assert!(BlockStore::open(store_file(&path).unwrap(), &genesis(1)).is_ok());
+        let error = BlockStore::open(store_file(&path).unwrap(), &genesis(2)).unwrap_err();
+        assert!(matches!(error, StoreError::OtherGenesis), "{error}");
+    }
+
+    #[test]
+    fn blocks_that_do_not_follow_are_found() {
+        let disk = redb::backends::InMemoryBackend::new();
+        let (mut store, state) = BlockStore::open(disk, &genesis(1)).unwrap();
+        let block = octet_coins::PendingTransactions::default().block(&state, 0);
+        let certificate =
+            BlockCertificate { height: 1, round: 0, block: block.hash(), signatures: vec![] };
+        store.insert(1, &block.to_bytes(), &certificate, true).unwrap();
+        assert_eq!(store.state(&genesis(1)).unwrap().tip(), block.hash());
+        store.insert(2, &block.to_bytes(), &certificate, true).unwrap();
+        assert!(matches!(store.state(&genesis(1)), Err(StoreError::Block(2))));
     }
 }

@@ -14,7 +14,7 @@ const MAX_BLOCKS: usize = 48;
 const MAX_PROPOSALS: usize = 2;
 
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub(super) struct CandidateBlock {
     pub(super) bytes: Vec<u8>,
     pub(super) round: u32,
     /// The state after the block; `None` if it cannot follow.
@@ -23,7 +23,7 @@ pub(super) struct Candidate {
 
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    blocks: BTreeMap<BlockValue, Candidate>,
+    blocks: BTreeMap<BlockValue, CandidateBlock>,
     proposals: Vec<ConsensusProposal>,
 }
 
@@ -32,7 +32,7 @@ impl Candidates {
     pub(super) fn admit(&mut self, bytes: &[u8], state: &LedgerState) -> Option<BlockValue> {
         let block = Block::from_bytes(bytes)?;
         let value = block.hash().into();
-        self.blocks.entry(value).or_insert_with(|| Candidate {
+        self.blocks.entry(value).or_insert_with(|| CandidateBlock {
             bytes: block.to_bytes(),
             round: block.round,
             next: state.check(&block).ok().map(Arc::new),
@@ -40,7 +40,7 @@ impl Candidates {
         Some(value)
     }
 
-    pub(super) fn get(&self, value: &BlockValue) -> Option<&Candidate> {
+    pub(super) fn get(&self, value: &BlockValue) -> Option<&CandidateBlock> {
         self.blocks.get(value)
     }
 

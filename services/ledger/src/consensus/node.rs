@@ -32,9 +32,10 @@ use crate::store::BlockStore;
 /// How long a node waits for what others have to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsensusTimeouts {
-    /// For a proposal; in each later round half a second longer.
+    /// For a proposal.
     pub propose: Duration,
-    /// For the votes that are missing when two thirds have voted without agreement; also with half a second more.
+    /// For the votes that are missing when two thirds have voted without agreement. In each later round of a height
+    /// both are longer by half of it, up to a minute.
     pub vote: Duration,
     /// The interval of telling others the newest height.
     pub status: Duration,

@@ -78,6 +78,13 @@ fn figures() {
     if std::env::var_os("OCTET_SOAK").is_none() {
         return;
     }
+    for together in [1, 100] {
+        figures_of(together);
+    }
+}
+
+/// So many transactions are submitted whenever those before are decided.
+fn figures_of(together: u64) {
     let mut nodes = Nodes::start();
     nodes.pay(1);
     nodes.wait_for(1);
@@ -86,13 +93,15 @@ fn figures() {
     };
     let (before, began, height) = (written(&nodes), Instant::now(), nodes.height());
     let mut paid = 1;
-    while began.elapsed() < Duration::from_secs(20) {
-        paid += 1;
-        nodes.pay(paid);
+    while began.elapsed() < Duration::from_secs(15) {
+        (0..together).for_each(|more| nodes.pay(paid + 1 + more));
+        paid += together;
         nodes.wait_for(paid as usize);
     }
     let (after, blocks, time) = (written(&nodes), nodes.height() - height, began.elapsed());
-    println!("{blocks} blocks in {time:?}, {:.1} a second", blocks as f64 / time.as_secs_f64());
+    let rate = |count: u64| count as f64 / time.as_secs_f64();
+    println!("{together} together: {blocks} blocks, {:.1} a second", rate(blocks));
+    println!("{:.0} transactions a second", rate(paid - 1));
     for at in 0..4 {
         let process = nodes.process(at);
         println!(
