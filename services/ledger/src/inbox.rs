@@ -20,7 +20,7 @@ const MAX_SUBMISSIONS: usize = 1024;
 #[derive(Debug)]
 pub enum LedgerInput {
     Frame(PublicKey, Vec<u8>),
-    Transaction(SignedTransaction),
+    Transaction(Box<SignedTransaction>),
     /// The node is to end.
     Stop,
 }
@@ -99,7 +99,7 @@ impl LedgerInbox {
             return Some(LedgerInput::Stop);
         }
         if let Some(transaction) = waiting.submissions.pop_front() {
-            return Some(LedgerInput::Transaction(transaction));
+            return Some(LedgerInput::Transaction(Box::new(transaction)));
         }
         let from = waiting.turns.pop_front()?;
         let (frames, bytes) = waiting.frames.get_mut(&from)?;
