@@ -70,6 +70,16 @@ fn a_state_is_read_again_from_its_rows() {
     assert_eq!(again.changes().count(), 0);
     let block = ledger.next(vec![ledger.signed(5, transfer(4, 7))]);
     assert_eq!(again.check(&block).unwrap(), state.check(&block).unwrap());
+    // A coin more or less is refused at once.
+    let account = rows.iter().position(|(key, _)| key[0] == 2).unwrap();
+    for change in [1, -1] {
+        let mut other = rows.clone();
+        let balance = &mut other[account].1[7];
+        *balance = balance.checked_add_signed(change).unwrap();
+        assert_eq!(read(other), None);
+    }
+    let other_coins = crate::ledger::genesis_with(5);
+    assert_eq!(LedgerState::from_rows(&other_coins, 1, state.tip(), rows.clone()), None);
     // Others are refused, or have another hash.
     let mut reversed = rows.clone();
     reversed.reverse();

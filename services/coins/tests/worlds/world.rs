@@ -49,8 +49,8 @@ impl Happened {
         let each = |count: u64| assert!(count >= worlds, "{self:?}");
         each(self.accepted / 20);
         each(self.refused / 20);
-        each(self.claims / 4);
-        each(self.returned * 2);
+        each(self.claims / 3);
+        each(self.returned * 4);
         each(self.voided_locks * 4);
         each(self.changes * 4);
         each(self.reloads);
@@ -155,7 +155,7 @@ impl World {
     pub fn run(mut self) -> Happened {
         let binds = self.first_keys();
         self.block(binds, 0);
-        for _ in 0..self.rng.u64(25..45) {
+        for _ in 0..self.rng.u64(20..36) {
             let count = self.rng.usize(0..9);
             self.block(vec![], count);
         }
