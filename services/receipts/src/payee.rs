@@ -147,7 +147,7 @@ impl PayeeSide {
     /// The owner charges from now on, or no more. What was served for nothing is not owed.
     pub fn charge(&mut self, is_charging: bool, served: u64) -> bool {
         if is_charging && !self.is_charging && self.signer.is_some() {
-            self.forgiven += self.unsigned(served);
+            self.forgiven = self.forgiven.saturating_add(self.unsigned(served));
             self.offered_at = self.offered_at.map(|_| served);
         }
         let is_changed = self.is_charging != is_charging;
@@ -203,10 +203,10 @@ impl PayeeSide {
     fn forgive(&mut self, session: &mut PayeeSession, payer: &PublicKey, served: u64) {
         let unsigned = self.unsigned(served);
         match self.signer.replace(*payer) {
-            None => self.forgiven += unsigned,
+            None => self.forgiven = self.forgiven.saturating_add(unsigned),
             Some(known) if known != *payer => {
                 let free = session.free.unwrap_or(0);
-                self.forgiven += unsigned.min(free);
+                self.forgiven = self.forgiven.saturating_add(unsigned.min(free));
                 session.free = Some(free.saturating_sub(unsigned));
             }
             Some(_) => {}
@@ -248,7 +248,7 @@ impl PayeeSide {
         if amount > owed {
             return Err(AccountError::MoreThanOwed { owed, amount });
         }
-        self.settled += amount;
+        self.settled = self.settled.saturating_add(amount);
         if let Some(own) = own {
             self.sign_settlement(own);
         }
@@ -258,7 +258,7 @@ impl PayeeSide {
     /// Forgives what is unsigned, and returns it.
     pub fn write_off(&mut self, served: u64) -> u64 {
         let unsigned = self.unsigned(served);
-        self.forgiven += unsigned;
+        self.forgiven = self.forgiven.saturating_add(unsigned);
         unsigned
     }
 

@@ -112,7 +112,7 @@ impl PayerSide {
         let receipt = Receipt { payer, payee, scope: terms.scope(), epoch, bytes, price, amount };
         let Ok(receipt) = SignedReceipt::sign(receipt, &terms.genesis, key) else { return false };
         self.receipt = Some(receipt);
-        self.signed += bytes - signed;
+        self.signed = self.signed.saturating_add(bytes - signed);
         true
     }
 
@@ -190,7 +190,7 @@ impl PayerSide {
             }
             self.next = Some(new);
             if is_first {
-                self.skipped += self.unsigned(bought);
+                self.skipped = self.skipped.saturating_add(self.unsigned(bought));
             }
         }
         if let Some(next) = self.next {
@@ -301,7 +301,7 @@ impl PayerSide {
     fn skip(&mut self, bought: u64) -> bool {
         let window = self.accepted.map_or(0, |epoch| epoch.terms.window);
         let beyond = self.unsigned(bought).saturating_sub(window);
-        self.skipped += beyond;
+        self.skipped = self.skipped.saturating_add(beyond);
         beyond > 0 && self.accepted.is_some()
     }
 
@@ -332,7 +332,8 @@ impl PayerSide {
         if self.next.is_some() {
             return PayerState::Closing;
         }
-        let one_more = cost(self.bytes().saturating_add(1), accepted.terms.price) - self.amount();
+        let one_more = cost(self.bytes().saturating_add(1), accepted.terms.price);
+        let one_more = one_more.saturating_sub(self.amount());
         let is_at_limit = self.owe().saturating_add(one_more) > agreement.max_debt;
         match self.unsigned(bought) > 0 && is_at_limit {
             true => PayerState::DebtLimit,
