@@ -2,6 +2,7 @@
 //! take turns.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +11,13 @@ use octet_node::control::PublicKey;
 use tokio::sync::Notify;
 
 use crate::consensus::MAX_FRAME;
+use crate::store::StoredBlock;
 
 /// The most bytes of one peer that wait. The largest frame fits beside others.
 pub const MAX_PEER_BYTES: usize = 2 * MAX_FRAME;
+
+/// The most requests for blocks that wait.
+const MAX_REQUESTS: usize = 8;
 
 /// The most transactions of this machine that wait.
 const MAX_SUBMISSIONS: usize = 1024;
@@ -21,8 +26,18 @@ const MAX_SUBMISSIONS: usize = 1024;
 pub enum LedgerInput {
     Frame(PublicKey, Vec<u8>),
     Transaction(Box<SignedTransaction>),
+    /// Somebody asks for blocks from a height on.
+    Blocks(u64, SyncSender<BlockRange>),
     /// The node is to end.
     Stop,
+}
+
+/// Blocks from a height on, each with the certificate with which it was decided, as they are stored.
+#[derive(Debug, Clone, Default)]
+pub struct BlockRange {
+    /// The height of the newest block.
+    pub newest: u64,
+    pub blocks: Vec<(u64, StoredBlock)>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +46,9 @@ struct Waiting {
     turns: VecDeque<PublicKey>,
     submissions: VecDeque<SignedTransaction>,
     newest: Option<Arc<LedgerState>>,
+    requests: VecDeque<(u64, SyncSender<BlockRange>)>,
+    /// Requests and frames take turns.
+    is_request_next: bool,
     is_stopped: bool,
 }
 
@@ -82,6 +100,19 @@ impl LedgerInbox {
         has_room
     }
 
+    /// Blocks from the height `from` on, as many as fit into one answer. `None`: too many ask, or the node has ended.
+    pub fn blocks(&self, from: u64) -> Option<BlockRange> {
+        let (sender, receiver) = sync_channel(1);
+        let mut waiting = self.lock();
+        if waiting.is_stopped || waiting.requests.len() >= MAX_REQUESTS {
+            return None;
+        }
+        waiting.requests.push_back((from, sender));
+        self.arrived.notify_one();
+        drop(waiting);
+        receiver.recv().ok()
+    }
+
     /// Ends the node.
     pub fn stop(&self) {
         self.lock().is_stopped = true;
@@ -91,12 +122,23 @@ impl LedgerInbox {
     /// The next input; `None` after `patience`.
     pub fn next(&self, patience: Duration) -> Option<LedgerInput> {
         let waiting = self.lock();
-        let is_empty =
-            |it: &mut Waiting| it.turns.is_empty() && it.submissions.is_empty() && !it.is_stopped;
+        let is_empty = |it: &mut Waiting| {
+            let is_idle = it.turns.is_empty() && it.submissions.is_empty();
+            is_idle && it.requests.is_empty() && !it.is_stopped
+        };
         let waited = self.arrived.wait_timeout_while(waiting, patience, is_empty);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if waiting.is_stopped {
+            // Whoever waits for blocks gets none.
+            waiting.requests.clear();
             return Some(LedgerInput::Stop);
+        }
+        let is_idle = waiting.turns.is_empty() && waiting.submissions.is_empty();
+        waiting.is_request_next = is_idle || !waiting.is_request_next;
+        if waiting.is_request_next
+            && let Some((from, sender)) = waiting.requests.pop_front()
+        {
+            return Some(LedgerInput::Blocks(from, sender));
         }
         if let Some(transaction) = waiting.submissions.pop_front() {
             return Some(LedgerInput::Transaction(Box::new(transaction)));

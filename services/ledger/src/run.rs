@@ -15,9 +15,12 @@ use redb::backends::FileBackend;
 use tokio::sync::oneshot;
 
 use crate::consensus::{ConsensusError, ConsensusNode, ConsensusSettings, Recipient};
-use crate::inbox::{LedgerInbox, LedgerInput};
+use crate::inbox::{BlockRange, LedgerInbox, LedgerInput};
 use crate::net::{LedgerNet, LedgerPeer};
-use crate::store::{StoreError, store_file};
+use crate::store::{BlockStore, StoreError, store_file};
+
+/// The most bytes of blocks and certificates in one answer. One block always fits.
+const MAX_ANSWER: usize = 384 << 10;
 
 /// The stack size of the consensus thread, in bytes.
 const STACK: usize = 1 << 20;
@@ -125,10 +128,30 @@ fn decide(
             Some(LedgerInput::Frame(from, frame)) => node.receive(from, &frame, clock.elapsed()),
             // Who submits a transaction that is not valid sees that no block has it.
             Some(LedgerInput::Transaction(it)) => node.submit(*it, clock.elapsed()).map(drop),
+            Some(LedgerInput::Blocks(from, answer)) => {
+                let range = read_blocks(node.store(), node.state().height(), from)?;
+                // Whoever asked may have gone.
+                let _ = answer.try_send(range);
+                Ok(())
+            }
             Some(LedgerInput::Stop) => return Ok(()),
             None => Ok(()),
         };
         let now = clock.elapsed();
         result.and_then(|()| if now >= node.deadline() { node.tick(now) } else { Ok(()) })?;
     }
+}
+
+/// Blocks from the height `from` on, as many as fit into one answer.
+fn read_blocks(store: &BlockStore, newest: u64, from: u64) -> Result<BlockRange, ConsensusError> {
+    let (mut range, mut size) = (BlockRange { newest, blocks: vec![] }, 0);
+    for height in from.max(1)..=newest {
+        let Some(stored) = store.block(height)? else { break };
+        size += stored.0.len() + stored.1.len();
+        if size > MAX_ANSWER && !range.blocks.is_empty() {
+            break;
+        }
+        range.blocks.push((height, stored));
+    }
+    Ok(range)
 }

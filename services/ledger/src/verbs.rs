@@ -6,12 +6,13 @@ use data_encoding::{BASE64, HEXLOWER};
 use octet_coins::{KeyState, LedgerState, PendingTransactions, SignedTransaction};
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, nothing, text};
+use octet_node::serve::verbs::{VerbArgs, nothing, optional_integer, text};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
 
 use crate::inbox::LedgerInbox;
 use crate::settings::{LedgerSettings, LedgerSettingsError};
+use crate::store::StoredBlock;
 use crate::unit::SharedLedger;
 
 /// The maximum number of clients, the number reserved for operators, and the maximum per user.
@@ -52,6 +53,11 @@ pub fn verbs() -> Verbs<State> {
                 .columns(ColumnKind::Millionths, &["amount"]),
             key("payer", "The payer's key").and(key("payee", "The payee's key")),
             |shared, _, (payer, payee)| lock(shared, &payer, &payee),
+        )
+        .with(
+            Verb::new("blocks", Read, "Prints blocks with the votes that decided them, in base64"),
+            optional_integer("from", "The height of the first one [default: 1]"),
+            |shared, _, from| blocks(shared, from.unwrap_or(1)),
         )
         .with(
             Verb::new("submit", Operate, "Hands a signed transaction to the validators"),
@@ -190,6 +196,17 @@ fn lock(shared: &State, payer: &PublicKey, payee: &PublicKey) -> Result<Value, F
         "amount": lock.map_or(0, |lock| lock.amount),
         "returns_at": lock.and_then(|lock| lock.returns_at),
     }))
+}
+
+fn blocks(shared: &State, from: u64) -> Result<Value, Failure> {
+    let (inbox, _) = newest(shared)?;
+    let range = inbox.blocks(from).ok_or_else(|| {
+        let help = "try again in a while";
+        Failure::new(FailureCode::Failed, "too many ask for blocks", help)
+    })?;
+    let row = |(height, (block, votes)): (u64, StoredBlock)| json!({ "height": height, "block": BASE64.encode(&block), "votes": BASE64.encode(&votes) });
+    let rows: Vec<_> = range.blocks.into_iter().map(row).collect();
+    Ok(json!({ "newest": range.newest, "blocks": rows }))
 }
 
 fn submit(shared: &State, text: &str) -> Result<Value, Failure> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use data_encoding::BASE64;
-use octet_coins::{Action, Genesis, SignedTransaction, Transaction};
+use octet_coins::{Action, Block, Genesis, SignedTransaction, Transaction};
 use octet_ledger::{LedgerUnitConfig, serve};
 use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
@@ -173,6 +173,12 @@ fn four_units_are_a_ledger() {
     }
     let [block, height] = ["block", "height"].map(|key| units[0].shown(key));
     assert!(units.iter().all(|unit| unit.shown("block") == block));
+    let blocks = |from: u64| units[3].call("blocks", json!({ "from": from })).unwrap();
+    assert_eq!((&blocks(1)["newest"], &blocks(1)["blocks"][0]["height"]), (&height, &json!(1)));
+    let text = blocks(1)["blocks"][0]["block"].as_str().unwrap().to_owned();
+    let decided = Block::from_bytes(&BASE64.decode(text.as_bytes()).unwrap()).unwrap();
+    assert_eq!((decided.parent, decided.transactions.len()), (genesis.hash(), 1));
+    assert_eq!(blocks(99)["blocks"], json!([]));
 
     // Without the section the node ends; with it again it goes on from its disk.
     units[2].apply(&Value::Null).unwrap();
