@@ -49,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             SERVICE,
             "services/accounts",
             "services/face",
+            "services/ledger",
             "services/messenger",
             "services/octetctl",
             "services/router",
