@@ -40,7 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (SERVICE, &["services/node"]),
     // Pages for a browser of the owner's machine; it is no service.
     ("services/web", &["services/node"]),
-    ("services/octetctl", &["services/node", "netd/openwrt", "services/web"]),
+    // It checks a genesis file.
+    ("services/octetctl", &["services/node", "netd/openwrt", "services/web", "services/coins"]),
     (
         "services/program",
         &[

@@ -20,15 +20,16 @@ impl Host {
     }
 
     /// The block device of this number.
-    pub fn block(&self, number: Number) -> Option<Block> {
+    pub fn block(&self, number: Number) -> Option<SysfsBlock> {
         let link = self.sys.join("dev/block").join(number.to_string());
-        Block::open(&fs::canonicalize(link).ok()?)
+        SysfsBlock::open(&fs::canonicalize(link).ok()?)
     }
 
     /// All loop devices that have a file behind them, each with the file's path.
-    pub fn loops(&self) -> Vec<(Block, PathBuf)> {
+    pub fn loops(&self) -> Vec<(SysfsBlock, PathBuf)> {
         let entries = fs::read_dir(self.sys.join("block")).into_iter().flatten().flatten();
-        let blocks = entries.filter_map(|entry| Block::open(&fs::canonicalize(entry.path()).ok()?));
+        let blocks =
+            entries.filter_map(|entry| SysfsBlock::open(&fs::canonicalize(entry.path()).ok()?));
         blocks.filter_map(|block| Some((block.clone(), block.backing_file()?))).collect()
     }
 
@@ -45,14 +46,14 @@ impl Host {
 
 /// One block device: a whole disk or a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
+pub struct SysfsBlock {
     /// The kernel's name, as under `/dev`.
     pub name: String,
     pub number: Number,
     folder: PathBuf,
 }
 
-impl Block {
+impl SysfsBlock {
     fn open(folder: &Path) -> Option<Self> {
         let number = Number::parse(&fs::read_to_string(folder.join("dev")).ok()?)?;
         // sysfs has `!` where a name has a slash.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use super::block::{Block, Host};
+use super::block::{Host, SysfsBlock};
 use super::error::FlashError;
 use super::image::ImageFile;
 use super::in_use;
@@ -19,7 +19,7 @@ pub enum PathContent {
     /// A file that nobody uses as a disk.
     File(Metadata),
     /// A whole disk that nobody uses.
-    Disk(Block),
+    Disk(SysfsBlock),
 }
 
 /// Looks at what stands at `path`; touches nothing.
@@ -67,7 +67,7 @@ fn absent(path: &Path) -> Result<PathContent, FlashError> {
 }
 
 /// Sees that `block` is a whole disk that can be written and that nobody uses.
-pub fn disk(path: &Path, block: &Block, host: &Host) -> Result<(), FlashError> {
+pub fn disk(path: &Path, block: &SysfsBlock, host: &Host) -> Result<(), FlashError> {
     let path = path.to_owned();
     // What is mounted comes first: of a disk that must not be written to, nobody is to be told to
     // name the whole of it.
@@ -94,7 +94,7 @@ pub fn check_fits(
     image: &ImageFile,
     path: &Path,
     file: &File,
-    disk: Option<&Block>,
+    disk: Option<&SysfsBlock>,
     len: u64,
 ) -> Result<(), FlashError> {
     let path = path.to_owned();
@@ -129,7 +129,7 @@ mod tests {
         machine.add("sda/sda1", "8:1");
         let host = machine.host();
         let [whole, part] = ["8:0", "8:1"].map(|it| host.block(BlockMachine::number(it)).unwrap());
-        let check = |block: &Block| disk(Path::new("/dev/it"), block, &host);
+        let check = |block: &SysfsBlock| disk(Path::new("/dev/it"), block, &host);
         check(&whole).unwrap();
         let refused = check(&part).unwrap_err();
         assert!(matches!(&refused, FlashError::Partition { disk, .. } if disk == "/dev/sda"));

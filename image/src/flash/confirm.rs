@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use octet_control::one_line;
 
-use super::block::Block;
+use super::block::SysfsBlock;
 use super::error::FlashError;
 use super::target::FlashTarget;
 
@@ -56,7 +56,7 @@ fn read(question: &str, mut from: impl BufRead, mut to: impl Write) -> io::Resul
 
 /// What a person knows a disk by: who made it, how large it is, what is on it. The medium says some of it itself, and must not
 /// have another disk's name shown.
-fn describe(disk: &Block) -> String {
+fn describe(disk: &SysfsBlock) -> String {
     let mut text = format!("{}: {}", disk.path().display(), size(disk.size()));
     let words = [disk.vendor(), disk.model()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     if !words.is_empty() {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::block::{Block, Host};
+use super::block::{Host, SysfsBlock};
 use super::mounts::Number;
 
 /// Places without which this machine does not run.
@@ -84,7 +84,7 @@ impl DiskUser {
 }
 
 /// Who uses `disk`, a partition of it, or a device that is made of either.
-pub fn disk_user(host: &Host, disk: &Block) -> Option<DiskUser> {
+pub fn disk_user(host: &Host, disk: &SysfsBlock) -> Option<DiskUser> {
     // The number of a btrfs is no device's, but its source is.
     let mounts: Vec<_> = host
         .mounts()
@@ -121,7 +121,7 @@ pub fn disk_user(host: &Host, disk: &Block) -> Option<DiskUser> {
 }
 
 /// The loop device that has the file `device`, `inode` behind it.
-pub fn loop_device_of(host: &Host, device: u64, inode: u64) -> Option<Block> {
+pub fn loop_device_of(host: &Host, device: u64, inode: u64) -> Option<SysfsBlock> {
     let is_it = |path: &PathBuf| {
         path.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (device, inode))
     };
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     /// A disk with two partitions, of which the second one is part of a volume group.
-    fn machine() -> (BlockMachine, Block) {
+    fn machine() -> (BlockMachine, SysfsBlock) {
         let machine = BlockMachine::new();
         machine.add("sda", "8:0");
         machine.add("sda/sda1", "8:1");

@@ -12,7 +12,7 @@ use octet_control::PublicKey;
 use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, fcntl_lock};
 use rustix::io::Errno;
 
-use super::block::{Block, Host};
+use super::block::{Host, SysfsBlock};
 use super::buffer::{ALIGNMENT, is_aligned};
 use super::check::{PathContent, inspect};
 use super::error::{FlashError, FlashFault};
@@ -31,7 +31,7 @@ pub struct FlashTarget {
     /// Past the page cache; `None` on file systems that cannot.
     direct: Option<File>,
     /// The disk, if it is one.
-    disk: Option<Block>,
+    disk: Option<SysfsBlock>,
     len: u64,
 }
 
@@ -92,7 +92,7 @@ impl FlashTarget {
         Ok(target)
     }
 
-    fn new(path: &Path, file: File, disk: Option<Block>) -> Result<Self, FlashError> {
+    fn new(path: &Path, file: File, disk: Option<SysfsBlock>) -> Result<Self, FlashError> {
         // Not the path again: by now it may lead elsewhere.
         let again = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let pages = open(File::options().read(true), &again)?;
@@ -108,7 +108,7 @@ impl FlashTarget {
     }
 
     /// The disk, if it is one.
-    pub fn disk(&self) -> Option<&Block> {
+    pub fn disk(&self) -> Option<&SysfsBlock> {
         self.disk.as_ref()
     }
 

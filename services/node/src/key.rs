@@ -47,6 +47,10 @@ pub enum Domain {
     Receipt,
     /// A payee's statement of what was settled.
     Settlement,
+    /// A transaction of a ledger.
+    Transaction,
+    /// A key's consent to be bound to an owner on a ledger.
+    Possession,
     /// A vote of a validator of the ledger.
     Vote,
     /// A block that a validator of the ledger proposes.
@@ -71,6 +75,8 @@ impl Domain {
             Self::Offer => b"octet offer 1\0",
             Self::Receipt => b"octet receipt 1\0",
             Self::Settlement => b"octet settlement 1\0",
+            Self::Transaction => b"octet transaction 1\0",
+            Self::Possession => b"octet possession 1\0",
             Self::Vote => b"octet vote 1\0",
             Self::Proposal => b"octet proposal 1\0",
         }

@@ -10,12 +10,13 @@ const LINE: &str = "COMP_LINE";
 const POINT: &str = "COMP_POINT";
 
 /// The commands of this program itself, and its options.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "--board",
     "--box",
     "--key",
     "boxes",
     "keygen",
+    "ledger",
     "openwrt",
     "revoke",
     "sign",

@@ -1,12 +1,15 @@
 //! `octetctl [--box BOX] [UNIT] VERB …` calls a verb of a unit, on this appliance or a remote one.
 //! The units describe their verbs, so this program contains none. Its own commands are about the
 //! operator's key (`keygen`, `sign`, `sign-coordinator`, `vouch`), the known boxes (`boxes`,
-//! `revoke`), routers with OpenWrt (`openwrt`), and pages for a browser (`web`).
+//! `revoke`), routers with OpenWrt (`openwrt`), pages for a browser (`web`), and the files of a ledger
+//! (`ledger genesis`).
 
 mod board;
 mod boxes;
 mod completion;
 mod key;
+#[cfg(feature = "ledger")]
+mod ledger;
 mod line;
 #[cfg(feature = "openwrt")]
 mod openwrt;
@@ -42,6 +45,9 @@ enum Problem {
     Remote(#[from] remote::RemoteError),
     #[error(transparent)]
     Sign(#[from] sign::SignError),
+    #[cfg(feature = "ledger")]
+    #[error(transparent)]
+    Genesis(#[from] ledger::GenesisFileError),
     #[cfg(feature = "openwrt")]
     #[error(transparent)]
     Openwrt(#[from] openwrt::OpenwrtError),
@@ -69,6 +75,8 @@ impl Problem {
             Self::Key(error) => error.help().into(),
             Self::Remote(error) => error.help().into(),
             Self::Sign(error) => error.help().into(),
+            #[cfg(feature = "ledger")]
+            Self::Genesis(error) => error.help().into(),
             #[cfg(feature = "openwrt")]
             Self::Openwrt(error) => error.help().into(),
             #[cfg(feature = "web")]
@@ -171,6 +179,8 @@ fn run(line: CommandLine) -> Result<(), Problem> {
             print(&format!("{node} is not spoken to any more\n"))?;
             Ok(())
         }
+        #[cfg(feature = "ledger")]
+        Task::Ledger(line) => print(&ledger::run(&line)?),
         #[cfg(feature = "openwrt")]
         Task::Openwrt(verb) => {
             let folder = config_folder()?.join("openwrt");

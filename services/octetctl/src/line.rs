@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser};
 
 use crate::board::BoardArgument;
+#[cfg(feature = "ledger")]
+use crate::ledger::{LedgerLine, is_ledger_command};
 #[cfg(feature = "openwrt")]
 use crate::openwrt::OpenwrtLine;
 use crate::target::{BoxAddress, GateAddress, InvalidTarget};
@@ -36,6 +38,9 @@ pub enum Task {
     Boxes,
     /// Revoke a box.
     Revoke(Lost),
+    /// Check the files of a ledger.
+    #[cfg(feature = "ledger")]
+    Ledger(LedgerLine),
     /// Configure a router with OpenWrt.
     #[cfg(feature = "openwrt")]
     Openwrt(OpenwrtLine),
@@ -66,7 +71,8 @@ struct Words {
     /// UNIT VERB [ARGUMENT]..., or one of: `keygen [FILE]` generates a key, `boxes` lists known
     /// boxes, `revoke BOX` blocks a lost box, `sign` signs a command for later, `sign-coordinator`
     /// appoints a box's coordinator, `vouch N` signs the key of a board, `openwrt` configures a
-    /// router with OpenWrt, `web` serves the pages of a box to your browser
+    /// router with OpenWrt, `web` serves the pages of a box to your browser, `ledger genesis FILE` checks
+    /// how a ledger begins
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -200,6 +206,15 @@ impl CommandLine {
                 Task::Vouch(VouchLine::try_parse_from(&words)?.board)
             }
             Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
+            #[cfg(feature = "ledger")]
+            Some("ledger") if is_ledger_command(&words) => {
+                if target.is_some() {
+                    let kind = clap::error::ErrorKind::ArgumentConflict;
+                    let why = "`ledger genesis` reads a file of this machine, and asks no box";
+                    return Err(Words::command().error(kind, why));
+                }
+                Task::Ledger(LedgerLine::try_parse_from(&words)?)
+            }
             #[cfg(feature = "openwrt")]
             Some("openwrt") => {
                 let line = OpenwrtLine::try_parse_from(&words)?;
@@ -311,6 +326,11 @@ mod tests {
             )
             .is_err()
         );
+        // The other verbs of `ledger` are the unit's.
+        assert!(matches!(parse("octetctl ledger genesis f --json").task, Task::Ledger(_)));
+        assert!(matches!(parse("octetctl ledger show").task, Task::Ask(_)));
+        let line = "octetctl --box 192.0.2.1 ledger genesis f";
+        assert!(CommandLine::parse(line.split(' ').map(str::to_owned)).is_err());
         // A unit may be named `web`, too.
         assert!(matches!(parse("octetctl --box 192.0.2.1 web").task, Task::Web(_)));
         let Task::Web(line) = parse("octetctl --box 192.0.2.1 web --port 8000").task else {

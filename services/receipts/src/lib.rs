@@ -26,7 +26,7 @@ pub use account::NeighbourCounters;
 pub use agreement::Agreement;
 pub use book::{AccountBook, MAX_ACCOUNTS};
 pub use message::{AccountMessage, MAX_MESSAGE, Offer};
-pub use receipt::{InvalidReceipt, Receipt, SignedReceipt};
+pub use receipt::{InvalidReceipt, Receipt, SignedReceipt, is_strong};
 pub use refused::{AccountError, Refused};
 pub use row::{AccountRow, PayeeState, PayerState};
 pub use settlement::Settlement;

@@ -141,7 +141,7 @@ impl SignedReceipt {
 }
 
 /// Whether a key can be bound by a signature. For a point of small order, one signature fits many messages.
-pub(crate) fn is_strong(key: &PublicKey) -> bool {
+pub fn is_strong(key: &PublicKey) -> bool {
     VerifyingKey::from_bytes(key.as_bytes()).is_ok_and(|key| !key.is_weak())
 }
 

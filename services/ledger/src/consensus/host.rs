@@ -205,7 +205,7 @@ impl ConsensusHost {
                 r.resume_with(Err(VoteExtensionError::InvalidVoteExtension))
             }
             Effect::CertVerifiedSyncValue(value, proposer, r) => {
-                let block = self.candidates.admit(&value.value_bytes, &self.state);
+                let block = self.candidates.admit(&value.value_bytes, &self.state, &self.pending);
                 match block.filter(|block| *block == value.certificate.value_id) {
                     Some(block) => {
                         let round = value.certificate.round;
@@ -303,7 +303,7 @@ impl ConsensusHost {
 
     pub(super) fn propose(&mut self, height: BlockHeight, round: Round) {
         let block = self.pending.block(&self.state, round.as_u32().unwrap_or(0));
-        if let Some(value) = self.candidates.admit(&block.to_bytes(), &self.state) {
+        if let Some(value) = self.candidates.admit(&block.to_bytes(), &self.state, &self.pending) {
             self.inputs.push_back(Input::Propose(LocallyProposedValue::new(height, round, value)));
         }
     }

@@ -126,9 +126,6 @@ impl ConsensusNode {
         log: Box<dyn StorageBackend>,
         now: Duration,
     ) -> Result<Self, ConsensusError> {
-        if settings.genesis.validators.is_empty() {
-            return Err(ConsensusError::NoValidators);
-        }
         let (store, state) = BlockStore::open(store, &settings.genesis)?;
         let (log, records) = HeightLog::open(log)?;
         let mut logged: BTreeMap<u64, Vec<LogEntry>> = BTreeMap::new();
@@ -230,7 +227,7 @@ impl ConsensusNode {
 
     /// When to call [`tick`](Self::tick) at the latest.
     pub fn deadline(&self) -> Duration {
-        let spacing = self.began.map(|began| began + self.settings.genesis.spacing);
+        let spacing = self.began.map(|began| began + self.settings.genesis.spacing());
         let begins = self.host.is_ended && self.is_validator() && (self.is_wanted || self.has_work);
         let timers = self.host.timers.iter().map(|(due, _)| *due);
         timers.chain(spacing.filter(|_| begins)).fold(self.next_status, Duration::min)
@@ -339,7 +336,7 @@ impl ConsensusNode {
             }
             let is_fetched = fetched.front().is_some_and(|(_, of)| of.height == next);
             if self.host.is_ended {
-                let spacing = self.settings.genesis.spacing;
+                let spacing = self.settings.genesis.spacing();
                 let is_due = self.began.is_none_or(|began| now >= began + spacing);
                 let is_begun = (self.is_wanted || self.has_work) && is_due && self.is_validator();
                 if !is_fetched && !is_begun {
@@ -400,7 +397,7 @@ impl ConsensusNode {
         let mut inputs = vec![];
         for entry in entries {
             if let LogEntry::Block(block) = &entry {
-                self.host.candidates.admit(block, &self.host.state);
+                self.host.candidates.admit(block, &self.host.state, &self.host.pending);
             }
             inputs.extend(entry.into_input());
         }
