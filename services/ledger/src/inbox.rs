@@ -20,7 +20,7 @@ const MAX_SUBMISSIONS: usize = 1024;
 #[derive(Debug)]
 pub enum LedgerInput {
     Frame(PublicKey, Vec<u8>),
-    Transaction(SignedTransaction),
+    Transaction(Box<SignedTransaction>),
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl LedgerInbox {
         let waited = self.arrived.wait_timeout_while(waiting, patience, is_empty);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if let Some(transaction) = waiting.submissions.pop_front() {
-            return Some(LedgerInput::Transaction(transaction));
+            return Some(LedgerInput::Transaction(Box::new(transaction)));
         }
         let from = waiting.turns.pop_front()?;
         let (frames, bytes) = waiting.frames.get_mut(&from)?;

@@ -124,7 +124,7 @@ fn decide(
         let result = match inbox.next(patience) {
             Some(LedgerInput::Frame(from, frame)) => node.receive(from, &frame, clock.elapsed()),
             // Who submits a transaction that is not valid sees that no block has it.
-            Some(LedgerInput::Transaction(it)) => node.submit(it, clock.elapsed()).map(drop),
+            Some(LedgerInput::Transaction(it)) => node.submit(*it, clock.elapsed()).map(drop),
             None => Ok(()),
         };
         let now = clock.elapsed();
