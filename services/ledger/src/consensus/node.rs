@@ -21,7 +21,7 @@ use redb::StorageBackend;
 use super::catch_up::CatchUp;
 use super::early::EarlyFrames;
 use super::error::ConsensusError;
-use super::frame::ConsensusFrame;
+use super::frame::{ConsensusFrame, encode};
 use super::host::{ConsensusHost, OutgoingFrame, Recipient};
 use super::log_entry::LogEntry;
 use super::signing::VoteSigner;
@@ -98,6 +98,9 @@ pub struct ConsensusNode {
     /// Entries of the log for heights that this process has not begun. Mostly there are some for one height. There may
     /// be some for later ones if the store is older than the log.
     logged: BTreeMap<u64, Vec<LogEntry>>,
+    /// The newest height of the log. Those before were decided. If the store lost them they are fetched, and not voted
+    /// upon again.
+    floor: u64,
     settings: ConsensusSettings,
     /// When the newest height was begun here.
     began: Option<Duration>,
@@ -128,11 +131,14 @@ impl ConsensusNode {
     ) -> Result<Self, ConsensusError> {
         let (store, state) = BlockStore::open(store, &settings.genesis)?;
         let (log, records) = HeightLog::open(log)?;
+        let floor = records.iter().map(|(height, _)| *height).max().unwrap_or(0);
         let mut logged: BTreeMap<u64, Vec<LogEntry>> = BTreeMap::new();
         for (height, record) in records.into_iter().filter(|(height, _)| *height > state.height()) {
-            let entries: Vec<LogEntry> =
+            let entries: Vec<(u64, LogEntry)> =
                 borsh::from_slice(&record).map_err(|_| ConsensusError::LogEntry(height))?;
-            logged.entry(height).or_default().extend(entries);
+            for (height, entry) in entries {
+                logged.entry(height).or_default().push(entry);
+            }
         }
         let signer = VoteSigner::new(key, settings.genesis.hash());
         let params = Params {
@@ -152,6 +158,7 @@ impl ConsensusNode {
             early: EarlyFrames::default(),
             catch_up: CatchUp::default(),
             logged,
+            floor,
             frames: RateLimiter::new(settings.frames, MAX_PEERS),
             fetches: RateLimiter::new(settings.fetches, MAX_PEERS),
             settings,
@@ -257,9 +264,11 @@ impl ConsensusNode {
         !self.host.is_ended
     }
 
+    /// Whether this node votes at the height after the newest block.
     fn is_validator(&self) -> bool {
         let own: PublicKey = self.host.signer.public().into();
-        self.host.state.validators().iter().any(|one| one.key == own)
+        let is_decided = self.host.state.height() + 1 < self.floor;
+        !is_decided && self.host.state.validators().iter().any(|one| one.key == own)
     }
 
     fn enter(&mut self, now: Duration) -> Result<(), ConsensusError> {
@@ -372,6 +381,7 @@ impl ConsensusNode {
         if entries.is_none() && self.logged.is_empty() && self.host.log.is_large() {
             self.host.store.flush()?;
             self.host.log.restart()?;
+            self.host.log.append(height, &encode(&Vec::<(u64, LogEntry)>::new()))?;
         }
         self.host.is_ended = false;
         self.host.is_validator = self.is_validator();

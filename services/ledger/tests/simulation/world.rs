@@ -190,7 +190,8 @@ impl World {
             node.store.cut_power(&mut self.rng);
             node.log.cut_power(&mut self.rng);
         }
-        if self.faults.lost_stores && self.rng.u32(..4) == 0 {
+        // The first node keeps all blocks: what nobody has cannot be fetched.
+        if self.faults.lost_stores && at > 0 && self.rng.u32(..4) == 0 {
             node.store.erase();
             node.starts = 0;
         }
