@@ -260,7 +260,8 @@ mod tests {
     fn genesis(balance: u64) -> Genesis {
         let validator = |at: u8| Validator { owner: key(100 + at), key: key(at) };
         let validators = (0..4).map(validator).collect();
-        let parameters = LedgerParameters::with_spacing(Duration::ZERO);
+        let seconds = LedgerParameters::with_spacing(Duration::from_secs(1));
+        let parameters = LedgerParameters { spacing: Duration::ZERO, ..seconds };
         Genesis::new("test", validators, [(key(9), balance)].into(), parameters).unwrap()
     }
 

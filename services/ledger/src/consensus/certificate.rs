@@ -167,7 +167,8 @@ mod tests {
     fn genesis(balance: u64) -> Genesis {
         let validator = |at: u8| Validator { owner: key(100 + at).public(), key: key(at).public() };
         let validators = (0..4).map(validator).collect();
-        let parameters = LedgerParameters::with_spacing(Duration::ZERO);
+        let seconds = LedgerParameters::with_spacing(Duration::from_secs(1));
+        let parameters = LedgerParameters { spacing: Duration::ZERO, ..seconds };
         Genesis::new("test", validators, [(key(9).public(), balance)].into(), parameters).unwrap()
     }
     fn vote(at: u8, kind: VoteType, value: NilOrVal<BlockValue>) -> SignedVote<Bft> {

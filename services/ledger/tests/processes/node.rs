@@ -34,7 +34,8 @@ fn owner() -> PrivateKey {
 pub fn genesis() -> Genesis {
     let validator = |at| Validator { owner: key(2, at).public(), key: key(1, at).public() };
     let balances = [(owner().public(), 1 << 50)].into();
-    let parameters = LedgerParameters::with_spacing(Duration::ZERO);
+    let seconds = LedgerParameters::with_spacing(Duration::from_secs(1));
+    let parameters = LedgerParameters { spacing: Duration::ZERO, ..seconds };
     Genesis::new("processes", (0..4).map(validator).collect(), balances, parameters).unwrap()
 }
 

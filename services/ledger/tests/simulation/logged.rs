@@ -31,7 +31,7 @@ fn proposal(world: &mut World) -> (usize, ConsensusFrame) {
     let transaction = world.transaction();
     for at in 0..4 {
         let (mut node, _, _) = open(world, at);
-        node.submit(transaction.clone(), world.now).unwrap().unwrap();
+        node.submit(transaction, world.now).unwrap().unwrap();
         let frames = frames(&mut node).into_iter();
         let mut proposals = frames.filter(|it| matches!(it, ConsensusFrame::Proposal(..)));
         if let Some(proposal) = proposals.next() {
@@ -53,7 +53,7 @@ fn what_cannot_be_logged_does_not_leave() {
     let (peer, bytes) = (world.nodes[proposer].public, proposal.to_bytes());
     // A vote of the proposer begins the height.
     let (mut first, _, _) = open(&world, proposer);
-    first.submit(world.submitted[0].clone(), world.now).unwrap().unwrap();
+    first.submit(world.submitted[0], world.now).unwrap().unwrap();
     let vote = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
     for operation in 0..4 {
         let (mut node, fuse, log) = open(&world, at);
@@ -99,7 +99,7 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
     let (proposer, proposal) = proposal(&mut world);
     let at = (proposer + 1) % 4;
     let (mut first, _, _) = open(&world, proposer);
-    first.submit(world.submitted[0].clone(), world.now).unwrap().unwrap();
+    first.submit(world.submitted[0], world.now).unwrap().unwrap();
     let begin = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
     let none = logged(&world, at, &begin, &[]);
     let once = logged(&world, at, &begin, &[proposal.to_bytes()]);
@@ -114,7 +114,7 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
         block.transactions.truncate(0);
         let state = octet_coins::LedgerState::new(&world.genesis);
         for transaction in world.submitted.iter().take(number) {
-            let _ = pending.admit(transaction.clone(), &state);
+            let _ = pending.admit(*transaction, &state);
         }
         block.transactions = pending.block(&state, 0).transactions;
         let signer = VoteSigner::new(Arc::clone(&world.nodes[by].key), world.genesis.hash());

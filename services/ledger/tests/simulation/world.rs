@@ -91,7 +91,7 @@ impl World {
         let keys: Vec<_> = (0..validators + followers).map(|at| key(1, at)).collect();
         let validator = |key: &Arc<PrivateKey>| {
             let mut seed = *key.seed();
-            seed[1] = 2;
+            seed[2] = 2;
             let owner = PrivateKey::from_seed(seed).unwrap().public();
             Validator { owner, key: key.public() }
         };
@@ -361,7 +361,7 @@ impl World {
     pub fn transaction(&mut self) -> SignedTransaction {
         let number = self.submitted.len();
         let transaction = self.transaction_of(number % OWNERS, (number / OWNERS) as u64 + 1);
-        self.submitted.push(transaction.clone());
+        self.submitted.push(transaction);
         transaction
     }
 
