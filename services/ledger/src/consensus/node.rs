@@ -140,6 +140,7 @@ impl ConsensusNode {
                 logged.entry(height).or_default().push(entry);
             }
         }
+        logged.retain(|height, _| *height >= floor);
         let signer = VoteSigner::new(key, settings.genesis.hash());
         let params = Params {
             address: signer.public(),
@@ -385,6 +386,7 @@ impl ConsensusNode {
         }
         self.host.is_ended = false;
         self.host.is_validator = self.is_validator();
+        self.core.params.enabled = self.host.is_validator;
         self.host.candidates.clear();
         self.began = Some(self.host.now);
         self.is_wanted = false;

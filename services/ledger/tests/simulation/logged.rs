@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_malachitebft_core_types::{NilOrVal, Round, VoteType};
 use octet_coins::PendingTransactions;
 use octet_ledger::consensus::{
-    ConsensusFrame, ConsensusNode, ConsensusProposal, ConsensusSettings, VoteSigner,
+    BlockHeight, ConsensusFrame, ConsensusNode, ConsensusProposal, ConsensusSettings,
+    ConsensusVote, VoteSigner,
 };
 
 use crate::disk::{Disk, Fuse};
@@ -127,4 +129,35 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
     // Somebody whose turn it is not.
     let stranger = logged(&world, at, &begin, &[other(0, (proposer + 2) % 4)]);
     assert_eq!(stranger, none);
+}
+
+/// A height before the newest of the log was decided. Its votes may be lost, so it is fetched.
+#[test]
+fn a_node_without_its_blocks_does_not_vote_on_them_again() {
+    let mut world = World::new(42, 4, 0);
+    for _ in 0..3 {
+        world.submit(0);
+        world.run(Duration::from_secs(10));
+    }
+    assert_eq!(world.height(1), 3);
+    let signer = VoteSigner::new(Arc::clone(&world.nodes[2].key), world.genesis.hash());
+    let vote = |height: u64| {
+        let vote = ConsensusVote {
+            kind: VoteType::Prevote,
+            height: BlockHeight(height),
+            round: Round::ZERO,
+            value: NilOrVal::Nil,
+            from: signer.public(),
+        };
+        ConsensusFrame::Vote(signer.sign_vote(vote)).to_bytes()
+    };
+    let (peer, log) = (world.nodes[2].public, world.nodes[1].log.bytes());
+    for (log, votes) in [(vec![], true), (log, false)] {
+        let settings = ConsensusSettings::new(world.genesis.clone());
+        let key = world.nodes[1].key.clone();
+        let log = Box::new(Disk::with(log));
+        let mut node = ConsensusNode::open(settings, key, Disk::default(), log, world.now).unwrap();
+        node.receive(peer, &vote(1), world.now).unwrap();
+        assert_eq!(node.is_deciding(), votes);
+    }
 }
