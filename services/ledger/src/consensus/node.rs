@@ -9,13 +9,12 @@ use arc_malachitebft_core_consensus as bft;
 use arc_malachitebft_core_types as malachite;
 use bft::{Input, Params, PeerId, State, ValuePayload, process};
 use malachite::{
-    ExtendedCommitCertificate, LinearTimeouts, ThresholdParams, ValueResponse, VoteExtensionPolicy,
-    VoteExtensions,
+    ExtendedCommitCertificate, ThresholdParams, ValueResponse, VoteExtensionPolicy, VoteExtensions,
 };
-use octet_coins::{Genesis, InvalidTransaction, LedgerState, SignedTransaction};
+use octet_coins::{InvalidTransaction, LedgerState, SignedTransaction};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
-use octet_node::limits::{Rate, RateDecision, RateLimiter};
+use octet_node::limits::{RateDecision, RateLimiter};
 use redb::StorageBackend;
 
 use super::catch_up::CatchUp;
@@ -24,64 +23,11 @@ use super::error::ConsensusError;
 use super::frame::{ConsensusFrame, encode};
 use super::host::{ConsensusHost, OutgoingFrame, Recipient};
 use super::log_entry::LogEntry;
+use super::settings::ConsensusSettings;
 use super::signing::VoteSigner;
 use super::types::{Bft, BlockHeight, ValidatorKey, Voters};
 use crate::log::HeightLog;
 use crate::store::BlockStore;
-
-/// How long a node waits for what others have to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsensusTimeouts {
-    /// For a proposal.
-    pub propose: Duration,
-    /// For the votes that are missing when two thirds have voted without agreement. In each later round of a height
-    /// both are longer by half of it, up to a minute.
-    pub vote: Duration,
-    /// The interval of telling others the newest height.
-    pub status: Duration,
-}
-
-impl Default for ConsensusTimeouts {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { propose: seconds(3), vote: seconds(1), status: seconds(1) }
-    }
-}
-
-impl ConsensusTimeouts {
-    fn to_malachite(self) -> LinearTimeouts {
-        let delta = self.vote / 2;
-        LinearTimeouts {
-            propose: self.propose,
-            propose_delta: delta,
-            prevote: self.vote,
-            prevote_delta: delta,
-            precommit: self.vote,
-            precommit_delta: delta,
-            rebroadcast: self.propose + self.vote,
-            max_timeout: Duration::from_secs(60).max(self.propose),
-        }
-    }
-}
-
-/// What a node is started with.
-#[derive(Debug, Clone)]
-pub struct ConsensusSettings {
-    pub genesis: Genesis,
-    pub timeouts: ConsensusTimeouts,
-    /// Frames of each peer.
-    pub frames: Rate,
-    /// Requests for blocks of each peer.
-    pub fetches: Rate,
-}
-
-impl ConsensusSettings {
-    pub fn new(genesis: Genesis) -> Self {
-        let frames = Rate { burst: 2_000, ..Rate::per_second(500) };
-        let fetches = Rate { burst: 40, ..Rate::per_second(20) };
-        Self { genesis, timeouts: ConsensusTimeouts::default(), frames, fetches }
-    }
-}
 
 /// The most peers whose frames are counted.
 const MAX_PEERS: usize = 256;
