@@ -13,6 +13,7 @@ mod frame;
 mod host;
 mod log_entry;
 mod node;
+mod settings;
 mod signing;
 mod types;
 
@@ -21,7 +22,8 @@ pub use error::ConsensusError;
 pub use evidence::{Equivocation, EquivocationKind};
 pub use frame::{ConsensusFrame, MAX_ANSWER, MAX_FRAME};
 pub use host::{OutgoingFrame, Recipient};
-pub use node::{ConsensusNode, ConsensusSettings, ConsensusTimeouts};
+pub use node::ConsensusNode;
+pub use settings::{ConsensusSettings, ConsensusTimeouts};
 pub use signing::{VoteSigner, is_vote};
 pub use types::{
     Bft, BlockHeight, BlockValue, ConsensusProposal, ConsensusVote, Ed25519Votes, ValidatorKey,

@@ -247,14 +247,22 @@ impl BlockStore {
 mod tests {
     use std::time::Duration;
 
+    use octet_coins::{LedgerParameters, Validator};
+    use octet_node::control::PublicKey;
     use octet_node::key::PrivateKey;
 
     use super::*;
 
+    fn key(of: u8) -> PublicKey {
+        PrivateKey::from_seed([of; 32]).unwrap().public()
+    }
+
     fn genesis(balance: u64) -> Genesis {
-        let key = PrivateKey::from_seed([1; 32]).unwrap().public();
-        let spacing = Duration::ZERO;
-        Genesis { validators: vec![key], balances: [(key, balance)].into(), spacing }
+        let validator = |at: u8| Validator { owner: key(100 + at), key: key(at) };
+        let validators = (0..4).map(validator).collect();
+        let seconds = LedgerParameters::with_spacing(Duration::from_secs(1));
+        let parameters = LedgerParameters { spacing: Duration::ZERO, ..seconds };
+        Genesis::new("test", validators, [(key(9), balance)].into(), parameters).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use octet_coins::{Block, LedgerState};
+use octet_coins::{Block, LedgerState, PendingTransactions};
 
 use super::types::{BlockValue, ConsensusProposal};
 
@@ -28,14 +28,20 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Decodes a block, judges it once, and keeps it. `None`: it is no block.
-    pub(super) fn admit(&mut self, bytes: &[u8], state: &LedgerState) -> Option<BlockValue> {
+    /// Decodes a block, judges it once, and keeps it. `None`: it is no block. The signatures of transactions in
+    /// `pending` were verified when they came.
+    pub(super) fn admit(
+        &mut self,
+        bytes: &[u8],
+        state: &LedgerState,
+        pending: &PendingTransactions,
+    ) -> Option<BlockValue> {
         let block = Block::from_bytes(bytes)?;
         let value = block.hash().into();
         self.blocks.entry(value).or_insert_with(|| CandidateBlock {
             bytes: block.to_bytes(),
             round: block.round,
-            next: state.check(&block).ok().map(Arc::new),
+            next: state.check_with(&block, pending).ok().map(Arc::new),
         });
         Some(value)
     }

@@ -151,7 +151,7 @@ mod tests {
     use std::time::Duration;
 
     use arc_malachitebft_core_types::RoundSignature;
-    use octet_coins::{Genesis, LedgerState};
+    use octet_coins::{Genesis, LedgerParameters, LedgerState, Validator};
     use octet_node::key::PrivateKey;
     use proptest::prelude::*;
 
@@ -164,16 +164,15 @@ mod tests {
         Arc::new(PrivateKey::from_seed([at; 32]).unwrap())
     }
 
-    fn genesis() -> Genesis {
-        Genesis {
-            validators: (0..4).map(|at| key(at).public()).collect(),
-            balances: [(key(9).public(), 1)].into(),
-            spacing: Duration::ZERO,
-        }
+    fn genesis(balance: u64) -> Genesis {
+        let validator = |at: u8| Validator { owner: key(100 + at).public(), key: key(at).public() };
+        let validators = (0..4).map(validator).collect();
+        let seconds = LedgerParameters::with_spacing(Duration::from_secs(1));
+        let parameters = LedgerParameters { spacing: Duration::ZERO, ..seconds };
+        Genesis::new("test", validators, [(key(9).public(), balance)].into(), parameters).unwrap()
     }
-
     fn vote(at: u8, kind: VoteType, value: NilOrVal<BlockValue>) -> SignedVote<Bft> {
-        let signer = VoteSigner::new(key(at), genesis().hash());
+        let signer = VoteSigner::new(key(at), genesis(1).hash());
         let (height, round) = (BlockHeight(5), Round::new(2));
         signer.sign_vote(ConsensusVote { kind, height, round, value, from: signer.public() })
     }
@@ -189,11 +188,11 @@ mod tests {
     }
 
     fn voters() -> Voters {
-        Voters::new(Arc::new(LedgerState::new(&genesis())))
+        Voters::new(Arc::new(LedgerState::new(&genesis(1))))
     }
 
     fn is_valid(certificate: &BlockCertificate) -> bool {
-        certificate.is_valid(&genesis().hash(), &voters())
+        certificate.is_valid(&genesis(1).hash(), &voters())
     }
 
     #[test]
@@ -215,8 +214,7 @@ mod tests {
         assert!(!is_valid(&BlockCertificate { height: 6, ..good.clone() }));
         assert!(!is_valid(&BlockCertificate { round: 1, ..good.clone() }));
         assert!(!is_valid(&BlockCertificate { block: BlockHash([8; 32]), ..good.clone() }));
-        let other = Genesis { balances: [(key(9).public(), 2)].into(), ..genesis() };
-        assert!(!good.is_valid(&other.hash(), &voters()));
+        assert!(!good.is_valid(&genesis(2).hash(), &voters()));
         let mut prevotes = good.clone();
         let prevote = vote(0, VoteType::Prevote, NilOrVal::Val(BLOCK));
         prevotes.signatures[0].1 = prevote.signature;
@@ -239,7 +237,7 @@ mod tests {
                 cert_type,
                 round_signatures: signatures.collect(),
             };
-            check_round(&genesis().hash(), &certificate, &voters()).is_ok()
+            check_round(&genesis(1).hash(), &certificate, &voters()).is_ok()
         };
         use RoundCertificateType::{Precommit as Full, Skip};
         use VoteType::{Precommit, Prevote};

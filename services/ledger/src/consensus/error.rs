@@ -14,8 +14,6 @@ pub enum ConsensusError {
     Diverged(u64),
     #[error("the consensus library fails: {0}")]
     Library(String),
-    #[error("the genesis names no validators")]
-    NoValidators,
     #[error("the node has failed before, and goes on only after a restart")]
     Ended,
 }
@@ -28,7 +26,6 @@ impl ConsensusError {
             Self::LogEntry(_) => "start the version of the program that wrote the log",
             Self::Diverged(_) => "update: this version has other rules than most validators",
             Self::Library(_) => "restart the unit, and report the error",
-            Self::NoValidators => "make a genesis with `octetctl ledger genesis`",
             Self::Ended => "restart the unit",
         }
     }

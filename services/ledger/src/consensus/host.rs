@@ -51,8 +51,8 @@ pub(super) struct ConsensusHost {
     pub(super) pending: PendingTransactions,
     pub(super) store: BlockStore,
     pub(super) log: HeightLog,
-    /// What goes into the log before the next vote leaves.
-    batch: Vec<LogEntry>,
+    /// What goes into the log before the next vote leaves, with its heights.
+    batch: Vec<(u64, LogEntry)>,
     pub(super) candidates: Candidates,
     pub(super) inputs: VecDeque<Input<Bft>>,
     pub(super) timers: Vec<(Duration, Timeout)>,
@@ -205,7 +205,7 @@ impl ConsensusHost {
                 r.resume_with(Err(VoteExtensionError::InvalidVoteExtension))
             }
             Effect::CertVerifiedSyncValue(value, proposer, r) => {
-                let block = self.candidates.admit(&value.value_bytes, &self.state);
+                let block = self.candidates.admit(&value.value_bytes, &self.state, &self.pending);
                 match block.filter(|block| *block == value.certificate.value_id) {
                     Some(block) => {
                         let round = value.certificate.round;
@@ -232,7 +232,7 @@ impl ConsensusHost {
             // All is in the log already. A vote that is not must not leave before it is.
             let Input::Vote(vote) = input else { return };
             if vote.message.from == own && !self.replayed.contains(&vote) {
-                self.batch.push(LogEntry::Vote(vote));
+                self.batch.push((height.0, LogEntry::Vote(vote)));
             }
             return;
         }
@@ -249,16 +249,17 @@ impl ConsensusHost {
             }
             _ => {}
         }
-        // Nobody votes at a height whose block is in the store.
-        if height.0 <= self.state.height() {
+        // After the decision an own vote may still come: the state machine's effects come inside out.
+        let is_own = matches!(&input, Input::Vote(vote) if vote.message.from == own);
+        if height.0 <= self.state.height() && !is_own {
             return;
         }
         if let Input::ProposedValue(value, _) = &input
             && let Some(block) = self.candidates.get(&value.value)
         {
-            self.batch.push(LogEntry::Block(block.bytes.clone()));
+            self.batch.push((height.0, LogEntry::Block(block.bytes.clone())));
         }
-        self.batch.extend(LogEntry::of(input));
+        self.batch.extend(LogEntry::of(input).map(|entry| (height.0, entry)));
     }
 
     fn publish(&mut self, message: SignedConsensusMsg<Bft>) {
@@ -292,18 +293,21 @@ impl ConsensusHost {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        if std::mem::take(&mut self.waits_for_log) && !self.batch.is_empty() {
-            // Blocks that were fetched and not waited for may be lost. They are fetched again, and the record is replayed
-            // when its height comes.
-            let record = encode(&std::mem::take(&mut self.batch));
-            self.log.append(self.state.height() + 1, &record)?;
+        if std::mem::take(&mut self.waits_for_log) {
+            if let Some((height, _)) = self.batch.last() {
+                self.log.append(*height, &encode(&self.batch))?;
+                self.batch.clear();
+            }
+        } else {
+            let decided = self.state.height();
+            self.batch.retain(|(height, _)| *height > decided);
         }
         Ok(outbox)
     }
 
     pub(super) fn propose(&mut self, height: BlockHeight, round: Round) {
         let block = self.pending.block(&self.state, round.as_u32().unwrap_or(0));
-        if let Some(value) = self.candidates.admit(&block.to_bytes(), &self.state) {
+        if let Some(value) = self.candidates.admit(&block.to_bytes(), &self.state, &self.pending) {
             self.inputs.push_back(Input::Propose(LocallyProposedValue::new(height, round, value)));
         }
     }
@@ -343,7 +347,6 @@ impl ConsensusHost {
         }
         self.state = next;
         self.pending.prune(&self.state);
-        self.batch.clear();
         self.is_ended = true;
     }
 

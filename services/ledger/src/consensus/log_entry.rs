@@ -8,7 +8,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::types::Bft;
 
-/// An entry of a record of the log. A record is a Borsh vector of entries.
+/// An entry of a record of the log. A record is a Borsh vector of heights with entries.
 #[derive(Debug, Clone, BorshSerialize, BorshDeserialize)]
 pub(super) enum LogEntry {
     Vote(SignedVote<Bft>),

@@ -9,79 +9,25 @@ use arc_malachitebft_core_consensus as bft;
 use arc_malachitebft_core_types as malachite;
 use bft::{Input, Params, PeerId, State, ValuePayload, process};
 use malachite::{
-    ExtendedCommitCertificate, LinearTimeouts, ThresholdParams, ValueResponse, VoteExtensionPolicy,
-    VoteExtensions,
+    ExtendedCommitCertificate, ThresholdParams, ValueResponse, VoteExtensionPolicy, VoteExtensions,
 };
-use octet_coins::{Genesis, InvalidTransaction, LedgerState, SignedTransaction};
+use octet_coins::{InvalidTransaction, LedgerState, SignedTransaction};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
-use octet_node::limits::{Rate, RateDecision, RateLimiter};
+use octet_node::limits::{RateDecision, RateLimiter};
 use redb::StorageBackend;
 
 use super::catch_up::CatchUp;
 use super::early::EarlyFrames;
 use super::error::ConsensusError;
-use super::frame::ConsensusFrame;
+use super::frame::{ConsensusFrame, encode};
 use super::host::{ConsensusHost, OutgoingFrame, Recipient};
 use super::log_entry::LogEntry;
+use super::settings::ConsensusSettings;
 use super::signing::VoteSigner;
 use super::types::{Bft, BlockHeight, ValidatorKey, Voters};
 use crate::log::HeightLog;
 use crate::store::BlockStore;
-
-/// How long a node waits for what others have to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsensusTimeouts {
-    /// For a proposal.
-    pub propose: Duration,
-    /// For the votes that are missing when two thirds have voted without agreement. In each later round of a height
-    /// both are longer by half of it, up to a minute.
-    pub vote: Duration,
-    /// The interval of telling others the newest height.
-    pub status: Duration,
-}
-
-impl Default for ConsensusTimeouts {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { propose: seconds(3), vote: seconds(1), status: seconds(1) }
-    }
-}
-
-impl ConsensusTimeouts {
-    fn to_malachite(self) -> LinearTimeouts {
-        let delta = self.vote / 2;
-        LinearTimeouts {
-            propose: self.propose,
-            propose_delta: delta,
-            prevote: self.vote,
-            prevote_delta: delta,
-            precommit: self.vote,
-            precommit_delta: delta,
-            rebroadcast: self.propose + self.vote,
-            max_timeout: Duration::from_secs(60).max(self.propose),
-        }
-    }
-}
-
-/// What a node is started with.
-#[derive(Debug, Clone)]
-pub struct ConsensusSettings {
-    pub genesis: Genesis,
-    pub timeouts: ConsensusTimeouts,
-    /// Frames of each peer.
-    pub frames: Rate,
-    /// Requests for blocks of each peer.
-    pub fetches: Rate,
-}
-
-impl ConsensusSettings {
-    pub fn new(genesis: Genesis) -> Self {
-        let frames = Rate { burst: 2_000, ..Rate::per_second(500) };
-        let fetches = Rate { burst: 40, ..Rate::per_second(20) };
-        Self { genesis, timeouts: ConsensusTimeouts::default(), frames, fetches }
-    }
-}
 
 /// The most peers whose frames are counted.
 const MAX_PEERS: usize = 256;
@@ -98,6 +44,9 @@ pub struct ConsensusNode {
     /// Entries of the log for heights that this process has not begun. Mostly there are some for one height. There may
     /// be some for later ones if the store is older than the log.
     logged: BTreeMap<u64, Vec<LogEntry>>,
+    /// The newest height of the log. Those before were decided. If the store lost them they are fetched, and not voted
+    /// upon again.
+    floor: u64,
     settings: ConsensusSettings,
     /// When the newest height was begun here.
     began: Option<Duration>,
@@ -126,17 +75,18 @@ impl ConsensusNode {
         log: Box<dyn StorageBackend>,
         now: Duration,
     ) -> Result<Self, ConsensusError> {
-        if settings.genesis.validators().is_empty() {
-            return Err(ConsensusError::NoValidators);
-        }
         let (store, state) = BlockStore::open(store, &settings.genesis)?;
         let (log, records) = HeightLog::open(log)?;
+        let floor = records.iter().map(|(height, _)| *height).max().unwrap_or(0);
         let mut logged: BTreeMap<u64, Vec<LogEntry>> = BTreeMap::new();
         for (height, record) in records.into_iter().filter(|(height, _)| *height > state.height()) {
-            let entries: Vec<LogEntry> =
+            let entries: Vec<(u64, LogEntry)> =
                 borsh::from_slice(&record).map_err(|_| ConsensusError::LogEntry(height))?;
-            logged.entry(height).or_default().extend(entries);
+            for (height, entry) in entries {
+                logged.entry(height).or_default().push(entry);
+            }
         }
+        logged.retain(|height, _| *height >= floor);
         let signer = VoteSigner::new(key, settings.genesis.hash());
         let params = Params {
             address: signer.public(),
@@ -155,6 +105,7 @@ impl ConsensusNode {
             early: EarlyFrames::default(),
             catch_up: CatchUp::default(),
             logged,
+            floor,
             frames: RateLimiter::new(settings.frames, MAX_PEERS),
             fetches: RateLimiter::new(settings.fetches, MAX_PEERS),
             settings,
@@ -260,9 +211,11 @@ impl ConsensusNode {
         !self.host.is_ended
     }
 
+    /// Whether this node votes at the height after the newest block.
     fn is_validator(&self) -> bool {
         let own: PublicKey = self.host.signer.public().into();
-        self.host.state.validators().iter().any(|one| one.key == own)
+        let is_decided = self.host.state.height() + 1 < self.floor;
+        !is_decided && self.host.state.validators().iter().any(|one| one.key == own)
     }
 
     fn enter(&mut self, now: Duration) -> Result<(), ConsensusError> {
@@ -375,9 +328,11 @@ impl ConsensusNode {
         if entries.is_none() && self.logged.is_empty() && self.host.log.is_large() {
             self.host.store.flush()?;
             self.host.log.restart()?;
+            self.host.log.append(height, &encode(&Vec::<(u64, LogEntry)>::new()))?;
         }
         self.host.is_ended = false;
         self.host.is_validator = self.is_validator();
+        self.core.params.enabled = self.host.is_validator;
         self.host.candidates.clear();
         self.began = Some(self.host.now);
         self.is_wanted = false;
@@ -400,7 +355,7 @@ impl ConsensusNode {
         let mut inputs = vec![];
         for entry in entries {
             if let LogEntry::Block(block) = &entry {
-                self.host.candidates.admit(block, &self.host.state);
+                self.host.candidates.admit(block, &self.host.state, &self.host.pending);
             }
             inputs.extend(entry.into_input());
         }

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use octet_coins::{Genesis, PendingTransactions, SignedTransaction};
+use octet_coins::{Action, Genesis, LedgerParameters, SignedTransaction, Transaction, Validator};
 use octet_ledger::consensus::{ConsensusSettings, ConsensusTimeouts};
 use octet_ledger::inbox::LedgerInbox;
 use octet_ledger::net::LedgerPeer;
 use octet_ledger::{LedgerConfig, run};
-use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use tempfile::TempDir;
 
@@ -28,20 +27,22 @@ fn key(of: u8, at: u8) -> PrivateKey {
     PrivateKey::from_seed(seed).unwrap()
 }
 
-fn owner() -> PublicKey {
-    key(9, 0).public()
+fn owner() -> PrivateKey {
+    key(9, 0)
 }
 
 pub fn genesis() -> Genesis {
-    Genesis {
-        validators: (0..4).map(|at| key(1, at).public()).collect(),
-        balances: [(owner(), 1 << 40)].into(),
-        spacing: Duration::ZERO,
-    }
+    let validator = |at| Validator { owner: key(2, at).public(), key: key(1, at).public() };
+    let balances = [(owner().public(), 1 << 50)].into();
+    let seconds = LedgerParameters::with_spacing(Duration::from_secs(1));
+    let parameters = LedgerParameters { spacing: Duration::ZERO, ..seconds };
+    Genesis::new("processes", (0..4).map(validator).collect(), balances, parameters).unwrap()
 }
 
 fn payment(nonce: u64) -> SignedTransaction {
-    SignedTransaction { from: owner(), to: key(9, 1).public(), amount: 1, nonce }
+    let action = Action::Transfer { to: key(9, 1).public(), amount: 1 };
+    let transaction = Transaction { signer: owner().public(), nonce, action };
+    SignedTransaction::sign(transaction, &genesis().hash(), &owner())
 }
 
 /// The child: it takes numbers of transactions on its standard input, and prints how many are decided.
@@ -64,15 +65,11 @@ fn child() {
     });
     let watched = inbox.clone();
     std::thread::spawn(move || {
-        let (mut paid, mut height) = (0, 0);
+        let (mut paid, mut height) = (0u64, 0);
         loop {
             let Some(state) = watched.newest_after(height, HANG) else { continue };
             height = state.height();
-            // What cannot be taken any more is decided.
-            let none = PendingTransactions::default;
-            while none().admit(payment(paid + 1), &state).is_err() {
-                paid += 1;
-            }
+            paid = state.account(&owner().public()).map_or(paid, |account| account.nonce);
             println!("paid {paid} {height}");
         }
     });

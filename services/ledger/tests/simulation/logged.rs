@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_malachitebft_core_types::{NilOrVal, Round, VoteType};
 use octet_coins::PendingTransactions;
 use octet_ledger::consensus::{
-    ConsensusFrame, ConsensusNode, ConsensusProposal, ConsensusSettings, VoteSigner,
+    BlockHeight, ConsensusFrame, ConsensusNode, ConsensusProposal, ConsensusSettings,
+    ConsensusVote, VoteSigner,
 };
 
 use crate::disk::{Disk, Fuse};
@@ -31,7 +33,7 @@ fn proposal(world: &mut World) -> (usize, ConsensusFrame) {
     let transaction = world.transaction();
     for at in 0..4 {
         let (mut node, _, _) = open(world, at);
-        node.submit(transaction.clone(), world.now).unwrap().unwrap();
+        node.submit(transaction, world.now).unwrap().unwrap();
         let frames = frames(&mut node).into_iter();
         let mut proposals = frames.filter(|it| matches!(it, ConsensusFrame::Proposal(..)));
         if let Some(proposal) = proposals.next() {
@@ -53,7 +55,7 @@ fn what_cannot_be_logged_does_not_leave() {
     let (peer, bytes) = (world.nodes[proposer].public, proposal.to_bytes());
     // A vote of the proposer begins the height.
     let (mut first, _, _) = open(&world, proposer);
-    first.submit(world.submitted[0].clone(), world.now).unwrap().unwrap();
+    first.submit(world.submitted[0], world.now).unwrap().unwrap();
     let vote = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
     for operation in 0..4 {
         let (mut node, fuse, log) = open(&world, at);
@@ -99,7 +101,7 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
     let (proposer, proposal) = proposal(&mut world);
     let at = (proposer + 1) % 4;
     let (mut first, _, _) = open(&world, proposer);
-    first.submit(world.submitted[0].clone(), world.now).unwrap().unwrap();
+    first.submit(world.submitted[0], world.now).unwrap().unwrap();
     let begin = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
     let none = logged(&world, at, &begin, &[]);
     let once = logged(&world, at, &begin, &[proposal.to_bytes()]);
@@ -114,7 +116,7 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
         block.transactions.truncate(0);
         let state = octet_coins::LedgerState::new(&world.genesis);
         for transaction in world.submitted.iter().take(number) {
-            let _ = pending.admit(transaction.clone(), &state);
+            let _ = pending.admit(*transaction, &state);
         }
         block.transactions = pending.block(&state, 0).transactions;
         let signer = VoteSigner::new(Arc::clone(&world.nodes[by].key), world.genesis.hash());
@@ -127,4 +129,35 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
     // Somebody whose turn it is not.
     let stranger = logged(&world, at, &begin, &[other(0, (proposer + 2) % 4)]);
     assert_eq!(stranger, none);
+}
+
+/// A height before the newest of the log was decided. Its votes may be lost, so it is fetched.
+#[test]
+fn a_node_without_its_blocks_does_not_vote_on_them_again() {
+    let mut world = World::new(42, 4, 0);
+    for _ in 0..3 {
+        world.submit(0);
+        world.run(Duration::from_secs(10));
+    }
+    assert_eq!(world.height(1), 3);
+    let signer = VoteSigner::new(Arc::clone(&world.nodes[2].key), world.genesis.hash());
+    let vote = |height: u64| {
+        let vote = ConsensusVote {
+            kind: VoteType::Prevote,
+            height: BlockHeight(height),
+            round: Round::ZERO,
+            value: NilOrVal::Nil,
+            from: signer.public(),
+        };
+        ConsensusFrame::Vote(signer.sign_vote(vote)).to_bytes()
+    };
+    let (peer, log) = (world.nodes[2].public, world.nodes[1].log.bytes());
+    for (log, votes) in [(vec![], true), (log, false)] {
+        let settings = ConsensusSettings::new(world.genesis.clone());
+        let key = world.nodes[1].key.clone();
+        let log = Box::new(Disk::with(log));
+        let mut node = ConsensusNode::open(settings, key, Disk::default(), log, world.now).unwrap();
+        node.receive(peer, &vote(1), world.now).unwrap();
+        assert_eq!(node.is_deciding(), votes);
+    }
 }

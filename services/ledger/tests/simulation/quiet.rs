@@ -65,8 +65,8 @@ fn a_transaction_that_waits_for_another_begins_no_height() {
     world.submit(0);
     world.run(seconds(10));
     let height = world.height(0);
-    let mut gap = world.submitted[0].clone();
-    gap.nonce += 2;
+    // The owner's third, without the second.
+    let gap = world.transaction_of(0, 3);
     let now = world.now;
     let node = world.nodes[0].node.as_mut().unwrap();
     assert_eq!(node.submit(gap, now).unwrap(), Ok(true));

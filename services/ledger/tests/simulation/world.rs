@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use octet_coins::{Genesis, SignedTransaction};
+use octet_coins::{Action, Genesis, LedgerParameters, SignedTransaction, Transaction, Validator};
 use octet_ledger::consensus::{ConsensusNode, ConsensusSettings, EquivocationKind, Recipient};
 use octet_ledger::store::BlockStore;
 use octet_node::control::PublicKey;
@@ -15,6 +15,9 @@ use octet_node::key::PrivateKey;
 use crate::disk::{Disk, Fuse};
 use crate::evaluator::Evaluator;
 use crate::liar::{Liar, Lie};
+
+/// Each has every so many-th transaction.
+pub const OWNERS: usize = 300;
 
 /// What the network and the machines do.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +75,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     events: BTreeMap<u64, Event>,
     next: u64,
-    owners: Vec<PublicKey>,
+    owners: Vec<Arc<PrivateKey>>,
     pub submitted: Vec<SignedTransaction>,
 }
 
@@ -81,16 +84,24 @@ impl World {
     pub fn new(seed: u64, validators: usize, followers: usize) -> Self {
         let key = |of: u8, at: usize| {
             let mut seed = [of; 32];
-            seed[0] = at as u8;
+            seed[..2].copy_from_slice(&(at as u16).to_be_bytes());
             Arc::new(PrivateKey::from_seed(seed).unwrap())
         };
-        let owners: Vec<_> = (0..4).map(|at| key(9, at).public()).collect();
+        let owners: Vec<_> = (0..OWNERS).map(|at| key(9, at)).collect();
         let keys: Vec<_> = (0..validators + followers).map(|at| key(1, at)).collect();
-        let genesis = Genesis {
-            validators: keys[..validators].iter().map(|key| key.public()).collect(),
-            balances: owners.iter().map(|owner| (*owner, 1_000_000)).collect(),
-            spacing: Duration::from_secs(1),
+        let validator = |key: &Arc<PrivateKey>| {
+            let mut seed = *key.seed();
+            seed[2] = 2;
+            let owner = PrivateKey::from_seed(seed).unwrap().public();
+            Validator { owner, key: key.public() }
         };
+        let genesis = Genesis::new(
+            "simulation",
+            keys[..validators].iter().map(validator).collect(),
+            owners.iter().map(|owner| (owner.public(), 1_000_000_000)).collect(),
+            LedgerParameters::with_spacing(Duration::from_secs(1)),
+        );
+        let genesis = genesis.unwrap();
         let node = |key: Arc<PrivateKey>| {
             let fuse = Fuse::default();
             SimulatedNode {
@@ -179,7 +190,8 @@ impl World {
             node.store.cut_power(&mut self.rng);
             node.log.cut_power(&mut self.rng);
         }
-        if self.faults.lost_stores && self.rng.u32(..4) == 0 {
+        // The first node keeps all blocks: what nobody has cannot be fetched.
+        if self.faults.lost_stores && at > 0 && self.rng.u32(..4) == 0 {
             node.store.erase();
             node.starts = 0;
         }
@@ -347,16 +359,24 @@ impl World {
 
     /// The next transaction.
     pub fn transaction(&mut self) -> SignedTransaction {
-        let from = self.rng.usize(..self.owners.len());
-        let nonce = self.submitted.iter().filter(|it| it.from == self.owners[from]).count();
-        let transaction = SignedTransaction {
-            from: self.owners[from],
-            to: self.owners[(from + 1) % self.owners.len()],
-            amount: self.rng.u64(1..5),
-            nonce: nonce as u64 + 1,
-        };
-        self.submitted.push(transaction.clone());
+        let number = self.submitted.len();
+        let transaction = self.transaction_of(number % OWNERS, (number / OWNERS) as u64 + 1);
+        self.submitted.push(transaction);
         transaction
+    }
+
+    /// A transaction of the owner `of`.
+    pub fn transaction_of(&mut self, of: usize, nonce: u64) -> SignedTransaction {
+        let from = &self.owners[of];
+        let transaction = Transaction {
+            signer: from.public(),
+            nonce,
+            action: Action::Transfer {
+                to: self.owners[(of + 1) % OWNERS].public(),
+                amount: self.rng.u64(1..5),
+            },
+        };
+        SignedTransaction::sign(transaction, &self.genesis.hash(), from)
     }
 
     /// Gives all transactions again: those that wait are not on the disk.
@@ -374,7 +394,7 @@ impl World {
 
     /// How many transactions the newest state of a running node has.
     pub fn transactions(&mut self, at: usize) -> usize {
-        let validators = self.genesis.validators.clone();
+        let validators = self.genesis.validators().iter().map(|it| it.key).collect::<Vec<_>>();
         let genesis = self.genesis.hash().0;
         let node = self.nodes[at].node.as_ref().unwrap();
         self.evaluator.walk(node.store(), genesis, &validators)

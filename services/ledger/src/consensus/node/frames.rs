@@ -97,7 +97,8 @@ impl ConsensusNode {
                 if self.host.is_ended || !is_turn || !is_soon || !is_new {
                     return Ok(());
                 }
-                let value = self.host.candidates.admit(&block, &self.host.state);
+                let value =
+                    self.host.candidates.admit(&block, &self.host.state, &self.host.pending);
                 if value != Some(of.value) {
                     return Ok(());
                 }
@@ -149,21 +150,15 @@ impl ConsensusNode {
         let is_new = self.host.pending.admit(transaction, &self.host.state)?;
         if is_new {
             self.host.send(Recipient::Everyone, &ConsensusFrame::Transaction(bytes));
-            // One more cannot end what is to be done, and a block is made to find out.
-            if !self.has_work {
-                self.find_work();
-            }
+            self.find_work();
         }
         Ok(is_new)
     }
 
-    /// A transaction that waits for another one is no work: blocks without any would be made for it.
     pub(super) fn find_work(&mut self) {
         let state = &self.host.state;
         self.work_height = state.height();
-        self.has_work = state.is_counting()
-            || (!self.host.pending.is_empty()
-                && !self.host.pending.block(state, 0).transactions.is_empty());
+        self.has_work = state.is_counting() || !self.host.pending.is_empty();
     }
 
     pub(super) fn send_status(&mut self) {
