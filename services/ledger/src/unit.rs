@@ -8,6 +8,7 @@ use std::process::{ExitCode, exit};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 
+use octet_coins::{BlockHash, Possession};
 use octet_node::control::{PublicKey, SOCKETS};
 use octet_node::key::PrivateKey;
 use octet_node::serve::threads;
@@ -71,6 +72,18 @@ impl SharedLedger {
     /// The key of this node on ledgers; `None` until it is certified.
     pub fn key(&self) -> Option<PublicKey> {
         self.state().key.as_ref().map(|key| key.public())
+    }
+
+    /// The key's consent to be the validator of `owner` on the ledger with this genesis; `None` without a key.
+    pub fn consent(
+        &self,
+        genesis: &BlockHash,
+        owner: &PublicKey,
+        epoch: u64,
+    ) -> Option<Possession> {
+        let state = self.state();
+        let key = state.key.as_ref()?;
+        Some(Possession::of_validator(genesis, owner, epoch, key))
     }
 
     /// The node that runs.

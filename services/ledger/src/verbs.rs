@@ -22,7 +22,7 @@ pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 6
 type State = Arc<SharedLedger>;
 
 pub fn verbs() -> Verbs<State> {
-    use Permission::{Operate, Read};
+    use Permission::{Operate, Own, Read};
 
     Verbs::default()
         .with(
@@ -58,6 +58,14 @@ pub fn verbs() -> Verbs<State> {
             Verb::new("blocks", Read, "Prints blocks with the votes that decided them, in base64"),
             optional_integer("from", "The height of the first one [default: 1]"),
             |shared, _, from| blocks(shared, from.unwrap_or(1)),
+        )
+        .with(
+            Verb::new("consent", Own, "Has this node's key agree to be the validator of an owner"),
+            key("owner", "The owner's key (a did:key)").and(optional_integer(
+                "epoch",
+                "Higher than that of the owner's former key [default: 1]",
+            )),
+            |shared, _, (owner, epoch)| consent(shared, &owner, epoch.unwrap_or(1)),
         )
         .with(
             Verb::new("submit", Operate, "Hands a signed transaction to the validators"),
@@ -195,6 +203,20 @@ fn lock(shared: &State, payer: &PublicKey, payee: &PublicKey) -> Result<Value, F
         "payee": payee,
         "amount": lock.map_or(0, |lock| lock.amount),
         "returns_at": lock.and_then(|lock| lock.returns_at),
+    }))
+}
+
+fn consent(shared: &State, owner: &PublicKey, epoch: u64) -> Result<Value, Failure> {
+    let (_, state) = newest(shared)?;
+    let consent = shared.consent(state.genesis_hash(), owner, epoch).ok_or_else(|| {
+        let help = "`identity show` tells whether the node has a key";
+        Failure::new(FailureCode::Failed, "this node has no certified key yet", help)
+    })?;
+    Ok(json!({
+        "owner": owner,
+        "key": shared.key(),
+        "epoch": epoch,
+        "consent": BASE64.encode(&consent.0),
     }))
 }
 

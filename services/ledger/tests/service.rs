@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use data_encoding::BASE64;
-use octet_coins::{Action, Block, Genesis, SignedTransaction, Transaction};
+use octet_coins::{
+    Action, Block, Genesis, Possession, SignedTransaction, Transaction, ValidatorChange,
+};
 use octet_ledger::{LedgerUnitConfig, serve};
 use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
@@ -121,7 +123,10 @@ fn four_units_are_a_ledger() {
         text += &format!("[[validator]]\nowner = \"{owner}\"\nkey = {key}\n");
     }
     let first = owner(0).public();
-    text += &format!("[[account]]\nowner = \"{first}\"\nbalance = 5000000\n");
+    for (seed, balance) in [(0, 5_000_000), (1, 1000), (2, 1000)] {
+        let owner = owner(seed).public();
+        text += &format!("[[account]]\nowner = \"{owner}\"\nbalance = {balance}\n");
+    }
     let genesis = Genesis::from_toml(&text).unwrap();
     let peers: Vec<_> = units
         .iter()
@@ -169,14 +174,14 @@ fn four_units_are_a_ledger() {
     for unit in &units {
         let account = unit.account(&first);
         assert_eq!((&account["balance"], &account["nonce"]), (&json!(4_000_000 - fee), &json!(1)));
-        assert_eq!((unit.shown("pot"), unit.shown("coins")), (json!(fee), json!(5_000_000)));
+        assert_eq!((unit.shown("pot"), unit.shown("coins")), (json!(fee), json!(5_002_000)));
     }
     let [block, height] = ["block", "height"].map(|key| units[0].shown(key));
     assert!(units.iter().all(|unit| unit.shown("block") == block));
     let blocks = |from: u64| units[3].call("blocks", json!({ "from": from })).unwrap();
     assert_eq!((&blocks(1)["newest"], &blocks(1)["blocks"][0]["height"]), (&height, &json!(1)));
-    let text = blocks(1)["blocks"][0]["block"].as_str().unwrap().to_owned();
-    let decided = Block::from_bytes(&BASE64.decode(text.as_bytes()).unwrap()).unwrap();
+    let decided = blocks(1)["blocks"][0]["block"].as_str().unwrap().to_owned();
+    let decided = Block::from_bytes(&BASE64.decode(decided.as_bytes()).unwrap()).unwrap();
     assert_eq!((decided.parent, decided.transactions.len()), (genesis.hash(), 1));
     assert_eq!(blocks(99)["blocks"], json!([]));
 
@@ -186,4 +191,46 @@ fn four_units_are_a_ledger() {
     units[2].apply(&section).unwrap();
     wait_until("it has its blocks again", || units[2].shown("height") == height);
     assert_eq!(units[2].shown("block"), block);
+
+    // A fifth follows, and three of the four owners vote for it.
+    let fifth = Unit::start();
+    wait_until("the fifth has a key", || fifth.shown("key") != Value::Null);
+    let fifth_key = fifth.shown("key");
+    let mut peers = peers;
+    peers.push(json!({ "key": fifth_key, "at": fifth.address }));
+    let section = json!({ "genesis": text, "peer": peers });
+    for unit in units.iter().chain([&fifth]) {
+        unit.apply(&section).unwrap();
+    }
+    wait_until("it follows", || fifth.shown("height") == height);
+    assert_eq!(fifth.shown("role"), "follower");
+    let of_fifth = owner(4).public();
+    let consent = fifth.call("consent", json!({ "owner": of_fifth })).unwrap();
+    let consent = BASE64.decode(consent["consent"].as_str().unwrap().as_bytes()).unwrap();
+    let key = serde_json::from_value(fifth_key).unwrap();
+    let change = ValidatorChange::Add { owner: of_fifth, key, epoch: 1 };
+    let action = Action::Vote { change, consent: Some(Possession(consent.try_into().unwrap())) };
+    for (seed, nonce) in [(0, 2), (1, 1), (2, 1)] {
+        assert_eq!(fifth.shown("role"), "follower", "{seed}");
+        let transaction = Transaction { signer: owner(seed).public(), nonce, action };
+        let signed = SignedTransaction::sign(transaction, &genesis.hash(), &owner(seed));
+        let transaction = BASE64.encode(&signed.to_bytes());
+        wait_until("it is taken", || {
+            units[1].call("submit", json!({ "transaction": transaction })).is_ok()
+                || units[1].account(&owner(seed).public())["nonce"] == nonce
+        });
+        wait_until("it counts", || units[1].account(&owner(seed).public())["nonce"] == nonce);
+    }
+    wait_until("all have five", || {
+        units.iter().chain([&fifth]).all(|unit| unit.shown("validators") == 5)
+    });
+    assert_eq!(fifth.shown("role"), "validator");
+    // Four of five decide without the last: so the fifth votes.
+    units[3].apply(&Value::Null).unwrap();
+    let action = Action::Transfer { to, amount: 7 };
+    let transaction = Transaction { signer: first, nonce: 3, action };
+    let signed = SignedTransaction::sign(transaction, &genesis.hash(), &owner(0));
+    let transaction = json!({ "transaction": BASE64.encode(&signed.to_bytes()) });
+    wait_until("it is taken", || fifth.call("submit", transaction.clone()).is_ok());
+    wait_until("the fifth decides", || units[0].account(&to)["balance"] == 1_000_007);
 }

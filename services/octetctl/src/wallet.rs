@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use data_encoding::BASE64;
-use octet_coins::{Action, Genesis, GenesisError, SignedTransaction, Transaction};
+use octet_coins::{
+    Action, Genesis, GenesisError, Possession, SignedTransaction, Transaction, ValidatorChange,
+};
 use octet_control::{Client, PublicKey, parse_millionths, show_millionths};
 use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};
@@ -43,6 +45,24 @@ pub enum WalletVerb {
         /// The owner's key (a did:key) [default: yours]
         owner: Option<PublicKey>,
     },
+    /// Votes that an owner's node becomes a validator, and waits for the block
+    VoteAdd {
+        /// The owner of the new validator (a did:key)
+        owner: PublicKey,
+        /// The validator's key, of that node's unit `ledger` (a did:key)
+        key: PublicKey,
+        /// What `ledger consent OWNER` prints at that node
+        #[arg(value_parser = consent)]
+        consent: Possession,
+        /// The epoch that the consent is for
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        epoch: u64,
+    },
+    /// Votes that an owner's validator goes, and waits for the block
+    VoteRemove {
+        /// The owner of the validator (a did:key)
+        owner: PublicKey,
+    },
     /// Gives coins to another owner, and waits for the block
     Transfer {
         /// The owner's key (a did:key)
@@ -56,6 +76,11 @@ pub enum WalletVerb {
 fn amount(text: &str) -> Result<u64, String> {
     let parsed = parse_millionths(text).filter(|amount| *amount > 0);
     parsed.ok_or_else(|| "write a number of coins with at most six decimals, such as 0.25".into())
+}
+
+fn consent(text: &str) -> Result<Possession, String> {
+    let bytes = BASE64.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Possession).ok_or_else(|| "copy all of what `ledger consent` prints".into())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +154,13 @@ pub fn run<S: Read + Write>(
             let Account { balance, height, .. } = account;
             Ok(format!("{owner}\n{} coins at height {height}\n", show_millionths(balance)))
         }
+        WalletVerb::VoteAdd { owner, key: validator, consent, epoch } => {
+            let change = ValidatorChange::Add { owner: *owner, key: *validator, epoch: *epoch };
+            vote(client, &genesis, key, change, Some(*consent))
+        }
+        WalletVerb::VoteRemove { owner } => {
+            vote(client, &genesis, key, ValidatorChange::Remove { owner: *owner }, None)
+        }
         WalletVerb::Transfer { to, amount } => {
             let account = account(client, &genesis, &own)?;
             let needs = amount.saturating_add(genesis.parameters().fee);
@@ -148,6 +180,21 @@ fn read(file: &Path) -> Result<Genesis, WalletError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| WalletError::Read { file: file.to_owned(), error })?;
     Genesis::from_toml(&text).map_err(|error| WalletError::Genesis { file: file.to_owned(), error })
+}
+
+fn vote<S: Read + Write>(
+    client: &mut Client<S>,
+    genesis: &Genesis,
+    key: &PrivateKey,
+    change: ValidatorChange,
+    consent: Option<Possession>,
+) -> Result<String, WalletError> {
+    let account = account(client, genesis, &key.public())?;
+    let action = Action::Vote { change, consent };
+    let height = order(client, genesis, key, account.nonce + 1, action)?;
+    Ok(format!(
+        "your vote counts since height {height}; `ledger validators` shows whether it passed\n"
+    ))
 }
 
 /// Asks for an account. A box could otherwise have a transaction signed for another ledger.
@@ -277,6 +324,23 @@ mod tests {
         let (shown, came) = wallet("show", &own, true);
         let expected = format!("{}\n5.000000 coins at height 7\n", key(0).public());
         assert_eq!((shown.unwrap(), came), (expected, vec![]));
+    }
+
+    #[test]
+    fn a_vote_has_the_consent() {
+        let own = Genesis::from_toml(&genesis()).unwrap();
+        let (owner, validator) = (key(8).public(), key(18));
+        let consent = Possession::of_validator(&own.hash(), &owner, 1, &validator);
+        let text = BASE64.encode(&consent.0);
+        let words = format!("vote-add {owner} {} {text}", validator.public());
+        let (_, came) = wallet(&words, &own, true);
+        let change = ValidatorChange::Add { owner, key: validator.public(), epoch: 1 };
+        let expected = Action::Vote { change, consent: Some(consent) };
+        assert_eq!(came[0].transaction().action, expected);
+        came[0].verify(&own.hash()).unwrap();
+        let (_, came) = wallet(&format!("vote-remove {owner}"), &own, true);
+        let expected = Action::Vote { change: ValidatorChange::Remove { owner }, consent: None };
+        assert_eq!(came[0].transaction().action, expected);
     }
 
     /// Nothing is signed for a ledger that is not the one of the file.
