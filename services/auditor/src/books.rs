@@ -176,7 +176,8 @@ impl Books {
                 Some(at) => at + claim_heights,
                 None => 0,
             };
-            let [epoch, max, state, day] = [it.epoch, it.max_per_day, state, it.day].map(u128::from);
+            let [epoch, max, state, day] =
+                [it.epoch, it.max_per_day, state, it.day].map(u128::from);
             let value = [&it.owner[..], &it.node, &numbers(&[epoch, max, state, day, it.paid])];
             row(3, &[key], value.concat());
         }

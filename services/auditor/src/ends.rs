@@ -38,7 +38,8 @@ impl Books {
 
     fn return_locks(&mut self) {
         let (height, wait) = (self.height, self.counting.withdrawal_heights);
-        let over = self.locks.iter().filter(|(_, it)| it.notice.is_some_and(|at| at + wait <= height));
+        let over =
+            self.locks.iter().filter(|(_, it)| it.notice.is_some_and(|at| at + wait <= height));
         let over: Vec<_> = over.map(|(pair, _)| *pair).collect();
         for pair in over {
             self.return_lock(pair);
@@ -63,7 +64,8 @@ impl Books {
             }
         }
         for key in over {
-            let locks: Vec<_> = self.locks.keys().filter(|(payer, _)| *payer == key).copied().collect();
+            let locks: Vec<_> =
+                self.locks.keys().filter(|(payer, _)| *payer == key).copied().collect();
             for pair in locks {
                 self.return_lock(pair);
             }

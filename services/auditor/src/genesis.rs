@@ -113,7 +113,8 @@ impl Beginning {
             fee: written.fee.unwrap_or(100),
         };
         let settlement = written.settlement_heights.unwrap_or(of_spacing / 24);
-        let validators = written.validator.iter().map(|it| (*it.owner.as_bytes(), *it.key.as_bytes()));
+        let validators =
+            written.validator.iter().map(|it| (*it.owner.as_bytes(), *it.key.as_bytes()));
         let balances = written.account.iter().map(|it| (*it.owner.as_bytes(), it.balance));
         let mut beginning = Self {
             name: written.name.clone(),

@@ -167,7 +167,8 @@ impl Books {
         if from.is_void || to.is_void {
             return Err(BrokenRule::ClosedKey);
         }
-        let mut paid = Paid { epoch: *epoch, bytes: *bytes, price: *price, promised: *amount, paid: 0 };
+        let mut paid =
+            Paid { epoch: *epoch, bytes: *bytes, price: *price, promised: *amount, paid: 0 };
         if let Some(former) = self.claims.get(&(*payer, *payee, *scope)) {
             if former.epoch > *epoch {
                 return Err(BrokenRule::PaidBefore);

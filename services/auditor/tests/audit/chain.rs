@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use octet_auditor::{Audit, BrokenRule, Difference, Mismatch};
 use octet_coins::{
     Action, Block, BlockHash, Genesis, LedgerState, Possession, SignedTransaction, Transaction,
+    ValidatorChange,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey};
+use octet_receipts::{Receipt, SignedReceipt};
 
 pub fn key(kind: u8, number: usize) -> PrivateKey {
     let mut seed = [kind; 32];
@@ -182,5 +184,72 @@ impl Chain {
         let (signer, node) = (owner(by).public(), PublicKey::new([by as u8; 32]));
         let consent = Possession::of_sub_key(&self.genesis, &signer, &node, epoch, key);
         Action::BindKey { node, key: key.public(), epoch, max_per_day: u64::MAX, consent }
+    }
+}
+
+/// With this price, a byte costs a millionth.
+pub const A_BYTE: u64 = 1 << 30;
+
+/// The chain has two boxes: that of owner 4 pays, and that of owner 5 is paid.
+impl Chain {
+    pub fn payer() -> PrivateKey {
+        sub_key(4)
+    }
+
+    pub fn payee() -> PrivateKey {
+        sub_key(5)
+    }
+
+    pub fn lock_of(amount: u64) -> Action {
+        let (payer, payee) = (Self::payer().public(), Self::payee().public());
+        Action::Lock { payer, payee, amount }
+    }
+
+    pub fn withdrawal() -> Action {
+        let (payer, payee) = (Self::payer().public(), Self::payee().public());
+        Action::Withdraw { payer, payee }
+    }
+
+    /// With both keys bound, and a lock.
+    pub fn with_lock(amount: u64) -> Self {
+        let mut chain = Self::small();
+        let payer = chain.order(4, chain.bind(4, &Self::payer(), 1));
+        let payee = chain.order(5, chain.bind(5, &Self::payee(), 1));
+        chain.run(vec![payer, payee]);
+        chain.act(4, Self::lock_of(amount));
+        chain
+    }
+
+    /// A claim of so many bytes.
+    pub fn claim(&self, bytes: u64) -> SignedTransaction {
+        self.claim_of(Receipt {
+            payer: Self::payer().public(),
+            payee: Self::payee().public(),
+            scope: [7; 32],
+            epoch: 1,
+            bytes,
+            price: A_BYTE,
+            amount: bytes,
+        })
+    }
+
+    pub fn claim_of(&self, receipt: Receipt) -> SignedTransaction {
+        let receipt = SignedReceipt::sign(receipt, &self.genesis.0, &Self::payer()).unwrap();
+        let action = Action::Claim { receipt };
+        let transaction = Transaction { signer: Self::payee().public(), nonce: 0, action };
+        SignedTransaction::sign(transaction, &self.genesis, &Self::payee())
+    }
+
+    /// A vote for a validator of an owner.
+    pub fn vote_for(&self, by: usize, about: usize, key: &PrivateKey) -> SignedTransaction {
+        let (owner, epoch) = (owner(about).public(), 1);
+        let consent = Some(Possession::of_validator(&self.genesis, &owner, epoch, key));
+        let change = ValidatorChange::Add { owner, key: key.public(), epoch };
+        self.order(by, Action::Vote { change, consent })
+    }
+
+    pub fn rotation(&self, by: usize, key: &PrivateKey) -> Action {
+        let consent = Possession::of_validator(&self.genesis, &owner(by).public(), 1, key);
+        Action::RotateValidator { key: key.public(), epoch: 1, consent }
     }
 }

@@ -14,7 +14,7 @@ use octet_receipts::{Receipt, SignedReceipt, cost};
 
 use crate::chain::{Chain, Heights, genesis_file, owner, sub_key};
 
-const WORLDS: u64 = 40;
+const WORLDS: u64 = 60;
 const OWNERS: usize = 8;
 
 /// What has happened, so that nobody takes an empty world for a good one.
@@ -65,7 +65,7 @@ impl World {
         let heights = Heights {
             day: rng.u64(2..9),
             withdrawal: rng.u64(2..8),
-            claim: rng.u64(1..6),
+            claim: rng.u64(3..9),
             vote: rng.u64(2..7),
             fee: rng.u64(1..50),
         };
@@ -94,11 +94,26 @@ impl World {
         sub_key(self.owners_of.len() - 1)
     }
 
+    /// A key, mostly an open one.
     fn any_key(&mut self) -> Option<usize> {
-        let count = self.owners_of.len();
-        // The newest ones are mostly open.
-        let newest = count.saturating_sub(10);
-        (count > 0).then(|| if self.rarely() { self.rng.usize(0..count) } else { self.rng.usize(newest..count) })
+        let any = !self.rarely();
+        let is_open = |number: &usize| {
+            let key = self.chain.state.key(&sub_key(*number).public());
+            !any || key.is_some_and(|it| it.state == KeyState::Open)
+        };
+        let open: Vec<_> = (0..self.owners_of.len()).filter(is_open).collect();
+        self.rng.choice(open)
+    }
+
+    /// Two keys, mostly with a lock.
+    fn pair(&mut self) -> Option<(usize, usize)> {
+        let any = self.rarely();
+        let is_locked = |(from, to): &&(usize, usize)| {
+            let (payer, payee) = (sub_key(*from).public(), sub_key(*to).public());
+            any || self.chain.state.coin_lock(&payer, &payee).is_some()
+        };
+        let locked: Vec<_> = self.pairs.iter().filter(is_locked).copied().collect();
+        self.rng.choice(locked)
     }
 
     fn amount(&mut self, by: usize) -> u64 {
@@ -124,10 +139,11 @@ impl World {
                 let number = self.any_key()?;
                 (self.owner_of(number), Action::RevokeKey { key: sub_key(number).public() })
             }
-            5..8 => {
-                let (from, to) = match self.pairs.is_empty() || self.rng.bool() {
-                    true => (self.any_key()?, self.any_key()?),
-                    false => self.pairs[self.rng.usize(0..self.pairs.len())],
+            5..8 | 14 | 15 => {
+                let known = if self.rng.u8(0..3) == 0 { self.pair() } else { None };
+                let (from, to) = match known {
+                    Some(pair) => pair,
+                    None => (self.any_key()?, self.any_key()?),
                 };
                 let by = self.owner_of(from);
                 let (payer, payee) = (sub_key(from).public(), sub_key(to).public());
@@ -135,11 +151,11 @@ impl World {
                 (by, Action::Lock { payer, payee, amount: self.amount(by) })
             }
             8 => {
-                let (from, to) = *self.pairs.get(self.rng.usize(0..self.pairs.len().max(1)))?;
+                let (from, to) = self.pair()?;
                 let (payer, payee) = (sub_key(from).public(), sub_key(to).public());
                 (self.owner_of(from), Action::Withdraw { payer, payee })
             }
-            9..16 => (by, self.vote()),
+            9..14 => (by, self.vote()),
             _ => {
                 let (key, epoch, consent) = self.validator_key(by);
                 (by, Action::RotateValidator { key, epoch, consent })
@@ -202,7 +218,7 @@ impl World {
 
     /// A claim of a receipt that grows, or of any earlier one.
     fn claim(&mut self) -> Option<SignedTransaction> {
-        let (from, to) = *self.pairs.get(self.rng.usize(0..self.pairs.len().max(1)))?;
+        let (from, to) = self.pair()?;
         let (payer, payee) = (sub_key(from).public(), sub_key(to).public());
         let of_pair = self.receipts.iter().rev().map(|it| *it.receipt());
         let last = of_pair.into_iter().find(|it| (it.payer, it.payee) == (payer, payee));
@@ -307,7 +323,8 @@ impl World {
         }
         for number in 0..self.owners_of.len() {
             let key = sub_key(number).public();
-            let is_void = |state: &LedgerState| state.key(&key).is_some_and(|it| it.state == KeyState::Void);
+            let is_void =
+                |state: &LedgerState| state.key(&key).is_some_and(|it| it.state == KeyState::Void);
             happened.voided += u64::from(!is_void(before) && is_void(after));
         }
         let owners = |state: &LedgerState| {
