@@ -50,7 +50,7 @@ pub struct Paid {
 
 /// An owner's validator.
 #[derive(Debug, Clone, Copy)]
-pub struct Seat {
+pub struct ValidatorBooks {
     pub key: Bytes32,
     pub epoch: u64,
     /// The height of its last turn, if it missed that.
@@ -73,7 +73,7 @@ pub struct Books {
     pub locks: BTreeMap<(Bytes32, Bytes32), Deposit>,
     /// By payers, payees and scopes.
     pub claims: BTreeMap<(Bytes32, Bytes32, Bytes32), Paid>,
-    pub seats: BTreeMap<Bytes32, Seat>,
+    pub seats: BTreeMap<Bytes32, ValidatorBooks>,
     /// All keys that were ever a validator's, with the owners.
     pub seat_keys: BTreeMap<Bytes32, Bytes32>,
     /// For what an owner votes, and since when.
@@ -94,7 +94,8 @@ impl Books {
         let owners =
             owners.map(|(owner, it)| (*owner, OwnerBooks { balance: u128::from(*it), orders: 0 }));
         let seats = beginning.validators.iter();
-        let seats = seats.map(|(owner, key)| (*owner, Seat { key: *key, epoch: 0, missed: None }));
+        let seats = seats
+            .map(|(owner, key)| (*owner, ValidatorBooks { key: *key, epoch: 0, missed: None }));
         let keys = beginning.validators.iter().map(|(owner, key)| (*key, *owner));
         Self {
             counting: beginning.counting,
@@ -210,7 +211,7 @@ impl Books {
 }
 
 /// Up to this height it comes after the others.
-fn absent_until(seat: &Seat) -> u64 {
+fn absent_until(seat: &ValidatorBooks) -> u64 {
     seat.missed.map_or(0, |at| at + ABSENT)
 }
 

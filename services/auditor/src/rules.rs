@@ -1,7 +1,7 @@
 //! What transactions do.
 
 use crate::Bytes32;
-use crate::books::{Books, BoxKey, Paid, Seat};
+use crate::books::{Books, BoxKey, Paid, ValidatorBooks};
 use crate::difference::BrokenRule;
 use crate::encoding::{Change, ChangeKind, Order, Ordered, Promise};
 
@@ -245,7 +245,7 @@ impl Books {
             return;
         };
         let missed = self.seats.get(&change.owner).and_then(|seat| seat.missed);
-        self.seats.insert(change.owner, Seat { key, epoch, missed });
+        self.seats.insert(change.owner, ValidatorBooks { key, epoch, missed });
         self.seat_keys.insert(key, change.owner);
     }
 }
