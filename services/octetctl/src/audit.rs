@@ -76,7 +76,7 @@ pub fn of_box<S: Read + Write>(
 ) -> Result<String, LedgerAuditError> {
     client.set_unit(UNIT.parse().ok());
     audit(line, folder, |from| {
-        let args = Map::from_iter([("from".to_owned(), Value::from(from.to_string()))]);
+        let args = Map::from_iter([("from".to_owned(), Value::from(from))]);
         Ok(client.call("blocks", args)?)
     })
 }
@@ -245,7 +245,7 @@ mod tests {
             let (mut peer, mut newest) = (Peer::new(theirs), newest);
             while let Ok(Some(request)) = peer.next_request() {
                 assert_eq!(request.verb, "blocks");
-                let from: usize = request.args["from"].as_str().unwrap().parse().unwrap();
+                let from = usize::try_from(request.args["from"].as_u64().unwrap()).unwrap();
                 let two: Vec<_> = all.iter().skip(from - 1).take(2).collect();
                 peer.end(request.id, Ok(json!({ "newest": newest, "blocks": two }))).unwrap();
                 // The ledger goes on meanwhile.

@@ -147,15 +147,18 @@ fn more_than_two_thirds_have_voted() {
 }
 
 #[test]
-fn five_validators_need_four_votes() {
-    let chain = chain();
-    let block = chain.block(0, vec![]);
-    let all: Vec<_> = chain.state.validators().iter().map(|it| &chain.keys[&it.key]).collect();
-    assert_eq!(all.len(), 5);
-    let judge =
-        |count| found(&chain.audit, &block.to_bytes(), &chain.votes_of(&block, &all[..count]));
-    assert_eq!(judge(3), Some(Mismatch::TooFewVotes { votes: 3, validators: 5 }));
-    assert_eq!(judge(4), None);
+fn two_thirds_are_not_more() {
+    for (validators, least) in [(4, 3), (5, 4), (6, 5), (7, 5), (9, 7), (64, 43)] {
+        let chain = Chain::new(&genesis_file("valley", validators, &[5; 2], HEIGHTS));
+        let block = chain.block(0, vec![]);
+        let all: Vec<_> = (0..validators).map(validator).collect();
+        let all: Vec<_> = all.iter().collect();
+        let judge = |count: usize| {
+            found(&chain.audit, &block.to_bytes(), &chain.votes_of(&block, &all[..count]))
+        };
+        assert_eq!(judge(least - 1), Some(Mismatch::TooFewVotes { votes: least - 1, validators }));
+        assert_eq!(judge(least), None);
+    }
 }
 
 #[test]

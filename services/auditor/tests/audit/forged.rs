@@ -134,6 +134,16 @@ fn a_claim_is_paid_once() {
     assert_eq!((summary.claims, summary.claimed), (1, 1000));
 }
 
+/// An older receipt promises more than was paid of the newest one, and is superseded nevertheless.
+#[test]
+fn an_older_receipt_is_superseded() {
+    let mut chain = Chain::with_lock(500);
+    chain.run(vec![chain.claim(1000)]);
+    chain.act(4, Chain::lock_of(500));
+    assert_eq!(chain.rule(vec![chain.claim(800)]), Some(BrokenRule::PaidBefore));
+    assert_eq!(chain.rule(vec![chain.claim(1000)]), None);
+}
+
 fn receipt_of(signed: &SignedTransaction) -> &Receipt {
     let Action::Claim { receipt } = &signed.transaction().action else { panic!("no claim") };
     receipt.receipt()
@@ -308,6 +318,10 @@ fn a_missed_turn_is_in_the_state() {
         value[47] = 0;
     });
     assert_eq!(chain.state.validators().last().map(|it| it.owner), Some(late));
+    // It is over after 64 heights; whose turns are missed then shows that.
+    for height in 2..140u32 {
+        chain.follow(&chain.block(u32::from(height % 9 == 0), vec![]));
+    }
 }
 
 #[test]
