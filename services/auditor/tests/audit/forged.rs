@@ -9,7 +9,7 @@ use octet_node::key::PrivateKey;
 use octet_receipts::{Receipt, SignedReceipt};
 use ring::digest::{SHA256, digest};
 
-use crate::chain::{Chain, HEIGHTS, owner, sub_key, validator};
+use crate::chain::{Chain, HEIGHTS, genesis_file, owner, sub_key, validator};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -303,6 +303,14 @@ fn validators_change_by_more_than_two_thirds() {
     assert_eq!(rotate(5, &validator(12)), Some(BrokenRule::NoValidator));
     let other = chain.order(0, chain.rotation(1, &validator(12)));
     assert_eq!(chain.rule(vec![other]), Some(BrokenRule::NoConsent));
+}
+
+#[test]
+fn there_are_at_most_64_validators() {
+    for (validators, refused) in [(63, None), (64, Some(BrokenRule::Validators))] {
+        let chain = Chain::new(&genesis_file("valley", validators, &[1000], HEIGHTS));
+        assert_eq!(chain.rule(vec![chain.vote_for(0, 99, &validator(150))]), refused);
+    }
 }
 
 /// Who missed turns follows from the round of the block alone.
