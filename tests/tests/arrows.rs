@@ -34,14 +34,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Pure as well.
     ("services/coins", &["services/receipts"]),
     ("services/ledger", &["services/coins"]),
+    // Its tests compare it with these, with which it shares no code.
+    ("services/auditor", &["services/node", "services/coins"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),
     (SERVICE, &["services/node"]),
     // Pages for a browser of the owner's machine; it is no service.
     ("services/web", &["services/node"]),
-    // It checks a genesis file.
-    ("services/octetctl", &["services/node", "netd/openwrt", "services/web", "services/coins"]),
+    // It checks a genesis file, and audits a ledger.
+    (
+        "services/octetctl",
+        &["services/node", "netd/openwrt", "services/web", "services/coins", "services/auditor"],
+    ),
     (
         "services/program",
         &[
@@ -163,6 +168,23 @@ fn a_wrong_arrow_is_found() {
         let found = violations(&arrows);
         assert!(found.len() == 1 && found[0].starts_with(from), "{from} -> {to}: {found:?}");
     }
+}
+
+/// An auditor that shared code with the ledger would share its mistakes.
+#[test]
+fn the_auditor_shares_no_code_with_the_ledger() {
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    let folders = packages.iter().map(|package| (&package.name, folder(&metadata, package)));
+    let ours: BTreeMap<_, _> = folders.collect();
+    let auditor =
+        packages.iter().find(|package| ours[&package.name] == "services/auditor").unwrap();
+    let of_product =
+        auditor.dependencies.iter().filter(|on| on.kind != DependencyKind::Development);
+    let used: Vec<_> =
+        of_product.filter(|on| on.path.is_some()).map(|on| on.name.as_str()).collect();
+    assert_eq!(used, ["octet-node"]);
+    assert!(auditor.dependencies.iter().any(|on| on.name == "octet-coins"), "tests compare them");
 }
 
 /// Only tests use the feature `as-pid-1`, which makes a service accept another process as PID 1.

@@ -1,4 +1,5 @@
-//! `octetctl ledger genesis` checks a genesis file on the owner's machine. Other verbs of `ledger` are the unit's.
+//! `octetctl ledger genesis` checks a genesis file on the owner's machine, and `ledger audit` recomputes a ledger there.
+//! Other verbs of `ledger` are the unit's.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,7 +10,9 @@ use octet_coins::{Genesis, GenesisError};
 use octet_control::show_millionths;
 use serde_json::{Value, json};
 
-/// Checks the files of a ledger
+use crate::audit::AuditLine;
+
+/// Checks the genesis file of a ledger, or all of its blocks
 #[derive(Debug, Parser)]
 #[command(name = "octetctl ledger", bin_name = "octetctl ledger")]
 pub struct LedgerLine {
@@ -27,6 +30,8 @@ pub enum LedgerVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Recomputes the ledger of a box from its blocks, on this machine: `octetctl --box BOX ledger audit`
+    Audit(AuditLine),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +53,13 @@ impl GenesisFileError {
 
 /// Whether `words` are a command of this program, and not a verb of the unit with that name.
 pub fn is_ledger_command(words: &[String]) -> bool {
-    words.get(1).is_some_and(|verb| verb == "genesis")
+    words.get(1).is_some_and(|verb| verb == "genesis" || verb == "audit")
 }
 
-/// What the command prints.
-pub fn run(line: &LedgerLine) -> Result<String, GenesisFileError> {
-    let LedgerVerb::Genesis { file, json } = &line.verb;
+/// What `ledger genesis` prints.
+pub fn run(file: &Path, json: bool) -> Result<String, GenesisFileError> {
     let genesis = read(file)?;
-    Ok(if *json { format!("{:#}\n", to_json(&genesis)) } else { to_text(&genesis) })
+    Ok(if json { format!("{:#}\n", to_json(&genesis)) } else { to_text(&genesis) })
 }
 
 fn read(file: &Path) -> Result<Genesis, GenesisFileError> {
@@ -139,16 +143,12 @@ mod tests {
         text
     }
 
-    fn line(file: &Path, json: bool) -> LedgerLine {
-        LedgerLine { verb: LedgerVerb::Genesis { file: file.to_owned(), json } }
-    }
-
     #[test]
     fn a_genesis_is_printed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("genesis.toml");
         std::fs::write(&path, file(4)).unwrap();
-        let text = run(&line(&path, false)).unwrap();
+        let text = run(&path, false).unwrap();
         let genesis = hash(&Genesis::from_toml(&file(4)).unwrap());
         assert!(
             text.starts_with(&format!("genesis     {genesis}\nname        valley\n")),
@@ -156,7 +156,7 @@ mod tests {
         );
         assert!(text.contains("coins       1.500000 in 1 accounts\n"), "{text}");
         assert_eq!(text.lines().filter(|line| line.contains(" of did:key:")).count(), 4);
-        let json: Value = serde_json::from_str(&run(&line(&path, true)).unwrap()).unwrap();
+        let json: Value = serde_json::from_str(&run(&path, true).unwrap()).unwrap();
         assert_eq!(json["genesis"], genesis);
         assert_eq!(json["sum"], 1_500_000);
         assert_eq!(json["validators"].as_array().unwrap().len(), 4);
@@ -166,16 +166,16 @@ mod tests {
     fn a_mistake_has_its_file_and_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("genesis.toml");
-        let missing = run(&line(&path, false)).unwrap_err();
+        let missing = run(&path, false).unwrap_err();
         assert!(missing.to_string().contains("cannot read"), "{missing}");
         std::fs::write(&path, file(3)).unwrap();
-        let few = run(&line(&path, false)).unwrap_err();
+        let few = run(&path, false).unwrap_err();
         assert!(
             few.to_string().contains("genesis.toml: line 8: 3 validators are too few"),
             "{few}"
         );
         assert!(few.help().contains("four owners"));
         std::fs::write(&path, file(4)).unwrap();
-        assert!(run(&line(&path, false)).is_ok());
+        assert!(run(&path, false).is_ok());
     }
 }

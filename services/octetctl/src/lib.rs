@@ -2,8 +2,10 @@
 //! The units describe their verbs, so this program contains none. Its own commands are about the
 //! operator's key (`keygen`, `sign`, `sign-coordinator`, `vouch`), the known boxes (`boxes`,
 //! `revoke`), routers with OpenWrt (`openwrt`), pages for a browser (`web`), the files of a ledger
-//! (`ledger genesis`), and the owner's coins (`wallet`).
+//! (`ledger genesis`), its audit (`ledger audit`), and the owner's coins (`wallet`).
 
+#[cfg(feature = "ledger")]
+mod audit;
 mod board;
 mod boxes;
 mod completion;
@@ -33,6 +35,8 @@ use octet_control::{complete, escape_lines};
 
 use crate::board::BoardArgument;
 use crate::boxes::Boxes;
+#[cfg(feature = "ledger")]
+use crate::ledger::LedgerVerb;
 use crate::line::{CommandLine, Lost, Task};
 use crate::target::BoxAddress;
 
@@ -50,6 +54,9 @@ enum Problem {
     #[cfg(feature = "ledger")]
     #[error(transparent)]
     Genesis(#[from] ledger::GenesisFileError),
+    #[cfg(feature = "ledger")]
+    #[error(transparent)]
+    Audit(#[from] audit::LedgerAuditError),
     #[cfg(feature = "ledger")]
     #[error(transparent)]
     Wallet(#[from] wallet::WalletError),
@@ -82,6 +89,8 @@ impl Problem {
             Self::Sign(error) => error.help().into(),
             #[cfg(feature = "ledger")]
             Self::Genesis(error) => error.help().into(),
+            #[cfg(feature = "ledger")]
+            Self::Audit(error) => error.help().into(),
             #[cfg(feature = "ledger")]
             Self::Wallet(error) => error.help().into(),
             #[cfg(feature = "openwrt")]
@@ -187,7 +196,18 @@ fn run(line: CommandLine) -> Result<(), Problem> {
             Ok(())
         }
         #[cfg(feature = "ledger")]
-        Task::Ledger(line) => print(&ledger::run(&line)?),
+        Task::Ledger(ledger) => match (ledger.verb, line.target) {
+            (LedgerVerb::Genesis { file, json }, _) => print(&ledger::run(&file, json)?),
+            (LedgerVerb::Audit(audit), Some(target)) => {
+                let key = key::read(&key(line.key)?)?;
+                let (mut client, _) = remote::connect(&target, &key, &mut boxes()?)?;
+                print(&audit::of_box(&audit, &mut client, &config_folder()?)?)
+            }
+            (LedgerVerb::Audit(audit), None) => {
+                let Some(file) = &audit.from else { return Ok(()) }; // checked by the parser
+                print(&audit::of_file(&audit, file, &config_folder()?)?)
+            }
+        },
         #[cfg(feature = "ledger")]
         Task::Wallet(wallet) => {
             let Some(target) = line.target else { return Ok(()) }; // checked by the parser

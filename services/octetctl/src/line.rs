@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, Parser};
 
 use crate::board::BoardArgument;
 #[cfg(feature = "ledger")]
-use crate::ledger::{LedgerLine, is_ledger_command};
+use crate::ledger::{LedgerLine, LedgerVerb, is_ledger_command};
 #[cfg(feature = "openwrt")]
 use crate::openwrt::OpenwrtLine;
 use crate::target::{BoxAddress, GateAddress, InvalidTarget};
@@ -40,7 +40,7 @@ pub enum Task {
     Boxes,
     /// Revoke a box.
     Revoke(Lost),
-    /// Check the files of a ledger.
+    /// Check a ledger.
     #[cfg(feature = "ledger")]
     Ledger(LedgerLine),
     /// Show or move coins.
@@ -77,7 +77,7 @@ struct Words {
     /// boxes, `revoke BOX` blocks a lost box, `sign` signs a command for later, `sign-coordinator`
     /// appoints a box's coordinator, `vouch N` signs the key of a board, `openwrt` configures a
     /// router with OpenWrt, `web` serves the pages of a box to your browser, `ledger genesis FILE` checks
-    /// how a ledger begins, `wallet` shows and moves your coins on a ledger
+    /// how a ledger begins, `ledger audit` recomputes that of a box, `wallet` shows and moves your coins on a ledger
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -213,12 +213,30 @@ impl CommandLine {
             Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
             #[cfg(feature = "ledger")]
             Some("ledger") if is_ledger_command(&words) => {
-                if target.is_some() {
-                    let kind = clap::error::ErrorKind::ArgumentConflict;
-                    let why = "`ledger genesis` reads a file of this machine, and asks no box";
+                use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+                let line = LedgerLine::try_parse_from(&words)?;
+                let refused = match (&line.verb, &target) {
+                    (LedgerVerb::Genesis { .. }, Some(_)) => Some((
+                        ArgumentConflict,
+                        "`ledger genesis` reads a file of this machine, and asks no box",
+                    )),
+                    (LedgerVerb::Audit(audit), Some(_)) if audit.from.is_some() => Some((
+                        ArgumentConflict,
+                        "`ledger audit --from` reads a file of this machine, and asks no box",
+                    )),
+                    (LedgerVerb::Audit(audit), None) if audit.from.is_none() => Some((
+                        MissingRequiredArgument,
+                        "`ledger audit` asks the ledger of a box: name it with --box BOX",
+                    )),
+                    _ if board.is_some() => {
+                        Some((ArgumentConflict, "`ledger audit` asks the box, and no board"))
+                    }
+                    _ => None,
+                };
+                if let Some((kind, why)) = refused {
                     return Err(Words::command().error(kind, why));
                 }
-                Task::Ledger(LedgerLine::try_parse_from(&words)?)
+                Task::Ledger(line)
             }
             #[cfg(feature = "ledger")]
             Some("wallet") => {
@@ -346,6 +364,18 @@ mod tests {
         assert!(matches!(parse("octetctl ledger show").task, Task::Ask(_)));
         let line = "octetctl --box 192.0.2.1 ledger genesis f";
         assert!(CommandLine::parse(line.split(' ').map(str::to_owned)).is_err());
+        let audit = "octetctl --box 192.0.2.1 ledger audit --genesis f --json";
+        assert!(matches!(parse(audit).task, Task::Ledger(_)));
+        assert!(matches!(parse("octetctl ledger audit --from f").task, Task::Ledger(_)));
+        assert!(matches!(parse("octetctl --box 192.0.2.1 ledger blocks").task, Task::Ask(_)));
+        for bad in [
+            "ledger audit",
+            "--box 192.0.2.1 --board 3 ledger audit",
+            "--box 192.0.2.1 ledger audit --from f",
+        ] {
+            let line = format!("octetctl {bad}");
+            assert!(CommandLine::parse(line.split(' ').map(str::to_owned)).is_err(), "{bad}");
+        }
         // A unit may be named `web`, too.
         assert!(matches!(parse("octetctl --box 192.0.2.1 web").task, Task::Web(_)));
         let Task::Web(line) = parse("octetctl --box 192.0.2.1 web --port 8000").task else {
