@@ -33,7 +33,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/accounts", &["services/receipts"]),
     // Pure as well.
     ("services/coins", &["services/receipts"]),
-    ("services/ledger", &["services/coins"]),
+    // Its tests have its blocks audited.
+    ("services/ledger", &["services/coins", "services/auditor"]),
     // Its tests compare it with these, with which it shares no code.
     ("services/auditor", &["services/node", "services/coins"]),
     ("services/face", &["services/node", "services/face/oled"]),

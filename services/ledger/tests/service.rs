@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
+use octet_auditor::Audit;
 use octet_coins::{
     Action, Block, Genesis, Possession, SignedTransaction, Transaction, ValidatorChange,
 };
@@ -232,5 +233,17 @@ fn four_units_are_a_ledger() {
     let signed = SignedTransaction::sign(transaction, &genesis.hash(), &owner(0));
     let transaction = json!({ "transaction": BASE64.encode(&signed.to_bytes()) });
     wait_until("it is taken", || fifth.call("submit", transaction.clone()).is_ok());
-    wait_until("the fifth decides", || units[0].account(&to)["balance"] == 1_000_007);
+    wait_until("the fifth decides", || {
+        [&units[0], &fifth].iter().all(|unit| unit.account(&to)["balance"] == 1_000_007)
+    });
+
+    // The auditor, which shares no code with the unit, comes to the same state by the blocks alone.
+    let mut audit = Audit::new(&text).unwrap();
+    let range = fifth.call("blocks", json!({})).unwrap();
+    let bytes = |value: &Value| BASE64.decode(value.as_str().unwrap().as_bytes()).unwrap();
+    for row in range["blocks"].as_array().unwrap() {
+        audit.block(&bytes(&row["block"]), &bytes(&row["votes"])).unwrap();
+    }
+    assert_eq!(range["newest"], audit.summary().height);
+    assert_eq!(fifth.shown("state"), HEXLOWER.encode(audit.state()));
 }
