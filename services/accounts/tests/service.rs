@@ -149,11 +149,11 @@ fn pair(accounts: Option<AccountsSection>, prepare: impl FnOnce(&Path)) -> (Acco
         forward(sockets, nodes, &links[own], &links[other]);
         identity(sockets, Arc::clone(&keys[own]));
         let (price, max_price) = if own == 0 { (None, Some(PRICE)) } else { (Some(PRICE), None) };
-        let line = NeighbourPrice { name: "other".to_owned(), price, max_price };
+        let line = NeighbourPrice { name: "other".to_owned(), price, max_price, ledger: false };
         let control = UnixListener::bind(sockets.join("accounts.sock")).unwrap();
         let user = rustix::process::getuid().as_raw();
         let config = AccountsConfig {
-            settings: Settings { accounts, neighbours: [(nodes.1, line)].into() },
+            settings: Settings { accounts, neighbours: [(nodes.1, line)].into(), ledger: None },
             sockets: sockets.into(),
             folder: sockets.into(),
             control,
@@ -272,7 +272,9 @@ fn an_account_is_changed_by_its_owner_only() {
     let all = [
         ("config-apply", "Configure"),
         ("config-check", "Configure"),
+        ("consent", "Own"),
         ("describe", "Read"),
+        ("locks", "Read"),
         ("receipts", "Read"),
         ("settle", "Own"),
         ("show", "Read"),
