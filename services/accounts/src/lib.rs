@@ -16,6 +16,8 @@ mod round;
 pub mod settings;
 mod verbs;
 
+pub use ledger::LedgerOfReceipts;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
