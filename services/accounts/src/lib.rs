@@ -10,6 +10,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod book_file;
+mod earnings;
 mod forward;
 mod ledger;
 mod round;
@@ -35,6 +36,7 @@ use octet_node::sub_key::{self, KeyUpdate};
 use octet_node::{Callers, notify_ready, say};
 
 use crate::book_file::BookFile;
+use crate::earnings::Earnings;
 use crate::forward::Forward;
 use crate::ledger::LedgerUnit;
 use crate::round::CalledUnits;
@@ -67,6 +69,7 @@ pub struct SharedAccounts {
     book: Mutex<BookFile>,
     /// This unit's key, and former ones of this run: claims are signed with the key that a receipt names.
     keys: Mutex<BTreeMap<PublicKey, Arc<PrivateKey>>>,
+    earnings: Mutex<Earnings>,
     state: Mutex<State>,
     /// Signals other settings, and a certified key.
     changed: Condvar,
@@ -96,6 +99,10 @@ impl SharedAccounts {
 
     fn keys(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Arc<PrivateKey>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn earnings(&self) -> MutexGuard<'_, Earnings> {
+        self.earnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settings(&self) -> Settings {
@@ -162,6 +169,7 @@ pub fn run(config: AccountsConfig, ready: impl FnOnce() -> io::Result<()>) -> io
     let shared = Arc::new(SharedAccounts {
         book: Mutex::new(BookFile::open(&folder)?),
         keys: Mutex::default(),
+        earnings: Mutex::default(),
         state: Mutex::new(State { settings, ..State::default() }),
         changed: Condvar::new(),
         sockets: sockets.clone(),

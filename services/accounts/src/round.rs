@@ -88,7 +88,13 @@ fn ask_ledger(
         return;
     }
     match unit.locks(ledger, queries) {
-        Ok(locks) => shared.book().set_locks(locks),
+        Ok(locks) => {
+            let mut book = shared.book();
+            book.set_locks(locks);
+            let total = book.rows().iter().fold(0u64, |sum, row| sum.saturating_add(row.coins));
+            drop(book);
+            shared.earnings().note(total, shared.start.elapsed());
+        }
         Err(error) => log.once(error.to_string()),
     }
 }

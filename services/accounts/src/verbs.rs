@@ -64,6 +64,12 @@ pub fn verbs() -> Verbs<State> {
             |shared, _, ()| Ok(locks(shared)),
         )
         .with(
+            Verb::new("earnings", Read, "Shows what the ledger has paid to this node")
+                .columns(ColumnKind::Millionths, &["last_hour", "last_day", "total"]),
+            nothing(),
+            |shared, _, ()| Ok(earnings(shared)),
+        )
+        .with(
             Verb::new(
                 "consent",
                 Own,
@@ -219,6 +225,17 @@ fn locks(shared: &State) -> Value {
         })
     };
     book.rows().into_iter().filter_map(row).collect()
+}
+
+fn earnings(shared: &State) -> Value {
+    let total = shared.book().rows().iter().fold(0u64, |sum, row| sum.saturating_add(row.coins));
+    let sums = shared.earnings().sums(shared.start.elapsed());
+    json!({
+        "last_hour": sums.last_hour,
+        "last_day": sums.last_day,
+        "total": total,
+        "noted_seconds": sums.noted.as_secs(),
+    })
 }
 
 fn consent(shared: &State, owner: &PublicKey, epoch: Option<u64>) -> Result<Value, Failure> {

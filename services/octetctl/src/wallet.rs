@@ -1,6 +1,8 @@
 //! `octetctl --box BOX wallet`: the owner's coins on a ledger. Transactions are signed on this machine; the box has a
 //! node of the ledger, which hands them over.
 
+mod backup;
+
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -15,7 +17,9 @@ use octet_control::{Client, PublicKey, parse_millionths, show_millionths};
 use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};
 
+use crate::key::{self, KeyError};
 use crate::remote::RemoteError;
+use backup::{BackupError, BackupLine};
 
 /// The unit that has the ledger, and the one whose key pays.
 const LEDGER: &str = "ledger";
@@ -91,6 +95,10 @@ pub enum WalletVerb {
         /// The neighbour's name in [[neighbour]]
         neighbour: String,
     },
+    /// Copies your key into a file, under a passphrase; asks no box
+    Export(BackupLine),
+    /// Takes your key from such a copy; asks no box
+    Import(BackupLine),
     /// Closes a key of a unit `accounts`, such as that of a stolen box
     Revoke {
         /// The key (a did:key), as `wallet bind` has printed it
@@ -112,6 +120,10 @@ fn consent(text: &str) -> Result<Possession, String> {
 pub enum WalletError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("cannot read {}: {error}", file.display())]
     Read { file: PathBuf, error: io::Error },
     #[error("{}: {error}", file.display())]
@@ -134,6 +146,8 @@ impl WalletError {
     pub fn help(&self) -> &str {
         match self {
             Self::Remote(error) => error.help(),
+            Self::Backup(error) => error.help(),
+            Self::Key(error) => error.help(),
             Self::Read { .. } => "name the file that all owners of the ledger have: --genesis FILE",
             Self::Genesis { error, .. } => error.help(),
             Self::OtherLedger { .. } => {
@@ -158,6 +172,25 @@ impl From<octet_control::CallError> for WalletError {
     fn from(error: octet_control::CallError) -> Self {
         Self::Remote(RemoteError::Box(error))
     }
+}
+
+impl WalletLine {
+    /// Whether the command asks a box.
+    pub fn asks_box(&self) -> bool {
+        !matches!(self.verb, WalletVerb::Export(_) | WalletVerb::Import(_))
+    }
+}
+
+/// Runs a command that asks no box. `path` is that of the key. Returns what it prints; `None` if it asks one.
+///
+/// # Errors
+/// A file cannot be read or written, or the passphrase is wrong.
+pub fn run_here(line: &WalletLine, path: &Path) -> Result<Option<String>, WalletError> {
+    Ok(match &line.verb {
+        WalletVerb::Export(copy) => Some(backup::export(copy, &key::read(path)?)?),
+        WalletVerb::Import(copy) => Some(backup::import(copy, path)?),
+        _ => None,
+    })
 }
 
 /// The account of an owner, as the box has it.
@@ -222,6 +255,8 @@ pub fn run<S: Read + Write>(
                 "what is left in the lock for {neighbour} returns at about height {returns_at}; now is {height}\n"
             ))
         }
+        // `run_here` does these.
+        WalletVerb::Export(_) | WalletVerb::Import(_) => Ok(String::new()),
         WalletVerb::Revoke { key: closed } => {
             let height = order(client, &genesis, key, Action::RevokeKey { key: *closed })?;
             Ok(format!("{closed} is closed since height {height}\n"))

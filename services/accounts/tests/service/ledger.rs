@@ -76,6 +76,9 @@ fn what_was_carried_is_paid_in_coins() {
         lock(&payee, "paid_to_us") == 2 * WINDOW && lock(&payer, "owed_by_us") == 0
     });
     assert_eq!(lock(&payee, "owed_to_us"), 0);
+    let earned = payee.call("earnings", json!({})).unwrap();
+    let sums = ["last_hour", "last_day", "total"].map(|key| earned[key].clone());
+    assert_eq!(sums, [(); 3].map(|()| json!(2 * WINDOW)));
     // No more than is locked, though the window would have it.
     wait_until("the rest", || payee.limit() == Some(3 * WINDOW));
     let receipts = payee.call("receipts", json!({})).unwrap();

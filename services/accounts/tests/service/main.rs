@@ -129,6 +129,7 @@ fn an_account_is_changed_by_its_owner_only() {
         ("config-check", "Configure"),
         ("consent", "Own"),
         ("describe", "Read"),
+        ("earnings", "Read"),
         ("locks", "Read"),
         ("receipts", "Read"),
         ("settle", "Own"),
