@@ -1,22 +1,28 @@
-//! Decided blocks with their certificates, and evidence against validators that contradicted themselves.
+//! Decided blocks with their certificates, the rows of the state after the newest one, and evidence against validators
+//! that contradicted themselves.
 //!
 //! One-phase commits are enough: redb then trusts a checksum that whoever writes blocks could in theory defeat, but
-//! opening the store follows every block from the genesis and compares hashes.
+//! opening the store compares the hash of all rows. Rows that do not fit are made anew from the blocks.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use octet_coins::{Block, Genesis, LedgerState};
+use octet_coins::{Block, BlockHash, Genesis, LedgerState};
 use redb::backends::FileBackend;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    WriteTransaction,
 };
 
 use crate::consensus::{BlockCertificate, Equivocation};
 
 /// Height → block and certificate.
 const BLOCKS: TableDefinition<u64, (&[u8], &[u8])> = TableDefinition::new("blocks");
+/// The rows of the state, as [`LedgerState::rows`] has them.
+const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+/// The block after which the rows are: its height, its hash, and the hash of the rows.
+const TIP: TableDefinition<(), (u64, &[u8; 32], &[u8; 32])> = TableDefinition::new("tip");
 /// [`Equivocation::id`] → the two signed messages.
 const EVIDENCE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("evidence");
 /// The hash of the genesis.
@@ -137,6 +143,8 @@ impl BlockStore {
             let write = database.begin_write()?;
             write.open_table(GENESIS)?.insert((), &genesis.hash().0)?;
             write.open_table(BLOCKS)?;
+            let state = LedgerState::new(genesis);
+            write_rows(&write, &state, state.changes())?;
             write.open_table(EVIDENCE)?;
             write.commit()?;
         }
@@ -146,10 +154,49 @@ impl BlockStore {
     }
 
     /// The state after the newest block.
-    ///
-    /// It is rebuilt from all blocks. This is the place where a snapshot goes: the rows of the state at some height, with
-    /// the certificate of a block that names their hash, and only the blocks after it.
     fn state(&self, genesis: &Genesis) -> Result<LedgerState, StoreError> {
+        if let Some(state) = self.stored_state(genesis)? {
+            return Ok(state);
+        }
+        let state = self.rebuilt_state(genesis)?;
+        let write = self.database.begin_write()?;
+        write.delete_table(ROWS)?;
+        let all = state.rows().map(|(key, value)| (key, Some(value)));
+        write_rows(&write, &state, all)?;
+        write.commit()?;
+        Ok(state)
+    }
+
+    /// The state of the rows, if they are whole, and those after the newest block.
+    fn stored_state(&self, genesis: &Genesis) -> Result<Option<LedgerState>, StoreError> {
+        let read = self.database.begin_read()?;
+        let newest = match read.open_table(BLOCKS)?.last()? {
+            Some((height, row)) => match Block::from_bytes(row.value().0) {
+                Some(block) => (height.value(), block.hash()),
+                None => return Err(StoreError::Block(height.value())),
+            },
+            None => (0, genesis.hash()),
+        };
+        let (tip, rows) = match (read.open_table(TIP), read.open_table(ROWS)) {
+            (Ok(tip), Ok(rows)) => (tip, rows),
+            _ => return Ok(None),
+        };
+        let Some(tip) = tip.get(())? else { return Ok(None) };
+        let (height, block, hash) = tip.value();
+        if (height, BlockHash(*block)) != newest {
+            return Ok(None);
+        }
+        let row = |row: Result<_, redb::StorageError>| {
+            let (key, value): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = row?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        };
+        let rows = rows.iter()?.map(row).collect::<Result<Vec<_>, StoreError>>()?;
+        let state = LedgerState::from_rows(genesis, height, newest.1, rows);
+        Ok(state.filter(|state| state.hash() == *hash))
+    }
+
+    /// The state after all blocks.
+    fn rebuilt_state(&self, genesis: &Genesis) -> Result<LedgerState, StoreError> {
         let mut state = LedgerState::new(genesis);
         let blocks = self.database.begin_read()?.open_table(BLOCKS)?;
         for row in blocks.iter()? {
@@ -161,7 +208,7 @@ impl BlockStore {
         Ok(state)
     }
 
-    /// Writes a decided block. Without `is_durable` the disk is not waited for until [`flush`](Self::flush).
+    /// Writes a decided block, and the rows that are others in the state after it. Without `is_durable` the disk is not waited for until [`flush`](Self::flush).
     ///
     /// # Errors
     /// The disk fails.
@@ -170,6 +217,7 @@ impl BlockStore {
         height: u64,
         block: &[u8],
         certificate: &BlockCertificate,
+        next: &LedgerState,
         is_durable: bool,
     ) -> Result<(), StoreError> {
         let mut write = self.database.begin_write()?;
@@ -177,6 +225,7 @@ impl BlockStore {
             write.set_durability(Durability::None)?;
         }
         write.open_table(BLOCKS)?.insert(height, (block, &certificate.to_bytes()[..]))?;
+        write_rows(&write, next, next.changes())?;
         write.commit()?;
         self.is_behind = !is_durable;
         Ok(())
@@ -243,6 +292,24 @@ impl BlockStore {
     }
 }
 
+/// Writes rows of `state`; `None` deletes one.
+fn write_rows(
+    write: &WriteTransaction,
+    state: &LedgerState,
+    changed: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+) -> Result<(), StoreError> {
+    let mut rows = write.open_table(ROWS)?;
+    for (key, value) in changed {
+        match value {
+            Some(value) => rows.insert(&key[..], &value[..])?,
+            None => rows.remove(&key[..])?,
+        };
+    }
+    let tip = (state.height(), &state.tip().0, &state.hash());
+    write.open_table(TIP)?.insert((), tip)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -290,16 +357,55 @@ mod tests {
         assert!(matches!(error, StoreError::OtherGenesis), "{error}");
     }
 
+    /// A store with three empty blocks, and the state after them.
+    fn three_blocks(genesis: &Genesis) -> (BlockStore, LedgerState) {
+        let disk = redb::backends::InMemoryBackend::new();
+        let (mut store, mut state) = BlockStore::open(disk, genesis).unwrap();
+        for height in 1..=3 {
+            let block = octet_coins::PendingTransactions::default().block(&state, 0);
+            state = state.check(&block).unwrap();
+            let certificate =
+                BlockCertificate { height, round: 0, block: block.hash(), signatures: vec![] };
+            store.insert(height, &block.to_bytes(), &certificate, &state, true).unwrap();
+        }
+        (store, state)
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_made_anew() {
+        let genesis = genesis(7);
+        let (store, state) = three_blocks(&genesis);
+        assert!(store.stored_state(&genesis).unwrap().as_ref() == Some(&state));
+        let change = |change: &dyn Fn(&WriteTransaction)| {
+            let write = store.database.begin_write().unwrap();
+            change(&write);
+            write.commit().unwrap();
+            assert!(store.stored_state(&genesis).unwrap().is_none());
+            assert!(store.state(&genesis).unwrap() == state);
+            assert!(store.stored_state(&genesis).unwrap().as_ref() == Some(&state));
+        };
+        let (key, mut value) = state.rows().next().unwrap();
+        // A lost row, a wrong one, no rows at all, and those of another block.
+        change(&|write| drop(write.open_table(ROWS).unwrap().remove(&key[..]).unwrap()));
+        value[0] ^= 1;
+        change(&|write| {
+            drop(write.open_table(ROWS).unwrap().insert(&key[..], &value[..]).unwrap())
+        });
+        change(&|write| assert!(write.delete_table(ROWS).unwrap()));
+        change(&|write| assert!(write.delete_table(TIP).unwrap()));
+        let old = (2, &state.tip().0, &state.hash());
+        change(&|write| drop(write.open_table(TIP).unwrap().insert((), old).unwrap()));
+    }
+
     #[test]
     fn blocks_that_do_not_follow_are_found() {
-        let disk = redb::backends::InMemoryBackend::new();
-        let (mut store, state) = BlockStore::open(disk, &genesis(1)).unwrap();
-        let block = octet_coins::PendingTransactions::default().block(&state, 0);
+        let genesis = genesis(1);
+        let (mut store, state) = three_blocks(&genesis);
+        let block =
+            octet_coins::PendingTransactions::default().block(&LedgerState::new(&genesis), 0);
         let certificate =
-            BlockCertificate { height: 1, round: 0, block: block.hash(), signatures: vec![] };
-        store.insert(1, &block.to_bytes(), &certificate, true).unwrap();
-        assert_eq!(store.state(&genesis(1)).unwrap().tip(), block.hash());
-        store.insert(2, &block.to_bytes(), &certificate, true).unwrap();
-        assert!(matches!(store.state(&genesis(1)), Err(StoreError::Block(2))));
+            BlockCertificate { height: 4, round: 0, block: block.hash(), signatures: vec![] };
+        store.insert(4, &block.to_bytes(), &certificate, &state, true).unwrap();
+        assert!(matches!(store.state(&genesis), Err(StoreError::Block(4))));
     }
 }

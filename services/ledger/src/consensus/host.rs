@@ -341,7 +341,8 @@ impl ConsensusHost {
         };
         let certificate = BlockCertificate::from_malachite(certificate);
         let is_durable = self.fetched.is_empty();
-        let result = self.store.insert(certificate.height, &block.bytes, &certificate, is_durable);
+        let result =
+            self.store.insert(certificate.height, &block.bytes, &certificate, &next, is_durable);
         if let Err(error) = result {
             self.failure.get_or_insert(error.into());
         }
