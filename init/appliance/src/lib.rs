@@ -55,7 +55,7 @@ pub use duration::{InvalidSpan, TimeSpan};
 pub use file_error::{FileError, nearest};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
-pub use ledger::{LedgerPeerSection, LedgerSection};
+pub use ledger::{KeptBlocks, LedgerPeerSection, LedgerSection};
 pub use name::{
     ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, PackageName, RoleName,
     UnitName,

@@ -14,6 +14,8 @@ use crate::net::LedgerPeer;
 pub struct LedgerSettings {
     pub genesis: Genesis,
     pub peers: Vec<LedgerPeer>,
+    /// How many of the newest blocks are kept; `None`: all.
+    pub keep_blocks: Option<u64>,
 }
 
 /// Why `[ledger]` is not in force.
@@ -32,11 +34,13 @@ impl LedgerSettings {
     /// `config` does not answer, or a value is invalid.
     pub fn read(sockets: &Path, which: Which) -> Result<Option<Self>, LedgerSettingsError> {
         let settings = settings::Settings::read(sockets, which)?;
-        let Some(LedgerSection { genesis, peer }) = settings.optional("ledger")? else {
+        let Some(LedgerSection { genesis, peer, keep_blocks }) = settings.optional("ledger")?
+        else {
             return Ok(None);
         };
         let genesis = Genesis::from_toml(&genesis)?;
         let peers = peer.into_iter().map(|peer| LedgerPeer { key: peer.key, address: peer.at });
-        Ok(Some(Self { genesis, peers: peers.collect() }))
+        let (peers, keep_blocks) = (peers.collect(), keep_blocks.map(u64::from));
+        Ok(Some(Self { genesis, peers, keep_blocks }))
     }
 }

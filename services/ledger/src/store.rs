@@ -34,6 +34,9 @@ const CACHE: usize = 2 << 20;
 /// The maximum number of equivocations of each validator that are kept. One is enough to remove it by vote.
 pub const MAX_EVIDENCE: usize = 64;
 
+/// How many blocks go at most with each that comes.
+const MAX_PRUNED: u64 = 16;
+
 /// A block and its certificate, encoded.
 pub type StoredBlock = (Vec<u8>, Vec<u8>);
 
@@ -43,6 +46,8 @@ pub struct BlockStore {
     database: Database,
     /// Whether blocks were written and not waited for.
     is_behind: bool,
+    /// The number of blocks that are kept; `None`: all.
+    keep: Option<u64>,
 }
 
 /// Why a store cannot be used.
@@ -148,9 +153,14 @@ impl BlockStore {
             write.open_table(EVIDENCE)?;
             write.commit()?;
         }
-        let store = Self { database, is_behind: false };
+        let store = Self { database, is_behind: false, keep: None };
         let state = store.state(genesis)?;
         Ok((store, state))
+    }
+
+    /// Keeps so many of the newest blocks from now on; `None`: all.
+    pub fn keep_blocks(&mut self, keep: Option<u64>) {
+        self.keep = keep;
     }
 
     /// The state after the newest block.
@@ -226,6 +236,16 @@ impl BlockStore {
         }
         write.open_table(BLOCKS)?.insert(height, (block, &certificate.to_bytes()[..]))?;
         write_rows(&write, next, next.changes())?;
+        if let Some(oldest) = self.keep.and_then(|keep| height.checked_sub(keep)) {
+            let mut blocks = write.open_table(BLOCKS)?;
+            for _ in 0..MAX_PRUNED {
+                let first = blocks.first()?.map(|(first, _)| first.value());
+                if first.is_none_or(|first| first > oldest) {
+                    break;
+                }
+                blocks.pop_first()?;
+            }
+        }
         write.commit()?;
         self.is_behind = !is_durable;
         Ok(())
@@ -395,6 +415,26 @@ mod tests {
         change(&|write| assert!(write.delete_table(TIP).unwrap()));
         let old = (2, &state.tip().0, &state.hash());
         change(&|write| drop(write.open_table(TIP).unwrap().insert((), old).unwrap()));
+    }
+
+    /// The state needs no block that is gone. Without its rows it cannot be made anew then.
+    #[test]
+    fn only_the_newest_blocks_are_kept() {
+        let genesis = genesis(7);
+        let (mut store, mut state) = three_blocks(&genesis);
+        store.keep_blocks(Some(2));
+        let block = octet_coins::PendingTransactions::default().block(&state, 0);
+        state = state.check(&block).unwrap();
+        let certificate =
+            BlockCertificate { height: 4, round: 0, block: block.hash(), signatures: vec![] };
+        store.insert(4, &block.to_bytes(), &certificate, &state, true).unwrap();
+        let kept = [1, 2, 3, 4].map(|height| store.block(height).unwrap().is_some());
+        assert_eq!(kept, [false, false, true, true]);
+        assert!(store.state(&genesis).unwrap() == state);
+        let write = store.database.begin_write().unwrap();
+        assert!(write.delete_table(ROWS).unwrap());
+        write.commit().unwrap();
+        assert!(matches!(store.state(&genesis), Err(StoreError::Block(3))));
     }
 
     #[test]

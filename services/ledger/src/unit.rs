@@ -126,7 +126,10 @@ impl SharedLedger {
                 continue;
             };
             let config = LedgerConfig {
-                settings: ConsensusSettings::new(settings.genesis.clone()),
+                settings: ConsensusSettings {
+                    keep_blocks: settings.keep_blocks,
+                    ..ConsensusSettings::new(settings.genesis.clone())
+                },
                 key: Arc::clone(key),
                 // Each ledger has a folder of its own.
                 folder: folder.join(settings.genesis.hash().to_string()),

@@ -68,6 +68,7 @@ impl Ledger {
                 settings: Some(LedgerSettings {
                     genesis: self.genesis.clone(),
                     peers: peers.clone(),
+                    keep_blocks: None,
                 }),
                 control: UnixListener::bind(control.join("ledger.sock")).unwrap(),
                 sockets: folder.clone(),

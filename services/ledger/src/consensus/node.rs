@@ -75,7 +75,8 @@ impl ConsensusNode {
         log: Box<dyn StorageBackend>,
         now: Duration,
     ) -> Result<Self, ConsensusError> {
-        let (store, state) = BlockStore::open(store, &settings.genesis)?;
+        let (mut store, state) = BlockStore::open(store, &settings.genesis)?;
+        store.keep_blocks(settings.keep_blocks);
         let (log, records) = HeightLog::open(log)?;
         let floor = records.iter().map(|(height, _)| *height).max().unwrap_or(0);
         let mut logged: BTreeMap<u64, Vec<LogEntry>> = BTreeMap::new();

@@ -50,12 +50,15 @@ pub struct ConsensusSettings {
     pub frames: Rate,
     /// Requests for blocks of each peer.
     pub fetches: Rate,
+    /// How many of the newest blocks are kept; `None`: all.
+    pub keep_blocks: Option<u64>,
 }
 
 impl ConsensusSettings {
     pub fn new(genesis: Genesis) -> Self {
         let frames = Rate { burst: 2_000, ..Rate::per_second(500) };
         let fetches = Rate { burst: 40, ..Rate::per_second(20) };
-        Self { genesis, timeouts: ConsensusTimeouts::default(), frames, fetches }
+        let timeouts = ConsensusTimeouts::default();
+        Self { genesis, timeouts, frames, fetches, keep_blocks: None }
     }
 }

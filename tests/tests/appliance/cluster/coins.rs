@@ -173,13 +173,11 @@ fn what_a_neighbour_carries_is_paid_in_coins() {
 
     let is_stopped =
         || account(lake, "hill", "unsigned") == 0 && lake_serves(lake) == "nothing locked";
-    for site in [hill, lake] {
-        println!("{}", ask(site, "accounts", "show", json!({})));
-        println!("{}", ask(site, "forward", "traffic", json!({})));
-        println!("{}", ask(site, "accounts", "locks", json!({})));
-        println!("{}", ask(site, "ledger", "show", json!({})));
-        println!("{:?}", site.machine(Node::Router).call_unit("logd", "show", json!({"unit":"accounts"})));
-    }
+    lake.wait("the links are up", || {
+        let links = ask(lake, "forward", "links", json!({}));
+        println!("{links}");
+        links.as_array().unwrap().iter().all(|link| link["up"] == true)
+    });
     lake.wait("the payer has agreed, and nothing is locked", is_stopped);
 
     // Both owners bind their boxes' keys, and the first locks coins.
