@@ -119,7 +119,13 @@ impl PayeeSide {
 
     /// What is signed and a ledger has not paid.
     pub fn unclaimed(&self, locks: &Locks) -> u64 {
-        self.ledger_receipts().fold(0, |sum, it| sum.saturating_add(locks.unpaid(it)))
+        let epochs = self.epochs().filter(|epoch| epoch.terms.is_on_ledger());
+        let unpaid = epochs.filter_map(|epoch| {
+            let receipt = epoch.receipt.as_ref()?.receipt();
+            // After a start the ledger is not known yet.
+            Some(locks.unpaid(receipt).min(receipt.amount.saturating_sub(epoch.paid)))
+        });
+        unpaid.fold(0, u64::saturating_add)
     }
 
     /// Takes note of what a ledger has paid, and says whether something is to be stored.
@@ -307,8 +313,9 @@ impl PayeeSide {
             }
             (true, None) => None,
         };
-        let Some(more) = credit else { return 0 };
         let price = agreement.price.unwrap_or(0);
+        // The first bytes cost less than a millionth; without any credit nothing is served.
+        let Some(more) = credit.filter(|more| *more > 0 || price == 0) else { return 0 };
         affordable(more, price).saturating_sub(self.unsigned(served))
     }
 

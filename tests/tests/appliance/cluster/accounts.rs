@@ -137,7 +137,7 @@ fn number(site: &Site, (unit, verb): (&str, &str), name: &str, key: &str) -> u64
     row.and_then(|row| row[key].as_u64()).unwrap_or_default()
 }
 
-pub fn account(site: &Site, name: &str, key: &str) -> u64 {
+fn account(site: &Site, name: &str, key: &str) -> u64 {
     number(site, ("accounts", "show"), name, key)
 }
 
