@@ -181,7 +181,7 @@ fn what_a_neighbour_carries_is_paid_in_coins() {
     // Both owners bind their boxes' keys, and the first locks coins.
     let [payer, payee] = [(hill, HILL), (lake, LAKE)].map(|(site, it)| bind(site, &parsed, it));
     let before = coins(lake, LAKE, "balance");
-    order(hill, &parsed, HILL, Action::Lock { payer, payee, amount: 4 * WINDOW });
+    order(hill, &parsed, HILL, Action::Lock { payer, payee, amount: 8 * WINDOW });
     lake.wait("it serves", || lake_serves(lake) == "serving");
     println!("locked after {:?}: {}", began.elapsed(), ask(lake, "accounts", "locks", json!({})));
 
@@ -196,7 +196,7 @@ fn what_a_neighbour_carries_is_paid_in_coins() {
         hill.machine(Node::Router).call_unit("talker", "tcp", args)
     };
     println!("a path after {:?}", began.elapsed());
-    hill.wait("a connection comes through", || talk(2 * WINDOW).is_ok());
+    hill.wait("a connection comes through", || talk(WINDOW).is_ok());
     lake.wait("it is paid", || lock(lake, "hill", "paid_to_us").as_u64() > Some(WINDOW));
     lake.wait("its owner has the coins", || coins(lake, LAKE, "balance") > before + WINDOW);
 
@@ -213,7 +213,7 @@ fn what_a_neighbour_carries_is_paid_in_coins() {
         let [paid, owed] = ["paid_to_us", "owed_to_us"].map(|key| lock(lake, "hill", key));
         let served = traffic(lake, "hill", "served");
         println!("{served} served, {paid} paid, {owed} owed");
-        paid.as_u64() <= Some(4 * WINDOW) && owed.as_u64() < Some(WINDOW / 8)
+        paid.as_u64() <= Some(8 * WINDOW) && owed.as_u64() < Some(WINDOW / 8)
     });
     let state = |site: &Site| ask(site, "ledger", "show", json!({}));
     println!("{:?}: {}", began.elapsed(), state(lake));
@@ -221,7 +221,7 @@ fn what_a_neighbour_carries_is_paid_in_coins() {
 
     // More is locked, and the same path carries again.
     let served = traffic(lake, "hill", "served");
-    order(hill, &parsed, HILL, Action::Lock { payer, payee, amount: 4 * WINDOW });
+    order(hill, &parsed, HILL, Action::Lock { payer, payee, amount: 8 * WINDOW });
     hill.wait("it is served again", || {
         let _ = talk(WINDOW / 2);
         traffic(lake, "hill", "served") > served + WINDOW / 2
