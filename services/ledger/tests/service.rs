@@ -11,7 +11,7 @@ use std::thread;
 use data_encoding::{BASE64, HEXLOWER};
 use octet_auditor::Audit;
 use octet_coins::{
-    Action, Block, Genesis, Possession, SignedTransaction, Transaction, ValidatorChange,
+    Action, Block, Genesis, Possession, SignedTransaction, Transaction, VotedChange,
 };
 use octet_ledger::{LedgerUnitConfig, serve};
 use octet_node::as_pid_1::{TIMEOUT, wait_until};
@@ -209,7 +209,7 @@ fn four_units_are_a_ledger() {
     let consent = fifth.call("consent", json!({ "owner": of_fifth })).unwrap();
     let consent = BASE64.decode(consent["consent"].as_str().unwrap().as_bytes()).unwrap();
     let key = serde_json::from_value(fifth_key).unwrap();
-    let change = ValidatorChange::Add { owner: of_fifth, key, epoch: 1 };
+    let change = VotedChange::Add { owner: of_fifth, key, epoch: 1 };
     let action = Action::Vote { change, consent: Some(Possession(consent.try_into().unwrap())) };
     for (seed, nonce) in [(0, 2), (1, 1), (2, 1)] {
         assert_eq!(fifth.shown("role"), "follower", "{seed}");

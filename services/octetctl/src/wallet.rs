@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use data_encoding::BASE64;
 use octet_coins::{
-    Action, Genesis, GenesisError, Possession, SignedTransaction, Transaction, ValidatorChange,
+    Action, Genesis, GenesisError, Possession, SignedTransaction, Transaction, VotedChange,
 };
 use octet_control::{Client, PublicKey, parse_millionths, show_millionths};
 use octet_node::key::PrivateKey;
@@ -155,11 +155,11 @@ pub fn run<S: Read + Write>(
             Ok(format!("{owner}\n{} coins at height {height}\n", show_millionths(balance)))
         }
         WalletVerb::VoteAdd { owner, key: validator, consent, epoch } => {
-            let change = ValidatorChange::Add { owner: *owner, key: *validator, epoch: *epoch };
+            let change = VotedChange::Add { owner: *owner, key: *validator, epoch: *epoch };
             vote(client, &genesis, key, change, Some(*consent))
         }
         WalletVerb::VoteRemove { owner } => {
-            vote(client, &genesis, key, ValidatorChange::Remove { owner: *owner }, None)
+            vote(client, &genesis, key, VotedChange::Remove { owner: *owner }, None)
         }
         WalletVerb::Transfer { to, amount } => {
             let account = account(client, &genesis, &own)?;
@@ -186,7 +186,7 @@ fn vote<S: Read + Write>(
     client: &mut Client<S>,
     genesis: &Genesis,
     key: &PrivateKey,
-    change: ValidatorChange,
+    change: VotedChange,
     consent: Option<Possession>,
 ) -> Result<String, WalletError> {
     let account = account(client, genesis, &key.public())?;
@@ -334,12 +334,12 @@ mod tests {
         let text = BASE64.encode(&consent.0);
         let words = format!("vote-add {owner} {} {text}", validator.public());
         let (_, came) = wallet(&words, &own, true);
-        let change = ValidatorChange::Add { owner, key: validator.public(), epoch: 1 };
+        let change = VotedChange::Add { owner, key: validator.public(), epoch: 1 };
         let expected = Action::Vote { change, consent: Some(consent) };
         assert_eq!(came[0].transaction().action, expected);
         came[0].verify(&own.hash()).unwrap();
         let (_, came) = wallet(&format!("vote-remove {owner}"), &own, true);
-        let expected = Action::Vote { change: ValidatorChange::Remove { owner }, consent: None };
+        let expected = Action::Vote { change: VotedChange::Remove { owner }, consent: None };
         assert_eq!(came[0].transaction().action, expected);
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use octet_auditor::{Audit, BrokenRule, Difference, Mismatch};
 use octet_coins::{
     Action, Block, BlockHash, Genesis, LedgerState, Possession, SignedTransaction, Transaction,
-    ValidatorChange,
+    VotedChange,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey};
@@ -244,7 +244,7 @@ impl Chain {
     pub fn vote_for(&self, by: usize, about: usize, key: &PrivateKey) -> SignedTransaction {
         let (owner, epoch) = (owner(about).public(), 1);
         let consent = Some(Possession::of_validator(&self.genesis, &owner, epoch, key));
-        let change = ValidatorChange::Add { owner, key: key.public(), epoch };
+        let change = VotedChange::Add { owner, key: key.public(), epoch };
         self.order(by, Action::Vote { change, consent })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use octet_auditor::{BrokenRule, Difference, Mismatch};
-use octet_coins::{Action, SignedTransaction, Transaction, ValidatorChange};
+use octet_coins::{Action, SignedTransaction, Transaction, VotedChange};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_receipts::{Receipt, SignedReceipt};
@@ -284,7 +284,7 @@ fn validators_change_by_more_than_two_thirds() {
     chain.run(vec![vote(&chain, 0), vote(&chain, 1)]);
     assert_eq!(chain.audit.summary().validators, 4);
     let remove = |about: usize| Action::Vote {
-        change: ValidatorChange::Remove { owner: owner(about).public() },
+        change: VotedChange::Remove { owner: owner(about).public() },
         consent: None,
     };
     assert_eq!(chain.rule(vec![chain.order(0, remove(1))]), Some(BrokenRule::Validators));

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use octet_auditor::{Difference, Mismatch};
 use octet_coins::{
     Action, InvalidBlock, KeyState, LedgerState, Possession, SignedTransaction, Transaction,
-    ValidatorChange,
+    VotedChange,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
@@ -203,12 +203,12 @@ impl World {
         let owner = owner(about).public();
         let is_validator = self.chain.state.validator_epoch(&owner).is_some();
         let (change, consent) = match (self.rng.u8(0..2), is_validator) {
-            (0, true) => (ValidatorChange::Remove { owner }, None),
+            (0, true) => (VotedChange::Remove { owner }, None),
             _ => {
                 let (key, epoch, consent) = self.validator_key(about);
                 let change = match is_validator != self.rarely() {
-                    true => ValidatorChange::Replace { owner, key, epoch },
-                    false => ValidatorChange::Add { owner, key, epoch },
+                    true => VotedChange::Replace { owner, key, epoch },
+                    false => VotedChange::Add { owner, key, epoch },
                 };
                 (change, Some(consent))
             }

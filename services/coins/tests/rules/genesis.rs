@@ -34,6 +34,7 @@ fn a_file_says_how_a_ledger_begins() {
         vote_heights: 7 * 17_280,
         settlement_heights: 720,
         fee: 7,
+        pool: None,
     };
     assert_eq!(*genesis.parameters(), expected);
     let default = Genesis::from_toml(&file(4).replace("spacing_seconds = 5\nfee = 7\n", ""));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use octet_coins::{Action, LedgerParameters, LedgerState, Transaction, ValidatorChange};
+use octet_coins::{Action, LedgerParameters, LedgerState, Transaction, VotedChange};
 use octet_node::control::PublicKey;
 use octet_receipts::Receipt;
 
@@ -59,7 +59,7 @@ pub struct Evaluator {
     pub days: BTreeMap<(PublicKey, i128), i128>,
     pub validators: BTreeMap<PublicKey, (PublicKey, i128)>,
     pub validator_keys: BTreeSet<PublicKey>,
-    pub votes: BTreeMap<PublicKey, (ValidatorChange, i128)>,
+    pub votes: BTreeMap<PublicKey, (VotedChange, i128)>,
     pub fees: i128,
     /// Of this block.
     pub movements: Vec<Movement>,

@@ -1,19 +1,19 @@
 //! The rules about validators a second time.
 
-use octet_coins::{LedgerState, ValidatorChange};
+use octet_coins::{LedgerState, VotedChange};
 use octet_node::control::PublicKey;
 
 use crate::evaluator::Evaluator;
 
 impl Evaluator {
-    fn is_possible(&self, change: &ValidatorChange) -> bool {
+    fn is_possible(&self, change: &VotedChange) -> bool {
         let (is_one, count) = (|owner| self.validators.contains_key(owner), self.validators.len());
         match change {
-            ValidatorChange::Add { owner, key, .. } => {
+            VotedChange::Add { owner, key, .. } => {
                 !is_one(owner) && count < 64 && !self.validator_keys.contains(key)
             }
-            ValidatorChange::Remove { owner } => is_one(owner) && count > 4,
-            ValidatorChange::Replace { owner, key, epoch } => {
+            VotedChange::Remove { owner } => is_one(owner) && count > 4,
+            VotedChange::Replace { owner, key, epoch } => {
                 is_one(owner)
                     && !self.validator_keys.contains(key)
                     && i128::from(*epoch) > self.validators[owner].1
@@ -21,7 +21,7 @@ impl Evaluator {
         }
     }
 
-    pub fn voted(&mut self, signer: PublicKey, change: ValidatorChange) -> Option<()> {
+    pub fn voted(&mut self, signer: PublicKey, change: VotedChange) -> Option<()> {
         if !self.validators.contains_key(&signer) || !self.is_possible(&change) {
             return None;
         }
@@ -49,11 +49,11 @@ impl Evaluator {
             self.votes.clear();
             match change {
                 _ if !is_possible => {}
-                ValidatorChange::Remove { owner } => {
+                VotedChange::Remove { owner } => {
                     self.validators.remove(&owner);
                 }
-                ValidatorChange::Add { owner, key, epoch }
-                | ValidatorChange::Replace { owner, key, epoch } => {
+                VotedChange::Add { owner, key, epoch }
+                | VotedChange::Replace { owner, key, epoch } => {
                     self.validators.insert(owner, (key, epoch.into()));
                     self.validator_keys.insert(key);
                 }

@@ -1,6 +1,6 @@
 //! What people order, rightly or wrongly.
 
-use octet_coins::{Action, BlockHash, Possession, SignedTransaction, Transaction, ValidatorChange};
+use octet_coins::{Action, BlockHash, Possession, SignedTransaction, Transaction, VotedChange};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 
@@ -241,12 +241,12 @@ impl World {
         let owner = self.people.owners[about].key.public();
         let is_validator = self.evaluator.validators.contains_key(&owner);
         let (change, consent, is_genuine) = match (self.rng.u8(0..3), is_validator) {
-            (0, true) => (ValidatorChange::Remove { owner }, None, true),
+            (0, true) => (VotedChange::Remove { owner }, None, true),
             (kind, _) => {
                 let (key, epoch, consent, is_genuine) = self.validator_key(about);
                 let change = match is_validator ^ (kind == 2 && self.rarely()) {
-                    true => ValidatorChange::Replace { owner, key, epoch },
-                    false => ValidatorChange::Add { owner, key, epoch },
+                    true => VotedChange::Replace { owner, key, epoch },
+                    false => VotedChange::Add { owner, key, epoch },
                 };
                 (change, Some(consent), is_genuine)
             }
