@@ -1,4 +1,4 @@
-//! The rules about validators a second time.
+//! The rules about validators, and about votes, a second time.
 
 use octet_coins::{LedgerState, VotedChange};
 use octet_node::control::PublicKey;
@@ -18,6 +18,11 @@ impl Evaluator {
                     && !self.validator_keys.contains(key)
                     && i128::from(*epoch) > self.validators[owner].1
             }
+            VotedChange::AddMember { owner, node } => {
+                let has_pool = self.parameters.pool.is_some();
+                has_pool && self.members.len() < 1024 && !self.members.contains(&(*owner, *node))
+            }
+            VotedChange::RemoveMember { owner, node } => self.members.contains(&(*owner, *node)),
         }
     }
 
@@ -46,9 +51,15 @@ impl Evaluator {
         });
         if let Some(change) = passed {
             let is_possible = self.is_possible(&change);
-            self.votes.clear();
+            let validators = self.validators.clone();
             match change {
                 _ if !is_possible => {}
+                VotedChange::AddMember { owner, node } => {
+                    self.members.insert((owner, node));
+                }
+                VotedChange::RemoveMember { owner, node } => {
+                    self.members.remove(&(owner, node));
+                }
                 VotedChange::Remove { owner } => {
                     self.validators.remove(&owner);
                 }
@@ -58,6 +69,7 @@ impl Evaluator {
                     self.validator_keys.insert(key);
                 }
             }
+            self.votes.retain(|_, (other, _)| self.validators == validators && *other != change);
         }
         let (heights, now) = (i128::from(self.parameters.vote_heights), self.height);
         self.votes.retain(|_, (_, cast_at)| *cast_at + heights > now);
