@@ -86,6 +86,8 @@ pub struct Books {
     pub earned: BTreeMap<Bytes32, Earned>,
     /// What was ever paid by claims, and by how many. It is not part of the state.
     pub claimed: (u128, u64),
+    /// What the pool has ever paid. It is not part of the state.
+    pub pool_paid: u128,
 }
 
 impl Deposit {
@@ -120,6 +122,7 @@ impl Books {
             period: Period::default(),
             earned: BTreeMap::new(),
             claimed: (0, 0),
+            pool_paid: 0,
         }
     }
 

@@ -70,24 +70,24 @@ impl Books {
         }
         let periods_before = height / self.counting.settlement_heights - 1;
         let mut most = u128::from(rules.per_period);
-        if rules.halving_periods > 0 {
-            // More than 64 halvings leave nothing of a number of 64 bits.
-            for _ in 0..(periods_before / rules.halving_periods).min(64) {
-                most /= 2;
-            }
+        let halvings = periods_before.checked_div(rules.halving_periods).unwrap_or(0);
+        // More than 64 halvings leave nothing of a number of 64 bits.
+        for _ in 0..halvings.min(64) {
+            most /= 2;
         }
         let Period { fees, paid } = std::mem::take(&mut self.period);
         let payout = most.min(fees * u128::from(rules.fees_percent) / 100).min(self.fees);
         let cap = payout * u128::from(rules.owner_percent) / 100;
         let mut shares = vec![];
         for (owner, it) in &mut self.earned {
-            let share = if paid == 0 { 0 } else { (payout * it.carried / paid).min(cap) };
+            let share = (payout * it.carried).checked_div(paid).unwrap_or(0).min(cap);
             *it = Earned { carried: 0, claimed: 0, before: it.claimed, share };
             shares.push((*owner, share));
         }
         self.earned.retain(|_, it| it.before > 0 || it.share > 0);
         for (owner, share) in shares.into_iter().filter(|(_, share)| *share > 0) {
             self.fees -= share;
+            self.pool_paid += share;
             self.give(&owner, share);
         }
     }

@@ -1,6 +1,8 @@
 //! `octetctl --box BOX wallet`: the owner's coins on a ledger. Transactions are signed on this machine; the box has a
 //! node of the ledger, which hands them over.
 
+mod pool;
+
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -63,6 +65,8 @@ pub enum WalletVerb {
         /// The owner of the validator (a did:key)
         owner: PublicKey,
     },
+    #[command(flatten)]
+    Member(pool::MemberVerb),
     /// Gives coins to another owner, and waits for the block
     Transfer {
         /// The owner's key (a did:key)
@@ -161,6 +165,7 @@ pub fn run<S: Read + Write>(
         WalletVerb::VoteRemove { owner } => {
             vote(client, &genesis, key, VotedChange::Remove { owner: *owner }, None)
         }
+        WalletVerb::Member(verb) => pool::run(verb, client, &genesis, key),
         WalletVerb::Transfer { to, amount } => {
             let account = account(client, &genesis, &own)?;
             let needs = amount.saturating_add(genesis.parameters().fee);
@@ -257,11 +262,11 @@ mod tests {
 
     use super::*;
 
-    fn key(seed: u8) -> PrivateKey {
+    pub(super) fn key(seed: u8) -> PrivateKey {
         PrivateKey::from_seed([seed; 32]).unwrap()
     }
 
-    fn genesis() -> String {
+    pub(super) fn genesis() -> String {
         let mut text = "name = \"valley\"\n".to_owned();
         for seed in 0..4 {
             let [owner, validator] = [seed, 10 + seed].map(|seed| key(seed).public());
@@ -272,7 +277,7 @@ mod tests {
 
     /// Runs the command at a box whose ledger has this genesis, and takes a transaction if it `takes`. Returns what is
     /// printed, and the transactions that came.
-    fn wallet(
+    pub(super) fn wallet(
         words: &str,
         of_box: &Genesis,
         takes: bool,

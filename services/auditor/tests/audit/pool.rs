@@ -33,6 +33,8 @@ fn paid(pool: [u64; 5]) -> Chain {
 fn a_wrong_payout_is_found() {
     let chain = paid(WHOLE);
     assert_eq!((balance(&chain, 5), chain.state.last_payout()), (1_000_000 - 100 + 3860 + 70, 70));
+    let summary = chain.audit.summary();
+    assert_eq!((summary.members, summary.pool_paid), (1, 70));
     for more in [1, -1] {
         is_found(&chain, |rows| {
             add(rows, &account(5), more);
