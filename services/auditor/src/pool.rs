@@ -119,3 +119,62 @@ impl Books {
         members.chain(period).chain(earned).collect()
     }
 }
+
+/// What would take a ledger too long to show.
+#[cfg(test)]
+mod tests {
+    use octet_node::key::PrivateKey;
+
+    use super::*;
+    use crate::genesis::Beginning;
+
+    fn books() -> Books {
+        let key = |seed: u8| PrivateKey::from_seed([seed; 32]).unwrap().public();
+        let validators = (1..5).map(|seed| {
+            format!("[[validator]]\nowner = \"{}\"\nkey = \"{}\"\n", key(seed), key(seed + 9))
+        });
+        let pool = "name = \"valley\"\n[pool]\nper_period = 1000\nlevy_permille = 0\n";
+        Books::new(&Beginning::read(&(pool.to_owned() + &validators.collect::<String>())).unwrap())
+    }
+
+    #[test]
+    fn there_are_at_most_1024_members() {
+        let (mut books, owner) = (books(), [7; 32]);
+        let node = |number: usize| std::array::from_fn(|at| (number >> (8 * (at % 4))) as u8);
+        books.members.extend((0..1023).map(|number| (owner, node(number))));
+        let admission =
+            Change { kind: ChangeKind::AddMember, owner, key: None, node: Some([9; 32]) };
+        assert_eq!(books.check_member(&admission, [9; 32]), Ok(()));
+        books.members.insert((owner, node(1023)));
+        assert_eq!(books.check_member(&admission, [9; 32]), Err(BrokenRule::Members));
+        let removal = Change { kind: ChangeKind::RemoveMember, ..admission };
+        assert_eq!(books.check_member(&removal, node(5)), Ok(()));
+    }
+
+    /// As in `octet-coins`, whose numbers end there.
+    #[test]
+    fn work_from_2_to_the_64_on_does_not_count() {
+        let (mut books, owner, node) = (books(), [7; 32], [8; 32]);
+        books.members.insert((owner, node));
+        let key = BoxKey {
+            owner,
+            node,
+            epoch: 1,
+            max_per_day: 0,
+            closed_at: None,
+            is_void: false,
+            day: 0,
+            paid: 0,
+        };
+        let most = u128::from(u64::MAX);
+        assert_eq!(books.levied(&key, most - 1), most - 1);
+        assert_eq!(books.levied(&key, 2), 2);
+        let earned = books.earned[&owner];
+        assert_eq!(
+            (books.period.paid, earned.carried, earned.claimed),
+            (most - 1, most - 1, most + 1)
+        );
+        books.levied(&key, 1);
+        assert_eq!((books.period.paid, books.earned[&owner].carried), (most, most));
+    }
+}

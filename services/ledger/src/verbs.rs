@@ -60,7 +60,7 @@ pub fn verbs() -> Verbs<State> {
                     ],
                 ),
             nothing(),
-            |shared, _, ()| pool::pool(&*newest(shared)?.1),
+            |shared, _, ()| pool::pool(&newest(shared)?.1),
         )
         .with(
             Verb::new("key", Read, "Shows a key that an owner has bound for a node")

@@ -156,7 +156,6 @@ fn members_change_by_votes_for_a_pool() {
     assert_eq!(chain.state.members().map(|it| it.0).collect::<Vec<_>>(), [owner(4).public()]);
 }
 
-/// The votes that admit 1024 members would take long: the last one is refused by its votes alone.
 #[test]
 fn keys_of_a_pool_have_their_ranges() {
     let file = |pool| {
