@@ -202,14 +202,12 @@ fn all_claims_are_the_whole_and_members_earn() {
     assert_eq!((ledger.earnings(4).last_pool, ledger.earnings(5).last_pool), (90, 30));
 }
 
-/// One owner's work at two boxes is paid like that at one.
+/// One owner's work at two boxes is paid like that at one; but each box has to be admitted.
 #[test]
 fn boxes_of_one_owner_are_paid_together() {
     let mut paid = vec![];
     for boxes in [1, 2] {
         let mut ledger = Ledger::with_member(PoolParameters { owner_percent: 10, ..WHOLE });
-        let other = VotedChange::AddMember { owner: owner(5).public(), node: node(9) };
-        ledger.pass_vote(other);
         let key = sub_key(5, 2);
         let (by, at) = (owner(5).public(), node(9));
         let consent = octet_coins::Possession::of_sub_key(&ledger.hash(), &by, &at, 1, &key);
@@ -217,6 +215,9 @@ fn boxes_of_one_owner_are_paid_together() {
         ledger.act(5, Action::BindKey { node: at, key, epoch: 1, max_per_day, consent }).unwrap();
         let payer = sub_key(4, 1).public();
         ledger.act(4, Action::Lock { payer, payee: key, amount: 100_000 }).unwrap();
+        ledger.run(ledger.claim_between((4, 5), 2, 7, 10)).unwrap();
+        assert_eq!((ledger.earnings(5).work, ledger.earnings(5).claims), (0, 10));
+        ledger.pass_vote(VotedChange::AddMember { owner: owner(5).public(), node: node(9) });
         ledger.end_period();
         for number in 0..2 {
             let epoch = if boxes == 2 { 1 + number } else { 1 };
