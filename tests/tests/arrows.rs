@@ -30,9 +30,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/octet-msg", &["services/messages", "services/messenger"]),
     // Pure: the units `accounts` and `ledger` do the I/O.
     ("services/receipts", &["services/node"]),
-    ("services/accounts", &["services/receipts"]),
     // Pure as well.
     ("services/coins", &["services/receipts"]),
+    // Its tests call the ledger.
+    ("services/accounts", &["services/receipts", "services/coins", "services/ledger"]),
     // Its tests have its blocks audited.
     ("services/ledger", &["services/coins", "services/auditor"]),
     // Its tests compare it with these, with which it shares no code.
@@ -70,7 +71,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
     ("tests/fuzz", &[SERVICE, "services/messages", "services/receipts", "init/bundle", "netd"]),
-    ("tests", &["image/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
+    // They order transactions as an owner does.
+    (
+        "tests",
+        &["image/machine", "tests/guests", "tests/evaluator", "init/bundle", "services/coins"],
+    ),
 ];
 
 /// Any folder of `services/` without an entry of its own.

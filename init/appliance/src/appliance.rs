@@ -170,7 +170,8 @@ impl Appliance {
     /// from JSON have no text, and so no positions either.
     pub fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
         self.operator.check(file, text)?;
-        neighbour::check(&self.neighbour, self.cluster.as_ref(), (file, text))?;
+        let has_ledger = self.ledger.is_some();
+        neighbour::check(&self.neighbour, self.cluster.as_ref(), has_ledger, (file, text))?;
         let Self { cluster, board, lan, policy, publish, network, vpn, neighbour, .. } = self;
         if let Some(cluster) = cluster {
             cluster.check(board, lan.as_ref(), network, (file, text))?;

@@ -125,7 +125,8 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
     }
     for source in units {
         for wanted in source.unit.talks.keys().map(UnitName::as_str) {
-            if wanted != INIT && !by_name.contains_key(wanted) {
+            let is_optional = source.unit.optional.iter().any(|name| name.as_str() == wanted);
+            if wanted != INIT && !is_optional && !by_name.contains_key(wanted) {
                 let known = by_name.keys().copied().chain([INIT]);
                 let hint = match nearest(wanted, known)[..] {
                     [] => "add the unit, or remove the line".into(),
@@ -291,6 +292,9 @@ mod tests {
             assert!(error.hint.contains(meant), "{error} {}", error.hint);
             assert_eq!((error.file.as_str(), error.line), ("a/unit.toml", 4));
         }
+        let does_without =
+            |whom| unit("a", 1, &format!("optional = [\"{whom}\"]\ntalks.zz = [\"status\"]"));
+        assert!(start_order(&[does_without("zz")]).is_ok());
     }
 
     #[test]

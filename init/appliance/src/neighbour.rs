@@ -38,6 +38,10 @@ pub struct Neighbour {
     /// with `[accounts]` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<u64>,
+    /// Whether it and this box pay each other on the ledger of `[ledger]`. Then prices are in millionths of a coin, and
+    /// what is locked there counts instead of `max_debt`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ledger: bool,
 }
 
 /// The address of another box's links: an IPv4 address and a UDP port, such as `203.0.113.7:51820`.
@@ -91,11 +95,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// How a neighbour is paid, and pays.
+fn prices(line: &Neighbour) -> (Option<u64>, Option<u64>, bool) {
+    (line.price, line.max_price, line.ledger)
+}
+
 /// Checks constraints between these sections, which were read from `text`, the content of `file`,
 /// and the box.
 pub(crate) fn check(
     neighbours: &[Neighbour],
     cluster: Option<&Cluster>,
+    has_ledger: bool,
     (file, text): (&str, &str),
 ) -> Result<(), Box<FileError>> {
     for (index, one) in neighbours.iter().enumerate() {
@@ -103,6 +113,14 @@ pub(crate) fn check(
             let at = span_of(text, &["neighbour", &index.to_string(), key]);
             Err(FileError::new(file, text, at, message, hint))
         };
+        if one.ledger && !has_ledger {
+            let message = format!("`{}` is paid on a ledger, and there is no [ledger]", one.name);
+            return wrong(
+                "ledger",
+                message,
+                "name the ledger's genesis in [ledger], or remove the line",
+            );
+        }
         for other in &neighbours[..index] {
             let same = (one.name == other.name, one.descriptor.node() == other.descriptor.node());
             match same {
@@ -122,7 +140,7 @@ pub(crate) fn check(
                         "use the one that it prints now in all lines",
                     );
                 }
-                (true, true) if (one.price, one.max_price) != (other.price, other.max_price) => {
+                (true, true) if prices(one) != prices(other) => {
                     let message = format!("`{}` has another price already", one.name);
                     return wrong("name", message, "one node has one price: use it in all lines");
                 }

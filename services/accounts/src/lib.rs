@@ -10,11 +10,16 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod book_file;
+mod earnings;
 mod forward;
+mod ledger;
 mod round;
 pub mod settings;
 mod verbs;
 
+pub use ledger::LedgerOfReceipts;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -23,14 +28,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use octet_node::control::SOCKETS;
+use octet_node::control::{PublicKey, SOCKETS};
+use octet_node::key::PrivateKey;
 use octet_node::serve::threads;
 use octet_node::settings::Which;
 use octet_node::sub_key::{self, KeyUpdate};
 use octet_node::{Callers, notify_ready, say};
 
 use crate::book_file::BookFile;
+use crate::earnings::Earnings;
 use crate::forward::Forward;
+use crate::ledger::LedgerUnit;
+use crate::round::CalledUnits;
 use crate::settings::Settings;
 
 /// The interval of rounds, in which `forward` reads its counters. Two rounds and a receipt on its way fit
@@ -58,6 +67,9 @@ pub struct AccountsConfig {
 /// What the threads of this unit share.
 pub struct SharedAccounts {
     book: Mutex<BookFile>,
+    /// This unit's key, and former ones of this run: claims are signed with the key that a receipt names.
+    keys: Mutex<BTreeMap<PublicKey, Arc<PrivateKey>>>,
+    earnings: Mutex<Earnings>,
     state: Mutex<State>,
     /// Signals other settings, and a certified key.
     changed: Condvar,
@@ -83,6 +95,14 @@ impl SharedAccounts {
 
     fn book(&self) -> MutexGuard<'_, BookFile> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Arc<PrivateKey>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn earnings(&self) -> MutexGuard<'_, Earnings> {
+        self.earnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settings(&self) -> Settings {
@@ -148,6 +168,8 @@ pub fn run(config: AccountsConfig, ready: impl FnOnce() -> io::Result<()>) -> io
     let AccountsConfig { settings, sockets, folder, control, callers, interval } = config;
     let shared = Arc::new(SharedAccounts {
         book: Mutex::new(BookFile::open(&folder)?),
+        keys: Mutex::default(),
+        earnings: Mutex::default(),
         state: Mutex::new(State { settings, ..State::default() }),
         changed: Condvar::new(),
         sockets: sockets.clone(),
@@ -156,13 +178,15 @@ pub fn run(config: AccountsConfig, ready: impl FnOnce() -> io::Result<()>) -> io
     let keyed = Arc::clone(&shared);
     sub_key::keep(Some(folder), sockets.join("identity.sock"), move |update| match update {
         KeyUpdate::Certified(key) => {
+            keyed.keys().insert(key.key.public(), Arc::clone(&key.key));
             keyed.book().set_identity(*key);
             keyed.change(|_| {});
         }
         KeyUpdate::NotCertified(why) => say!("this service's key is not certified: {why}"),
     })?;
-    let (working, forward) = (Arc::clone(&shared), Forward::new(&sockets));
-    let work = move || round::run(&working, forward, interval);
+    let units = CalledUnits { forward: Forward::new(&sockets), ledger: LedgerUnit::new(&sockets) };
+    let working = Arc::clone(&shared);
+    let work = move || round::run(&working, units, interval);
     Builder::new().name("rounds".into()).stack_size(STACK).spawn(work)?;
     ready()?;
     let Err(error) = threads::serve(&control, &callers, verbs::LIMITS, verbs::verbs(), shared);

@@ -1,17 +1,18 @@
 //! A round: what was carried is counted, receipts are taken and signed, all of it is written, and only then are
 //! messages sent and limits raised.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
 use octet_appliance::AccountsSection;
 use octet_node::control::CallError;
 use octet_node::say;
-use octet_receipts::{Agreement, NeighbourCounters};
+use octet_receipts::{Agreement, NeighbourCounters, SignedReceipt};
 
 use crate::SharedAccounts;
 use crate::forward::{Forward, TrafficRow};
+use crate::ledger::{LedgerOfReceipts, LedgerUnit};
 use crate::settings::{NeighbourPrice, Settings};
 
 /// The smallest window, in bytes.
@@ -45,22 +46,91 @@ impl OnceLog {
     }
 }
 
+/// The ledger is asked once in so many rounds: a new lock counts after as many intervals.
+const LEDGER_ROUNDS: u64 = 5;
+
+/// The units that are called.
+pub struct CalledUnits {
+    pub forward: Forward,
+    pub ledger: LedgerUnit,
+}
+
 /// Does rounds forever.
-pub fn run(shared: &SharedAccounts, mut forward: Forward, interval: Duration) {
+pub fn run(shared: &SharedAccounts, mut units: CalledUnits, interval: Duration) {
     let mut log = OnceLog::default();
-    loop {
-        let done = round(shared, &mut forward, &mut log);
+    for number in 0u64.. {
+        let settings = shared.settings();
+        if number % LEDGER_ROUNDS == 0 {
+            ask_ledger(shared, &settings, &mut units.ledger, &mut log);
+        }
+        let done = round(shared, &settings, &mut units.forward, &mut log);
+        if done.is_ok() {
+            // What is claimed is on the disk.
+            claim(shared, &settings, &mut units.ledger, &mut log);
+        }
         shared.set_problem(done.err().map(|error| error.to_string()).unwrap_or_default());
         shared.wait(interval);
     }
 }
 
+/// Finds out what is locked. While the ledger does not answer, what it said last counts.
+fn ask_ledger(
+    shared: &SharedAccounts,
+    settings: &Settings,
+    unit: &mut LedgerUnit,
+    log: &mut OnceLog,
+) {
+    let Some(ledger) = &settings.ledger else {
+        return shared.book().set_locks(BTreeMap::new());
+    };
+    let queries = shared.book().lock_queries();
+    if queries.is_empty() {
+        return;
+    }
+    match unit.locks(ledger, queries) {
+        Ok(locks) => {
+            let mut book = shared.book();
+            book.set_locks(locks);
+            let total = book.rows().iter().fold(0u64, |sum, row| sum.saturating_add(row.coins));
+            drop(book);
+            shared.earnings().note(total, shared.start.elapsed());
+        }
+        Err(error) => log.once(error.to_string()),
+    }
+}
+
+/// Hands over the claims that are due.
+fn claim(shared: &SharedAccounts, settings: &Settings, unit: &mut LedgerUnit, log: &mut OnceLog) {
+    let Some(ledger) = &settings.ledger else { return };
+    let claims = shared.book().claims(&ledger.rules(), shared.start.elapsed());
+    for receipt in claims {
+        if let Err(text) = hand_over(shared, ledger, unit, receipt) {
+            log.once(text);
+        }
+    }
+}
+
+fn hand_over(
+    shared: &SharedAccounts,
+    ledger: &LedgerOfReceipts,
+    unit: &mut LedgerUnit,
+    receipt: SignedReceipt,
+) -> Result<(), String> {
+    let payee = receipt.receipt().payee;
+    let key = shared.keys().get(&payee).cloned();
+    let key = key.ok_or_else(|| {
+        format!("the receipts for {payee}, a former key of this unit, cannot be claimed")
+    })?;
+    let claimed = unit.claim(ledger, receipt, &key);
+    claimed.map_err(|error| format!("a claim is refused, and is repeated: {error}"))
+}
+
 fn round(
     shared: &SharedAccounts,
+    settings: &Settings,
     forward: &mut Forward,
     log: &mut OnceLog,
 ) -> Result<(), RoundError> {
-    let settings = shared.settings();
     let traffic = forward.traffic()?;
     let received = forward.receive()?;
     let now = shared.start.elapsed();
@@ -70,7 +140,7 @@ fn round(
         book.retain(&traffic.iter().filter(is_on).map(|row| row.node).collect());
         for row in &traffic {
             let window = book.offered_window(&row.node).unwrap_or_default();
-            if let Some(agreement) = agreement(&settings, row, window) {
+            if let Some(agreement) = agreement(settings, row, window) {
                 // The others have theirs nevertheless.
                 if let Err(error) = book.agree(row.node, agreement) {
                     let name = settings.name(&row.node);
@@ -108,11 +178,13 @@ fn round(
 /// capacity of the link in powers of two, and shrinks with `max_window` only: each change is another epoch of
 /// receipts.
 fn agreement(settings: &Settings, row: &TrafficRow, window: u64) -> Option<Agreement> {
-    let NeighbourPrice { price, max_price, .. } = settings.neighbours.get(&row.node)?;
+    let NeighbourPrice { price, max_price, ledger, .. } = settings.neighbours.get(&row.node)?;
+    let genesis = settings.ledger.as_ref().filter(|_| *ledger).map(|ledger| ledger.hash);
     let AccountsSection { max_debt, max_loss, max_window } = settings.accounts?;
     let bytes_per_second = u64::from(row.kilobits.unwrap_or_default()) * 125;
     let measured = (bytes_per_second * WINDOW_SECONDS).next_power_of_two();
     let window = window.max(measured).max(MIN_WINDOW).min(max_window);
     let (price, max_price) = (*price, *max_price);
-    Some(Agreement { price, window, max_price, max_debt, max_loss: max_loss.into() })
+    let (max_loss, genesis) = (max_loss.into(), genesis.unwrap_or_default());
+    Some(Agreement { price, window, max_price, max_debt, max_loss, genesis })
 }

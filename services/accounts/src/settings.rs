@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use octet_appliance::{AccountsSection, Neighbour};
+use octet_appliance::{AccountsSection, LedgerSection, Neighbour};
+use octet_coins::{Genesis, GenesisError};
 use octet_node::SettingsError;
 use octet_node::control::PublicKey;
 use octet_node::settings::{self, Which};
+
+use crate::ledger::LedgerOfReceipts;
 
 /// What the owner has agreed to with a neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,17 @@ pub struct NeighbourPrice {
     pub price: Option<u64>,
     /// The highest price at which it is paid; `None`: it is not paid.
     pub max_price: Option<u64>,
+    /// Whether receipts are for the ledger.
+    pub ledger: bool,
+}
+
+/// Why the settings are not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountSettingsError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("`genesis` of [ledger]: {0}")]
+    Genesis(#[from] GenesisError),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +38,8 @@ pub struct Settings {
     /// Without it nothing is signed or limited.
     pub accounts: Option<AccountsSection>,
     pub neighbours: BTreeMap<PublicKey, NeighbourPrice>,
+    /// That of `[ledger]`.
+    pub ledger: Option<LedgerOfReceipts>,
 }
 
 impl Settings {
@@ -31,17 +47,20 @@ impl Settings {
     ///
     /// # Errors
     /// `config` does not answer, or a value is invalid.
-    pub fn read(sockets: &Path, which: Which) -> Result<Self, SettingsError> {
+    pub fn read(sockets: &Path, which: Which) -> Result<Self, AccountSettingsError> {
         let settings = settings::Settings::read(sockets, which)?;
         let accounts = settings.optional("accounts")?;
         let neighbours: Vec<Neighbour> = settings.list("neighbour")?;
         // A node may have links to several nodes of this box; then all sections have the same prices.
         let price = |line: Neighbour| {
             let name = line.name.to_string();
-            let Neighbour { price, max_price, .. } = line;
-            (line.descriptor.node(), NeighbourPrice { name, price, max_price })
+            let Neighbour { price, max_price, ledger, .. } = line;
+            (line.descriptor.node(), NeighbourPrice { name, price, max_price, ledger })
         };
-        Ok(Self { accounts, neighbours: neighbours.into_iter().map(price).collect() })
+        let neighbours = neighbours.into_iter().map(price).collect();
+        let ledger: Option<LedgerSection> = settings.optional("ledger")?;
+        let genesis = ledger.map(|ledger| Genesis::from_toml(&ledger.genesis)).transpose()?;
+        Ok(Self { accounts, neighbours, ledger: genesis.map(LedgerOfReceipts::new) })
     }
 
     /// The name of a neighbour; of a former one, its key.

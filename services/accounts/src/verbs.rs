@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
+use octet_coins::Possession;
 use octet_node::control::{
     ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb, parse_millionths,
 };
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, nothing, text};
+use octet_node::serve::verbs::{VerbArgs, nothing, optional_integer, text};
 use octet_node::settings::Which;
-use octet_receipts::{AccountBook, AccountError, AccountRow, SignedReceipt};
+use octet_receipts::{AccountBook, AccountError, AccountRow, KeyPair, SignedReceipt};
 use serde_json::{Value, json};
 
 use crate::SharedAccounts;
-use crate::settings::Settings;
+use crate::settings::{AccountSettingsError, Settings};
 
 /// The maximum number of clients, the number reserved for operators, and the maximum per user.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 6, of_one: 2 };
@@ -52,6 +53,33 @@ pub fn verbs() -> Verbs<State> {
             .columns(ColumnKind::Millionths, &["price", "amount"]),
             nothing(),
             |shared, _, ()| Ok(receipts(shared)),
+        )
+        .with(
+            Verb::new("locks", Read, "Shows what is locked on the ledger, and not paid yet")
+                .columns(
+                    ColumnKind::Millionths,
+                    &["locked_for_us", "owed_to_us", "paid_to_us", "locked_for_them", "owed_by_us"],
+                ),
+            nothing(),
+            |shared, _, ()| Ok(locks(shared)),
+        )
+        .with(
+            Verb::new("earnings", Read, "Shows what the ledger has paid to this node")
+                .columns(ColumnKind::Millionths, &["last_hour", "last_day", "total"]),
+            nothing(),
+            |shared, _, ()| Ok(earnings(shared)),
+        )
+        .with(
+            Verb::new(
+                "consent",
+                Own,
+                "Has this unit's key agree to be bound to an owner on the ledger",
+            ),
+            owner().and(optional_integer(
+                "epoch",
+                "Higher than that of the node's former key [default: the number of this key]",
+            )),
+            |shared, _, (owner, epoch)| consent(shared, &owner, epoch),
         )
         .with(
             Verb::new("settle", Own, "Records that a neighbour has paid, and tells it so"),
@@ -94,6 +122,28 @@ fn amount() -> VerbArgs<u64> {
             Failure::new(FailureCode::BadArgument, message, help)
         })
     })
+}
+
+fn owner() -> VerbArgs<PublicKey> {
+    text("owner", "The owner's key (a did:key)").parse(|text| {
+        text.parse().map_err(|_| {
+            let message = format!("`{text}` is not a key");
+            let help = "write a public key, which begins with did:key:";
+            Failure::new(FailureCode::BadArgument, message, help)
+        })
+    })
+}
+
+impl From<AccountSettingsError> for Failure {
+    fn from(error: AccountSettingsError) -> Self {
+        match error {
+            AccountSettingsError::Settings(error) => error.into(),
+            AccountSettingsError::Genesis(error) => {
+                let message = format!("`genesis` of [ledger]: {error}");
+                Self::new(FailureCode::BadArgument, message, error.help())
+            }
+        }
+    }
 }
 
 fn neighbour() -> VerbArgs<String> {
@@ -149,6 +199,67 @@ fn receipts(shared: &State) -> Value {
         })
     });
     rows.collect()
+}
+
+/// A row for each neighbour that is paid, or pays, on the ledger.
+fn locks(shared: &State) -> Value {
+    let (settings, book) = (shared.settings(), shared.book());
+    let own = book.identity().map(|it| it.key.public());
+    let row = |row: AccountRow| {
+        let is_on_ledger = settings.neighbours.get(&row.node).is_some_and(|line| line.ledger);
+        let locked = |payer, payee| {
+            let pair = KeyPair { payer: payer?, payee: payee? };
+            Some(book.lock(&pair)?.locked)
+        };
+        is_on_ledger.then(|| {
+            json!({
+                "neighbour": settings.name(&row.node),
+                "locked_for_us": locked(row.peer_key, own),
+                "owed_to_us": row.owed,
+                "paid_to_us": row.coins,
+                "locked_for_them": locked(own, row.peer_key),
+                "owed_by_us": row.owe,
+                "own_key": own,
+                "their_key": row.peer_key,
+            })
+        })
+    };
+    book.rows().into_iter().filter_map(row).collect()
+}
+
+fn earnings(shared: &State) -> Value {
+    let total = shared.book().rows().iter().fold(0u64, |sum, row| sum.saturating_add(row.coins));
+    let sums = shared.earnings().sums(shared.start.elapsed());
+    json!({
+        "last_hour": sums.last_hour,
+        "last_day": sums.last_day,
+        "total": total,
+        "noted_seconds": sums.noted.as_secs(),
+    })
+}
+
+fn consent(shared: &State, owner: &PublicKey, epoch: Option<u64>) -> Result<Value, Failure> {
+    let ledger = shared.settings().ledger.ok_or_else(|| {
+        let help = "`[ledger]` in appliance.toml names one (docs/ledger.md)";
+        Failure::new(FailureCode::NotFound, "this node has no ledger", help)
+    })?;
+    let book = shared.book();
+    let certified = book.identity().ok_or_else(|| {
+        let help = "`identity show` tells whether the node has a key";
+        Failure::new(FailureCode::Failed, "this unit has no certified key yet", help)
+    })?;
+    let certificate = certified.certificate.body();
+    let epoch = epoch.unwrap_or(certificate.epoch);
+    let genesis = ledger.genesis.hash();
+    let consent = Possession::of_sub_key(&genesis, owner, &certificate.node, epoch, &certified.key);
+    Ok(json!({
+        "owner": owner,
+        "node": certificate.node,
+        "key": certificate.key,
+        "epoch": epoch,
+        "genesis": genesis.to_string(),
+        "consent": BASE64.encode(&consent.0),
+    }))
 }
 
 /// Changes the account of a neighbour. The change is on disk when this returns.

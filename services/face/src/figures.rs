@@ -35,6 +35,8 @@ pub struct Figures {
     /// Why the last question had no answer.
     trouble: Option<String>,
     nodes: BTreeMap<NodeNumber, NodeFigures>,
+    /// What a ledger has paid to this node in the last hour, in millionths of a coin.
+    coins_last_hour: Option<u64>,
 }
 
 /// The number of a node; a box that is one board may have none.
@@ -172,6 +174,13 @@ impl Figures {
         self.trouble = Some(problem);
     }
 
+    /// Takes what `accounts` has answered to `earnings`; `None` if it has not. A node that is not paid on a ledger
+    /// has noted nothing.
+    pub fn earn(&mut self, answer: Option<&Value>) {
+        let answer = answer.filter(|it| it["noted_seconds"].as_u64() > Some(0));
+        self.coins_last_hour = answer.and_then(|it| it["last_hour"].as_u64());
+    }
+
     /// All figures at `now`, as `show` and `watch` return them.
     pub fn to_json(&self, now: Duration) -> Value {
         let Some((status, heard_at)) = &self.heard else {
@@ -183,6 +192,9 @@ impl Figures {
         let mut shown = json!({ "role": status.role, "number": status.number });
         if let Some(trouble) = self.trouble.as_ref().or(status.trouble.as_ref()) {
             shown["trouble"] = trouble.as_str().into();
+        }
+        if let Some(coins) = self.coins_last_hour {
+            shown["coins_last_hour"] = coins.into();
         }
         shown["nodes"] = nodes.collect();
         shown

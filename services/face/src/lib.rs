@@ -39,6 +39,9 @@ use crate::settings::Settings;
 /// The interval at which `cluster` is asked.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 
+/// `accounts` is asked once in so many intervals.
+const EARNINGS_TURNS: u64 = 12;
+
 /// The timeout of `cluster`, which itself waits 5 s for `netd`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -186,8 +189,9 @@ pub fn run(config: FaceConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
     own_node::start(&sockets, &shared)?;
     display::start(devices, Arc::clone(&shared))?;
     let cluster = KeptClient::new(sockets.join("cluster.sock"), TIMEOUT);
+    let accounts = KeptClient::new(sockets.join("accounts.sock"), TIMEOUT);
     let asked = Arc::clone(&shared);
-    let ask = move || ask_cluster(cluster, interval, &asked);
+    let ask = move || ask_units((cluster, accounts), interval, &asked);
     Builder::new().name("ask".into()).stack_size(STACK).spawn(ask)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -205,10 +209,19 @@ pub fn run(config: FaceConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
     })
 }
 
-/// Asks `cluster` forever, and signals each answer and each missing one.
-fn ask_cluster(mut cluster: KeptClient, interval: Duration, shared: &Shared) {
+/// Asks `cluster` and `accounts` forever, and signals each answer of `cluster` and each missing one.
+fn ask_units(
+    (mut cluster, mut accounts): (KeptClient, KeptClient),
+    interval: Duration,
+    shared: &Shared,
+) {
     let mut logged = String::new();
-    loop {
+    for turn in 0u64.. {
+        if turn % EARNINGS_TURNS == 0 {
+            // An image may lack `accounts`.
+            let answer = accounts.call("earnings").ok();
+            shared.with(|figures, _| figures.earn(answer.as_ref()));
+        }
         let answer = cluster.call(STATUS);
         let problem = shared.with(|figures, now| match &answer {
             Ok(status) => figures.hear(status, now).err(),

@@ -37,6 +37,7 @@ pub fn verbs() -> Verbs<FaceState> {
             &["memory", "total", "received", "sent", "received_per_second", "sent_per_second"],
         )
         .columns(ColumnKind::Milliseconds, &["uptime"])
+        .columns(ColumnKind::Millionths, &["coins_last_hour"])
     };
     Verbs::default()
         .with(

@@ -108,7 +108,7 @@ pub(crate) mod tests {
         let descriptor = descriptor(PrivateKey::generate().unwrap().public());
         let at = at.map(|at| at.to_owned().try_into().unwrap());
         let name = name.parse().unwrap();
-        Neighbour { name, descriptor, at, board, price: None, max_price: None }
+        Neighbour { name, descriptor, at, board, price: None, max_price: None, ledger: false }
     }
 
     #[test]

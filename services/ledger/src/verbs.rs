@@ -5,10 +5,10 @@ mod pool;
 use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
-use octet_coins::{KeyState, LedgerState, PendingTransactions, SignedTransaction};
+use octet_coins::{ClaimedReceipt, KeyState, LedgerState, PendingTransactions, SignedTransaction};
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, nothing, optional_integer, text};
+use octet_node::serve::verbs::{VerbArgs, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
 
@@ -70,9 +70,9 @@ pub fn verbs() -> Verbs<State> {
         )
         .with(
             Verb::new("lock", Read, "Shows what a payer's key can pay to a payee's key")
-                .columns(ColumnKind::Millionths, &["amount"]),
-            key("payer", "The payer's key").and(key("payee", "The payee's key")),
-            |shared, _, (payer, payee)| lock(shared, &payer, &payee),
+                .columns(ColumnKind::Millionths, &["amount", "max_per_day", "day_left"]),
+            key("payer", "The payer's key").and(key("payee", "The payee's key")).and(scopes()),
+            |shared, _, ((payer, payee), scopes)| lock(shared, &payer, &payee, &scopes),
         )
         .with(
             Verb::new("blocks", Read, "Prints blocks with the votes that decided them, in base64"),
@@ -111,6 +111,24 @@ impl From<LedgerSettingsError> for Failure {
             }
         }
     }
+}
+
+/// The most scopes of one call.
+const MAX_SCOPES: usize = 64;
+
+fn scopes() -> VerbArgs<Vec<[u8; 32]>> {
+    let help = "Shows claims of these scopes of receipts, too: hexadecimal, with commas between";
+    option("scopes", help).parse(|text| {
+        let text = text.unwrap_or_default();
+        let words: Vec<_> = text.split(',').filter(|word| !word.is_empty()).collect();
+        let scope = |word: &&str| HEXLOWER.decode(word.as_bytes()).ok()?.try_into().ok();
+        let scopes: Option<Vec<_>> = words.iter().map(scope).collect();
+        scopes.filter(|scopes| scopes.len() <= MAX_SCOPES).ok_or_else(|| {
+            let message = format!("`{text}` are not at most {MAX_SCOPES} scopes");
+            let help = "a scope has 64 hexadecimal digits";
+            Failure::new(FailureCode::BadArgument, message, help)
+        })
+    })
 }
 
 fn key(name: &'static str, help: &'static str) -> VerbArgs<PublicKey> {
@@ -219,14 +237,39 @@ fn bound_key(shared: &State, key: &PublicKey) -> Result<Value, Failure> {
     }))
 }
 
-fn lock(shared: &State, payer: &PublicKey, payee: &PublicKey) -> Result<Value, Failure> {
+fn lock(
+    shared: &State,
+    payer: &PublicKey,
+    payee: &PublicKey,
+    scopes: &[[u8; 32]],
+) -> Result<Value, Failure> {
     let (_, state) = newest(shared)?;
     let lock = state.coin_lock(payer, payee);
+    let bound = state.key(payer);
+    // The next block can have a claim first.
+    let day = (state.height() + 1) / state.parameters().heights_per_day;
+    let day_left = bound.map_or(0, |key| {
+        let paid = if key.day == day { key.paid } else { 0 };
+        key.max_per_day.saturating_sub(paid)
+    });
+    let is_open = |key: &PublicKey| state.key(key).is_some_and(|it| it.state == KeyState::Open);
+    let claims = scopes.iter().filter_map(|scope| {
+        let claim = state.claimed(payer, payee, scope)?;
+        let ClaimedReceipt { epoch, amount, paid, .. } = claim;
+        let scope = HEXLOWER.encode(scope);
+        Some(json!({ "scope": scope, "epoch": epoch, "amount": amount, "paid": paid }))
+    });
     Ok(json!({
         "payer": payer,
         "payee": payee,
         "amount": lock.map_or(0, |lock| lock.amount),
         "returns_at": lock.and_then(|lock| lock.returns_at),
+        "max_per_day": bound.map_or(0, |key| key.max_per_day),
+        "day_left": day_left,
+        "is_open": is_open(payer) && is_open(payee),
+        "claims": claims.collect::<Value>(),
+        "genesis": state.genesis_hash().to_string(),
+        "height": state.height(),
     }))
 }
 

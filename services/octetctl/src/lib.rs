@@ -210,8 +210,12 @@ fn run(line: CommandLine) -> Result<(), Problem> {
         },
         #[cfg(feature = "ledger")]
         Task::Wallet(wallet) => {
+            let path = key(line.key)?;
+            if let Some(text) = wallet::run_here(&wallet, &path)? {
+                return print(&text);
+            }
             let Some(target) = line.target else { return Ok(()) }; // checked by the parser
-            let key = key::read(&key(line.key)?)?;
+            let key = key::read(&path)?;
             let (mut client, _) = remote::connect(&target, &key, &mut boxes()?)?;
             print(&wallet::run(&wallet, &mut client, &key, &config_folder()?)?)
         }

@@ -241,7 +241,7 @@ impl CommandLine {
             #[cfg(feature = "ledger")]
             Some("wallet") => {
                 let line = WalletLine::try_parse_from(&words)?;
-                if target.is_none() || board.is_some() {
+                if line.asks_box() && target.is_none() || board.is_some() {
                     let kind = clap::error::ErrorKind::MissingRequiredArgument;
                     let why = "`wallet` asks the ledger of a box: name it with --box BOX";
                     return Err(Words::command().error(kind, why));

@@ -1,6 +1,7 @@
 //! `octetctl --box BOX wallet`: the owner's coins on a ledger. Transactions are signed on this machine; the box has a
 //! node of the ledger, which hands them over.
 
+mod backup;
 mod pool;
 
 use std::io::{self, Read, Write};
@@ -17,10 +18,13 @@ use octet_control::{Client, PublicKey, parse_millionths, show_millionths};
 use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};
 
+use crate::key::{self, KeyError};
 use crate::remote::RemoteError;
+use backup::{BackupError, BackupLine};
 
-/// The unit that has the ledger.
-const UNIT: &str = "ledger";
+/// The unit that has the ledger, and the one whose key pays.
+const LEDGER: &str = "ledger";
+const ACCOUNTS: &str = "accounts";
 
 /// How long a transaction is waited for, and how often the box is asked.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,6 +79,34 @@ pub enum WalletVerb {
         #[arg(value_parser = amount)]
         amount: u64,
     },
+    /// Lets the box pay with the coins that you lock, and be paid: binds the key of its unit `accounts`
+    Bind {
+        /// The most coins that are paid with the key in a day
+        #[arg(value_parser = amount)]
+        max_per_day: u64,
+    },
+    /// Locks coins for what the box buys from a neighbour
+    Lock {
+        /// The neighbour's name in [[neighbour]]
+        neighbour: String,
+        /// Coins, with at most six decimals, such as 0.25
+        #[arg(value_parser = amount)]
+        amount: u64,
+    },
+    /// Wants back what is left in the lock for a neighbour
+    Withdraw {
+        /// The neighbour's name in [[neighbour]]
+        neighbour: String,
+    },
+    /// Copies your key into a file, under a passphrase; asks no box
+    Export(BackupLine),
+    /// Takes your key from such a copy; asks no box
+    Import(BackupLine),
+    /// Closes a key of a unit `accounts`, such as that of a stolen box
+    Revoke {
+        /// The key (a did:key), as `wallet bind` has printed it
+        key: PublicKey,
+    },
 }
 
 fn amount(text: &str) -> Result<u64, String> {
@@ -91,6 +123,10 @@ fn consent(text: &str) -> Result<Possession, String> {
 pub enum WalletError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("cannot read {}: {error}", file.display())]
     Read { file: PathBuf, error: io::Error },
     #[error("{}: {error}", file.display())]
@@ -99,6 +135,10 @@ pub enum WalletError {
     OtherLedger { own: String, theirs: String },
     #[error("the box's answer is not understood")]
     Answer,
+    #[error("`{0}` is no neighbour that is paid on a ledger")]
+    NoNeighbour(String),
+    #[error("the key of `{0}` is not known yet")]
+    NoKey(String),
     #[error("you have {has} coins, and this takes {needs} with the fee")]
     TooFew { has: String, needs: String },
     #[error("no block had the transaction within {} s", PATIENCE.as_secs())]
@@ -109,12 +149,20 @@ impl WalletError {
     pub fn help(&self) -> &str {
         match self {
             Self::Remote(error) => error.help(),
+            Self::Backup(error) => error.help(),
+            Self::Key(error) => error.help(),
             Self::Read { .. } => "name the file that all owners of the ledger have: --genesis FILE",
             Self::Genesis { error, .. } => error.help(),
             Self::OtherLedger { .. } => {
                 "ask a box of your ledger, or name its file: --genesis FILE"
             }
             Self::Answer => "update the box or this program, so that both are of one version",
+            Self::NoNeighbour(_) => {
+                "`accounts locks` lists them; the [[neighbour]] needs `ledger = true`"
+            }
+            Self::NoKey(_) => {
+                "the two boxes need a link, and both `[accounts]`: try again when `accounts show` has the neighbour"
+            }
             Self::TooFew { .. } => "`wallet show` tells what you have",
             Self::Late => {
                 "a later block may still have it: look at `wallet show` before you repeat it"
@@ -127,6 +175,25 @@ impl From<octet_control::CallError> for WalletError {
     fn from(error: octet_control::CallError) -> Self {
         Self::Remote(RemoteError::Box(error))
     }
+}
+
+impl WalletLine {
+    /// Whether the command asks a box.
+    pub fn asks_box(&self) -> bool {
+        !matches!(self.verb, WalletVerb::Export(_) | WalletVerb::Import(_))
+    }
+}
+
+/// Runs a command that asks no box. `path` is that of the key. Returns what it prints; `None` if it asks one.
+///
+/// # Errors
+/// A file cannot be read or written, or the passphrase is wrong.
+pub fn run_here(line: &WalletLine, path: &Path) -> Result<Option<String>, WalletError> {
+    Ok(match &line.verb {
+        WalletVerb::Export(copy) => Some(backup::export(copy, &key::read(path)?)?),
+        WalletVerb::Import(copy) => Some(backup::import(copy, path)?),
+        _ => None,
+    })
 }
 
 /// The account of an owner, as the box has it.
@@ -149,7 +216,7 @@ pub fn run<S: Read + Write>(
 ) -> Result<String, WalletError> {
     let file = line.genesis.clone().unwrap_or_else(|| folder.join("genesis.toml"));
     let genesis = read(&file)?;
-    client.set_unit(UNIT.parse().ok());
+    client.set_unit(LEDGER.parse().ok());
     let own = key.public();
     match &line.verb {
         WalletVerb::Show { owner } => {
@@ -167,17 +234,79 @@ pub fn run<S: Read + Write>(
         }
         WalletVerb::Member(verb) => pool::run(verb, client, &genesis, key),
         WalletVerb::Transfer { to, amount } => {
-            let account = account(client, &genesis, &own)?;
-            let needs = amount.saturating_add(genesis.parameters().fee);
-            if account.balance < needs {
-                let [has, needs] = [account.balance, needs].map(show_millionths);
-                return Err(WalletError::TooFew { has, needs });
-            }
             let action = Action::Transfer { to: *to, amount: *amount };
-            let height = order(client, &genesis, key, account.nonce + 1, action)?;
+            let height = order_with_coins(client, &genesis, key, *amount, action)?;
             let given = show_millionths(*amount);
             Ok(format!("{given} coins are {to}'s since height {height}\n"))
         }
+        WalletVerb::Bind { max_per_day } => bind(client, &genesis, key, *max_per_day),
+        WalletVerb::Lock { neighbour, amount } => {
+            let [payer, payee] = keys(client, neighbour)?;
+            let action = Action::Lock { payer, payee, amount: *amount };
+            let height = order_with_coins(client, &genesis, key, *amount, action)?;
+            let bound = client.call("key", object(json!({ "key": payee })))?;
+            let owner = bound["owner"].as_str().ok_or(WalletError::Answer)?;
+            let locked = show_millionths(*amount);
+            Ok(format!(
+                "{locked} coins are locked for {neighbour} since height {height}\nits key is {payee}\nits owner is {owner}\n"
+            ))
+        }
+        WalletVerb::Withdraw { neighbour } => {
+            let [payer, payee] = keys(client, neighbour)?;
+            let height = order(client, &genesis, key, Action::Withdraw { payer, payee })?;
+            let returns_at = height.saturating_add(genesis.parameters().withdrawal_heights);
+            Ok(format!(
+                "what is left in the lock for {neighbour} returns at about height {returns_at}; now is {height}\n"
+            ))
+        }
+        // `run_here` does these.
+        WalletVerb::Export(_) | WalletVerb::Import(_) => Ok(String::new()),
+        WalletVerb::Revoke { key: closed } => {
+            let height = order(client, &genesis, key, Action::RevokeKey { key: *closed })?;
+            Ok(format!("{closed} is closed since height {height}\n"))
+        }
+    }
+}
+
+/// Binds the key of the box's unit `accounts`.
+fn bind<S: Read + Write>(
+    client: &mut Client<S>,
+    genesis: &Genesis,
+    key: &PrivateKey,
+    max_per_day: u64,
+) -> Result<String, WalletError> {
+    client.set_unit(ACCOUNTS.parse().ok());
+    let answer = client.call("consent", object(json!({ "owner": key.public() })))?;
+    client.set_unit(LEDGER.parse().ok());
+    check_genesis(&answer, genesis)?;
+    let of_key = |name: &str| answer[name].as_str().and_then(|text| text.parse().ok());
+    let agreed = answer["consent"].as_str().and_then(|text| consent(text).ok());
+    let (Some(node), Some(bound), Some(epoch), Some(consent)) =
+        (of_key("node"), of_key("key"), answer["epoch"].as_u64(), agreed)
+    else {
+        return Err(WalletError::Answer);
+    };
+    let action = Action::BindKey { node, key: bound, epoch, max_per_day, consent };
+    let height = order(client, genesis, key, action)?;
+    let most = show_millionths(max_per_day);
+    Ok(format!("{bound}\nis bound since height {height}, and pays at most {most} coins in a day\n"))
+}
+
+/// The keys of the box's unit `accounts` and of a neighbour's.
+fn keys<S: Read + Write>(
+    client: &mut Client<S>,
+    neighbour: &str,
+) -> Result<[PublicKey; 2], WalletError> {
+    client.set_unit(ACCOUNTS.parse().ok());
+    let rows = client.call("locks", Map::new())?;
+    client.set_unit(LEDGER.parse().ok());
+    let rows = rows.as_array().ok_or(WalletError::Answer)?;
+    let row = rows.iter().find(|row| row["neighbour"] == neighbour);
+    let row = row.ok_or_else(|| WalletError::NoNeighbour(neighbour.to_owned()))?;
+    let of_key = |name: &str| row[name].as_str().and_then(|text| text.parse().ok());
+    match (of_key("own_key"), of_key("their_key")) {
+        (Some(own), Some(theirs)) => Ok([own, theirs]),
+        _ => Err(WalletError::NoKey(neighbour.to_owned())),
     }
 }
 
@@ -194,9 +323,7 @@ fn vote<S: Read + Write>(
     change: VotedChange,
     consent: Option<Possession>,
 ) -> Result<String, WalletError> {
-    let account = account(client, genesis, &key.public())?;
-    let action = Action::Vote { change, consent };
-    let height = order(client, genesis, key, account.nonce + 1, action)?;
+    let height = order(client, genesis, key, Action::Vote { change, consent })?;
     Ok(format!(
         "your vote counts since height {height}; `ledger validators` shows whether it passed\n"
     ))
@@ -209,16 +336,35 @@ fn account<S: Read + Write>(
     owner: &PublicKey,
 ) -> Result<Account, WalletError> {
     let answer = client.call("account", object(json!({ "owner": owner.to_string() })))?;
-    let own = genesis.hash().to_string();
-    match answer["genesis"].as_str() {
-        Some(theirs) if theirs == own => {}
-        Some(theirs) => {
-            return Err(WalletError::OtherLedger { own, theirs: theirs.to_owned() });
-        }
-        None => return Err(WalletError::Answer),
-    }
+    check_genesis(&answer, genesis)?;
     let number = |key: &str| answer[key].as_u64().ok_or(WalletError::Answer);
     Ok(Account { balance: number("balance")?, nonce: number("nonce")?, height: number("height")? })
+}
+
+fn check_genesis(answer: &Value, genesis: &Genesis) -> Result<(), WalletError> {
+    let own = genesis.hash().to_string();
+    match answer["genesis"].as_str() {
+        Some(theirs) if theirs == own => Ok(()),
+        Some(theirs) => Err(WalletError::OtherLedger { own, theirs: theirs.to_owned() }),
+        None => Err(WalletError::Answer),
+    }
+}
+
+/// Like [`order`], for what takes so many coins.
+fn order_with_coins<S: Read + Write>(
+    client: &mut Client<S>,
+    genesis: &Genesis,
+    key: &PrivateKey,
+    amount: u64,
+    action: Action,
+) -> Result<u64, WalletError> {
+    let Account { balance, .. } = account(client, genesis, &key.public())?;
+    let needs = amount.saturating_add(genesis.parameters().fee);
+    if balance < needs {
+        let [has, needs] = [balance, needs].map(show_millionths);
+        return Err(WalletError::TooFew { has, needs });
+    }
+    order(client, genesis, key, action)
 }
 
 /// Signs and hands over, and waits until a block has it. Returns the height at which that was seen.
@@ -226,9 +372,9 @@ fn order<S: Read + Write>(
     client: &mut Client<S>,
     genesis: &Genesis,
     key: &PrivateKey,
-    nonce: u64,
     action: Action,
 ) -> Result<u64, WalletError> {
+    let nonce = account(client, genesis, &key.public())?.nonce + 1;
     let transaction = Transaction { signer: key.public(), nonce, action };
     let signed = SignedTransaction::sign(transaction, &genesis.hash(), key);
     let text = BASE64.encode(&signed.to_bytes());
@@ -252,125 +398,4 @@ fn object(args: Value) -> Map<String, Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream;
-    use std::thread;
-
-    use octet_node::Peer;
-    use octet_node::control::{Failure, FailureCode};
-    use tempfile::TempDir;
-
-    use super::*;
-
-    pub(super) fn key(seed: u8) -> PrivateKey {
-        PrivateKey::from_seed([seed; 32]).unwrap()
-    }
-
-    pub(super) fn genesis() -> String {
-        let mut text = "name = \"valley\"\n".to_owned();
-        for seed in 0..4 {
-            let [owner, validator] = [seed, 10 + seed].map(|seed| key(seed).public());
-            text += &format!("[[validator]]\nowner = \"{owner}\"\nkey = \"{validator}\"\n");
-        }
-        text + &format!("[[account]]\nowner = \"{}\"\nbalance = 5000000\n", key(0).public())
-    }
-
-    /// Runs the command at a box whose ledger has this genesis, and takes a transaction if it `takes`. Returns what is
-    /// printed, and the transactions that came.
-    pub(super) fn wallet(
-        words: &str,
-        of_box: &Genesis,
-        takes: bool,
-    ) -> (Result<String, WalletError>, Vec<SignedTransaction>) {
-        let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("genesis.toml"), genesis()).unwrap();
-        let (own, theirs) = UnixStream::pair().unwrap();
-        let hash = of_box.hash().to_string();
-        let serving = thread::spawn(move || {
-            let (mut peer, mut came) = (Peer::new(theirs), vec![]);
-            while let Ok(Some(request)) = peer.next_request() {
-                let answer = match request.verb.as_str() {
-                    "account" => {
-                        let nonce = 6 + came.len();
-                        Ok(
-                            json!({ "balance": 5_000_000, "nonce": nonce, "genesis": hash, "height": 7 }),
-                        )
-                    }
-                    "submit" if takes => {
-                        let text = request.args["transaction"].as_str().unwrap();
-                        let bytes = BASE64.decode(text.as_bytes()).unwrap();
-                        came.push(SignedTransaction::from_bytes(&bytes).unwrap());
-                        Ok(Value::Null)
-                    }
-                    "submit" => Err(Failure::new(FailureCode::Failed, "no room", "wait")),
-                    verb => panic!("{verb}"),
-                };
-                peer.end(request.id, answer).unwrap();
-            }
-            came
-        });
-        let words = format!("wallet {words}");
-        let line = WalletLine::try_parse_from(words.split(' ')).unwrap();
-        let result = run(&line, &mut Client::new(own), &key(0), folder.path());
-        (result, serving.join().unwrap())
-    }
-
-    #[test]
-    fn what_is_signed_is_what_was_said() {
-        let own = Genesis::from_toml(&genesis()).unwrap();
-        let to = key(9).public();
-        let (printed, came) = wallet(&format!("transfer {to} 1.25"), &own, true);
-        assert_eq!(printed.unwrap(), format!("1.250000 coins are {to}'s since height 7\n"));
-        let [signed] = came[..] else { panic!("{came:?}") };
-        signed.verify(&own.hash()).unwrap();
-        let action = Action::Transfer { to, amount: 1_250_000 };
-        let expected = Transaction { signer: key(0).public(), nonce: 7, action };
-        assert_eq!(*signed.transaction(), expected);
-        let (shown, came) = wallet("show", &own, true);
-        let expected = format!("{}\n5.000000 coins at height 7\n", key(0).public());
-        assert_eq!((shown.unwrap(), came), (expected, vec![]));
-    }
-
-    #[test]
-    fn a_vote_has_the_consent() {
-        let own = Genesis::from_toml(&genesis()).unwrap();
-        let (owner, validator) = (key(8).public(), key(18));
-        let consent = Possession::of_validator(&own.hash(), &owner, 1, &validator);
-        let text = BASE64.encode(&consent.0);
-        let words = format!("vote-add {owner} {} {text}", validator.public());
-        let (_, came) = wallet(&words, &own, true);
-        let change = VotedChange::Add { owner, key: validator.public(), epoch: 1 };
-        let expected = Action::Vote { change, consent: Some(consent) };
-        assert_eq!(came[0].transaction().action, expected);
-        came[0].verify(&own.hash()).unwrap();
-        let (_, came) = wallet(&format!("vote-remove {owner}"), &own, true);
-        let expected = Action::Vote { change: VotedChange::Remove { owner }, consent: None };
-        assert_eq!(came[0].transaction().action, expected);
-    }
-
-    /// Nothing is signed for a ledger that is not the one of the file.
-    #[test]
-    fn another_ledger_is_noticed() {
-        let other = Genesis::from_toml(&genesis().replace("valley", "hill")).unwrap();
-        let (refused, came) = wallet(&format!("transfer {} 1", key(9).public()), &other, true);
-        assert!(matches!(refused, Err(WalletError::OtherLedger { .. })), "{refused:?}");
-        assert_eq!(came, []);
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused() {
-        let own = Genesis::from_toml(&genesis()).unwrap();
-        let to = key(9).public();
-        // The fee is 0.0001.
-        let (refused, came) = wallet(&format!("transfer {to} 4.999901"), &own, true);
-        assert!(matches!(refused, Err(WalletError::TooFew { .. })), "{refused:?}");
-        assert_eq!(came, []);
-        assert!(wallet(&format!("transfer {to} 4.9999"), &own, true).0.is_ok());
-        let (refused, _) = wallet(&format!("transfer {to} 1"), &own, false);
-        assert!(matches!(refused, Err(WalletError::Remote(_))), "{refused:?}");
-        for bad in ["0", "-1", "0.0000001", "1,5"] {
-            let words = ["wallet", "transfer", &to.to_string(), bad].map(str::to_owned);
-            assert!(WalletLine::try_parse_from(words).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

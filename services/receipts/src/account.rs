@@ -4,6 +4,7 @@ use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
 
 use crate::UNIT;
+use crate::locks::Locks;
 use crate::payee::PayeeSide;
 use crate::payer::PayerSide;
 use crate::receipt::is_strong;
@@ -97,9 +98,12 @@ pub(crate) struct Account {
 
 impl Account {
     /// Whether nobody owes anything, and nothing that was counted is unsigned.
-    pub fn is_settled(&self) -> bool {
-        self.payer.owe() == 0
-            && self.payee.owed() == 0
+    pub fn is_settled(&self, locks: &Locks) -> bool {
+        let (payer, payee) = (&self.payer, &self.payee);
+        payer.owe() == 0
+            && payer.unclaimed(locks) == 0
+            && payee.owed() == 0
+            && payee.unclaimed(locks) == 0
             && self.payee.unsigned(self.totals.served) == 0
     }
 }

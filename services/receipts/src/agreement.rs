@@ -10,15 +10,27 @@ pub struct Agreement {
     pub window: u64,
     /// The highest price that is paid to the neighbour. `None`: it is not paid.
     pub max_price: Option<u64>,
-    /// The most that either may owe the other, in millionths of the unit of account.
+    /// The most that either may owe the other without a ledger, in millionths of the unit of account.
     pub max_debt: u64,
     /// How much of what is signed the payee bears besides the window, in thousandths: what is lost on the way to
     /// the payer is counted by the payee alone.
     pub max_loss: u16,
+    /// The hash of the genesis of the ledger on which both pay each other; zeros without a ledger.
+    pub genesis: [u8; 32],
 }
 
 impl Agreement {
+    pub(crate) fn is_on_ledger(&self) -> bool {
+        self.genesis != [0; 32]
+    }
+
     /// Towards a node that is no neighbour any more.
-    pub(crate) const NONE: Self =
-        Self { price: None, window: 0, max_price: None, max_debt: 0, max_loss: 0 };
+    pub(crate) const NONE: Self = Self {
+        price: None,
+        window: 0,
+        max_price: None,
+        max_debt: 0,
+        max_loss: 0,
+        genesis: [0; 32],
+    };
 }

@@ -11,6 +11,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::account::{Account, NeighbourCounters, PeerKey};
 use crate::agreement::Agreement;
+use crate::locks::{KeyPair, LockQueries, LockState, Locks};
 use crate::message::AccountMessage;
 use crate::payee::{PayeeSession, ServedEpoch};
 use crate::payer::PayerSession;
@@ -22,18 +23,18 @@ use crate::stored;
 /// How many accounts there may be.
 pub const MAX_ACCOUNTS: usize = 64;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a payer that has signed nothing gets for nothing, it gets once in this time.
 const FREE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What is not stored of an account.
 #[derive(Debug)]
-struct Session {
-    agreement: Agreement,
-    is_neighbour: bool,
+pub(crate) struct Session {
+    pub agreement: Agreement,
+    pub is_neighbour: bool,
     payer: PayerSession,
-    payee: PayeeSession,
+    pub payee: PayeeSession,
     counters_went_back: u64,
 }
 
@@ -58,12 +59,14 @@ impl Default for Session {
 #[derive(Debug, Default)]
 pub struct AccountBook {
     identity: Option<Certified>,
-    accounts: BTreeMap<PublicKey, Account>,
+    pub(crate) accounts: BTreeMap<PublicKey, Account>,
     /// What the last [`to_bytes`](Self::to_bytes) has encoded.
     written: BTreeMap<PublicKey, Account>,
     /// What is on the disk.
     durable: BTreeMap<PublicKey, Account>,
-    sessions: BTreeMap<PublicKey, Session>,
+    pub(crate) sessions: BTreeMap<PublicKey, Session>,
+    /// What the ledger has, as far as it was asked.
+    pub(crate) locks: Locks,
     is_dirty: bool,
     now: Duration,
     /// When the hour of the free allowance began.
@@ -105,7 +108,7 @@ impl AccountBook {
         Some(book)
     }
 
-    /// Encodes what is to be stored: version (1 byte, 1), the number of accounts (1), each as `stored.rs` says, in the
+    /// Encodes what is to be stored: version (1 byte, 2), the number of accounts (1), each as `stored.rs` says, in the
     /// order of their keys, and the SHA-256 of all before it (32). [`persisted`](Self::persisted) is for these bytes.
     pub fn to_bytes(&mut self) -> Vec<u8> {
         let mut out = vec![VERSION, u8::try_from(self.accounts.len()).unwrap_or(u8::MAX)];
@@ -141,14 +144,22 @@ impl AccountBook {
         for (node, session) in &mut self.sessions {
             let Some(old) = &old else { break };
             let Some(account) = self.accounts.get_mut(node) else { continue };
-            self.is_dirty |=
-                account.payer.close(&old.key, &session.agreement, account.totals.bought);
+            self.is_dirty |= account.payer.close(
+                &old.key,
+                (&session.agreement, &self.locks),
+                account.totals.bought,
+            );
             session.payer.hello_at = None;
             session.payer.is_hello_due = session.agreement.max_price.is_some();
         }
         for node in self.nodes() {
             self.refresh(&node);
         }
+    }
+
+    /// This node's key and its certificate.
+    pub fn identity(&self) -> Option<&Certified> {
+        self.identity.as_ref()
     }
 
     fn own_key(&self) -> Option<PublicKey> {
@@ -186,8 +197,10 @@ impl AccountBook {
             return Ok(());
         }
         let is_neighbour = |node| self.sessions.get(node).is_some_and(|it| it.is_neighbour);
-        let mut idle =
-            self.accounts.iter().filter(|(node, it)| !is_neighbour(node) && it.is_settled());
+        let mut idle = self
+            .accounts
+            .iter()
+            .filter(|(node, it)| !is_neighbour(node) && it.is_settled(&self.locks));
         let node = *idle.next().ok_or(AccountError::Full(MAX_ACCOUNTS))?.0;
         self.accounts.remove(&node);
         self.sessions.remove(&node);
@@ -261,7 +274,8 @@ impl AccountBook {
                 let peer = PeerKey::check(&offer.certificate, node, account.peer)?;
                 let (keys, agreement) = ((&peer.key, &*own.key), &session.agreement);
                 let (payer, bought) = (&mut session.payer, totals.bought);
-                self.is_dirty |= account.payer.take(payer, offer, keys, agreement, bought, now)?;
+                let agreed = (agreement, &self.locks);
+                self.is_dirty |= account.payer.take(payer, offer, keys, agreed, bought, now)?;
                 self.is_dirty |= account.peer != Some(peer);
                 account.peer = Some(peer);
             }
@@ -293,7 +307,8 @@ impl AccountBook {
             account.payee.tick(&mut session.payee, agreement, now);
             let Some(own) = &self.identity else { continue };
             let (payer, bought) = (&mut session.payer, account.totals.bought);
-            self.is_dirty |= account.payer.tick(payer, &own.key, agreement, bought, now);
+            let agreed = (agreement, &self.locks);
+            self.is_dirty |= account.payer.tick(payer, &own.key, agreed, bought, now);
         }
         for node in self.nodes() {
             self.refresh(&node);
@@ -343,7 +358,8 @@ impl AccountBook {
         let served = self.accounts.get(node)?.totals.served;
         let nothing = Account::default();
         let durable = self.durable.get(node).unwrap_or(&nothing);
-        Some(durable.payee.remaining(&session.payee, &session.agreement, served))
+        let Session { payee, agreement, .. } = session;
+        Some(durable.payee.remaining(payee, agreement, &self.locks, served))
     }
 
     /// The window of the terms that `node` is offered.
@@ -351,7 +367,41 @@ impl AccountBook {
         Some(self.accounts.get(node)?.payee.current?.terms.window)
     }
 
-    /// `node` has paid `amount` of what it owes.
+    /// Whose locks and claims this node has to know of the ledger.
+    pub fn lock_queries(&self) -> LockQueries {
+        let mut queries = LockQueries::new();
+        for (node, account) in &self.accounts {
+            let payer = account.payer.ledger_receipts();
+            for receipt in account.payee.ledger_receipts().chain(payer) {
+                queries.entry(receipt.pair()).or_default().insert(receipt.scope);
+            }
+            let is_on_ledger =
+                self.sessions.get(node).is_some_and(|session| session.agreement.is_on_ledger());
+            if is_on_ledger && let (Some(own), Some(peer)) = (self.own_key(), account.peer) {
+                // Before anything is signed, owners see what is locked.
+                for (payer, payee) in [(own, peer.key), (peer.key, own)] {
+                    queries.entry(KeyPair { payer, payee }).or_default();
+                }
+            }
+        }
+        queries
+    }
+
+    /// Takes what the ledger has between these keys, all at one height. Of others nothing is known any more.
+    pub fn set_locks(&mut self, locks: BTreeMap<KeyPair, LockState>) {
+        self.locks = Locks(locks);
+        for account in self.accounts.values_mut() {
+            self.is_dirty |= account.payer.note_paid(&self.locks);
+            self.is_dirty |= account.payee.note_paid(&self.locks);
+        }
+    }
+
+    /// What the ledger has between two keys, as far as it was asked.
+    pub fn lock(&self, pair: &KeyPair) -> Option<&LockState> {
+        self.locks.0.get(pair)
+    }
+
+    /// `node` has paid `amount` of what it owes without a ledger.
     ///
     /// # Errors
     /// It does not owe so much.
@@ -375,34 +425,41 @@ impl AccountBook {
     /// All accounts, in the order of their nodes' keys.
     pub fn rows(&self) -> Vec<AccountRow> {
         let session = |node| self.sessions.get(node);
-        self.accounts.iter().filter_map(|(node, it)| Some(row(node, it, session(node)?))).collect()
+        let locks = &self.locks;
+        let rows = self
+            .accounts
+            .iter()
+            .filter_map(|(node, it)| Some(row(node, it, session(node)?, locks)));
+        rows.collect()
     }
 }
 
-fn row(node: &PublicKey, account: &Account, session: &Session) -> AccountRow {
-    let Account { payer, payee, totals, .. } = account;
+fn row(node: &PublicKey, account: &Account, session: &Session, locks: &Locks) -> AccountRow {
+    let Account { peer, payer, payee, totals } = account;
     let Session { agreement, is_neighbour, counters_went_back, .. } = session;
     let epochs = payee.current.iter().chain(payee.closed.iter().rev());
     let receipts = epochs.filter_map(|epoch: &ServedEpoch| epoch.receipt);
     AccountRow {
         node: *node,
+        peer_key: peer.map(|peer| peer.key),
         is_neighbour: *is_neighbour,
-        owe: payer.owe(),
-        owed: payee.owed(),
+        owe: payer.owe().saturating_add(payer.unclaimed(locks)),
+        owed: payee.owed().saturating_add(payee.unclaimed(locks)),
+        coins: payee.coins,
         bought: totals.bought,
         signed: payer.signed,
         own_count: payer.bytes().saturating_add(payer.unsigned(totals.bought)),
         their_count: session.payer.their_count,
         paid_price: payer.accepted.map(|it| it.terms.price),
         paid_window: payer.accepted.map(|it| it.terms.window),
-        paying: payer.state(&session.payer, agreement, totals.bought),
+        paying: payer.state(&session.payer, (agreement, locks), totals.bought),
         given_receipt: payer.receipt.as_ref().map(SignedReceipt::to_bytes),
         served: totals.served,
         received: payee.received,
         unsigned: payee.unsigned(totals.served),
         price: agreement.price,
         window: agreement.window,
-        serving: payee.state(&session.payee, agreement, totals.served),
+        serving: payee.state(&session.payee, agreement, locks, totals.served),
         taken_receipts: receipts.map(|it| it.to_bytes()).collect(),
         counters_went_back: *counters_went_back,
     }

@@ -3,8 +3,9 @@
 //! A box (the payer) that asked a neighbour (the payee) for paths pays it for the bytes of both directions, by
 //! the payer's own counters. It signs one receipt that grows ([`SignedReceipt`]); the payee serves at most a
 //! window of bytes beyond what is signed. Each box is payer towards a neighbour for what it bought, and payee for
-//! what it served, independently; an account has both sides. The owners settle outside of the system, and the
-//! payee then says so ([`Settlement`]).
+//! what it served, independently; an account has both sides. Either the owners settle outside of the system, and the
+//! payee then says so ([`Settlement`]); or receipts are for a ledger, where the payee claims them, and what the payer's
+//! owner has locked there bounds what is served ([`LockState`]).
 //!
 //! The crate is pure: it has no clock, file, socket or thread. Its caller passes counters, messages and time of a
 //! monotonic clock to [`AccountBook`], writes its bytes to the disk, and sends its messages.
@@ -12,6 +13,8 @@
 mod account;
 mod agreement;
 mod book;
+mod claims;
+mod locks;
 mod message;
 mod payee;
 mod payer;
@@ -25,6 +28,8 @@ mod terms;
 pub use account::NeighbourCounters;
 pub use agreement::Agreement;
 pub use book::{AccountBook, MAX_ACCOUNTS};
+pub use claims::ClaimRules;
+pub use locks::{KeyPair, LockQueries, LockState, PaidClaim};
 pub use message::{AccountMessage, MAX_MESSAGE, Offer};
 pub use receipt::{InvalidReceipt, Receipt, SignedReceipt, is_strong};
 pub use refused::{AccountError, Refused};

@@ -8,8 +8,9 @@ use octet_node::signed::SignedStatement;
 use octet_node::sub_key::Certified;
 
 use crate::agreement::Agreement;
+use crate::locks::{KeyPair, Locks};
 use crate::message::Offer;
-use crate::receipt::SignedReceipt;
+use crate::receipt::{Receipt, SignedReceipt};
 use crate::refused::{AccountError, Refused};
 use crate::row::PayeeState;
 use crate::settlement::Settlement;
@@ -30,6 +31,8 @@ pub(crate) struct ServedEpoch {
     /// What had been served when the epoch began.
     pub begin: u64,
     pub receipt: Option<SignedReceipt>,
+    /// What a ledger has paid of the receipt.
+    pub paid: u64,
 }
 
 /// What is stored of the serving side.
@@ -46,21 +49,30 @@ pub(crate) struct PayeeSide {
     pub signer: Option<PublicKey>,
     /// The bytes of all receipts.
     pub received: u64,
-    /// The amounts of all receipts.
+    /// The amounts of all receipts without a ledger.
     pub earned: u64,
     /// Served bytes for which no receipt is expected.
     pub forgiven: u64,
     /// What had been served when terms were offered that are not signed for yet.
     pub offered_at: Option<u64>,
-    /// What was paid, over all epochs and keys.
+    /// What was paid without a ledger, over all epochs and keys.
     pub settled: u64,
     pub settlement: Option<SignedStatement<Settlement>>,
     /// Whether the owner charged for the service when the account was stored.
     pub is_charging: bool,
+    /// What a ledger has paid, over all epochs and keys.
+    pub coins: u64,
 }
 
 /// What an offer tells that the payer waits for.
 type Acknowledged = (u64, u64, u64, u64);
+
+/// A claim that was handed to a ledger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SentClaim {
+    pub receipt: SignedReceipt,
+    pub at: Duration,
+}
 
 /// What is not stored of the serving side.
 #[derive(Debug, Default)]
@@ -70,6 +82,10 @@ pub(crate) struct PayeeSession {
     acknowledged: Option<Acknowledged>,
     /// What may be served in this hour without payment; `None` before the first tick.
     pub free: Option<u64>,
+    /// The claim that was handed to the ledger last.
+    pub claim: Option<SentClaim>,
+    /// When it was handed over, or this unit began to claim.
+    pub claimed_at: Option<Duration>,
     /// Whether counters have come since the start.
     pub is_observed: bool,
 }
@@ -85,8 +101,44 @@ impl ServedEpoch {
 }
 
 impl PayeeSide {
+    /// What is owed without a ledger.
     pub fn owed(&self) -> u64 {
         self.earned.saturating_sub(self.settled)
+    }
+
+    /// All epochs, the oldest first.
+    pub fn epochs(&self) -> impl DoubleEndedIterator<Item = &ServedEpoch> {
+        self.closed.iter().chain(&self.current)
+    }
+
+    /// The newest receipts of all epochs that are for a ledger, the oldest first.
+    pub fn ledger_receipts(&self) -> impl Iterator<Item = &Receipt> {
+        let epochs = self.epochs().filter(|epoch| epoch.terms.is_on_ledger());
+        epochs.filter_map(|epoch| epoch.receipt.as_ref().map(SignedReceipt::receipt))
+    }
+
+    /// What is signed and a ledger has not paid.
+    pub fn unclaimed(&self, locks: &Locks) -> u64 {
+        self.ledger_receipts().fold(0, |sum, it| sum.saturating_add(locks.unpaid(it)))
+    }
+
+    /// Takes note of what a ledger has paid, and says whether something is to be stored.
+    pub fn note_paid(&mut self, locks: &Locks) -> bool {
+        let mut is_changed = false;
+        for epoch in self.closed.iter_mut().chain(&mut self.current) {
+            let Some(signed) = epoch.receipt else { continue };
+            let lock = locks.0.get(&signed.receipt().pair());
+            let claim = lock.and_then(|lock| lock.claims.get(&signed.receipt().scope));
+            if let Some(claim) = claim
+                && claim.epoch == epoch.epoch
+                && claim.paid > epoch.paid
+            {
+                self.coins = self.coins.saturating_add(claim.paid - epoch.paid);
+                epoch.paid = claim.paid;
+                is_changed = true;
+            }
+        }
+        is_changed
     }
 
     /// What was served and neither signed nor forgiven.
@@ -102,7 +154,8 @@ impl PayeeSide {
         let without_price = self.current.map(|_| 0);
         let Some(price) = agreement.price.or(without_price) else { return false };
         let kind = ServiceKind::Carriage;
-        let terms = AccountTerms { genesis: [0; 32], kind, price, window: agreement.window };
+        let Agreement { window, genesis, .. } = *agreement;
+        let terms = AccountTerms { genesis, kind, price, window };
         let payee = own.certificate.body().key;
         if payee == payer {
             return false;
@@ -127,7 +180,7 @@ impl PayeeSide {
             self.offered_at.get_or_insert(served);
         }
         self.current =
-            Some(ServedEpoch { epoch, payer, payee, terms, begin: served, receipt: None });
+            Some(ServedEpoch { epoch, payer, payee, terms, begin: served, receipt: None, paid: 0 });
         self.sign_settlement(own);
         true
     }
@@ -189,7 +242,9 @@ impl PayeeSide {
         let (bytes, amount) = (epoch.bytes(), epoch.amount());
         epoch.receipt = Some(*signed);
         self.received = self.received.saturating_add(receipt.bytes - bytes);
-        self.earned = self.earned.saturating_add(receipt.amount.saturating_sub(amount));
+        if !epoch.terms.is_on_ledger() {
+            self.earned = self.earned.saturating_add(receipt.amount.saturating_sub(amount));
+        }
         self.floor = receipt.epoch;
         if is_current {
             self.offered_at = None;
@@ -214,8 +269,15 @@ impl PayeeSide {
     }
 
     /// How many bytes may be served beyond `served`. `self` is what is stored, `served` is up to date.
-    pub fn remaining(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> u64 {
-        self.within_window(session, agreement, served).min(self.within_debt(agreement, served))
+    pub fn remaining(
+        &self,
+        session: &PayeeSession,
+        agreement: &Agreement,
+        locks: &Locks,
+        served: u64,
+    ) -> u64 {
+        let within_debt = self.within_debt(agreement, locks, served);
+        self.within_window(session, agreement, served).min(within_debt)
     }
 
     fn within_window(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> u64 {
@@ -234,11 +296,18 @@ impl PayeeSide {
         limit.min(offered).saturating_sub(served)
     }
 
-    fn within_debt(&self, agreement: &Agreement, served: u64) -> u64 {
+    fn within_debt(&self, agreement: &Agreement, locks: &Locks, served: u64) -> u64 {
         if self.signer.is_none() {
             return u64::MAX;
         }
-        let Some(more) = agreement.max_debt.checked_sub(self.owed()) else { return 0 };
+        let credit = match (agreement.is_on_ledger(), self.current) {
+            (false, _) => agreement.max_debt.checked_sub(self.owed()),
+            (true, Some(ServedEpoch { payer, payee, .. })) => {
+                locks.credit(KeyPair { payer, payee }, self.ledger_receipts())
+            }
+            (true, None) => None,
+        };
+        let Some(more) = credit else { return 0 };
         let price = agreement.price.unwrap_or(0);
         affordable(more, price).saturating_sub(self.unsigned(served))
     }
@@ -270,8 +339,7 @@ impl PayeeSide {
     }
 
     fn closed_bytes(&self) -> u64 {
-        let mut all = self.closed.iter().chain(&self.current);
-        all.find(|it| it.epoch == self.floor).map_or(0, ServedEpoch::bytes)
+        self.epochs().find(|it| it.epoch == self.floor).map_or(0, ServedEpoch::bytes)
     }
 
     /// The offer to be sent, if one is due. `self` is what is stored.
@@ -305,16 +373,24 @@ impl PayeeSide {
         })
     }
 
-    pub fn state(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> PayeeState {
+    pub fn state(
+        &self,
+        session: &PayeeSession,
+        agreement: &Agreement,
+        locks: &Locks,
+        served: u64,
+    ) -> PayeeState {
         if agreement.price.is_none() {
             return PayeeState::Off;
         }
         let is_in_window = self.within_window(session, agreement, served) > 0;
+        let may_owe = self.within_debt(agreement, locks, served) > 0;
         match self.signer {
             _ if !is_in_window => PayeeState::Stopped,
-            _ if self.within_debt(agreement, served) == 0 => PayeeState::DebtLimit,
             None => PayeeState::Free,
-            Some(_) => PayeeState::Serving,
+            Some(_) if may_owe => PayeeState::Serving,
+            Some(_) if agreement.is_on_ledger() => PayeeState::LockUsed,
+            Some(_) => PayeeState::DebtLimit,
         }
     }
 }

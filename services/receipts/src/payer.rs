@@ -6,7 +6,9 @@ use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 
 use crate::agreement::Agreement;
+use crate::locks::{KeyPair, Locks};
 use crate::message::Offer;
+use crate::payee::MAX_CLOSED;
 use crate::receipt::{Receipt, SignedReceipt};
 use crate::refused::Refused;
 use crate::row::PayerState;
@@ -34,7 +36,7 @@ pub(crate) struct PaidEpoch {
 /// On a new offer, the accepted epoch is closed first: its last receipt is sent until the payee confirms it. Only
 /// then the next epoch begins, because the payee takes no receipt of an earlier one any more as soon as it has one
 /// of a later. What is bought meanwhile is signed in the next epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct PayerSide {
     pub accepted: Option<PaidEpoch>,
     /// Begins when the payee has confirmed the last receipt of `accepted`.
@@ -45,8 +47,11 @@ pub(crate) struct PayerSide {
     pub signed: u64,
     /// Bytes that were bought while nothing was agreed. They are never signed.
     pub skipped: u64,
-    /// The sum of the last receipts of earlier epochs.
+    /// The sum of the last receipts of earlier epochs without a ledger.
     pub closed_amount: u64,
+    /// The last receipts of earlier epochs on a ledger that it has not paid, the oldest first. The payee keeps no more
+    /// of them, either.
+    pub closed: Vec<SignedReceipt>,
     /// What the payee has confirmed as paid.
     pub settled: u64,
     /// The newest cumulative settlement of the payee's. It differs from `settled` if either has lost its book.
@@ -80,9 +85,42 @@ impl PayerSide {
         self.receipt.map_or(0, |signed| signed.receipt().bytes)
     }
 
-    /// What was signed in all epochs and is not settled.
+    fn is_on_ledger(&self) -> bool {
+        self.accepted.is_some_and(|epoch| epoch.terms.is_on_ledger())
+    }
+
+    /// What was signed in all epochs without a ledger and is not settled.
     pub fn owe(&self) -> u64 {
-        self.closed_amount.saturating_add(self.amount()).saturating_sub(self.settled)
+        let amount = if self.is_on_ledger() { 0 } else { self.amount() };
+        self.closed_amount.saturating_add(amount).saturating_sub(self.settled)
+    }
+
+    /// The last receipts of all epochs that are for a ledger, the oldest first.
+    pub fn ledger_receipts(&self) -> impl Iterator<Item = &Receipt> {
+        let current = self.receipt.as_ref().filter(|_| self.is_on_ledger());
+        self.closed.iter().chain(current).map(SignedReceipt::receipt)
+    }
+
+    /// What was signed for a ledger, and it has not paid.
+    pub fn unclaimed(&self, locks: &Locks) -> u64 {
+        self.ledger_receipts().fold(0, |sum, it| sum.saturating_add(locks.unpaid(it)))
+    }
+
+    /// Forgets receipts that a ledger has paid, and says whether something is to be stored.
+    pub fn note_paid(&mut self, locks: &Locks) -> bool {
+        let before = self.closed.len();
+        self.closed.retain(|signed| locks.unpaid(signed.receipt()) > 0);
+        self.closed.len() != before
+    }
+
+    /// How much more may be signed for the accepted epoch.
+    fn credit(&self, agreement: &Agreement, locks: &Locks) -> u64 {
+        match self.accepted {
+            Some(PaidEpoch { payer, payee, terms, .. }) if terms.is_on_ledger() => {
+                locks.credit(KeyPair { payer, payee }, self.ledger_receipts()).unwrap_or(0)
+            }
+            _ => agreement.max_debt.saturating_sub(self.owe()),
+        }
     }
 
     pub fn unsigned(&self, bought: u64) -> u64 {
@@ -94,14 +132,14 @@ impl PayerSide {
         self.receipt.map(|signed| (signed.receipt().epoch, signed.receipt().bytes))
     }
 
-    /// Signs all that is unsigned, as far as the debt stays within `max_debt`. The first receipt of an epoch is
+    /// Signs all that is unsigned, as far as it costs at most `credit`. The first receipt of an epoch is
     /// signed also for no bytes: with it the payer agrees to the terms.
-    pub fn sign(&mut self, key: &PrivateKey, bought: u64, max_debt: u64) -> bool {
+    fn sign(&mut self, key: &PrivateKey, bought: u64, credit: u64) -> bool {
         let Some(PaidEpoch { epoch, payee, payer, terms }) = self.accepted else { return false };
         if key.public() != payer {
             return false;
         }
-        let may_amount = self.amount().saturating_add(max_debt.saturating_sub(self.owe()));
+        let may_amount = self.amount().saturating_add(credit);
         let signed = self.bytes();
         let most = affordable(may_amount, terms.price).max(signed);
         let bytes = signed.saturating_add(self.unsigned(bought)).min(most);
@@ -119,7 +157,10 @@ impl PayerSide {
     /// Whether the owner agrees to what was accepted.
     fn may_sign(&self, agreement: &Agreement) -> bool {
         let max = agreement.max_price;
-        self.accepted.is_some_and(|epoch| max.is_some_and(|max| epoch.terms.price <= max))
+        let is_agreed = |terms: &AccountTerms| {
+            terms.genesis == agreement.genesis && max.is_some_and(|max| terms.price <= max)
+        };
+        self.accepted.is_some_and(|epoch| is_agreed(&epoch.terms))
     }
 
     /// Whether `offer` may be taken, which the neighbour's key `payee` vouches for.
@@ -133,8 +174,11 @@ impl PayerSide {
         if offer.payer != *own || payee == own {
             return Err(Refused::OtherPayer);
         }
-        if offer.terms.genesis != [0; 32] || offer.terms.kind != ServiceKind::Carriage {
+        if offer.terms.kind != ServiceKind::Carriage {
             return Err(Refused::WrongTerms);
+        }
+        if offer.terms.genesis != agreement.genesis {
+            return Err(Refused::OtherLedger);
         }
         let is_between = |payer: PublicKey, by: PublicKey| payer == *own && by == *payee;
         if offer.settlement.is_some_and(|it| !is_between(it.body().payer, it.body().payee)) {
@@ -169,7 +213,7 @@ impl PayerSide {
         session: &mut PayerSession,
         offer: &Offer,
         (payee, key): (&PublicKey, &PrivateKey),
-        agreement: &Agreement,
+        (agreement, locks): (&Agreement, &Locks),
         bought: u64,
         now: Duration,
     ) -> Result<bool, Refused> {
@@ -179,14 +223,14 @@ impl PayerSide {
             _ => None,
         };
         checked?;
-        let before = *self;
+        let before = self.clone();
         session.offer_at = Some(now);
         let is_first = self.accepted.is_none();
         if self.next.or(self.accepted).is_none_or(|last| offer.epoch > last.epoch) {
             let (epoch, payer) = (offer.epoch, offer.payer);
             let new = PaidEpoch { epoch, payee: *payee, payer, terms: offer.terms };
             if self.next.is_none() && self.may_sign(agreement) {
-                self.sign(key, bought, agreement.max_debt);
+                self.sign(key, bought, self.credit(agreement, locks));
             }
             self.next = Some(new);
             if is_first {
@@ -201,7 +245,7 @@ impl PayerSide {
                     self.settled_seen = 0;
                 }
                 self.begin(next);
-                self.sign(key, bought, agreement.max_debt);
+                self.sign(key, bought, self.credit(agreement, locks));
                 session.signed_at = Some(now);
             }
         } else {
@@ -230,17 +274,29 @@ impl PayerSide {
     }
 
     fn begin(&mut self, next: PaidEpoch) {
-        self.closed_amount = self.closed_amount.saturating_add(self.amount());
+        if !self.is_on_ledger() {
+            self.closed_amount = self.closed_amount.saturating_add(self.amount());
+        } else if let Some(receipt) = self.receipt {
+            if self.closed.len() >= MAX_CLOSED {
+                self.closed.remove(0);
+            }
+            self.closed.push(receipt);
+        }
         self.receipt = None;
         self.next = None;
         self.accepted = Some(next);
     }
 
     /// Signs what is unsigned with a key that is replaced.
-    pub fn close(&mut self, old: &PrivateKey, agreement: &Agreement, bought: u64) -> bool {
+    pub fn close(
+        &mut self,
+        old: &PrivateKey,
+        (agreement, locks): (&Agreement, &Locks),
+        bought: u64,
+    ) -> bool {
         self.next.is_none()
             && self.may_sign(agreement)
-            && self.sign(old, bought, agreement.max_debt)
+            && self.sign(old, bought, self.credit(agreement, locks))
     }
 
     /// Takes a settlement. It cannot exceed what is owed.
@@ -268,7 +324,7 @@ impl PayerSide {
         &mut self,
         session: &mut PayerSession,
         key: &PrivateKey,
-        agreement: &Agreement,
+        (agreement, locks): (&Agreement, &Locks),
         bought: u64,
         now: Duration,
     ) -> bool {
@@ -289,7 +345,7 @@ impl PayerSide {
         let is_late = unsigned > 0 && is_past(Some(signed_at), RECEIPT_INTERVAL);
         let is_due = self.receipt.is_none() || unsigned >= quarter || is_late;
         let has_signed =
-            is_due && self.next.is_none() && self.sign(key, bought, agreement.max_debt);
+            is_due && self.next.is_none() && self.sign(key, bought, self.credit(agreement, locks));
         if has_signed {
             session.signed_at = Some(now);
         }
@@ -320,12 +376,18 @@ impl PayerSide {
         self.receipt
     }
 
-    pub fn state(&self, session: &PayerSession, agreement: &Agreement, bought: u64) -> PayerState {
+    pub fn state(
+        &self,
+        session: &PayerSession,
+        (agreement, locks): (&Agreement, &Locks),
+        bought: u64,
+    ) -> PayerState {
         let Some(max) = agreement.max_price else { return PayerState::Off };
         if session.refused_price.is_some_and(|price| price > max) {
             return PayerState::PriceTooHigh;
         }
-        let Some(accepted) = self.accepted else { return PayerState::WaitingForOffer };
+        let accepted = self.accepted.filter(|it| it.terms.genesis == agreement.genesis);
+        let Some(accepted) = accepted else { return PayerState::WaitingForOffer };
         if accepted.terms.price > max {
             return PayerState::PriceTooHigh;
         }
@@ -334,8 +396,9 @@ impl PayerSide {
         }
         let one_more = cost(self.bytes().saturating_add(1), accepted.terms.price);
         let one_more = one_more.saturating_sub(self.amount());
-        let is_at_limit = self.owe().saturating_add(one_more) > agreement.max_debt;
+        let is_at_limit = one_more > self.credit(agreement, locks);
         match self.unsigned(bought) > 0 && is_at_limit {
+            true if accepted.terms.is_on_ledger() => PayerState::LockUsed,
             true => PayerState::DebtLimit,
             false => PayerState::Paying,
         }

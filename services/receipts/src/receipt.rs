@@ -5,6 +5,7 @@ use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 
+use crate::locks::KeyPair;
 use crate::terms::cost;
 
 const VERSION: u8 = 1;
@@ -49,6 +50,10 @@ pub enum InvalidReceipt {
 }
 
 impl Receipt {
+    pub(crate) fn pair(&self) -> KeyPair {
+        KeyPair { payer: self.payer, payee: self.payee }
+    }
+
     fn check(&self) -> Result<(), InvalidReceipt> {
         if self.payer == self.payee {
             return Err(InvalidReceipt::OneKey);

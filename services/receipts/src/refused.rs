@@ -17,7 +17,9 @@ pub enum Refused {
     NotPaying,
     #[error("the offer is for another key than this payer's")]
     OtherPayer,
-    #[error("the offer is for another ledger, or not for carriage")]
+    #[error("the offer is for another ledger")]
+    OtherLedger,
+    #[error("the offer is not for carriage")]
     WrongTerms,
     #[error("the neighbour asks for {price}, and at most {max} is paid")]
     PriceTooHigh { price: u64, max: u64 },
@@ -45,6 +47,9 @@ impl Refused {
         match self {
             Self::UnknownNode => Some("name the node in a [[neighbour]] section of both boxes"),
             Self::NotPaying => Some("set `max_price` for the neighbour if it should be paid"),
+            Self::OtherLedger => {
+                Some("both boxes need the same [ledger], and `ledger = true` for each other or not")
+            }
             Self::PriceTooHigh { .. } => {
                 Some("raise `max_price`, or agree on a price with the neighbour's owner")
             }

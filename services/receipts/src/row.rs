@@ -13,6 +13,8 @@ pub enum PayerState {
     /// The last receipt on earlier terms is not confirmed yet.
     Closing,
     DebtLimit,
+    /// The ledger has nothing more locked for the payee that can be signed for.
+    LockUsed,
     Paying,
 }
 
@@ -26,6 +28,8 @@ pub enum PayeeState {
     /// Too much is unsigned.
     Stopped,
     DebtLimit,
+    /// All that the ledger has locked for this node is signed for, or the lock ends.
+    LockUsed,
 }
 
 impl PayerState {
@@ -36,6 +40,7 @@ impl PayerState {
             Self::PriceTooHigh => "price too high",
             Self::Closing => "closing an epoch",
             Self::DebtLimit => "debt limit",
+            Self::LockUsed => "nothing locked",
             Self::Paying => "paying",
         }
     }
@@ -49,6 +54,7 @@ impl PayeeState {
             Self::Serving => "serving",
             Self::Stopped => "stopped",
             Self::DebtLimit => "debt limit",
+            Self::LockUsed => "nothing locked",
         }
     }
 }
@@ -69,12 +75,16 @@ impl fmt::Display for PayeeState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRow {
     pub node: PublicKey,
+    /// The key of its unit `accounts`, once it has told it.
+    pub peer_key: Option<PublicKey>,
     /// Whether there is an agreement; otherwise the account stays for its debts.
     pub is_neighbour: bool,
-    /// What this node has signed and the neighbour has not confirmed as paid.
+    /// What this node has signed and neither the neighbour nor a ledger has confirmed as paid.
     pub owe: u64,
     /// What the neighbour has signed and not paid.
     pub owed: u64,
+    /// What a ledger has paid to this node, in millionths of a coin.
+    pub coins: u64,
     /// All bytes that this node bought, and all that it signed.
     pub bought: u64,
     pub signed: u64,

@@ -94,11 +94,11 @@ impl Stored for AccountTerms {
     }
 }
 
-/// The epochs that a payee has closed: their number (1 byte), and each.
-impl Stored for Vec<ServedEpoch> {
+/// Of closed epochs: their number (1 byte), and each.
+impl<T: Stored> Stored for Vec<T> {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(u8::try_from(self.len()).unwrap_or(u8::MAX));
-        self.iter().for_each(|epoch| epoch.put(out));
+        self.iter().for_each(|value| value.put(out));
     }
 
     fn get(fields: &mut Fields<'_>) -> Option<Self> {
@@ -106,7 +106,7 @@ impl Stored for Vec<ServedEpoch> {
         if count > MAX_CLOSED {
             return None;
         }
-        (0..count).map(|_| ServedEpoch::get(fields)).collect()
+        (0..count).map(|_| T::get(fields)).collect()
     }
 }
 
@@ -128,11 +128,13 @@ macro_rules! stored {
 
 stored!(PeerKey: key, epoch);
 stored!(PaidEpoch: epoch, payee, payer, terms);
-stored!(PayerSide: accepted, next, receipt, signed, skipped, closed_amount, settled, settled_seen);
-stored!(ServedEpoch: epoch, payer, payee, terms, begin, receipt);
+stored!(
+    PayerSide: accepted, next, receipt, signed, skipped, closed_amount, closed, settled, settled_seen
+);
+stored!(ServedEpoch: epoch, payer, payee, terms, begin, receipt, paid);
 stored!(
     PayeeSide: payer, current, closed, floor, signer, received, earned, forgiven, offered_at, settled, settlement,
-    is_charging
+    is_charging, coins
 );
 stored!(Account: peer, totals, payer, payee);
 

@@ -46,6 +46,11 @@ pub struct AccountTerms {
 }
 
 impl AccountTerms {
+    /// Whether receipts for them are claimed on a ledger.
+    pub fn is_on_ledger(&self) -> bool {
+        self.genesis != [0; 32]
+    }
+
     /// What receipts name these terms by: the SHA-256 of `octet terms 1`, a zero byte, and the encoding. No path
     /// is part of it.
     pub fn scope(&self) -> [u8; 32] {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use maud::{Markup, PreEscaped, html};
 use octet_control::render::{bytes, draw_box};
+use octet_control::show_millionths;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub struct BoxFigures {
     /// The number of the node that has answered.
     pub number: Option<u8>,
     pub trouble: Option<String>,
+    /// What a ledger has paid to this node, in millionths of a coin.
+    coins_last_hour: Option<u64>,
     pub nodes: Vec<NodeFigures>,
 }
 
@@ -72,6 +75,9 @@ fn table(figures: &BoxFigures) -> Markup {
     let rate = |value: Option<u64>| known(value.map(|value| format!("{}/s", bytes(value))));
     html! {
         @if let Some(trouble) = &figures.trouble { p.alarm { "Trouble: " (clean(trouble)) } }
+        @if let Some(coins) = figures.coins_last_hour {
+            p { "Paid in the last hour: " (show_millionths(coins)) " coins" }
+        }
         div.wide {
             table {
                 thead { tr {
@@ -237,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_not_zero() {
-        let value = json!({ "role": "coordinator", "number": 0, "trouble": "no <map>", "nodes": [
+        let mut value = json!({ "role": "coordinator", "number": 0, "trouble": "no <map>", "nodes": [
             { "number": 3, "condition": "ready", "cpu_percent": 7, "temperature_celsius": 41, "memory": 1_073_741_824_u64,
               "total": 2_147_483_648_u64, "received_per_second": 2048, "sent_per_second": 0, "failed": [], "heard_seconds": 4 },
             { "number": 4, "condition": "not heard", "failed": null, "cpu_percent": null },
@@ -248,7 +254,10 @@ mod tests {
         let ready = "<td>ready</td><td>7 %</td><td>41 °C</td><td>1.0 GiB (50 %)</td><td>2.0 KiB/s</td><td>0 B/s</td><td>none</td><td>4 s ago</td>";
         assert!(html.contains(ready), "{html}");
         let unknown = format!("<td>not heard</td>{}", "<td>-</td>".repeat(7));
-        assert!(html.contains(&unknown), "{html}");
+        assert!(html.contains(&unknown) && !html.contains("coins"), "{html}");
+        value["coins_last_hour"] = json!(250_000);
+        let html = render(&value).unwrap().1.figures;
+        assert!(html.contains("Paid in the last hour: 0.250000 coins"), "{html}");
         assert!(render(&json!({ "rows": [] })).is_none());
     }
 

@@ -22,6 +22,7 @@ const AGREEMENT: Agreement = Agreement {
     max_price: Some(1 << 30),
     max_debt: u64::MAX / 2,
     max_loss: 10,
+    genesis: [0; 32],
 };
 
 fn key(seed: u8) -> PrivateKey {

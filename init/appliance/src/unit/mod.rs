@@ -93,6 +93,9 @@ pub struct Unit {
     pub sockets: BTreeMap<UnitName, UnitSocket>,
     /// The verbs that it may call, by the unit that has them.
     pub talks: BTreeMap<UnitName, Vec<String>>,
+    /// Units of `talks` that the image may lack: it does without them.
+    #[serde(default)]
+    pub optional: Vec<UnitName>,
     /// The ports of other units on the same board that it may reach, by the unit that serves them.
     #[serde(default)]
     pub reaches: BTreeMap<UnitName, Vec<UnitName>>,
@@ -223,6 +226,8 @@ struct Raw {
     #[serde(default)]
     talks: BTreeMap<UnitName, Vec<String>>,
     #[serde(default)]
+    optional: Vec<UnitName>,
+    #[serde(default)]
     reaches: BTreeMap<UnitName, Vec<UnitName>>,
     #[serde(default)]
     config: Vec<SettingsSection>,
@@ -320,6 +325,7 @@ impl Unit {
             ports: raw.ports,
             sockets: raw.sockets,
             talks: raw.talks,
+            optional: raw.optional,
             reaches: raw.reaches,
             config: raw.config,
             operators: raw.operators,

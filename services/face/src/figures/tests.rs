@@ -47,6 +47,24 @@ fn figures_are_those_of_the_answer() {
 }
 
 #[test]
+fn coins_are_shown_of_a_node_that_is_paid() {
+    let mut figures = Figures::default();
+    figures.hear(&answer(&json!({})), at(0)).unwrap();
+    let shown = |figures: &Figures| figures.to_json(at(0)).get("coins_last_hour").cloned();
+    let earnings = |noted: u64| json!({ "last_hour": 250_000, "last_day": 9, "total": 9, "noted_seconds": noted });
+    for (answer, expected) in [
+        (None, None),
+        (Some(earnings(0)), None),
+        (Some(json!("?")), None),
+        (Some(earnings(7)), Some(json!(250_000))),
+        (None, None),
+    ] {
+        figures.earn(answer.as_ref());
+        assert_eq!(shown(&figures), expected, "{answer:?}");
+    }
+}
+
+#[test]
 fn how_a_node_is() {
     let gone = json!({ "connected": false, "heard_seconds": 50 });
     let unplugged = json!({ "connected": false, "heard_seconds": 5, "link": "down" });

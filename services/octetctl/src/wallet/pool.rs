@@ -7,7 +7,7 @@ use octet_coins::{Action, Genesis, VotedChange};
 use octet_control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
 
-use super::{WalletError, account, order};
+use super::{WalletError, order};
 
 #[derive(Debug, Subcommand)]
 pub enum MemberVerb {
@@ -42,9 +42,8 @@ pub(super) fn run<S: Read + Write>(
     genesis: &Genesis,
     key: &PrivateKey,
 ) -> Result<String, WalletError> {
-    let nonce = account(client, genesis, &key.public())?.nonce + 1;
     let action = Action::Vote { change: verb.change(), consent: None };
-    let height = order(client, genesis, key, nonce, action)?;
+    let height = order(client, genesis, key, action)?;
     Ok(format!("your vote counts since height {height}; `ledger pool` shows whether it passed\n"))
 }
 

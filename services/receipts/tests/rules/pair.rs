@@ -36,6 +36,7 @@ pub const PAYS: Agreement = Agreement {
     max_price: Some(A_BYTE),
     max_debt: u64::MAX / 2,
     max_loss: 0,
+    genesis: [0; 32],
 };
 
 pub const CHARGES: Agreement = Agreement { price: Some(A_BYTE), max_price: None, ..PAYS };

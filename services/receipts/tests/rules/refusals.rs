@@ -53,7 +53,7 @@ fn offers() {
     let too_high = Refused::PriceTooHigh { price: A_BYTE + 1, max: A_BYTE };
     let cases = [
         (other(AccountTerms { price: A_BYTE + 1, ..terms }), 12, too_high),
-        (other(AccountTerms { genesis: [1; 32], ..terms }), 12, Refused::WrongTerms),
+        (other(AccountTerms { genesis: [1; 32], ..terms }), 12, Refused::OtherLedger),
         (other(AccountTerms { kind: ServiceKind::Objects, ..terms }), 12, Refused::WrongTerms),
         (Offer { payer: key(10).public(), ..offer() }, 12, Refused::OtherPayer),
         (Offer { received: 1, ..offer() }, 12, Refused::NeverSigned),

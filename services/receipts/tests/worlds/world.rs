@@ -57,6 +57,7 @@ fn agreement(price: u64, is_tight: bool) -> Agreement {
         max_price: Some(1 << 40),
         max_debt,
         max_loss: 40,
+        genesis: [0; 32],
     }
 }
 

@@ -18,15 +18,15 @@ use crate::cluster::neighbours::{PORT, apply, descriptor, line};
 use crate::cluster::site::{IMAGE, Site};
 
 /// The three boxes, by the last number of their addresses; all uplinks are in one network.
-const HILL: usize = 0;
-const LAKE: usize = 1;
-const WOOD: usize = 2;
+pub const HILL: usize = 0;
+pub const LAKE: usize = 1;
+pub const WOOD: usize = 2;
 
 /// For 2^30 bytes, in millionths: each byte costs a little less than one.
-const PRICE: u64 = 1_000_000_000;
+pub const PRICE: u64 = 1_000_000_000;
 
 /// The window, in bytes.
-const WINDOW: u64 = 1 << 19;
+pub const WINDOW: u64 = 1 << 19;
 
 /// One in so many long frames is lost.
 const LOST: usize = 200;
@@ -44,7 +44,7 @@ const SHORT: u64 = 700;
 const TICK: Duration = Duration::from_millis(1);
 
 /// Packets from a path may reach an echo service there, and its answers go back.
-const POLICIES: &str = r#"
+pub const POLICIES: &str = r#"
 [[policy]]
 from = "path"
 to = "router"
@@ -72,7 +72,7 @@ ports = [7000]
 
 const ACCOUNTS: &str = "[accounts]\nmax_debt = 1000000000000\nmax_window = 524288\n";
 
-fn address(number: usize) -> String {
+pub fn address(number: usize) -> String {
     format!("192.0.2.{}", number + 1)
 }
 
@@ -92,12 +92,12 @@ fn image(number: usize) -> Image {
 }
 
 /// Joins the uplinks; of long frames some are lost.
-struct Uplinks {
+pub struct Uplinks {
     is_cut: Arc<AtomicBool>,
 }
 
 impl Uplinks {
-    fn join(ports: [Port; 3]) -> Self {
+    pub fn join(ports: [Port; 3]) -> Self {
         let is_cut = Arc::new(AtomicBool::new(false));
         let cut = Arc::clone(&is_cut);
         thread::spawn(move || {
@@ -126,7 +126,7 @@ impl Drop for Uplinks {
     }
 }
 
-fn ask(site: &Site, unit: &str, verb: &str, args: Value) -> Value {
+pub fn ask(site: &Site, unit: &str, verb: &str, args: Value) -> Value {
     site.ask(Node::Router, unit, verb, args)
 }
 
@@ -137,11 +137,11 @@ fn number(site: &Site, (unit, verb): (&str, &str), name: &str, key: &str) -> u64
     row.and_then(|row| row[key].as_u64()).unwrap_or_default()
 }
 
-fn account(site: &Site, name: &str, key: &str) -> u64 {
+pub fn account(site: &Site, name: &str, key: &str) -> u64 {
     number(site, ("accounts", "show"), name, key)
 }
 
-fn traffic(site: &Site, name: &str, key: &str) -> u64 {
+pub fn traffic(site: &Site, name: &str, key: &str) -> u64 {
     number(site, ("forward", "traffic"), name, key)
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod adopted;
 mod browser;
 mod chosen;
+mod coins;
 mod failover;
 mod flood;
 mod forward;

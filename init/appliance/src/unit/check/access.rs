@@ -102,6 +102,14 @@ fn is_word(text: &str) -> bool {
 
 /// Checks the units that it may call.
 pub(super) fn check_calls(unit: &Unit) -> Result<(), UnitMistake> {
+    if let Some(name) = unit.optional.iter().find(|name| !unit.talks.contains_key(*name)) {
+        let message = format!("`{name}` is optional, and the unit does not talk to it");
+        return Err(UnitMistake::new(
+            &["optional"],
+            message,
+            "name its verbs in [talks], or remove it",
+        ));
+    }
     for (whom, verbs) in &unit.talks {
         let wrong = |message: String, hint: &str| {
             Err(UnitMistake::new(&["talks", whom.as_str()], message, hint))

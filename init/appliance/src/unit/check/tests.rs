@@ -113,6 +113,7 @@ fn what_does_not_go_together_is_placed() {
         (2, "readiness = \"exec\"\nwatchdog = \"5s\""),
         (2, "type = \"one-shot\"\nreload = \"HUP\""),
         (2, "type = \"one-shot\"\nwatchdog = \"5s\""),
+        (1, "optional = [\"door\"]"),
         (2, "[talks]\ninit = []"),
         (2, "[talks]\ninit = [\"\"]"),
         (2, "[talks]\ninit = [\"a\", \"a\"]"),
