@@ -12,7 +12,7 @@ use crate::pool::member;
 
 /// A payer, and a member that carries for it.
 const HONEST: (u8, u8) = (4, 5);
-/// Of these, the first ones are admitted.
+/// All are admitted; the first ones of them collude, and the others do nothing.
 const COLLUDERS: std::ops::Range<u8> = 10..22;
 /// It pays for those who are alone, and is not admitted.
 const ACCOMPLICE: u8 = 22;
@@ -25,8 +25,8 @@ fn default_pool() -> PoolParameters {
     PoolParameters::with_per_period(1_000_000_000)
 }
 
-/// A ledger at the begin of a period, in which so many colluders are admitted, and their keys are bound.
-fn town(admitted: usize) -> Ledger {
+/// A ledger at the begin of a period, in which all have keys and the members are admitted.
+fn town() -> Ledger {
     let base = genesis_with(4);
     let all = COLLUDERS.chain([HONEST.0, HONEST.1, ACCOMPLICE, CUSTOMER]);
     let mut balances: BTreeMap<_, _> = base.balances().clone();
@@ -41,7 +41,7 @@ fn town(admitted: usize) -> Ledger {
     let mut ledger = Ledger::of(Genesis::new("town", validators, balances, parameters).unwrap());
     let binds = all.map(|by| ledger.signed(by, ledger.bind_action(by, 1))).collect();
     ledger.follow(&ledger.next(binds)).unwrap();
-    for by in COLLUDERS.take(admitted).chain([HONEST.1]) {
+    for by in COLLUDERS.chain([HONEST.1]) {
         ledger.pass_vote(member(by));
     }
     ledger.end_period();
@@ -160,16 +160,19 @@ fn best(ledger: &Ledger, count: u8, about: f64) -> (u64, f64) {
 #[test]
 fn colluders_gain_at_most_a_part_of_others_fees() {
     println!("admitted | of payout | most | found | with work of others: most | found | volume");
+    let town = town();
+    let worlds = [0, 1_000_000].map(|work| {
+        let mut ledger = town.again();
+        ledger.others(1000, work);
+        ledger
+    });
     for count in [1u8, 2, 3, 5, 10, 12] {
-        let town = town(count.into());
         let percent_of_payout = (u32::from(count) * 10).min(100);
         let mut shown = vec![];
-        for work in [0, 1_000_000] {
-            let mut ledger = town.again();
-            ledger.others(1000, work);
-            let others = Others::of(&ledger);
+        for ledger in &worlds {
+            let others = Others::of(ledger);
             let (most, volume) = others.most(count);
-            let (volume, gain) = best(&ledger, count, volume);
+            let (volume, gain) = best(ledger, count, volume);
             let of_fees = 100.0 / others.all();
             shown.push((most * of_fees, gain * of_fees, volume));
             assert!(gain <= most, "{count}: {gain} of {most}");
@@ -190,7 +193,7 @@ fn colluders_gain_at_most_a_part_of_others_fees() {
 /// If levies of others are as much as their other fees, it does not pay at any volume.
 #[test]
 fn where_levies_are_half_of_the_fees_nobody_gains() {
-    let mut ledger = town(10);
+    let mut ledger = town();
     ledger.others(300, 3_300_000);
     let others = Others::of(&ledger);
     assert!(others.fees <= others.work / 100.0 && others.most(10).0 == 0.0);
@@ -214,9 +217,9 @@ fn where_levies_are_half_of_the_fees_nobody_gains() {
 /// (`pool::boxes_of_one_owner_are_paid_together`).
 #[test]
 fn a_second_owner_gains_at_most_the_cap() {
+    let mut ledger = town();
+    ledger.others(500, 400_000);
     for count in [1u8, 2, 3, 10] {
-        let mut ledger = town(count.into());
-        ledger.others(500, 400_000);
         // Six tenths of all work, carried for a customer.
         let RestOfPeriod { paid, payout, .. } = ledger.rest(count, 600_000, true);
         let of_payout = paid / payout * 100.0;
