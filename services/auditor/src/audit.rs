@@ -31,7 +31,7 @@ pub struct AuditSummary {
     pub state: Bytes32,
     /// All balances, locks and the pot.
     pub coins: u128,
-    /// The fees that were paid.
+    /// The fees that were paid, without what the pool has paid of them.
     pub pot: u128,
     pub accounts: usize,
     /// Keys that were ever bound.
@@ -41,6 +41,9 @@ pub struct AuditSummary {
     /// The number of claims, and what they were paid in all.
     pub claims: u64,
     pub claimed: u128,
+    /// The pool's members, and what it has paid in all.
+    pub members: usize,
+    pub pool_paid: u128,
 }
 
 impl Audit {
@@ -127,6 +130,8 @@ impl Audit {
             validators: self.books.seats.len(),
             claims: self.books.claimed.1,
             claimed: self.books.claimed.0,
+            members: self.books.members.len(),
+            pool_paid: self.books.pool_paid,
         }
     }
 }

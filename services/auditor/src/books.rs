@@ -1,9 +1,10 @@
 //! All that a ledger knows, and the hash of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::encoding::Change;
 use crate::genesis::{Beginning, Counting};
+use crate::pool::{Earned, Period};
 use crate::{Bytes32, sha256};
 
 /// So many heights after a missed turn, a validator is still last.
@@ -76,10 +77,17 @@ pub struct Books {
     pub seats: BTreeMap<Bytes32, ValidatorBooks>,
     /// All keys that were ever a validator's, with the owners.
     pub seat_keys: BTreeMap<Bytes32, Bytes32>,
-    /// For what an owner votes, and since when.
+    /// What an owner votes for, and since when.
     pub votes: BTreeMap<Bytes32, (u64, Change)>,
+    /// The owners and nodes of the pool's members.
+    pub members: BTreeSet<(Bytes32, Bytes32)>,
+    /// Without a pool nothing is counted.
+    pub period: Period,
+    pub earned: BTreeMap<Bytes32, Earned>,
     /// What was ever paid by claims, and by how many. It is not part of the state.
     pub claimed: (u128, u64),
+    /// What the pool has ever paid. It is not part of the state.
+    pub pool_paid: u128,
 }
 
 impl Deposit {
@@ -110,7 +118,11 @@ impl Books {
             seats: seats.collect(),
             seat_keys: keys.collect(),
             votes: BTreeMap::new(),
+            members: BTreeSet::new(),
+            period: Period::default(),
+            earned: BTreeMap::new(),
             claimed: (0, 0),
+            pool_paid: 0,
         }
     }
 
@@ -205,6 +217,9 @@ impl Books {
         for (owner, (since, change)) in &self.votes {
             let lapses = (since + vote_heights).to_be_bytes();
             row(9, &[owner], [&lapses[..], &change.bytes()].concat());
+        }
+        for (kind, names, value) in self.pool_rows() {
+            row(kind, &names.iter().collect::<Vec<_>>(), numbers(&value));
         }
         rows
     }

@@ -105,6 +105,12 @@ pub enum BrokenRule {
     HasValidator,
     #[error("there would be fewer than 4 or more than 64 validators")]
     Validators,
+    #[error("it is about the members of a pool, and the ledger has none")]
+    NoPool,
+    #[error("it admits a member of the pool, or removes one who is none")]
+    Member,
+    #[error("there would be more than 1024 members of the pool")]
+    Members,
     #[error("a number is too large")]
     TooMuch,
 }

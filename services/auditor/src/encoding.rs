@@ -114,13 +114,15 @@ pub struct Promise<'a> {
     pub signature: [u8; 64],
 }
 
-/// A change of the validators.
+/// A change of the validators, or of the members of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     pub kind: ChangeKind,
     pub owner: Bytes32,
     /// The validator's new key and its epoch, unless it is removed.
     pub key: Option<(Bytes32, u64)>,
+    /// Of a member.
+    pub node: Option<Bytes32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,12 +130,15 @@ pub enum ChangeKind {
     Add = 1,
     Remove = 2,
     Replace = 3,
+    AddMember = 4,
+    RemoveMember = 5,
 }
 
 impl Change {
     pub fn bytes(&self) -> Vec<u8> {
         let key = self.key.map(|(key, epoch)| [&key[..], &epoch.to_be_bytes()[..]].concat());
-        [&[self.kind as u8], &self.owner[..], &key.unwrap_or_default()].concat()
+        let key = key.or(self.node.map(Vec::from)).unwrap_or_default();
+        [&[self.kind as u8], &self.owner[..], &key].concat()
     }
 }
 
@@ -165,18 +170,23 @@ pub fn read_order(bytes: &[u8]) -> Option<Order<'_>> {
                 [1] => ChangeKind::Add,
                 [2] => ChangeKind::Remove,
                 [3] => ChangeKind::Replace,
+                [4] => ChangeKind::AddMember,
+                [5] => ChangeKind::RemoveMember,
                 _ => return None,
             };
-            let owner = reader.bytes()?;
-            if kind == ChangeKind::Remove {
-                Ordered::Vote { change: Change { kind, owner, key: None }, consent: None }
-            } else {
-                let key = Some((reader.bytes()?, reader.number()?));
-                Ordered::Vote {
-                    change: Change { kind, owner, key },
-                    consent: Some(reader.bytes()?),
+            let mut change = Change { kind, owner: reader.bytes()?, key: None, node: None };
+            let mut consent = None;
+            match kind {
+                ChangeKind::Remove => {}
+                ChangeKind::Add | ChangeKind::Replace => {
+                    change.key = Some((reader.bytes()?, reader.number()?));
+                    consent = Some(reader.bytes()?);
+                }
+                ChangeKind::AddMember | ChangeKind::RemoveMember => {
+                    change.node = Some(reader.bytes()?);
                 }
             }
+            Ordered::Vote { change, consent }
         }
         [8] => Ordered::Rotate {
             key: reader.bytes()?,

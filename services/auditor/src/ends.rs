@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Bytes32;
 use crate::books::Books;
-use crate::encoding::Change;
+use crate::encoding::{Change, ChangeKind};
 
 impl Books {
     /// `turns` are those of this height, with the validators of before the block; `round` is that of the block.
@@ -14,11 +14,12 @@ impl Books {
         self.void_keys();
         let (height, lapse) = (self.height, self.counting.vote_heights);
         self.votes.retain(|_, (since, _)| *since + lapse > height);
+        self.settle();
         self.note_turns(turns, round);
     }
 
     /// A change is made if more than two thirds of the owners of validators want it. Then all votes lapse, also if it
-    /// has become impossible.
+    /// has become impossible; but a change of members ends only the votes for it.
     fn count_votes(&mut self) {
         let mut counts: BTreeMap<Change, usize> = BTreeMap::new();
         for (owner, (_, change)) in &self.votes {
@@ -30,10 +31,24 @@ impl Books {
         let Some((change, _)) = counts.into_iter().find(|(_, count)| count * 3 > seats * 2) else {
             return;
         };
-        if self.check_change(&change).is_ok() {
-            self.seat(&change);
+        let is_possible = self.check_change(&change).is_ok();
+        match (change.kind, change.node) {
+            (ChangeKind::AddMember | ChangeKind::RemoveMember, Some(node)) => {
+                let member = (change.owner, node);
+                match change.kind {
+                    _ if !is_possible => false,
+                    ChangeKind::AddMember => self.members.insert(member),
+                    _ => self.members.remove(&member),
+                };
+                self.votes.retain(|_, (_, voted)| *voted != change);
+            }
+            _ => {
+                if is_possible {
+                    self.seat(&change);
+                }
+                self.votes.clear();
+            }
         }
-        self.votes.clear();
     }
 
     fn return_locks(&mut self) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use octet_node::control::PublicKey;
 use serde::Deserialize;
 
+use crate::pool::PoolRules;
 use crate::signatures::is_usable;
 use crate::{Bytes32, sha256};
 
@@ -30,8 +31,8 @@ pub enum AuditError {
     Zero(PublicKey),
     #[error("the balances add up to {0}, more than 2^62")]
     Coins(u128),
-    #[error("`{key}` is {value}, and may be 1 to {max}")]
-    Range { key: &'static str, value: u64, max: u64 },
+    #[error("`{key}` is {value}, and may be {min} to {max}")]
+    Range { key: &'static str, value: u64, min: u64, max: u64 },
 }
 
 impl AuditError {
@@ -51,10 +52,22 @@ struct Written {
     vote_heights: Option<u64>,
     settlement_heights: Option<u64>,
     fee: Option<u64>,
+    pool: Option<WrittenPool>,
     #[serde(default)]
     validator: Vec<WrittenValidator>,
     #[serde(default)]
     account: Vec<WrittenAccount>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPool {
+    per_period: u64,
+    #[serde(default)]
+    halving_periods: u64,
+    fees_percent: Option<u64>,
+    owner_percent: Option<u64>,
+    levy_permille: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +91,9 @@ pub struct Counting {
     pub withdrawal_heights: u64,
     pub claim_heights: u64,
     pub vote_heights: u64,
+    pub settlement_heights: u64,
     pub fee: u64,
+    pub pool: Option<PoolRules>,
 }
 
 /// What a ledger begins with.
@@ -110,9 +125,16 @@ impl Beginning {
             withdrawal_heights: written.withdrawal_heights.unwrap_or(of_spacing * 7),
             claim_heights: written.claim_heights.unwrap_or(of_spacing),
             vote_heights: written.vote_heights.unwrap_or(of_spacing * 7),
+            settlement_heights: written.settlement_heights.unwrap_or(of_spacing / 24),
             fee: written.fee.unwrap_or(100),
+            pool: written.pool.as_ref().map(|pool| PoolRules {
+                per_period: pool.per_period,
+                halving_periods: pool.halving_periods,
+                fees_percent: pool.fees_percent.unwrap_or(50),
+                owner_percent: pool.owner_percent.unwrap_or(10),
+                levy_permille: pool.levy_permille.unwrap_or(10),
+            }),
         };
-        let settlement = written.settlement_heights.unwrap_or(of_spacing / 24);
         let validators =
             written.validator.iter().map(|it| (*it.owner.as_bytes(), *it.key.as_bytes()));
         let balances = written.account.iter().map(|it| (*it.owner.as_bytes(), it.balance));
@@ -123,13 +145,13 @@ impl Beginning {
             counting,
             hash: [0; 32],
         };
-        beginning.hash = sha256(&beginning.encoding(spacing * 1000, settlement));
+        beginning.hash = sha256(&beginning.encoding(spacing * 1000));
         Ok(beginning)
     }
 
     /// `octet genesis 1`, a zero byte, the name after its length, the validators after their number, the accounts
-    /// after their number, and the other keys.
-    fn encoding(&self, spacing: u64, settlement: u64) -> Vec<u8> {
+    /// after their number, the other keys, and whether there is a pool, with its keys.
+    fn encoding(&self, spacing: u64) -> Vec<u8> {
         let mut all: Vec<Vec<u8>> = vec![b"octet genesis 1\0".to_vec()];
         all.push(vec![u8::try_from(self.name.len()).unwrap_or(u8::MAX)]);
         all.push(self.name.clone().into_bytes());
@@ -139,18 +161,32 @@ impl Beginning {
         all.extend(
             self.balances.iter().map(|(owner, it)| [&owner[..], &it.to_be_bytes()[..]].concat()),
         );
-        let Counting { heights_per_day, withdrawal_heights, claim_heights, vote_heights, fee } =
-            self.counting;
+        let it = self.counting;
         let numbers = [
             spacing,
-            heights_per_day,
-            withdrawal_heights,
-            claim_heights,
-            vote_heights,
-            settlement,
-            fee,
+            it.heights_per_day,
+            it.withdrawal_heights,
+            it.claim_heights,
+            it.vote_heights,
+            it.settlement_heights,
+            it.fee,
         ];
         all.extend(numbers.map(|number| number.to_be_bytes().to_vec()));
+        match it.pool {
+            None => all.push(vec![0]),
+            Some(PoolRules {
+                per_period,
+                halving_periods,
+                fees_percent,
+                owner_percent,
+                levy_permille,
+            }) => {
+                all.push(vec![1]);
+                let numbers =
+                    [per_period, halving_periods, fees_percent, owner_percent, levy_permille];
+                all.extend(numbers.map(|number| number.to_be_bytes().to_vec()));
+            }
+        }
         all.concat()
     }
 }
@@ -185,18 +221,25 @@ impl Written {
         if sum > MAX_COINS {
             return Err(AuditError::Coins(sum));
         }
-        for (key, value, max) in [
-            ("spacing_seconds", self.spacing_seconds, 3600),
-            ("heights_per_day", self.heights_per_day, MAX_HEIGHTS),
-            ("withdrawal_heights", self.withdrawal_heights, MAX_HEIGHTS),
-            ("claim_heights", self.claim_heights, MAX_HEIGHTS),
-            ("vote_heights", self.vote_heights, MAX_HEIGHTS),
-            ("settlement_heights", self.settlement_heights, MAX_HEIGHTS),
-            ("fee", self.fee, 1_000_000_000),
+        let pool = self.pool.as_ref();
+        let most_coins = u64::try_from(MAX_COINS).unwrap_or(u64::MAX);
+        for (key, value, min, max) in [
+            ("spacing_seconds", self.spacing_seconds, 1, 3600),
+            ("heights_per_day", self.heights_per_day, 1, MAX_HEIGHTS),
+            ("withdrawal_heights", self.withdrawal_heights, 1, MAX_HEIGHTS),
+            ("claim_heights", self.claim_heights, 1, MAX_HEIGHTS),
+            ("vote_heights", self.vote_heights, 1, MAX_HEIGHTS),
+            ("settlement_heights", self.settlement_heights, 1, MAX_HEIGHTS),
+            ("fee", self.fee, 1, 1_000_000_000),
+            ("per_period", pool.map(|it| it.per_period), 1, most_coins),
+            ("halving_periods", pool.map(|it| it.halving_periods), 0, MAX_HEIGHTS),
+            ("fees_percent", pool.and_then(|it| it.fees_percent), 0, 100),
+            ("owner_percent", pool.and_then(|it| it.owner_percent), 1, 100),
+            ("levy_permille", pool.and_then(|it| it.levy_permille), 0, 100),
         ] {
             match value {
-                Some(value) if !(1..=max).contains(&value) => {
-                    return Err(AuditError::Range { key, value, max });
+                Some(value) if !(min..=max).contains(&value) => {
+                    return Err(AuditError::Range { key, value, min, max });
                 }
                 _ => {}
             }

@@ -13,6 +13,7 @@ mod difference;
 mod encoding;
 mod ends;
 mod genesis;
+mod pool;
 mod rules;
 mod signatures;
 

@@ -60,7 +60,7 @@ impl Books {
     fn charge(&mut self, owner: &Bytes32) -> Outcome {
         let fee = u128::from(self.counting.fee);
         self.take(owner, fee)?;
-        self.fees += fee;
+        self.keep(fee);
         Ok(())
     }
 
@@ -206,13 +206,17 @@ impl Books {
         self.keys.insert(*payer, from);
         self.claims.insert((*payer, *payee, *scope), paid);
         self.claimed = (self.claimed.0 + payment, self.claimed.1 + 1);
-        self.give(&to.owner, payment);
+        let net = self.levied(&to, payment);
+        self.give(&to.owner, net);
         self.charge(&to.owner)
     }
 
-    /// Whether validators can be changed like this now.
+    /// Whether validators or members can be changed like this now.
     pub(super) fn check_change(&self, change: &Change) -> Outcome {
-        let Change { kind, owner, key } = change;
+        let Change { kind, owner, key, node } = change;
+        if let Some(node) = node {
+            return self.check_member(change, *node);
+        }
         if key.is_some_and(|(key, _)| self.seat_keys.contains_key(&key)) {
             return Err(BrokenRule::BoundBefore);
         }
@@ -224,7 +228,8 @@ impl Books {
             (_, None) => Err(BrokenRule::NoValidator),
             (ChangeKind::Remove, Some(_)) if count <= 4 => Err(BrokenRule::Validators),
             (ChangeKind::Remove, Some(_)) => Ok(()),
-            (ChangeKind::Replace, Some(seat)) => match key {
+            // A new key; members have a node, and were checked above.
+            (_, Some(seat)) => match key {
                 Some((_, epoch)) if *epoch > seat.epoch => Ok(()),
                 _ => Err(BrokenRule::Epoch),
             },
@@ -232,7 +237,8 @@ impl Books {
     }
 
     fn rotate(&mut self, signer: &Bytes32, key: &Bytes32, epoch: u64) -> Outcome {
-        let change = Change { kind: ChangeKind::Replace, owner: *signer, key: Some((*key, epoch)) };
+        let (kind, key) = (ChangeKind::Replace, Some((*key, epoch)));
+        let change = Change { kind, owner: *signer, key, node: None };
         self.check_change(&change)?;
         self.seat(&change);
         Ok(())

@@ -50,7 +50,8 @@ pub fn check(order: &Order<'_>, genesis: &Bytes32) -> Result<(), BrokenRule> {
         }
         Ordered::Claim(promise) => check_promise(promise, genesis),
         Ordered::Vote { change, consent } => {
-            if change.kind == ChangeKind::Add && !is_usable(&change.owner) {
+            let is_new = matches!(change.kind, ChangeKind::Add | ChangeKind::AddMember);
+            if is_new && !is_usable(&change.owner) {
                 return Err(BrokenRule::UnusableKey);
             }
             match (&change.key, consent) {

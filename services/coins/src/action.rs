@@ -33,8 +33,8 @@ pub enum Action {
     Withdraw { payer: PublicKey, payee: PublicKey },
     /// 6: the payee, who is the signer, wants what a receipt promises.
     Claim { receipt: SignedReceipt },
-    /// 7: the signer, who owns a validator, votes for a change of the validators.
-    Vote { change: ValidatorChange, consent: Option<Possession> },
+    /// 7: the signer, who owns a validator, votes for a change of the validators, or of the pool's members.
+    Vote { change: VotedChange, consent: Option<Possession> },
     /// 8: the signer replaces the key of its validator.
     RotateValidator {
         key: PublicKey,
@@ -45,15 +45,19 @@ pub enum Action {
     },
 }
 
-/// A change of the validators by vote. Its encoding is the byte of the kind, and then the fields.
+/// What the owners of validators vote for. Its encoding is the byte of the kind, and then the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ValidatorChange {
-    /// 1: a vote for it has the consent of `key`.
+pub enum VotedChange {
+    /// 1: a new validator. A vote for it has the consent of `key`.
     Add { owner: PublicKey, key: PublicKey, epoch: u64 },
-    /// 2: it names the owner, who could otherwise evade it by a new key.
+    /// 2: a validator goes. It names the owner, who could otherwise evade it by a new key.
     Remove { owner: PublicKey },
-    /// 3: a vote for it has the consent of `key`.
+    /// 3: another key for a validator. A vote for it has the consent of `key`.
     Replace { owner: PublicKey, key: PublicKey, epoch: u64 },
+    /// 4: an owner's node becomes a member of the pool: with whatever key the owner binds for it.
+    AddMember { owner: PublicKey, node: PublicKey },
+    /// 5: an owner's node is no longer a member of the pool.
+    RemoveMember { owner: PublicKey, node: PublicKey },
 }
 
 impl Action {
@@ -126,7 +130,7 @@ impl Action {
                 Self::Claim { receipt: SignedReceipt::from_bytes(receipt)? }
             }
             7 => {
-                let change = ValidatorChange::decode(fields)?;
+                let change = VotedChange::decode(fields)?;
                 let consent = match change.key() {
                     Some(_) => Some(Possession(fields.array()?)),
                     None => None,
@@ -143,11 +147,15 @@ impl Action {
     }
 }
 
-impl ValidatorChange {
-    /// The owner whose validator it changes.
+impl VotedChange {
+    /// The owner whose validator, or whose member of the pool, it changes.
     pub fn owner(&self) -> &PublicKey {
         match self {
-            Self::Add { owner, .. } | Self::Remove { owner } | Self::Replace { owner, .. } => owner,
+            Self::Add { owner, .. }
+            | Self::Remove { owner }
+            | Self::Replace { owner, .. }
+            | Self::AddMember { owner, .. }
+            | Self::RemoveMember { owner, .. } => owner,
         }
     }
 
@@ -155,7 +163,7 @@ impl ValidatorChange {
     pub(crate) fn key(&self) -> Option<(&PublicKey, u64)> {
         match self {
             Self::Add { key, epoch, .. } | Self::Replace { key, epoch, .. } => Some((key, *epoch)),
-            Self::Remove { .. } => None,
+            Self::Remove { .. } | Self::AddMember { .. } | Self::RemoveMember { .. } => None,
         }
     }
 
@@ -164,11 +172,16 @@ impl ValidatorChange {
             Self::Add { .. } => 1,
             Self::Remove { .. } => 2,
             Self::Replace { .. } => 3,
+            Self::AddMember { .. } => 4,
+            Self::RemoveMember { .. } => 5,
         });
         out.extend_from_slice(self.owner().as_bytes());
         if let Some((key, epoch)) = self.key() {
             out.extend_from_slice(key.as_bytes());
             out.extend_from_slice(&epoch.to_be_bytes());
+        }
+        if let Self::AddMember { node, .. } | Self::RemoveMember { node, .. } = self {
+            out.extend_from_slice(node.as_bytes());
         }
     }
 
@@ -178,6 +191,8 @@ impl ValidatorChange {
             1 => Self::Add { owner, key: fields.key()?, epoch: fields.u64()? },
             2 => Self::Remove { owner },
             3 => Self::Replace { owner, key: fields.key()?, epoch: fields.u64()? },
+            4 => Self::AddMember { owner, node: fields.key()? },
+            5 => Self::RemoveMember { owner, node: fields.key()? },
             _ => return None,
         })
     }

@@ -1,6 +1,7 @@
 //! What a ledger begins with.
 
 mod file;
+mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,6 +12,9 @@ use octet_receipts::is_strong;
 use crate::block::BlockHash;
 use crate::sha256;
 use crate::state::Validator;
+
+pub use pool::PoolParameters;
+pub(crate) use pool::part;
 
 /// Fewer validators tolerate no fault.
 pub const MIN_VALIDATORS: usize = 4;
@@ -51,6 +55,8 @@ pub struct LedgerParameters {
     pub settlement_heights: u64,
     /// What a transaction costs, in millionths of a coin.
     pub fee: u64,
+    /// Without it all fees stay in the pot.
+    pub pool: Option<PoolParameters>,
 }
 
 /// What all validators must have in common before the first block.
@@ -144,6 +150,7 @@ impl LedgerParameters {
             vote_heights: 7 * day,
             settlement_heights: day / 24,
             fee: 100,
+            pool: None,
         }
     }
 
@@ -163,7 +170,7 @@ impl LedgerParameters {
                 return Err(GenesisProblem::OutOfRange { key, value, min, max });
             }
         }
-        Ok(())
+        self.pool.map_or(Ok(()), |pool| pool.check())
     }
 }
 
@@ -243,7 +250,7 @@ impl Genesis {
     /// length (1 byte); the number of validators (2) and each one's owner (32) and key (32), in the order of owners;
     /// the number of accounts (4) and each one's owner (32) and balance (8), in the order of owners; and of 8 bytes
     /// each the spacing in milliseconds, `heights_per_day`, `withdrawal_heights`, `claim_heights`, `vote_heights`,
-    /// `settlement_heights` and `fee`.
+    /// `settlement_heights` and `fee`; then 1 byte, which is 1 if there is a pool, and the numbers of that.
     pub fn hash(&self) -> BlockHash {
         let mut bytes = b"octet genesis 1\0".to_vec();
         bytes.push(self.name.len() as u8);
@@ -269,6 +276,10 @@ impl Genesis {
             it.fee,
         ] {
             bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.push(it.pool.is_some().into());
+        if let Some(pool) = it.pool {
+            pool.encode(&mut bytes);
         }
         BlockHash(sha256(&bytes))
     }

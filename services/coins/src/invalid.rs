@@ -53,6 +53,14 @@ pub enum InvalidTransaction {
     TooFewValidators,
     #[error("there would be too many validators")]
     TooManyValidators,
+    #[error("this ledger has no pool")]
+    NoPool,
+    #[error("the owner's node is a member of the pool already")]
+    IsMember,
+    #[error("the owner's node is no member of the pool")]
+    NotMember,
+    #[error("there would be too many members of the pool")]
+    TooManyMembers,
     #[error("too many transactions wait")]
     Full,
     #[error("the amounts add up to more than there can be")]
@@ -77,6 +85,7 @@ impl InvalidTransaction {
             | Self::NotPayee
             | Self::Superseded
             | Self::Price
+            | Self::NoPool
             | Self::Overflow => true,
             // A nonce may be one of the next ones; the rest depends on what others do.
             Self::Nonce
@@ -89,6 +98,9 @@ impl InvalidTransaction {
             | Self::IsValidator
             | Self::TooFewValidators
             | Self::TooManyValidators
+            | Self::IsMember
+            | Self::NotMember
+            | Self::TooManyMembers
             | Self::Full => false,
         }
     }
@@ -120,7 +132,12 @@ impl InvalidTransaction {
             Self::NotValidator => "only owners of validators vote",
             Self::IsValidator => "vote for a replacement of its key instead",
             Self::TooFewValidators => "add another one first",
-            Self::TooManyValidators => "remove another one first",
+            Self::TooManyValidators | Self::TooManyMembers => "remove another one first",
+            Self::NoPool => "only a ledger whose genesis file has a [pool] has members",
+            Self::IsMember => {
+                "it earns with each key that its owner binds for it; nothing is to be done"
+            }
+            Self::NotMember => "`ledger pool` lists the members, each with its owner and node",
             Self::Full => "wait until some of them are in a block",
             Self::Overflow => "name a lower amount",
         }

@@ -16,17 +16,18 @@ mod possession;
 mod state;
 mod transaction;
 
-pub use action::{Action, ValidatorChange};
+pub use action::{Action, VotedChange};
 pub use block::{Block, BlockHash, InvalidBlock, MAX_BLOCK, MAX_TRANSACTIONS};
 pub use genesis::{
     Genesis, GenesisError, GenesisProblem, LedgerParameters, MAX_COINS, MAX_VALIDATORS,
-    MIN_VALIDATORS,
+    MIN_VALIDATORS, PoolParameters,
 };
 pub use invalid::InvalidTransaction;
 pub use pending::{MAX_PENDING, MAX_WAITING, PendingTransactions};
 pub use possession::Possession;
 pub use state::{
-    BoundKey, ClaimedReceipt, CoinLock, KeyState, LedgerState, OwnerAccount, Validator,
+    BoundKey, ClaimedReceipt, CoinLock, KeyState, LedgerState, MAX_MEMBERS, OwnerAccount,
+    OwnerEarnings, PoolPeriod, Validator,
 };
 pub use transaction::{MAX_TRANSACTION, SignedTransaction, Transaction, TransactionHash};
 

@@ -3,6 +3,7 @@
 mod draft;
 mod keys;
 mod locks;
+mod pool;
 mod row;
 mod tree;
 mod validators;
@@ -21,7 +22,8 @@ use draft::{Draft, Writes};
 use row::{LedgerRow, RowKey, ValidatorRow, decode_row};
 use tree::RowTree;
 
-pub use row::{BoundKey, ClaimedReceipt, CoinLock, KeyState, OwnerAccount};
+pub use pool::{MAX_MEMBERS, PoolPeriod};
+pub use row::{BoundKey, ClaimedReceipt, CoinLock, KeyState, OwnerAccount, OwnerEarnings};
 
 /// For so many heights, a validator that has missed a turn has none before the others.
 const ABSENT: u64 = 64;
@@ -133,8 +135,8 @@ impl LedgerState {
         self.tip
     }
 
-    /// Of the genesis and of all rows: accounts, locks, keys, claims, validators and votes. Height and tip are not in
-    /// it.
+    /// Of the genesis and of all rows: accounts, locks, keys, claims, validators, votes and the pool. Height and tip
+    /// are not in it.
     pub fn hash(&self) -> [u8; 32] {
         self.tree.hash()
     }
@@ -201,7 +203,7 @@ impl LedgerState {
         Draft::new(self).validator(owner).map(|validator| validator.epoch)
     }
 
-    /// The fees that were paid, in millionths of a coin.
+    /// The fees that were paid, without what the pool has paid of them, in millionths of a coin.
     pub fn pot(&self) -> u64 {
         Draft::new(self).pot()
     }
@@ -279,7 +281,8 @@ impl LedgerState {
         }
     }
 
-    /// What happens by itself at the end of a block: locks return, keys become void, votes pass or lapse.
+    /// What happens by itself at the end of a block: locks return, keys become void, votes pass or lapse,
+    /// and the pool pays.
     fn end_height(&self) -> Result<Writes, InvalidTransaction> {
         let mut draft = Draft::new(self);
         draft.count_votes();
@@ -290,6 +293,7 @@ impl LedgerState {
                 row => draft.delete(*row),
             }
         }
+        draft.settle()?;
         Ok(draft.into_writes())
     }
 

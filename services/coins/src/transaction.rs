@@ -5,7 +5,7 @@ use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 use octet_receipts::is_strong;
 
-use crate::action::{Action, ValidatorChange};
+use crate::action::{Action, VotedChange};
 use crate::block::BlockHash;
 use crate::invalid::InvalidTransaction;
 use crate::sha256;
@@ -93,10 +93,15 @@ impl SignedTransaction {
                 receipt.verify(&genesis.0).map_err(InvalidTransaction::Receipt)
             }
             Action::Vote { change, consent } => match (change.key(), consent) {
-                (None, None) => Ok(()),
+                (None, None) => match change {
+                    VotedChange::AddMember { owner, .. } if !is_strong(owner) => {
+                        Err(InvalidTransaction::WeakKey)
+                    }
+                    _ => Ok(()),
+                },
                 (Some((key, epoch)), Some(consent)) => {
                     let owner = change.owner();
-                    if matches!(change, ValidatorChange::Add { .. }) && !is_strong(owner) {
+                    if matches!(change, VotedChange::Add { .. }) && !is_strong(owner) {
                         return Err(InvalidTransaction::WeakKey);
                     }
                     consent.verify(genesis, owner, None, epoch, key)

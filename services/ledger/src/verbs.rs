@@ -1,5 +1,7 @@
 //! The verbs of this unit.
 
+mod pool;
+
 use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
@@ -38,9 +40,27 @@ pub fn verbs() -> Verbs<State> {
         )
         .with(
             Verb::new("account", Read, "Shows the account of an owner")
-                .columns(ColumnKind::Millionths, &["balance"]),
+                .columns(ColumnKind::Millionths, &["balance", "last_claims", "last_pool"]),
             key("owner", "The owner's key (a did:key)"),
             |shared, _, owner| account(shared, &owner),
+        )
+        .with(
+            Verb::new("pool", Read, "Shows the pool: its keys, members, and settlement period")
+                .columns(
+                    ColumnKind::Millionths,
+                    &[
+                        "per_period",
+                        "schedule",
+                        "fees",
+                        "work",
+                        "payout",
+                        "last_payout",
+                        "last_claims",
+                        "last_pool",
+                    ],
+                ),
+            nothing(),
+            |shared, _, ()| pool::pool(&newest(shared)?.1),
         )
         .with(
             Verb::new("key", Read, "Shows a key that an owner has bound for a node")
@@ -178,13 +198,17 @@ fn validators(shared: &State) -> Result<Value, Failure> {
 fn account(shared: &State, owner: &PublicKey) -> Result<Value, Failure> {
     let (_, state) = newest(shared)?;
     let account = state.account(owner).unwrap_or_default();
-    Ok(json!({
+    let mut shown = json!({
         "owner": owner,
         "balance": account.balance,
         "nonce": account.nonce,
         "genesis": state.genesis_hash().to_string(),
         "height": state.height(),
-    }))
+    });
+    if let Some(shown) = shown.as_object_mut() {
+        shown.extend(pool::earned(&state, owner));
+    }
+    Ok(shown)
 }
 
 fn bound_key(shared: &State, key: &PublicKey) -> Result<Value, Failure> {

@@ -11,7 +11,7 @@ use std::thread;
 use data_encoding::{BASE64, HEXLOWER};
 use octet_auditor::Audit;
 use octet_coins::{
-    Action, Block, Genesis, Possession, SignedTransaction, Transaction, ValidatorChange,
+    Action, Block, Genesis, Possession, SignedTransaction, Transaction, VotedChange,
 };
 use octet_ledger::{LedgerUnitConfig, serve};
 use octet_node::as_pid_1::{TIMEOUT, wait_until};
@@ -118,13 +118,13 @@ fn four_units_are_a_ledger() {
     assert!(units[0].shown("ledger").is_null());
     assert!(units[0].call("validators", json!({})).is_err());
 
-    let mut text = "name = \"valley\"\nspacing_seconds = 1\n".to_owned();
+    let mut text = "name = \"valley\"\nspacing_seconds = 1\n[pool]\nper_period = 500\n".to_owned();
     for (at, key) in keys.iter().enumerate() {
         let owner = owner(at as u8).public();
         text += &format!("[[validator]]\nowner = \"{owner}\"\nkey = {key}\n");
     }
     let first = owner(0).public();
-    for (seed, balance) in [(0, 5_000_000), (1, 1000), (2, 1000)] {
+    for (seed, balance) in [(0, 5_000_000), (1, 1000), (2, 1000), (3, 1000)] {
         let owner = owner(seed).public();
         text += &format!("[[account]]\nowner = \"{owner}\"\nbalance = {balance}\n");
     }
@@ -175,7 +175,7 @@ fn four_units_are_a_ledger() {
     for unit in &units {
         let account = unit.account(&first);
         assert_eq!((&account["balance"], &account["nonce"]), (&json!(4_000_000 - fee), &json!(1)));
-        assert_eq!((unit.shown("pot"), unit.shown("coins")), (json!(fee), json!(5_002_000)));
+        assert_eq!((unit.shown("pot"), unit.shown("coins")), (json!(fee), json!(5_003_000)));
     }
     let [block, height] = ["block", "height"].map(|key| units[0].shown(key));
     assert!(units.iter().all(|unit| unit.shown("block") == block));
@@ -209,10 +209,9 @@ fn four_units_are_a_ledger() {
     let consent = fifth.call("consent", json!({ "owner": of_fifth })).unwrap();
     let consent = BASE64.decode(consent["consent"].as_str().unwrap().as_bytes()).unwrap();
     let key = serde_json::from_value(fifth_key).unwrap();
-    let change = ValidatorChange::Add { owner: of_fifth, key, epoch: 1 };
+    let change = VotedChange::Add { owner: of_fifth, key, epoch: 1 };
     let action = Action::Vote { change, consent: Some(Possession(consent.try_into().unwrap())) };
-    for (seed, nonce) in [(0, 2), (1, 1), (2, 1)] {
-        assert_eq!(fifth.shown("role"), "follower", "{seed}");
+    let cast = |seed: u8, nonce: u64, action: Action| {
         let transaction = Transaction { signer: owner(seed).public(), nonce, action };
         let signed = SignedTransaction::sign(transaction, &genesis.hash(), &owner(seed));
         let transaction = BASE64.encode(&signed.to_bytes());
@@ -221,15 +220,29 @@ fn four_units_are_a_ledger() {
                 || units[1].account(&owner(seed).public())["nonce"] == nonce
         });
         wait_until("it counts", || units[1].account(&owner(seed).public())["nonce"] == nonce);
+    };
+    for (seed, nonce) in [(0, 2), (1, 1), (2, 1)] {
+        assert_eq!(fifth.shown("role"), "follower", "{seed}");
+        cast(seed, nonce, action);
     }
     wait_until("all have five", || {
         units.iter().chain([&fifth]).all(|unit| unit.shown("validators") == 5)
     });
     assert_eq!(fifth.shown("role"), "validator");
+    // Four of the five owners admit a member to the pool.
+    let pool = || units[1].call("pool", json!({})).unwrap();
+    assert_eq!((&pool()["per_period"], &pool()["members"]), (&json!(500), &json!([])));
+    assert_eq!(units[1].account(&first)["last_pool"], 0);
+    let change = VotedChange::AddMember { owner: of_fifth, node: owner(20).public() };
+    for (seed, nonce) in [(0, 3), (1, 2), (2, 2), (3, 1)] {
+        cast(seed, nonce, Action::Vote { change, consent: None });
+    }
+    wait_until("there is a member", || pool()["members"][0]["owner"] == json!(of_fifth));
+    assert_eq!(pool()["members"][0]["nodes"], json!([owner(20).public()]));
     // Four of five decide without the last: so the fifth votes.
     units[3].apply(&Value::Null).unwrap();
     let action = Action::Transfer { to, amount: 7 };
-    let transaction = Transaction { signer: first, nonce: 3, action };
+    let transaction = Transaction { signer: first, nonce: 4, action };
     let signed = SignedTransaction::sign(transaction, &genesis.hash(), &owner(0));
     let transaction = json!({ "transaction": BASE64.encode(&signed.to_bytes()) });
     wait_until("it is taken", || fifth.call("submit", transaction.clone()).is_ok());

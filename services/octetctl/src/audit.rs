@@ -158,12 +158,14 @@ fn to_json(found: &AuditSummary) -> Value {
         "validators": found.validators,
         "claims": found.claims,
         "claimed": amount(found.claimed),
+        "members": found.members,
+        "pool_paid": amount(found.pool_paid),
     })
 }
 
 fn to_text(found: &AuditSummary) -> String {
-    let [coins, pot, claimed] =
-        [found.coins, found.pot, found.claimed].map(|it| show_millionths(amount(it)));
+    let [coins, pot, claimed, pool_paid] = [found.coins, found.pot, found.claimed, found.pool_paid]
+        .map(|it| show_millionths(amount(it)));
     let mut out = format!("audited {} blocks of {}: all coins add up\n", found.height, found.name);
     let rows = [
         ("genesis", HEXLOWER.encode(&found.genesis)),
@@ -175,6 +177,7 @@ fn to_text(found: &AuditSummary) -> String {
         ),
         ("pot", pot),
         ("claims", format!("{} have paid {claimed}", found.claims)),
+        ("pool", format!("{} members; it has paid {pool_paid}", found.members)),
         ("keys", found.keys.to_string()),
         ("validators", found.validators.to_string()),
     ];

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use octet_coins::{Genesis, GenesisError};
+use octet_coins::{Genesis, GenesisError, PoolParameters};
 use octet_control::show_millionths;
 use serde_json::{Value, json};
 
@@ -95,6 +95,13 @@ fn to_json(genesis: &Genesis) -> Value {
         "claim_heights": parameters.claim_heights,
         "vote_heights": parameters.vote_heights,
         "settlement_heights": parameters.settlement_heights,
+        "pool": parameters.pool.map(|pool| json!({
+            "per_period": pool.per_period,
+            "halving_periods": pool.halving_periods,
+            "fees_percent": pool.fees_percent,
+            "owner_percent": pool.owner_percent,
+            "levy_permille": pool.levy_permille,
+        })),
     })
 }
 
@@ -114,6 +121,7 @@ fn to_text(genesis: &Genesis) -> String {
         ("claims", format!("{} heights after a key was closed", parameters.claim_heights)),
         ("votes", format!("{} heights", parameters.vote_heights)),
         ("settlement", format!("{} heights", parameters.settlement_heights)),
+        ("pool", parameters.pool.as_ref().map_or_else(|| "none".to_owned(), pool)),
         ("validators", genesis.validators().len().to_string()),
     ];
     let mut out = String::new();
@@ -125,6 +133,21 @@ fn to_text(genesis: &Genesis) -> String {
         let _ = writeln!(out, "  {} of {}", validator.key, validator.owner);
     }
     out
+}
+
+fn pool(pool: &PoolParameters) -> String {
+    let halving = match pool.halving_periods {
+        0 => String::new(),
+        periods => format!(", half after {periods}"),
+    };
+    format!(
+        "at most {} a settlement period{halving}, {} % of its fees, {} % of that to an owner; of claims {} permille go \
+         to the fees",
+        show_millionths(pool.per_period),
+        pool.fees_percent,
+        pool.owner_percent,
+        pool.levy_permille
+    )
 }
 
 #[cfg(test)]
@@ -160,6 +183,16 @@ mod tests {
         assert_eq!(json["genesis"], genesis);
         assert_eq!(json["sum"], 1_500_000);
         assert_eq!(json["validators"].as_array().unwrap().len(), 4);
+        assert_eq!(json["pool"], Value::Null);
+        std::fs::write(&path, file(4) + "[pool]\nper_period = 2500000\nhalving_periods = 9\n")
+            .unwrap();
+        let text = run(&path, false).unwrap();
+        assert!(
+            text.contains("pool        at most 2.500000 a settlement period, half after 9, 50 %"),
+            "{text}"
+        );
+        let json: Value = serde_json::from_str(&run(&path, true).unwrap()).unwrap();
+        assert_eq!(json["pool"]["owner_percent"], 10);
     }
 
     #[test]

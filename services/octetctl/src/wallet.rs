@@ -2,6 +2,7 @@
 //! node of the ledger, which hands them over.
 
 mod backup;
+mod pool;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use data_encoding::BASE64;
 use octet_coins::{
-    Action, Genesis, GenesisError, Possession, SignedTransaction, Transaction, ValidatorChange,
+    Action, Genesis, GenesisError, Possession, SignedTransaction, Transaction, VotedChange,
 };
 use octet_control::{Client, PublicKey, parse_millionths, show_millionths};
 use octet_node::key::PrivateKey;
@@ -68,6 +69,8 @@ pub enum WalletVerb {
         /// The owner of the validator (a did:key)
         owner: PublicKey,
     },
+    #[command(flatten)]
+    Member(pool::MemberVerb),
     /// Gives coins to another owner, and waits for the block
     Transfer {
         /// The owner's key (a did:key)
@@ -223,12 +226,13 @@ pub fn run<S: Read + Write>(
             Ok(format!("{owner}\n{} coins at height {height}\n", show_millionths(balance)))
         }
         WalletVerb::VoteAdd { owner, key: validator, consent, epoch } => {
-            let change = ValidatorChange::Add { owner: *owner, key: *validator, epoch: *epoch };
+            let change = VotedChange::Add { owner: *owner, key: *validator, epoch: *epoch };
             vote(client, &genesis, key, change, Some(*consent))
         }
         WalletVerb::VoteRemove { owner } => {
-            vote(client, &genesis, key, ValidatorChange::Remove { owner: *owner }, None)
+            vote(client, &genesis, key, VotedChange::Remove { owner: *owner }, None)
         }
+        WalletVerb::Member(verb) => pool::run(verb, client, &genesis, key),
         WalletVerb::Transfer { to, amount } => {
             let action = Action::Transfer { to: *to, amount: *amount };
             let height = order_with_coins(client, &genesis, key, *amount, action)?;
@@ -316,7 +320,7 @@ fn vote<S: Read + Write>(
     client: &mut Client<S>,
     genesis: &Genesis,
     key: &PrivateKey,
-    change: ValidatorChange,
+    change: VotedChange,
     consent: Option<Possession>,
 ) -> Result<String, WalletError> {
     let height = order(client, genesis, key, Action::Vote { change, consent })?;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use octet_auditor::{Audit, BrokenRule, Difference, Mismatch};
 use octet_coins::{
     Action, Block, BlockHash, Genesis, LedgerState, Possession, SignedTransaction, Transaction,
-    ValidatorChange,
+    VotedChange,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey};
@@ -39,16 +39,28 @@ pub struct Heights {
     pub claim: u64,
     pub vote: u64,
     pub fee: u64,
+    pub settlement: u64,
+    /// `per_period`, `halving_periods`, `fees_percent`, `owner_percent` and `levy_permille`.
+    pub pool: Option<[u64; 5]>,
 }
 
-pub const HEIGHTS: Heights = Heights { day: 20, withdrawal: 4, claim: 3, vote: 5, fee: 100 };
+pub const HEIGHTS: Heights =
+    Heights { day: 20, withdrawal: 4, claim: 3, vote: 5, fee: 100, settlement: 6, pool: None };
 
 pub fn genesis_file(name: &str, validators: usize, balances: &[u64], heights: Heights) -> String {
-    let Heights { day, withdrawal, claim, vote, fee } = heights;
+    let Heights { day, withdrawal, claim, vote, fee, settlement, pool } = heights;
     let mut text = format!(
         "name = \"{name}\"\nheights_per_day = {day}\nwithdrawal_heights = {withdrawal}\nclaim_heights = {claim}\n\
-         vote_heights = {vote}\nfee = {fee}\n"
+         vote_heights = {vote}\nfee = {fee}\nsettlement_heights = {settlement}\n"
     );
+    if let Some([per_period, halving, fees, owner, levy]) = pool {
+        write!(
+            text,
+            "[pool]\nper_period = {per_period}\nhalving_periods = {halving}\nfees_percent = {fees}\n\
+             owner_percent = {owner}\nlevy_permille = {levy}\n"
+        )
+        .unwrap();
+    }
     for number in 0..validators {
         let (owner, key) = (owner(number).public(), validator(number).public());
         writeln!(text, "[[validator]]\nowner = \"{owner}\"\nkey = \"{key}\"").unwrap();
@@ -101,6 +113,12 @@ impl Chain {
     /// Four validators; six owners have coins.
     pub fn small() -> Self {
         Self::new(&genesis_file("valley", 4, &[1_000_000; 6], HEIGHTS))
+    }
+
+    /// The same with a pool.
+    pub fn with_pool(pool: [u64; 5]) -> Self {
+        let heights = Heights { pool: Some(pool), ..HEIGHTS };
+        Self::new(&genesis_file("valley", 4, &[1_000_000; 6], heights))
     }
 
     pub fn block(&self, round: u32, transactions: Vec<SignedTransaction>) -> Block {
@@ -213,11 +231,34 @@ impl Chain {
     /// With both keys bound, and a lock.
     pub fn with_lock(amount: u64) -> Self {
         let mut chain = Self::small();
-        let payer = chain.order(4, chain.bind(4, &Self::payer(), 1));
-        let payee = chain.order(5, chain.bind(5, &Self::payee(), 1));
-        chain.run(vec![payer, payee]);
-        chain.act(4, Self::lock_of(amount));
+        chain.lock(amount);
         chain
+    }
+
+    fn lock(&mut self, amount: u64) {
+        let payer = self.order(4, self.bind(4, &Self::payer(), 1));
+        let payee = self.order(5, self.bind(5, &Self::payee(), 1));
+        self.run(vec![payer, payee]);
+        self.act(4, Self::lock_of(amount));
+    }
+
+    /// A member is paid by others, and a period begins after the newest block.
+    pub fn with_member(pool: [u64; 5], amount: u64) -> Self {
+        let mut chain = Self::with_pool(pool);
+        chain.lock(amount);
+        let vote = Action::Vote { change: Self::member(5, true), consent: None };
+        chain.run([0, 1, 2].map(|by| chain.order(by, vote)).to_vec());
+        chain.pass(HEIGHTS.settlement - chain.state.height() % HEIGHTS.settlement);
+        chain
+    }
+
+    /// The only node of an owner is admitted, or removed.
+    pub fn member(of: usize, is_admitted: bool) -> VotedChange {
+        let (owner, node) = (owner(of).public(), PublicKey::new([of as u8; 32]));
+        match is_admitted {
+            true => VotedChange::AddMember { owner, node },
+            false => VotedChange::RemoveMember { owner, node },
+        }
     }
 
     /// A claim of so many bytes.
@@ -244,7 +285,7 @@ impl Chain {
     pub fn vote_for(&self, by: usize, about: usize, key: &PrivateKey) -> SignedTransaction {
         let (owner, epoch) = (owner(about).public(), 1);
         let consent = Some(Possession::of_validator(&self.genesis, &owner, epoch, key));
-        let change = ValidatorChange::Add { owner, key: key.public(), epoch };
+        let change = VotedChange::Add { owner, key: key.public(), epoch };
         self.order(by, Action::Vote { change, consent })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use octet_auditor::{BrokenRule, Difference, Mismatch};
-use octet_coins::{Action, SignedTransaction, Transaction, ValidatorChange};
+use octet_coins::{Action, SignedTransaction, Transaction, VotedChange};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_receipts::{Receipt, SignedReceipt};
@@ -11,7 +11,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::chain::{Chain, HEIGHTS, genesis_file, owner, sub_key, validator};
 
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn sha256(bytes: &[u8]) -> Vec<u8> {
     digest(&SHA256, bytes).as_ref().to_vec()
@@ -33,18 +33,18 @@ fn state_with(chain: &Chain, change: impl Fn(&mut Rows)) -> [u8; 32] {
     sha256(&all).try_into().unwrap()
 }
 
-fn add(rows: &mut Rows, key: &[u8], more: i64) {
+pub fn add(rows: &mut Rows, key: &[u8], more: i64) {
     let value = rows.get_mut(key).unwrap();
     let number = u64::from_be_bytes(value[..8].try_into().unwrap());
     value[..8].copy_from_slice(&number.wrapping_add_signed(more).to_be_bytes());
 }
 
-fn account(number: usize) -> Vec<u8> {
+pub fn account(number: usize) -> Vec<u8> {
     [&[2], &owner(number).public().as_bytes()[..]].concat()
 }
 
 /// The validators say that the state is another one than it is.
-fn is_found(chain: &Chain, change: impl Fn(&mut Rows)) {
+pub fn is_found(chain: &Chain, change: impl Fn(&mut Rows)) {
     let mut block = chain.block(0, vec![]);
     assert_eq!(state_with(chain, |_| {}), block.state);
     assert_eq!(chain.opinion(&block), Ok(()));
@@ -284,7 +284,7 @@ fn validators_change_by_more_than_two_thirds() {
     chain.run(vec![vote(&chain, 0), vote(&chain, 1)]);
     assert_eq!(chain.audit.summary().validators, 4);
     let remove = |about: usize| Action::Vote {
-        change: ValidatorChange::Remove { owner: owner(about).public() },
+        change: VotedChange::Remove { owner: owner(about).public() },
         consent: None,
     };
     assert_eq!(chain.rule(vec![chain.order(0, remove(1))]), Some(BrokenRule::Validators));

@@ -6,4 +6,6 @@
 mod chain;
 mod corruption;
 mod forged;
+mod pool;
 mod worlds;
+mod worlds_pool;

@@ -6,13 +6,14 @@ use fastrand::Rng;
 use octet_auditor::{Difference, Mismatch};
 use octet_coins::{
     Action, InvalidBlock, KeyState, LedgerState, Possession, SignedTransaction, Transaction,
-    ValidatorChange,
+    VotedChange,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_receipts::{Receipt, SignedReceipt, cost};
 
 use crate::chain::{Chain, Heights, genesis_file, owner, sub_key};
+use crate::worlds_pool::pool;
 
 const WORLDS: u64 = 60;
 const OWNERS: usize = 8;
@@ -27,14 +28,18 @@ struct Happened {
     passed: u64,
     lapsed: u64,
     missed: u64,
+    admitted: u64,
+    removed: u64,
+    /// By the pool.
+    paid: u64,
 }
 
-struct World {
-    rng: Rng,
-    chain: Chain,
+pub struct World {
+    pub rng: Rng,
+    pub chain: Chain,
     /// The owners of the keys of units `accounts`; the keys have the same numbers.
-    owners_of: Vec<usize>,
-    pairs: Vec<(usize, usize)>,
+    pub owners_of: Vec<usize>,
+    pub pairs: Vec<(usize, usize)>,
     receipts: Vec<SignedReceipt>,
     campaign: Option<Action>,
     past: Vec<SignedTransaction>,
@@ -68,6 +73,9 @@ impl World {
             claim: rng.u64(3..9),
             vote: rng.u64(2..7),
             fee: rng.u64(1..50),
+            settlement: rng.u64(1..8),
+            // Half of the worlds have one.
+            pool: seed.is_multiple_of(2).then(|| pool(&mut rng)),
         };
         let balances = [(); OWNERS].map(|()| rng.u64(0..60_000));
         let validators = rng.usize(4..7);
@@ -85,7 +93,7 @@ impl World {
         }
     }
 
-    fn rarely(&mut self) -> bool {
+    pub fn rarely(&mut self) -> bool {
         self.rng.u8(0..12) == 0
     }
 
@@ -95,7 +103,7 @@ impl World {
     }
 
     /// A key, mostly an open one.
-    fn any_key(&mut self) -> Option<usize> {
+    pub fn any_key(&mut self) -> Option<usize> {
         let any = !self.rarely();
         let is_open = |number: &usize| {
             let key = self.chain.state.key(&sub_key(*number).public());
@@ -116,7 +124,7 @@ impl World {
         self.rng.choice(locked)
     }
 
-    fn amount(&mut self, by: usize) -> u64 {
+    pub fn amount(&mut self, by: usize) -> u64 {
         let balance = self.chain.state.account(&owner(by).public()).map_or(0, |it| it.balance);
         match self.rng.u8(0..14) {
             0 => 0,
@@ -195,20 +203,28 @@ impl World {
     }
 
     /// Mostly for what others vote for.
-    fn vote(&mut self) -> Action {
+    pub fn vote(&mut self) -> Action {
         if let Some(action) = self.campaign.filter(|_| self.rng.u8(0..14) > 0) {
             return action;
         }
         let about = self.rng.usize(0..OWNERS);
         let owner = owner(about).public();
+        // Without a pool it is refused.
+        if (self.has_pool() && self.rng.u8(0..6) == 0) || self.rarely() {
+            let node = PublicKey::new([self.rng.u8(0..2); 32]);
+            let is_wrong = self.rarely();
+            let change = self.about_member(owner, node, is_wrong);
+            let vote = Action::Vote { change, consent: None };
+            return if self.has_pool() { *self.campaign.insert(vote) } else { vote };
+        }
         let is_validator = self.chain.state.validator_epoch(&owner).is_some();
         let (change, consent) = match (self.rng.u8(0..2), is_validator) {
-            (0, true) => (ValidatorChange::Remove { owner }, None),
+            (0, true) => (VotedChange::Remove { owner }, None),
             _ => {
                 let (key, epoch, consent) = self.validator_key(about);
                 let change = match is_validator != self.rarely() {
-                    true => ValidatorChange::Replace { owner, key, epoch },
-                    false => ValidatorChange::Add { owner, key, epoch },
+                    true => VotedChange::Replace { owner, key, epoch },
+                    false => VotedChange::Add { owner, key, epoch },
                 };
                 (change, Some(consent))
             }
@@ -248,16 +264,27 @@ impl World {
         Some(SignedTransaction::sign(transaction, &self.chain.genesis, &sub_key(by)))
     }
 
+    /// The next transaction of an owner after those in the block.
+    fn in_turn(
+        &self,
+        by: usize,
+        action: Action,
+        in_block: &[SignedTransaction],
+        skipped: u64,
+    ) -> SignedTransaction {
+        let signer = owner(by).public();
+        let others = in_block.iter().filter(|it| it.transaction().signer == signer).count();
+        self.chain.order_after(by, others as u64 + skipped, action)
+    }
+
     fn any_order(&mut self, in_block: &[SignedTransaction]) -> Option<SignedTransaction> {
         let mut signed = match self.rng.u8(0..12) {
             0 => *self.past.get(self.rng.usize(0..self.past.len().max(1)))?,
             1..5 => self.claim()?,
             _ => {
                 let (by, action) = self.any_action()?;
-                let signer = owner(by).public();
-                let others = in_block.iter().filter(|it| it.transaction().signer == signer).count();
-                let others = others as u64 + u64::from(self.rarely());
-                self.chain.order_after(by, others, action)
+                let skipped = u64::from(self.rarely());
+                self.in_turn(by, action, in_block, skipped)
             }
         };
         if self.rng.u8(0..25) == 0 {
@@ -276,8 +303,14 @@ impl World {
             _ => 0,
         };
         let mut accepted = vec![];
-        for _ in 0..self.rng.usize(0..7) {
-            let Some(order) = self.any_order(&accepted) else { continue };
+        let plan = if self.rng.bool() { self.plan() } else { vec![] };
+        let any = self.rng.usize(0..7);
+        for planned in plan.into_iter().map(Some).chain((0..any).map(|_| None)) {
+            let order = match planned {
+                Some((by, action)) => Some(self.in_turn(by, action, &accepted, 0)),
+                None => self.any_order(&accepted),
+            };
+            let Some(order) = order else { continue };
             self.past.push(order);
             let with_it = [&accepted[..], &[order]].concat();
             let block = self.chain.block(round, with_it);
@@ -327,6 +360,15 @@ impl World {
                 |state: &LedgerState| state.key(&key).is_some_and(|it| it.state == KeyState::Void);
             happened.voided += u64::from(!is_void(before) && is_void(after));
         }
+        let members = |state: &LedgerState| state.members().collect::<BTreeSet<_>>();
+        happened.admitted += members(after).difference(&members(before)).count() as u64;
+        happened.removed += members(before).difference(&members(after)).count() as u64;
+        if after.period().is_some_and(|it| it.first_height == after.height() + 1) {
+            happened.paid += u64::from(after.last_payout() > 0);
+        }
+        if members(before) != members(after) {
+            self.campaign = None;
+        }
         let owners = |state: &LedgerState| {
             state.validators().iter().map(|it| it.owner).collect::<BTreeSet<_>>()
         };
@@ -357,11 +399,15 @@ fn the_auditor_agrees_with_the_ledger() {
         all.passed += world.happened.passed;
         all.lapsed += world.happened.lapsed;
         all.missed += world.happened.missed;
+        all.admitted += world.happened.admitted;
+        all.removed += world.happened.removed;
+        all.paid += world.happened.paid;
     }
     println!("{all:?}");
     assert_eq!(all.orders.len(), 8);
     assert!(all.orders.values().all(|(accepted, refused)| *accepted > 10 && *refused > 10));
-    for count in [all.returned, all.voided, all.passed, all.lapsed, all.missed] {
+    let of_votes = [all.passed, all.lapsed, all.admitted, all.removed];
+    for count in [all.returned, all.voided, all.missed, all.paid].into_iter().chain(of_votes) {
         assert!(count > 5, "{all:?}");
     }
 }

@@ -7,7 +7,7 @@ use octet_node::control::PublicKey;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Genesis, GenesisError, GenesisProblem, LedgerParameters, MAX_SPACING};
+use super::{Genesis, GenesisError, GenesisProblem, LedgerParameters, MAX_SPACING, PoolParameters};
 use crate::state::Validator;
 
 #[derive(Deserialize)]
@@ -21,10 +21,21 @@ struct GenesisFile {
     vote_heights: Option<Spanned<u64>>,
     settlement_heights: Option<Spanned<u64>>,
     fee: Option<Spanned<u64>>,
+    pool: Option<PoolEntry>,
     #[serde(default)]
     validator: Vec<Spanned<ValidatorEntry>>,
     #[serde(default)]
     account: Vec<Spanned<AccountEntry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PoolEntry {
+    per_period: Spanned<u64>,
+    halving_periods: Option<Spanned<u64>>,
+    fees_percent: Option<Spanned<u64>>,
+    owner_percent: Option<Spanned<u64>>,
+    levy_permille: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +95,7 @@ impl GenesisFile {
         ] {
             *parameter = number(given).unwrap_or(*parameter);
         }
+        parameters.pool = self.pool.as_ref().map(PoolEntry::parameters);
         let mut balances = BTreeMap::new();
         for account in self.account.iter().map(Spanned::get_ref) {
             if balances.insert(account.owner, account.balance).is_some() {
@@ -127,9 +139,37 @@ impl GenesisFile {
                     ("fee", &self.fee),
                 ];
                 let found = numbers.into_iter().find(|(name, _)| name == key);
-                found.and_then(|(_, given)| given.as_ref()).map(|given| given.span().start)
+                let found = found.and_then(|(_, given)| given.as_ref());
+                let found = found.or_else(|| self.pool.as_ref()?.number(key));
+                found.map(|given| given.span().start)
             }
         };
         at.unwrap_or(0)
+    }
+}
+
+impl PoolEntry {
+    fn parameters(&self) -> PoolParameters {
+        let mut parameters = PoolParameters::with_per_period(*self.per_period.get_ref());
+        for (given, parameter) in [
+            (&self.halving_periods, &mut parameters.halving_periods),
+            (&self.fees_percent, &mut parameters.fees_percent),
+            (&self.owner_percent, &mut parameters.owner_percent),
+            (&self.levy_permille, &mut parameters.levy_permille),
+        ] {
+            *parameter = given.as_ref().map_or(*parameter, |number| *number.get_ref());
+        }
+        parameters
+    }
+
+    fn number(&self, key: &str) -> Option<&Spanned<u64>> {
+        match key {
+            "per_period" => Some(&self.per_period),
+            "halving_periods" => self.halving_periods.as_ref(),
+            "fees_percent" => self.fees_percent.as_ref(),
+            "owner_percent" => self.owner_percent.as_ref(),
+            "levy_permille" => self.levy_permille.as_ref(),
+            _ => None,
+        }
     }
 }

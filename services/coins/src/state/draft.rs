@@ -6,8 +6,8 @@ use octet_node::control::PublicKey;
 
 use super::LedgerState;
 use super::row::{
-    BoundKey, CastVote, ClaimedReceipt, CoinLock, LedgerRow, NodeKey, OwnerAccount, RowKey,
-    ValidatorRow,
+    BoundKey, CastVote, ClaimedReceipt, CoinLock, LedgerRow, NodeKey, OwnerAccount, OwnerEarnings,
+    PeriodSums, RowKey, ValidatorRow,
 };
 use crate::action::Action;
 use crate::invalid::InvalidTransaction;
@@ -112,6 +112,24 @@ impl<'a> Draft<'a> {
         }
     }
 
+    pub(super) fn is_member(&self, owner: &PublicKey, node: &PublicKey) -> bool {
+        self.get(&RowKey::Member(*owner, *node)).is_some()
+    }
+
+    pub(super) fn period_sums(&self) -> PeriodSums {
+        match self.get(&RowKey::Period) {
+            Some(LedgerRow::Period(sums)) => *sums,
+            _ => PeriodSums::default(),
+        }
+    }
+
+    pub fn earnings(&self, owner: &PublicKey) -> OwnerEarnings {
+        match self.get(&RowKey::Earnings(*owner)) {
+            Some(LedgerRow::Earnings(earnings)) => *earnings,
+            _ => OwnerEarnings::default(),
+        }
+    }
+
     /// Adds to an owner's balance. The first credit creates the account.
     pub(super) fn credit(
         &mut self,
@@ -140,9 +158,7 @@ impl<'a> Draft<'a> {
     pub(super) fn pay_fee(&mut self, owner: &PublicKey) -> Result<(), InvalidTransaction> {
         let fee = self.state.parameters().fee;
         self.debit(owner, fee)?;
-        let pot = self.pot().checked_add(fee).ok_or(InvalidTransaction::Overflow)?;
-        self.put(RowKey::Pot, LedgerRow::Pot(pot));
-        Ok(())
+        self.collect(fee)
     }
 
     /// Runs a transaction whose signatures are verified.

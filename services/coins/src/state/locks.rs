@@ -71,7 +71,7 @@ impl Draft<'_> {
     }
 
     /// Pays what the receipt promises beyond what was paid of it, as far as the lock and the day of the payer's key
-    /// have it. The receipt is verified.
+    /// have it; of that the levy goes to the fees. The receipt is verified.
     pub(super) fn claim(
         &mut self,
         signer: &PublicKey,
@@ -129,7 +129,10 @@ impl Draft<'_> {
             }
             _ => self.delete(RowKey::Lock(*payer, *payee)),
         }
-        self.credit(&payee_key.owner, payment)?;
+        let levy = self.levy(payment);
+        self.credit(&payee_key.owner, payment.saturating_sub(levy))?;
+        self.collect(levy)?;
+        self.count_work(&payee_key, payment, levy);
         self.pay_fee(&payee_key.owner)
     }
 }

@@ -3,7 +3,7 @@
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 
-use crate::action::ValidatorChange;
+use crate::action::VotedChange;
 
 /// The key of a row. Its encoding is the byte of the kind, as they are numbered here, and the fields. The order of
 /// keys is that of their encodings.
@@ -27,6 +27,12 @@ pub enum RowKey {
     ValidatorKey(PublicKey),
     /// 9: of the owner of a validator.
     Vote(PublicKey),
+    /// 10: of an owner and a node.
+    Member(PublicKey, PublicKey),
+    /// 11: the settlement period, if it has fees. There is one such row.
+    Period,
+    /// 12: of an owner that has earned something in this settlement period or in the one before.
+    Earnings(PublicKey),
 }
 
 /// The value of a row. Its encoding is that of the fields, in their order; numbers are big-endian, of 8 bytes.
@@ -42,6 +48,10 @@ pub enum LedgerRow {
     /// The owner.
     ValidatorKey(PublicKey),
     Vote(CastVote),
+    /// It has no fields.
+    Member,
+    Period(PeriodSums),
+    Earnings(OwnerEarnings),
 }
 
 /// The coins of an owner.
@@ -121,7 +131,29 @@ pub struct ValidatorRow {
 pub struct CastVote {
     /// After the block of this height it has lapsed.
     pub lapses_at: u64,
-    pub change: ValidatorChange,
+    pub change: VotedChange,
+}
+
+/// What a ledger with a pool counts in a settlement period, in millionths of a coin. One is not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeriodSums {
+    /// Fees and levies.
+    pub fees: u64,
+    /// What claims have paid.
+    pub work: u64,
+}
+
+/// What an owner earns on a ledger with a pool, in millionths of a coin. One is not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnerEarnings {
+    /// What claims have paid to its members in this settlement period, before the levy.
+    pub work: u64,
+    /// What claims have brought it in this settlement period: after the levy, before the fees.
+    pub claims: u64,
+    /// What claims have brought it in the last settlement period.
+    pub last_claims: u64,
+    /// What the pool has paid it for the last settlement period.
+    pub last_pool: u64,
 }
 
 impl RowKey {
@@ -138,6 +170,11 @@ impl RowKey {
             Self::Validator(owner) => (7, [Some(owner.as_bytes()), None, None]),
             Self::ValidatorKey(key) => (8, [Some(key.as_bytes()), None, None]),
             Self::Vote(owner) => (9, [Some(owner.as_bytes()), None, None]),
+            Self::Member(owner, node) => {
+                (10, [Some(owner.as_bytes()), Some(node.as_bytes()), None])
+            }
+            Self::Period => (11, [None, None, None]),
+            Self::Earnings(owner) => (12, [Some(owner.as_bytes()), None, None]),
         };
         let mut out = vec![kind];
         for field in fields.into_iter().flatten() {
@@ -158,6 +195,9 @@ impl RowKey {
             7 => Self::Validator(fields.key()?),
             8 => Self::ValidatorKey(fields.key()?),
             9 => Self::Vote(fields.key()?),
+            10 => Self::Member(fields.key()?, fields.key()?),
+            11 => Self::Period,
+            12 => Self::Earnings(fields.key()?),
             _ => return None,
         };
         fields.0.is_empty().then_some(key)
@@ -195,6 +235,11 @@ impl LedgerRow {
             Self::Vote(it) => {
                 put(&mut out, &[it.lapses_at]);
                 it.change.encode(&mut out);
+            }
+            Self::Member => {}
+            Self::Period(it) => put(&mut out, &[it.fees, it.work]),
+            Self::Earnings(it) => {
+                put(&mut out, &[it.work, it.claims, it.last_claims, it.last_pool]);
             }
         }
         out
@@ -237,7 +282,21 @@ impl LedgerRow {
             RowKey::ValidatorKey(_) => Self::ValidatorKey(fields.key()?),
             RowKey::Vote(_) => {
                 let lapses_at = fields.u64()?;
-                Self::Vote(CastVote { lapses_at, change: ValidatorChange::decode(&mut fields)? })
+                Self::Vote(CastVote { lapses_at, change: VotedChange::decode(&mut fields)? })
+            }
+            RowKey::Member(..) => Self::Member,
+            RowKey::Period => {
+                let sums = PeriodSums { fees: fields.u64()?, work: fields.u64()? };
+                Self::Period(Some(sums).filter(|sums| *sums != PeriodSums::default())?)
+            }
+            RowKey::Earnings(_) => {
+                let earnings = OwnerEarnings {
+                    work: fields.u64()?,
+                    claims: fields.u64()?,
+                    last_claims: fields.u64()?,
+                    last_pool: fields.u64()?,
+                };
+                Self::Earnings(Some(earnings).filter(|it| *it != OwnerEarnings::default())?)
             }
         };
         fields.0.is_empty().then_some(row)

@@ -41,12 +41,18 @@ pub enum RowGroup {
     Validators,
     /// The locks and claims of a payer's key.
     Payer(PublicKey),
+    /// Of the pool.
+    Members,
+    /// Of owners that have earned something.
+    Earnings,
 }
 
 impl RowGroup {
     fn of(key: &RowKey) -> Option<Self> {
         match key {
             RowKey::Validator(_) => Some(Self::Validators),
+            RowKey::Member(..) => Some(Self::Members),
+            RowKey::Earnings(_) => Some(Self::Earnings),
             RowKey::Lock(payer, _) | RowKey::Claim(payer, ..) => Some(Self::Payer(*payer)),
             _ => None,
         }

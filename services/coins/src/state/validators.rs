@@ -1,4 +1,4 @@
-//! Who validates, and whose turn it is.
+//! Who validates, whose turn it is, and what the owners of validators vote for.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::row::{CastVote, LedgerRow, RowKey, ValidatorRow};
 use super::tree::RowGroup;
 use super::{ABSENT, Validator};
-use crate::action::ValidatorChange;
+use crate::action::VotedChange;
 use crate::genesis::{MAX_VALIDATORS, MIN_VALIDATORS};
 use crate::invalid::InvalidTransaction;
 
@@ -16,7 +16,7 @@ impl Draft<'_> {
     pub(super) fn vote(
         &mut self,
         signer: &PublicKey,
-        change: &ValidatorChange,
+        change: &VotedChange,
     ) -> Result<(), InvalidTransaction> {
         if self.validator(signer).is_none() {
             return Err(InvalidTransaction::NotValidator);
@@ -31,26 +31,29 @@ impl Draft<'_> {
 
     /// Whether the change is possible now. Votes change the number of validators only after all transactions of a
     /// block.
-    fn check_change(&self, change: &ValidatorChange) -> Result<(), InvalidTransaction> {
+    fn check_change(&self, change: &VotedChange) -> Result<(), InvalidTransaction> {
+        if let VotedChange::AddMember { .. } | VotedChange::RemoveMember { .. } = change {
+            return self.check_member(change);
+        }
         let (validator, count) = (self.validator(change.owner()), self.state.validators.len());
         if change.key().is_some_and(|(key, _)| self.was_validator_key(key)) {
             return Err(InvalidTransaction::BoundBefore);
         }
         match (change, validator) {
-            (ValidatorChange::Add { .. }, Some(_)) => Err(InvalidTransaction::IsValidator),
-            (ValidatorChange::Add { .. }, None) if count >= MAX_VALIDATORS => {
+            (VotedChange::Add { .. }, Some(_)) => Err(InvalidTransaction::IsValidator),
+            (VotedChange::Add { .. }, None) if count >= MAX_VALIDATORS => {
                 Err(InvalidTransaction::TooManyValidators)
             }
-            (ValidatorChange::Add { .. }, None) => Ok(()),
+            (VotedChange::Add { .. }, None) => Ok(()),
             (_, None) => Err(InvalidTransaction::NotValidator),
-            (ValidatorChange::Remove { .. }, Some(_)) if count <= MIN_VALIDATORS => {
+            (VotedChange::Remove { .. }, Some(_)) if count <= MIN_VALIDATORS => {
                 Err(InvalidTransaction::TooFewValidators)
             }
-            (ValidatorChange::Remove { .. }, Some(_)) => Ok(()),
-            (ValidatorChange::Replace { epoch, .. }, Some(now)) if *epoch <= now.epoch => {
+            (VotedChange::Remove { .. }, Some(_)) => Ok(()),
+            (VotedChange::Replace { epoch, .. }, Some(now)) if *epoch <= now.epoch => {
                 Err(InvalidTransaction::LowerEpoch)
             }
-            (ValidatorChange::Replace { .. }, Some(_)) => Ok(()),
+            (_, Some(_)) => Ok(()),
         }
     }
 
@@ -77,28 +80,40 @@ impl Draft<'_> {
         self.put(RowKey::ValidatorKey(validator.key), LedgerRow::ValidatorKey(*owner));
     }
 
-    /// Makes the change for which more than two thirds of the owners have voted. All votes lapse then.
+    /// Makes the change for which more than two thirds of the owners have voted. All votes lapse then; of a change of
+    /// the members only those for it, because they need the same validators as before.
     pub(super) fn count_votes(&mut self) {
         let owners: Vec<_> = self.state.validators.iter().map(|it| it.owner).collect();
-        let mut counts: BTreeMap<ValidatorChange, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<VotedChange, usize> = BTreeMap::new();
         for vote in owners.iter().filter_map(|owner| self.cast_vote(owner)) {
             *counts.entry(vote.change).or_default() += 1;
         }
         let passed = counts.into_iter().find(|(_, count)| count * 3 > owners.len() * 2);
         let Some((change, _)) = passed else { return };
         if self.check_change(&change).is_ok() {
-            let former = self.validator(change.owner());
-            let absent_until = former.map_or(0, |it| it.absent_until);
-            match change.key() {
-                Some((key, epoch)) => {
-                    self.seat(change.owner(), ValidatorRow { key: *key, epoch, absent_until });
-                }
-                None => self.delete(RowKey::Validator(*change.owner())),
+            self.make(&change);
+        }
+        let is_of_members =
+            matches!(change, VotedChange::AddMember { .. } | VotedChange::RemoveMember { .. });
+        for owner in owners {
+            if self.cast_vote(&owner).is_some_and(|it| !is_of_members || it.change == change) {
+                self.delete(RowKey::Vote(owner));
             }
         }
-        for owner in owners {
-            if self.cast_vote(&owner).is_some() {
-                self.delete(RowKey::Vote(owner));
+    }
+
+    fn make(&mut self, change: &VotedChange) {
+        match change {
+            VotedChange::Add { owner, key, epoch } | VotedChange::Replace { owner, key, epoch } => {
+                let absent_until = self.validator(owner).map_or(0, |it| it.absent_until);
+                self.seat(owner, ValidatorRow { key: *key, epoch: *epoch, absent_until });
+            }
+            VotedChange::Remove { owner } => self.delete(RowKey::Validator(*owner)),
+            VotedChange::AddMember { owner, node } => {
+                self.put(RowKey::Member(*owner, *node), LedgerRow::Member);
+            }
+            VotedChange::RemoveMember { owner, node } => {
+                self.delete(RowKey::Member(*owner, *node));
             }
         }
     }

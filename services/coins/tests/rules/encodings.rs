@@ -2,7 +2,7 @@
 
 use octet_coins::{
     Action, Block, BlockHash, LedgerState, MAX_TRANSACTION, Possession, SignedTransaction,
-    Transaction, ValidatorChange,
+    Transaction, VotedChange,
 };
 use octet_node::control::PublicKey;
 use octet_receipts::SignedReceipt;
@@ -18,11 +18,13 @@ fn consent() -> impl Strategy<Value = Possession> {
     prop::collection::vec(any::<u8>(), 64).prop_map(|it| Possession(it.try_into().unwrap()))
 }
 
-fn change() -> impl Strategy<Value = ValidatorChange> {
-    (0..3, key(), key(), any::<u64>()).prop_map(|(kind, owner, key, epoch)| match kind {
-        0 => ValidatorChange::Add { owner, key, epoch },
-        1 => ValidatorChange::Remove { owner },
-        _ => ValidatorChange::Replace { owner, key, epoch },
+fn change() -> impl Strategy<Value = VotedChange> {
+    (0..5, key(), key(), any::<u64>()).prop_map(|(kind, owner, key, epoch)| match kind {
+        0 => VotedChange::Add { owner, key, epoch },
+        1 => VotedChange::Remove { owner },
+        2 => VotedChange::Replace { owner, key, epoch },
+        3 => VotedChange::AddMember { owner, node: key },
+        _ => VotedChange::RemoveMember { owner, node: key },
     })
 }
 
@@ -51,7 +53,8 @@ fn action() -> impl Strategy<Value = Action> {
         (key(), key()).prop_map(|(payer, payee)| Action::Withdraw { payer, payee }),
         receipt.prop_map(|receipt| Action::Claim { receipt }),
         (change(), consent()).prop_map(|(change, consent)| {
-            let consent = (!matches!(change, ValidatorChange::Remove { .. })).then_some(consent);
+            let has_key = matches!(change, VotedChange::Add { .. } | VotedChange::Replace { .. });
+            let consent = has_key.then_some(consent);
             Action::Vote { change, consent }
         }),
         (key(), any::<u64>(), consent())
@@ -135,11 +138,11 @@ proptest! {
     #[test]
     fn any_rows_are_refused_or_kept(
         rows in prop::collection::vec((
-            (0u8..11, prop::collection::vec(any::<u8>(), 0..97)),
+            (0u8..14, prop::collection::vec(any::<u8>(), 0..97)),
             prop::collection::vec(any::<u8>(), 0..120),
         ), 0..4),
     ) {
-        let ledger = Ledger::new();
+        let ledger = Ledger::with_pool(crate::pool::WHOLE);
         let mut all: std::collections::BTreeMap<_, _> = ledger.state.rows().collect();
         for ((kind, rest), value) in rows {
             all.insert([&[kind][..], &rest].concat(), value);

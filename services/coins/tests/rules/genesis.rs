@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use octet_coins::{Genesis, GenesisProblem, LedgerParameters};
+use octet_coins::{Genesis, GenesisProblem, LedgerParameters, PoolParameters};
 
 use crate::ledger::{genesis_with, owner, validator, weak};
 
@@ -34,6 +34,7 @@ fn a_file_says_how_a_ledger_begins() {
         vote_heights: 7 * 17_280,
         settlement_heights: 720,
         fee: 7,
+        pool: None,
     };
     assert_eq!(*genesis.parameters(), expected);
     let default = Genesis::from_toml(&file(4).replace("spacing_seconds = 5\nfee = 7\n", ""));
@@ -140,4 +141,65 @@ fn mistakes_have_a_line_and_help() {
     assert_eq!(Genesis::from_toml(&most).unwrap().sum(), 1 << 62);
     assert!(Genesis::from_toml(&text).is_ok());
     assert_eq!(genesis_with(4).name(), "valley");
+}
+
+/// The pool's keys are on line 4 and the following.
+fn with_pool(keys: &str) -> String {
+    file(4).replacen("[[validator]]", &format!("[pool]\n{keys}\n[[validator]]"), 1)
+}
+
+#[test]
+fn a_file_says_how_a_pool_pays() {
+    let pool = |keys| Genesis::from_toml(&with_pool(keys)).unwrap().parameters().pool;
+    assert_eq!(Genesis::from_toml(&file(4)).unwrap().parameters().pool, None);
+    let default = PoolParameters {
+        per_period: 7,
+        halving_periods: 0,
+        fees_percent: 50,
+        owner_percent: 10,
+        levy_permille: 10,
+    };
+    assert_eq!(pool("per_period = 7"), Some(default));
+    let keys = [
+        ("halving_periods", 0, 100_000_000),
+        ("fees_percent", 0, 100),
+        ("owner_percent", 1, 100),
+        ("levy_permille", 0, 100),
+    ];
+    let mut hashes = vec![Genesis::from_toml(&file(4)).unwrap().hash()];
+    hashes.extend([7, 8].map(|most| {
+        Genesis::from_toml(&with_pool(&format!("per_period = {most}"))).unwrap().hash()
+    }));
+    for (key, min, max) in keys {
+        let written = |value: u64| with_pool(&format!("per_period = 7\n{key} = {value}"));
+        for value in [min, max] {
+            assert!(Genesis::from_toml(&written(value)).is_ok(), "{key}");
+        }
+        hashes.push(Genesis::from_toml(&written(max - 1)).unwrap().hash());
+        for value in [max + 1].into_iter().chain(min.checked_sub(1)) {
+            let error = Genesis::from_toml(&written(value)).unwrap_err();
+            assert_eq!(error.problem, GenesisProblem::OutOfRange { key, value, min, max });
+            assert_eq!(error.line, 6);
+        }
+    }
+    let count = hashes.len();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), count);
+    // The default written out is the default.
+    let same = "per_period = 7\nlevy_permille = 10\nfees_percent = 50";
+    let hash = |keys| Genesis::from_toml(&with_pool(keys)).unwrap().hash();
+    assert_eq!(hash(same), hash("per_period = 7"));
+    for (keys, line) in [
+        ("per_period = 0", 5),
+        ("per_period = 4611686018427387905", 5),
+        ("per_periods = 7", 5),
+        ("per_period = 7\nfees_percent = -1", 6),
+        ("fees_percent = 50", 4),
+    ] {
+        let error = Genesis::from_toml(&with_pool(keys)).unwrap_err();
+        assert_eq!(error.line, line, "{error}");
+        assert!(!error.help().is_empty());
+    }
+    assert!(pool("per_period = 4611686018427387904").is_some());
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use octet_coins::{
     Action, Block, BlockHash, Genesis, InvalidBlock, InvalidTransaction, LedgerParameters,
-    LedgerState, PendingTransactions, Possession, SignedTransaction, Transaction, Validator,
+    LedgerState, PendingTransactions, PoolParameters, Possession, SignedTransaction, Transaction,
+    Validator,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
@@ -17,6 +18,7 @@ pub const WITHDRAWAL: u64 = 10;
 pub const CLAIM: u64 = 6;
 pub const VOTE: u64 = 8;
 pub const DAY: u64 = 20;
+pub const PERIOD: u64 = 5;
 
 /// With this price, a byte costs a millionth.
 pub const A_BYTE: u64 = 1 << 30;
@@ -58,19 +60,24 @@ pub fn parameters() -> LedgerParameters {
         withdrawal_heights: WITHDRAWAL,
         claim_heights: CLAIM,
         vote_heights: VOTE,
-        settlement_heights: 5,
+        settlement_heights: PERIOD,
         fee: FEE,
+        pool: None,
     }
 }
 
 pub fn genesis_with(validators: u8) -> Genesis {
+    genesis_of(validators, parameters())
+}
+
+pub fn genesis_of(validators: u8, parameters: LedgerParameters) -> Genesis {
     let all = (0..validators).map(|number| Validator {
         owner: owner(number).public(),
         key: validator(number, 0).public(),
     });
     let balances: BTreeMap<_, _> =
         (0..validators + 2).map(|number| (owner(number).public(), BALANCE)).collect();
-    Genesis::new("valley", all.collect(), balances, parameters()).unwrap()
+    Genesis::new("valley", all.collect(), balances, parameters).unwrap()
 }
 
 pub struct Ledger {
@@ -85,6 +92,10 @@ impl Ledger {
 
     pub fn of(genesis: Genesis) -> Self {
         Self { state: LedgerState::new(&genesis), genesis }
+    }
+
+    pub fn with_pool(pool: PoolParameters) -> Self {
+        Self::of(genesis_of(4, LedgerParameters { pool: Some(pool), ..parameters() }))
     }
 
     pub fn hash(&self) -> BlockHash {

@@ -10,6 +10,8 @@ mod keys;
 mod ledger;
 mod locks;
 mod pending;
+mod pool;
+mod pool_gain;
 mod size;
 mod transfers;
 mod validators;

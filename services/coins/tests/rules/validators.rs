@@ -1,6 +1,6 @@
 //! Votes, rotations and turns.
 
-use octet_coins::{Action, InvalidTransaction, Possession, ValidatorChange};
+use octet_coins::{Action, InvalidTransaction, Possession, VotedChange};
 use octet_node::control::PublicKey;
 
 use crate::ledger::{Ledger, VOTE, genesis_with, owner, validator, weak};
@@ -13,18 +13,18 @@ fn consent(ledger: &Ledger, of: u8, epoch: u8) -> Possession {
 /// A vote for a validator of `of` with the key of `epoch`.
 fn add(ledger: &Ledger, of: u8, epoch: u8) -> Action {
     let (owner, key) = (owner(of).public(), validator(of, epoch).public());
-    let change = ValidatorChange::Add { owner, key, epoch: epoch.into() };
+    let change = VotedChange::Add { owner, key, epoch: epoch.into() };
     Action::Vote { change, consent: Some(consent(ledger, of, epoch)) }
 }
 
 fn replace(ledger: &Ledger, of: u8, epoch: u8) -> Action {
     let (owner, key) = (owner(of).public(), validator(of, epoch).public());
-    let change = ValidatorChange::Replace { owner, key, epoch: epoch.into() };
+    let change = VotedChange::Replace { owner, key, epoch: epoch.into() };
     Action::Vote { change, consent: Some(consent(ledger, of, epoch)) }
 }
 
 fn remove(of: u8) -> Action {
-    let change = ValidatorChange::Remove { owner: owner(of).public() };
+    let change = VotedChange::Remove { owner: owner(of).public() };
     Action::Vote { change, consent: None }
 }
 
@@ -143,7 +143,7 @@ fn an_owner_has_one_validator_and_a_key_one_use() {
     // Another owner with the key of a validator, who has even agreed.
     let (of_6, key) = (owner(6).public(), validator(1, 0));
     let consent = Some(Possession::of_validator(&ledger.hash(), &of_6, 1, &key));
-    let change = ValidatorChange::Add { owner: of_6, key: key.public(), epoch: 1 };
+    let change = VotedChange::Add { owner: of_6, key: key.public(), epoch: 1 };
     let refused = Err(InvalidTransaction::BoundBefore);
     assert_eq!(ledger.act(0, Action::Vote { change, consent }), refused);
     // A removed validator comes back with a new key only.
@@ -170,7 +170,7 @@ fn a_validators_key_agrees() {
     // It cannot even be encoded.
     let missing = ledger.signed(0, Action::Vote { change, consent: None });
     assert_eq!(missing.verify(&ledger.hash()), no);
-    let change = ValidatorChange::Add { owner: weak(), key: validator(4, 1).public(), epoch: 1 };
+    let change = VotedChange::Add { owner: weak(), key: validator(4, 1).public(), epoch: 1 };
     let key = validator(4, 1);
     let consent = Some(Possession::of_validator(&ledger.hash(), &weak(), 1, &key));
     let weak = Err(InvalidTransaction::WeakKey);

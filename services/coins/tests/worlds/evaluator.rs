@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use octet_coins::{Action, LedgerParameters, LedgerState, Transaction, ValidatorChange};
+use octet_coins::{Action, LedgerParameters, LedgerState, Transaction, VotedChange};
 use octet_node::control::PublicKey;
 use octet_receipts::Receipt;
+
+use crate::evaluator_pool::Carried;
 
 pub type Pair = (PublicKey, PublicKey);
 
 #[derive(Clone)]
 pub struct KnownKey {
     pub owner: PublicKey,
+    pub node: PublicKey,
     pub max_per_day: i128,
     pub closed_at: Option<i128>,
 }
@@ -59,8 +62,19 @@ pub struct Evaluator {
     pub days: BTreeMap<(PublicKey, i128), i128>,
     pub validators: BTreeMap<PublicKey, (PublicKey, i128)>,
     pub validator_keys: BTreeSet<PublicKey>,
-    pub votes: BTreeMap<PublicKey, (ValidatorChange, i128)>,
+    pub votes: BTreeMap<PublicKey, (VotedChange, i128)>,
+    /// The pot.
     pub fees: i128,
+    /// Heights and amounts of all fees and levies.
+    pub fee_history: Vec<(i128, i128)>,
+    /// All that claims have paid.
+    pub carried: Vec<Carried>,
+    /// Owners and nodes of the pool's members.
+    pub members: BTreeSet<Pair>,
+    /// What the pool has paid to owners for the newest period that is over.
+    pub payouts: BTreeMap<PublicKey, i128>,
+    /// How often an owner would have been paid more without the cap.
+    pub capped: u64,
     /// Of this block.
     pub movements: Vec<Movement>,
     pub fees_paid: BTreeMap<PublicKey, i128>,
@@ -127,7 +141,8 @@ impl Evaluator {
                     self.close(former);
                 }
                 let max_per_day = max_per_day.into();
-                self.keys.insert(key, KnownKey { owner: signer, max_per_day, closed_at: None });
+                let known = KnownKey { owner: signer, node, max_per_day, closed_at: None };
+                self.keys.insert(key, known);
                 self.newest.insert((signer, node), (key, epoch.into()));
             }
             Action::RevokeKey { key } => {
@@ -208,6 +223,10 @@ impl Evaluator {
             assert!(*since <= *stood, "{since} paid after the closing, of {stood}");
         }
         *self.balances.entry(to).or_default() += payment;
+        let (levy, node) = (self.levy(payment), self.keys[&payee].node);
+        let is_members = !self.is_closed(&payee) && self.members.contains(&(to, node));
+        self.charge(to, levy);
+        self.carried.push(Carried { height: self.height, owner: to, payment, levy, is_members });
         self.movements.push(Movement { from, to, amount: payment });
         if self.balances[&to] < self.fee() {
             return None;
@@ -217,10 +236,14 @@ impl Evaluator {
     }
 
     fn pay_fee(&mut self, owner: PublicKey) {
-        let fee = self.fee();
-        *self.balances.get_mut(&owner).unwrap() -= fee;
-        *self.fees_paid.entry(owner).or_default() += fee;
-        self.fees += fee;
+        self.charge(owner, self.fee());
+    }
+
+    fn charge(&mut self, owner: PublicKey, amount: i128) {
+        *self.balances.get_mut(&owner).unwrap() -= amount;
+        *self.fees_paid.entry(owner).or_default() += amount;
+        self.fees += amount;
+        self.fee_history.push((self.height, amount));
     }
 
     fn moves(&mut self, from: PublicKey, to: PublicKey, amount: i128) {
@@ -254,6 +277,7 @@ impl Evaluator {
                 pair.notice = None;
             }
         }
+        self.settle();
         self.height += 1;
     }
 
@@ -297,6 +321,7 @@ impl Evaluator {
             assert!(claimed.paid <= claimed.amount && claimed.amount == newest.receipt.amount);
         }
         self.compare_validators(state);
+        self.compare_pool(state);
         let withdraws = self.pairs.values().any(|it| it.notice.is_some());
         let closes = self.keys.iter().any(|(key, it)| it.closed_at.is_some() && !self.is_void(key));
         let counting = withdraws || closes || !self.votes.is_empty();

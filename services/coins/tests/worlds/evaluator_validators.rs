@@ -1,27 +1,32 @@
-//! The rules about validators a second time.
+//! The rules about validators, and about votes, a second time.
 
-use octet_coins::{LedgerState, ValidatorChange};
+use octet_coins::{LedgerState, VotedChange};
 use octet_node::control::PublicKey;
 
 use crate::evaluator::Evaluator;
 
 impl Evaluator {
-    fn is_possible(&self, change: &ValidatorChange) -> bool {
+    fn is_possible(&self, change: &VotedChange) -> bool {
         let (is_one, count) = (|owner| self.validators.contains_key(owner), self.validators.len());
         match change {
-            ValidatorChange::Add { owner, key, .. } => {
+            VotedChange::Add { owner, key, .. } => {
                 !is_one(owner) && count < 64 && !self.validator_keys.contains(key)
             }
-            ValidatorChange::Remove { owner } => is_one(owner) && count > 4,
-            ValidatorChange::Replace { owner, key, epoch } => {
+            VotedChange::Remove { owner } => is_one(owner) && count > 4,
+            VotedChange::Replace { owner, key, epoch } => {
                 is_one(owner)
                     && !self.validator_keys.contains(key)
                     && i128::from(*epoch) > self.validators[owner].1
             }
+            VotedChange::AddMember { owner, node } => {
+                let has_pool = self.parameters.pool.is_some();
+                has_pool && self.members.len() < 1024 && !self.members.contains(&(*owner, *node))
+            }
+            VotedChange::RemoveMember { owner, node } => self.members.contains(&(*owner, *node)),
         }
     }
 
-    pub fn voted(&mut self, signer: PublicKey, change: ValidatorChange) -> Option<()> {
+    pub fn voted(&mut self, signer: PublicKey, change: VotedChange) -> Option<()> {
         if !self.validators.contains_key(&signer) || !self.is_possible(&change) {
             return None;
         }
@@ -46,18 +51,25 @@ impl Evaluator {
         });
         if let Some(change) = passed {
             let is_possible = self.is_possible(&change);
-            self.votes.clear();
+            let validators = self.validators.clone();
             match change {
                 _ if !is_possible => {}
-                ValidatorChange::Remove { owner } => {
+                VotedChange::AddMember { owner, node } => {
+                    self.members.insert((owner, node));
+                }
+                VotedChange::RemoveMember { owner, node } => {
+                    self.members.remove(&(owner, node));
+                }
+                VotedChange::Remove { owner } => {
                     self.validators.remove(&owner);
                 }
-                ValidatorChange::Add { owner, key, epoch }
-                | ValidatorChange::Replace { owner, key, epoch } => {
+                VotedChange::Add { owner, key, epoch }
+                | VotedChange::Replace { owner, key, epoch } => {
                     self.validators.insert(owner, (key, epoch.into()));
                     self.validator_keys.insert(key);
                 }
             }
+            self.votes.retain(|_, (other, _)| self.validators == validators && *other != change);
         }
         let (heights, now) = (i128::from(self.parameters.vote_heights), self.height);
         self.votes.retain(|_, (_, cast_at)| *cast_at + heights > now);

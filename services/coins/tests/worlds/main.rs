@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod evaluator;
+mod evaluator_pool;
 mod evaluator_validators;
 mod orders;
 mod people;

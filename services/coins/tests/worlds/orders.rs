@@ -1,10 +1,11 @@
 //! What people order, rightly or wrongly.
 
-use octet_coins::{Action, BlockHash, Possession, SignedTransaction, Transaction, ValidatorChange};
+use octet_coins::{Action, BlockHash, Possession, SignedTransaction, Transaction, VotedChange};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 
 use crate::evaluator::History;
+use crate::people::SubKey;
 use crate::world::World;
 
 /// A transaction, with what the world knows of it.
@@ -177,9 +178,36 @@ impl World {
         self.order(owner, Action::Withdraw { payer, payee }, true)
     }
 
-    /// Any receipt that was ever signed; mostly one of the newest.
+    /// A lock for a member's key, and a claim of it.
+    pub fn work(&mut self) -> Vec<Order> {
+        let is_open = |sub_key: &SubKey, of_member: bool| {
+            let known = self.evaluator.keys.get(&sub_key.key.public());
+            known.is_some_and(|it| {
+                let is_member = self.evaluator.members.contains(&(it.owner, it.node));
+                it.closed_at.is_none() && (is_member || !of_member)
+            })
+        };
+        let all = self.people.sub_keys.iter().enumerate();
+        let keys = |of_member: bool| -> Vec<usize> {
+            all.clone().filter(|it| is_open(it.1, of_member)).map(|it| it.0).collect()
+        };
+        let (payers, payees) = (keys(false), keys(true));
+        let (Some(from), Some(to)) = (self.rng.choice(payers), self.rng.choice(payees)) else {
+            return vec![];
+        };
+        let (owner, (payer, payee)) = (self.people.sub_keys[from].owner, self.keys(from, to));
+        let amount = self.amount(owner);
+        let lock = self.order(owner, Action::Lock { payer, payee, amount }, true);
+        [lock].into_iter().chain(self.claim_of(from, to)).collect()
+    }
+
     fn claim(&mut self) -> Option<Order> {
         let (from, to) = self.pair();
+        self.claim_of(from, to)
+    }
+
+    /// Any receipt that was ever signed; mostly one of the newest.
+    fn claim_of(&mut self, from: usize, to: usize) -> Option<Order> {
         self.people.sign_receipt(from, to, self.hash, &mut self.rng);
         let count = self.people.papers.len();
         let newest = self.rng.u8(0..3) > 0;
@@ -239,14 +267,27 @@ impl World {
         }
         let about = self.pick(self.people.owners.len().min(10));
         let owner = self.people.owners[about].key.public();
+        // Without a pool it is refused.
+        let has_pool = self.evaluator.parameters.pool.is_some();
+        if (has_pool && self.rng.bool()) || self.rarely() {
+            let node = self.people.node(about, self.rng.u8(0..2));
+            let is_member = self.evaluator.members.contains(&(owner, node));
+            let change = match is_member != self.rarely() {
+                true => VotedChange::RemoveMember { owner, node },
+                false => VotedChange::AddMember { owner, node },
+            };
+            let action = Action::Vote { change, consent: None };
+            self.campaign.push((action, true));
+            return self.order(by, action, true);
+        }
         let is_validator = self.evaluator.validators.contains_key(&owner);
         let (change, consent, is_genuine) = match (self.rng.u8(0..3), is_validator) {
-            (0, true) => (ValidatorChange::Remove { owner }, None, true),
+            (0, true) => (VotedChange::Remove { owner }, None, true),
             (kind, _) => {
                 let (key, epoch, consent, is_genuine) = self.validator_key(about);
                 let change = match is_validator ^ (kind == 2 && self.rarely()) {
-                    true => ValidatorChange::Replace { owner, key, epoch },
-                    false => ValidatorChange::Add { owner, key, epoch },
+                    true => VotedChange::Replace { owner, key, epoch },
+                    false => VotedChange::Add { owner, key, epoch },
                 };
                 (change, Some(consent), is_genuine)
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use octet_coins::{
     Action, Block, BlockHash, Genesis, LedgerParameters, LedgerState, PendingTransactions,
-    Possession, Validator,
+    PoolParameters, Possession, Validator, VotedChange,
 };
 use octet_node::control::PublicKey;
 
@@ -28,6 +28,11 @@ pub struct Happened {
     reloads: u64,
     identities: usize,
     self_payments: u64,
+    payouts: u64,
+    capped: u64,
+    paid_by_pool: i128,
+    members: u64,
+    removed_members: u64,
 }
 
 impl Happened {
@@ -43,6 +48,11 @@ impl Happened {
         self.reloads += other.reloads;
         self.identities = self.identities.max(other.identities);
         self.self_payments += other.self_payments;
+        self.payouts += other.payouts;
+        self.capped += other.capped;
+        self.paid_by_pool += other.paid_by_pool;
+        self.members += other.members;
+        self.removed_members += other.removed_members;
     }
 
     pub fn check(&self, worlds: u64) {
@@ -55,7 +65,26 @@ impl Happened {
         each(self.changes * 4);
         each(self.reloads);
         each(self.self_payments);
+        each(self.payouts);
+        each(self.capped * 2);
+        each(self.members);
+        each(self.removed_members * 8);
         assert!(self.identities == 64 || worlds < 100);
+    }
+}
+
+/// Any rules that a genesis may have; those of which nothing comes are rare.
+fn pool(rng: &mut Rng) -> PoolParameters {
+    let mostly = |rng: &mut Rng, usual: u64, min: u64, max: u64| match rng.u8(0..3) {
+        0 => usual,
+        _ => rng.u64(min..=max),
+    };
+    PoolParameters {
+        per_period: rng.u64(1..2000),
+        halving_periods: mostly(rng, 0, 1, 4),
+        fees_percent: mostly(rng, 50, 0, 100),
+        owner_percent: mostly(rng, 10, 1, 100),
+        levy_permille: mostly(rng, 10, 0, 100),
     }
 }
 
@@ -114,8 +143,10 @@ impl World {
             withdrawal_heights: rng.u64(2..9),
             claim_heights: rng.u64(1..6),
             vote_heights: rng.u64(2..9),
-            settlement_heights: 5,
+            settlement_heights: rng.u64(1..9),
             fee: rng.u64(1..60),
+            // Half of the worlds have one.
+            pool: (seed / 2).is_multiple_of(2).then(|| pool(&mut rng)),
         };
         let genesis = Genesis::new("world", all.clone(), balances.clone(), parameters).unwrap();
         let evaluator = Evaluator {
@@ -132,6 +163,11 @@ impl World {
             validator_keys: all.iter().map(|it| it.key).collect(),
             votes: BTreeMap::new(),
             fees: 0,
+            fee_history: vec![],
+            carried: vec![],
+            members: BTreeSet::new(),
+            payouts: BTreeMap::new(),
+            capped: 0,
             movements: vec![],
             fees_paid: BTreeMap::new(),
         };
@@ -155,9 +191,24 @@ impl World {
     pub fn run(mut self) -> Happened {
         let binds = self.first_keys();
         self.block(binds, 0);
+        if self.genesis.parameters().pool.is_some() {
+            for owner in 0..self.rng.usize(1..5) {
+                let votes = self.ballot(owner);
+                self.block(votes, 0);
+            }
+        }
         for _ in 0..self.rng.u64(20..36) {
             let count = self.rng.usize(0..9);
-            self.block(vec![], count);
+            let has_pool = self.genesis.parameters().pool.is_some();
+            let first = match self.rng.u8(0..16) {
+                0 if has_pool => {
+                    let about = self.rng.usize(0..4);
+                    self.ballot(about)
+                }
+                1..9 if has_pool => self.work(),
+                _ => vec![],
+            };
+            self.block(first, count);
         }
         self.happened
     }
@@ -176,6 +227,17 @@ impl World {
             orders.push(self.order(owner, bind, true));
         }
         orders
+    }
+
+    /// All owners of validators vote about the first node of an owner.
+    fn ballot(&mut self, about: usize) -> Vec<Order> {
+        let (node, owner) = (self.people.node(about, 0), self.people.owners[about].key.public());
+        let change = match self.evaluator.members.contains(&(owner, node)) {
+            true => VotedChange::RemoveMember { owner, node },
+            false => VotedChange::AddMember { owner, node },
+        };
+        let vote = Action::Vote { change, consent: None };
+        (0..self.genesis.validators().len()).map(|by| self.order(by, vote, true)).collect()
     }
 
     /// The next block has those of `orders` and of `more` random ones that the evaluator accepts. With one of the
@@ -290,6 +352,10 @@ impl World {
             }
             let fees = self.evaluator.fees_paid.iter().filter(|(owner, _)| person[owner] == who);
             expected -= fees.map(|(_, fee)| fee).sum::<i128>();
+            if self.evaluator.has_settled() {
+                let paid = self.evaluator.payouts.iter().filter(|it| person[it.0] == who);
+                expected += paid.map(|(_, share)| share).sum::<i128>();
+            }
             assert_eq!(now, expected, "person {who}");
         }
     }
@@ -311,6 +377,15 @@ impl World {
                 }
             }
         }
+        if self.evaluator.has_settled() {
+            let paid = || self.evaluator.payouts.values().filter(|share| **share > 0);
+            happened.payouts += paid().count() as u64;
+            happened.paid_by_pool += paid().sum::<i128>();
+            happened.capped += self.evaluator.capped - before.capped;
+        }
+        let members = |it: &Evaluator, of: &Evaluator| it.members.difference(&of.members).count();
+        happened.members += members(&self.evaluator, before) as u64;
+        happened.removed_members += members(before, &self.evaluator) as u64;
         let owners = |it: &Evaluator| it.validators.keys().copied().collect::<BTreeSet<_>>();
         happened.changes += u64::from(owners(before) != owners(&self.evaluator));
     }

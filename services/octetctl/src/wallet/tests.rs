@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 use super::*;
 
-fn key(seed: u8) -> PrivateKey {
+pub(super) fn key(seed: u8) -> PrivateKey {
     PrivateKey::from_seed([seed; 32]).unwrap()
 }
 
-fn genesis() -> String {
+pub(super) fn genesis() -> String {
     let mut text = "name = \"valley\"\n".to_owned();
     for seed in 0..4 {
         let [owner, validator] = [seed, 10 + seed].map(|seed| key(seed).public());
@@ -22,7 +22,7 @@ fn genesis() -> String {
 
 /// Runs the command at a box whose ledger has this genesis, and takes a transaction if it `takes`. Returns what is
 /// printed, and the transactions that came.
-fn wallet(
+pub(super) fn wallet(
     words: &str,
     of_box: &Genesis,
     takes: bool,
@@ -98,12 +98,12 @@ fn a_vote_has_the_consent() {
     let text = BASE64.encode(&consent.0);
     let words = format!("vote-add {owner} {} {text}", validator.public());
     let (_, came) = wallet(&words, &own, true);
-    let change = ValidatorChange::Add { owner, key: validator.public(), epoch: 1 };
+    let change = VotedChange::Add { owner, key: validator.public(), epoch: 1 };
     let expected = Action::Vote { change, consent: Some(consent) };
     assert_eq!(came[0].transaction().action, expected);
     came[0].verify(&own.hash()).unwrap();
     let (_, came) = wallet(&format!("vote-remove {owner}"), &own, true);
-    let expected = Action::Vote { change: ValidatorChange::Remove { owner }, consent: None };
+    let expected = Action::Vote { change: VotedChange::Remove { owner }, consent: None };
     assert_eq!(came[0].transaction().action, expected);
 }
 
