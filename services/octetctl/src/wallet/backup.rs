@@ -213,7 +213,7 @@ mod tests {
             let refused = import(&line, &path);
             assert!(matches!(refused, Err(BackupError::NoCopy(_))), "{bad}: {refused:?}");
         }
-        assert!(matches!(export(&self::line(&folder, "eleven char"), &own), Err(_)));
+        assert!(export(&self::line(&folder, "eleven char"), &own).is_err());
         fs::remove_file(&line.file).unwrap();
         let short = export(&self::line(&folder, "eleven char"), &own);
         assert!(matches!(short, Err(BackupError::Short)), "{short:?}");
