@@ -69,7 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
-    ("tests/fuzz", &[SERVICE, "services/messages", "services/receipts", "init/bundle", "netd"]),
+    ("tests/fuzz", &[SERVICE, "services/ledger", "services/messages", "init/bundle", "netd"]),
     ("tests", &["image/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
 ];
 
