@@ -1,10 +1,10 @@
-//! What waits for the thread of the consensus, and the newest state for all others. Each peer has room of its own, so none fills up that of others, and they
-//! take turns.
+//! What waits for the thread of the consensus, and the newest state for all others. Each peer has room of its own, so
+//! none fills up that of others, and they take turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octet_coins::{LedgerState, SignedTransaction};
 use octet_node::control::PublicKey;
@@ -40,12 +40,21 @@ pub struct BlockRange {
     pub blocks: Vec<(u64, StoredBlock)>,
 }
 
+/// When the newest height was begun here, and when its block was on the disk here.
+#[derive(Debug, Clone, Copy)]
+pub struct HeightTimes {
+    pub height: u64,
+    pub began: Instant,
+    pub decided: Instant,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     frames: BTreeMap<PublicKey, (VecDeque<Vec<u8>>, usize)>,
     turns: VecDeque<PublicKey>,
     submissions: VecDeque<SignedTransaction>,
     newest: Option<Arc<LedgerState>>,
+    times: Option<HeightTimes>,
     requests: VecDeque<(u64, SyncSender<BlockRange>)>,
     /// Requests and frames take turns.
     is_request_next: bool,
@@ -168,10 +177,16 @@ impl LedgerInbox {
         if is_old(&mut waiting) { None } else { waiting.newest.clone() }
     }
 
-    pub(crate) fn set_newest(&self, state: &Arc<LedgerState>) {
-        let newest = &mut self.lock().newest;
-        if newest.as_ref().is_none_or(|newest| newest.height() < state.height()) {
-            *newest = Some(state.clone());
+    /// The times of the newest height; `None` if this process has decided none.
+    pub fn times(&self) -> Option<HeightTimes> {
+        self.lock().times
+    }
+
+    pub(crate) fn set_newest(&self, state: &Arc<LedgerState>, times: Option<HeightTimes>) {
+        let waiting = &mut *self.lock();
+        if waiting.newest.as_ref().is_none_or(|newest| newest.height() < state.height()) {
+            waiting.newest = Some(state.clone());
+            waiting.times = times;
             self.decided.notify_all();
         }
     }
