@@ -144,9 +144,12 @@ impl Ledger {
         Duration::from_nanos(times.unwrap_or(u64::MAX))
     }
 
-    /// Kills the last node. Returns the longest time between two decisions of the others, beyond the spacing.
+    /// Kills the node that proposed last, whose turn comes again soon. Returns the longest time between two decisions of
+    /// the others, beyond the spacing.
     pub fn without_one(&mut self, people: &mut People, time: Duration) -> Result<Duration, Failed> {
-        let mut last = self.nodes.pop().ok_or("no node")?;
+        let mut proposals = self.decided.values().rev().flat_map(BTreeMap::iter);
+        let (victim, _) = proposals.find(|(_, it)| it.is_proposer).ok_or("nobody proposed")?;
+        let mut victim = self.nodes.remove(*victim);
         let from = self.height();
         let began = Instant::now();
         let mut killed = false;
@@ -158,7 +161,7 @@ impl Ledger {
             self.submitted += 1;
             // In the middle of a height.
             if !std::mem::replace(&mut killed, true) {
-                last.kill()?;
+                victim.kill()?;
             }
             sleep((Duration::from_secs(1) * second).saturating_sub(began.elapsed()));
             self.read_all();

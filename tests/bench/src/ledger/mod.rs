@@ -28,6 +28,9 @@ const IDLE: u64 = 15;
 const DEAD: u64 = 20;
 const DAY: u64 = 60;
 
+/// At the default spacing.
+const HEIGHTS_OF_A_DAY: u64 = 8640;
+
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("a ledger was not measured:\n{said}")]
 #[diagnostic(help("see services/ledger/examples/claims for what it does"))]
@@ -70,7 +73,7 @@ pub struct LedgerRuns {
     /// Of each validator, the share of a core that it takes while nothing happens, and bytes that it writes.
     pub idle: Vec<f64>,
     pub idle_written: Vec<f64>,
-    /// Bytes that a validator writes in a day of heights without transactions, and those in [`DAY`] seconds.
+    /// Bytes that a validator writes in a day of heights without transactions, and how many heights were measured.
     pub day: Vec<f64>,
     pub heights: Vec<f64>,
     /// A second, by one core.
@@ -115,7 +118,7 @@ impl LedgerRuns {
         let seconds = |ns: &u64| Duration::from_nanos(*ns).as_secs_f64();
         self.idle.extend(line.idle_cpu_ns.iter().map(|ns| seconds(ns) / IDLE as f64));
         self.idle_written.extend(line.idle_written_bytes.iter().map(|it| *it as f64));
-        let of_a_day = |bytes: &u64| *bytes as f64 * 86_400.0 / DAY as f64;
+        let of_a_day = |bytes: &u64| (bytes * HEIGHTS_OF_A_DAY / line.day_heights.max(1)) as f64;
         self.day.extend(line.day_written_bytes.iter().map(of_a_day));
         self.heights.push(line.day_heights as f64);
         self.signed.push(line.receipts_signed);
