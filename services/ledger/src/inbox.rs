@@ -10,7 +10,7 @@ use octet_coins::{LedgerState, SignedTransaction};
 use octet_node::control::PublicKey;
 use tokio::sync::Notify;
 
-use crate::consensus::MAX_FRAME;
+use crate::consensus::{MAX_FRAME, is_transaction};
 use crate::store::StoredBlock;
 
 /// The most bytes of one peer that wait. The largest frame fits beside others.
@@ -48,15 +48,46 @@ pub struct HeightTimes {
     pub decided: Instant,
 }
 
+/// What waits of a peer.
+#[derive(Debug, Default)]
+struct PeerFrames {
+    /// Votes and proposals, which decide how long a height takes, go before transactions.
+    consensus: VecDeque<Vec<u8>>,
+    transactions: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl PeerFrames {
+    fn is_empty(&self) -> bool {
+        self.consensus.is_empty() && self.transactions.is_empty()
+    }
+
+    fn push(&mut self, frame: Vec<u8>) {
+        self.bytes += frame.len();
+        match is_transaction(&frame) {
+            true => self.transactions.push_back(frame),
+            false => self.consensus.push_back(frame),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let frame = self.consensus.pop_front().or_else(|| self.transactions.pop_front())?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
-    frames: BTreeMap<PublicKey, (VecDeque<Vec<u8>>, usize)>,
+    frames: BTreeMap<PublicKey, PeerFrames>,
     turns: VecDeque<PublicKey>,
     submissions: VecDeque<SignedTransaction>,
+    /// Submissions and frames take turns.
+    is_frame_next: bool,
     newest: Option<Arc<LedgerState>>,
     times: Option<HeightTimes>,
     requests: VecDeque<(u64, SyncSender<BlockRange>)>,
-    /// Requests and frames take turns.
+    /// Requests and all others take turns.
     is_request_next: bool,
     is_stopped: bool,
 }
@@ -83,13 +114,12 @@ impl LedgerInbox {
             drained.as_mut().enable();
             {
                 let waiting = &mut *self.lock();
-                let (frames, bytes) = waiting.frames.entry(from).or_default();
-                if frames.is_empty() || *bytes + frame.len() <= MAX_PEER_BYTES {
+                let frames = waiting.frames.entry(from).or_default();
+                if frames.is_empty() || frames.bytes + frame.len() <= MAX_PEER_BYTES {
                     if frames.is_empty() {
                         waiting.turns.push_back(from);
                     }
-                    *bytes += frame.len();
-                    frames.push_back(frame);
+                    frames.push(frame);
                     break;
                 }
             }
@@ -149,13 +179,15 @@ impl LedgerInbox {
         {
             return Some(LedgerInput::Blocks(from, sender));
         }
-        if let Some(transaction) = waiting.submissions.pop_front() {
+        waiting.is_frame_next = !waiting.is_frame_next && !waiting.turns.is_empty();
+        if !waiting.is_frame_next
+            && let Some(transaction) = waiting.submissions.pop_front()
+        {
             return Some(LedgerInput::Transaction(Box::new(transaction)));
         }
         let from = waiting.turns.pop_front()?;
-        let (frames, bytes) = waiting.frames.get_mut(&from)?;
-        let frame = frames.pop_front()?;
-        *bytes -= frame.len();
+        let frames = waiting.frames.get_mut(&from)?;
+        let frame = frames.pop()?;
         if !frames.is_empty() {
             waiting.turns.push_back(from);
         }
@@ -195,6 +227,7 @@ impl LedgerInbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::ConsensusFrame;
 
     fn key(of: u8) -> PublicKey {
         PublicKey::new([of; 32])
@@ -223,6 +256,38 @@ mod tests {
             assert_eq!(next(&inbox), (key(1), 9));
             assert!(inbox.next(Duration::ZERO).is_none());
         });
+    }
+
+    #[test]
+    fn votes_go_before_transactions_of_their_peer_and_between_submissions() {
+        let inbox = LedgerInbox::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let [transaction, vote] =
+            [ConsensusFrame::Transaction(vec![7]).to_bytes(), ConsensusFrame::Status(1).to_bytes()];
+        runtime.block_on(async {
+            for frame in [&transaction, &transaction, &vote] {
+                inbox.frame(key(1), frame.clone()).await;
+            }
+        });
+        let signed = octet_coins::SignedTransaction::sign(
+            octet_coins::Transaction {
+                signer: key(1),
+                nonce: 1,
+                action: octet_coins::Action::RevokeKey { key: key(2) },
+            },
+            &octet_coins::BlockHash([0; 32]),
+            &octet_node::key::PrivateKey::from_seed([1; 32]).unwrap(),
+        );
+        assert!(inbox.submit(signed) && inbox.submit(signed));
+        let mut order = vec![];
+        while let Some(input) = inbox.next(Duration::ZERO) {
+            order.push(match input {
+                LedgerInput::Frame(_, frame) if frame == vote => 'v',
+                LedgerInput::Frame(..) => 't',
+                _ => 's',
+            });
+        }
+        assert_eq!(order, ['v', 's', 't', 's', 't']);
     }
 
     /// What a future has now.

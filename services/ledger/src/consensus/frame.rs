@@ -63,6 +63,11 @@ impl ConsensusFrame {
     }
 }
 
+/// Whether a frame is a transaction, if it is one at all.
+pub(crate) fn is_transaction(frame: &[u8]) -> bool {
+    frame.first() == Some(&4)
+}
+
 /// Encodes into memory, where Borsh fails only for lengths of more than 32 bits.
 pub(crate) fn encode(what: &impl BorshSerialize) -> Vec<u8> {
     borsh::to_vec(what).unwrap_or_default()
