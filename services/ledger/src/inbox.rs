@@ -269,7 +269,7 @@ mod tests {
                 inbox.frame(key(1), frame.clone()).await;
             }
         });
-        let signed = octet_coins::SignedTransaction::sign(
+        let signed = SignedTransaction::sign(
             octet_coins::Transaction {
                 signer: key(1),
                 nonce: 1,
