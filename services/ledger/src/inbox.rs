@@ -10,7 +10,7 @@ use octet_coins::{LedgerState, SignedTransaction};
 use octet_node::control::PublicKey;
 use tokio::sync::Notify;
 
-use crate::consensus::{MAX_FRAME, is_transaction};
+use crate::consensus::{MAX_FRAME, keeps_order};
 use crate::store::StoredBlock;
 
 /// The most bytes of one peer that wait. The largest frame fits beside others.
@@ -51,27 +51,28 @@ pub struct HeightTimes {
 /// What waits of a peer.
 #[derive(Debug, Default)]
 struct PeerFrames {
-    /// Votes and proposals, which decide how long a height takes, go before transactions.
-    consensus: VecDeque<Vec<u8>>,
-    transactions: VecDeque<Vec<u8>>,
+    /// Votes, which decide how long a height takes, go first.
+    urgent: VecDeque<Vec<u8>>,
+    /// Transactions and the blocks that have them.
+    others: VecDeque<Vec<u8>>,
     bytes: usize,
 }
 
 impl PeerFrames {
     fn is_empty(&self) -> bool {
-        self.consensus.is_empty() && self.transactions.is_empty()
+        self.urgent.is_empty() && self.others.is_empty()
     }
 
     fn push(&mut self, frame: Vec<u8>) {
         self.bytes += frame.len();
-        match is_transaction(&frame) {
-            true => self.transactions.push_back(frame),
-            false => self.consensus.push_back(frame),
+        match keeps_order(&frame) {
+            true => self.others.push_back(frame),
+            false => self.urgent.push_back(frame),
         }
     }
 
     fn pop(&mut self) -> Option<Vec<u8>> {
-        let frame = self.consensus.pop_front().or_else(|| self.transactions.pop_front())?;
+        let frame = self.urgent.pop_front().or_else(|| self.others.pop_front())?;
         self.bytes -= frame.len();
         Some(frame)
     }

@@ -63,9 +63,10 @@ impl ConsensusFrame {
     }
 }
 
-/// Whether a frame is a transaction, if it is one at all.
-pub(crate) fn is_transaction(frame: &[u8]) -> bool {
-    frame.first() == Some(&4)
+/// Whether a frame is a proposal or a transaction, if it is one at all. These keep their order: the signatures of a
+/// transaction that came before its block are verified by then.
+pub(crate) fn keeps_order(frame: &[u8]) -> bool {
+    matches!(frame.first(), Some(1 | 4))
 }
 
 /// Encodes into memory, where Borsh fails only for lengths of more than 32 bits.
