@@ -54,6 +54,8 @@ pub enum Part {
     Messenger,
     /// A file through the gate over a way that takes time
     Upload,
+    /// Claims a second of four validators, time to decide, with one of them dead, and what a validator takes
+    Ledger,
     /// Path throughput beside WireGuard, Yggdrasil and Nebula, set-up time, 960 paths through one relay
     Paths,
 }

@@ -1,16 +1,16 @@
-//! What waits for the thread of the consensus, and the newest state for all others. Each peer has room of its own, so none fills up that of others, and they
-//! take turns.
+//! What waits for the thread of the consensus, and the newest state for all others. Each peer has room of its own, so
+//! none fills up that of others, and they take turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octet_coins::{LedgerState, SignedTransaction};
 use octet_node::control::PublicKey;
 use tokio::sync::Notify;
 
-use crate::consensus::MAX_FRAME;
+use crate::consensus::{MAX_FRAME, keeps_order};
 use crate::store::StoredBlock;
 
 /// The most bytes of one peer that wait. The largest frame fits beside others.
@@ -40,14 +40,55 @@ pub struct BlockRange {
     pub blocks: Vec<(u64, StoredBlock)>,
 }
 
+/// When the newest height was begun here, and when its block was on the disk here.
+#[derive(Debug, Clone, Copy)]
+pub struct HeightTimes {
+    pub height: u64,
+    pub began: Instant,
+    pub decided: Instant,
+}
+
+/// What waits of a peer.
+#[derive(Debug, Default)]
+struct PeerFrames {
+    /// Votes, which decide how long a height takes, go first.
+    urgent: VecDeque<Vec<u8>>,
+    /// Transactions and the blocks that have them.
+    others: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl PeerFrames {
+    fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.others.is_empty()
+    }
+
+    fn push(&mut self, frame: Vec<u8>) {
+        self.bytes += frame.len();
+        match keeps_order(&frame) {
+            true => self.others.push_back(frame),
+            false => self.urgent.push_back(frame),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let frame = self.urgent.pop_front().or_else(|| self.others.pop_front())?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
-    frames: BTreeMap<PublicKey, (VecDeque<Vec<u8>>, usize)>,
+    frames: BTreeMap<PublicKey, PeerFrames>,
     turns: VecDeque<PublicKey>,
     submissions: VecDeque<SignedTransaction>,
+    /// Submissions and frames take turns.
+    is_frame_next: bool,
     newest: Option<Arc<LedgerState>>,
+    times: Option<HeightTimes>,
     requests: VecDeque<(u64, SyncSender<BlockRange>)>,
-    /// Requests and frames take turns.
+    /// Requests and all others take turns.
     is_request_next: bool,
     is_stopped: bool,
 }
@@ -74,13 +115,12 @@ impl LedgerInbox {
             drained.as_mut().enable();
             {
                 let waiting = &mut *self.lock();
-                let (frames, bytes) = waiting.frames.entry(from).or_default();
-                if frames.is_empty() || *bytes + frame.len() <= MAX_PEER_BYTES {
+                let frames = waiting.frames.entry(from).or_default();
+                if frames.is_empty() || frames.bytes + frame.len() <= MAX_PEER_BYTES {
                     if frames.is_empty() {
                         waiting.turns.push_back(from);
                     }
-                    *bytes += frame.len();
-                    frames.push_back(frame);
+                    frames.push(frame);
                     break;
                 }
             }
@@ -140,13 +180,15 @@ impl LedgerInbox {
         {
             return Some(LedgerInput::Blocks(from, sender));
         }
-        if let Some(transaction) = waiting.submissions.pop_front() {
+        waiting.is_frame_next = !waiting.is_frame_next && !waiting.turns.is_empty();
+        if !waiting.is_frame_next
+            && let Some(transaction) = waiting.submissions.pop_front()
+        {
             return Some(LedgerInput::Transaction(Box::new(transaction)));
         }
         let from = waiting.turns.pop_front()?;
-        let (frames, bytes) = waiting.frames.get_mut(&from)?;
-        let frame = frames.pop_front()?;
-        *bytes -= frame.len();
+        let frames = waiting.frames.get_mut(&from)?;
+        let frame = frames.pop()?;
         if !frames.is_empty() {
             waiting.turns.push_back(from);
         }
@@ -168,10 +210,16 @@ impl LedgerInbox {
         if is_old(&mut waiting) { None } else { waiting.newest.clone() }
     }
 
-    pub(crate) fn set_newest(&self, state: &Arc<LedgerState>) {
-        let newest = &mut self.lock().newest;
-        if newest.as_ref().is_none_or(|newest| newest.height() < state.height()) {
-            *newest = Some(state.clone());
+    /// The times of the newest height; `None` if this process has decided none.
+    pub fn times(&self) -> Option<HeightTimes> {
+        self.lock().times
+    }
+
+    pub(crate) fn set_newest(&self, state: &Arc<LedgerState>, times: Option<HeightTimes>) {
+        let waiting = &mut *self.lock();
+        if waiting.newest.as_ref().is_none_or(|newest| newest.height() < state.height()) {
+            waiting.newest = Some(state.clone());
+            waiting.times = times;
             self.decided.notify_all();
         }
     }
@@ -180,6 +228,7 @@ impl LedgerInbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::ConsensusFrame;
 
     fn key(of: u8) -> PublicKey {
         PublicKey::new([of; 32])
@@ -208,6 +257,38 @@ mod tests {
             assert_eq!(next(&inbox), (key(1), 9));
             assert!(inbox.next(Duration::ZERO).is_none());
         });
+    }
+
+    #[test]
+    fn votes_go_before_transactions_of_their_peer_and_between_submissions() {
+        let inbox = LedgerInbox::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let [transaction, vote] =
+            [ConsensusFrame::Transaction(vec![7]).to_bytes(), ConsensusFrame::Status(1).to_bytes()];
+        runtime.block_on(async {
+            for frame in [&transaction, &transaction, &vote] {
+                inbox.frame(key(1), frame.clone()).await;
+            }
+        });
+        let signed = SignedTransaction::sign(
+            octet_coins::Transaction {
+                signer: key(1),
+                nonce: 1,
+                action: octet_coins::Action::RevokeKey { key: key(2) },
+            },
+            &octet_coins::BlockHash([0; 32]),
+            &octet_node::key::PrivateKey::from_seed([1; 32]).unwrap(),
+        );
+        assert!(inbox.submit(signed) && inbox.submit(signed));
+        let mut order = vec![];
+        while let Some(input) = inbox.next(Duration::ZERO) {
+            order.push(match input {
+                LedgerInput::Frame(_, frame) if frame == vote => 'v',
+                LedgerInput::Frame(..) => 't',
+                _ => 's',
+            });
+        }
+        assert_eq!(order, ['v', 's', 't', 's', 't']);
     }
 
     /// What a future has now.

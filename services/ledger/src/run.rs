@@ -15,7 +15,7 @@ use redb::backends::FileBackend;
 use tokio::sync::oneshot;
 
 use crate::consensus::{ConsensusError, ConsensusNode, ConsensusSettings, Recipient};
-use crate::inbox::{BlockRange, LedgerInbox, LedgerInput};
+use crate::inbox::{BlockRange, HeightTimes, LedgerInbox, LedgerInput};
 use crate::net::{LedgerNet, LedgerPeer};
 use crate::store::{BlockStore, StoreError, store_file};
 
@@ -115,6 +115,7 @@ fn decide(
     net: &LedgerNet,
     clock: Instant,
 ) -> Result<(), ConsensusError> {
+    let mut times = None;
     loop {
         for (to, frame) in node.take_frames() {
             match to {
@@ -122,9 +123,12 @@ fn decide(
                 Recipient::One(key) => net.send(&key, frame),
             }
         }
-        inbox.set_newest(node.state());
+        inbox.set_newest(node.state(), times);
         let patience = node.deadline().saturating_sub(clock.elapsed());
-        let result = match inbox.next(patience) {
+        let input = inbox.next(patience);
+        let began = node.began().filter(|_| node.is_deciding()).unwrap_or_else(|| clock.elapsed());
+        let height = node.state().height();
+        let result = match input {
             Some(LedgerInput::Frame(from, frame)) => node.receive(from, &frame, clock.elapsed()),
             // Who submits a transaction that is not valid sees that no block has it.
             Some(LedgerInput::Transaction(it)) => node.submit(*it, clock.elapsed()).map(drop),
@@ -139,6 +143,10 @@ fn decide(
         };
         let now = clock.elapsed();
         result.and_then(|()| if now >= node.deadline() { node.tick(now) } else { Ok(()) })?;
+        if node.state().height() > height {
+            let (height, began, decided) = (node.state().height(), clock + began, Instant::now());
+            times = Some(HeightTimes { height, began, decided });
+        }
     }
 }
 

@@ -203,7 +203,10 @@ fn four_units_are_a_ledger() {
     for unit in units.iter().chain([&fifth]) {
         unit.apply(&section).unwrap();
     }
-    wait_until("it follows", || fifth.shown("height") == height);
+    // The others have begun anew, too.
+    wait_until("it follows", || {
+        units.iter().chain([&fifth]).all(|unit| unit.shown("height") == height)
+    });
     assert_eq!(fifth.shown("role"), "follower");
     let of_fifth = owner(4).public();
     let consent = fifth.call("consent", json!({ "owner": of_fifth })).unwrap();

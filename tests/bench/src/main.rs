@@ -14,6 +14,7 @@ mod frame;
 mod guest;
 mod host;
 mod image;
+mod ledger;
 mod live;
 mod memory;
 mod messenger;

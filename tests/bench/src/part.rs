@@ -6,8 +6,8 @@ use octet_image::{Part, Target};
 
 use crate::report::BenchReport;
 use crate::{
-    building, cache, cluster, forward, host, image, live, messenger, paths, segments, supervisors,
-    upload,
+    building, cache, cluster, forward, host, image, ledger, live, messenger, paths, segments,
+    supervisors, upload,
 };
 
 /// The heading of its section.
@@ -23,6 +23,7 @@ pub fn title(part: Part) -> &'static str {
         Part::Forward => forward::TITLE,
         Part::Messenger => messenger::TITLE,
         Part::Upload => upload::TITLE,
+        Part::Ledger => ledger::TITLE,
         Part::Paths => paths::TITLE,
     }
 }
@@ -40,6 +41,7 @@ pub fn measure(part: Part, options: &Options, runs: usize) -> miette::Result<Str
         Part::Forward => forward::measure()?.markdown(),
         Part::Messenger => messenger::measure(runs)?.markdown(),
         Part::Upload => upload::measure(runs)?.markdown(),
+        Part::Ledger => ledger::measure(runs)?.markdown(),
         Part::Paths => paths::measure(options, runs)?.markdown(),
     })
 }
@@ -54,6 +56,7 @@ pub fn needs(part: Option<Part>, target: Target) -> Vec<&'static [Need]> {
             | Part::Building
             | Part::Cluster
             | Part::Image
+            | Part::Ledger
             | Part::Messenger
             | Part::Upload,
         ) => &[],
@@ -67,7 +70,10 @@ pub fn needs(part: Option<Part>, target: Target) -> Vec<&'static [Need]> {
     };
     let mut needs = beside.to_vec();
     // These boot nothing.
-    let boots = !matches!(part, Some(Part::Forward | Part::Messenger | Part::Cache | Part::Upload));
+    let boots = !matches!(
+        part,
+        Some(Part::Forward | Part::Messenger | Part::Cache | Part::Upload | Part::Ledger)
+    );
     if boots {
         needs.extend(setup::run(target));
     }
@@ -86,6 +92,7 @@ pub fn measure_all(options: &Options, runs: usize) -> miette::Result<BenchReport
     let forward = forward::measure()?;
     let messenger = messenger::measure(runs)?;
     let upload = upload::measure(runs)?;
+    let ledger = ledger::measure(runs)?;
     let paths = paths::measure(options, runs)?;
     let host = host::describe();
     Ok(BenchReport {
@@ -100,6 +107,7 @@ pub fn measure_all(options: &Options, runs: usize) -> miette::Result<BenchReport
         forward,
         messenger,
         upload,
+        ledger,
         paths,
     })
 }

@@ -5,6 +5,7 @@ use super::cache::CacheRuns;
 use super::cluster::ClusterRuns;
 use super::forward::ForwardRuns;
 use super::image::Images;
+use super::ledger::LedgerRuns;
 use super::live::LiveRuns;
 use super::messenger::Messenger;
 use super::page::table;
@@ -27,6 +28,7 @@ pub struct BenchReport {
     pub messenger: Messenger,
     /// A file that is sent.
     pub upload: Upload,
+    pub ledger: LedgerRuns,
     pub paths: PathRuns,
 }
 
@@ -46,6 +48,7 @@ impl BenchReport {
             self.forward.markdown(),
             self.messenger.markdown(),
             self.upload.markdown(),
+            self.ledger.markdown(),
             self.paths.markdown(),
         ] {
             page.push('\n');

@@ -4,11 +4,13 @@
 
 mod accounts;
 mod announcement;
+mod blocks;
 mod board;
 mod bundle;
 mod certificate;
 mod change;
 mod command;
+mod consensus;
 mod control;
 mod dhcp;
 mod dns;
@@ -17,6 +19,7 @@ mod envelope;
 mod frames;
 mod introduction;
 mod map;
+mod memory;
 mod name;
 mod notify;
 mod plugged;
@@ -31,11 +34,13 @@ mod update;
 
 pub use accounts::accounts;
 pub use announcement::announcement;
+pub use blocks::blocks;
 pub use board::board;
 pub use bundle::bundle;
 pub use certificate::certificate;
 pub use change::change;
 pub use command::command;
+pub use consensus::consensus;
 pub use control::control;
 pub use dhcp::dhcp;
 pub use dns::dns;
@@ -60,14 +65,16 @@ pub use update::update;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 26] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("accounts", accounts),
     ("announcement", announcement),
+    ("blocks", blocks),
     ("board", board),
     ("bundle", bundle),
     ("certificate", certificate),
     ("change", change),
     ("command", command),
+    ("consensus", consensus),
     ("control", control),
     ("dhcp", dhcp),
     ("dns", dns),

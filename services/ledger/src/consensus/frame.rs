@@ -11,6 +11,9 @@ pub const MAX_FRAME: usize = 1 << 20;
 /// The maximum size of an answer to [`Fetch`](ConsensusFrame::Fetch) in bytes, unless its first block alone is larger.
 pub const MAX_ANSWER: usize = 256 << 10;
 
+/// The size of the smallest block with its certificate in [`Decided`](ConsensusFrame::Decided), in bytes.
+const MIN_DECIDED: usize = 4 + 80 + 4 + 46;
+
 /// A frame. Its encoding is Borsh.
 #[derive(Debug, Clone, PartialEq, BorshSerialize, BorshDeserialize)]
 pub enum ConsensusFrame {
@@ -41,6 +44,13 @@ impl ConsensusFrame {
         if bytes.len() > MAX_FRAME {
             return None;
         }
+        if let [7, count @ ..] = bytes {
+            // Empty ones would take many times as much memory as they are long.
+            let count = u32::from_le_bytes(*count.first_chunk()?) as usize;
+            if count > bytes.len() / MIN_DECIDED {
+                return None;
+            }
+        }
         let frame: Self = borsh::from_slice(bytes).ok()?;
         let round = match &frame {
             Self::Vote(vote) => vote.message.round,
@@ -51,6 +61,12 @@ impl ConsensusFrame {
         };
         round.is_defined().then_some(frame)
     }
+}
+
+/// Whether a frame is a proposal or a transaction, if it is one at all. These keep their order: the signatures of a
+/// transaction that came before its block are verified by then.
+pub(crate) fn keeps_order(frame: &[u8]) -> bool {
+    matches!(frame.first(), Some(1 | 4))
 }
 
 /// Encodes into memory, where Borsh fails only for lengths of more than 32 bits.
@@ -70,6 +86,18 @@ mod tests {
         let largest = frame(MAX_FRAME - 5);
         assert_eq!(ConsensusFrame::from_bytes(&largest.to_bytes()), Some(largest));
         assert_eq!(ConsensusFrame::from_bytes(&frame(MAX_FRAME - 4).to_bytes()), None);
+    }
+
+    #[test]
+    fn blocks_in_a_frame_have_a_minimum_size() {
+        let frame = |certificate: usize| {
+            let pair = (vec![1; 80], vec![2; certificate]);
+            ConsensusFrame::Decided(vec![pair.clone(), pair]).to_bytes()
+        };
+        assert!(ConsensusFrame::from_bytes(&frame(46)).is_some());
+        assert!(ConsensusFrame::from_bytes(&frame(40)).is_none());
+        let empty = ConsensusFrame::Decided(vec![]);
+        assert_eq!(ConsensusFrame::from_bytes(&empty.to_bytes()), Some(empty));
     }
 
     proptest! {

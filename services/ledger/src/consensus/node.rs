@@ -212,6 +212,11 @@ impl ConsensusNode {
         !self.host.is_ended
     }
 
+    /// When the newest height was begun here.
+    pub fn began(&self) -> Option<Duration> {
+        self.began
+    }
+
     /// Whether this node votes at the height after the newest block.
     fn is_validator(&self) -> bool {
         let own: PublicKey = self.host.signer.public().into();

@@ -1,10 +1,12 @@
-//! Four nodes as processes on loopback, killed one by one and all at once.
+//! Four nodes as processes on loopback: killed one by one and all at once, parted, and with a thief's receipts.
 //!
 //! With `OCTET_SOAK` they are killed more often, and what commits cost is printed.
 
 #![cfg(test)]
 
 mod node;
+mod partition;
+mod stolen;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ fn kills() -> u64 {
 }
 
 /// The hashes of all blocks of a node, after its process has ended, and how many transactions they have.
-fn blocks(nodes: &Nodes, at: usize) -> (Vec<[u8; 32]>, usize) {
+fn blocks(nodes: &Nodes, at: usize) -> (Vec<[u8; 32]>, u64) {
     let file = store_file(&nodes.folder(at).join("blocks")).unwrap();
     let (store, state) = BlockStore::open(file, &genesis()).unwrap();
     assert!(store.evidence().unwrap().is_empty(), "all are honest");
@@ -34,16 +36,16 @@ fn blocks(nodes: &Nodes, at: usize) -> (Vec<[u8; 32]>, usize) {
             .extend(block.transactions.iter().map(octet_coins::SignedTransaction::to_bytes));
     }
     assert_eq!(transactions.len(), count, "one was decided twice");
-    (hashes, count)
+    (hashes, count as u64)
 }
 
 #[test]
 fn four_processes_decide_the_same_though_they_are_killed() {
     let mut nodes = Nodes::start();
     let mut expected = 0;
-    let all = |nodes: &mut Nodes, expected: &mut usize| {
+    let all = |nodes: &mut Nodes, expected: &mut u64| {
         *expected += 1;
-        nodes.pay(*expected as u64);
+        nodes.pay(*expected);
         nodes.wait_for(*expected);
     };
     all(&mut nodes, &mut expected);
@@ -52,14 +54,14 @@ fn four_processes_decide_the_same_though_they_are_killed() {
         nodes.kill(one);
         // Three go on.
         expected += 1;
-        nodes.pay(expected as u64);
+        nodes.pay(expected);
         nodes.wait_for(expected);
         nodes.spawn(one);
         all(&mut nodes, &mut expected);
     }
     for _ in 0..kills() {
         // In the middle of a height.
-        nodes.pay(expected as u64 + 1);
+        nodes.pay(expected + 1);
         (0..4).for_each(|at| nodes.kill(at));
         (0..4).for_each(|at| nodes.spawn(at));
         all(&mut nodes, &mut expected);
@@ -96,7 +98,7 @@ fn figures_of(together: u64) {
     while began.elapsed() < Duration::from_secs(15) {
         (0..together).for_each(|more| nodes.pay(paid + 1 + more));
         paid += together;
-        nodes.wait_for(paid as usize);
+        nodes.wait_for(paid);
     }
     let (after, blocks, time) = (written(&nodes), nodes.height() - height, began.elapsed());
     let rate = |count: u64| count as f64 / time.as_secs_f64();

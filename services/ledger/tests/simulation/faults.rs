@@ -63,6 +63,9 @@ fn honest_nodes_agree_whatever_fails() {
 }
 
 /// A node whose store is gone fetches blocks, and votes again only as its log allows.
+///
+/// Consensus allows this fault: what a validator must remember is what it voted at heights that are not decided, and that
+/// is in the log. It does not vote at heights before the log's newest one, of which the log may have been emptied.
 #[test]
 fn a_log_outlives_its_store() {
     let mut crashes = 0;

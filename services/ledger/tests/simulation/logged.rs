@@ -10,6 +10,8 @@ use octet_ledger::consensus::{
     ConsensusVote, VoteSigner,
 };
 
+use octet_ledger::log::HeightLog;
+
 use crate::disk::{Disk, Fuse};
 use crate::world::World;
 
@@ -159,5 +161,61 @@ fn a_node_without_its_blocks_does_not_vote_on_them_again() {
         let mut node = ConsensusNode::open(settings, key, Disk::default(), log, world.now).unwrap();
         node.receive(peer, &vote(1), world.now).unwrap();
         assert_eq!(node.is_deciding(), votes);
+    }
+}
+
+/// Replay derives the own votes anew. If they are others than those in the log, nothing leaves.
+#[test]
+fn a_log_that_leads_to_other_votes_than_it_has_is_an_error() {
+    let mut world = World::new(43, 4, 0);
+    let (proposer, proposal) = proposal(&mut world);
+    let at = (proposer + 1) % 4;
+    let peer = world.nodes[proposer].public;
+    let (mut first, _, _) = open(&world, proposer);
+    first.submit(world.submitted[0], world.now).unwrap().unwrap();
+    let begin = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
+    let (mut node, _, log) = open(&world, at);
+    node.receive(peer, &begin, world.now).unwrap();
+    node.receive(peer, &proposal.to_bytes(), world.now).unwrap();
+    let signer = VoteSigner::new(Arc::clone(&world.nodes[at].key), world.genesis.hash());
+    let own = |frame: &ConsensusFrame| match frame {
+        ConsensusFrame::Vote(vote) => vote.message.from == signer.public(),
+        _ => false,
+    };
+    let vote = frames(&mut node).into_iter().find(own).unwrap();
+    let ConsensusFrame::Vote(signed) = &vote else { panic!() };
+    assert!(signed.message.value.is_val());
+    let nil = signer.sign_vote(ConsensusVote { value: NilOrVal::Nil, ..signed.message.clone() });
+    // In the log, a vote is encoded as in a frame, after the byte of its kind.
+    let [vote_bytes, nil] =
+        [&vote, &ConsensusFrame::Vote(nil)].map(|frame| frame.to_bytes()[1..].to_vec());
+    let (_, records) = HeightLog::open(Box::new(Disk::with(log.bytes()))).unwrap();
+    for replacement in [None, Some(&nil)] {
+        let disk = Disk::default();
+        let (mut log, _) = HeightLog::open(Box::new(disk.clone())).unwrap();
+        let mut found = 0;
+        for (height, mut record) in records.clone() {
+            let place = record.windows(vote_bytes.len()).position(|part| part == vote_bytes);
+            found += usize::from(place.is_some());
+            if let (Some(place), Some(replacement)) = (place, replacement) {
+                record.splice(place..place + vote_bytes.len(), replacement.iter().copied());
+            }
+            log.append(height, &record).unwrap();
+        }
+        assert_eq!(found, 1);
+        let settings = ConsensusSettings::new(world.genesis.clone());
+        let key = world.nodes[at].key.clone();
+        let opened = ConsensusNode::open(settings, key, Disk::default(), Box::new(disk), world.now);
+        match replacement {
+            // The control: the log as it is. What was sent before is sent again, and nothing else.
+            None => {
+                let sent = frames(&mut opened.unwrap());
+                assert!(sent.iter().filter(|frame| own(frame)).all(|frame| *frame == vote));
+            }
+            Some(_) => {
+                let error = opened.err().unwrap().to_string();
+                assert!(error.contains("library"), "{error}");
+            }
+        }
     }
 }
