@@ -187,9 +187,8 @@ impl BlockStore {
             },
             None => (0, genesis.hash()),
         };
-        let (tip, rows) = match (read.open_table(TIP), read.open_table(ROWS)) {
-            (Ok(tip), Ok(rows)) => (tip, rows),
-            _ => return Ok(None),
+        let (Ok(tip), Ok(rows)) = (read.open_table(TIP), read.open_table(ROWS)) else {
+            return Ok(None);
         };
         let Some(tip) = tip.get(())? else { return Ok(None) };
         let (height, block, hash) = tip.value();
@@ -409,7 +408,7 @@ mod tests {
         change(&|write| drop(write.open_table(ROWS).unwrap().remove(&key[..]).unwrap()));
         value[0] ^= 1;
         change(&|write| {
-            drop(write.open_table(ROWS).unwrap().insert(&key[..], &value[..]).unwrap())
+            drop(write.open_table(ROWS).unwrap().insert(&key[..], &value[..]).unwrap());
         });
         change(&|write| assert!(write.delete_table(ROWS).unwrap()));
         change(&|write| assert!(write.delete_table(TIP).unwrap()));

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use octet_coins::{
     Action, Block, Genesis, InvalidBlock, LedgerParameters, LedgerState, MAX_VALIDATORS,
-    MIN_VALIDATORS, PendingTransactions, Possession, SignedTransaction, Transaction, Validator,
-    ValidatorChange,
+    MIN_VALIDATORS, PendingTransactions, PoolParameters, Possession, SignedTransaction,
+    Transaction, Validator, VotedChange,
 };
 use octet_node::bytes::Fields;
 use octet_receipts::Receipt;
@@ -108,6 +108,8 @@ fn genesis() -> &'static Genesis {
             withdrawal_heights: 3,
             claim_heights: 3,
             vote_heights: 3,
+            settlement_heights: 2,
+            pool: Some(PoolParameters::with_per_period(1000)),
             ..LedgerParameters::with_spacing(Duration::from_secs(1))
         };
         Genesis::new("fuzz", validators, balances, parameters).expect("a genesis")
@@ -153,7 +155,7 @@ fn begun() -> &'static LedgerState {
         };
         let receipt = unsigned(receipt);
         let (owner, key) = (stand_in(5), stand_in(VALIDATORS.end - 1));
-        let change = ValidatorChange::Add { owner, key, epoch: 1 };
+        let change = VotedChange::Add { owner, key, epoch: 1 };
         block(vec![
             (first(1), Action::Claim { receipt }),
             (1, Action::Withdraw { payer: pair(1).0, payee: pair(1).1 }),

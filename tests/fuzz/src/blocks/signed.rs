@@ -2,9 +2,7 @@
 
 use std::sync::OnceLock;
 
-use octet_coins::{
-    Action, LedgerState, Possession, SignedTransaction, Transaction, ValidatorChange,
-};
+use octet_coins::{Action, LedgerState, Possession, SignedTransaction, Transaction, VotedChange};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_receipts::{Receipt, SignedReceipt, cost};
@@ -109,18 +107,24 @@ fn sign_receipt(receipt: SignedReceipt) -> SignedReceipt {
     SignedReceipt::sign(it, &genesis().hash().0, payer).unwrap_or(receipt)
 }
 
-fn sign_change(change: ValidatorChange) -> (ValidatorChange, Option<Possession>) {
+fn sign_change(change: VotedChange) -> (VotedChange, Option<Possession>) {
     match change {
-        ValidatorChange::Add { owner, key, epoch } => {
+        VotedChange::Add { owner, key, epoch } => {
             let owner = real(owner);
             let consent = validator_consent(&owner, epoch, &key);
-            (ValidatorChange::Add { owner, key: real(key), epoch }, consent)
+            (VotedChange::Add { owner, key: real(key), epoch }, consent)
         }
-        ValidatorChange::Remove { owner } => (ValidatorChange::Remove { owner: real(owner) }, None),
-        ValidatorChange::Replace { owner, key, epoch } => {
+        VotedChange::Remove { owner } => (VotedChange::Remove { owner: real(owner) }, None),
+        VotedChange::Replace { owner, key, epoch } => {
             let owner = real(owner);
             let consent = validator_consent(&owner, epoch, &key);
-            (ValidatorChange::Replace { owner, key: real(key), epoch }, consent)
+            (VotedChange::Replace { owner, key: real(key), epoch }, consent)
+        }
+        VotedChange::AddMember { owner, node } => {
+            (VotedChange::AddMember { owner: real(owner), node }, None)
+        }
+        VotedChange::RemoveMember { owner, node } => {
+            (VotedChange::RemoveMember { owner: real(owner), node }, None)
         }
     }
 }
