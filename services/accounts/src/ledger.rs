@@ -59,7 +59,7 @@ struct ClaimAnswer {
 
 /// Why nothing is known of the ledger.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
+pub enum LedgerCallError {
     #[error("`ledger` does not answer: {0}")]
     Call(#[from] CallError),
     #[error("`ledger` has not begun the ledger of [ledger] yet")]
@@ -84,14 +84,14 @@ impl LedgerUnit {
         &mut self,
         ledger: &LedgerOfReceipts,
         queries: LockQueries,
-    ) -> Result<BTreeMap<KeyPair, LockState>, LedgerError> {
+    ) -> Result<BTreeMap<KeyPair, LockState>, LedgerCallError> {
         let own = ledger.genesis.hash().to_string();
         let mut locks = BTreeMap::new();
         for (pair, scopes) in queries {
             let answer = self.0.call_with("lock", lock_args(&pair, &scopes))?;
             let answer: LockAnswer = serde_json::from_value(answer).map_err(CallError::from)?;
             if answer.genesis != own {
-                return Err(LedgerError::OtherLedger);
+                return Err(LedgerCallError::OtherLedger);
             }
             locks.insert(pair, state(answer));
         }

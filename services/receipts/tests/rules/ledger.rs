@@ -85,7 +85,8 @@ impl Ledger {
     fn tell_both(&self, pair: &mut Pair) {
         self.tell(&mut pair.p.book);
         self.tell(&mut pair.e.book);
-        (pair.p.write(), pair.e.write());
+        pair.p.write();
+        pair.e.write();
     }
 }
 
@@ -327,7 +328,8 @@ fn random_pairs() {
                     _ => {}
                 },
             }
-            (pair.p.write(), pair.e.write());
+            pair.p.write();
+            pair.e.write();
             let (owed, coins) = (pair.e.row().owed, pair.e.row().coins);
             let bound = ledger.locked + (ledger.paid - coins);
             assert!(owed <= bound, "{seed}: {owed} of {bound}");
