@@ -1,5 +1,6 @@
 //! A QUIC endpoint on iroh, without its other features: no relays, no address lookup, no port mapping. It sends
-//! datagrams only to addresses that it is given.
+//! datagrams to addresses that it is given, and to those that a peer names as its own: over a connection, both ends
+//! tell each other their addresses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
