@@ -20,7 +20,6 @@ mod types;
 pub use certificate::BlockCertificate;
 pub use error::ConsensusError;
 pub use evidence::{Equivocation, EquivocationKind};
-pub(crate) use frame::keeps_order;
 pub use frame::{ConsensusFrame, MAX_ANSWER, MAX_FRAME};
 pub use host::{OutgoingFrame, Recipient};
 pub use node::ConsensusNode;

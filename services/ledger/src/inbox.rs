@@ -10,7 +10,7 @@ use octet_coins::{LedgerState, SignedTransaction};
 use octet_node::control::PublicKey;
 use tokio::sync::Notify;
 
-use crate::consensus::{MAX_FRAME, keeps_order};
+use crate::consensus::MAX_FRAME;
 use crate::store::StoredBlock;
 
 /// The most bytes of one peer that wait. The largest frame fits beside others.
@@ -48,47 +48,15 @@ pub struct HeightTimes {
     pub decided: Instant,
 }
 
-/// What waits of a peer.
-#[derive(Debug, Default)]
-struct PeerFrames {
-    /// Votes, which decide how long a height takes, go first.
-    urgent: VecDeque<Vec<u8>>,
-    /// Transactions and the blocks that have them.
-    others: VecDeque<Vec<u8>>,
-    bytes: usize,
-}
-
-impl PeerFrames {
-    fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.others.is_empty()
-    }
-
-    fn push(&mut self, frame: Vec<u8>) {
-        self.bytes += frame.len();
-        match keeps_order(&frame) {
-            true => self.others.push_back(frame),
-            false => self.urgent.push_back(frame),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Vec<u8>> {
-        let frame = self.urgent.pop_front().or_else(|| self.others.pop_front())?;
-        self.bytes -= frame.len();
-        Some(frame)
-    }
-}
-
 #[derive(Debug, Default)]
 struct Waiting {
-    frames: BTreeMap<PublicKey, PeerFrames>,
+    frames: BTreeMap<PublicKey, (VecDeque<Vec<u8>>, usize)>,
     turns: VecDeque<PublicKey>,
     submissions: VecDeque<SignedTransaction>,
-    /// Submissions and frames take turns.
-    is_frame_next: bool,
     newest: Option<Arc<LedgerState>>,
     times: Option<HeightTimes>,
     requests: VecDeque<(u64, SyncSender<BlockRange>)>,
-    /// Requests and all others take turns.
+    /// Requests and frames take turns.
     is_request_next: bool,
     is_stopped: bool,
 }
@@ -115,12 +83,13 @@ impl LedgerInbox {
             drained.as_mut().enable();
             {
                 let waiting = &mut *self.lock();
-                let frames = waiting.frames.entry(from).or_default();
-                if frames.is_empty() || frames.bytes + frame.len() <= MAX_PEER_BYTES {
+                let (frames, bytes) = waiting.frames.entry(from).or_default();
+                if frames.is_empty() || *bytes + frame.len() <= MAX_PEER_BYTES {
                     if frames.is_empty() {
                         waiting.turns.push_back(from);
                     }
-                    frames.push(frame);
+                    *bytes += frame.len();
+                    frames.push_back(frame);
                     break;
                 }
             }
@@ -180,15 +149,13 @@ impl LedgerInbox {
         {
             return Some(LedgerInput::Blocks(from, sender));
         }
-        waiting.is_frame_next = !waiting.is_frame_next && !waiting.turns.is_empty();
-        if !waiting.is_frame_next
-            && let Some(transaction) = waiting.submissions.pop_front()
-        {
+        if let Some(transaction) = waiting.submissions.pop_front() {
             return Some(LedgerInput::Transaction(Box::new(transaction)));
         }
         let from = waiting.turns.pop_front()?;
-        let frames = waiting.frames.get_mut(&from)?;
-        let frame = frames.pop()?;
+        let (frames, bytes) = waiting.frames.get_mut(&from)?;
+        let frame = frames.pop_front()?;
+        *bytes -= frame.len();
         if !frames.is_empty() {
             waiting.turns.push_back(from);
         }
@@ -228,7 +195,6 @@ impl LedgerInbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consensus::ConsensusFrame;
 
     fn key(of: u8) -> PublicKey {
         PublicKey::new([of; 32])
@@ -257,38 +223,6 @@ mod tests {
             assert_eq!(next(&inbox), (key(1), 9));
             assert!(inbox.next(Duration::ZERO).is_none());
         });
-    }
-
-    #[test]
-    fn votes_go_before_transactions_of_their_peer_and_between_submissions() {
-        let inbox = LedgerInbox::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let [transaction, vote] =
-            [ConsensusFrame::Transaction(vec![7]).to_bytes(), ConsensusFrame::Status(1).to_bytes()];
-        runtime.block_on(async {
-            for frame in [&transaction, &transaction, &vote] {
-                inbox.frame(key(1), frame.clone()).await;
-            }
-        });
-        let signed = SignedTransaction::sign(
-            octet_coins::Transaction {
-                signer: key(1),
-                nonce: 1,
-                action: octet_coins::Action::RevokeKey { key: key(2) },
-            },
-            &octet_coins::BlockHash([0; 32]),
-            &octet_node::key::PrivateKey::from_seed([1; 32]).unwrap(),
-        );
-        assert!(inbox.submit(signed) && inbox.submit(signed));
-        let mut order = vec![];
-        while let Some(input) = inbox.next(Duration::ZERO) {
-            order.push(match input {
-                LedgerInput::Frame(_, frame) if frame == vote => 'v',
-                LedgerInput::Frame(..) => 't',
-                _ => 's',
-            });
-        }
-        assert_eq!(order, ['v', 's', 't', 's', 't']);
     }
 
     /// What a future has now.

@@ -63,12 +63,6 @@ impl ConsensusFrame {
     }
 }
 
-/// Whether a frame is a proposal or a transaction, if it is one at all. These keep their order: the signatures of a
-/// transaction that came before its block are verified by then.
-pub(crate) fn keeps_order(frame: &[u8]) -> bool {
-    matches!(frame.first(), Some(1 | 4))
-}
-
 /// Encodes into memory, where Borsh fails only for lengths of more than 32 bits.
 pub(crate) fn encode(what: &impl BorshSerialize) -> Vec<u8> {
     borsh::to_vec(what).unwrap_or_default()
