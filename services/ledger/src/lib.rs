@@ -11,6 +11,7 @@ pub mod net;
 mod outbox;
 mod run;
 mod settings;
+mod snapshot;
 pub mod store;
 mod unit;
 mod verbs;

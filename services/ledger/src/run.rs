@@ -17,13 +17,16 @@ use tokio::sync::oneshot;
 use crate::consensus::{ConsensusError, ConsensusNode, ConsensusSettings, Recipient};
 use crate::inbox::{BlockRange, HeightTimes, LedgerInbox, LedgerInput};
 use crate::net::{LedgerNet, LedgerPeer};
-use crate::store::{BlockStore, StoreError, store_file};
+use crate::store::{BlockStore, StoreError, store_file, take_snapshot};
 
 /// The most bytes of blocks and certificates in one answer. One block always fits.
 const MAX_ANSWER: usize = 384 << 10;
 
 /// The stack size of the consensus thread, in bytes.
 const STACK: usize = 1 << 20;
+
+/// The store of a snapshot that is taken at the next start, in the data folder.
+pub const SNAPSHOT: &str = "snapshot";
 
 /// The configuration of a node.
 pub struct LedgerConfig {
@@ -77,7 +80,9 @@ impl From<StoreError> for LedgerError {
 /// Something failed. The process must end then: a validator goes on only from what is on its disk.
 pub fn run(config: LedgerConfig) -> Result<(), LedgerError> {
     fs::create_dir_all(&config.folder)?;
-    let store = store_file(&config.folder.join("blocks"))?;
+    let blocks = config.folder.join("blocks");
+    take_snapshot(&config.folder.join(SNAPSHOT), &blocks)?;
+    let store = store_file(&blocks)?;
     let path = config.folder.join("log");
     let log = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
     let log = Box::new(FileBackend::new(log).map_err(StoreError::from)?);

@@ -16,6 +16,7 @@ use redb::{
 };
 
 use crate::consensus::{BlockCertificate, Equivocation};
+use crate::snapshot::LedgerSnapshot;
 
 /// Height → block and certificate.
 const BLOCKS: TableDefinition<u64, (&[u8], &[u8])> = TableDefinition::new("blocks");
@@ -113,11 +114,48 @@ pub fn store_file(path: &Path) -> Result<FileBackend, StoreError> {
         }
         drop(Database::builder().create_with_backend(backend(open(&new)?)?)?);
         File::open(&new)?.sync_all()?;
-        fs::rename(&new, path)?;
-        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        rename(&new, path)?;
     }
     backend(open(path)?)
+}
+
+/// Makes the store of a snapshot at `path`. It is there whole, or not at all.
+///
+/// # Errors
+/// The file or its directory cannot be written.
+pub fn write_snapshot(
+    path: &Path,
+    genesis: &Genesis,
+    snapshot: &LedgerSnapshot,
+) -> Result<(), StoreError> {
+    let part = path.with_extension("part");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let (store, _) = BlockStore::open(store_file(&part)?, genesis)?;
+    let LedgerSnapshot { state, block, certificate } = snapshot;
+    let write = store.database.begin_write()?;
+    write.open_table(BLOCKS)?.insert(state.height(), (&block[..], &certificate.to_bytes()[..]))?;
+    write.delete_table(ROWS)?;
+    write_rows(&write, state, state.rows().map(|(key, value)| (key, Some(value))))?;
+    write.commit()?;
+    drop(store);
+    rename(&part, path)
+}
+
+/// Replaces the store at `path` by that of a snapshot at `from`, if there is one.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn take_snapshot(from: &Path, path: &Path) -> Result<(), StoreError> {
+    if from.exists() { rename(from, path) } else { Ok(()) }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(from, to)?;
+    let folder = to.parent().filter(|it| !it.as_os_str().is_empty());
+    Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
 }
 
 impl BlockStore {

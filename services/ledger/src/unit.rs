@@ -8,7 +8,7 @@ use std::process::{ExitCode, exit};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 
-use octet_coins::{BlockHash, Possession};
+use octet_coins::{BlockHash, Genesis, Possession};
 use octet_node::control::{PublicKey, SOCKETS};
 use octet_node::key::PrivateKey;
 use octet_node::serve::threads;
@@ -50,6 +50,8 @@ pub struct SharedLedger {
     changed: Condvar,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
+    /// The data folder of this unit.
+    folder: PathBuf,
 }
 
 #[derive(Default)]
@@ -100,6 +102,16 @@ impl SharedLedger {
         }
     }
 
+    /// The data folder of the ledger with this genesis: each ledger has one of its own.
+    pub fn folder_of(&self, genesis: &Genesis) -> PathBuf {
+        self.folder.join(genesis.hash().to_string())
+    }
+
+    /// Ends the node, and begins it anew from its disk.
+    pub fn begin_anew(&self) {
+        self.restart(self.state());
+    }
+
     fn set_key(&self, key: Arc<PrivateKey>) {
         let mut state = self.state();
         if state.key.as_ref().map(|key| key.public()) != Some(key.public()) {
@@ -117,7 +129,7 @@ impl SharedLedger {
     }
 
     /// Waits until there are settings and a key. Returns the configuration of the node that runs from now on.
-    fn next(&self, folder: &std::path::Path, listen: &[SocketAddr]) -> LedgerConfig {
+    fn next(&self, listen: &[SocketAddr]) -> LedgerConfig {
         let is_waiting = |state: &mut UnitState| state.settings.is_none() || state.key.is_none();
         loop {
             let waited = self.changed.wait_while(self.state(), is_waiting);
@@ -131,8 +143,7 @@ impl SharedLedger {
                     ..ConsensusSettings::new(settings.genesis.clone())
                 },
                 key: Arc::clone(key),
-                // Each ledger has a folder of its own.
-                folder: folder.join(settings.genesis.hash().to_string()),
+                folder: self.folder_of(&settings.genesis),
                 listen: listen.to_vec(),
                 peers: settings.peers.clone(),
                 inbox: Arc::default(),
@@ -173,20 +184,17 @@ pub fn serve(config: LedgerUnitConfig, ready: impl FnOnce() -> io::Result<()>) -
         state: Mutex::new(UnitState { settings, ..UnitState::default() }),
         changed: Condvar::new(),
         sockets: sockets.clone(),
+        folder: folder.clone(),
     });
     let keyed = Arc::clone(&shared);
-    sub_key::keep(
-        Some(folder.clone()),
-        sockets.join("identity.sock"),
-        move |update| match update {
-            KeyUpdate::Certified(certified) => keyed.set_key(certified.key),
-            KeyUpdate::NotCertified(why) => say!("this service's key is not certified: {why}"),
-        },
-    )?;
+    sub_key::keep(Some(folder), sockets.join("identity.sock"), move |update| match update {
+        KeyUpdate::Certified(certified) => keyed.set_key(certified.key),
+        KeyUpdate::NotCertified(why) => say!("this service's key is not certified: {why}"),
+    })?;
     let running = Arc::clone(&shared);
     let node = move || {
         loop {
-            if let Err(error) = run(running.next(&folder, &listen)) {
+            if let Err(error) = run(running.next(&listen)) {
                 say!("the node has failed: {error} ({})", error.help());
                 // What is on its disk is right; what is in memory may not be.
                 exit(1);

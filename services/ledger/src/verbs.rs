@@ -8,13 +8,15 @@ use data_encoding::{BASE64, HEXLOWER};
 use octet_coins::{ClaimedReceipt, KeyState, LedgerState, PendingTransactions, SignedTransaction};
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, nothing, option, optional_integer, text};
+use octet_node::serve::verbs::{VerbArgs, file, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
 
 use crate::inbox::LedgerInbox;
+use crate::run::SNAPSHOT;
 use crate::settings::{LedgerSettings, LedgerSettingsError};
-use crate::store::StoredBlock;
+use crate::snapshot::{self, LedgerSnapshot};
+use crate::store::{StoredBlock, write_snapshot};
 use crate::unit::SharedLedger;
 
 /// The maximum number of clients, the number reserved for operators, and the maximum per user.
@@ -78,6 +80,22 @@ pub fn verbs() -> Verbs<State> {
             Verb::new("blocks", Read, "Prints blocks with the votes that decided them, in base64"),
             optional_integer("from", "The height of the first one [default: 1]"),
             |shared, _, from| blocks(shared, from.unwrap_or(1)),
+        )
+        .with(
+            Verb::new(
+                "snapshot",
+                Read,
+                "Prints a copy of the state, for a node that lacks old blocks",
+            ),
+            nothing(),
+            |shared, call, ()| print_snapshot(shared, call),
+        )
+        .with(
+            Verb::new("restore", Own, "Has this node go on from a snapshot of another one"),
+            file("snapshot", "What `ledger snapshot --json` of the other node has printed").and(
+                text("state", "The hash `state` in its `ledger show`, from a node that you trust"),
+            ),
+            |shared, call, (_, state)| restore(shared, call, &state),
         )
         .with(
             Verb::new("consent", Own, "Has this node's key agree to be the validator of an owner"),
@@ -296,6 +314,51 @@ fn blocks(shared: &State, from: u64) -> Result<Value, Failure> {
     let row = |(height, (block, votes)): (u64, StoredBlock)| json!({ "height": height, "block": BASE64.encode(&block), "votes": BASE64.encode(&votes) });
     let rows: Vec<_> = range.blocks.into_iter().map(row).collect();
     Ok(json!({ "newest": range.newest, "blocks": rows }))
+}
+
+fn print_snapshot(shared: &State, call: &mut Call<'_>) -> Result<Value, Failure> {
+    let (inbox, state) = newest(shared)?;
+    let range = inbox.blocks(state.height());
+    let stored = range.and_then(|range| range.blocks.into_iter().next());
+    let stored = stored.filter(|(height, _)| *height == state.height()).ok_or_else(|| {
+        let help = "try again in a while; a ledger without blocks needs no snapshot";
+        Failure::new(FailureCode::Failed, "there is no newest block to give", help)
+    })?;
+    for item in snapshot::to_items(&state, &stored.1) {
+        if call.peer.item(call.id, item).is_err() {
+            break;
+        }
+    }
+    Ok(Value::Null)
+}
+
+fn restore(shared: &State, call: &mut Call<'_>, text: &str) -> Result<Value, Failure> {
+    let (_, own) = newest(shared)?;
+    let genesis = shared.settings().map(|settings| settings.genesis);
+    let genesis = genesis.ok_or_else(|| {
+        Failure::new(FailureCode::NotFound, "this node has no ledger", "see docs/ledger.md")
+    })?;
+    let hash = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    let hash = hash.ok_or_else(|| {
+        let message = format!("`{text}` is not a hash");
+        let help = "a hash has 64 hexadecimal digits";
+        Failure::new(FailureCode::BadArgument, message, help)
+    })?;
+    let bytes = call.peer.read_file(call.id, snapshot::MAX_SNAPSHOT)?;
+    let snapshot = LedgerSnapshot::parse(&bytes, &genesis, hash)
+        .map_err(|error| Failure::new(FailureCode::BadArgument, error.to_string(), error.help()))?;
+    drop(bytes);
+    let height = snapshot.state.height();
+    if height <= own.height() {
+        let message = format!("this node has block {} already", own.height());
+        let help = "only a node that lacks blocks needs a snapshot";
+        return Err(Failure::new(FailureCode::BadArgument, message, help));
+    }
+    let path = shared.folder_of(&genesis).join(SNAPSHOT);
+    write_snapshot(&path, &genesis, &snapshot)
+        .map_err(|error| Failure::new(FailureCode::Failed, error.to_string(), error.help()))?;
+    shared.begin_anew();
+    Ok(json!({ "height": height, "block": snapshot.state.tip().to_string() }))
 }
 
 fn submit(shared: &State, text: &str) -> Result<Value, Failure> {

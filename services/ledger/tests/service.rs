@@ -16,6 +16,7 @@ use octet_coins::{
 use octet_ledger::{LedgerUnitConfig, serve};
 use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::control::file::{LocalFile, Source};
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
 use octet_node::{Callers, Peer, settings};
@@ -87,6 +88,29 @@ impl Unit {
         let mut client = Client::connect(&self.folder.path().join("ledger.sock")).unwrap();
         client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         client.call(verb, args).map_err(|error| error.to_string())
+    }
+
+    fn items(&self, verb: &str) -> Vec<Value> {
+        let mut client = Client::connect(&self.folder.path().join("ledger.sock")).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
+        let mut items = vec![];
+        client
+            .call_each(verb, Map::new(), |item| {
+                items.push(item.clone());
+                true
+            })
+            .unwrap();
+        items
+    }
+
+    fn restore(&self, snapshot: &str, state: &str) -> Result<Value, String> {
+        let mut client = Client::connect(&self.folder.path().join("ledger.sock")).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
+        let mut file = LocalFile::Memory(snapshot.as_bytes().to_vec());
+        let args = json!({ "snapshot": file.describe(), "state": state });
+        let args: Map<_, _> = args.as_object().unwrap().clone();
+        let done = client.call_with("restore", args, Some(&mut file), |_| true);
+        done.map_err(|error| error.to_string())
     }
 
     /// Gives it other settings, as `config` does.
@@ -262,4 +286,51 @@ fn four_units_are_a_ledger() {
     }
     assert_eq!(range["newest"], audit.summary().height);
     assert_eq!(fifth.shown("state"), HEXLOWER.encode(audit.state()));
+
+    // The fourth cannot get the block that it lacks, and goes on from a copy of the state.
+    let alone = json!({ "genesis": text, "peer": [] });
+    units[3].apply(&alone).unwrap();
+    wait_until("it has begun anew", || units[3].shown("height") != Value::Null);
+    let behind = units[3].shown("height");
+    assert_ne!(behind, fifth.shown("height"));
+    let state = fifth.shown("state").as_str().unwrap().to_owned();
+    let copy = fifth.items("snapshot");
+    let whole: String = copy.iter().map(|item| format!("{item:#}\n")).collect();
+    let other = state.replace(['0', '1', '2', '3'], "4");
+    let votes = copy[0]["votes"].as_str().unwrap();
+    let cut = whole.replacen(votes, "AAAA", 1);
+    // Height, round, hash and number of signatures, each with its key.
+    let mut two = BASE64.decode(votes.as_bytes()).unwrap()[..46 + 2 * 96].to_vec();
+    two[45] = 2;
+    let unsigned = whole.replacen(votes, &BASE64.encode(&two), 1);
+    let of_other = whole.replace(&genesis.hash().to_string(), &"0".repeat(64));
+    for (bad, state, why) in [
+        (&whole, &other, "hash"),
+        (&whole[..whole.len() / 2].to_owned(), &state, "not all of it"),
+        (&String::new(), &state, "no snapshot"),
+        (&cut, &state, "no snapshot"),
+        (&unsigned, &state, "two thirds"),
+        (&of_other, &state, "another ledger"),
+    ] {
+        let refused = units[3].restore(bad, state).unwrap_err();
+        assert!(refused.contains(why), "{why}: {refused}");
+        assert_eq!(units[3].shown("height"), behind);
+    }
+    units[3].restore(&whole, &state).unwrap();
+    wait_until("it has the state", || units[3].shown("state") == state);
+    assert_eq!(units[3].shown("block"), fifth.shown("block"));
+    let again = units[3].restore(&whole, &state).unwrap_err();
+    assert!(again.contains("already"), "{again}");
+    // It has no old blocks, and follows the others.
+    let blocks = units[3].call("blocks", json!({})).unwrap();
+    assert_eq!(blocks["blocks"], json!([]));
+    units[3].apply(&section).unwrap();
+    let action = Action::Transfer { to, amount: 5 };
+    let transaction = Transaction { signer: first, nonce: 5, action };
+    let signed = SignedTransaction::sign(transaction, &genesis.hash(), &owner(0));
+    let transaction = json!({ "transaction": BASE64.encode(&signed.to_bytes()) });
+    wait_until("it is taken", || fifth.call("submit", transaction.clone()).is_ok());
+    wait_until("the fourth has it, too", || {
+        units[3].shown("height") != Value::Null && units[3].account(&to)["balance"] == 1_000_012
+    });
 }
