@@ -8,7 +8,7 @@ use octet_node::control::{
     ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb, parse_millionths,
 };
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, nothing, optional_integer, text};
+use octet_node::serve::verbs::{VerbArgs, nothing, optional_integer, public_key, text};
 use octet_node::settings::Which;
 use octet_receipts::{AccountBook, AccountError, AccountRow, KeyPair, SignedReceipt};
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ pub fn verbs() -> Verbs<State> {
                 Own,
                 "Has this unit's key agree to be bound to an owner on the ledger",
             ),
-            owner().and(optional_integer(
+            public_key("owner", "The owner's key (a did:key)").and(optional_integer(
                 "epoch",
                 "Higher than that of the node's former key [default: the number of this key]",
             )),
@@ -119,16 +119,6 @@ fn amount() -> VerbArgs<u64> {
         parse_millionths(&text).ok_or_else(|| {
             let message = format!("`{text}` is not an amount");
             let help = "write a number of units with at most six decimals, such as 0.25";
-            Failure::new(FailureCode::BadArgument, message, help)
-        })
-    })
-}
-
-fn owner() -> VerbArgs<PublicKey> {
-    text("owner", "The owner's key (a did:key)").parse(|text| {
-        text.parse().map_err(|_| {
-            let message = format!("`{text}` is not a key");
-            let help = "write a public key, which begins with did:key:";
             Failure::new(FailureCode::BadArgument, message, help)
         })
     })

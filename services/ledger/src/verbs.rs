@@ -8,7 +8,9 @@ use data_encoding::{BASE64, HEXLOWER};
 use octet_coins::{ClaimedReceipt, KeyState, LedgerState, PendingTransactions, SignedTransaction};
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, file, nothing, option, optional_integer, text};
+use octet_node::serve::verbs::{
+    VerbArgs, file, nothing, option, optional_integer, public_key as key, text,
+};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
 
@@ -144,16 +146,6 @@ fn scopes() -> VerbArgs<Vec<[u8; 32]>> {
         scopes.filter(|scopes| scopes.len() <= MAX_SCOPES).ok_or_else(|| {
             let message = format!("`{text}` are not at most {MAX_SCOPES} scopes");
             let help = "a scope has 64 hexadecimal digits";
-            Failure::new(FailureCode::BadArgument, message, help)
-        })
-    })
-}
-
-fn key(name: &'static str, help: &'static str) -> VerbArgs<PublicKey> {
-    text(name, help).parse(move |text| {
-        text.parse().map_err(|_| {
-            let message = format!("`{text}` is not a key");
-            let help = "write a public key, which begins with did:key:";
             Failure::new(FailureCode::BadArgument, message, help)
         })
     })

@@ -6,7 +6,8 @@
 
 use octet_control::file::FileArg;
 use octet_control::{
-    Arg, ArgKind, Arguments, By, DESCRIBE, Failure, Permission, Request, Signed, Verb,
+    Arg, ArgKind, Arguments, By, DESCRIBE, Failure, FailureCode, Permission, PublicKey, Request,
+    Signed, Verb,
 };
 
 /// Converts validated arguments to their types.
@@ -142,6 +143,17 @@ pub fn nothing() -> VerbArgs<()> {
 pub fn text(name: &'static str, help: &str) -> VerbArgs<String> {
     let read = move |args: &Arguments| args.text(name).unwrap_or_default().to_owned();
     VerbArgs::one(name, ArgKind::Text, true, help, read)
+}
+
+/// A required public key; positional on a command line.
+pub fn public_key(name: &'static str, help: &str) -> VerbArgs<PublicKey> {
+    text(name, help).parse(|text| {
+        text.parse().map_err(|_| {
+            let message = format!("`{text}` is not a key");
+            let help = "write a public key, which begins with did:key:";
+            Failure::new(FailureCode::BadArgument, message, help)
+        })
+    })
 }
 
 /// An optional text; positional on a command line.

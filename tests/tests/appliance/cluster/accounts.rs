@@ -145,18 +145,15 @@ pub fn traffic(site: &Site, name: &str, key: &str) -> u64 {
     number(site, ("forward", "traffic"), name, key)
 }
 
-#[test]
-#[ignore = "long: three boxes; `services/receipts/tests/worlds.rs` and `services/accounts/tests/service.rs` have all of it but the \
-            kernel's quota, whose rules `services/forward/src/kernel/meter.rs` tests"]
-fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
-    let began = Instant::now();
+/// The three boxes, once they are ready.
+pub fn boot(image: impl Fn(usize) -> Image) -> ([Site; 3], Uplinks) {
     let sites = [HILL, LAKE, WOOD].map(|number| Site {
         cluster: Cluster::new(4, number == HILL).unwrap(),
         image: image(number),
     });
     let ports =
         [HILL, LAKE, WOOD].map(|it| sites[it].cluster.attach(200, Socket::Router(0)).unwrap());
-    let _uplinks = Uplinks::join(ports);
+    let uplinks = Uplinks::join(ports);
     for (site, card) in sites.iter().zip(150..) {
         let machine = site.machine_of(Node::Router).cpus(1);
         site.cluster.power_on_as(Node::Router, Mac::number(card), machine).unwrap();
@@ -164,6 +161,15 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     for site in &sites {
         site.wait_ready(Node::Router);
     }
+    (sites, uplinks)
+}
+
+#[test]
+#[ignore = "long: three boxes; `services/receipts/tests/worlds.rs` and `services/accounts/tests/service.rs` have all of it but the \
+            kernel's quota, whose rules `services/forward/src/kernel/meter.rs` tests"]
+fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
+    let began = Instant::now();
+    let (sites, _uplinks) = boot(image);
     let [hill, lake, wood] = &sites;
     let descriptors = [hill, lake, wood].map(descriptor);
     println!("ready after {:?}", began.elapsed());

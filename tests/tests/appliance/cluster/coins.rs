@@ -8,8 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use octet_appliance::{Appliance, SETTINGS};
 use octet_coins::{Action, Genesis, Possession, SignedTransaction, Transaction};
-use octet_machine::panel::Mac;
-use octet_machine::{Cluster, Node, Socket};
+use octet_machine::Node;
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_tests::{Image, Remake, guest, workspace};
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cluster::accounts::{
-    HILL, LAKE, POLICIES, PRICE, Uplinks, WINDOW, WOOD, address, ask, traffic,
+    HILL, LAKE, POLICIES, PRICE, WINDOW, WOOD, address, ask, boot, traffic,
 };
 use crate::cluster::forward::{MIRROR, TALKER};
 use crate::cluster::neighbours::{PORT, apply, descriptor, line};
@@ -119,20 +118,7 @@ fn what_a_neighbour_carries_is_paid_in_coins() {
     let folder = TempDir::new().unwrap();
     let base = with_ledger(&folder);
     println!("built after {:?}", began.elapsed());
-    let sites = [HILL, LAKE, WOOD].map(|number| Site {
-        cluster: Cluster::new(4, number == HILL).unwrap(),
-        image: image(&base, number),
-    });
-    let ports =
-        [HILL, LAKE, WOOD].map(|it| sites[it].cluster.attach(200, Socket::Router(0)).unwrap());
-    let _uplinks = Uplinks::join(ports);
-    for (site, card) in sites.iter().zip(150..) {
-        let machine = site.machine_of(Node::Router).cpus(1);
-        site.cluster.power_on_as(Node::Router, Mac::number(card), machine).unwrap();
-    }
-    for site in &sites {
-        site.wait_ready(Node::Router);
-    }
+    let (sites, _uplinks) = boot(|number| image(&base, number));
     let [hill, lake, wood] = &sites;
     let descriptors = [hill, lake, wood].map(descriptor);
     let key = |site: &Site| ask(site, "ledger", "show", json!({}))["key"].clone();
