@@ -1,0 +1,8 @@
+//! The unit's server over loopback, with upstreams that say what a test wants.
+
+#![cfg(test)]
+
+mod addresses;
+mod host;
+mod refusals;
+mod upward;
