@@ -38,6 +38,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/ledger", &["services/coins", "services/auditor"]),
     // Its tests compare it with these, with which it shares no code.
     ("services/auditor", &["services/node", "services/coins"]),
+    // Its tests fetch by the unit `origin`, which is another process on a node.
+    ("services/cache", &["services/node", "services/origin"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),
@@ -55,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "netd",
             SERVICE,
             "services/accounts",
+            "services/cache",
             "services/face",
             "services/ledger",
             "services/messenger",
@@ -70,7 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
-    ("tests/fuzz", &[SERVICE, "services/messages", "services/receipts", "init/bundle", "netd"]),
+    ("tests/fuzz", &[SERVICE, "services/cache", "services/messages", "services/receipts", "init/bundle", "netd"]),
     // They order transactions as an owner does.
     (
         "tests",
