@@ -4,5 +4,6 @@
 
 mod addresses;
 mod host;
+mod https;
 mod refusals;
 mod upward;

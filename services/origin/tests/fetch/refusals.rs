@@ -100,7 +100,7 @@ fn without_the_time_https_fails() {
     assert_eq!((untimed.code(), untimed.error()), (502, "tls_certificate_error"));
     assert!(String::from_utf8_lossy(&untimed.body).contains("clock"), "{untimed:?}");
     assert!(web.heads.try_recv().is_err());
-    // With it the handshake is begun, and the upstream does not speak TLS. Plain HTTP needs no time.
+    // Plain HTTP needs no time.
     let plain = upstream(answer("Content-Length: 2\r\n", "hi"));
     assert_eq!(unit_with(&http(&plain), ALLOW, false, own).get("/", "").code(), 200);
 }
