@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Its tests compare it with these, with which it shares no code.
     ("services/auditor", &["services/node", "services/coins"]),
     // Its tests fetch by the unit `origin`, which is another process on a node.
+    ("services/origin", &["services/node"]),
     ("services/cache", &["services/node", "services/origin"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
@@ -62,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "services/ledger",
             "services/messenger",
             "services/octetctl",
+            "services/origin",
             "services/router",
             "services/update",
         ],

@@ -14,7 +14,7 @@ use crate::settings::{FetchOrigin, FetchOrigins};
 /// The maximum number of addresses that are tried.
 const MAX_TRIED: usize = 4;
 
-pub(crate) enum Connection {
+pub(crate) enum UpstreamConnection {
     Plain(TcpStream),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
@@ -24,7 +24,7 @@ pub(crate) async fn connect(
     origins: &FetchOrigins,
     origin: &FetchOrigin,
     is_time_set: &(dyn Fn() -> bool + Send + Sync),
-) -> Result<Connection, FetchError> {
+) -> Result<UpstreamConnection, FetchError> {
     let host = &origin.upstream.host;
     if origin.tls.is_some() && !is_time_set() {
         return Err(FetchError::Time);
@@ -68,14 +68,14 @@ async fn is_of_this_node(address: SocketAddr) -> bool {
     own.await.is_ok_and(|own: SocketAddr| own.ip() == address.ip())
 }
 
-async fn secure(origin: &FetchOrigin, stream: TcpStream) -> Result<Connection, FetchError> {
+async fn secure(origin: &FetchOrigin, stream: TcpStream) -> Result<UpstreamConnection, FetchError> {
     // The kernel sends small requests without waiting for more.
     let _ = stream.set_nodelay(true);
-    let Some(config) = &origin.tls else { return Ok(Connection::Plain(stream)) };
+    let Some(config) = &origin.tls else { return Ok(UpstreamConnection::Plain(stream)) };
     let name = ServerName::try_from(origin.upstream.host.clone());
     let name = name.map_err(|error| FetchError::Tls(io::Error::other(error)))?;
     let connected = TlsConnector::from(config.clone()).connect(name, stream).await;
-    Ok(Connection::Tls(Box::new(connected.map_err(FetchError::Tls)?)))
+    Ok(UpstreamConnection::Tls(Box::new(connected.map_err(FetchError::Tls)?)))
 }
 
 /// Both kinds of a connection as one type.
@@ -85,7 +85,7 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-impl Connection {
+impl UpstreamConnection {
     pub(crate) fn stream(self) -> Stream {
         match self {
             Self::Plain(stream) => Box::new(stream),

@@ -40,7 +40,7 @@ pub enum FlightState {
 }
 
 /// What the leader of a flight needs.
-pub struct Flight {
+pub struct OriginFlight {
     pub front: Arc<OriginFront>,
     pub origin: Arc<CachedOrigin>,
     pub key: String,
@@ -68,7 +68,7 @@ impl Drop for ArrivingFile {
     }
 }
 
-impl Flight {
+impl OriginFlight {
     pub async fn run(self) {
         let mut fields = self.fields.clone();
         if let Some(stored) = &self.stored {

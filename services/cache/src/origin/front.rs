@@ -13,8 +13,8 @@ use octet_appliance::OriginSection;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
-use super::flight::{Flight, FlightState, create};
-use super::rows::Rows;
+use super::flight::{FlightState, OriginFlight, create};
+use super::rows::OriginRows;
 use super::serve::FrontRequest;
 use super::stored::{StaleDefaults, StoredResponse};
 use super::target::normalise;
@@ -43,7 +43,7 @@ pub struct CachedOrigin {
 pub struct OriginFront {
     /// By host.
     origins: RwLock<BTreeMap<String, Arc<CachedOrigin>>>,
-    pub(super) rows: Rows,
+    pub(super) rows: OriginRows,
     pub(super) objects: Arc<Objects>,
     pub(super) counters: Arc<CacheCounters>,
     /// The socket of the unit `origin`.
@@ -76,7 +76,8 @@ impl OriginFront {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir_all(&arriving)?,
         }
-        let rows = Rows::open(&folder.join("origins.db"), MAX_KEYS).map_err(io::Error::other)?;
+        let rows =
+            OriginRows::open(&folder.join("origins.db"), MAX_KEYS).map_err(io::Error::other)?;
         Ok(Arc::new(Self {
             origins: RwLock::default(),
             rows,
@@ -188,7 +189,7 @@ impl OriginFront {
         let (first, response) = oneshot::channel();
         flights.insert(request.key.clone(), (number, state.clone()));
         drop(flights);
-        let flight = Flight {
+        let flight = OriginFlight {
             front: Arc::clone(self),
             origin: Arc::clone(&request.origin),
             key: request.key.clone(),

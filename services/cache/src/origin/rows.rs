@@ -20,12 +20,12 @@ const MAX_VARIANTS: usize = 8;
 const PAGES: usize = 1 << 20;
 
 #[derive(Debug)]
-pub struct Rows {
+pub struct OriginRows {
     database: Closable,
     most: u64,
 }
 
-impl Rows {
+impl OriginRows {
     /// Opens or creates `file`, for at most `most` keys.
     ///
     /// # Errors
