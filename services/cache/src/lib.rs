@@ -61,7 +61,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const STORE: &str = "store";
 
 /// The socket of the unit that fetches from web origins, in the folder of sockets.
-const ORIGIN_SOCKET: &str = "origin-fetch.sock";
+const ORIGIN_SOCKET: &str = "origin.fetch.sock";
 
 /// Why a node without a data folder stores nothing.
 pub const NO_DISK: &str = "this node has no disk to keep objects on";

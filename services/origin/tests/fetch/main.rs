@@ -6,4 +6,5 @@ mod addresses;
 mod host;
 mod https;
 mod refusals;
+mod unit_file;
 mod upward;
