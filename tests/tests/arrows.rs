@@ -38,6 +38,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/ledger", &["services/coins", "services/auditor"]),
     // Its tests compare it with these, with which it shares no code.
     ("services/auditor", &["services/node", "services/coins"]),
+    // Its tests fetch by the unit `origin`, which is another process on a node.
+    ("services/origin", &["services/node"]),
+    ("services/cache", &["services/node", "services/origin"]),
     ("services/face", &["services/node", "services/face/oled"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     ("services/face/oled", &[]),
@@ -55,10 +58,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "netd",
             SERVICE,
             "services/accounts",
+            "services/cache",
             "services/face",
             "services/ledger",
             "services/messenger",
             "services/octetctl",
+            "services/origin",
             "services/router",
             "services/update",
         ],
@@ -70,7 +75,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
-    ("tests/fuzz", &[SERVICE, "services/ledger", "services/messages", "init/bundle", "netd"]),
+    (
+        "tests/fuzz",
+        &[SERVICE, "services/cache", "services/ledger", "services/messages", "init/bundle", "netd"],
+    ),
     // They order transactions as an owner does.
     (
         "tests",

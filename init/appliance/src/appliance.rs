@@ -16,6 +16,7 @@ use crate::neighbour::{self, Neighbour};
 use crate::network::NetworkSettings;
 use crate::objects::ObjectSettings;
 use crate::operator::Operator;
+use crate::origin::{self, OriginSection};
 use crate::path::ImagePath;
 use crate::policy::{Policy, Publish};
 use crate::section::check_build_sections;
@@ -61,6 +62,9 @@ pub struct Appliance {
     /// The ledger between owners; without it, none.
     #[serde(default)]
     pub ledger: Option<LedgerSection>,
+    /// Web origins of which nodes keep copies.
+    #[serde(default)]
+    pub origin: Vec<OriginSection>,
     /// The content of its image. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: ImageSection,
@@ -172,6 +176,7 @@ impl Appliance {
         self.operator.check(file, text)?;
         let has_ledger = self.ledger.is_some();
         neighbour::check(&self.neighbour, self.cluster.as_ref(), has_ledger, (file, text))?;
+        origin::check(&self.origin, self.cluster.as_ref(), (file, text))?;
         let Self { cluster, board, lan, policy, publish, network, vpn, neighbour, .. } = self;
         if let Some(cluster) = cluster {
             cluster.check(board, lan.as_ref(), network, (file, text))?;

@@ -26,6 +26,7 @@ mod network;
 mod objects;
 mod one_or_more;
 pub mod operator;
+mod origin;
 mod path;
 mod placement;
 mod policy;
@@ -57,12 +58,13 @@ pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
 pub use ledger::{KeptBlocks, LedgerPeerSection, LedgerSection};
 pub use name::{
-    ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, PackageName, RoleName,
-    UnitName,
+    ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, OriginName, PackageName,
+    RoleName, UnitName,
 };
 pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
 pub use objects::ObjectSettings;
+pub use origin::{AllowedNetwork, HeaderBytes, OriginSeconds, OriginSection, Upstream};
 pub use path::{ImagePath, InvalidPath, TreePath};
 pub use placement::{PlacedUnits, format_boards, placement};
 pub use policy::{

@@ -108,6 +108,17 @@ name! {
 }
 
 name! {
+    /// The name of an origin, which is a host name of the box.
+    OriginName, "origin", "use 1 to 32 of a-z, 0-9 and -, a letter first and no hyphen last, but no name of a board or the router",
+    |name| (1..=32).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.ends_with('-')
+        && !matches!(name, "router" | "boards")
+        && !name.starts_with("board-")
+}
+
+name! {
     PackageName, "package", "use letters, digits and + . _ -, a letter or digit first",
     |name| (1..=128).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -43,10 +43,12 @@ pub enum SettingsSection {
     Accounts,
     /// The ledger between owners.
     Ledger,
+    /// Web origins of which nodes keep copies.
+    Origin,
 }
 
 impl SettingsSection {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Appliance,
         Self::Network,
         Self::Operator,
@@ -62,6 +64,7 @@ impl SettingsSection {
         Self::Display,
         Self::Accounts,
         Self::Ledger,
+        Self::Origin,
     ];
 
     /// Its name, as the file has it.
@@ -82,6 +85,7 @@ impl SettingsSection {
             Self::Display => "display",
             Self::Accounts => "accounts",
             Self::Ledger => "ledger",
+            Self::Origin => "origin",
         }
     }
 
@@ -106,7 +110,8 @@ impl SettingsSection {
             | Self::Cache
             | Self::Display
             | Self::Accounts
-            | Self::Ledger => false,
+            | Self::Ledger
+            | Self::Origin => false,
             Self::Operator | Self::Trust => true,
         }
     }

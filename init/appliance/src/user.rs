@@ -34,6 +34,7 @@ pub const USERS: &[User] = &[
     User { name: "face", uid: 115 },
     User { name: "accounts", uid: 116 },
     User { name: "ledger", uid: 117 },
+    User { name: "origin", uid: 118 },
     User { name: "extra-1", uid: 901 },
     User { name: "extra-2", uid: 902 },
     User { name: "extra-3", uid: 903 },

@@ -17,10 +17,11 @@ pub mod limits;
 pub mod metrics;
 pub mod names;
 pub mod objects;
+pub mod origin;
 pub mod peers;
 pub mod policy;
 mod service;
-mod settings;
+pub mod settings;
 pub mod tokens;
 pub mod verbs;
 
@@ -48,6 +49,8 @@ use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
 use crate::names::NameCache;
 use crate::objects::Objects;
+use crate::origin::OriginFront;
+use crate::settings::CacheSettings;
 use crate::tokens::Tokens;
 use crate::verbs::CacheVerbs;
 
@@ -56,6 +59,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// The folder of the store, in the data folder.
 const STORE: &str = "store";
+
+/// The socket of the unit that fetches from web origins, in the folder of sockets.
+const ORIGIN_SOCKET: &str = "origin.fetch.sock";
 
 /// Why a node without a data folder stores nothing.
 pub const NO_DISK: &str = "this node has no disk to keep objects on";
@@ -66,6 +72,8 @@ const NAMES: &str = "names.db";
 /// The configuration of this service.
 pub struct CacheConfig {
     pub limits: CacheLimits,
+    /// The settings in force, if they are known.
+    pub settings: Option<CacheSettings>,
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
@@ -130,6 +138,7 @@ pub fn run(config: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::R
         if let Some(state) = state {
             state.objects.close().await;
             state.names.store().close();
+            state.origins.close();
         }
         Ok(())
     })
@@ -158,6 +167,11 @@ async fn start(
     );
     let names = names.map_err(io::Error::other)?;
     let puts = Arc::new(Semaphore::new(limits.puts));
+    let socket = config.sockets.join(ORIGIN_SOCKET);
+    let origins = OriginFront::open(folder, Arc::clone(&objects), Arc::clone(&counters), socket)?;
+    if let Some(settings) = &config.settings {
+        settings.apply_origins(&config.sockets, &origins);
+    }
     let tokens = Arc::new(Tokens::open(folder.clone())?);
     tokio::spawn(endpoint::run(
         certified,
@@ -169,5 +183,8 @@ async fn start(
         endpoint,
     ));
     let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
-    Ok(Gateway { state: Some(CacheState { objects, fetcher, names, tokens, puts }), counters })
+    Ok(Gateway {
+        state: Some(CacheState { objects, fetcher, names, tokens, puts, origins }),
+        counters,
+    })
 }

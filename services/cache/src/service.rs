@@ -12,7 +12,8 @@ use octet_node::{UnitEnvironment, notify_ready};
 
 use crate::limits::CacheLimits;
 use crate::peers::PORT;
-use crate::{CacheConfig, run, settings};
+use crate::settings::CacheSettings;
+use crate::{CacheConfig, run};
 
 /// Serves until PID 1 stops the process.
 pub fn main() -> ExitCode {
@@ -20,12 +21,14 @@ pub fn main() -> ExitCode {
 }
 
 fn config(mut environment: UnitEnvironment) -> io::Result<CacheConfig> {
-    let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
+    let settings = CacheSettings::read(Path::new(SOCKETS), Which::InForce);
+    let quota = settings.as_ref().map(|settings| settings.quota).unwrap_or_else(|error| {
         say!("the quota is not known; objects are evicted only for the reserve: {error}");
         Some(u64::MAX)
     });
     Ok(CacheConfig {
         limits: CacheLimits { quota, ..CacheLimits::default() },
+        settings: settings.ok(),
         folder: environment.state.take(),
         sockets: SOCKETS.into(),
         addresses: vec![

@@ -1,17 +1,53 @@
-//! The objects' section of `appliance.toml`.
+//! The sections of `appliance.toml` for this unit.
 
 use std::path::Path;
 
-use octet_appliance::ObjectSettings;
-use octet_node::SettingsError;
+use octet_appliance::{ApplianceSection, Bytes, ObjectSettings, OriginSection};
 use octet_node::settings::{Settings, Which};
+use octet_node::{SettingsError, own_number, say};
 
-/// The quota of objects in bytes, from `config`, which listens in the folder `sockets`; `None` if
-/// it is not set.
-///
-/// # Errors
-/// `config` does not answer, or the section is invalid.
-pub fn quota(sockets: &Path, which: Which) -> Result<Option<u64>, SettingsError> {
-    let said: ObjectSettings = Settings::read(sockets, which)?.section("cache")?;
-    Ok(said.quota.map(octet_appliance::Bytes::get))
+use crate::origin::OriginFront;
+
+/// The number of the router.
+const ROUTER: u8 = 0;
+
+pub struct CacheSettings {
+    /// The quota of objects in bytes; `None` if it is not set.
+    pub quota: Option<u64>,
+    appliance: ApplianceSection,
+    origins: Vec<OriginSection>,
+}
+
+impl CacheSettings {
+    /// Reads them from `config`, which listens in the folder `sockets`.
+    ///
+    /// # Errors
+    /// `config` does not answer, or a section is invalid.
+    pub fn read(sockets: &Path, which: Which) -> Result<Self, SettingsError> {
+        let settings = Settings::read(sockets, which)?;
+        let objects: ObjectSettings = settings.section("cache")?;
+        Ok(Self {
+            quota: objects.quota.map(Bytes::get),
+            appliance: settings.section("appliance")?,
+            origins: settings.list("origin")?,
+        })
+    }
+
+    /// Has `front` serve the origins whose board this node is.
+    pub fn apply_origins(&self, sockets: &Path, front: &OriginFront) {
+        let mut origins = self.origins.clone();
+        if !origins.is_empty() {
+            match own_number(sockets) {
+                Ok(number) => {
+                    let own = number.filter(|number| *number != ROUTER);
+                    origins.retain(|origin| origin.board == own);
+                }
+                Err(error) => {
+                    say!("no origin is served: it is not known which board this is: {error}");
+                    origins.clear();
+                }
+            }
+        }
+        front.set_origins(&self.appliance.name.to_string(), &origins);
+    }
 }

@@ -1,6 +1,7 @@
 //! The verbs of this unit.
 
 mod names;
+mod origins;
 mod token;
 
 use std::convert::Infallible;
@@ -28,7 +29,7 @@ use crate::http::{CacheState, Gateway, parse};
 use crate::metrics::Numbers;
 use crate::objects::{ListedObject, ObjectError};
 use crate::policy::ObjectKind;
-use crate::settings;
+use crate::settings::CacheSettings;
 
 /// The maximum number of connections, those reserved for operators, and the maximum per user.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
@@ -124,6 +125,11 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             },
         )
         .with(
+            Verb::new("purge", Operate, "Forgets what is stored of a web origin, or of one of its URLs"),
+            text("what", "The origin's name, or a URL below http://NAME.APPLIANCE.internal:8080"),
+            |desk, _, what| origins::purge(desk.state()?, &what),
+        )
+        .with(
             expires(Verb::new(
                 "publish",
                 Operate,
@@ -171,7 +177,7 @@ pub fn verbs() -> Verbs<CacheVerbs> {
         )
         .with_metrics(|desk: &CacheVerbs| Numbers(desk.gateway.clone()).now())
         .with_settings(
-            |desk| Ok(settings::quota(&desk.sockets, Which::Next).map(drop)?),
+            |desk| Ok(CacheSettings::read(&desk.sockets, Which::Next).map(drop)?),
             CacheVerbs::apply,
         )
 }
@@ -207,9 +213,12 @@ impl CacheVerbs {
 
     /// Applies the settings in force. Without a disk they have no effect.
     fn apply(&self) -> Result<(), Failure> {
-        let quota = settings::quota(&self.sockets, Which::InForce)?;
+        let settings = CacheSettings::read(&self.sockets, Which::InForce)?;
         let Some(state) = &self.gateway.state else { return Ok(()) };
-        self.runtime.block_on(state.objects.set_quota(quota)).map_err(|error| store_failure(&error))
+        settings.apply_origins(&self.sockets, &state.origins);
+        self.runtime
+            .block_on(state.objects.set_quota(settings.quota))
+            .map_err(|error| store_failure(&error))
     }
 
     fn list(&self, after: Option<Hash>, most: Option<u64>) -> Result<Value, Failure> {

@@ -1,5 +1,6 @@
 //! The event loop: link changes, packets, timers, and control requests.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -61,6 +62,8 @@ pub struct LanConfig {
     /// The addresses of the exit node, if the owner's devices use one. If the list is empty,
     /// external names are not resolved for them.
     pub exit_addresses: Option<Vec<IpAddr>>,
+    /// The names of web origins, with the hosts that are their fronts.
+    pub origins: BTreeMap<String, String>,
 }
 
 /// The displayed state, shared with the verbs.

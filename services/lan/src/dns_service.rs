@@ -21,7 +21,7 @@ use crate::dns::{Dns, Settings};
 const PORT: u16 = 53;
 
 /// The host name of the router.
-const ROUTER: &str = "router";
+pub const ROUTER: &str = "router";
 
 /// The resolver, which starts once the kind of this node is known.
 #[derive(Debug)]
@@ -71,7 +71,12 @@ impl DnsService {
         };
         let mut refused = dns.set_box_networks(whole);
         match BoxZone::new(domain, &host_names(links)) {
-            Ok(own) => dns.set_box_zone(own),
+            Ok(mut own) => {
+                if let Err(error) = own.add_aliases(domain, &aliases(links, &config.origins)) {
+                    self.log_refused(vec![format!("the origins have no names: {error}")]);
+                }
+                dns.set_box_zone(own);
+            }
             Err(error) => self.log_refused(vec![format!("the box's hosts have no names: {error}")]),
         }
         let out = links.links.iter().find(|link| matches!(link.leads_to, LeadsTo::Out { .. }));
@@ -203,6 +208,15 @@ fn host_names(links: &Links) -> BTreeMap<String, Vec<IpAddr>> {
     boards.chain(router).collect()
 }
 
+/// The names of web origins, with the addresses of their fronts. A front that this node does not know has no name here:
+/// the router knows all.
+fn aliases(links: &Links, origins: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
+    let hosts = host_names(links);
+    let known =
+        origins.iter().filter_map(|(name, host)| Some((name.clone(), hosts.get(host)?.clone())));
+    known.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +251,11 @@ mod tests {
         let hosts = host_names(&links);
         assert_eq!(hosts["board-3"], addresses(of(3, 2)));
         assert_eq!(hosts["router"], addresses(of(250, 1)));
+        let origins = [("web", "board-3"), ("own", "router"), ("far", "board-4")];
+        let origins = origins.map(|(name, host)| (name.to_owned(), host.to_owned())).into();
+        let named = aliases(&links, &origins);
+        assert_eq!(named["web"], addresses(of(3, 2)));
+        assert_eq!((named["own"].clone(), named.len()), (addresses(of(250, 1)), 2));
         let by_vpn = box_networks(&links, true);
         let way = |inside: &BoxNetworks, text: &str| inside.upstream_path(text.parse().unwrap());
         let inside = box_networks(&links, false);

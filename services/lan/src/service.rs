@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use octet_appliance::{Cluster, Neighbour, Vpn};
+use octet_appliance::{Cluster, Neighbour, OriginSection, Vpn};
 use octet_node::control::SOCKETS;
 use octet_node::settings::{Settings, SettingsError, Which};
 use octet_node::{UnitEnvironment, address};
 
 use crate::daemon::{DaemonConfig, LanConfig, run};
 use crate::dns::prefix::IpPrefix;
+use crate::dns_service::ROUTER;
 
 /// Runs until PID 1 ends it.
 pub fn main() -> ExitCode {
@@ -50,7 +51,14 @@ pub fn read_config(which: Which) -> Result<LanConfig, SettingsError> {
         openwrt_cluster: silent,
         box_networks: whole,
         exit_addresses: exit,
+        origins: settings.list("origin")?.iter().map(origin_host).collect(),
     })
+}
+
+/// The name of an origin, and the host whose cache is its front.
+fn origin_host(origin: &OriginSection) -> (String, String) {
+    let host = origin.board.map_or_else(|| ROUTER.to_owned(), |board| format!("board-{board}"));
+    (origin.name.to_string(), host)
 }
 
 /// The networks that contain all segments of the box.

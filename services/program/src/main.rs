@@ -51,6 +51,8 @@ fn service(name: &str) -> Option<fn() -> ExitCode> {
         "messenger" => octet_messenger::main,
         #[cfg(feature = "netd")]
         "netd" => octet_netd::main,
+        #[cfg(feature = "origin")]
+        "origin" => octet_origin::main,
         #[cfg(feature = "router")]
         "router" => octet_router_unit::main,
         #[cfg(feature = "update")]

@@ -60,6 +60,7 @@ pub fn run(folder: &Path, number: u8) -> Result<Value, Failed> {
         CacheLimits { http: CONNECTIONS, http_per_client: CONNECTIONS, ..CacheLimits::default() };
     let parts = CacheConfig {
         limits,
+        settings: None,
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),
         addresses: vec![SocketAddr::new(address(number), PORT)],

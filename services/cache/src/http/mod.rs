@@ -10,6 +10,9 @@ mod names;
 mod put;
 mod range;
 
+pub(crate) use body::BodyParts;
+pub(crate) use conditions::{ConditionResult, evaluate, if_range_matches};
+pub(crate) use connection::FileQueue;
 pub use listener::serve;
 pub use media::UNKNOWN;
 pub use range::{ByteRange, MAX, RequestedRange, parse_range};
@@ -28,7 +31,7 @@ use axum::http::header::{
 };
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
-use axum::middleware::{Next, from_fn, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -41,10 +44,8 @@ use crate::counters::CacheCounters;
 use crate::fetch::{Fetcher, Missing};
 use crate::names::NameCache;
 use crate::objects::{Object, ObjectContent, ObjectError, Objects};
+use crate::origin::OriginFront;
 use crate::tokens::Tokens;
-use body::BodyParts;
-use conditions::{ConditionResult, evaluate, if_range_matches};
-use connection::FileQueue;
 
 /// An object never changes: caches may keep it for a year, the maximum that is understood
 /// everywhere.
@@ -86,6 +87,8 @@ pub struct CacheState {
     pub tokens: Arc<Tokens>,
     /// Permits for concurrent uploads.
     pub puts: Arc<Semaphore>,
+    /// The web origins whose front this node is.
+    pub origins: Arc<OriginFront>,
 }
 
 impl CacheState {
@@ -189,6 +192,8 @@ pub fn router(gateway: Gateway) -> Router {
         })
         .layer(from_fn(to_this_host))
         .layer(map_response(answered))
+        // An origin's answers have the policies of the origin.
+        .layer(from_fn_with_state(gateway.clone(), to_origin))
         .with_state(gateway)
 }
 
@@ -213,6 +218,31 @@ async fn with_name(
     let path = uri.path().strip_prefix("/b/").unwrap_or_default();
     let (hash, name) = path.split_once('/').unwrap_or_default();
     serve_object(&gateway, &client, &method, hash, media::kind(name), &headers).await
+}
+
+/// Serves a request whose only `Host` is that of an origin.
+async fn to_origin(
+    State(gateway): State<Gateway>,
+    Extension(client): Extension<HttpClient>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|it| it.to_str().ok());
+    // A host in the request line counts (RFC 9112, 3.2.2), and has to be the same.
+    let target = request.uri().authority().map(Authority::as_str);
+    let is_same = target.is_none_or(|it| host.is_some_and(|host| host.eq_ignore_ascii_case(it)));
+    let Some((state, host)) = gateway.state.as_ref().zip(host.filter(|_| is_same)) else {
+        return next.run(request).await;
+    };
+    match state.origins.find(host) {
+        Some(origin) => {
+            let response = state.origins.serve(origin, client, request).await;
+            gateway.counters.count_response(response.status().as_u16());
+            response
+        }
+        None => next.run(request).await,
+    }
 }
 
 /// Refuses a request without exactly one `Host` (RFC 9112, section 3.2), or with a foreign one,
@@ -382,7 +412,7 @@ fn error_response(missing: &Missing) -> Response {
 }
 
 /// A plain-text line for humans. It is not cached, because the state may change.
-fn text_response(code: StatusCode, why: &str) -> Response {
+pub(crate) fn text_response(code: StatusCode, why: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{why}\n")));
     *response.status_mut() = code;
     let headers = response.headers_mut();
@@ -392,14 +422,14 @@ fn text_response(code: StatusCode, why: &str) -> Response {
     response
 }
 
-fn set_header(response: &mut Response, name: HeaderName, value: &str) {
+pub(crate) fn set_header(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
 }
 
 /// A field that may be repeated, as one list (RFC 9110, section 5.3).
-fn header_list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+pub(crate) fn header_list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;
     let texts: Vec<&str> = values.map(|value| value.to_str().unwrap_or("?")).collect();

@@ -16,6 +16,7 @@ use octet_cache::http::{self, CacheState, Gateway};
 use octet_cache::limits::CacheLimits;
 use octet_cache::names::NameCache;
 use octet_cache::objects::{ListedObject, ObjectError, Objects};
+use octet_cache::origin::OriginFront;
 use octet_cache::peers::PeerNode;
 use octet_cache::policy::ObjectKind;
 use octet_cache::tokens::Tokens;
@@ -42,6 +43,11 @@ pub fn limits() -> CacheLimits {
         read_timeout: TIMEOUT,
         ..default
     }
+}
+
+/// The same for many connections of one address.
+pub fn limits_for_many() -> CacheLimits {
+    CacheLimits { http_per_client: 100, ..limits() }
 }
 
 /// A runtime for all nodes of a test.
@@ -107,12 +113,20 @@ impl Node {
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
         let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
+        let origins = OriginFront::open(
+            folder.path(),
+            Arc::clone(&objects),
+            Arc::clone(&counters),
+            folder.path().join("fetch.sock"),
+        )
+        .unwrap();
         let here = CacheState {
             objects: Arc::clone(&objects),
             fetcher,
             names: Arc::clone(&names),
             tokens: Arc::clone(&tokens),
             puts: Arc::new(Semaphore::new(limits.puts)),
+            origins,
         };
         let gateway = Gateway { state: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();

@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod names;
 mod numbers;
+mod origin;
 mod policy;
 mod provider;
 mod put;

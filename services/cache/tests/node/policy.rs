@@ -216,7 +216,11 @@ fn another_quota_holds_at_once() {
             let request = peer.next_request().unwrap().unwrap();
             assert_eq!(request.verb, "sections");
             let cache = json!({ "quota": format!("{quota}") });
-            peer.end(request.id, Ok(json!({ "cache": cache }))).unwrap();
+            peer.end(
+                request.id,
+                Ok(json!({ "cache": cache, "appliance": { "name": "octet" }, "origin": [] })),
+            )
+            .unwrap();
         })
     };
     crate::verbs::start_at(&folder, Some(state));

@@ -52,6 +52,7 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
     let at = http.local_addr().unwrap();
     let parts = CacheConfig {
         limits: limits(),
+        settings: None,
         folder: state,
         // No unit listens there: the service runs without the other units.
         sockets: folder.path().to_owned(),
@@ -118,7 +119,7 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["http_requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 15);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 16);
     let numbers = client.call("metrics", Map::new()).unwrap();
     let numbers = numbers["text"].as_str().unwrap();
     assert!(numbers.contains("\noctet_cache_objects 7\n"), "{numbers}");

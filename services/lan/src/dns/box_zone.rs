@@ -58,6 +58,28 @@ impl BoxZone {
         Ok(own)
     }
 
+    /// Adds further names of hosts. Addresses are not looked up by these.
+    ///
+    /// # Errors
+    /// A name is invalid, or there are too many names or addresses.
+    pub fn add_aliases(
+        &mut self,
+        zone: &str,
+        aliases: &BTreeMap<String, Vec<IpAddr>>,
+    ) -> Result<(), InvalidZone> {
+        if self.hosts.len() + aliases.len() > MAX_NAMES {
+            return Err(InvalidZone::Names(self.hosts.len() + aliases.len()));
+        }
+        for (alias, addresses) in aliases {
+            let name = host_name(&format!("{alias}.{zone}"))?;
+            // A host's own name stays.
+            if self.hosts.get(&name).is_empty() {
+                self.hosts.insert(name, addresses)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The answer from this zone; `None` if it has none.
     pub fn answer(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
         if let Some(reverse) = Reverse::parse(&question.name) {

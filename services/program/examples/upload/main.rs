@@ -97,6 +97,7 @@ fn cache(folder: &Path) -> Result<(), Failed> {
     let state = folder.join("cache");
     let parts = octet_cache::CacheConfig {
         limits: octet_cache::limits::CacheLimits::default(),
+        settings: None,
         folder: Some(state.clone()),
         sockets: state,
         addresses: vec![LOOPBACK],

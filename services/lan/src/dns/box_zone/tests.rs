@@ -77,3 +77,23 @@ fn what_is_no_name_is_refused() {
     let hosts = (0..=MAX_NAMES).map(|number| (format!("a{number}"), vec![])).collect();
     assert!(matches!(BoxZone::new("x.internal", &hosts), Err(InvalidZone::Names(_))));
 }
+
+#[test]
+fn an_alias_is_a_name_without_a_pointer() {
+    let mut own = own();
+    let address: IpAddr = "10.20.3.2".parse().unwrap();
+    let other: IpAddr = "10.20.4.2".parse().unwrap();
+    let aliases = [("0web".to_owned(), vec![address]), ("router".to_owned(), vec![other])];
+    own.add_aliases("octet.internal", &aliases.into()).unwrap();
+    let ask = |name: &str, kind| {
+        let question = DnsQuestion { name: name.parse().unwrap(), kind, path: UpstreamPath::Own };
+        own.answer(&question).map(|answer| answer.records)
+    };
+    assert_eq!(ask("0web.octet.internal.", RecordType::A).unwrap().len(), 1);
+    // A host keeps its name.
+    assert_eq!(ask("router.octet.internal.", RecordType::A).unwrap().len(), 2);
+    let pointers = ask("2.3.20.10.in-addr.arpa.", RecordType::PTR).unwrap();
+    assert_eq!(pointers[0].data.to_string(), "a.b.octet.internal.");
+    let bad = [("a_b".to_owned(), vec![address])].into();
+    assert!(own.add_aliases("octet.internal", &bad).is_err());
+}

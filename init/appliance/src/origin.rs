@@ -1,0 +1,446 @@
+//! `[[origin]]`: web origins of which nodes of this box keep copies.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Bytes;
+use crate::cluster::Cluster;
+use crate::document::span_of;
+use crate::file_error::FileError;
+use crate::name::OriginName;
+
+/// Maximum number of origins of a box.
+const MAX_ORIGINS: usize = 64;
+
+/// Maximum number of names in `cookies`, `headers` and `allow`.
+const MAX_NAMES: usize = 32;
+
+/// `[[origin]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginSection {
+    /// The first label of the front: `http://NAME.APPLIANCE.internal:8080`.
+    pub name: OriginName,
+    pub upstream: Upstream,
+    /// Certificates of the authorities that the upstream's certificate may be from, in PEM; without them, those of
+    /// Mozilla.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The board whose cache is the front, and which fetches; without one, the router, or the box itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub board: Option<u8>,
+    /// The largest body of a response, and of all that arrive at the same time together.
+    #[serde(default = "default_bytes")]
+    pub max_bytes: Bytes,
+    /// The time to the first byte of a response, and then between bytes: 1 to 3600 s.
+    #[serde(default)]
+    pub max_seconds: OriginSeconds,
+    /// The largest head of a response in bytes: 8192 to 262144.
+    #[serde(default)]
+    pub max_header_bytes: HeaderBytes,
+    /// The cookies of a request that go up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cookies: Vec<String>,
+    /// The headers of a request that go up, besides those of HTTP itself.
+    #[serde(default = "default_headers")]
+    pub headers: Vec<String>,
+    /// Networks that are connected to although they are not globally reachable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<AllowedNetwork>,
+    /// RFC 5861, if the response does not say it.
+    #[serde(default)]
+    pub stale_if_error_seconds: u32,
+    #[serde(default)]
+    pub stale_while_revalidate_seconds: u32,
+}
+
+fn default_bytes() -> Bytes {
+    Bytes::new(1 << 30)
+}
+
+fn default_headers() -> Vec<String> {
+    ["accept", "accept-language"].map(str::to_owned).into()
+}
+
+/// The web server of an origin: `https://host`, `http://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Upstream {
+    pub is_https: bool,
+    /// A name, or an address; of IPv6 without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+/// Text that is not the URL of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not an upstream: write `https://` or `http://`, a host, and maybe a port, such as https://example.com, without a path"
+)]
+pub struct InvalidUpstream(String);
+
+impl Upstream {
+    /// The field `Host`: the port only if it is not the scheme's own (RFC 9110, 4.2).
+    pub fn authority(&self) -> String {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == self.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+
+    fn default_port(&self) -> u16 {
+        if self.is_https { 443 } else { 80 }
+    }
+}
+
+impl TryFrom<String> for Upstream {
+    type Error = InvalidUpstream;
+
+    fn try_from(text: String) -> Result<Self, InvalidUpstream> {
+        Self::parse(&text).ok_or(InvalidUpstream(text))
+    }
+}
+
+impl Upstream {
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let is_https = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = match rest.strip_prefix('[') {
+            Some(inside) => {
+                let (host, after) = inside.split_once(']')?;
+                host.parse::<std::net::Ipv6Addr>().ok()?;
+                (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+            }
+            None => match rest.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (rest, None),
+            },
+        };
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        let is_address = host.contains(':');
+        if host.is_empty() || host.len() > 253 || !(is_address || host.bytes().all(is_host)) {
+            return None;
+        }
+        let digits = |port: &&str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = match port {
+            None if is_https => 443,
+            None => 80,
+            Some(port) => Some(port).filter(digits)?.parse().ok().filter(|port| *port != 0)?,
+        };
+        Some(Self { is_https, host: host.to_ascii_lowercase(), port })
+    }
+}
+
+impl From<Upstream> for String {
+    fn from(upstream: Upstream) -> String {
+        upstream.to_string()
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_https { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority())
+    }
+}
+
+/// 1 to 3600 seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct OriginSeconds(u64);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0} seconds cannot be waited: 1 to 3600 can")]
+pub struct InvalidOriginSeconds(u64);
+
+impl Default for OriginSeconds {
+    fn default() -> Self {
+        Self(60)
+    }
+}
+
+impl TryFrom<u64> for OriginSeconds {
+    type Error = InvalidOriginSeconds;
+
+    fn try_from(seconds: u64) -> Result<Self, InvalidOriginSeconds> {
+        let is_valid = (1..=3600).contains(&seconds);
+        is_valid.then_some(Self(seconds)).ok_or(InvalidOriginSeconds(seconds))
+    }
+}
+
+impl From<OriginSeconds> for u64 {
+    fn from(seconds: OriginSeconds) -> u64 {
+        seconds.0
+    }
+}
+
+/// 8192 to 262144 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct HeaderBytes(u64);
+
+#[derive(Debug, thiserror::Error)]
+#[error("a head of {0} bytes cannot be the largest: 8192 to 262144 can")]
+pub struct InvalidHeaderBytes(u64);
+
+impl Default for HeaderBytes {
+    fn default() -> Self {
+        Self(16384)
+    }
+}
+
+impl TryFrom<u64> for HeaderBytes {
+    type Error = InvalidHeaderBytes;
+
+    fn try_from(bytes: u64) -> Result<Self, InvalidHeaderBytes> {
+        (8192..=262_144).contains(&bytes).then_some(Self(bytes)).ok_or(InvalidHeaderBytes(bytes))
+    }
+}
+
+impl From<HeaderBytes> for u64 {
+    fn from(bytes: HeaderBytes) -> u64 {
+        bytes.0
+    }
+}
+
+/// A network, such as `192.168.1.0/24` or `fd00::/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AllowedNetwork {
+    address: IpAddr,
+    length: u8,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a network, such as 192.168.1.0/24 or fd00::/8")]
+pub struct InvalidAllowedNetwork(String);
+
+/// The 128 bits of an address, aligned to the left, and how many it has.
+fn bits(address: IpAddr) -> (u128, u8) {
+    match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    }
+}
+
+impl AllowedNetwork {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let ((own, family), (other, other_family)) = (bits(self.address), bits(address));
+        let rest = 128 - u32::from(self.length);
+        family == other_family && (own ^ other).checked_shr(rest).unwrap_or(0) == 0
+    }
+}
+
+impl TryFrom<String> for AllowedNetwork {
+    type Error = InvalidAllowedNetwork;
+
+    fn try_from(text: String) -> Result<Self, InvalidAllowedNetwork> {
+        let parse = || {
+            let (address, length) = text.split_once('/')?;
+            let address: IpAddr = address.parse().ok()?;
+            let length: u8 = length.parse().ok()?;
+            let (own, family) = bits(address);
+            let below = own.checked_shl(u32::from(length)).unwrap_or(0);
+            (length <= family && below == 0).then_some(Self { address, length })
+        };
+        parse().ok_or(InvalidAllowedNetwork(text))
+    }
+}
+
+impl From<AllowedNetwork> for String {
+    fn from(network: AllowedNetwork) -> String {
+        format!("{}/{}", network.address, network.length)
+    }
+}
+
+/// Headers that cannot be listed: HTTP's own, of the connection, or decided elsewhere.
+const NOT_LISTED: [&str; 13] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn is_token(text: &str) -> bool {
+    let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(is_char)
+}
+
+/// Checks constraints between these sections, which were read from `text`, the content of `file`, and the box.
+pub(crate) fn check(
+    origins: &[OriginSection],
+    cluster: Option<&Cluster>,
+    (file, text): (&str, &str),
+) -> Result<(), Box<FileError>> {
+    for (index, one) in origins.iter().enumerate() {
+        let wrong = |key: &str, message: String, hint: &str| {
+            let at = span_of(text, &["origin", &index.to_string(), key]);
+            Err(FileError::new(file, text, at, message, hint))
+        };
+        if index == MAX_ORIGINS {
+            return wrong("name", format!("more than {MAX_ORIGINS} origins"), "remove some");
+        }
+        if origins[..index].iter().any(|other| other.name == one.name) {
+            let message = format!("two origins are called `{}`", one.name);
+            return wrong("name", message, "a name is one host: rename one of them");
+        }
+        for (key, names) in [("cookies", &one.cookies), ("headers", &one.headers)] {
+            if let Some(name) = names.iter().find(|name| !is_token(name)) {
+                let message = format!("`{name}` cannot be a name in `{key}`");
+                return wrong(key, message, "use a token of RFC 9110, of 64 characters at most");
+            }
+            if names.len() > MAX_NAMES {
+                return wrong(key, format!("more than {MAX_NAMES} names"), "remove some");
+            }
+        }
+        let is_own = |name: &&String| NOT_LISTED.contains(&name.to_ascii_lowercase().as_str());
+        if let Some(name) = one.headers.iter().find(is_own) {
+            let message = format!("`{name}` cannot be listed");
+            return wrong("headers", message, "remove it: docs/origin.md says which headers go up");
+        }
+        if one.allow.len() > MAX_NAMES {
+            return wrong("allow", format!("more than {MAX_NAMES} networks"), "remove some");
+        }
+        if one.ca.is_some() && !one.upstream.is_https {
+            let message = format!("`{}` is not HTTPS, and has no certificate", one.upstream);
+            return wrong("ca", message, "remove `ca`, or write https://");
+        }
+        match (one.board, cluster) {
+            (Some(board), None) => {
+                let message = format!("there is no board {board}: this box has no [cluster]");
+                return wrong("board", message, "leave the line out: the box itself fetches");
+            }
+            (Some(board), Some(cluster)) if !(1..=cluster.boards).contains(&board) => {
+                let message = format!("there is no board {board}: the box has {}", cluster.boards);
+                return wrong("board", message, "see `boards` in [cluster]");
+            }
+            (None, Some(cluster)) if !cluster.router.is_octet() => {
+                let message = "the router, which runs OpenWrt, has no cache".to_owned();
+                return wrong("name", message, "say with `board = N` which board fetches");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Appliance;
+    use proptest::prelude::*;
+
+    const REST: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
+    const ONE: &str = "[[origin]]\nname = \"web\"\nupstream = \"https://example.com\"\n";
+
+    fn parse(sections: &str) -> Result<Appliance, Box<FileError>> {
+        Appliance::parse("appliance.toml", &format!("{REST}{sections}"))
+    }
+
+    #[test]
+    fn an_origin_has_defaults() {
+        let origin = parse(ONE).unwrap().origin.remove(0);
+        assert_eq!(origin.max_bytes.get(), 1 << 30);
+        assert_eq!(
+            (u64::from(origin.max_seconds), u64::from(origin.max_header_bytes)),
+            (60, 16384)
+        );
+        assert_eq!(origin.headers, ["accept", "accept-language"]);
+        assert!(origin.cookies.is_empty() && origin.allow.is_empty() && origin.board.is_none());
+        assert_eq!((origin.stale_if_error_seconds, origin.stale_while_revalidate_seconds), (0, 0));
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        for (line, message) in [
+            ("max_seconds = 0", "1 to 3600"),
+            ("max_header_bytes = 100", "8192"),
+            ("max_bytes = \"x\"", "not a size"),
+            ("cookies = [\"a b\"]", "`a b`"),
+            ("headers = [\"Cookie\"]", "`Cookie`"),
+            ("allow = [\"10.0.0.1/8\"]", "not a network"),
+            ("board = 1", "no [cluster]"),
+            ("path = \"/\"", "path"),
+        ] {
+            assert!(parse(&format!("{ONE}max_seconds = 7\n")).is_ok());
+            let error = parse(&format!("{ONE}{line}\n")).unwrap_err();
+            assert_eq!(error.line, 11, "{error}");
+            assert!(error.to_string().contains(message), "{error}");
+        }
+        assert!(parse(&ONE.replace("https", "http")).is_ok());
+        let plain = format!("{}ca = \"x\"\n", ONE.replace("https", "http"));
+        assert!(parse(&plain).unwrap_err().to_string().contains("not HTTPS"));
+        assert_eq!(parse(&format!("{ONE}{ONE}")).unwrap_err().line, 12);
+        for bad in ["router", "board-1", "a.b", "A"] {
+            assert!(parse(&ONE.replace("web", bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn upstreams() {
+        let parse = |text: &str| Upstream::try_from(text.to_owned());
+        for (text, host, port, authority) in [
+            ("https://Example.com", "example.com", 443, "example.com"),
+            ("https://example.com/", "example.com", 443, "example.com"),
+            ("http://a.b:8000", "a.b", 8000, "a.b:8000"),
+            ("https://[2001:db8::1]:444", "2001:db8::1", 444, "[2001:db8::1]:444"),
+            ("http://192.0.2.1:80", "192.0.2.1", 80, "192.0.2.1"),
+        ] {
+            let upstream = parse(text).unwrap();
+            assert_eq!((upstream.host.as_str(), upstream.port), (host, port), "{text}");
+            assert_eq!(upstream.authority(), authority);
+            assert_eq!(parse(&upstream.to_string()).unwrap(), upstream);
+        }
+        for bad in [
+            "",
+            "example.com",
+            "ftp://a",
+            "https://",
+            "https://a/b",
+            "https://a:0",
+            "https://a:+1",
+            "https://u@a",
+            "https://a?b",
+            "https://[::1",
+            "https://[a]",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,40}", url in "https?://[a-z:\\[\\]./0-9]{0,20}") {
+            let _ = AllowedNetwork::try_from(text.clone());
+            for text in [text, url] {
+                if let Ok(upstream) = Upstream::try_from(text) {
+                    prop_assert_eq!(Upstream::try_from(upstream.to_string()).unwrap(), upstream);
+                }
+            }
+        }
+
+        #[test]
+        fn a_network_is_its_prefix(address: u32, other: u32, length in 0u8..=32) {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            let ip = |bits: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(bits));
+            let network = AllowedNetwork::try_from(format!("{}/{length}", ip(address & mask))).unwrap();
+            prop_assert!(network.contains(ip(address)));
+            prop_assert_eq!(network.contains(ip(other)), other & mask == address & mask);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The origins whose front this node is, what is stored of them, and what arrives.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use axum::response::Response;
+use hyper::body::Incoming;
+use octet_appliance::OriginSection;
+use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
+
+use super::flight::{FlightState, OriginFlight, create};
+use super::rows::OriginRows;
+use super::serve::FrontRequest;
+use super::stored::{StaleDefaults, StoredResponse};
+use super::target::normalise;
+use crate::counters::CacheCounters;
+use crate::objects::Objects;
+
+/// The maximum number of keys with stored responses.
+const MAX_KEYS: u64 = 16_384;
+
+/// The maximum number of responses that arrive at the same time; further ones are passed through.
+const MAX_FLIGHTS: usize = 64;
+
+/// An origin as the front needs it.
+#[derive(Debug)]
+pub struct CachedOrigin {
+    pub name: String,
+    pub defaults: StaleDefaults,
+    pub max_bytes: u64,
+    /// The bytes that arrive now.
+    pub arriving: Arc<AtomicU64>,
+    pub(super) headers: Vec<String>,
+    pub(super) cookies: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct OriginFront {
+    /// By host.
+    origins: RwLock<BTreeMap<String, Arc<CachedOrigin>>>,
+    pub(super) rows: OriginRows,
+    pub(super) objects: Arc<Objects>,
+    pub(super) counters: Arc<CacheCounters>,
+    /// The socket of the unit `origin`.
+    pub(super) socket: PathBuf,
+    /// The folder of bodies that arrive.
+    folder: PathBuf,
+    files: AtomicU64,
+    flights: Mutex<HashMap<String, (u64, watch::Receiver<FlightState>)>>,
+    purges: AtomicU64,
+}
+
+/// A flight that a request waits for, and its response if it is not shared: only the first one gets that.
+pub(super) type Joined =
+    (watch::Receiver<FlightState>, Option<oneshot::Receiver<Response<Incoming>>>);
+
+impl OriginFront {
+    /// Opens or creates the rows, and empties the folder of bodies that arrive, in `folder`. `socket` is that of the
+    /// unit `origin`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn open(
+        folder: &Path,
+        objects: Arc<Objects>,
+        counters: Arc<CacheCounters>,
+        socket: PathBuf,
+    ) -> io::Result<Arc<Self>> {
+        let arriving = folder.join("arriving");
+        match fs::remove_dir_all(&arriving) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(&arriving)?,
+        }
+        let rows =
+            OriginRows::open(&folder.join("origins.db"), MAX_KEYS).map_err(io::Error::other)?;
+        Ok(Arc::new(Self {
+            origins: RwLock::default(),
+            rows,
+            objects,
+            counters,
+            socket,
+            folder: arriving,
+            files: AtomicU64::new(0),
+            flights: Mutex::default(),
+            purges: AtomicU64::new(0),
+        }))
+    }
+
+    /// Closes the rows.
+    pub fn close(&self) {
+        self.rows.close();
+    }
+
+    /// Serves these origins of the box called `appliance`, and no others.
+    pub fn set_origins(&self, appliance: &str, sections: &[OriginSection]) {
+        let origin = |section: &OriginSection| {
+            let origin = CachedOrigin {
+                name: section.name.to_string(),
+                defaults: StaleDefaults {
+                    if_error: section.stale_if_error_seconds.into(),
+                    while_revalidate: section.stale_while_revalidate_seconds.into(),
+                },
+                max_bytes: section.max_bytes.get(),
+                arriving: Arc::default(),
+                headers: section.headers.iter().map(|it| it.to_ascii_lowercase()).collect(),
+                cookies: section.cookies.clone(),
+            };
+            (format!("{}.{appliance}.internal", section.name), Arc::new(origin))
+        };
+        let origins = sections.iter().map(origin).collect();
+        *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
+    }
+
+    /// The origin of a field `Host`.
+    pub fn find(&self, host: &str) -> Option<Arc<CachedOrigin>> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        self.origins.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
+    }
+
+    /// Purges a URL of a front, or all of an origin by its name. Returns how many keys; `None` if there is no such
+    /// origin.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub fn purge(&self, what: &str) -> Result<Option<u64>, redb::Error> {
+        let key = match what.strip_prefix("http://").or_else(|| what.strip_prefix("https://")) {
+            Some(url) => {
+                let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
+                let (path, query) = match path.split_once('?') {
+                    Some((path, query)) => (path, Some(query)),
+                    None => (path, None),
+                };
+                self.find(host).zip(normalise(path, query)).map(|(it, path)| key(&it.name, &path))
+            }
+            None => {
+                let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+                origins.values().find(|it| it.name == what).map(|it| key(&it.name, ""))
+            }
+        };
+        let Some(key) = key else { return Ok(None) };
+        let is_all = key.ends_with(' ');
+        let is_purged = |it: &str| if is_all { it.starts_with(&key) } else { it == key };
+        self.purges.fetch_add(1, Ordering::AcqRel);
+        self.flights().retain(|key, _| !is_purged(key));
+        self.rows.purge(is_purged).map(Some)
+    }
+
+    /// Whether no response arrives.
+    pub fn is_idle(&self) -> bool {
+        self.flights().is_empty()
+    }
+
+    pub(super) fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<String, (u64, watch::Receiver<FlightState>)>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new file for a body that arrives.
+    pub(super) async fn arriving_file(&self) -> io::Result<(PathBuf, Arc<File>)> {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let path = self.folder.join(number.to_string());
+        spawn_blocking(|| create(path)).await.map_err(io::Error::other)?
+    }
+
+    /// The flight of the request's key, which begins if there is none. `None` if there are too many.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        request: &FrontRequest<'_>,
+        stored: Option<StoredResponse>,
+    ) -> Option<Joined> {
+        let mut flights = self.flights();
+        if let Some((_, state)) = flights.get(&request.key) {
+            return Some((state.clone(), None));
+        }
+        if flights.len() >= MAX_FLIGHTS {
+            return None;
+        }
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let (sender, state) = watch::channel(FlightState::Waiting);
+        let (first, response) = oneshot::channel();
+        flights.insert(request.key.clone(), (number, state.clone()));
+        drop(flights);
+        let flight = OriginFlight {
+            front: Arc::clone(self),
+            origin: Arc::clone(&request.origin),
+            key: request.key.clone(),
+            target: request.target.clone(),
+            fields: request.up.clone(),
+            stored,
+            state: sender,
+            first,
+            purges: self.purges(),
+        };
+        let ended = FlightEnd { front: Arc::clone(self), key: request.key.clone(), number };
+        tokio::spawn(async move {
+            let _ended = ended;
+            flight.run().await;
+        });
+        Some((state, Some(response)))
+    }
+}
+
+/// Removes a flight from the list, however it ends.
+struct FlightEnd {
+    front: Arc<OriginFront>,
+    key: String,
+    number: u64,
+}
+
+impl Drop for FlightEnd {
+    fn drop(&mut self) {
+        let mut flights = self.front.flights();
+        if flights.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+            flights.remove(&self.key);
+        }
+    }
+}
+
+/// The key of stored responses.
+pub(super) fn key(name: &str, target: &str) -> String {
+    format!("{name} {target}")
+}

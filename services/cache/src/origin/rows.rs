@@ -1,0 +1,107 @@
+//! The stored responses on the disk: of each key the variants, the newest first.
+
+use std::path::Path;
+
+use redb::{Error, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use super::stored::StoredResponse;
+use crate::database::Closable;
+
+/// Of each key: its number in the order, and the variants (postcard).
+const ROWS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("responses");
+
+/// The keys in the order in which they were written.
+const ORDER: TableDefinition<u64, &str> = TableDefinition::new("order");
+
+/// The maximum number of variants of one key (`Vary`).
+const MAX_VARIANTS: usize = 8;
+
+/// The page cache of the database, in bytes.
+const PAGES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub struct OriginRows {
+    database: Closable,
+    most: u64,
+}
+
+impl OriginRows {
+    /// Opens or creates `file`, for at most `most` keys.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(file: &Path, most: u64) -> Result<Self, Error> {
+        let database = Closable::open(file, PAGES)?;
+        let writing = database.begin_write()?;
+        writing.open_table(ROWS)?;
+        writing.open_table(ORDER)?;
+        writing.commit()?;
+        Ok(Self { database, most })
+    }
+
+    pub fn close(&self) {
+        self.database.close();
+    }
+
+    pub fn get(&self, key: &str) -> Result<Vec<StoredResponse>, Error> {
+        let table = self.database.begin_read()?.open_table(ROWS)?;
+        let row = table.get(key)?;
+        // A row that cannot be read is a miss, and is written anew.
+        Ok(row.and_then(|row| postcard::from_bytes(row.value().1).ok()).unwrap_or_default())
+    }
+
+    /// Changes the variants of a key. The oldest key goes if there are too many.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub fn change(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut Vec<StoredResponse>),
+    ) -> Result<(), Error> {
+        let writing = self.database.begin_write()?;
+        {
+            let (mut rows, mut order) = (writing.open_table(ROWS)?, writing.open_table(ORDER)?);
+            let mut variants = vec![];
+            if let Some(row) = rows.get(key)? {
+                let (number, bytes) = row.value();
+                order.remove(number)?;
+                variants = postcard::from_bytes(bytes).unwrap_or_default();
+            }
+            change(&mut variants);
+            variants.truncate(MAX_VARIANTS);
+            match postcard::to_stdvec(&variants) {
+                Ok(bytes) if !variants.is_empty() => {
+                    let number = order.last()?.map_or(0, |(number, _)| number.value() + 1);
+                    rows.insert(key, (number, &bytes[..]))?;
+                    order.insert(number, key)?;
+                }
+                _ => drop(rows.remove(key)?),
+            }
+            while rows.len()? > self.most {
+                let Some((_, oldest)) = order.pop_first()? else { break };
+                rows.remove(oldest.value())?;
+            }
+        }
+        Ok(writing.commit()?)
+    }
+
+    /// Removes the keys for which `is_purged` is true. Returns how many.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub fn purge(&self, is_purged: impl Fn(&str) -> bool) -> Result<u64, Error> {
+        let writing = self.database.begin_write()?;
+        let mut purged = 0;
+        {
+            let (mut rows, mut order) = (writing.open_table(ROWS)?, writing.open_table(ORDER)?);
+            rows.retain(|key, _| {
+                purged += u64::from(is_purged(key));
+                !is_purged(key)
+            })?;
+            order.retain(|_, key| !is_purged(key))?;
+        }
+        writing.commit()?;
+        Ok(purged)
+    }
+}

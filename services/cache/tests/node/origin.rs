@@ -1,0 +1,8 @@
+//! Web origins through the cache: the real unit `origin`, and a web server that counts and does what a test wants.
+
+mod age;
+mod collapse;
+mod fresh;
+mod private;
+mod restart;
+mod stand;
