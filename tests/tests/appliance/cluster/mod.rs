@@ -20,6 +20,7 @@ mod neighbours;
 mod numbers;
 mod objects;
 mod order;
+mod origin;
 mod outside;
 mod owned;
 mod pages;
