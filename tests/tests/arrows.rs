@@ -75,17 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
-    (
-        "tests/fuzz",
-        &[
-            SERVICE,
-            "services/cache",
-            "services/messages",
-            "services/receipts",
-            "init/bundle",
-            "netd",
-        ],
-    ),
+    ("tests/fuzz", &[SERVICE, "services/cache", "services/messages", "services/receipts", "init/bundle", "netd"]),
     // They order transactions as an owner does.
     (
         "tests",
