@@ -31,6 +31,7 @@ const MAX_FLIGHTS: usize = 64;
 #[derive(Debug)]
 pub struct CachedOrigin {
     pub name: String,
+    upstream: String,
     pub defaults: StaleDefaults,
     pub max_bytes: u64,
     /// The bytes that arrive now.
@@ -101,6 +102,7 @@ impl OriginFront {
         let origin = |section: &OriginSection| {
             let origin = CachedOrigin {
                 name: section.name.to_string(),
+                upstream: section.upstream.to_string(),
                 defaults: StaleDefaults {
                     if_error: section.stale_if_error_seconds.into(),
                     while_revalidate: section.stale_while_revalidate_seconds.into(),
@@ -136,11 +138,11 @@ impl OriginFront {
                     Some((path, query)) => (path, Some(query)),
                     None => (path, None),
                 };
-                self.find(host).zip(normalise(path, query)).map(|(it, path)| key(&it.name, &path))
+                self.find(host).zip(normalise(path, query)).map(|(it, path)| key(&it, &path))
             }
             None => {
                 let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
-                origins.values().find(|it| it.name == what).map(|it| key(&it.name, ""))
+                origins.values().find(|it| it.name == what).map(|it| format!("{} ", it.name))
             }
         };
         let Some(key) = key else { return Ok(None) };
@@ -225,7 +227,7 @@ impl Drop for FlightEnd {
     }
 }
 
-/// The key of stored responses.
-pub(super) fn key(name: &str, target: &str) -> String {
-    format!("{name} {target}")
+/// The key of stored responses. What another upstream has answered is not found after a change of the settings.
+pub(super) fn key(origin: &CachedOrigin, target: &str) -> String {
+    format!("{} {}{target}", origin.name, origin.upstream)
 }

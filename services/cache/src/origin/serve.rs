@@ -53,7 +53,7 @@ impl OriginFront {
         };
         let up = origin.upward(&head.headers);
         let request = FrontRequest {
-            key: key(&origin.name, &target),
+            key: key(&origin, &target),
             origin,
             asked: Asked {
                 method: &head.method,

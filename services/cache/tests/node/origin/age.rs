@@ -66,3 +66,19 @@ fn what_is_stale_is_served_and_validated_meanwhile() {
     stand.web.answers(ok("Cache-Control: max-age=60\r\n", b"b"));
     assert_eq!(stand.get("/other", "").text(), "b");
 }
+
+#[test]
+fn a_silent_origin_is_a_dead_one() {
+    let stand = stand("max_seconds = 1\nstale_if_error_seconds = 100\n");
+    stand.web.answers(ok("Cache-Control: max-age=10\r\nETag: \"a\"\r\nAge: 10\r\n", b"body"));
+    assert_eq!(stand.get("/", "").code, 200);
+    stand.settled();
+    // The connections stay open.
+    let mut kept = vec![];
+    stand.web.does(move |stream| kept.push(stream.try_clone().unwrap()));
+    let stale = stand.get("/", "");
+    assert_eq!((stale.code, stale.text().as_str()), (200, "body"));
+    assert_eq!(status(&stale), "octet; fwd=stale; fwd-status=504; detail=stale-if-error");
+    let late = stand.get("/other", "");
+    assert!(late.code == 504 && late.text().contains("http_response_timeout"), "{late:?}");
+}

@@ -45,3 +45,21 @@ fn without_room_a_response_is_passed_through() {
     stand.settled();
     assert!(status(&stand.get("/", "")).starts_with("octet; hit"));
 }
+
+#[test]
+fn what_another_upstream_has_said_is_not_found() {
+    let stand = stand("");
+    stand.web.answers(ok("Cache-Control: max-age=600\r\n", b"body"));
+    for count in [1, 1] {
+        stand.get("/", "");
+        stand.settled();
+        assert_eq!(stand.web.count(), count);
+    }
+    stand.other_upstream();
+    stand.get("/", "");
+    assert_eq!(stand.web.count(), 2);
+    stand.settled();
+    // A purge by the name finds both.
+    let front = &stand.node.gateway.state.as_ref().unwrap().origins;
+    assert_eq!(front.purge("web").unwrap(), Some(2));
+}

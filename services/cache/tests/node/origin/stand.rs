@@ -166,6 +166,13 @@ impl Stand {
         self.node.objects.policy().usage().objects
     }
 
+    /// The settings of the cache name another upstream.
+    pub fn other_upstream(&self) {
+        let (_, appliance) = sections(1, "");
+        let front = &self.node.gateway.state.as_ref().unwrap().origins;
+        front.set_origins("octet", &appliance.origin);
+    }
+
     /// The node again with what is on the disk, as after a kill.
     pub fn killed(&mut self, lines: &str) {
         let (_, appliance) = sections(self.web.port, lines);
