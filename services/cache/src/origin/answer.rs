@@ -29,7 +29,7 @@ pub enum ServedBody {
 }
 
 /// What a client asks for.
-pub struct Asked<'a> {
+pub struct CacheRequest<'a> {
     pub method: &'a Method,
     pub fields: &'a HeaderMap,
     pub files: FileQueue,
@@ -37,7 +37,12 @@ pub struct Asked<'a> {
 }
 
 /// Answers with `head`; `age` is in seconds.
-pub fn answer(asked: &Asked<'_>, head: &ResponseHead, body: ServedBody, age: u64) -> Response {
+pub fn answer(
+    asked: &CacheRequest<'_>,
+    head: &ResponseHead,
+    body: ServedBody,
+    age: u64,
+) -> Response {
     let own = head.fields();
     let is_ok = head.status() == StatusCode::OK;
     if is_ok && is_not_modified(asked.fields, &own) {

@@ -14,7 +14,7 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use octet_node::say;
 
-use super::answer::{Asked, CACHE_STATUS, ServedBody, answer};
+use super::answer::{CACHE_STATUS, CacheRequest, ServedBody, answer};
 use super::cookies::{listed, without_domain};
 use super::flight::FlightState;
 use super::front::{CachedOrigin, OriginFront, key};
@@ -25,7 +25,7 @@ use crate::http::{HttpClient, set_header, text_response};
 /// One request.
 pub(super) struct FrontRequest<'a> {
     pub(super) origin: Arc<CachedOrigin>,
-    asked: Asked<'a>,
+    asked: CacheRequest<'a>,
     pub(super) key: String,
     pub(super) target: String,
     /// The fields that go up.
@@ -55,7 +55,7 @@ impl OriginFront {
         let request = FrontRequest {
             key: key(&origin, &target),
             origin,
-            asked: Asked {
+            asked: CacheRequest {
                 method: &head.method,
                 fields: &head.headers,
                 files: client.files,
