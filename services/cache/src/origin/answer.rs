@@ -32,7 +32,7 @@ pub enum ServedBody {
 pub struct CacheRequest<'a> {
     pub method: &'a Method,
     pub fields: &'a HeaderMap,
-    pub files: FileQueue,
+    pub files: Option<FileQueue>,
     pub counters: Arc<CacheCounters>,
 }
 

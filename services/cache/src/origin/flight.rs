@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use super::coming::{ArrivingShare, BodyProgress, ComingResponse, parts};
 use super::stored::{ResponseHead, StoredResponse};
-use super::upstream::{UNVERIFIED_END, UpstreamFailure, fetch};
+use super::upstream::{UNVERIFIED_END, UpstreamFailure};
 use super::{CachedOrigin, OriginFront};
 use crate::objects::ObjectError;
 use crate::policy::ObjectKind;
@@ -74,15 +74,14 @@ impl OriginFlight {
         if let Some(stored) = &self.stored {
             fields.extend(stored.head.validators());
         }
-        let socket = &self.front.socket;
-        let response =
-            match fetch(socket, &self.origin.name, &Method::GET, &self.target, &fields).await {
-                Ok(response) => response,
-                Err(failure) => {
-                    self.state.send_replace(FlightState::Failed(Arc::new(failure)));
-                    return;
-                }
-            };
+        let fetched = self.front.fetch(&self.origin, &Method::GET, &self.target, &fields).await;
+        let response = match fetched {
+            Ok(response) => response,
+            Err(failure) => {
+                self.state.send_replace(FlightState::Failed(Arc::new(failure)));
+                return;
+            }
+        };
         match response.status() {
             StatusCode::NOT_MODIFIED => self.validated(&response),
             // RFC 5861, section 4.
@@ -155,7 +154,10 @@ impl OriginFlight {
             Ok(size) if is_whole => {
                 let body = parts(Arc::clone(&arriving.file), size);
                 match self.front.objects.add(Some(size), body, ObjectKind::Put).await {
-                    Ok(listed) => self.keep(&StoredResponse::new(head, listed.hash, size)),
+                    Ok(listed) => {
+                        let from = self.front.giver(&self.origin);
+                        self.keep(&StoredResponse::new(head, listed.hash, size, from));
+                    }
                     // An operator has removed it.
                     Err(ObjectError::Removed) => {}
                     Err(error) => say!("`{}`: a response is not stored: {error}", self.origin.name),

@@ -13,6 +13,7 @@ use octet_appliance::OriginSection;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
+use super::boards::OriginBoards;
 use super::flight::{FlightState, OriginFlight, create};
 use super::rows::OriginRows;
 use super::serve::FrontRequest;
@@ -27,11 +28,21 @@ const MAX_KEYS: u64 = 16_384;
 /// The maximum number of responses that arrive at the same time; further ones are passed through.
 const MAX_FLIGHTS: usize = 64;
 
+/// Who fetches from an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchedBy {
+    /// The unit `origin` of this node.
+    Unit,
+    /// Another board of the box.
+    Board(u8),
+}
+
 /// An origin as the front needs it.
 #[derive(Debug)]
 pub struct CachedOrigin {
     pub name: String,
     upstream: String,
+    pub fetched_by: FetchedBy,
     pub defaults: StaleDefaults,
     pub max_bytes: u64,
     /// The bytes that arrive now.
@@ -49,6 +60,7 @@ pub struct OriginFront {
     pub(super) counters: Arc<CacheCounters>,
     /// The socket of the unit `origin`.
     pub(super) socket: PathBuf,
+    pub(super) boards: OriginBoards,
     /// The folder of bodies that arrive.
     folder: PathBuf,
     files: AtomicU64,
@@ -71,6 +83,7 @@ impl OriginFront {
         objects: Arc<Objects>,
         counters: Arc<CacheCounters>,
         socket: PathBuf,
+        boards: OriginBoards,
     ) -> io::Result<Arc<Self>> {
         let arriving = folder.join("arriving");
         match fs::remove_dir_all(&arriving) {
@@ -85,6 +98,7 @@ impl OriginFront {
             objects,
             counters,
             socket,
+            boards,
             folder: arriving,
             files: AtomicU64::new(0),
             flights: Mutex::default(),
@@ -97,12 +111,21 @@ impl OriginFront {
         self.rows.close();
     }
 
-    /// Serves these origins of the box called `appliance`, and no others.
-    pub fn set_origins(&self, appliance: &str, sections: &[OriginSection]) {
+    /// Serves those origins of the box called `appliance` whose front board `own` is, and no others. The router, and a
+    /// box without boards, is `None`.
+    pub fn set_origins(&self, appliance: &str, sections: &[OriginSection], own: Option<u8>) {
+        let fetched_by = |section: &OriginSection| match section.board {
+            board if board == own => Some(FetchedBy::Unit),
+            Some(board) if own.is_some_and(|own| section.fronts.contains(&own)) => {
+                Some(FetchedBy::Board(board))
+            }
+            _ => None,
+        };
         let origin = |section: &OriginSection| {
             let origin = CachedOrigin {
                 name: section.name.to_string(),
                 upstream: section.upstream.to_string(),
+                fetched_by: fetched_by(section)?,
                 defaults: StaleDefaults {
                     if_error: section.stale_if_error_seconds.into(),
                     while_revalidate: section.stale_while_revalidate_seconds.into(),
@@ -112,9 +135,9 @@ impl OriginFront {
                 headers: section.headers.iter().map(|it| it.to_ascii_lowercase()).collect(),
                 cookies: section.cookies.clone(),
             };
-            (format!("{}.{appliance}.internal", section.name), Arc::new(origin))
+            Some((format!("{}.{appliance}.internal", section.name), Arc::new(origin)))
         };
-        let origins = sections.iter().map(origin).collect();
+        let origins = sections.iter().filter_map(origin).collect();
         *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
     }
 
@@ -123,6 +146,22 @@ impl OriginFront {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         self.origins.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
+    }
+
+    /// The origin with this name, if this node fetches from it.
+    pub(super) fn fetched(&self, name: &str) -> Option<Arc<CachedOrigin>> {
+        let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |it: &&Arc<CachedOrigin>| it.name == name && it.fetched_by == FetchedBy::Unit;
+        origins.values().find(is_it).cloned()
+    }
+
+    /// The node that gives what this one does not fetch itself.
+    pub(super) fn giver(&self, origin: &CachedOrigin) -> Option<[u8; 32]> {
+        match origin.fetched_by {
+            FetchedBy::Unit => None,
+            // Of a board that is no member any more nothing is believed.
+            FetchedBy::Board(board) => Some(self.boards.node(board).unwrap_or_default()),
+        }
     }
 
     /// Purges a URL of a front, or all of an origin by its name. Returns how many keys; `None` if there is no such

@@ -20,8 +20,9 @@ use super::flight::FlightState;
 use super::front::{CachedOrigin, OriginFront, key};
 use super::stored::{CacheUse, ResponseHead, StoredResponse, directive};
 use super::target::normalise;
-use super::upstream::{UNVERIFIED_END, UpstreamFailure, fetch};
+use super::upstream::{UNVERIFIED_END, UpstreamFailure};
 use crate::http::{HttpClient, set_header, text_response};
+
 /// One request.
 pub(super) struct FrontRequest<'a> {
     pub(super) origin: Arc<CachedOrigin>,
@@ -33,11 +34,11 @@ pub(super) struct FrontRequest<'a> {
 }
 
 impl OriginFront {
-    /// Answers a request to `origin`.
+    /// Answers a request to `origin` of a client, or of another board.
     pub async fn serve(
         self: &Arc<Self>,
         origin: Arc<CachedOrigin>,
-        client: HttpClient,
+        client: Option<HttpClient>,
         request: Request,
     ) -> Response {
         self.counters.http_requests.add(1);
@@ -58,7 +59,7 @@ impl OriginFront {
             asked: CacheRequest {
                 method: &head.method,
                 fields: &head.headers,
-                files: client.files,
+                files: client.map(|client| client.files),
                 counters: Arc::clone(&self.counters),
             },
             target,
@@ -77,6 +78,10 @@ impl OriginFront {
             say!("what is stored cannot be read: {error}");
             vec![]
         });
+        // What a node gave that is no member any more, is not believed.
+        let is_believed =
+            |it: &StoredResponse| it.from.is_none_or(|node| self.boards.is_member(&node));
+        let variants: Vec<_> = variants.into_iter().filter(is_believed).collect();
         let (mut stale, has_others) = (None, !variants.is_empty());
         for stored in variants {
             let use_of = stored.head.usable(
@@ -163,7 +168,7 @@ impl OriginFront {
                 }
                 match first {
                     Some(first) => match first.await {
-                        Ok(response) => passed(response, forward),
+                        Ok(response) => request.passed(response, forward),
                         Err(_) => failed(&failure, forward),
                     },
                     None => failed(&failure, forward),
@@ -171,7 +176,7 @@ impl OriginFront {
             }
             Ok(FlightState::Unshared) => match first {
                 Some(first) => match first.await {
-                    Ok(response) => passed(response, forward),
+                    Ok(response) => request.passed(response, forward),
                     Err(_) => failed(&UpstreamFailure::ended(), forward),
                 },
                 None => self.pass(request, forward).await,
@@ -219,9 +224,8 @@ impl OriginFront {
         if let Some(cookies) = listed(request.asked.fields, &request.origin.cookies) {
             up.insert(COOKIE, cookies);
         }
-        let (name, method) = (&request.origin.name, request.asked.method);
-        match fetch(&self.socket, name, method, &request.target, &up).await {
-            Ok(response) => passed(response, forward),
+        match self.fetch(&request.origin, request.asked.method, &request.target, &up).await {
+            Ok(response) => request.passed(response, forward),
             Err(failure) => failed(&failure, forward),
         }
     }
@@ -253,18 +257,22 @@ impl FrontRequest<'_> {
         directive(fields, "no-store").map(|_| "request")
     }
 
+    /// An answer with a response that is for nobody else.
+    fn passed(&self, response: Response<Incoming>, forward: &str) -> Response {
+        let mut response = response.map(Body::new);
+        without_domain(response.headers_mut());
+        // Another board's cache has to know it, too.
+        if self.asked.files.is_some() {
+            response.headers_mut().remove(UNVERIFIED_END);
+        }
+        let status = format!("fwd={forward}; fwd-status={}", response.status().as_u16());
+        with_status(response, &status)
+    }
+
     /// What RFC 9111 looks at: only what goes up.
     fn policy_fields(&self) -> HeaderMap {
         self.up.clone()
     }
-}
-
-fn passed(response: Response<Incoming>, forward: &str) -> Response {
-    let mut response = response.map(Body::new);
-    without_domain(response.headers_mut());
-    response.headers_mut().remove(UNVERIFIED_END);
-    let status = format!("fwd={forward}; fwd-status={}", response.status().as_u16());
-    with_status(response, &status)
 }
 
 fn failed(failure: &UpstreamFailure, forward: &str) -> Response {

@@ -36,6 +36,8 @@ pub struct StoredResponse {
     pub head: ResponseHead,
     hash: String,
     pub size: u64,
+    /// The node of the box that it is from, if this one has not fetched it.
+    pub from: Option<[u8; 32]>,
 }
 
 /// What to do with a stored response.
@@ -231,8 +233,8 @@ impl ResponseHead {
 }
 
 impl StoredResponse {
-    pub fn new(head: ResponseHead, hash: Hash, size: u64) -> Self {
-        Self { head, hash: hash.to_hex().to_string(), size }
+    pub fn new(head: ResponseHead, hash: Hash, size: u64, from: Option<[u8; 32]>) -> Self {
+        Self { head, hash: hash.to_hex().to_string(), size, from }
     }
 
     /// The same body with another head.
