@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -38,6 +39,14 @@ const IDLE: u32 = 3;
 /// A stream to a board.
 pub type BoardStream = Join<RecvStream, SendStream>;
 
+/// What is known of a board that fetches.
+#[derive(Debug, Clone)]
+enum BoardLink {
+    Connected(Connection),
+    /// It did not answer, at that time.
+    Silent(Instant),
+}
+
 /// The boards of the box, and the connections with them.
 #[derive(Debug)]
 pub struct OriginBoards {
@@ -45,7 +54,7 @@ pub struct OriginBoards {
     peers: watch::Receiver<Vec<PeerNode>>,
     limits: CacheLimits,
     /// To boards that fetch, by their numbers.
-    outgoing: tokio::sync::Mutex<BTreeMap<u8, Connection>>,
+    outgoing: tokio::sync::Mutex<BTreeMap<u8, BoardLink>>,
     /// From fronts, by their keys: one of each.
     incoming: Mutex<BTreeMap<PublicKey, Connection>>,
 }
@@ -82,21 +91,36 @@ impl OriginBoards {
         let peer = self.peer(board).ok_or_else(|| {
             io::Error::other(format!("board {board} is not in the membership map"))
         })?;
-        let is_of = |it: &Connection| it.remote_id().as_bytes() == peer.key.as_bytes();
-        let connection = {
-            // Whoever comes meanwhile waits for the same handshake.
-            let mut outgoing = self.outgoing.lock().await;
-            let known = outgoing.remove(&board);
-            let known = known.filter(|it| is_of(it) && it.close_reason().is_none());
-            let connection = match known {
-                Some(connection) => connection,
-                None => self.connect(&peer).await?,
-            };
-            outgoing.insert(board, connection.clone());
-            connection
-        };
+        let connection = self.connection(&peer).await?;
         let (to, from) = connection.open_bi().await.map_err(io::Error::other)?;
         Ok(join(from, to))
+    }
+
+    async fn connection(&self, peer: &PeerNode) -> io::Result<Connection> {
+        // Whoever comes meanwhile waits for the same handshake.
+        let mut outgoing = self.outgoing.lock().await;
+        match outgoing.get(&peer.number) {
+            Some(BoardLink::Connected(it))
+                if it.remote_id().as_bytes() == peer.key.as_bytes()
+                    && it.close_reason().is_none() =>
+            {
+                return Ok(it.clone());
+            }
+            Some(BoardLink::Silent(since)) if since.elapsed() < self.limits.board_retry => {
+                let board = peer.number;
+                let why =
+                    format!("board {board} did not answer a moment ago, and is asked again soon");
+                return Err(io::Error::other(why));
+            }
+            _ => {}
+        }
+        let connected = self.connect(peer).await;
+        let link = match &connected {
+            Ok(connection) => BoardLink::Connected(connection.clone()),
+            Err(_) => BoardLink::Silent(Instant::now()),
+        };
+        outgoing.insert(peer.number, link);
+        connected
     }
 
     async fn connect(&self, peer: &PeerNode) -> io::Result<Connection> {

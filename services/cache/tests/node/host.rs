@@ -41,6 +41,7 @@ pub fn limits() -> CacheLimits {
         connect_timeout: TIMEOUT,
         answer_timeout: TIMEOUT,
         read_timeout: TIMEOUT,
+        board_retry: TIMEOUT,
         ..default
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::collapse::{begin_at, body_of, read_to_body};
 use super::stand::{Web, fetch_unit, head, ok, sections, status};
 use crate::host::{Node, bytes, limits_for_many, runtime, until};
-use crate::request::{Answer, say};
+use crate::request::{Answer, exchange, say};
 
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
@@ -113,11 +113,14 @@ fn what_the_fetching_board_has_is_asked_of_it() {
     let answer = boards.get(2, "/", "");
     assert!(answer.body == body);
     assert_eq!(status(&answer), "octet; fwd=uri-miss; fwd-status=200; stored");
+    let raw = exchange(boards.nodes[2].http, &head("GET", "/", ""));
+    let raw = String::from_utf8_lossy(&raw).to_ascii_lowercase();
+    assert_eq!(raw.matches("\r\ncache-status:").count(), 1);
     assert!(answer.header("age").parse::<u64>().unwrap() >= 7);
     boards.settled();
     assert!(boards.get(2, "/", "Range: bytes=5-9\r\n").body == body[5..10]);
     assert_eq!(boards.get(2, "/", "If-None-Match: \"1\"\r\n").code, 304);
-    assert_eq!((boards.web.count(), boards.objects()), (1, vec![1, 1, 0, 0]));
+    assert_eq!((boards.web.count(), boards.objects()), (1, vec![1, 1, 1, 0]));
     // What is for one client is passed through both boards, each time, and stays on none.
     for fields in ["Authorization: Basic eA==\r\n", "Cookie: a=1\r\n"] {
         for _ in 0..2 {
@@ -134,7 +137,28 @@ fn what_the_fetching_board_has_is_asked_of_it() {
         assert_eq!(boards.web.count(), before + 1);
     }
     boards.settled();
-    assert_eq!(boards.objects(), [1, 1, 0, 0]);
+    assert_eq!(boards.objects(), [1, 1, 1, 0]);
+}
+
+#[test]
+fn one_connection_has_many_requests() {
+    let boards = boards("");
+    let whole = ok(FRESH, &bytes(300_000, 8));
+    let go = boards.web.answers_in_two(whole[..100_000].to_vec(), whole[100_000..].to_vec());
+    let mut first = begin_at(boards.nodes[1].http, "/first", "");
+    read_to_body(&mut first);
+    // The web server has one thread.
+    let mut second = begin_at(boards.nodes[1].http, "/second", "");
+    let is_asked = || boards.nodes[1].counters.http_requests.get() == 2;
+    boards.runtime.block_on(until("the second is asked", is_asked));
+    boards.web.answers(whole.clone());
+    drop(go);
+    read_to_body(&mut second);
+    for client in [first, second] {
+        assert!(whole.ends_with(&body_of(client)));
+    }
+    boards.settled();
+    assert_eq!(boards.objects()[..2], [1, 1]);
 }
 
 #[test]
@@ -218,5 +242,6 @@ fn a_page_outlives_the_board_that_fetches() {
     assert!(status(&answer).ends_with("detail=stale-if-error"), "{}", status(&answer));
     let refused = boards.get(2, "/strict", "");
     assert_eq!(refused.code, 502);
-    assert!(refused.text().contains("board 1"), "{}", refused.text());
+    // Nobody waits for it again at once.
+    assert!(refused.text().contains("board 1 did not answer a moment ago"), "{}", refused.text());
 }
