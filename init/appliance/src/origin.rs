@@ -37,6 +37,9 @@ pub struct OriginSection {
     /// Other boards whose caches are fronts, too: they keep what they got from `board`, and ask it for the rest. 7 at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fronts: Vec<u8>,
+    /// Those of `fronts` that fetch while `board` does not answer; the first that answers does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standby: Vec<u8>,
     /// The largest body of a response, and of all that arrive at the same time together.
     #[serde(default = "default_bytes")]
     pub max_bytes: Bytes,
@@ -341,6 +344,14 @@ pub(crate) fn check(
             let hint = "name boards of the box that are not `board`, each once";
             return wrong("fronts", message, hint);
         }
+        let is_stranger = |board: &&u8| {
+            let is_once = one.standby.iter().filter(|it| it == board).count() == 1;
+            !(is_once && one.fronts.contains(board))
+        };
+        if let Some(board) = one.standby.iter().find(is_stranger) {
+            let message = format!("board {board} cannot be a standby");
+            return wrong("standby", message, "name boards of `fronts`, each once");
+        }
         if !one.fronts.is_empty() && one.board.is_none() {
             let message = "further fronts ask a board, and none is named".to_owned();
             return wrong("fronts", message, "say with `board = N` which one fetches");
@@ -420,6 +431,11 @@ mod tests {
             assert!(cluster(line).unwrap_err().to_string().contains("cannot be a further front"));
         }
         assert!(cluster("board = 2\nfronts = [3, 3]").unwrap_err().to_string().contains("board 3"));
+        assert!(cluster("board = 2\nfronts = [3, 4]\nstandby = [4, 3]").is_ok());
+        for line in ["standby = [4]", "standby = [3, 3]", "standby = [2]"] {
+            let error = cluster(&format!("board = 2\nfronts = [3]\n{line}")).unwrap_err();
+            assert!(error.to_string().contains("cannot be a standby"), "{error}");
+        }
         assert!(cluster("fronts = [3]").unwrap_err().to_string().contains("none is named"));
         assert!(parse(&format!("{ONE}fronts = [3]\n")).is_err());
         let many = "[cluster]\nboards = 32\n";

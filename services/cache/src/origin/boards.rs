@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -42,9 +41,22 @@ pub type BoardStream = Join<RecvStream, SendStream>;
 /// What is known of a board that fetches.
 #[derive(Debug, Clone)]
 enum BoardLink {
+    Connecting,
     Connected(Connection),
-    /// It did not answer, at that time.
-    Silent(Instant),
+    /// It did not answer, and is tried again in the background.
+    Silent,
+}
+
+impl BoardLink {
+    /// Whether it is all that has to be known of the node with this key.
+    fn is_current(&self, key: &PublicKey) -> bool {
+        match self {
+            Self::Connected(it) => {
+                it.remote_id().as_bytes() == key.as_bytes() && it.close_reason().is_none()
+            }
+            Self::Connecting | Self::Silent => true,
+        }
+    }
 }
 
 /// The boards of the box, and the connections with them.
@@ -54,7 +66,7 @@ pub struct OriginBoards {
     peers: watch::Receiver<Vec<PeerNode>>,
     limits: CacheLimits,
     /// To boards that fetch, by their numbers.
-    outgoing: tokio::sync::Mutex<BTreeMap<u8, BoardLink>>,
+    outgoing: Arc<Mutex<BTreeMap<u8, watch::Sender<BoardLink>>>>,
     /// From fronts, by their keys: one of each.
     incoming: Mutex<BTreeMap<PublicKey, Connection>>,
 }
@@ -83,7 +95,8 @@ impl OriginBoards {
         self.peers.borrow().iter().find(|peer| peer.number == board).cloned()
     }
 
-    /// A new stream to the board. There is one connection, which stays for further requests.
+    /// A new stream to the board. There is one connection, which stays for further requests. Nobody waits for a board
+    /// that is known not to answer.
     ///
     /// # Errors
     /// The board is not in the map, or does not answer.
@@ -91,45 +104,36 @@ impl OriginBoards {
         let peer = self.peer(board).ok_or_else(|| {
             io::Error::other(format!("board {board} is not in the membership map"))
         })?;
-        let connection = self.connection(&peer).await?;
+        let mut link = self.link(&peer);
+        let known = link.wait_for(|it| !matches!(it, BoardLink::Connecting)).await;
+        let Ok(BoardLink::Connected(connection)) = known.map(|it| it.clone()) else {
+            return Err(io::Error::other(format!("board {board} does not answer")));
+        };
         let (to, from) = connection.open_bi().await.map_err(io::Error::other)?;
         Ok(join(from, to))
     }
 
-    async fn connection(&self, peer: &PeerNode) -> io::Result<Connection> {
-        // Whoever comes meanwhile waits for the same handshake.
-        let mut outgoing = self.outgoing.lock().await;
-        match outgoing.get(&peer.number) {
-            Some(BoardLink::Connected(it))
-                if it.remote_id().as_bytes() == peer.key.as_bytes()
-                    && it.close_reason().is_none() =>
-            {
-                return Ok(it.clone());
-            }
-            Some(BoardLink::Silent(since)) if since.elapsed() < self.limits.board_retry => {
-                let board = peer.number;
-                let why =
-                    format!("board {board} did not answer a moment ago, and is asked again soon");
-                return Err(io::Error::other(why));
-            }
-            _ => {}
+    /// The link to a board; a handshake begins if there is none.
+    fn link(&self, peer: &PeerNode) -> watch::Receiver<BoardLink> {
+        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = outgoing.get(&peer.number)
+            && link.borrow().is_current(&peer.key)
+        {
+            return link.subscribe();
         }
-        let connected = self.connect(peer).await;
-        let link = match &connected {
-            Ok(connection) => BoardLink::Connected(connection.clone()),
-            Err(_) => BoardLink::Silent(Instant::now()),
+        let (sender, link) = watch::channel(BoardLink::Connecting);
+        outgoing.insert(peer.number, sender.clone());
+        drop(outgoing);
+        let connecting = BoardConnecting {
+            board: peer.number,
+            endpoint: self.endpoint.clone(),
+            peers: self.peers.clone(),
+            limits: self.limits,
+            outgoing: Arc::clone(&self.outgoing),
+            link: sender,
         };
-        outgoing.insert(peer.number, link);
-        connected
-    }
-
-    async fn connect(&self, peer: &PeerNode) -> io::Result<Connection> {
-        let silent = || io::Error::other(format!("board {} does not answer", peer.number));
-        let endpoint = self.endpoint.borrow().clone().ok_or_else(silent)?;
-        let address = peer.address().ok_or_else(silent)?;
-        let connecting = endpoint.connect(address, ALPN);
-        let connected = timeout(self.limits.connect_timeout, connecting).await;
-        connected.map_err(|_| silent())?.map_err(|_| silent())
+        tokio::spawn(connecting.run());
+        link
     }
 
     /// Takes the place of an earlier connection with the same key.
@@ -140,6 +144,43 @@ impl OriginBoards {
         if let Some(former) = incoming.insert(key, connection.clone()) {
             former.close(REPLACED.into(), b"there is a newer connection");
         }
+    }
+}
+
+/// Connects to a board, however often it takes.
+struct BoardConnecting {
+    board: u8,
+    endpoint: watch::Receiver<Option<Endpoint>>,
+    peers: watch::Receiver<Vec<PeerNode>>,
+    limits: CacheLimits,
+    outgoing: Arc<Mutex<BTreeMap<u8, watch::Sender<BoardLink>>>>,
+    link: watch::Sender<BoardLink>,
+}
+
+impl BoardConnecting {
+    async fn run(self) {
+        loop {
+            let find =
+                |peers: &[PeerNode]| peers.iter().find(|it| it.number == self.board).cloned();
+            let Some(peer) = find(&self.peers.borrow()) else { break };
+            if let Some(connection) = self.connect(&peer).await {
+                self.link.send_replace(BoardLink::Connected(connection));
+                return;
+            }
+            self.link.send_replace(BoardLink::Silent);
+            sleep(self.limits.board_retry).await;
+        }
+        // It left the map.
+        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        if outgoing.get(&self.board).is_some_and(|it| it.same_channel(&self.link)) {
+            outgoing.remove(&self.board);
+        }
+    }
+
+    async fn connect(&self, peer: &PeerNode) -> Option<Connection> {
+        let endpoint = self.endpoint.borrow().clone()?;
+        let connecting = endpoint.connect(peer.address()?, ALPN);
+        timeout(self.limits.connect_timeout, connecting).await.ok()?.ok()
     }
 }
 

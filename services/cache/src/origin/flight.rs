@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use super::coming::{ArrivingShare, BodyProgress, ComingResponse, parts};
 use super::stored::{ResponseHead, StoredResponse};
-use super::upstream::{UNVERIFIED_END, UpstreamFailure};
+use super::upstream::{UNVERIFIED_END, UpstreamAnswer, UpstreamFailure};
 use super::{CachedOrigin, OriginFront};
 use crate::objects::ObjectError;
 use crate::policy::ObjectKind;
@@ -75,8 +75,8 @@ impl OriginFlight {
             fields.extend(stored.head.validators());
         }
         let fetched = self.front.fetch(&self.origin, &Method::GET, &self.target, &fields).await;
-        let response = match fetched {
-            Ok(response) => response,
+        let UpstreamAnswer { response, from } = match fetched {
+            Ok(answer) => answer,
             Err(failure) => {
                 self.state.send_replace(FlightState::Failed(Arc::new(failure)));
                 return;
@@ -94,7 +94,7 @@ impl OriginFlight {
                 let _ = self.first.send(response);
                 self.state.send_replace(FlightState::Failed(Arc::new(failure)));
             }
-            _ => self.arriving(response).await,
+            _ => self.arriving(response, from).await,
         }
     }
 
@@ -116,7 +116,7 @@ impl OriginFlight {
         self.state.send_replace(state);
     }
 
-    async fn arriving(self, response: Response<Incoming>) {
+    async fn arriving(self, response: Response<Incoming>, from: Option<[u8; 32]>) {
         let now = SystemTime::now();
         let head = ResponseHead::new(response.status(), response.headers(), &self.fields, now);
         let length = response.body().size_hint().exact();
@@ -155,7 +155,6 @@ impl OriginFlight {
                 let body = parts(Arc::clone(&arriving.file), size);
                 match self.front.objects.add(Some(size), body, ObjectKind::Put).await {
                     Ok(listed) => {
-                        let from = self.front.giver(&self.origin);
                         self.keep(&StoredResponse::new(head, listed.hash, size, from));
                     }
                     // An operator has removed it.

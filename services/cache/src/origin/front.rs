@@ -30,7 +30,7 @@ const MAX_FLIGHTS: usize = 64;
 
 /// Who fetches from an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FetchedBy {
+pub enum OriginFetcher {
     /// The unit `origin` of this node.
     Unit,
     /// Another board of the box.
@@ -42,7 +42,8 @@ pub enum FetchedBy {
 pub struct CachedOrigin {
     pub name: String,
     upstream: String,
-    pub fetched_by: FetchedBy,
+    /// Those that are asked, in this order, while the ones before do not answer.
+    pub fetchers: Vec<OriginFetcher>,
     pub defaults: StaleDefaults,
     pub max_bytes: u64,
     /// The bytes that arrive now.
@@ -114,18 +115,11 @@ impl OriginFront {
     /// Serves those origins of the box called `appliance` whose front board `own` is, and no others. The router, and a
     /// box without boards, is `None`.
     pub fn set_origins(&self, appliance: &str, sections: &[OriginSection], own: Option<u8>) {
-        let fetched_by = |section: &OriginSection| match section.board {
-            board if board == own => Some(FetchedBy::Unit),
-            Some(board) if own.is_some_and(|own| section.fronts.contains(&own)) => {
-                Some(FetchedBy::Board(board))
-            }
-            _ => None,
-        };
         let origin = |section: &OriginSection| {
             let origin = CachedOrigin {
                 name: section.name.to_string(),
                 upstream: section.upstream.to_string(),
-                fetched_by: fetched_by(section)?,
+                fetchers: fetchers(section, own)?,
                 defaults: StaleDefaults {
                     if_error: section.stale_if_error_seconds.into(),
                     while_revalidate: section.stale_while_revalidate_seconds.into(),
@@ -151,17 +145,9 @@ impl OriginFront {
     /// The origin with this name, if this node fetches from it.
     pub(super) fn fetched(&self, name: &str) -> Option<Arc<CachedOrigin>> {
         let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |it: &&Arc<CachedOrigin>| it.name == name && it.fetched_by == FetchedBy::Unit;
+        let is_it =
+            |it: &&Arc<CachedOrigin>| it.name == name && it.fetchers.contains(&OriginFetcher::Unit);
         origins.values().find(is_it).cloned()
-    }
-
-    /// The node that gives what this one does not fetch itself.
-    pub(super) fn giver(&self, origin: &CachedOrigin) -> Option<[u8; 32]> {
-        match origin.fetched_by {
-            FetchedBy::Unit => None,
-            // Of a board that is no member any more nothing is believed.
-            FetchedBy::Board(board) => Some(self.boards.node(board).unwrap_or_default()),
-        }
     }
 
     /// Purges a URL of a front, or all of an origin by its name. Returns how many keys; `None` if there is no such
@@ -248,6 +234,19 @@ impl OriginFront {
         });
         Some((state, Some(response)))
     }
+}
+
+/// Whom board `own` asks for what is not stored; `None` if it is no front. Each asks those before it in the settings'
+/// order, and none behind it, so no request goes in a circle.
+fn fetchers(section: &OriginSection, own: Option<u8>) -> Option<Vec<OriginFetcher>> {
+    if section.board == own {
+        return Some(vec![OriginFetcher::Unit]);
+    }
+    let own = own.filter(|own| section.fronts.contains(own))?;
+    let before = section.standby.iter().take_while(|board| **board != own);
+    let boards = section.board.iter().chain(before).map(|board| OriginFetcher::Board(*board));
+    let unit = section.standby.contains(&own).then_some(OriginFetcher::Unit);
+    Some(boards.chain(unit).collect())
 }
 
 /// Removes a flight from the list, however it ends.

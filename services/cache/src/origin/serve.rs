@@ -225,7 +225,7 @@ impl OriginFront {
             up.insert(COOKIE, cookies);
         }
         match self.fetch(&request.origin, request.asked.method, &request.target, &up).await {
-            Ok(response) => request.passed(response, forward),
+            Ok(answer) => request.passed(answer.response, forward),
             Err(failure) => failed(&failure, forward),
         }
     }

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 use super::answer::CACHE_STATUS;
-use super::front::{CachedOrigin, FetchedBy, OriginFront};
+use super::boards::OriginBoards;
+use super::front::{CachedOrigin, OriginFetcher, OriginFront};
 
 /// The field of an answer whose end cannot be checked.
 pub const UNVERIFIED_END: HeaderName = HeaderName::from_static("octet-unverified-end");
@@ -38,38 +39,42 @@ impl UpstreamFailure {
 }
 
 impl OriginFront {
-    /// Asks for `target` of `origin`.
+    /// Asks for `target` of `origin`: the first of its fetchers that answers.
     pub(super) async fn fetch(
         &self,
         origin: &CachedOrigin,
         method: &Method,
         target: &str,
         fields: &HeaderMap,
-    ) -> Result<Response<Incoming>, UpstreamFailure> {
+    ) -> Result<UpstreamAnswer, UpstreamFailure> {
         let ask = UpstreamRequest { name: &origin.name, method, target, fields };
-        let board = match origin.fetched_by {
-            FetchedBy::Unit => return ask.of_unit(&self.socket).await,
-            FetchedBy::Board(board) => board,
-        };
-        let stream = self.boards.open(board).await;
-        let answered = match stream {
-            Ok(stream) => ask.exchange(stream).await,
-            Err(error) => Err(error),
-        };
-        let mut response = answered.map_err(|error| UpstreamFailure {
-            status: StatusCode::BAD_GATEWAY,
-            why: format!("board {board}, which fetches, gives no answer: {error}"),
-        })?;
-        remove_of_connection(response.headers_mut());
-        // The other board's own line is the last one. What is stored here gets one of this board.
-        let mut lines: Vec<_> = response.headers().get_all(CACHE_STATUS).iter().cloned().collect();
-        lines.pop();
-        response.headers_mut().remove(CACHE_STATUS);
-        for line in lines {
-            response.headers_mut().append(CACHE_STATUS, line);
+        let mut failure = UpstreamFailure::ended();
+        for fetcher in &origin.fetchers {
+            let board = match fetcher {
+                OriginFetcher::Unit => {
+                    let response = ask.of_unit(&self.socket).await?;
+                    return Ok(UpstreamAnswer { response, from: None });
+                }
+                OriginFetcher::Board(board) => *board,
+            };
+            // Of a board that leaves the map meanwhile nothing is believed.
+            let from = Some(self.boards.node(board).unwrap_or_default());
+            match ask.of_board(&self.boards, board).await {
+                Ok(response) => return Ok(UpstreamAnswer { response, from }),
+                // A request that only reads may be made again (RFC 9110, section 9.2.2).
+                Err(error) => {
+                    failure.why = format!("board {board}, which fetches, gives no answer: {error}");
+                }
+            }
         }
-        Ok(response)
+        Err(failure)
     }
+}
+
+/// A response, and the node that it is from, if this one has not fetched it.
+pub struct UpstreamAnswer {
+    pub response: Response<Incoming>,
+    pub from: Option<[u8; 32]>,
 }
 
 /// The fields that are of one connection.
@@ -103,6 +108,19 @@ impl UpstreamRequest<'_> {
         };
         let why = format!("the origin gives no answer: {}", status.to_str().unwrap_or("?"));
         Err(UpstreamFailure { status: response.status(), why })
+    }
+
+    async fn of_board(&self, boards: &OriginBoards, board: u8) -> io::Result<Response<Incoming>> {
+        let mut response = self.exchange(boards.open(board).await?).await?;
+        remove_of_connection(response.headers_mut());
+        // The other board's own line is the last one. What is stored here gets one of this board.
+        let mut lines: Vec<_> = response.headers().get_all(CACHE_STATUS).iter().cloned().collect();
+        lines.pop();
+        response.headers_mut().remove(CACHE_STATUS);
+        for line in lines {
+            response.headers_mut().append(CACHE_STATUS, line);
+        }
+        Ok(response)
     }
 
     async fn exchange(

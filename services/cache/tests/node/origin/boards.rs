@@ -2,7 +2,9 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
+use octet_cache::limits::CacheLimits;
 use octet_cache::origin::{ALPN, OriginFront};
 use octet_cache::peers::PeerNode;
 use tempfile::TempDir;
@@ -23,18 +25,25 @@ struct Boards {
 }
 
 fn boards(lines: &str) -> Boards {
+    boards_with(limits_for_many(), lines)
+}
+
+fn boards_with(limits: CacheLimits, lines: &str) -> Boards {
     let (web, runtime) = (Web::start(), runtime());
     let lines = format!("board = 1\nfronts = [2, 3, 4]\n{lines}[cluster]\nboards = 4\n");
     let (fetched, appliance) = sections(web.port, &lines);
     let nodes = runtime.block_on(async {
         let mut nodes = vec![];
         for number in 1..=4 {
-            let node = Node::start_in(TempDir::new().unwrap(), limits_for_many()).await;
+            let node = Node::start_in(TempDir::new().unwrap(), limits).await;
             front(&node).set_origins("octet", &appliance.origin, Some(number));
             nodes.push(node);
         }
         let (_, fetched) = watch::channel(fetched);
-        fetch_unit(&nodes[0], fetched);
+        // Board 4 has none.
+        for node in &nodes[..3] {
+            fetch_unit(node, fetched.clone());
+        }
         nodes
     });
     let boards = Boards { web, nodes, runtime };
@@ -51,6 +60,13 @@ fn front(node: &Node) -> &Arc<OriginFront> {
 impl Boards {
     fn map(&self) -> Vec<PeerNode> {
         (1..).zip(&self.nodes).map(|(number, node)| node.as_peer(number)).collect()
+    }
+
+    /// Takes the board out of the maps of all.
+    fn leaves(&self, number: u8) {
+        for node in &self.nodes {
+            node.peers.send_modify(|peers| peers.retain(|peer| peer.number != number));
+        }
     }
 
     fn get(&self, board: usize, path: &str, fields: &str) -> Answer {
@@ -242,6 +258,51 @@ fn a_page_outlives_the_board_that_fetches() {
     assert!(status(&answer).ends_with("detail=stale-if-error"), "{}", status(&answer));
     let refused = boards.get(2, "/strict", "");
     assert_eq!(refused.code, 502);
-    // Nobody waits for it again at once.
-    assert!(refused.text().contains("board 1 did not answer a moment ago"), "{}", refused.text());
+    assert!(refused.text().contains("board 1 does not answer"), "{}", refused.text());
+}
+
+#[test]
+fn standbys_fetch_in_their_order() {
+    let boards = boards("standby = [3, 2]\n");
+    boards.web.answers(ok(FRESH, b"body"));
+    let ask = |board: usize, path: &str| {
+        let count = boards.web.count();
+        assert_eq!(boards.get(board, path, "").text(), "body");
+        boards.settled();
+        assert_eq!(boards.web.count(), count + 1, "{path}");
+    };
+    ask(4, "/a");
+    assert_eq!(boards.objects(), [1, 0, 0, 1]);
+    boards.leaves(1);
+    ask(4, "/b");
+    assert_eq!(boards.objects(), [1, 0, 1, 1]);
+    // The standby itself, and one that asks it.
+    ask(3, "/c");
+    ask(2, "/d");
+    assert_eq!(boards.objects(), [1, 1, 1, 1]);
+    // What board 3 has fetched for board 2 it has for others.
+    let count = boards.web.count();
+    assert!(status(&boards.get(3, "/d", "")).starts_with("octet; hit"));
+    boards.leaves(3);
+    ask(4, "/e");
+    assert!(status(&boards.get(2, "/e", "")).starts_with("octet; hit"));
+    boards.leaves(2);
+    assert_eq!(boards.get(4, "/f", "").code, 502);
+    assert_eq!(boards.web.count(), count + 1);
+}
+
+#[test]
+fn a_board_that_is_back_fetches_again() {
+    let (connect_timeout, board_retry) = (Duration::from_millis(300), Duration::from_millis(10));
+    let limits = CacheLimits { connect_timeout, board_retry, ..limits_for_many() };
+    let boards = boards_with(limits, "");
+    boards.web.answers(ok(FRESH, b"body"));
+    let mut elsewhere = boards.map();
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    elsewhere[0].addresses = vec![nobody.local_addr().unwrap()];
+    boards.nodes[1].peers.send_replace(elsewhere);
+    assert_eq!(boards.get(2, "/", "").code, 502);
+    boards.nodes[1].peers.send_replace(boards.map());
+    let is_back = || boards.get(2, "/", "").code == 200;
+    boards.runtime.block_on(until("it is back", is_back));
 }
