@@ -29,7 +29,7 @@ pub(super) struct FrontRequest<'a> {
     asked: CacheRequest<'a>,
     pub(super) key: String,
     pub(super) target: String,
-    /// The fields that go up.
+    /// The fields that go up: RFC 9111 looks at these only.
     pub(super) up: HeaderMap,
 }
 
@@ -76,29 +76,28 @@ impl OriginFront {
         let fields = request.asked.fields;
         let variants = self.rows.get(&request.key).unwrap_or_else(|error| {
             say!("what is stored cannot be read: {error}");
-            vec![]
+            Arc::default()
         });
         // What a node gave that is no member any more, is not believed.
         let is_believed =
             |it: &StoredResponse| it.from.is_none_or(|node| self.boards.is_member(&node));
-        let variants: Vec<_> = variants.into_iter().filter(is_believed).collect();
-        let (mut stale, has_others) = (None, !variants.is_empty());
-        for stored in variants {
-            let use_of = stored.head.usable(
-                &request.target,
-                &request.policy_fields(),
-                now,
-                request.origin.defaults,
-            );
+        let (mut stale, mut has_others) = (None, false);
+        for stored in variants.iter() {
+            if !is_believed(stored) {
+                continue;
+            }
+            has_others = true;
+            let use_of =
+                stored.head.usable(&request.target, &request.up, now, request.origin.defaults);
             match use_of {
                 CacheUse::Other => continue,
-                CacheUse::Stale => stale = Some(stored),
+                CacheUse::Stale => stale = Some(stored.clone()),
                 CacheUse::Fresh | CacheUse::Revalidating => {
                     let status =
                         format!("hit; ttl={}", stored.head.freshness_left(&request.target, now));
-                    if let Some(answer) = self.stored_answer(request, &stored, &status).await {
+                    if let Some(answer) = self.stored_answer(request, stored, &status).await {
                         if use_of == CacheUse::Revalidating {
-                            self.join(request, Some(stored));
+                            self.join(request, Some(stored.clone()));
                         }
                         return answer;
                     }
@@ -129,8 +128,8 @@ impl OriginFront {
         let known =
             state.wait_for(|it| !matches!(it, FlightState::Waiting)).await.map(|it| it.clone());
         let is_other = |head: &ResponseHead| {
-            let (fields, defaults) = (request.policy_fields(), request.origin.defaults);
-            head.usable(&request.target, &fields, now, defaults) == CacheUse::Other
+            let defaults = request.origin.defaults;
+            head.usable(&request.target, &request.up, now, defaults) == CacheUse::Other
         };
         match known {
             Ok(FlightState::Coming(coming)) if !is_other(&coming.head) => {
@@ -267,11 +266,6 @@ impl FrontRequest<'_> {
         }
         let status = format!("fwd={forward}; fwd-status={}", response.status().as_u16());
         with_status(response, &status)
-    }
-
-    /// What RFC 9111 looks at: only what goes up.
-    fn policy_fields(&self) -> HeaderMap {
-        self.up.clone()
     }
 }
 
