@@ -21,6 +21,7 @@ use super::front::{CachedOrigin, OriginFront, key};
 use super::stored::{CacheUse, ResponseHead, StoredResponse, directive};
 use super::target::normalise;
 use super::upstream::{UNVERIFIED_END, UpstreamFailure};
+use crate::counters::OriginOutcome;
 use crate::http::{HttpClient, set_header, text_response};
 
 /// One request.
@@ -97,7 +98,10 @@ impl OriginFront {
                         format!("hit; ttl={}", stored.head.freshness_left(&request.target, now));
                     if let Some(answer) = self.stored_answer(request, stored, &status).await {
                         if use_of == CacheUse::Revalidating {
+                            request.count(OriginOutcome::Updating);
                             self.join(request, Some(stored.clone()));
+                        } else {
+                            request.count(OriginOutcome::Hit);
                         }
                         return answer;
                     }
@@ -139,12 +143,21 @@ impl OriginFront {
                     "fwd={forward}; fwd-status={}; stored{collapsed}",
                     head.status().as_u16()
                 );
+                let is_first = first.is_some();
+                request.count(if is_first {
+                    OriginOutcome::Miss
+                } else {
+                    OriginOutcome::Collapsed
+                });
                 with_status(answer(&request.asked, &head, ServedBody::Coming(coming), age), &status)
             }
             Ok(FlightState::Validated(stored)) if !is_other(&stored.head) => {
                 let status = format!("fwd={forward}; fwd-status=304{collapsed}");
                 match self.stored_answer(request, &stored, &status).await {
-                    Some(answer) => answer,
+                    Some(answer) => {
+                        request.count(OriginOutcome::Revalidated);
+                        answer
+                    }
                     None => self.pass(request, forward).await,
                 }
             }
@@ -163,25 +176,26 @@ impl OriginFront {
                 if let Some(stored) = usable
                     && let Some(answer) = self.stored_answer(request, &stored, &status).await
                 {
+                    request.count(OriginOutcome::Stale);
                     return answer;
                 }
                 match first {
                     Some(first) => match first.await {
                         Ok(response) => request.passed(response, forward),
-                        Err(_) => failed(&failure, forward),
+                        Err(_) => request.failed(&failure, forward),
                     },
-                    None => failed(&failure, forward),
+                    None => request.failed(&failure, forward),
                 }
             }
             Ok(FlightState::Unshared) => match first {
                 Some(first) => match first.await {
                     Ok(response) => request.passed(response, forward),
-                    Err(_) => failed(&UpstreamFailure::ended(), forward),
+                    Err(_) => request.failed(&UpstreamFailure::ended(), forward),
                 },
                 None => self.pass(request, forward).await,
             },
             Ok(_) => self.pass(request, forward).await,
-            Err(_) => failed(&UpstreamFailure::ended(), forward),
+            Err(_) => request.failed(&UpstreamFailure::ended(), forward),
         }
     }
 
@@ -225,7 +239,7 @@ impl OriginFront {
         }
         match self.fetch(&request.origin, request.asked.method, &request.target, &up).await {
             Ok(answer) => request.passed(answer.response, forward),
-            Err(failure) => failed(&failure, forward),
+            Err(failure) => request.failed(&failure, forward),
         }
     }
 }
@@ -265,12 +279,18 @@ impl FrontRequest<'_> {
             response.headers_mut().remove(UNVERIFIED_END);
         }
         let status = format!("fwd={forward}; fwd-status={}", response.status().as_u16());
+        self.count(OriginOutcome::Bypass);
         with_status(response, &status)
     }
-}
 
-fn failed(failure: &UpstreamFailure, forward: &str) -> Response {
-    with_status(text_response(failure.status, &failure.why), &format!("fwd={forward}"))
+    fn failed(&self, failure: &UpstreamFailure, forward: &str) -> Response {
+        self.count(OriginOutcome::Failed);
+        with_status(text_response(failure.status, &failure.why), &format!("fwd={forward}"))
+    }
+
+    fn count(&self, outcome: OriginOutcome) {
+        self.asked.counters.origins.count(outcome);
+    }
 }
 
 /// Adds to `Cache-Status`: the cache nearest to the client is the last one (RFC 9211, section 2).

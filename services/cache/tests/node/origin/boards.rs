@@ -109,6 +109,11 @@ fn fifty_clients_of_four_boards_and_one_request() {
     }
     boards.settled();
     assert_eq!((boards.web.count(), boards.objects()), (1, vec![1; 4]));
+    let outcomes =
+        |node: &Node| node.counters.origins.all().filter(|it| it.1 > 0).collect::<Vec<_>>();
+    // Board 1 was asked by its own clients, and by three boards.
+    assert_eq!(outcomes(&boards.nodes[0]), [("miss", 1), ("collapsed", 15)]);
+    assert_eq!(outcomes(&boards.nodes[3]), [("miss", 1), ("collapsed", 11)]);
     // Each has it from its own disk.
     boards.nodes[0].peers.send_replace(vec![]);
     for board in 1..=4 {
