@@ -57,6 +57,11 @@ fn front(node: &Node) -> &Arc<OriginFront> {
     &node.gateway.state.as_ref().unwrap().origins
 }
 
+/// How requests to the origin were answered.
+fn outcomes(node: &Node) -> Vec<(&'static str, u64)> {
+    node.counters.origins.all().filter(|it| it.1 > 0).collect()
+}
+
 impl Boards {
     fn map(&self) -> Vec<PeerNode> {
         (1..).zip(&self.nodes).map(|(number, node)| node.as_peer(number)).collect()
@@ -109,8 +114,6 @@ fn fifty_clients_of_four_boards_and_one_request() {
     }
     boards.settled();
     assert_eq!((boards.web.count(), boards.objects()), (1, vec![1; 4]));
-    let outcomes =
-        |node: &Node| node.counters.origins.all().filter(|it| it.1 > 0).collect::<Vec<_>>();
     // Board 1 was asked by its own clients, and by three boards.
     assert_eq!(outcomes(&boards.nodes[0]), [("miss", 1), ("collapsed", 15)]);
     assert_eq!(outcomes(&boards.nodes[3]), [("miss", 1), ("collapsed", 11)]);
@@ -264,6 +267,7 @@ fn a_page_outlives_the_board_that_fetches() {
     let refused = boards.get(2, "/strict", "");
     assert_eq!(refused.code, 502);
     assert!(refused.text().contains("board 1 does not answer"), "{}", refused.text());
+    assert_eq!(outcomes(&boards.nodes[1]), [("stale", 1), ("miss", 2), ("failed", 1)]);
 }
 
 #[test]
