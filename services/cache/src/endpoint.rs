@@ -1,7 +1,11 @@
 //! The QUIC endpoint, with this service's own key.
 
+mod metered;
 mod serving;
 mod transfers;
+
+pub use metered::OVER_LIMIT;
+pub use serving::BUSY;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +24,9 @@ use tokio::time::sleep;
 use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
 use crate::names::{NameResponder, PersistedNames};
+use crate::neighbours::Neighbours;
 use crate::objects::Objects;
+use crate::peers::PeerNode;
 use serving::Serving;
 use transfers::transfer_events;
 
@@ -46,15 +52,24 @@ pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, Endpo
     quic::open(key.seed(), at, config).await
 }
 
-/// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key
+/// What the endpoint serves, and to whom.
+#[derive(Debug, Clone)]
+pub struct ServedNode {
+    pub objects: Arc<Objects>,
+    pub names: Arc<PersistedNames>,
+    pub counters: Arc<CacheCounters>,
+    pub limits: CacheLimits,
+    /// The nodes of this box.
+    pub peers: watch::Receiver<Vec<PeerNode>>,
+    pub neighbours: Arc<Neighbours>,
+}
+
+/// Serves `served` at `at` with the current key, and passes the endpoint to `opened`; a new key
 /// makes a new endpoint. It runs forever.
 pub async fn run(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
-    objects: Arc<Objects>,
-    names: Arc<PersistedNames>,
-    counters: Arc<CacheCounters>,
-    limits: CacheLimits,
+    served: ServedNode,
     opened: watch::Sender<Option<Endpoint>>,
 ) {
     let mut problem = String::new();
@@ -79,7 +94,7 @@ pub async fn run(
             }
         };
         problem.clear();
-        let serving = serve(&endpoint, &objects, &names, &counters, limits);
+        let serving = serve(&endpoint, &served);
         opened.send_replace(Some(endpoint.clone()));
         key_changed(&mut certified, own.key.public()).await;
         opened.send_replace(None);
@@ -100,17 +115,12 @@ async fn key_changed(certified: &mut watch::Receiver<Option<Certified>>, key: Pu
 }
 
 /// Serves objects by hash, and known names, as long as the returned value exists.
-pub fn serve(
-    endpoint: &Endpoint,
-    objects: &Objects,
-    names: &Arc<PersistedNames>,
-    counters: &Arc<CacheCounters>,
-    limits: CacheLimits,
-) -> JoinSet<()> {
+pub fn serve(endpoint: &Endpoint, served: &ServedNode) -> JoinSet<()> {
+    let ServedNode { objects, names, counters, limits, peers, neighbours } = served.clone();
     let events = transfer_events(Arc::clone(objects.policy()));
-    let names = NameResponder::new(Arc::clone(names), limits);
+    let names = NameResponder::new(names, limits);
     let store = objects.store().clone();
-    let serving = Serving::new(store.into(), events, names, Arc::clone(counters), limits);
+    let serving = Serving::new(store.into(), events, names, counters, limits, peers, neighbours);
     let mut tasks = JoinSet::new();
     tasks.spawn(serving.serve(endpoint.clone()));
     tasks

@@ -1,8 +1,8 @@
 //! `cache` stores immutable objects under the hash of their content (docs/cache.md).
 //!
 //! [`objects`] stores them with iroh-blobs, [`policy`] decides which to evict, [`endpoint`] serves
-//! them to other nodes, [`fetch`] gets them from other nodes, [`names`] refer to them, [`http`]
-//! serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
+//! them to other nodes, [`fetch`] gets them from other nodes of the box and from its
+//! [`neighbours`], [`names`] refer to them, [`http`] serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
 //! operators' interface.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
@@ -16,6 +16,7 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod names;
+pub mod neighbours;
 pub mod objects;
 pub mod origin;
 pub mod peers;
@@ -43,11 +44,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::counters::CacheCounters;
+use crate::endpoint::ServedNode;
 use crate::fetch::Fetcher;
 use crate::http::{CacheState, Gateway};
 use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
 use crate::names::NameCache;
+use crate::neighbours::Neighbours;
 use crate::objects::Objects;
 use crate::origin::OriginFront;
 use crate::settings::CacheSettings;
@@ -169,22 +172,31 @@ async fn start(
     let puts = Arc::new(Semaphore::new(limits.puts));
     let socket = config.sockets.join(ORIGIN_SOCKET);
     let origins = OriginFront::open(folder, Arc::clone(&objects), Arc::clone(&counters), socket)?;
+    let neighbours = Neighbours::new(certified.clone()).map_err(io::Error::other)?;
     if let Some(settings) = &config.settings {
         settings.apply_origins(&config.sockets, &origins);
+        settings.apply_neighbours(&config.sockets, &neighbours);
     }
     let tokens = Arc::new(Tokens::open(folder.clone())?);
-    tokio::spawn(endpoint::run(
-        certified,
-        config.addresses.clone(),
+    let served = ServedNode {
+        objects: Arc::clone(&objects),
+        names: Arc::clone(names.store()),
+        counters: Arc::clone(&counters),
+        limits,
+        peers: peers.clone(),
+        neighbours: Arc::clone(&neighbours),
+    };
+    tokio::spawn(endpoint::run(certified, config.addresses.clone(), served, endpoint));
+    let fetcher = Fetcher::new(
         Arc::clone(&objects),
-        Arc::clone(names.store()),
         Arc::clone(&counters),
         limits,
-        endpoint,
-    ));
-    let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
+        opened,
+        peers,
+        Arc::clone(&neighbours),
+    );
     Ok(Gateway {
-        state: Some(CacheState { objects, fetcher, names, tokens, puts, origins }),
+        state: Some(CacheState { objects, fetcher, names, tokens, puts, origins, neighbours }),
         counters,
     })
 }

@@ -2,11 +2,19 @@
 
 use std::path::Path;
 
-use octet_appliance::{ApplianceSection, Bytes, ObjectSettings, OriginSection};
+use octet_appliance::{
+    AccountsSection, ApplianceSection, Bytes, Neighbour, ObjectSettings, OriginSection, Policy,
+    PolicyTraffic, PolicyZone, Protocol,
+};
 use octet_node::settings::{Settings, Which};
 use octet_node::{SettingsError, own_number, say};
 
+use crate::neighbours::{self, Neighbours};
 use crate::origin::OriginFront;
+use crate::peers::{PORT, UNIT};
+
+/// The port of objects in the unit file.
+const OBJECTS: &str = "objects";
 
 /// The number of the router.
 const ROUTER: u8 = 0;
@@ -16,6 +24,9 @@ pub struct CacheSettings {
     pub quota: Option<u64>,
     appliance: ApplianceSection,
     origins: Vec<OriginSection>,
+    lines: Vec<Neighbour>,
+    policies: Vec<Policy>,
+    has_accounts: bool,
 }
 
 impl CacheSettings {
@@ -30,6 +41,9 @@ impl CacheSettings {
             quota: objects.quota.map(Bytes::get),
             appliance: settings.section("appliance")?,
             origins: settings.list("origin")?,
+            lines: settings.list("neighbour")?,
+            policies: settings.list("policy")?,
+            has_accounts: settings.optional::<AccountsSection>("accounts")?.is_some(),
         })
     }
 
@@ -49,5 +63,75 @@ impl CacheSettings {
             }
         }
         front.set_origins(&self.appliance.name.to_string(), &origins);
+    }
+
+    /// Has `neighbours` be those of the lines whose board this node is.
+    pub fn apply_neighbours(&self, sockets: &Path, neighbours: &Neighbours) {
+        neighbours.traffic.set_accounts(self.has_accounts);
+        if self.lines.is_empty() {
+            return neighbours.set(vec![], false);
+        }
+        match own_number(sockets) {
+            Ok(number) => {
+                let takes = takes_from_paths(&self.policies, number);
+                neighbours.set(neighbours::from_lines(&self.lines, number), takes);
+            }
+            Err(error) => {
+                say!("no neighbour is asked: it is not known which board this is: {error}");
+                neighbours.set(vec![], false);
+            }
+        }
+    }
+}
+
+/// Whether a policy allows the node of this number to ask for objects over paths. A board's own packets
+/// pass without one, so this is where the policy holds.
+fn takes_from_paths(policies: &[Policy], number: Option<u8>) -> bool {
+    let own = number.filter(|number| *number != ROUTER);
+    let is_own = |zone: &PolicyZone| match (zone, own) {
+        (PolicyZone::Board(board), Some(own)) => *board == own,
+        (PolicyZone::Boards, own) => own.is_some(),
+        (PolicyZone::Router, own) => own.is_none(),
+        _ => false,
+    };
+    let is_of_objects = |traffic: &PolicyTraffic| match traffic {
+        PolicyTraffic::Service(name) => {
+            let unit = name.unit.as_ref().is_none_or(|unit| unit.as_str() == UNIT);
+            unit && name.port.as_str() == OBJECTS
+        }
+        PolicyTraffic::Ports(Protocol::Udp, ports) => {
+            ports.iter().any(|ports| ports.contains(PORT))
+        }
+        _ => false,
+    };
+    policies.iter().any(|policy| {
+        let to_paths = policy.to.contains(&PolicyZone::Path);
+        to_paths && policy.from.iter().any(is_own) && is_of_objects(&policy.what)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn nothing_is_asked_over_paths_without_a_policy() {
+        let takes = |policy: Value, number| {
+            let policy = serde_json::from_value(policy).unwrap();
+            takes_from_paths(&[policy], number)
+        };
+        let objects = |from, to| json!({ "from": from, "to": to, "service": "cache.objects" });
+        assert!(takes(objects("board-2", "path"), Some(2)));
+        assert!(!takes(objects("board-2", "path"), Some(3)));
+        assert!(!takes(objects("path", "board-2"), Some(2)));
+        assert!(takes(objects("boards", "path"), Some(2)));
+        assert!(!takes(objects("boards", "path"), Some(0)));
+        assert!(takes(objects("router", "path"), Some(0)));
+        let ports = |protocol, ports: Value| json!({ "from": "boards", "to": "path", "protocol": protocol, "ports": ports });
+        assert!(takes(ports("udp", json!([4433])), Some(2)));
+        assert!(takes(ports("udp", json!(["4000-4500"])), Some(2)));
+        assert!(!takes(ports("tcp", json!([4433])), Some(2)));
+        assert!(!takes(ports("udp", json!([4434])), Some(2)));
     }
 }

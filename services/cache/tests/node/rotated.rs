@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use iroh_blobs::{ALPN, HashAndFormat};
 use octet_cache::counters::CacheCounters;
-use octet_cache::endpoint::run;
+use octet_cache::endpoint::{ServedNode, run};
 use octet_cache::names::PersistedNames;
+use octet_cache::neighbours::Neighbours;
 use octet_cache::objects::Objects;
 use octet_cache::policy::ObjectKind;
 use octet_node::key::PrivateKey;
@@ -29,7 +30,15 @@ fn with_the_key_that_counts_and_no_other() {
         let counters = Arc::new(CacheCounters::default());
         let names = PersistedNames::open(&folder.path().join("names.db")).unwrap().into();
         let at = vec![LOOPBACK];
-        tokio::spawn(run(keys, at, Arc::clone(&objects), names, counters, limits(), opened));
+        let served = ServedNode {
+            objects: Arc::clone(&objects),
+            names,
+            counters,
+            limits: limits(),
+            peers: watch::channel(vec![]).1,
+            neighbours: Neighbours::new(keys.clone()).unwrap(),
+        };
+        tokio::spawn(run(keys, at, served, opened));
         let added = add(&objects, &bytes(100_000, 1), ObjectKind::Pinned).await;
         let hash = added.unwrap().hash;
         let mut before: Option<iroh::Endpoint> = None;
