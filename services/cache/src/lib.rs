@@ -53,6 +53,7 @@ use crate::names::NameCache;
 use crate::neighbours::Neighbours;
 use crate::objects::Objects;
 use crate::origin::OriginFront;
+use crate::peers::FollowedMap;
 use crate::settings::CacheSettings;
 use crate::tokens::Tokens;
 use crate::verbs::CacheVerbs;
@@ -159,7 +160,7 @@ async fn start(
     };
     let objects = Arc::new(Objects::open(&folder.join(STORE), &config.limits).await?);
     let certified = sub_key::certified(Some(folder.clone()), config.sockets.join("identity.sock"))?;
-    let peers = peers::follow(config.sockets.join("cluster.sock"))?;
+    let FollowedMap { peers, number } = peers::follow(config.sockets.join("cluster.sock"))?;
     let limits = config.limits;
     let names = NameCache::open(
         &folder.join(NAMES),
@@ -177,6 +178,7 @@ async fn start(
         settings.apply_origins(&config.sockets, &origins);
         settings.apply_neighbours(&config.sockets, &neighbours);
     }
+    tokio::spawn(settings::follow_number(number, config.sockets.clone(), Arc::clone(&neighbours)));
     let tokens = Arc::new(Tokens::open(folder.clone())?);
     let served = ServedNode {
         objects: Arc::clone(&objects),

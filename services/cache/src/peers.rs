@@ -24,17 +24,27 @@ pub struct PeerNode {
     pub addresses: Vec<SocketAddr>,
 }
 
-/// The nodes of the newest map from `cluster`, which listens at `socket`.
+/// What `cluster` says.
+#[derive(Debug)]
+pub struct FollowedMap {
+    pub peers: watch::Receiver<Vec<PeerNode>>,
+    /// The number of this node.
+    pub number: watch::Receiver<Option<u8>>,
+}
+
+/// The nodes of the newest map from `cluster`, which listens at `socket`, and the number of this one.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn follow(socket: PathBuf) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
+pub fn follow(socket: PathBuf) -> io::Result<FollowedMap> {
     let (sender, peers) = watch::channel(vec![]);
+    let (own, number) = watch::channel(None);
     follow::keep(socket, MAP, "cluster does not tell who has objects", move |update: Update| {
         sender.send_replace(update.map.map(|map| from_map(map.map())).unwrap_or_default());
+        own.send_if_modified(|it| std::mem::replace(it, update.number) != update.number);
         true
     })?;
-    Ok(peers)
+    Ok(FollowedMap { peers, number })
 }
 
 impl PeerNode {

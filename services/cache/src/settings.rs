@@ -1,6 +1,7 @@
 //! The sections of `appliance.toml` for this unit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use octet_appliance::{
     AccountsSection, ApplianceSection, Bytes, Neighbour, ObjectSettings, OriginSection, Policy,
@@ -8,6 +9,9 @@ use octet_appliance::{
 };
 use octet_node::settings::{Settings, Which};
 use octet_node::{SettingsError, own_number, say};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use crate::neighbours::{self, Neighbours};
 use crate::origin::OriginFront;
@@ -27,6 +31,8 @@ pub struct CacheSettings {
     lines: Vec<Neighbour>,
     policies: Vec<Policy>,
     has_accounts: bool,
+    /// Whether this node is one of a box with boards.
+    has_boards: bool,
 }
 
 impl CacheSettings {
@@ -43,6 +49,7 @@ impl CacheSettings {
             origins: settings.list("origin")?,
             lines: settings.list("neighbour")?,
             policies: settings.list("policy")?,
+            has_boards: settings.optional::<Value>("cluster")?.is_some(),
             has_accounts: settings.optional::<AccountsSection>("accounts")?.is_some(),
         })
     }
@@ -72,14 +79,39 @@ impl CacheSettings {
             return neighbours.set(vec![], false);
         }
         match own_number(sockets) {
-            Ok(number) => {
-                let takes = takes_from_paths(&self.policies, number);
-                neighbours.set(neighbours::from_lines(&self.lines, number), takes);
-            }
+            Ok(number) => self.apply_number(number, neighbours),
             Err(error) => {
                 say!("no neighbour is asked: it is not known which board this is: {error}");
                 neighbours.set(vec![], false);
             }
+        }
+    }
+
+    fn apply_number(&self, number: Option<u8>, neighbours: &Neighbours) {
+        // A board without a number has no lines yet, and those of the router are not its own.
+        let is_known = number.is_some() || !self.has_boards;
+        let lines = if is_known { &self.lines[..] } else { &[] };
+        let takes = takes_from_paths(&self.policies, number);
+        neighbours.set(neighbours::from_lines(lines, number), takes);
+    }
+}
+
+/// Has `neighbours` be those of the board's lines whenever it gets another `number`. It runs forever.
+pub async fn follow_number(
+    mut number: watch::Receiver<Option<u8>>,
+    sockets: PathBuf,
+    neighbours: Arc<Neighbours>,
+) {
+    while number.changed().await.is_ok() {
+        let (now, sockets) = (*number.borrow_and_update(), sockets.clone());
+        let neighbours = Arc::clone(&neighbours);
+        let applied = spawn_blocking(move || {
+            let settings = CacheSettings::read(&sockets, Which::InForce)?;
+            settings.apply_number(now, &neighbours);
+            Ok::<_, SettingsError>(())
+        });
+        if let Ok(Err(error)) = applied.await {
+            say!("the neighbours of this board are not known: {error}");
         }
     }
 }
@@ -113,7 +145,7 @@ fn takes_from_paths(policies: &[Policy], number: Option<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[test]
     fn nothing_is_asked_over_paths_without_a_policy() {

@@ -292,14 +292,19 @@ fn limited_by_verbs() {
         { "name": "lake", "descriptor": descriptor(&other), "board": 3 },
     ]);
     let sections = json!({
-        "cache": {}, "appliance": { "name": "octet" }, "origin": [], "policy": [], "neighbour": lines, "accounts": {},
+        "cache": {}, "appliance": { "name": "octet" }, "origin": [], "cluster": { "boards": 3 }, "policy": [], "neighbour": lines, "accounts": {},
     });
     answer(&folder, "config", "sections", sections);
-    answer(&folder, "init", "boot", json!({ "board": 2 }));
+    answer(&folder, "init", "boot", json!({ "board": null }));
     crate::verbs::start_at(&folder, Some(folder.path().join("state")));
     let mut client = connect(&folder.path().join("cache.sock"));
     client.call("config-apply", args(json!({}))).unwrap();
     let rows = |client: &mut Client<_>| client.call("traffic", args(json!({}))).unwrap();
+    // A board without a number has no lines, and gets them with it.
+    assert_eq!(rows(&mut client), json!([]));
+    tell_number(&folder, 2);
+    let runtime = runtime();
+    runtime.block_on(until("it has a line", || rows(&mut client) != json!([])));
     let before = rows(&mut client);
     let epoch = before[0]["epoch"].as_str().unwrap().to_owned();
     assert_eq!(epoch.len(), 32);
@@ -327,6 +332,18 @@ fn limited_by_verbs() {
         "neighbour": "hill", "gave": 0, "lacked": 0, "silent": 0, "wrong": 0, "given": 0, "bought": 0, "limit": null,
     }]);
     assert_eq!(stats["neighbours"], expected);
+}
+
+/// Has `cluster` tell the node its number.
+fn tell_number(folder: &TempDir, number: u8) {
+    let listener = UnixListener::bind(folder.path().join("cluster.sock")).unwrap();
+    thread::spawn(move || {
+        let mut peer = Peer::new(listener.accept().unwrap().0);
+        let request = peer.next_request().unwrap().unwrap();
+        peer.item(request.id, json!({ "number": number, "map": null })).unwrap();
+        // The connection stays open.
+        let _ = peer.next_request();
+    });
 }
 
 /// Has a unit answer each call of `verb` with `value`.

@@ -219,7 +219,7 @@ fn another_quota_holds_at_once() {
             peer.end(
                 request.id,
                 Ok(json!({
-                    "cache": cache, "appliance": { "name": "octet" }, "origin": [], "policy": [], "neighbour": [], "accounts": null,
+                    "cache": cache, "appliance": { "name": "octet" }, "origin": [], "cluster": null, "policy": [], "neighbour": [], "accounts": null,
                 })),
             )
             .unwrap();
