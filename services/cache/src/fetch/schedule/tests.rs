@@ -224,7 +224,7 @@ fn faults_cost_what_was_under_way() {
     let (mut all_lost, mut all_flipped) = (0, 0);
     for seed in 0..SEEDS {
         let mut random = Seeded(seed);
-        let size = (random.between(4.0, 24.0) * PIECE as f64) as u64 + random.next() % 5000;
+        let size = (random.between(4.0, 18.0) * PIECE as f64) as u64 + random.next() % 5000;
         let rate = |random: &mut Seeded| random.between(2e6, 2e7);
         let [one, two, three, four] =
             [(); 4].map(|()| (rate(&mut random), random.between(0.001, 0.2)));
@@ -259,7 +259,7 @@ fn a_slow_one_loses_its_pieces() {
     let mut taken_over = 0;
     for seed in 0..SEEDS {
         let mut random = Seeded(1_000_000 + seed);
-        let size = (random.between(4.0, 24.0) * PIECE as f64) as u64;
+        let size = (random.between(4.0, 18.0) * PIECE as f64) as u64;
         let [fast, other] = [(); 2].map(|()| random.between(8e6, 2e7));
         let slow = random.between(2e4, 2e5);
         let rates = [(1, slow), (2, fast), (3, other)];
@@ -279,7 +279,7 @@ fn equals_keep_their_pieces() {
     let mut taken_over = 0;
     for seed in 0..SEEDS {
         let mut random = Seeded(2_000_000 + seed);
-        let size = (random.between(4.0, 24.0) * PIECE as f64) as u64;
+        let size = (random.between(4.0, 18.0) * PIECE as f64) as u64;
         let rates = [1, 2, 3].map(|number| (number, random.between(8e6, 1e7)));
         let providers = rates.map(|(number, rate)| Provider::new(number, rate, 0.02, Fault::None));
         let done = simulate(size, providers.into());
