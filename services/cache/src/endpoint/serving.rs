@@ -62,6 +62,8 @@ pub struct Serving {
     /// The part of them that neighbours may have, and that of all other nodes: the rest is for the nodes of this box.
     for_neighbours: Semaphore,
     for_others: Semaphore,
+    /// Permits for connections that have not shown a certificate yet.
+    introductions: Semaphore,
     /// The connection of each neighbour.
     takers: Mutex<BTreeMap<PublicKey, Connection>>,
 }
@@ -89,6 +91,7 @@ impl Serving {
             connections: part(4),
             for_neighbours: part(2),
             for_others: part(3),
+            introductions: part(1),
             takers: Mutex::default(),
         }
     }
@@ -139,19 +142,29 @@ impl Serving {
             self.names.serve(&connection).await;
             return Some(());
         }
-        let is_neighbour = connection.alpn() == CACHE_ALPN;
-        let Some(_places) = self.places(&connection, is_neighbour) else {
+        let busy = || {
             self.counters.peers_refused.add(1);
             connection.close(BUSY.into(), b"too many are served");
-            return Some(());
+        };
+        let mut neighbour = None;
+        if connection.alpn() == CACHE_ALPN {
+            // Whoever has not shown a certificate takes no place of neighbours.
+            let Ok(_introduction) = self.introductions.try_acquire() else {
+                busy();
+                return None;
+            };
+            let introduced = timeout(self.limits.request_timeout, self.introduce(&connection));
+            neighbour = Some(introduced.await.ok()??);
+        }
+        let Some(_places) = self.places(&connection, neighbour) else {
+            busy();
+            return None;
         };
         self.counters.peers_served.add(1);
-        if !is_neighbour {
+        let Some(node) = neighbour else {
             self.serve_requests(&connection, None).await;
             return Some(());
-        }
-        let node =
-            timeout(self.limits.request_timeout, self.introduce(&connection)).await.ok()??;
+        };
         let known = connection.clone();
         let previous = lock(&self.takers).insert(node, known);
         if let Some(previous) = previous {
@@ -169,12 +182,12 @@ impl Serving {
     fn places(
         &self,
         connection: &Connection,
-        is_neighbour: bool,
+        neighbour: Option<PublicKey>,
     ) -> Option<(SemaphorePermit<'_>, Option<SemaphorePermit<'_>>)> {
-        let part = match self.taker(connection, None) {
-            _ if is_neighbour => Some(&self.for_neighbours),
+        let part = match self.taker(connection, neighbour) {
+            Taker::Neighbour(_) => Some(&self.for_neighbours),
             Taker::Board => None,
-            _ => Some(&self.for_others),
+            Taker::Other => Some(&self.for_others),
         };
         let part = part.map(Semaphore::try_acquire).transpose().ok()?;
         Some((self.connections.try_acquire().ok()?, part))

@@ -74,7 +74,8 @@ fn found_by_its_certificate_and_asked_after_boards() {
     // A board that has the object gives all of it; one that lacks it is asked first.
     let board = runtime.block_on(Node::start(limits()));
     taker.peers.send_replace(vec![board.as_peer(2)]);
-    let [both, one] = [2, 3].map(|seed| bytes(100_000, seed));
+    let both = bytes(3 * PIECE as usize, 2);
+    let one = bytes(100_000, 3);
     for node in [&giver, &board] {
         runtime.block_on(node.add(&both));
     }
@@ -169,12 +170,12 @@ fn only_the_newest_certificate_of_its_cache() {
         runtime.block_on(taker.connect(&to)).is_ok()
     };
     let with = |own: &Certified, certificate| Certified { certificate, ..own.clone() };
-    let wrong = |own: &Certified, node: &PrivateKey, epoch| {
+    let wrong = |own: &Certified, node: &PrivateKey, epoch: u64| {
         let key = own.key.public();
         [
             with(own, statement(&stranger, "cache", key, 9)),
             with(own, statement(node, "gate", key, 9)),
-            with(own, statement(node, "cache", other.public(), epoch)),
+            with(own, statement(node, "cache", other.public(), epoch + 1)),
             with(own, statement(node, "cache", key, epoch - 1)),
         ]
     };
