@@ -14,6 +14,9 @@ use crate::name::NeighbourName;
 /// The UDP port of a node's links: that of the unit `forward`.
 pub const LINKS_PORT: u16 = 51820;
 
+/// The router's number in the membership map.
+const ROUTER: u8 = 0;
+
 /// Maximum number of such links of a node: it cannot announce more.
 const MAX_LINKS: usize = 32;
 
@@ -42,6 +45,13 @@ pub struct Neighbour {
     /// what is locked there counts instead of `max_debt`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ledger: bool,
+}
+
+impl Neighbour {
+    /// Whether the node of this number has the link; 0 is the router, and `None` a box without boards.
+    pub fn is_of(&self, number: Option<u8>) -> bool {
+        self.board == number.filter(|number| *number != ROUTER)
+    }
 }
 
 /// The address of another box's links: an IPv4 address and a UDP port, such as `203.0.113.7:51820`.

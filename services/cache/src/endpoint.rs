@@ -1,7 +1,11 @@
 //! The QUIC endpoint, with this service's own key.
 
+mod metered;
 mod serving;
 mod transfers;
+
+pub use metered::OVER_LIMIT;
+pub use serving::BUSY;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,11 +23,12 @@ use tokio::time::sleep;
 
 use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
-use crate::names::{NameResponder, PersistedNames};
+use crate::names::PersistedNames;
+use crate::neighbours::Neighbours;
 use crate::objects::Objects;
 use crate::origin::OriginFront;
+use crate::peers::PeerNode;
 use serving::Serving;
-use transfers::transfer_events;
 
 /// The idle timeout of a connection; keepalives are sent four times within it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -47,7 +52,7 @@ pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, Endpo
     quic::open(key.seed(), at, config).await
 }
 
-/// What the endpoint serves.
+/// What the endpoint serves, and to whom.
 #[derive(Debug, Clone)]
 pub struct ServedNode {
     pub objects: Arc<Objects>,
@@ -55,6 +60,9 @@ pub struct ServedNode {
     pub origins: Arc<OriginFront>,
     pub counters: Arc<CacheCounters>,
     pub limits: CacheLimits,
+    /// The nodes of this box.
+    pub peers: watch::Receiver<Vec<PeerNode>>,
+    pub neighbours: Arc<Neighbours>,
 }
 
 /// Serves `served` at `at` with the current key, and passes the endpoint to `opened`; a new key
@@ -109,11 +117,7 @@ async fn key_changed(certified: &mut watch::Receiver<Option<Certified>>, key: Pu
 
 /// Serves objects by hash, known names, and origins to other boards, as long as the returned value exists.
 pub fn serve(endpoint: &Endpoint, served: &ServedNode) -> JoinSet<()> {
-    let ServedNode { objects, names, origins, counters, limits } = served.clone();
-    let events = transfer_events(Arc::clone(objects.policy()));
-    let names = NameResponder::new(names, limits);
-    let store = objects.store().clone();
-    let serving = Serving::new(store.into(), events, names, origins, counters, limits);
+    let serving = Serving::new(served.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(serving.serve(endpoint.clone()));
     tasks

@@ -1,39 +1,48 @@
-//! Fetches missing objects from other nodes of the box, large ones from several at once, and
+//! Fetches missing objects from other nodes of the box, or from its neighbours, large ones from several at once, and
 //! verifies them while they arrive. Concurrent requests for one object share a fetch.
 
 mod flight;
+mod giver;
 mod piece;
 mod plan;
+mod queue;
+mod schedule;
 
 pub use flight::IncomingObject;
 pub use plan::PIECE;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use iroh::Endpoint;
 use iroh_blobs::protocol::ChunkRanges;
-use iroh_blobs::{ALPN, Hash, HashAndFormat};
+use iroh_blobs::{Hash, HashAndFormat};
 use octet_node::control::PublicKey;
 use octet_node::limits::{ClientLimit, Permit};
 use octet_node::say;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
+use crate::neighbours::{LIAR_PAUSE, Neighbours};
 use crate::objects::{ObjectError, Objects, SMALL};
 use crate::peers::{self, PeerNode};
 use crate::policy::{Claim, ObjectKind, cost};
 use flight::{FetchProgress, Flight};
+use giver::{Giver, GiverConnection};
 use piece::PeerFault;
 use plan::{FetchPlan, missing_chunks};
+use queue::{BUSY_PAUSE, GiverQueue};
+use schedule::{GiverSpeed, by_speed};
 
 /// The maximum number of nodes per fetch: the buffers of all fetches have to fit into the unit's
 /// memory.
@@ -48,6 +57,9 @@ pub enum Missing {
     /// No reachable node has it, and some nodes do not answer.
     #[error("the nodes that answer do not have it, and {0} did not answer: ask again later")]
     Silent(usize),
+    /// Neighbours that may have it serve this node no more for now.
+    #[error("{0} neighbours serve no more to this node for now: ask again later")]
+    Limited(usize),
     /// It is being fetched.
     #[error("it is being fetched from another node, and not here yet: ask again")]
     OnItsWay,
@@ -71,29 +83,43 @@ pub struct Fetcher {
     limits: CacheLimits,
     endpoint: watch::Receiver<Option<Endpoint>>,
     peers: watch::Receiver<Vec<PeerNode>>,
+    neighbours: Arc<Neighbours>,
     flights: Mutex<HashMap<Hash, Arc<Flight>>>,
+    /// What nodes of the map and of `[[neighbour]]` lines were measured at.
+    speeds: Mutex<BTreeMap<PublicKey, GiverSpeed>>,
     client_limit: ClientLimit,
 }
 
 impl Fetcher {
-    /// Fetches through `endpoint` from `peers`, which may include this node.
+    /// Fetches through `endpoint` from `peers`, which may include this node, and from `neighbours`.
     pub fn new(
         objects: Arc<Objects>,
         counters: Arc<CacheCounters>,
         limits: CacheLimits,
         endpoint: watch::Receiver<Option<Endpoint>>,
         peers: watch::Receiver<Vec<PeerNode>>,
+        neighbours: Arc<Neighbours>,
     ) -> Arc<Self> {
         let client_limit = ClientLimit::new(limits.client_fetches, limits.fetches_per_client);
-        let flights = Mutex::default();
-        Arc::new(Self { objects, counters, limits, endpoint, peers, flights, client_limit })
+        let (flights, speeds) = Default::default();
+        Arc::new(Self {
+            objects,
+            counters,
+            limits,
+            endpoint,
+            peers,
+            neighbours,
+            flights,
+            speeds,
+            client_limit,
+        })
     }
 
-    /// The nodes that can be asked.
+    /// The nodes of this box that can be asked.
     pub fn peers(&self) -> Vec<PeerNode> {
         let own = self.endpoint.borrow().as_ref().map(|it| PublicKey::new(*it.id().as_bytes()));
         let all = self.peers.borrow().clone();
-        all.into_iter().filter(|peer| own != Some(peer.key)).collect()
+        all.into_iter().filter(|peer| own != Some(peer.key) && !peer.addresses.is_empty()).collect()
     }
 
     /// Waits until the object is on this node. After a timeout the fetch continues in the
@@ -198,13 +224,12 @@ impl Fetcher {
         if self.objects.size(hash).is_some() {
             return Ok(());
         }
-        let peers = peers::rotate(self.peers(), hash.as_bytes()[0]);
+        let givers = self.givers(hash.as_bytes()[0]);
         let Some(endpoint) = self.endpoint.borrow().clone() else {
             // No node can be asked before this service's key is certified.
-            return Err(if peers.is_empty() {
-                Missing::Nowhere
-            } else {
-                Missing::Silent(peers.len())
+            return Err(match givers.len() {
+                0 => Missing::Nowhere,
+                count => Missing::Silent(count),
             });
         };
         // Partial data is protected while the fetch continues.
@@ -220,7 +245,7 @@ impl Fetcher {
             pending().await
         };
         let outcome = tokio::select! {
-            outcome = self.fetch_from_all(&endpoint, peers.into(), flight, &claim) => outcome,
+            outcome = self.fetch_from_all(&endpoint, givers, flight, &claim) => outcome,
             outcome = watching => outcome,
             () = flight.cancelled() => Err(Missing::Removed),
         };
@@ -243,47 +268,87 @@ impl Fetcher {
         outcome
     }
 
+    /// The nodes that can be asked for the object whose hash begins with `first`. Each object starts with another one,
+    /// unless that is much slower.
+    fn givers(&self, first: u8) -> Vec<Giver> {
+        let boards = peers::rotate(self.peers(), first).into_iter().map(Giver::Board);
+        let neighbours =
+            peers::rotate(self.neighbours.givers(), first).into_iter().map(Giver::Neighbour);
+        let mut givers: Vec<_> = boards.chain(neighbours).collect();
+        let speeds = self.speeds().clone();
+        by_speed(&mut givers, |giver| speeds.get(&giver.node()).copied().unwrap_or_default());
+        givers
+    }
+
+    fn speeds(&self) -> MutexGuard<'_, BTreeMap<PublicKey, GiverSpeed>> {
+        self.speeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks nodes one after the other for the size, and then several at once for the missing
     /// pieces; a node that fails is replaced by another one.
     async fn fetch_from_all(
         &self,
         endpoint: &Endpoint,
-        mut peers: VecDeque<PeerNode>,
+        givers: Vec<Giver>,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,
     ) -> Result<(), Missing> {
-        let (mut asked, mut silent) = (FuturesUnordered::new(), 0);
+        let (mut queue, mut asked) = (GiverQueue::new(givers), FuturesUnordered::new());
+        let (mut silent, mut limited) = (0, 0);
         let mut progress = flight.watch();
         while !flight.is_done() {
             // A small object comes from one node.
             let most = MAX_SOURCES.min(asked.len() + flight.pending()).max(1);
             while asked.len() < most
-                && let Some(peer) = peers.pop_front()
+                && let Some(giver) = queue.next(Instant::now())
             {
                 asked.push(async {
-                    let fault = self.fetch_from(endpoint, &peer, flight, claim).await;
-                    (peer, fault)
+                    let came = AtomicU64::new(0);
+                    let fault = self.fetch_from(endpoint, &giver, flight, claim, &came).await;
+                    if let Some(speed) = flight.leave(&giver.node()) {
+                        self.speeds().insert(giver.node(), speed);
+                    }
+                    (giver, fault, came.into_inner() > 0)
                 });
             }
-            let is_sized = flight.size().is_some();
+            let (is_sized, wakes) = (flight.size().is_some(), queue.wakes());
             let ended = tokio::select! {
-                ended = asked.next() => ended,
+                ended = asked.next(), if !asked.is_empty() => ended,
                 // Other nodes can be asked from now on.
-                _ = progress.wait_for(|it| it.size.is_some()), if !is_sized => continue,
+                _ = progress.wait_for(|it| it.size.is_some()), if !is_sized && !asked.is_empty() => continue,
+                () = sleep_until(wakes.unwrap_or_else(Instant::now).into()), if wakes.is_some() => continue,
+                else => None,
             };
-            let Some((peer, fault)) = ended else {
-                return Err(if silent == 0 { Missing::Nowhere } else { Missing::Silent(silent) });
+            let Some((giver, fault, gave)) = ended else {
+                return Err(match (silent, limited) {
+                    (0, 0) => Missing::Nowhere,
+                    (0, limited) => Missing::Limited(limited),
+                    (silent, _) => Missing::Silent(silent),
+                });
             };
+            queue.ended(&giver);
             let Err(fault) = fault else { continue };
+            let (node, now) = (giver.node(), Instant::now());
             match fault {
-                PeerFault::Missing => self.counters.record_outcome(peer.node, |it| it.missing += 1),
-                PeerFault::Silent => {
+                PeerFault::Missing => {
+                    self.counters.record_outcome(node, |it| it.missing += 1);
+                    self.prepare(&queue);
+                }
+                PeerFault::Busy if queue.put_off(giver.clone(), gave, BUSY_PAUSE, now) => {}
+                PeerFault::Silent | PeerFault::Busy => {
                     silent += 1;
-                    self.counters.record_outcome(peer.node, |it| it.timeouts += 1);
+                    self.counters.record_outcome(node, |it| it.timeouts += 1);
                 }
                 PeerFault::Wrong => {
-                    say!("board {} sent something else than {}", peer.number, flight.hash);
-                    self.counters.record_outcome(peer.node, |it| it.invalid += 1);
+                    say!("{} sent something else than {}", giver.name(), flight.hash);
+                    self.counters.record_outcome(node, |it| it.invalid += 1);
+                    if !giver.is_board() {
+                        self.neighbours.pause(node, LIAR_PAUSE);
+                    }
+                }
+                PeerFault::OverLimit => {
+                    let is_asked_again = queue.put_off(giver, gave, self.limits.limit_pause, now);
+                    limited += usize::from(!is_asked_again);
                 }
                 PeerFault::Store(error) => return Err(error.into()),
             }
@@ -291,23 +356,50 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Requests pieces from one node until all have arrived.
+    /// Connects to the neighbours that are asked if the last board does not have the object either:
+    /// it may take a path.
+    fn prepare(&self, queue: &GiverQueue) {
+        for giver in queue.next_neighbours().take(MAX_SOURCES) {
+            let Giver::Neighbour(to) = giver.clone() else { continue };
+            let neighbours = Arc::clone(&self.neighbours);
+            tokio::spawn(async move {
+                // Whoever asks it for the object gets the error.
+                let _ = neighbours.connect(&to).await;
+            });
+        }
+    }
+
+    /// Requests pieces from one node until all have arrived, and adds what it gives to `came`.
     async fn fetch_from(
         &self,
         endpoint: &Endpoint,
-        peer: &PeerNode,
+        giver: &Giver,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,
+        came: &AtomicU64,
     ) -> Result<(), PeerFault> {
-        let (hash, silence) = (flight.hash, self.limits.answer_timeout);
-        let address = peer.address().ok_or(PeerFault::Silent)?;
-        let connecting =
-            timeout(self.limits.connect_timeout, endpoint.connect(address, ALPN)).await;
-        let Ok(Ok(connection)) = connecting else { return Err(PeerFault::Silent) };
+        let connecting = giver.connect(endpoint, &self.neighbours, self.limits.connect_timeout);
+        let connection = connecting.await?;
+        let fetched = self.fetch_over(&connection, giver, flight, claim, came).await;
+        match fetched {
+            Err(PeerFault::Silent) if connection.is_busy() => Err(PeerFault::Busy),
+            fetched => fetched,
+        }
+    }
+
+    async fn fetch_over(
+        &self,
+        connection: &GiverConnection,
+        giver: &Giver,
+        flight: &Flight,
+        claim: &tokio::sync::Mutex<Claim>,
+        came: &AtomicU64,
+    ) -> Result<(), PeerFault> {
+        let (hash, silence, node) = (flight.hash, self.limits.answer_timeout, giver.node());
         let size = match flight.size() {
             Some(size) => size,
             None => {
-                let size = piece::fetch_size(&connection, hash, silence).await?;
+                let size = piece::fetch_size(connection, hash, silence).await?;
                 // Nothing is evicted for an object above the quota.
                 self.objects.check_fits(size).map_err(PeerFault::Store)?;
                 flight.start(FetchPlan::new(size, &self.present_chunks(hash).await?));
@@ -317,19 +409,45 @@ impl Fetcher {
         };
         // An empty object has no pieces.
         let Some(size) = NonZeroU64::new(size) else { return Ok(()) };
+        flight.join(node, self.speeds().get(&node).copied().unwrap_or_default());
         // While the store processes the end of one piece, the next one is in flight.
         let one_by_one = || async {
-            while let Some(taken) = flight.take().await {
+            while let Some(taken) = flight.take(node).await {
                 self.make_room(flight, claim).await?;
-                let lacks =
-                    missing_chunks(taken.number(), size.get(), &self.present_chunks(hash).await?);
-                let store = self.objects.store();
-                piece::fetch_piece(store, &connection, hash, size, lacks, silence).await?;
-                taken.received(peer.node);
+                loop {
+                    let present = self.present_chunks(hash).await?;
+                    let lacks = missing_chunks(taken.number(), size.get(), &present);
+                    let (store, mut now) = (self.objects.store(), 0);
+                    let fetched = piece::fetch_piece(
+                        store,
+                        connection,
+                        (hash, size, lacks),
+                        silence,
+                        taken.given_up(),
+                        |bytes| {
+                            now += bytes;
+                            came.fetch_add(bytes, Ordering::Relaxed);
+                            taken.came(bytes);
+                        },
+                    );
+                    match fetched.await {
+                        // An answer that is counted ends early at a limit, and a request for the rest gets the reason.
+                        Err(PeerFault::Missing) if now > 0 && connection.is_counted() => {}
+                        // What is under way for the other request is still stored.
+                        Err(PeerFault::OverLimit) => return Ok(Err(PeerFault::OverLimit)),
+                        Err(fault) => return Err(fault),
+                        Ok(true) => {
+                            taken.received(node);
+                            break;
+                        }
+                        Ok(false) => break,
+                    }
+                }
             }
-            Ok(())
+            Ok(Ok(()))
         };
-        tokio::try_join!(one_by_one(), one_by_one()).map(drop)
+        let (one, other) = tokio::try_join!(one_by_one(), one_by_one())?;
+        one.and(other)
     }
 
     /// Makes room for the requested pieces only: objects are evicted for received bytes, not for a

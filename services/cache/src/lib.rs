@@ -1,8 +1,8 @@
 //! `cache` stores immutable objects under the hash of their content (docs/cache.md).
 //!
 //! [`objects`] stores them with iroh-blobs, [`policy`] decides which to evict, [`endpoint`] serves
-//! them to other nodes, [`fetch`] gets them from other nodes, [`names`] refer to them, [`http`]
-//! serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
+//! them to other nodes, [`fetch`] gets them from other nodes of the box and from its
+//! [`neighbours`], [`names`] refer to them, [`http`] serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
 //! operators' interface.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
@@ -16,6 +16,7 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod names;
+pub mod neighbours;
 pub mod objects;
 pub mod origin;
 pub mod peers;
@@ -49,8 +50,10 @@ use crate::http::{CacheState, Gateway};
 use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
 use crate::names::NameCache;
+use crate::neighbours::Neighbours;
 use crate::objects::Objects;
 use crate::origin::{OriginBoards, OriginFront};
+use crate::peers::FollowedMap;
 use crate::settings::CacheSettings;
 use crate::tokens::Tokens;
 use crate::verbs::CacheVerbs;
@@ -157,7 +160,7 @@ async fn start(
     };
     let objects = Arc::new(Objects::open(&folder.join(STORE), &config.limits).await?);
     let certified = sub_key::certified(Some(folder.clone()), config.sockets.join("identity.sock"))?;
-    let peers = peers::follow(config.sockets.join("cluster.sock"))?;
+    let FollowedMap { peers, number } = peers::follow(config.sockets.join("cluster.sock"))?;
     let limits = config.limits;
     let names = NameCache::open(
         &folder.join(NAMES),
@@ -172,9 +175,16 @@ async fn start(
     let boards = OriginBoards::new(opened.clone(), peers.clone(), limits);
     let origins =
         OriginFront::open(folder, Arc::clone(&objects), Arc::clone(&counters), socket, boards)?;
+    let neighbours = Neighbours::new(certified.clone()).map_err(io::Error::other)?;
     if let Some(settings) = &config.settings {
-        settings.apply_origins(&config.sockets, &origins);
+        settings.apply(&config.sockets, &origins, &neighbours);
     }
+    tokio::spawn(settings::follow_number(
+        number,
+        config.sockets.clone(),
+        Arc::clone(&origins),
+        Arc::clone(&neighbours),
+    ));
     let tokens = Arc::new(Tokens::open(folder.clone())?);
     let served = ServedNode {
         objects: Arc::clone(&objects),
@@ -182,11 +192,20 @@ async fn start(
         origins: Arc::clone(&origins),
         counters: Arc::clone(&counters),
         limits,
+        peers: peers.clone(),
+        neighbours: Arc::clone(&neighbours),
     };
     tokio::spawn(endpoint::run(certified, config.addresses.clone(), served, endpoint));
-    let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
+    let fetcher = Fetcher::new(
+        Arc::clone(&objects),
+        Arc::clone(&counters),
+        limits,
+        opened,
+        peers,
+        Arc::clone(&neighbours),
+    );
     Ok(Gateway {
-        state: Some(CacheState { objects, fetcher, names, tokens, puts, origins }),
+        state: Some(CacheState { objects, fetcher, names, tokens, puts, origins, neighbours }),
         counters,
     })
 }

@@ -43,6 +43,8 @@ pub struct CacheLimits {
     pub connect_timeout: Duration,
     /// The timeout for another node's data.
     pub answer_timeout: Duration,
+    /// When a neighbour is asked again that does not serve this node any more.
+    pub limit_pause: Duration,
     /// How long a request waits for a fetch.
     pub read_timeout: Duration,
     /// How long a board that did not answer a front is not asked again: nobody waits for it in that time.
@@ -68,6 +70,7 @@ impl Default for CacheLimits {
             puts: 8,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(2),
+            limit_pause: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
             board_retry: Duration::from_secs(5),
         }

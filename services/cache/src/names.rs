@@ -173,7 +173,7 @@ impl NameCache {
         let endpoint = self.endpoint.borrow().clone();
         let own = endpoint.as_ref().map(|it| PublicKey::new(*it.id().as_bytes()));
         let mut peers = self.peers.borrow().clone();
-        peers.retain(|peer| own != Some(peer.key));
+        peers.retain(|peer| own != Some(peer.key) && !peer.addresses.is_empty());
         let Some(endpoint) = endpoint else { return Ok(peers.len()) };
         let asking = peers.iter().map(|peer| {
             tokio::time::timeout(

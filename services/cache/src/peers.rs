@@ -24,17 +24,27 @@ pub struct PeerNode {
     pub addresses: Vec<SocketAddr>,
 }
 
-/// The nodes of the newest map from `cluster`, which listens at `socket`.
+/// What `cluster` says.
+#[derive(Debug)]
+pub struct FollowedMap {
+    pub peers: watch::Receiver<Vec<PeerNode>>,
+    /// The number of this node.
+    pub number: watch::Receiver<Option<u8>>,
+}
+
+/// The nodes of the newest map from `cluster`, which listens at `socket`, and the number of this one.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn follow(socket: PathBuf) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
+pub fn follow(socket: PathBuf) -> io::Result<FollowedMap> {
     let (sender, peers) = watch::channel(vec![]);
+    let (own, number) = watch::channel(None);
     follow::keep(socket, MAP, "cluster does not tell who has objects", move |update: Update| {
         sender.send_replace(update.map.map(|map| from_map(map.map())).unwrap_or_default());
+        own.send_if_modified(|it| std::mem::replace(it, update.number) != update.number);
         true
     })?;
-    Ok(peers)
+    Ok(FollowedMap { peers, number })
 }
 
 impl PeerNode {
@@ -46,21 +56,20 @@ impl PeerNode {
     }
 }
 
-/// The nodes of `map`, this one included. The router has no address in the map and is skipped.
+/// The nodes of `map`, this one included. The router has no address in the map: it may ask, and is asked for nothing.
 pub fn from_map(map: &Map) -> Vec<PeerNode> {
     let members = map.members.iter().filter_map(|member| {
         let key = member.certificate(UNIT)?.body().key;
         let at = |address: &IpAddr| SocketAddr::new(*address, PORT);
-        let addresses: Vec<SocketAddr> = member.addresses.iter().map(at).collect();
-        let is_there = !addresses.is_empty();
-        is_there.then_some(PeerNode { number: member.number, node: member.node, key, addresses })
+        let addresses = member.addresses.iter().map(at).collect();
+        Some(PeerNode { number: member.number, node: member.node, key, addresses })
     });
     members.collect()
 }
 
 /// The order in which nodes are asked for the object whose hash begins with `first`: rotated per
 /// object, to spread the load.
-pub fn rotate(mut peers: Vec<PeerNode>, first: u8) -> Vec<PeerNode> {
+pub fn rotate<T>(mut peers: Vec<T>, first: u8) -> Vec<T> {
     if !peers.is_empty() {
         let at = usize::from(first) % peers.len();
         peers.rotate_left(at);
@@ -94,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn those_that_have_a_cache_and_an_address() {
-        let (router, _) = member(0, &[], &["cache"]);
+    fn those_that_have_a_cache() {
+        let (router, of_router) = member(0, &[], &["cache"]);
         let (one, key) = member(1, &["10.20.1.2", "fd00::1"], &["cache", "cluster"]);
         let (two, _) = member(2, &["10.20.2.2"], &["cluster"]);
         let coordinator = router.node;
@@ -103,7 +112,8 @@ mod tests {
         let map = Map::new(coordinator, version, vec![router, one.clone(), two], vec![]);
         let addresses = ["10.20.1.2:4433", "[fd00::1]:4433"].map(|at| at.parse().unwrap());
         let expected = PeerNode { number: 1, node: one.node, key, addresses: addresses.to_vec() };
-        assert_eq!(from_map(&map), std::slice::from_ref(&expected));
+        let router = PeerNode { number: 0, node: coordinator, key: of_router, addresses: vec![] };
+        assert_eq!(from_map(&map), [router, expected.clone()]);
         let address = expected.address().unwrap();
         assert_eq!((address.id.as_bytes(), address.addrs.len()), (key.as_bytes(), 2));
     }
@@ -119,6 +129,6 @@ mod tests {
         let order =
             |first| rotate(peers.clone(), first).iter().map(|it| it.number).collect::<Vec<_>>();
         assert_eq!([order(0), order(4), order(8)], [[1, 2, 3], [2, 3, 1], [3, 1, 2]]);
-        assert!(rotate(vec![], 7).is_empty());
+        assert!(rotate(Vec::<PeerNode>::new(), 7).is_empty());
     }
 }

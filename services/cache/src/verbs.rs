@@ -1,6 +1,7 @@
 //! The verbs of this unit.
 
 mod names;
+mod neighbours;
 mod origins;
 mod token;
 
@@ -48,7 +49,7 @@ const AHEAD_PER_CALL: usize = MAX_WANTS - 1;
 pub const MAX_AHEAD: usize = 2 * AHEAD_PER_CALL;
 
 pub fn verbs() -> Verbs<CacheVerbs> {
-    use Permission::{Operate, Read};
+    use Permission::{Operate, Own, Read};
 
     let object = || text("hash", "The object's hash: 64 hexadecimal digits").parse(hash);
     let bytes = |verb: Verb, fields: &[&str]| verb.columns(ColumnKind::Bytes, fields);
@@ -169,6 +170,23 @@ pub fn verbs() -> Verbs<CacheVerbs> {
         )
         .with(
             bytes(
+                Verb::new("traffic", Read, "Shows the bytes of objects that each neighbour of another box gave, and was given"),
+                &["bought", "served", "limit"],
+            ),
+            nothing(),
+            |desk, _, ()| {
+                // Without a disk nothing is given.
+                let state = desk.gateway.state.as_ref();
+                Ok(state.map_or_else(|| json!([]), |state| neighbours::traffic(&state.neighbours)))
+            },
+        )
+        .with(
+            Verb::new("account-limit", Own, "Sets how far the bytes served to a neighbour may grow").internal(),
+            neighbours::node_key().and(optional_integer("served", "In bytes; default: without limit")),
+            |desk, _, (node, limit)| neighbours::limit(&desk.state()?.neighbours, node, limit),
+        )
+        .with(
+            bytes(
                 Verb::new("stats", Read, "Shows free space, what was served, and what other nodes sent"),
                 &["free", "quota", "used", "pinned", "http_bytes", "bytes_in_memory"],
             ),
@@ -215,7 +233,7 @@ impl CacheVerbs {
     fn apply(&self) -> Result<(), Failure> {
         let settings = CacheSettings::read(&self.sockets, Which::InForce)?;
         let Some(state) = &self.gateway.state else { return Ok(()) };
-        settings.apply_origins(&self.sockets, &state.origins);
+        settings.apply(&self.sockets, &state.origins, &state.neighbours);
         self.runtime
             .block_on(state.objects.set_quota(settings.quota))
             .map_err(|error| store_failure(&error))
@@ -295,6 +313,8 @@ impl CacheVerbs {
         {
             all.extend(counted);
             all.insert("nodes".to_owned(), nodes.into());
+            let neighbours = neighbours::stats(&state.neighbours, &self.gateway.counters);
+            all.insert("neighbours".to_owned(), neighbours.into());
         }
         Ok(all)
     }
@@ -350,10 +370,12 @@ fn missing_failure(missing: &Missing) -> Failure {
             Failure::new(FailureCode::Busy, missing.to_string(), "ask again in a moment")
         }
         Missing::Store(error) => store_failure(error),
-        Missing::Silent(_) | Missing::OnItsWay | Missing::Removed => Failure::new(
-            FailureCode::Failed,
-            missing.to_string(),
-            "`cache stats` shows who is silent",
-        ),
+        Missing::Silent(_) | Missing::Limited(_) | Missing::OnItsWay | Missing::Removed => {
+            Failure::new(
+                FailureCode::Failed,
+                missing.to_string(),
+                "`cache stats` shows who is silent",
+            )
+        }
     }
 }

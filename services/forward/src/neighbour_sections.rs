@@ -18,9 +18,6 @@ const NUMBERS: u32 = 1 << 16;
 /// The prefix of a node's key in the hash that gives its link number.
 const PREFIX: &[u8] = b"octet line 1\0";
 
-/// The router's number in the membership map.
-const ROUTER: u8 = 0;
-
 /// The `[[neighbour]]` sections of a box.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NeighbourSections(Vec<Neighbour>);
@@ -38,8 +35,7 @@ impl NeighbourSections {
 
     /// The sections for the board of this number; 0 is the router, and `None` a box without boards.
     pub fn for_board(&self, number: Option<u8>) -> impl Iterator<Item = &Neighbour> {
-        let own = number.filter(|number| *number != ROUTER);
-        self.0.iter().filter(move |line| line.board == own)
+        self.0.iter().filter(move |line| line.is_of(number))
     }
 
     /// The same, with link numbers. A number is derived from the neighbour's key, so that it does not depend on

@@ -1,25 +1,20 @@
-//! The client of mailboxes: QUIC (RFC 9000) with raw Ed25519 public keys, as `octet_node::tls`
-//! defines them.
+//! The client of mailboxes: QUIC (RFC 9000) with raw Ed25519 public keys, by `octet_node::quic_client`.
 //!
 //! A mailbox proves that it holds the key in its address. A client uses a new key for each
 //! connection: the sender of a message is anonymous, and a client that fetches messages
 //! authenticates with a signature.
 //!
-//! The server is in the unit `messenger` and uses iroh. Iroh's QUIC implementation is noq. It is
-//! used here without iroh's relays, address lookup and network monitoring: all addresses are given.
+//! The server is in the unit `messenger` and uses iroh. All addresses are given.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use noq::crypto::rustls::QuicClientConfig;
-use noq::rustls::pki_types::CertificateDer;
-use noq::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
-use octet_node::tls::{self, AlpnProtocol};
+use octet_node::quic_client::{RawKeyClient, RawKeyConnection};
+use octet_node::tls::AlpnProtocol;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -144,10 +139,7 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 /// A connection to a mailbox that has proved its key.
-struct OpenConnection {
-    endpoint: Endpoint,
-    connection: Connection,
-}
+struct OpenConnection(RawKeyConnection);
 
 impl OpenConnection {
     async fn request(
@@ -156,7 +148,7 @@ impl OpenConnection {
         answer_timeout: Duration,
     ) -> Option<MailboxReply> {
         let answer = async {
-            let (mut send, mut receive) = self.connection.open_bi().await.ok()?;
+            let (mut send, mut receive) = self.0.connection.open_bi().await.ok()?;
             send.write_all(&request.to_bytes()).await.ok()?;
             send.finish().ok()?;
             MailboxReply::from_bytes(&receive.read_to_end(MAX_ANSWER).await.ok()?)
@@ -165,18 +157,17 @@ impl OpenConnection {
     }
 
     async fn close(self) {
-        self.connection.close(VarInt::from_u32(0), b"");
-        let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
+        self.0.close(CLOSE_TIMEOUT).await;
     }
 }
 
 /// Connects to the mailbox at `place` with the client key `key`: to all its addresses concurrently.
 /// The first connection that proves the mailbox's key is used.
 async fn reach(key: &PrivateKey, place: &MailboxAddress) -> Option<OpenConnection> {
-    let config = config(key)?;
+    let client = RawKeyClient::new(key, AlpnProtocol::Messenger, IDLE, WINDOW)?;
     let mut tried = JoinSet::new();
     for address in &place.addresses {
-        let connected = connect(config.clone(), *address, place.mailbox);
+        let connected = connect(client.clone(), *address, place.mailbox);
         tried.spawn(timeout(CONNECT_TIMEOUT, connected));
     }
     while let Some(outcome) = tried.join_next().await {
@@ -188,39 +179,14 @@ async fn reach(key: &PrivateKey, place: &MailboxAddress) -> Option<OpenConnectio
 }
 
 async fn connect(
-    config: ClientConfig,
+    client: RawKeyClient,
     to: SocketAddr,
     mailbox: PublicKey,
 ) -> Option<OpenConnection> {
-    let from: SocketAddr = match to {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let endpoint = Endpoint::client(from).ok()?;
-    let name = tls::any_name().to_str().into_owned();
-    let connection = endpoint.connect_with(config, to, &name).ok()?.await.ok()?;
-    let presented = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    let reached = OpenConnection { endpoint, connection };
-    if tls::peer_key(Some(&presented)) != Some(mailbox) {
+    let reached = OpenConnection(client.connect(to).await?);
+    if reached.0.peer != mailbox {
         reached.close().await;
         return None;
     }
     Some(reached)
-}
-
-fn config(key: &PrivateKey) -> Option<ClientConfig> {
-    let crypto =
-        QuicClientConfig::try_from(tls::client(key, AlpnProtocol::Messenger).ok()?).ok()?;
-    let mut transport = TransportConfig::default();
-    transport
-        .max_idle_timeout(Some(IDLE.try_into().ok()?))
-        .keep_alive_interval(Some(IDLE / 4))
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .receive_window(WINDOW.into())
-        .stream_receive_window(WINDOW.into())
-        .send_window(WINDOW.into());
-    let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
-    Some(config)
 }

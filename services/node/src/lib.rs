@@ -40,6 +40,8 @@ pub mod names;
 mod peer;
 #[cfg(feature = "quic")]
 pub mod quic;
+#[cfg(feature = "quic-client")]
+pub mod quic_client;
 mod readiness;
 #[cfg(feature = "key")]
 pub mod record;

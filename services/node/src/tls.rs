@@ -38,6 +38,8 @@ pub enum AlpnProtocol {
     Cluster,
     /// Messages, with a mailbox, over QUIC.
     Messenger,
+    /// Objects, with the `cache` of a node of another box, over QUIC.
+    Cache,
 }
 
 impl AlpnProtocol {
@@ -47,6 +49,7 @@ impl AlpnProtocol {
             Self::Control => b"octet-control/1",
             Self::Cluster => b"octet-cluster/1",
             Self::Messenger => b"octet-messenger/1",
+            Self::Cache => b"octet-cache/1",
         }
     }
 }

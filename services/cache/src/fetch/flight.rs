@@ -1,11 +1,11 @@
 //! A running fetch: its progress, and its waiters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iroh_blobs::Hash;
 use iroh_blobs::protocol::ChunkRanges;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::Missing;
 use super::plan::{FetchPlan, available_until};
+use super::schedule::{FetchSchedule, GiverSpeed, NextStep};
 
 /// The progress of a fetch.
 #[derive(Debug, Clone)]
@@ -34,9 +35,11 @@ pub struct Flight {
     pub hash: Hash,
     progress: watch::Sender<FetchProgress>,
     /// `None` until the size is known.
-    plan: Mutex<Option<FetchPlan>>,
-    /// Signals a change of the plan.
+    schedule: Mutex<Option<FetchSchedule>>,
+    /// Signals a change of the schedule.
     changed: Notify,
+    /// Tells the node of a requested piece to give it up.
+    stops: Mutex<BTreeMap<u64, Arc<Notify>>>,
     /// Cancels the fetch.
     cancel: Notify,
     sources: Mutex<BTreeSet<PublicKey>>,
@@ -47,32 +50,40 @@ impl Flight {
         let present = ChunkRanges::empty();
         let progress = watch::Sender::new(FetchProgress { size: None, present, outcome: None });
         let [changed, cancel] = [(); 2].map(|()| Notify::new());
-        let (plan, sources) = (Mutex::default(), Mutex::default());
-        Self { hash, progress, plan, changed, cancel, sources }
+        let (schedule, stops, sources) = Default::default();
+        Self { hash, progress, schedule, changed, stops, cancel, sources }
     }
 
     pub fn watch(&self) -> watch::Receiver<FetchProgress> {
         self.progress.subscribe()
     }
 
-    fn plan(&self) -> MutexGuard<'_, Option<FetchPlan>> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    fn schedule(&self) -> MutexGuard<'_, Option<FetchSchedule>> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plan<T>(&self, get: impl FnOnce(&FetchPlan) -> T) -> Option<T> {
+        self.schedule().as_ref().map(|it| get(it.plan()))
+    }
+
+    fn stops(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The size, once it is known.
     pub fn size(&self) -> Option<u64> {
-        self.plan().as_ref().map(FetchPlan::size)
+        self.plan(FetchPlan::size)
     }
 
     /// The required and the desired [room](FetchPlan::room) in bytes.
     pub fn room(&self) -> (u64, u64) {
-        self.plan().as_ref().map(FetchPlan::room).unwrap_or_default()
+        self.plan(FetchPlan::room).unwrap_or_default()
     }
 
     /// Starts the pieces.
     pub fn start(&self, plan: FetchPlan) {
         let size = plan.size();
-        *self.plan() = Some(plan);
+        *self.schedule() = Some(FetchSchedule::new(plan));
         self.progress.send_modify(|it| it.size = Some(size));
     }
 
@@ -97,31 +108,57 @@ impl Flight {
 
     /// The number of pieces that are not requested yet.
     pub fn pending(&self) -> usize {
-        self.plan().as_ref().map_or(0, FetchPlan::pending)
+        self.plan(FetchPlan::pending).unwrap_or_default()
     }
 
     /// Whether the size is known and all pieces have arrived.
     pub fn is_done(&self) -> bool {
-        self.plan().as_ref().is_some_and(FetchPlan::is_done)
+        self.plan(FetchPlan::is_done).unwrap_or_default()
     }
 
-    /// The next piece to request, including pieces that another node failed to send; `None` once
-    /// all have arrived.
-    pub async fn take(&self) -> Option<AssignedPiece<'_>> {
+    /// A node can be asked from now on, until it [leaves](Self::leave).
+    pub fn join(&self, node: PublicKey, speed: GiverSpeed) {
+        if let Some(schedule) = self.schedule().as_mut() {
+            schedule.join(node, speed);
+        }
+    }
+
+    /// A node is not asked any more. Returns its measured speed, if it has [joined](Self::join).
+    pub fn leave(&self, node: &PublicKey) -> Option<GiverSpeed> {
+        let speed = self.schedule().as_mut().and_then(|it| it.leave(node));
+        self.changed.notify_waiters();
+        speed
+    }
+
+    /// The next piece to request from `node`, including pieces that another node failed to send;
+    /// `None` once all have arrived.
+    pub async fn take(&self, node: PublicKey) -> Option<AssignedPiece<'_>> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Changes from here on are not missed.
             changed.as_mut().enable();
-            match self.plan().as_mut() {
-                Some(plan) if plan.is_done() => return None,
-                Some(plan) => {
-                    if let Some(number) = plan.take() {
-                        return Some(AssignedPiece { flight: self, number, is_received: false });
-                    }
+            let step = self.schedule().as_mut().map(|it| it.next(node, Instant::now()));
+            let pause = match step {
+                Some(NextStep::Done) => return None,
+                Some(NextStep::Request(number)) => {
+                    let stop = Arc::new(Notify::new());
+                    self.stops().insert(number, Arc::clone(&stop));
+                    return Some(AssignedPiece { flight: self, number, stop, is_received: false });
                 }
-                None => {}
+                Some(NextStep::Stop(number)) => {
+                    if let Some(stop) = self.stops().get(&number) {
+                        // The signal is stored until the piece's node waits for it.
+                        stop.notify_one();
+                    }
+                    None
+                }
+                Some(NextStep::Wait(pause)) => Some(pause),
+                None => None,
+            };
+            match pause {
+                Some(pause) => drop(timeout(pause, changed).await),
+                None => changed.await,
             }
-            changed.await;
         }
     }
 
@@ -137,12 +174,25 @@ impl Flight {
 pub struct AssignedPiece<'a> {
     flight: &'a Flight,
     number: u64,
+    stop: Arc<Notify>,
     is_received: bool,
 }
 
 impl AssignedPiece<'_> {
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Waits until the piece has to be given up.
+    pub async fn given_up(&self) {
+        self.stop.notified().await;
+    }
+
+    /// Some bytes of the piece have arrived.
+    pub fn came(&self, bytes: u64) {
+        if let Some(schedule) = self.flight.schedule().as_mut() {
+            schedule.came(self.number, bytes, Instant::now());
+        }
     }
 
     /// Marks the piece as received from `node`.
@@ -154,10 +204,11 @@ impl AssignedPiece<'_> {
 
 impl Drop for AssignedPiece<'_> {
     fn drop(&mut self) {
-        if let Some(plan) = self.flight.plan().as_mut() {
+        self.flight.stops().remove(&self.number);
+        if let Some(schedule) = self.flight.schedule().as_mut() {
             match self.is_received {
-                true => plan.complete(),
-                false => plan.retry(self.number),
+                true => schedule.complete(self.number, Instant::now()),
+                false => schedule.failed(self.number),
             }
         }
         self.flight.changed.notify_waiters();
@@ -191,8 +242,8 @@ impl IncomingObject {
         if now > at {
             return Ok(now);
         }
-        if let Some(plan) = self.flight.plan().as_mut() {
-            plan.prioritise(at);
+        if let Some(schedule) = self.flight.schedule().as_mut() {
+            schedule.prioritise(at);
         }
         let comes = watch.wait_for(|it| it.outcome.is_some() || until(it) > at);
         let Ok(Ok(progress)) = timeout(self.read_timeout, comes).await else {

@@ -26,11 +26,11 @@ impl FetchPlan {
         self.size
     }
 
-    /// Takes a piece that is not requested yet.
-    pub fn take(&mut self) -> Option<u64> {
-        let piece = self.pending.pop_front()?;
+    /// Takes the first piece that is not requested yet, and that `may` be taken.
+    pub fn take_if(&mut self, may: impl Fn(u64) -> bool) -> Option<u64> {
+        let at = self.pending.iter().position(|piece| may(*piece))?;
         self.in_flight += 1;
-        Some(piece)
+        self.pending.remove(at)
     }
 
     /// Marks a requested piece as received.
@@ -117,7 +117,7 @@ mod tests {
         fn pieces_lack_what_is_not_here(size in 0u64..5_000_000, present in present()) {
             let mut plan = FetchPlan::new(size, &present);
             let mut lacks = ChunkRanges::empty();
-            while let Some(piece) = plan.take() {
+            while let Some(piece) = plan.take_if(|_| true) {
                 let of_it = missing_chunks(piece, size, &present);
                 prop_assert!(!of_it.is_empty());
                 lacks |= of_it;
@@ -135,14 +135,14 @@ mod tests {
         fn room_as_it_comes(size in 0u64..9_000_000, present in present(), fails in prop::collection::vec(any::<bool>(), 30)) {
             let mut plan = FetchPlan::new(size, &present);
             for fails in fails {
-                let Some(piece) = plan.take() else { break };
+                let Some(piece) = plan.take_if(|_| true) else { break };
                 let (needed, ahead) = plan.room();
                 let begun = size.div_ceil(PIECE) - plan.pending() as u64;
                 prop_assert_eq!(needed, size.min(begun * PIECE));
                 prop_assert!(needed <= ahead && ahead <= size.min(2 * begun * PIECE - PIECE));
                 if fails { plan.retry(piece) } else { plan.complete() }
             }
-            while plan.take().is_some() {
+            while plan.take_if(|_| true).is_some() {
                 plan.complete();
             }
             prop_assert_eq!(plan.room(), (size, size));
@@ -168,7 +168,7 @@ mod tests {
             }
             for (step, number) in steps.into_iter().chain(end) {
                 match step {
-                    0 => asked.extend(plan.take()),
+                    0 => asked.extend(plan.take_if(|_| true)),
                     1 if !asked.is_empty() => {
                         prop_assert!(came.insert(asked.remove(number as usize % asked.len())));
                         plan.complete();
@@ -179,7 +179,7 @@ mod tests {
                     3 => {
                         plan.prioritise(number * PIECE + 5);
                         if !asked.contains(&number) && !came.contains(&number) {
-                            let next = plan.take();
+                            let next = plan.take_if(|_| true);
                             prop_assert_eq!(next, Some(number));
                             asked.extend(next);
                         }

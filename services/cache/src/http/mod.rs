@@ -43,6 +43,7 @@ use tokio::sync::Semaphore;
 use crate::counters::CacheCounters;
 use crate::fetch::{Fetcher, Missing};
 use crate::names::NameCache;
+use crate::neighbours::Neighbours;
 use crate::objects::{Object, ObjectContent, ObjectError, Objects};
 use crate::origin::OriginFront;
 use crate::tokens::Tokens;
@@ -89,6 +90,8 @@ pub struct CacheState {
     pub puts: Arc<Semaphore>,
     /// The web origins whose front this node is.
     pub origins: Arc<OriginFront>,
+    /// Nodes of other boxes.
+    pub neighbours: Arc<Neighbours>,
 }
 
 impl CacheState {
@@ -394,7 +397,7 @@ fn no_length() -> Body {
 fn error_response(missing: &Missing) -> Response {
     let code = match missing {
         Missing::Nowhere => StatusCode::NOT_FOUND,
-        Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
+        Missing::Silent(_) | Missing::Limited(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
         Missing::Busy | Missing::BusyForOne => StatusCode::SERVICE_UNAVAILABLE,
         Missing::Removed => StatusCode::GONE,
         Missing::Store(ObjectError::Removed) => StatusCode::FORBIDDEN,

@@ -181,7 +181,8 @@ fn who_lies_or_falls_silent_is_left() {
     runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
     let dealt = |number| node.counters.outcomes(PublicKey::new([number; 32]));
     assert!(dealt(7).invalid > 0 && dealt(7).timeouts == 0, "{:?}", dealt(7));
-    assert!(dealt(8).timeouts > 0 && dealt(8).invalid == 0, "{:?}", dealt(8));
+    // Another may have taken its pieces over before it was silent for too long.
+    assert!(dealt(8).sent == 0 && dealt(8).invalid == 0, "{:?}", dealt(8));
     assert!(dealt(9).sent > 0 && dealt(9).invalid == 0, "{:?}", dealt(9));
     // The stored data is correct for other nodes too, with all hashes that prove it.
     let other = runtime.block_on(Node::start(limits()));

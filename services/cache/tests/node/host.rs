@@ -15,6 +15,7 @@ use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, CacheState, Gateway};
 use octet_cache::limits::CacheLimits;
 use octet_cache::names::NameCache;
+use octet_cache::neighbours::{NeighbourNode, Neighbours};
 use octet_cache::objects::{ListedObject, ObjectError, Objects};
 use octet_cache::origin::{OriginBoards, OriginFront};
 use octet_cache::peers::PeerNode;
@@ -84,6 +85,11 @@ pub struct Node {
     pub names: Arc<NameCache>,
     pub tokens: Arc<Tokens>,
     pub gateway: Gateway,
+    pub neighbours: Arc<Neighbours>,
+    /// The key of the node, which certifies that of its `cache`.
+    pub owner: PrivateKey,
+    /// What it shows neighbours.
+    pub certified: watch::Sender<Option<Certified>>,
     _serving: JoinSet<()>,
     _opened: watch::Sender<Option<Endpoint>>,
     pub folder: TempDir,
@@ -106,13 +112,19 @@ impl Node {
         let (peers, known) = watch::channel(vec![]);
         let owner = PrivateKey::generate().unwrap();
         let (key, node) = (key.public(), owner.public());
-        let certified = watch::channel(Some(certified(key_of_cache, &owner, 1))).1;
+        let (certified, shown) = watch::channel(Some(certified(key_of_cache, &owner, 1)));
+        let neighbours = Neighbours::new(shown.clone()).unwrap();
         let file = folder.path().join("names.db");
-        let names =
-            NameCache::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
+        let names = NameCache::open(&file, limits, shown, watched.clone(), known.clone()).unwrap();
         let boards = OriginBoards::new(watched.clone(), known.clone(), limits);
-        let fetcher =
-            Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
+        let fetcher = Fetcher::new(
+            Arc::clone(&objects),
+            Arc::clone(&counters),
+            limits,
+            watched,
+            known.clone(),
+            Arc::clone(&neighbours),
+        );
         let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
         let origins = OriginFront::open(
             folder.path(),
@@ -128,6 +140,8 @@ impl Node {
             origins: Arc::clone(&origins),
             counters: Arc::clone(&counters),
             limits,
+            peers: known,
+            neighbours: Arc::clone(&neighbours),
         };
         let serving = endpoint::serve(&endpoint, &served);
         let here = CacheState {
@@ -137,6 +151,7 @@ impl Node {
             tokens: Arc::clone(&tokens),
             puts: Arc::new(Semaphore::new(limits.puts)),
             origins,
+            neighbours: Arc::clone(&neighbours),
         };
         let gateway = Gateway { state: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
@@ -153,6 +168,9 @@ impl Node {
             names,
             tokens,
             gateway,
+            neighbours,
+            owner,
+            certified,
             _serving: serving,
             _opened: opened,
             folder,
@@ -166,6 +184,12 @@ impl Node {
 
     pub fn address(&self) -> EndpointAddr {
         address(&self.endpoint)
+    }
+
+    /// What a node of another box knows of it.
+    pub fn as_neighbour(&self, name: &str) -> NeighbourNode {
+        let address = self.endpoint.bound_sockets()[0];
+        NeighbourNode { name: name.to_owned(), node: self.node, address }
     }
 
     /// A copy of the data that would be on disk if the node was killed now.

@@ -12,6 +12,7 @@ mod killed;
 mod limits;
 mod memory;
 mod names;
+mod neighbours;
 mod numbers;
 mod origin;
 mod policy;

@@ -26,7 +26,7 @@ const IS_NODE: &str = "OCTET_TEST_NODE";
 
 /// The connections of an attacker, and the concurrent requests of each: one connection fewer than
 /// the maximum.
-const CONNECTIONS: usize = 31;
+const CONNECTIONS: usize = 23;
 const REQUESTS: usize = 16;
 
 /// The maximum length of a request for iroh-blobs.

@@ -218,7 +218,9 @@ fn another_quota_holds_at_once() {
             let cache = json!({ "quota": format!("{quota}") });
             peer.end(
                 request.id,
-                Ok(json!({ "cache": cache, "appliance": { "name": "octet" }, "origin": [] })),
+                Ok(json!({
+                    "cache": cache, "appliance": { "name": "octet" }, "origin": [], "cluster": null, "policy": [], "neighbour": [], "accounts": null,
+                })),
             )
             .unwrap();
         })

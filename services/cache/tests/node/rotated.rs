@@ -6,6 +6,7 @@ use iroh_blobs::{ALPN, HashAndFormat};
 use octet_cache::counters::CacheCounters;
 use octet_cache::endpoint::{ServedNode, run};
 use octet_cache::names::PersistedNames;
+use octet_cache::neighbours::Neighbours;
 use octet_cache::objects::Objects;
 use octet_cache::policy::ObjectKind;
 use octet_node::key::PrivateKey;
@@ -28,9 +29,15 @@ fn with_the_key_that_counts_and_no_other() {
         let (opened, mut endpoints) = watch::channel(None);
         let counters = Arc::new(CacheCounters::default());
         let names = PersistedNames::open(&folder.path().join("names.db")).unwrap().into();
-        let origins = Arc::clone(&client.gateway.state.as_ref().unwrap().origins);
-        let limits = limits();
-        let served = ServedNode { objects: Arc::clone(&objects), names, origins, counters, limits };
+        let served = ServedNode {
+            objects: Arc::clone(&objects),
+            names,
+            origins: Arc::clone(&client.gateway.state.as_ref().unwrap().origins),
+            counters,
+            limits: limits(),
+            peers: watch::channel(vec![]).1,
+            neighbours: Neighbours::new(keys.clone()).unwrap(),
+        };
         tokio::spawn(run(keys, vec![LOOPBACK], served, opened));
         let added = add(&objects, &bytes(100_000, 1), ObjectKind::Pinned).await;
         let hash = added.unwrap().hash;
@@ -45,7 +52,7 @@ fn with_the_key_that_counts_and_no_other() {
             let waited = timeout(TIMEOUT, endpoints.wait_for(is_it)).await;
             let endpoint = waited.expect("late: an endpoint").unwrap().clone().unwrap();
             // The node is started before connecting, because the server closes idle connections.
-            let other = Node::start(limits).await;
+            let other = Node::start(limits()).await;
             let connection = client.endpoint.connect(address(&endpoint), ALPN).await.unwrap();
             let fetched =
                 other.objects.store().remote().fetch(connection, HashAndFormat::raw(hash));

@@ -21,7 +21,7 @@ use crate::request::{TIMEOUT, get};
 /// The permitted verbs of the test's user.
 pub fn callers() -> String {
     format!(
-        "{}=add,config-apply,config-check,get,ls,pin,public,publish,remove,resolve,stats,token,unpin",
+        "{}=account-limit,add,config-apply,config-check,get,ls,pin,public,publish,remove,resolve,stats,token,traffic,unpin",
         geteuid().as_raw()
     )
 }
@@ -119,7 +119,7 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["http_requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 16);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 18);
     let numbers = client.call("metrics", Map::new()).unwrap();
     let numbers = numbers["text"].as_str().unwrap();
     assert!(numbers.contains("\noctet_cache_objects 7\n"), "{numbers}");
