@@ -13,7 +13,7 @@ use iroh_blobs::get::request::GetBlobItem;
 use iroh_blobs::get::{GetError, GetResult};
 use iroh_blobs::protocol::{ChunkRanges, ChunkRangesExt, ChunkRangesSeq, ERR_INTERNAL, GetRequest};
 use iroh_blobs::store::fs::FsStore;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::giver::GiverConnection;
@@ -130,6 +130,35 @@ async fn ask(
     request: GetRequest,
     silence: Duration,
 ) -> Result<Option<(u64, AnswerParts)>, PeerFault> {
+    let (to, parts) = mpsc::channel(QUEUE_LENGTH);
+    let (mut say, said) = oneshot::channel();
+    let connection = connection.clone();
+    // The answer is read to its end also if this future is dropped.
+    tokio::spawn(async move {
+        let begun = tokio::select! {
+            begun = begin(&connection, request, silence) => begun,
+            () = say.closed(), if !connection.is_counted() => return,
+        };
+        match begun {
+            Ok(Some((content, size))) => {
+                // Nobody may wait for it.
+                let _ = say.send(Ok(Some(size)));
+                read(content, connection, to, silence).await;
+            }
+            Ok(None) => drop(say.send(Ok(None))),
+            Err(fault) => drop(say.send(Err(fault))),
+        }
+    });
+    let size = said.await.unwrap_or(Err(PeerFault::Silent))?;
+    Ok(size.map(|size| (size, parts)))
+}
+
+/// Sends a request, and reads the size.
+async fn begin(
+    connection: &GiverConnection,
+    request: GetRequest,
+    silence: Duration,
+) -> Result<Option<(AtBlobContent, u64)>, PeerFault> {
     let opened = timeout(silence, connection.open()).await;
     let Ok(Ok((to, from))) = opened else { return Err(PeerFault::Silent) };
     let asked = async {
@@ -139,10 +168,7 @@ async fn ask(
             _ => Ok(None),
         }
     };
-    let Some((content, size)) = with_timeout(silence, asked).await? else { return Ok(None) };
-    let (to, items) = mpsc::channel(QUEUE_LENGTH);
-    tokio::spawn(read(content, connection.clone(), to, silence));
-    Ok(Some((size, items)))
+    with_timeout(silence, asked).await
 }
 
 /// Reads an answer to its end. If nobody waits for it any more, the node is told to stop; but what a

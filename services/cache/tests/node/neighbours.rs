@@ -126,6 +126,24 @@ fn a_limit_ends_it_and_a_higher_one_lets_it_go_on() {
     assert!((all.len() as u64..all.len() as u64 + 50 * 17).contains(&sum), "{sum}");
 }
 
+/// What is under way when a fetch ends has been counted by the giver, and is by the taker.
+#[test]
+fn a_fetch_that_ends_is_counted_to_its_end() {
+    let runtime = runtime();
+    let (giver, taker) = pair(&runtime);
+    let all = bytes(16 * PIECE as usize, 9);
+    let hash = runtime.block_on(giver.add(&all)).hash;
+    let bought = || taker.neighbours.traffic.of(&giver.node).bought;
+    thread::scope(|scope| {
+        let asks = scope.spawn(|| fetch(&runtime, &taker, hash));
+        runtime.block_on(until("a part has come", || bought() > PIECE));
+        let fetcher = &taker.gateway.state.as_ref().unwrap().fetcher;
+        runtime.block_on(fetcher.remove(hash)).unwrap();
+        assert!(matches!(asks.join().unwrap(), Err(Missing::Removed)));
+    });
+    assert!(counted(&runtime, &giver, &taker) < all.len() as u64);
+}
+
 /// With accounts, a node that is no neighbour and none of the box gets a little.
 #[test]
 fn all_others_share_an_allowance() {
