@@ -1,5 +1,6 @@
 //! Objects beside carriage.
 
+use octet_appliance::AccountsSection;
 use octet_node::as_pid_1::wait_until;
 use octet_receipts::ServiceKind::{self, Carriage, Objects};
 use serde_json::{Value, json};
@@ -63,6 +64,21 @@ fn objects_without_a_price_are_shown() {
     assert_eq!((payee.shown_of(Objects, "serving"), payee.limit_of(Objects)), (json!("off"), None));
 }
 
+/// `cache` measures no link.
+#[test]
+fn the_window_of_objects_is_that_of_the_link() {
+    let section = accounts_section(1 << 30).map(|it| AccountsSection { max_window: 1 << 29, ..it });
+    let (payer, payee) = pair_on(section, Some(OBJECT_PRICE), None, |_| {});
+    wait_until("it pays", || payee.shown_of(Objects, "serving") == "serving");
+    assert_eq!(payee.limit_of(Objects), Some(WINDOW), "nothing was measured");
+    // 4 s of 8 Mbit/s.
+    payee.link.lock().unwrap().kilobits = 8000;
+    wait_until("it grows", || payee.limit_of(Objects) == Some(4 * WINDOW));
+    wait_until("so does that of carriage", || payee.limit() == Some(4 * WINDOW));
+    payer.buy_of(Objects, &payee, WINDOW);
+    wait_until("it is signed", || payee.shown_of(Objects, "signed_by_them") == WINDOW);
+}
+
 /// Neither a dead unit nor one that hangs stops what the other serves.
 #[test]
 fn a_unit_that_does_not_answer_stops_its_own_kind_only() {
@@ -83,11 +99,11 @@ fn a_unit_that_does_not_answer_stops_its_own_kind_only() {
                 let limit = Some(bytes + WINDOW + bytes / 100);
                 wait_until("it is served", || payee.limit_of(other) == limit);
             }
-            payer.buy_of(dead, &payee, 70);
+            payer.buy_of(dead, &payee, WINDOW / 2);
             assert_eq!(payee.shown_of(dead, "served"), 0);
             if answers == Answers::Never {
                 of.answers(dead, Answers::Always);
-                wait_until("it goes on", || payee.shown_of(dead, "signed_by_them") == 70);
+                wait_until("it goes on", || payee.shown_of(dead, "signed_by_them") == WINDOW / 2);
                 wait_until("so does the other", || {
                     payee.shown_of(other, "signed_by_them") == bytes
                 });

@@ -53,6 +53,8 @@ pub struct Counted {
 pub struct Link {
     pub carriage: Counted,
     pub objects: Counted,
+    /// What `forward` has measured of the link, in kbit/s.
+    pub kilobits: u64,
     /// Messages for `accounts`, at `forward`.
     pub waiting: Vec<Value>,
 }
@@ -94,6 +96,7 @@ fn meter(
                 let answer = match (request.verb.as_str(), kind) {
                     ("traffic", _) => {
                         let mut link = own.lock().unwrap();
+                        let kilobits = link.kilobits;
                         let Counted { bought, served, limit, asked, .. } = link.of(kind);
                         *asked += 1;
                         let mut row = json!({
@@ -103,7 +106,7 @@ fn meter(
                         if kind == ServiceKind::Carriage {
                             row["neighbour"] = json!("other");
                             row["link"] = json!("fl101");
-                            row["kilobits"] = json!(1000);
+                            row["kilobits"] = json!(kilobits);
                         }
                         json!([row])
                     }

@@ -239,6 +239,26 @@ fn both_kinds_are_served_within_one_lock() {
     assert_eq!(ServiceKind::ALL.map(|kind| pair.e.row_of(kind).coins), p);
 }
 
+/// Between a grant and the next look at the unit's limit, the other kind is granted nothing of it.
+#[test]
+fn a_grant_counts_before_it_is_observed() {
+    let mut pair = agreed_on(&Ledger::new(3 * W));
+    limit_both(&mut pair);
+    assert_eq!(serve(&mut pair, Objects, W), W);
+    // The window of objects is used, and carriage has the rest.
+    pair.e.counters.limit = Some(0);
+    pair.observe();
+    assert_eq!(pair.e.book.grant(&of_p(&pair, Carriage)), Some(W));
+    // A receipt comes, and objects want another window.
+    let receipts = pair.sent_by_p();
+    pair.e_handles(&receipts);
+    assert_eq!(pair.e.row_of(Objects).unsigned, 0);
+    assert_eq!(pair.e.book.grant(&of_p(&pair, Objects)), Some(0));
+    // With the limit of before, which could not be set, objects may have a half.
+    pair.observe();
+    assert_eq!(pair.e.book.grant(&of_p(&pair, Objects)), Some(W / 4));
+}
+
 /// No part of a lock is kept for the other kind.
 #[test]
 fn one_kind_may_use_all_of_the_lock() {

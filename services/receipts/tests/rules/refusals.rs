@@ -51,6 +51,10 @@ fn offers() {
     let other = |terms| Offer { terms, ..offer() };
     let with = |certificate| Offer { certificate, ..offer() };
     let settled = |settlement| Offer { settlement, ..offer() };
+    let of_objects = settlement(12, 11).map(|it: SignedStatement<Settlement>| {
+        let body = Settlement { kind: ServiceKind::Objects, ..*it.body() };
+        SignedStatement::sign(body, &key(12)).unwrap()
+    });
     let too_high = Refused::PriceTooHigh { price: A_BYTE + 1, max: A_BYTE };
     let cases = [
         (other(AccountTerms { price: A_BYTE + 1, ..terms }), 12, too_high),
@@ -62,6 +66,7 @@ fn offers() {
         (with(certificate(2, "gate", 12, 1)), 12, Refused::WrongCertificate),
         (settled(settlement(13, 11)), 12, Refused::WrongSettlement),
         (settled(settlement(12, 13)), 12, Refused::WrongSettlement),
+        (settled(of_objects), 12, Refused::WrongSettlement),
     ];
     for (refused, seed, why) in cases {
         let mut pair = Pair::new(PAYS, CHARGES);
