@@ -226,6 +226,42 @@ fn claims_follow_the_interval_and_are_worth_their_fee() {
     assert_eq!(claims(&mut limited).len(), 1);
 }
 
+/// Of a claim that is paid no more than its fee nothing is left.
+#[test]
+fn what_a_day_has_left_must_be_worth_the_fee() {
+    let mut ledger = Ledger { max_per_day: 2 * W, ..Ledger::new(10 * W) };
+    let mut pair = agreed(&ledger);
+    pair.serve(W / 2);
+    pair.run(6);
+    ledger.is_open = false;
+    for (left, count) in [(0, 0), (FEE, 0), (FEE + 1, 1)] {
+        ledger.paid_today = ledger.max_per_day - left;
+        ledger.tell_both(&mut pair);
+        assert_eq!(claims(&mut pair).len(), count, "{left}");
+    }
+}
+
+/// A lock is for two keys: what was signed with a former one takes nothing of it.
+#[test]
+fn another_key_has_another_lock() {
+    let ledger = Ledger::new(2 * W);
+    let mut pair = agreed(&ledger);
+    pair.serve(W);
+    pair.run(6);
+    let payee = key(12).public();
+    let [old, new] = [11, 21].map(|seed| KeyPair { payer: key(seed).public(), payee });
+    pair.p.book.set_identity(certified(1, 21, 2));
+    pair.run(15);
+    let queries = pair.e.book.lock_queries();
+    assert!(queries.contains_key(&old) && queries.contains_key(&new), "{queries:?}");
+    for (locked, remaining) in [(W / 2, W / 2), (0, 0)] {
+        let locks = [(old, ledger.state()), (new, Ledger::new(locked).state())];
+        pair.e.book.set_locks(locks.into());
+        assert_eq!(pair.remaining(), Some(remaining));
+        assert_eq!(pair.e.row().owed, W);
+    }
+}
+
 /// A claim of a later epoch would end the one before.
 #[test]
 fn an_epoch_is_claimed_to_its_end_before_the_next() {
