@@ -131,6 +131,13 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
     // Somebody whose turn it is not.
     let stranger = logged(&world, at, &begin, &[other(0, (proposer + 2) % 4)]);
     assert_eq!(stranger, none);
+    // Another unit with the key of the one whose turn it is, at that one: replay would take it for its own.
+    let signer = VoteSigner::new(Arc::clone(&world.nodes[at].key), world.genesis.hash());
+    let (kind, value, from) = (VoteType::Prevote, NilOrVal::Nil, signer.public());
+    let vote = ConsensusVote { kind, height: BlockHeight(1), round: Round::ZERO, value, from };
+    let begin = ConsensusFrame::Vote(signer.sign_vote(vote)).to_bytes();
+    let alone = logged(&world, proposer, &begin, &[]);
+    assert_eq!(logged(&world, proposer, &begin, &[other(1, proposer)]), alone);
 }
 
 /// A height before the newest of the log was decided. Its votes may be lost, so it is fetched.
