@@ -14,6 +14,9 @@ use crate::name::OriginName;
 /// Maximum number of origins of a box.
 const MAX_ORIGINS: usize = 64;
 
+/// Maximum number of further fronts: `lan` has room for their addresses.
+const MAX_FRONTS: usize = 7;
+
 /// Maximum number of names in `cookies`, `headers` and `allow`.
 const MAX_NAMES: usize = 32;
 
@@ -31,6 +34,12 @@ pub struct OriginSection {
     /// The board whose cache is the front, and which fetches; without one, the router, or the box itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<u8>,
+    /// Other boards whose caches are fronts, too: they keep what they got from `board`, and ask it for the rest. 7 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fronts: Vec<u8>,
+    /// Those of `fronts` that fetch while `board` does not answer; the first that answers does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standby: Vec<u8>,
     /// The largest body of a response, and of all that arrive at the same time together.
     #[serde(default = "default_bytes")]
     pub max_bytes: Bytes,
@@ -320,6 +329,33 @@ pub(crate) fn check(
             let message = format!("`{}` is not HTTPS, and has no certificate", one.upstream);
             return wrong("ca", message, "remove `ca`, or write https://");
         }
+        if one.fronts.len() > MAX_FRONTS {
+            let message = format!("more than {MAX_FRONTS} further fronts");
+            return wrong("fronts", message, "remove some");
+        }
+        let wrong_front = |board: u8| {
+            let is_other = one.board != Some(board);
+            let is_there = cluster.is_some_and(|it| (1..=it.boards).contains(&board));
+            let is_once = one.fronts.iter().filter(|it| **it == board).count() == 1;
+            !(is_other && is_there && is_once)
+        };
+        if let Some(board) = one.fronts.iter().find(|board| wrong_front(**board)) {
+            let message = format!("board {board} cannot be a further front");
+            let hint = "name boards of the box that are not `board`, each once";
+            return wrong("fronts", message, hint);
+        }
+        let is_stranger = |board: &&u8| {
+            let is_once = one.standby.iter().filter(|it| it == board).count() == 1;
+            !(is_once && one.fronts.contains(board))
+        };
+        if let Some(board) = one.standby.iter().find(is_stranger) {
+            let message = format!("board {board} cannot be a standby");
+            return wrong("standby", message, "name boards of `fronts`, each once");
+        }
+        if !one.fronts.is_empty() && one.board.is_none() {
+            let message = "further fronts ask a board, and none is named".to_owned();
+            return wrong("fronts", message, "say with `board = N` which one fetches");
+        }
         match (one.board, cluster) {
             (Some(board), None) => {
                 let message = format!("there is no board {board}: this box has no [cluster]");
@@ -386,6 +422,29 @@ mod tests {
         let plain = format!("{}ca = \"x\"\n", ONE.replace("https", "http"));
         assert!(parse(&plain).unwrap_err().to_string().contains("not HTTPS"));
         assert_eq!(parse(&format!("{ONE}{ONE}")).unwrap_err().line, 12);
+        let cluster = |line: &str| parse(&format!("[cluster]\nboards = 8\n{ONE}{line}\n"));
+        let origin = cluster("board = 2\nfronts = [1, 3, 4, 5, 6, 7, 8]").unwrap().origin.remove(0);
+        assert_eq!(origin.fronts, [1, 3, 4, 5, 6, 7, 8]);
+        for line in
+            ["board = 2\nfronts = [2]", "board = 2\nfronts = [9]", "board = 2\nfronts = [0]"]
+        {
+            assert!(cluster(line).unwrap_err().to_string().contains("cannot be a further front"));
+        }
+        assert!(cluster("board = 2\nfronts = [3, 3]").unwrap_err().to_string().contains("board 3"));
+        assert!(cluster("board = 2\nfronts = [3, 4]\nstandby = [4, 3]").is_ok());
+        for line in ["standby = [4]", "standby = [3, 3]", "standby = [2]"] {
+            let error = cluster(&format!("board = 2\nfronts = [3]\n{line}")).unwrap_err();
+            assert!(error.to_string().contains("cannot be a standby"), "{error}");
+        }
+        assert!(cluster("fronts = [3]").unwrap_err().to_string().contains("none is named"));
+        assert!(parse(&format!("{ONE}fronts = [3]\n")).is_err());
+        let many = "[cluster]\nboards = 32\n";
+        let fronts = |last: u8| {
+            let list: Vec<u8> = (2..=last).collect();
+            parse(&format!("{many}{ONE}board = 1\nfronts = {list:?}\n"))
+        };
+        assert!(fronts(8).is_ok());
+        assert!(fronts(9).unwrap_err().to_string().contains("more than 7"));
         for bad in ["router", "board-1", "a.b", "A"] {
             assert!(parse(&ONE.replace("web", bad)).is_err(), "{bad}");
         }

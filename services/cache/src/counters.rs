@@ -53,8 +53,58 @@ pub struct CacheCounters {
     pub peers_refused: Counter,
     /// Objects that were fetched from other nodes.
     pub fetched: Counter,
+    pub origins: OriginCounters,
     /// Nodes of the box, by key: as many as the membership map has.
     nodes: Mutex<BTreeMap<PublicKey, PeerOutcomes>>,
+}
+
+/// How a request to a web origin was answered; the words are those of nginx's `$upstream_cache_status` where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OriginOutcome {
+    /// From the store.
+    Hit,
+    /// From the store, while it is being validated.
+    Updating,
+    /// From the store, after the origin has validated it.
+    Revalidated,
+    /// From the store, because the origin fails.
+    Stale,
+    /// The origin was asked, and the response is being stored.
+    Miss,
+    /// As `Miss`, and another request had asked.
+    Collapsed,
+    /// The request was passed through.
+    Bypass,
+    /// There is no response.
+    Failed,
+}
+
+impl OriginOutcome {
+    const ALL: [(Self, &str); 8] = [
+        (Self::Hit, "hit"),
+        (Self::Updating, "updating"),
+        (Self::Revalidated, "revalidated"),
+        (Self::Stale, "stale"),
+        (Self::Miss, "miss"),
+        (Self::Collapsed, "collapsed"),
+        (Self::Bypass, "bypass"),
+        (Self::Failed, "failed"),
+    ];
+}
+
+/// Requests to web origins.
+#[derive(Debug, Default)]
+pub struct OriginCounters([Counter; OriginOutcome::ALL.len()]);
+
+impl OriginCounters {
+    pub fn count(&self, outcome: OriginOutcome) {
+        self.0[outcome as usize].add(1);
+    }
+
+    /// The number of requests with each outcome, by its name.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        OriginOutcome::ALL.iter().map(|(outcome, name)| (*name, self.0[*outcome as usize].get()))
+    }
 }
 
 impl CacheCounters {
@@ -91,6 +141,7 @@ impl CacheCounters {
             "nodes_served": self.peers_served.get(),
             "nodes_refused": self.peers_refused.get(),
             "fetched": self.fetched.get(),
+            "origins": self.origins.all().collect::<BTreeMap<_, _>>(),
         })
     }
 }

@@ -21,6 +21,7 @@ use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
 use crate::names::{NameResponder, PersistedNames};
 use crate::objects::Objects;
+use crate::origin::OriginFront;
 use serving::Serving;
 use transfers::transfer_events;
 
@@ -46,15 +47,22 @@ pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, Endpo
     quic::open(key.seed(), at, config).await
 }
 
-/// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key
+/// What the endpoint serves.
+#[derive(Debug, Clone)]
+pub struct ServedNode {
+    pub objects: Arc<Objects>,
+    pub names: Arc<PersistedNames>,
+    pub origins: Arc<OriginFront>,
+    pub counters: Arc<CacheCounters>,
+    pub limits: CacheLimits,
+}
+
+/// Serves `served` at `at` with the current key, and passes the endpoint to `opened`; a new key
 /// makes a new endpoint. It runs forever.
 pub async fn run(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
-    objects: Arc<Objects>,
-    names: Arc<PersistedNames>,
-    counters: Arc<CacheCounters>,
-    limits: CacheLimits,
+    served: ServedNode,
     opened: watch::Sender<Option<Endpoint>>,
 ) {
     let mut problem = String::new();
@@ -79,7 +87,7 @@ pub async fn run(
             }
         };
         problem.clear();
-        let serving = serve(&endpoint, &objects, &names, &counters, limits);
+        let serving = serve(&endpoint, &served);
         opened.send_replace(Some(endpoint.clone()));
         key_changed(&mut certified, own.key.public()).await;
         opened.send_replace(None);
@@ -99,18 +107,13 @@ async fn key_changed(certified: &mut watch::Receiver<Option<Certified>>, key: Pu
     }
 }
 
-/// Serves objects by hash, and known names, as long as the returned value exists.
-pub fn serve(
-    endpoint: &Endpoint,
-    objects: &Objects,
-    names: &Arc<PersistedNames>,
-    counters: &Arc<CacheCounters>,
-    limits: CacheLimits,
-) -> JoinSet<()> {
+/// Serves objects by hash, known names, and origins to other boards, as long as the returned value exists.
+pub fn serve(endpoint: &Endpoint, served: &ServedNode) -> JoinSet<()> {
+    let ServedNode { objects, names, origins, counters, limits } = served.clone();
     let events = transfer_events(Arc::clone(objects.policy()));
-    let names = NameResponder::new(Arc::clone(names), limits);
+    let names = NameResponder::new(names, limits);
     let store = objects.store().clone();
-    let serving = Serving::new(store.into(), events, names, Arc::clone(counters), limits);
+    let serving = Serving::new(store.into(), events, names, origins, counters, limits);
     let mut tasks = JoinSet::new();
     tasks.spawn(serving.serve(endpoint.clone()));
     tasks

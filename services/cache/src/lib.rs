@@ -43,13 +43,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::counters::CacheCounters;
+use crate::endpoint::ServedNode;
 use crate::fetch::Fetcher;
 use crate::http::{CacheState, Gateway};
 use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
 use crate::names::NameCache;
 use crate::objects::Objects;
-use crate::origin::OriginFront;
+use crate::origin::{OriginBoards, OriginFront};
 use crate::settings::CacheSettings;
 use crate::tokens::Tokens;
 use crate::verbs::CacheVerbs;
@@ -168,20 +169,21 @@ async fn start(
     let names = names.map_err(io::Error::other)?;
     let puts = Arc::new(Semaphore::new(limits.puts));
     let socket = config.sockets.join(ORIGIN_SOCKET);
-    let origins = OriginFront::open(folder, Arc::clone(&objects), Arc::clone(&counters), socket)?;
+    let boards = OriginBoards::new(opened.clone(), peers.clone(), limits);
+    let origins =
+        OriginFront::open(folder, Arc::clone(&objects), Arc::clone(&counters), socket, boards)?;
     if let Some(settings) = &config.settings {
         settings.apply_origins(&config.sockets, &origins);
     }
     let tokens = Arc::new(Tokens::open(folder.clone())?);
-    tokio::spawn(endpoint::run(
-        certified,
-        config.addresses.clone(),
-        Arc::clone(&objects),
-        Arc::clone(names.store()),
-        Arc::clone(&counters),
+    let served = ServedNode {
+        objects: Arc::clone(&objects),
+        names: Arc::clone(names.store()),
+        origins: Arc::clone(&origins),
+        counters: Arc::clone(&counters),
         limits,
-        endpoint,
-    ));
+    };
+    tokio::spawn(endpoint::run(certified, config.addresses.clone(), served, endpoint));
     let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
     Ok(Gateway {
         state: Some(CacheState { objects, fetcher, names, tokens, puts, origins }),

@@ -45,6 +45,8 @@ pub struct CacheLimits {
     pub answer_timeout: Duration,
     /// How long a request waits for a fetch.
     pub read_timeout: Duration,
+    /// How long a board that did not answer a front is not asked again: nobody waits for it in that time.
+    pub board_retry: Duration,
 }
 
 impl Default for CacheLimits {
@@ -67,6 +69,7 @@ impl Default for CacheLimits {
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(60),
+            board_retry: Duration::from_secs(5),
         }
     }
 }

@@ -65,6 +65,9 @@ impl Collector for Numbers {
         let help = "Bytes of objects that were given out over HTTP.";
         let bytes = one(counters.http_bytes.get());
         family(out, "http_bytes", Counter, help, bytes)?;
+        let help = "Requests to web origins, by how they were answered.";
+        let origins = by("cache", counters.origins.all());
+        family(out, "origin_requests", Counter, help, origins)?;
         let help = "Connections that were turned away.";
         let refused =
             [("http", counters.http_refused.get()), ("nodes", counters.peers_refused.get())];

@@ -33,21 +33,21 @@ impl CacheSettings {
         })
     }
 
-    /// Has `front` serve the origins whose board this node is.
+    /// Has `front` serve the origins whose front this node is.
     pub fn apply_origins(&self, sockets: &Path, front: &OriginFront) {
-        let mut origins = self.origins.clone();
-        if !origins.is_empty() {
-            match own_number(sockets) {
-                Ok(number) => {
-                    let own = number.filter(|number| *number != ROUTER);
-                    origins.retain(|origin| origin.board == own);
-                }
-                Err(error) => {
-                    say!("no origin is served: it is not known which board this is: {error}");
-                    origins.clear();
-                }
+        let name = self.appliance.name.to_string();
+        if self.origins.is_empty() {
+            return front.set_origins(&name, &[], None);
+        }
+        match own_number(sockets) {
+            Ok(number) => {
+                let own = number.filter(|number| *number != ROUTER);
+                front.set_origins(&name, &self.origins, own);
+            }
+            Err(error) => {
+                say!("no origin is served: it is not known which board this is: {error}");
+                front.set_origins(&name, &[], None);
             }
         }
-        front.set_origins(&self.appliance.name.to_string(), &origins);
     }
 }

@@ -63,7 +63,7 @@ pub struct LanConfig {
     /// external names are not resolved for them.
     pub exit_addresses: Option<Vec<IpAddr>>,
     /// The names of web origins, with the hosts that are their fronts.
-    pub origins: BTreeMap<String, String>,
+    pub origins: BTreeMap<String, Vec<String>>,
 }
 
 /// The displayed state, shared with the verbs.

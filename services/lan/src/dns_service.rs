@@ -208,13 +208,18 @@ fn host_names(links: &Links) -> BTreeMap<String, Vec<IpAddr>> {
     boards.chain(router).collect()
 }
 
-/// The names of web origins, with the addresses of their fronts. A front that this node does not know has no name here:
+/// The names of web origins, with the addresses of their fronts. A front that this node does not know is left out:
 /// the router knows all.
-fn aliases(links: &Links, origins: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
+fn aliases(
+    links: &Links,
+    origins: &BTreeMap<String, Vec<String>>,
+) -> BTreeMap<String, Vec<IpAddr>> {
     let hosts = host_names(links);
-    let known =
-        origins.iter().filter_map(|(name, host)| Some((name.clone(), hosts.get(host)?.clone())));
-    known.collect()
+    let addresses = |fronts: &Vec<String>| -> Vec<IpAddr> {
+        fronts.iter().filter_map(|host| hosts.get(host)).flatten().copied().collect()
+    };
+    let named = origins.iter().map(|(name, fronts)| (name.clone(), addresses(fronts)));
+    named.filter(|(_, addresses)| !addresses.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -251,11 +256,18 @@ mod tests {
         let hosts = host_names(&links);
         assert_eq!(hosts["board-3"], addresses(of(3, 2)));
         assert_eq!(hosts["router"], addresses(of(250, 1)));
-        let origins = [("web", "board-3"), ("own", "router"), ("far", "board-4")];
-        let origins = origins.map(|(name, host)| (name.to_owned(), host.to_owned())).into();
+        let origins: [(&str, &[&str]); 4] = [
+            ("web", &["board-3"]),
+            ("own", &["router"]),
+            ("far", &["board-4"]),
+            ("two", &["board-4", "board-3", "router"]),
+        ];
+        let owned = |hosts: &[&str]| hosts.iter().map(|host| (*host).to_owned()).collect();
+        let origins = origins.map(|(name, hosts)| (name.to_owned(), owned(hosts))).into();
         let named = aliases(&links, &origins);
         assert_eq!(named["web"], addresses(of(3, 2)));
-        assert_eq!((named["own"].clone(), named.len()), (addresses(of(250, 1)), 2));
+        assert_eq!((named["own"].clone(), named.len()), (addresses(of(250, 1)), 3));
+        assert_eq!(named["two"], [addresses(of(3, 2)), addresses(of(250, 1))].concat());
         let by_vpn = box_networks(&links, true);
         let way = |inside: &BoxNetworks, text: &str| inside.upstream_path(text.parse().unwrap());
         let inside = box_networks(&links, false);

@@ -51,14 +51,16 @@ pub fn read_config(which: Which) -> Result<LanConfig, SettingsError> {
         openwrt_cluster: silent,
         box_networks: whole,
         exit_addresses: exit,
-        origins: settings.list("origin")?.iter().map(origin_host).collect(),
+        origins: settings.list("origin")?.iter().map(origin_hosts).collect(),
     })
 }
 
-/// The name of an origin, and the host whose cache is its front.
-fn origin_host(origin: &OriginSection) -> (String, String) {
-    let host = origin.board.map_or_else(|| ROUTER.to_owned(), |board| format!("board-{board}"));
-    (origin.name.to_string(), host)
+/// The name of an origin, and the hosts whose caches are its fronts: the one that fetches first.
+fn origin_hosts(origin: &OriginSection) -> (String, Vec<String>) {
+    let board = |board: u8| format!("board-{board}");
+    let first = origin.board.map_or_else(|| ROUTER.to_owned(), board);
+    let others = origin.fronts.iter().map(|it| board(*it));
+    (origin.name.to_string(), std::iter::once(first).chain(others).collect())
 }
 
 /// The networks that contain all segments of the box.

@@ -1,7 +1,9 @@
 //! The log of the heights at hand: what a validator saw and signed since the last decided block. It is on the disk
 //! before any vote that follows from it leaves the node, so that a node that crashed never contradicts itself.
 //!
-//! The file begins with a header: `octetlg1`, a random number (16 bytes), CRC-32 of both (4). Then follow records: the
+//! The file begins with two headers, at bytes 0 and 4096: `octetlg2`, how often the file was emptied (8 bytes), the
+//! floor (8), a random number (16), CRC-32 of all this (4). The one that was written last counts: the file is emptied
+//! by writing the other one, so a power cut leaves one that is whole, and its records. From byte 8192 on there are records: the
 //! size of the body (4 bytes), the height (8), CRC-32 of the random number and these (4), the body, and CRC-32 of the
 //! random number, size, height and body (4). Numbers are big-endian. All that is written between two syncs is one
 //! record, so a power cut damages the last one at most. The random number is secret: whoever has a say in what is
@@ -17,8 +19,14 @@ use octet_node::bytes::Fields;
 use octet_node::key::random;
 use redb::StorageBackend;
 
-const MAGIC: &[u8; 8] = b"octetlg1";
-const HEADER: usize = 8 + 16 + 4;
+const MAGIC: &[u8; 8] = b"octetlg2";
+const HEADER: usize = 8 + 8 + 8 + 16 + 4;
+
+/// Where the two headers are. No disk has sectors that are larger.
+const HEADERS: [usize; 2] = [0, 4096];
+
+/// Where the records begin, in bytes: the size of a log without one.
+pub const RECORDS: usize = 8192;
 const PREFIX: usize = 4 + 8 + 4;
 const CHECKSUM: usize = 4;
 
@@ -29,9 +37,17 @@ pub const MAX_IDLE: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct HeightLog {
     disk: Box<dyn StorageBackend>,
-    secret: [u8; 16],
+    header: LogHeader,
     size: u64,
     syncs: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LogHeader {
+    /// How often the file was emptied before.
+    emptied: u64,
+    floor: u64,
+    secret: [u8; 16],
 }
 
 /// A record: the height, and what [`HeightLog::append`] was given.
@@ -66,25 +82,34 @@ impl HeightLog {
     pub fn open(disk: Box<dyn StorageBackend>) -> Result<(Self, Vec<LogRecord>), LogError> {
         let mut bytes = vec![0; disk.len()? as usize];
         disk.read(0, &mut bytes)?;
-        let mut log = Self { disk, secret: [0; 16], size: HEADER as u64, syncs: 0 };
-        let Some(secret) = bytes.get(..HEADER).and_then(secret) else {
-            // Nothing was logged before the header was on the disk.
-            if bytes.len() > HEADER {
-                return Err(LogError::Damaged(0));
+        if bytes.len() < RECORDS {
+            // Nothing was logged before both headers were on the disk.
+            let header = LogHeader { emptied: 0, floor: 0, secret: new_secret()? };
+            let mut log = Self { disk, header, size: RECORDS as u64, syncs: 0 };
+            for at in HEADERS {
+                log.put_header(at)?;
             }
-            log.restart()?;
+            log.cut_off(RECORDS as u64)?;
             return Ok((log, vec![]));
-        };
-        log.secret = secret;
+        }
+        let headers = HEADERS.map(|at| LogHeader::decode(&bytes[at..at + HEADER]));
+        let newest = headers.into_iter().flatten().max_by_key(|it| it.emptied);
+        let header = newest.ok_or(LogError::Damaged(0))?;
+        let secret = header.secret;
+        let damaged = headers.iter().position(Option::is_none);
+        // A power cut damages a header while the records of the other one are there. Without them the newest is lost.
+        if let Some(at) = damaged.filter(|_| record(&secret, &bytes[RECORDS..]).is_none()) {
+            return Err(LogError::Damaged(HEADERS[at] as u64));
+        }
+        let mut log = Self { disk, header, size: RECORDS as u64, syncs: 0 };
         let mut records = vec![];
-        let mut at = HEADER;
+        let mut at = RECORDS;
         while at < bytes.len() {
             let Some((record, size)) = record(&secret, &bytes[at..]) else {
                 if !is_last(&secret, &bytes[at..]) {
                     return Err(LogError::Damaged(at as u64));
                 }
-                log.disk.set_len(at as u64)?;
-                log.sync()?;
+                log.cut_off(at as u64)?;
                 break;
             };
             records.push(record);
@@ -101,9 +126,9 @@ impl HeightLog {
     pub fn append(&mut self, height: u64, body: &[u8]) -> Result<(), LogError> {
         let mut out = (body.len() as u32).to_be_bytes().to_vec();
         out.extend_from_slice(&height.to_be_bytes());
-        out.extend_from_slice(&checksum(&self.secret, &[&out]));
+        out.extend_from_slice(&checksum(&self.header.secret, &[&out]));
         out.extend_from_slice(body);
-        out.extend_from_slice(&checksum(&self.secret, &[&out[..12], body]));
+        out.extend_from_slice(&checksum(&self.header.secret, &[&out[..12], body]));
         let size = self.size + out.len() as u64;
         self.disk.set_len(size)?;
         self.disk.write(self.size, &out)?;
@@ -122,21 +147,37 @@ impl HeightLog {
         self.syncs
     }
 
-    /// Empties the file. No record is needed any more, because the heights are decided and on the disk.
+    /// The height before which nothing may be voted upon: when the file was emptied last, all those were decided.
+    pub fn floor(&self) -> u64 {
+        self.header.floor
+    }
+
+    /// Empties the file. No record is needed any more, because the heights before `floor` are decided and on the disk.
+    /// A power cut leaves either the records or the new floor.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn restart(&mut self) -> Result<(), LogError> {
-        self.disk.set_len(0)?;
-        self.sync()?;
-        self.secret = random().map_err(io::Error::other)?;
-        let mut out = [&MAGIC[..], &self.secret].concat();
-        out.extend_from_slice(&checksum(&[], &[&out]));
-        self.disk.set_len(HEADER as u64)?;
-        self.disk.write(0, &out)?;
-        self.sync()?;
-        self.size = HEADER as u64;
-        Ok(())
+    pub fn restart(&mut self, floor: u64) -> Result<(), LogError> {
+        let emptied = self.header.emptied + 1;
+        self.header = LogHeader { emptied, floor, secret: new_secret()? };
+        self.put_header(HEADERS[usize::from(emptied % 2 == 1)])?;
+        self.cut_off(RECORDS as u64)
+    }
+
+    fn put_header(&mut self, at: usize) -> Result<(), LogError> {
+        let end = (at + HEADER) as u64;
+        if self.disk.len()? < end {
+            self.disk.set_len(end)?;
+        }
+        self.disk.write(at as u64, &self.header.encode())?;
+        self.sync()
+    }
+
+    /// Sets the size of the file.
+    fn cut_off(&mut self, size: u64) -> Result<(), LogError> {
+        self.disk.set_len(size)?;
+        self.size = size;
+        self.sync()
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
@@ -152,10 +193,23 @@ fn checksum(secret: &[u8], parts: &[&[u8]]) -> [u8; CHECKSUM] {
     hasher.finalize().to_be_bytes()
 }
 
-fn secret(header: &[u8]) -> Option<[u8; 16]> {
-    let (body, sum) = header.split_at_checked(HEADER - CHECKSUM)?;
-    let is_whole = body.starts_with(MAGIC) && checksum(&[], &[body]) == sum;
-    is_whole.then_some(body[MAGIC.len()..].try_into().ok()?)
+fn new_secret() -> io::Result<[u8; 16]> {
+    random().map_err(io::Error::other)
+}
+
+impl LogHeader {
+    fn encode(&self) -> Vec<u8> {
+        let (emptied, floor) = (self.emptied.to_be_bytes(), self.floor.to_be_bytes());
+        let mut out = [&MAGIC[..], &emptied, &floor, &self.secret].concat();
+        out.extend_from_slice(&checksum(&[], &[&out]));
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes.strip_prefix(MAGIC)?);
+        let header = Self { emptied: fields.u64()?, floor: fields.u64()?, secret: fields.array()? };
+        (header.encode() == bytes).then_some(header)
+    }
 }
 
 /// The size of the body of the record with which `bytes` begin, and its height, if its prefix is whole.
@@ -236,7 +290,7 @@ mod tests {
     #[test]
     fn damage_before_the_last_record_is_an_error() {
         let (whole, ends, _) = three();
-        for at in 0..ends[1] {
+        for at in RECORDS..ends[1] {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             let error = HeightLog::open(disk(&damaged)).unwrap_err();
@@ -245,25 +299,78 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_a_power_cut_damaged_is_written_anew() {
+    fn a_file_that_a_power_cut_left_unfinished_is_written_anew() {
         let (whole, ..) = three();
-        for cut in 0..=HEADER {
+        for cut in 0..RECORDS {
             let (log, none) = HeightLog::open(disk(&whole[..cut])).unwrap();
             assert!(none.is_empty());
-            assert_eq!(log.size as usize, HEADER);
+            assert_eq!((log.size as usize, log.floor()), (RECORDS, 0));
         }
-        assert!(HeightLog::open(disk(&[0; HEADER])).is_ok());
+    }
+
+    /// A log that was emptied at height 7 for the second time, as it was before and as it is.
+    fn emptied() -> (Vec<u8>, Vec<u8>) {
+        let (mut log, _) = HeightLog::open(disk(&[])).unwrap();
+        log.restart(2).unwrap();
+        log.append(6, &[6; 100]).unwrap();
+        let before = bytes(&log);
+        log.restart(7).unwrap();
+        (before, bytes(&log))
+    }
+
+    #[test]
+    fn a_power_cut_while_the_file_is_emptied_leaves_the_records_or_the_floor() {
+        let (before, after) = emptied();
+        let header = HEADERS[0]..HEADERS[0] + HEADER;
+        for end in header.clone() {
+            // A part of the new header is on the disk.
+            let mut torn = before.clone();
+            torn[header.start..=end].copy_from_slice(&after[header.start..=end]);
+            let is_new = end + 1 == header.end;
+            let (mut log, records) = HeightLog::open(disk(&torn)).unwrap();
+            let expected = if is_new { vec![] } else { vec![(6, vec![6; 100])] };
+            assert_eq!((records, log.floor()), (expected, if is_new { 7 } else { 2 }), "{end}");
+            log.restart(9).unwrap();
+            log.append(9, b"next").unwrap();
+            let (log, records) = HeightLog::open(disk(&bytes(&log))).unwrap();
+            assert_eq!((records, log.floor()), (vec![(9, b"next".to_vec())], 9));
+            // The file is cut off once the whole header is there. So this one was damaged later.
+            if torn[header.clone()] != before[header.clone()] && !is_new {
+                let opened = HeightLog::open(disk(&torn[..RECORDS]));
+                assert!(matches!(opened, Err(LogError::Damaged(0))), "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_header_is_not_replaced_by_the_older_one() {
+        let (before, after) = emptied();
+        let (mut log, _) = HeightLog::open(disk(&after)).unwrap();
+        log.append(7, b"new").unwrap();
+        for (file, newest) in [(&before, 1), (&after, 0), (&bytes(&log), 0)] {
+            HeightLog::open(disk(file)).unwrap();
+            for at in HEADERS[newest]..HEADERS[newest] + HEADER {
+                for value in [file[at] ^ 1, 0] {
+                    let mut damaged = file.clone();
+                    damaged[at] = value;
+                    if damaged != *file {
+                        let error = HeightLog::open(disk(&damaged)).unwrap_err();
+                        assert!(matches!(error, LogError::Damaged(_)), "{at}: {error}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
     fn a_large_file_is_emptied() {
         let (mut log, _) = HeightLog::open(disk(&[])).unwrap();
         log.append(1, &vec![0; MAX_IDLE as usize]).unwrap();
-        let old = log.secret;
+        let old = log.header.secret;
         assert!(log.is_large());
-        log.restart().unwrap();
-        assert_eq!(log.size as usize, HEADER);
-        assert_ne!(log.secret, old);
+        log.restart(2).unwrap();
+        assert_eq!((log.size as usize, log.floor()), (RECORDS, 2));
+        assert_ne!(log.header.secret, old);
         log.append(2, b"new").unwrap();
         assert_eq!(HeightLog::open(disk(&bytes(&log))).unwrap().1, [(2, b"new".to_vec())]);
     }

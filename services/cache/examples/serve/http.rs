@@ -12,18 +12,40 @@ const BUFFER: usize = 256 << 10;
 
 /// Downloads an object of `size` bytes. Returns the duration, the connection included.
 pub fn get(at: SocketAddr, path: &str, size: u64) -> Result<Duration, Failed> {
+    get_of(at, "localhost", path, size)
+}
+
+/// Downloads `size` bytes of a host. Returns the duration, the connection included.
+pub fn get_of(at: SocketAddr, host: &str, path: &str, size: u64) -> Result<Duration, Failed> {
     let began = Instant::now();
     let mut stream = connect(at)?;
-    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
+    stream.write_all(request(host, path).as_bytes())?;
     let mut answer = BufReader::with_capacity(BUFFER, stream);
-    self::head(&mut answer, "200")?;
+    head(&mut answer, "200")?;
     let came = io::copy(&mut answer, &mut io::sink())?;
     let took = began.elapsed();
     if came != size {
         return Err(format!("{came} bytes of {size} have come of {path}").into());
     }
     Ok(took)
+}
+
+/// The time from a request to the first byte of the response's body. The connection is there before.
+pub fn first_byte(at: SocketAddr, host: &str, path: &str) -> Result<Duration, Failed> {
+    let mut stream = connect(at)?;
+    stream.set_nodelay(true)?;
+    let began = Instant::now();
+    stream.write_all(request(host, path).as_bytes())?;
+    let mut answer = BufReader::with_capacity(BUFFER, stream);
+    head(&mut answer, "200")?;
+    answer.fill_buf()?;
+    let took = began.elapsed();
+    io::copy(&mut answer, &mut io::sink())?;
+    Ok(took)
+}
+
+fn request(host: &str, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
 }
 
 /// Uploads an object of `size` bytes. Returns its path.

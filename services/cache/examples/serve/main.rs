@@ -7,19 +7,22 @@
 //! ```
 //!
 //! It starts a node with objects of LARGE and BETWEEN bytes and a small one. The program NGINX
-//! serves the large and the small one as well, and iroh-blobs alone the one between. Everything is
+//! serves the large and the small one as well, and iroh-blobs alone the one between. A web origin is read through
+//! another node and through NGINX. Everything is
 //! measured ROUNDS times; the small object for SECONDS per round, with each number of CONNECTIONS.
 //!
 //! `FOLDER` is for the files and sockets of all processes; its path must be short. The code under
 //! test is that of the release: the service, its store, HTTP and QUIC on loopback. Only PID 1,
 //! identity and cluster are simulated, by this process.
 
+mod fetcher;
 mod http;
 mod nginx;
 mod node;
 mod noise;
 mod plain;
 mod stand_in;
+mod through;
 mod wrk;
 
 use std::env;
@@ -79,6 +82,7 @@ fn run(words: Vec<String>) -> Result<Value, Failed> {
     match words.as_slice() {
         [node::ROLE, folder, number] => node::run(Path::new(folder), number.parse()?),
         [nginx::ROLE, program, folder] => nginx::run(Path::new(program), Path::new(folder)),
+        [fetcher::ROLE, folder, port] => fetcher::run(Path::new(folder), port.parse()?),
         [plain::GIVER, folder, file] => plain::give(Path::new(folder), Path::new(file)),
         [plain::TAKER, folder, from, hash] => plain::take(Path::new(folder), from, hash),
         [folder, nginx, large, between, rounds, seconds, connections @ ..] => {
@@ -143,7 +147,7 @@ fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Fail
     http::get(nginx.at, &format!("/{HOT}"), SMALL)?;
     let mut small = vec![];
     for connections in &wanted.connections {
-        let rate = |at, path: &str| wrk::rate(at, path, *connections, wanted.seconds);
+        let rate = |at, path: &str| wrk::rate(at, "localhost", path, *connections, wanted.seconds);
         small.push(in_turn(
             wanted.rounds,
             || rate(node.at(), &hot.path),
@@ -151,6 +155,7 @@ fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Fail
         )?);
     }
     drop(nginx);
+    let through = through::measure(folder, program, wanted)?;
 
     let giver = Giver::start(&folder.join("giver"), &node.file(&between.hash))?;
     let map = node.map()?;
@@ -174,6 +179,7 @@ fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Fail
         "whole": whole,
         "small": small,
         "fetched": fetched,
+        "through": through,
     }))
 }
 

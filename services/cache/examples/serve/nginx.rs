@@ -33,6 +33,9 @@ pub fn run(program: &Path, folder: &Path) -> Result<Value, Failed> {
 pub struct Nginx {
     child: Child,
     pub at: SocketAddr,
+    /// The same files with a lifetime, and what it has stored of these.
+    pub origin: SocketAddr,
+    pub proxy: SocketAddr,
 }
 
 impl Nginx {
@@ -45,11 +48,13 @@ impl Nginx {
         let files = folder.join("files");
         fs::create_dir_all(&files)?;
         fill(&files)?;
-        let at = TcpListener::bind(LOOPBACK)?.local_addr()?;
-        fs::write(folder.join(SETTINGS), settings(folder, at))?;
+        let free = [0; 3].map(|_| TcpListener::bind(LOOPBACK));
+        let [at, origin, proxy] = free.map(|it| it.and_then(|it| it.local_addr()));
+        let [at, origin, proxy] = [at?, origin?, proxy?];
+        fs::write(folder.join(SETTINGS), settings(folder, [at, origin, proxy]))?;
         let mut command = Command::new(std::env::current_exe()?);
         let child = command.arg(ROLE).arg(program).arg(folder).spawn()?;
-        let mut nginx = Self { child, at };
+        let mut nginx = Self { child, at, origin, proxy };
         let deadline = Instant::now() + TIMEOUT;
         while TcpStream::connect(at).is_err() {
             if let Some(status) = nginx.child.try_wait()? {
@@ -72,8 +77,9 @@ impl Drop for Nginx {
 }
 
 /// Debian's defaults (a worker per processor, `sendfile`, `tcp_nopush`), and in addition a cache of
-/// open files, no logging, and no limit of requests per connection.
-fn settings(folder: &Path, at: SocketAddr) -> String {
+/// open files, no logging, and no limit of requests per connection. Three servers: files, files with a lifetime, and
+/// a cache of these.
+fn settings(folder: &Path, [at, origin, proxy]: [SocketAddr; 3]) -> String {
     let folder = folder.display();
     let places: String = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"]
         .map(|it| format!("    {it}_temp_path {folder}/{it};\n"))
@@ -91,9 +97,12 @@ fn settings(folder: &Path, at: SocketAddr) -> String {
              access_log off;\n    \
              sendfile on;\n    \
              tcp_nopush on;\n    \
-             open_file_cache max=16;\n    \
+             open_file_cache max=128;\n    \
              keepalive_requests 1000000000;\n    \
-             server {{ listen {at}; root {folder}/files; }}\n\
+             server {{ listen {at}; root {folder}/files; }}\n    \
+             server {{ listen {origin}; root {folder}/files; add_header Cache-Control max-age=3600; }}\n    \
+             proxy_cache_path {folder}/cache keys_zone=web:1m inactive=1h;\n    \
+             server {{ listen {proxy}; location / {{ proxy_pass http://{origin}; proxy_cache web; }} }}\n\
          }}\n"
     )
 }

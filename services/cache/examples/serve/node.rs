@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use octet_cache::limits::CacheLimits;
 use octet_cache::peers::PORT;
+use octet_cache::settings::CacheSettings;
 use octet_cache::{CacheConfig, run as run_cache};
 use octet_node::as_pid_1::pass_fds;
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
 use octet_node::map::{SignedMap, Update};
+use octet_node::settings::Which;
 use octet_node::{Callers, inherited};
 use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};
@@ -60,7 +62,11 @@ pub fn run(folder: &Path, number: u8) -> Result<Value, Failed> {
         CacheLimits { http: CONNECTIONS, http_per_client: CONNECTIONS, ..CacheLimits::default() };
     let parts = CacheConfig {
         limits,
-        settings: None,
+        // Only a front has some.
+        settings: match folder.join(stand_in::CONFIG).exists() {
+            true => Some(CacheSettings::read(folder, Which::InForce)?),
+            false => None,
+        },
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),
         addresses: vec![SocketAddr::new(address(number), PORT)],
@@ -115,6 +121,25 @@ impl Node {
         let node = Self { folder: folder.to_owned(), number, owner, sockets, others, child };
         node.wait()?;
         Ok(node)
+    }
+
+    /// Starts a node that has these sections as its settings, and knows no other node.
+    pub fn start_as_front(folder: &Path, number: u8, sections: &Value) -> Result<Self, Failed> {
+        fs::create_dir_all(folder)?;
+        stand_in::configure(folder, sections)?;
+        Self::start(folder, number, None)
+    }
+
+    /// Waits until it has so many objects.
+    pub fn wait_for_objects(&self, count: u64) -> Result<(), Failed> {
+        let deadline = Instant::now() + TIMEOUT;
+        while self.ask("stats", &json!({}))?["objects"] != count {
+            if Instant::now() > deadline {
+                return Err(format!("{count} objects are not stored").into());
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Restarts it with the data on its disk.

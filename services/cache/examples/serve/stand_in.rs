@@ -1,4 +1,4 @@
-//! Simulates identity and cluster of a node for cache: threads that listen on sockets of the same
+//! Simulates identity, cluster, config and PID 1 of a node for cache: threads that listen on sockets of the same
 //! names.
 
 use std::net::IpAddr;
@@ -26,6 +26,30 @@ pub fn start(folder: &Path, owner: Arc<PrivateKey>, update: &Update) -> Result<(
     })?;
     let update = json!(update);
     serve(&folder.join("cluster.sock"), move |_| Some(update.clone()))
+}
+
+/// The socket of `config`.
+pub const CONFIG: &str = "config.sock";
+
+/// Simulates config and PID 1 in `folder`: the settings have these sections, and the node is no board.
+pub fn configure(folder: &Path, sections: &Value) -> Result<(), Failed> {
+    let sections = sections.clone();
+    once(&folder.join(CONFIG), sections)?;
+    once(&folder.join("init.sock"), json!({ "board": null }))
+}
+
+/// Answers the request of each connection with `answer`.
+fn once(socket: &Path, answer: Value) -> Result<(), Failed> {
+    let listener = UnixListener::bind(socket)?;
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut peer = Peer::new(stream);
+            let Ok(Some(request)) = peer.next_request() else { continue };
+            // The service may have ended.
+            let _ = peer.end(request.id, Ok(answer.clone()));
+        }
+    });
+    Ok(())
 }
 
 /// Answers each connection with `answer`, one after the other. The answer never changes, so the

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
 use crate::names::{self, NameResponder};
+use crate::origin::{self, OriginFront};
 
 /// The maximum size of a request, in bytes: a hash, and the ranges of the object. Those of this
 /// service have less than 50.
@@ -37,6 +38,7 @@ pub struct Serving {
     pub store: Store,
     pub events: EventSender,
     pub names: NameResponder,
+    pub origins: Arc<OriginFront>,
     pub counters: Arc<CacheCounters>,
     pub limits: CacheLimits,
     handshakes: Arc<Semaphore>,
@@ -48,17 +50,19 @@ impl Serving {
         store: Store,
         events: EventSender,
         names: NameResponder,
+        origins: Arc<OriginFront>,
         counters: Arc<CacheCounters>,
         limits: CacheLimits,
     ) -> Self {
         let (handshakes, connections) =
             (Semaphore::new(limits.peers), Semaphore::new(limits.peers));
-        Self { store, events, names, counters, limits, handshakes: handshakes.into(), connections }
+        let handshakes = handshakes.into();
+        Self { store, events, names, origins, counters, limits, handshakes, connections }
     }
 
     /// Serves connections of `endpoint`, until it is closed.
     pub async fn serve(self, endpoint: Endpoint) {
-        endpoint.set_alpns(vec![ALPN.to_vec(), names::ALPN.to_vec()]);
+        endpoint.set_alpns([ALPN, names::ALPN, origin::ALPN].map(<[u8]>::to_vec).into());
         let (serving, mut tasks) = (Arc::new(self), JoinSet::new());
         loop {
             let incoming = tokio::select! {
@@ -100,6 +104,10 @@ impl Serving {
         drop(permit);
         if connection.alpn() == names::ALPN {
             self.names.serve(&connection).await;
+            return Some(());
+        }
+        if connection.alpn() == origin::ALPN {
+            self.origins.serve_board(&connection).await;
             return Some(());
         }
         let Ok(_place) = self.connections.try_acquire() else {

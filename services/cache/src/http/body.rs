@@ -22,6 +22,9 @@ use crate::objects::ObjectContent;
 /// The distance in bytes at which pages are looked for: what the kernel reads ahead by default.
 const READ_AHEAD: usize = 128 << 10;
 
+/// How much is copied at once where no file can be sent, in bytes.
+const COPIED: u64 = 64 << 10;
+
 enum Part {
     Text(String),
     Bytes(ByteRange),
@@ -77,31 +80,32 @@ impl BodyParts {
         }
     }
 
-    /// Streams `content`, what is in a file by `files`, and counts the sent bytes.
+    /// Streams `content`, what is in a file by `files` if the connection has them, and counts the sent bytes.
     pub fn body(
         self,
         content: ObjectContent,
-        files: FileQueue,
+        files: Option<FileQueue>,
         counters: Arc<CacheCounters>,
     ) -> Body {
         if let (ObjectContent::Memory(bytes), [Part::Bytes(span)]) = (&content, &self.parts[..]) {
             counters.http_bytes.add(span.length());
             return Body::from(bytes.slice(span.start as usize..span.end as usize));
         }
+        let most = if files.is_some() { MAX_PART } else { COPIED };
         let mut rest = self.parts;
         rest.reverse();
         Body::from_stream(unfold(
             (content, rest, files, counters),
-            |(content, mut rest, files, counters)| async move {
+            move |(content, mut rest, files, counters)| async move {
                 let read = match rest.pop()? {
                     Part::Text(text) => Ok(text.into()),
-                    Part::Bytes(span) => match ready(&content, span).await {
+                    Part::Bytes(span) => match ready(&content, span, most).await {
                         Ok(next) => {
                             if next < span.end {
                                 rest.push(Part::Bytes(ByteRange { start: next, end: span.end }));
                             }
                             let span = ByteRange { start: span.start, end: next };
-                            read(&content, span, &files).await
+                            read(&content, span, files.as_ref()).await
                         }
                         Err(error) => Err(error),
                     },
@@ -120,16 +124,20 @@ impl BodyParts {
     }
 }
 
-/// The end of the readable part of `span`, once its first byte is here.
-async fn ready(content: &ObjectContent, span: ByteRange) -> io::Result<u64> {
-    let most = span.end.min(span.start + MAX_PART);
+/// The end of the readable part of `span`, of at most so many bytes, once its first byte is here.
+async fn ready(content: &ObjectContent, span: ByteRange, most: u64) -> io::Result<u64> {
+    let most = span.end.min(span.start + most);
     match content {
         ObjectContent::Fetching(coming) => Ok(coming.wait_for(span.start).await?.min(most)),
         ObjectContent::Memory(_) | ObjectContent::File(_) => Ok(most),
     }
 }
 
-async fn read(content: &ObjectContent, span: ByteRange, files: &FileQueue) -> io::Result<Bytes> {
+async fn read(
+    content: &ObjectContent,
+    span: ByteRange,
+    files: Option<&FileQueue>,
+) -> io::Result<Bytes> {
     if span.length() == 0 {
         return Ok(Bytes::new());
     }
@@ -140,12 +148,24 @@ async fn read(content: &ObjectContent, span: ByteRange, files: &FileQueue) -> io
         ObjectContent::File(file) => Arc::clone(file),
         ObjectContent::Fetching(coming) => coming.file().await?,
     };
+    let Some(files) = files else { return read_at(file, span.start, span.end).await };
     // Otherwise sendfile(2) would wait for the disk, and with it all connections of this thread.
     if !is_loaded(&file, span)? {
         let file = Arc::clone(&file);
         spawn_blocking(move || load(&file, span)).await.map_err(io::Error::other)??;
     }
     Ok(files.push(file, span.start, span.length()))
+}
+
+/// The bytes of a file from `start` to `end`, or fewer if it ends before.
+pub(crate) async fn read_at(file: Arc<File>, start: u64, end: u64) -> io::Result<Bytes> {
+    let read = move || {
+        let mut bytes = vec![0; (end - start) as usize];
+        let count = pread(&*file, &mut bytes, start)?;
+        bytes.truncate(count);
+        if bytes.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes.into()) }
+    };
+    spawn_blocking(read).await.map_err(io::Error::other)?
 }
 
 /// Whether the range seems to be in the page cache.

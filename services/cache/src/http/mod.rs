@@ -10,7 +10,7 @@ mod names;
 mod put;
 mod range;
 
-pub(crate) use body::BodyParts;
+pub(crate) use body::{BodyParts, read_at};
 pub(crate) use conditions::{ConditionResult, evaluate, if_range_matches};
 pub(crate) use connection::FileQueue;
 pub use listener::serve;
@@ -237,7 +237,7 @@ async fn to_origin(
     };
     match state.origins.find(host) {
         Some(origin) => {
-            let response = state.origins.serve(origin, client, request).await;
+            let response = state.origins.serve(origin, Some(client), request).await;
             gateway.counters.count_response(response.status().as_u16());
             response
         }
@@ -359,7 +359,9 @@ fn respond(
     let (length, several, one) = (parts.length(), parts.kind.clone(), parts.single());
     let body = match *method == Method::HEAD {
         true => Body::empty(),
-        false => parts.body(object.content, client.files.clone(), Arc::clone(&gateway.counters)),
+        false => {
+            parts.body(object.content, Some(client.files.clone()), Arc::clone(&gateway.counters))
+        }
     };
     let mut response = response(code, own, body);
     set_header(&mut response, CONTENT_TYPE, several.as_deref().unwrap_or(kind));

@@ -32,7 +32,7 @@ pub enum ServedBody {
 pub struct CacheRequest<'a> {
     pub method: &'a Method,
     pub fields: &'a HeaderMap,
-    pub files: FileQueue,
+    pub files: Option<FileQueue>,
     pub counters: Arc<CacheCounters>,
 }
 
@@ -43,7 +43,7 @@ pub fn answer(
     body: ServedBody,
     age: u64,
 ) -> Response {
-    let own = head.fields();
+    let own = head.fields().clone();
     let is_ok = head.status() == StatusCode::OK;
     if is_ok && is_not_modified(asked.fields, &own) {
         return response(StatusCode::NOT_MODIFIED, own, age, no_length());

@@ -9,13 +9,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use rustix::io::pread;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
 use super::stored::ResponseHead;
 use crate::counters::CacheCounters;
-use crate::http::ByteRange;
+use crate::http::{ByteRange, read_at};
 
 /// How much is read at once, in bytes.
 const PIECE: u64 = 64 << 10;
@@ -77,16 +75,6 @@ async fn next(
     }
     let end = now.written.min(range.end).min(range.start + PIECE);
     read_at(Arc::clone(file), range.start, end).await
-}
-
-async fn read_at(file: Arc<File>, start: u64, end: u64) -> io::Result<Bytes> {
-    let read = move || {
-        let mut bytes = vec![0; (end - start) as usize];
-        let count = pread(&*file, &mut bytes, start)?;
-        bytes.truncate(count);
-        if bytes.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes.into()) }
-    };
-    spawn_blocking(read).await.map_err(io::Error::other)?
 }
 
 /// All `size` bytes of a file, in parts.

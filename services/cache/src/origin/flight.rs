@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use super::coming::{ArrivingShare, BodyProgress, ComingResponse, parts};
 use super::stored::{ResponseHead, StoredResponse};
-use super::upstream::{UNVERIFIED_END, UpstreamFailure, fetch};
+use super::upstream::{UNVERIFIED_END, UpstreamAnswer, UpstreamFailure};
 use super::{CachedOrigin, OriginFront};
 use crate::objects::ObjectError;
 use crate::policy::ObjectKind;
@@ -74,15 +74,14 @@ impl OriginFlight {
         if let Some(stored) = &self.stored {
             fields.extend(stored.head.validators());
         }
-        let socket = &self.front.socket;
-        let response =
-            match fetch(socket, &self.origin.name, &Method::GET, &self.target, &fields).await {
-                Ok(response) => response,
-                Err(failure) => {
-                    self.state.send_replace(FlightState::Failed(Arc::new(failure)));
-                    return;
-                }
-            };
+        let fetched = self.front.fetch(&self.origin, &Method::GET, &self.target, &fields).await;
+        let UpstreamAnswer { response, from } = match fetched {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.state.send_replace(FlightState::Failed(Arc::new(failure)));
+                return;
+            }
+        };
         match response.status() {
             StatusCode::NOT_MODIFIED => self.validated(&response),
             // RFC 5861, section 4.
@@ -95,7 +94,7 @@ impl OriginFlight {
                 let _ = self.first.send(response);
                 self.state.send_replace(FlightState::Failed(Arc::new(failure)));
             }
-            _ => self.arriving(response).await,
+            _ => self.arriving(response, from).await,
         }
     }
 
@@ -117,7 +116,7 @@ impl OriginFlight {
         self.state.send_replace(state);
     }
 
-    async fn arriving(self, response: Response<Incoming>) {
+    async fn arriving(self, response: Response<Incoming>, from: Option<[u8; 32]>) {
         let now = SystemTime::now();
         let head = ResponseHead::new(response.status(), response.headers(), &self.fields, now);
         let length = response.body().size_hint().exact();
@@ -155,7 +154,9 @@ impl OriginFlight {
             Ok(size) if is_whole => {
                 let body = parts(Arc::clone(&arriving.file), size);
                 match self.front.objects.add(Some(size), body, ObjectKind::Put).await {
-                    Ok(listed) => self.keep(&StoredResponse::new(head, listed.hash, size)),
+                    Ok(listed) => {
+                        self.keep(&StoredResponse::new(head, listed.hash, size, from));
+                    }
                     // An operator has removed it.
                     Err(ObjectError::Removed) => {}
                     Err(error) => say!("`{}`: a response is not stored: {error}", self.origin.name),

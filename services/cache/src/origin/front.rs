@@ -13,6 +13,7 @@ use octet_appliance::OriginSection;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
+use super::boards::OriginBoards;
 use super::flight::{FlightState, OriginFlight, create};
 use super::rows::OriginRows;
 use super::serve::FrontRequest;
@@ -27,11 +28,22 @@ const MAX_KEYS: u64 = 16_384;
 /// The maximum number of responses that arrive at the same time; further ones are passed through.
 const MAX_FLIGHTS: usize = 64;
 
+/// Who fetches from an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OriginFetcher {
+    /// The unit `origin` of this node.
+    Unit,
+    /// Another board of the box.
+    Board(u8),
+}
+
 /// An origin as the front needs it.
 #[derive(Debug)]
 pub struct CachedOrigin {
     pub name: String,
     upstream: String,
+    /// Those that are asked, in this order, while the ones before do not answer.
+    pub fetchers: Vec<OriginFetcher>,
     pub defaults: StaleDefaults,
     pub max_bytes: u64,
     /// The bytes that arrive now.
@@ -49,6 +61,7 @@ pub struct OriginFront {
     pub(super) counters: Arc<CacheCounters>,
     /// The socket of the unit `origin`.
     pub(super) socket: PathBuf,
+    pub(super) boards: OriginBoards,
     /// The folder of bodies that arrive.
     folder: PathBuf,
     files: AtomicU64,
@@ -71,6 +84,7 @@ impl OriginFront {
         objects: Arc<Objects>,
         counters: Arc<CacheCounters>,
         socket: PathBuf,
+        boards: OriginBoards,
     ) -> io::Result<Arc<Self>> {
         let arriving = folder.join("arriving");
         match fs::remove_dir_all(&arriving) {
@@ -85,6 +99,7 @@ impl OriginFront {
             objects,
             counters,
             socket,
+            boards,
             folder: arriving,
             files: AtomicU64::new(0),
             flights: Mutex::default(),
@@ -97,12 +112,14 @@ impl OriginFront {
         self.rows.close();
     }
 
-    /// Serves these origins of the box called `appliance`, and no others.
-    pub fn set_origins(&self, appliance: &str, sections: &[OriginSection]) {
+    /// Serves those origins of the box called `appliance` whose front board `own` is, and no others. The router, and a
+    /// box without boards, is `None`.
+    pub fn set_origins(&self, appliance: &str, sections: &[OriginSection], own: Option<u8>) {
         let origin = |section: &OriginSection| {
             let origin = CachedOrigin {
                 name: section.name.to_string(),
                 upstream: section.upstream.to_string(),
+                fetchers: fetchers(section, own)?,
                 defaults: StaleDefaults {
                     if_error: section.stale_if_error_seconds.into(),
                     while_revalidate: section.stale_while_revalidate_seconds.into(),
@@ -112,9 +129,9 @@ impl OriginFront {
                 headers: section.headers.iter().map(|it| it.to_ascii_lowercase()).collect(),
                 cookies: section.cookies.clone(),
             };
-            (format!("{}.{appliance}.internal", section.name), Arc::new(origin))
+            Some((format!("{}.{appliance}.internal", section.name), Arc::new(origin)))
         };
-        let origins = sections.iter().map(origin).collect();
+        let origins = sections.iter().filter_map(origin).collect();
         *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
     }
 
@@ -123,6 +140,14 @@ impl OriginFront {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         self.origins.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
+    }
+
+    /// The origin with this name, if this node fetches from it.
+    pub(super) fn fetched(&self, name: &str) -> Option<Arc<CachedOrigin>> {
+        let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+        let is_it =
+            |it: &&Arc<CachedOrigin>| it.name == name && it.fetchers.contains(&OriginFetcher::Unit);
+        origins.values().find(is_it).cloned()
     }
 
     /// Purges a URL of a front, or all of an origin by its name. Returns how many keys; `None` if there is no such
@@ -209,6 +234,19 @@ impl OriginFront {
         });
         Some((state, Some(response)))
     }
+}
+
+/// Whom board `own` asks for what is not stored; `None` if it is no front. Each asks those before it in the settings'
+/// order, and none behind it, so no request goes in a circle.
+fn fetchers(section: &OriginSection, own: Option<u8>) -> Option<Vec<OriginFetcher>> {
+    if section.board == own {
+        return Some(vec![OriginFetcher::Unit]);
+    }
+    let own = own.filter(|own| section.fronts.contains(own))?;
+    let before = section.standby.iter().take_while(|board| **board != own);
+    let boards = section.board.iter().chain(before).map(|board| OriginFetcher::Board(*board));
+    let unit = section.standby.contains(&own).then_some(OriginFetcher::Unit);
+    Some(boards.chain(unit).collect())
 }
 
 /// Removes a flight from the list, however it ends.

@@ -4,6 +4,7 @@
 //! `origin` once for all that wait, and [`answer`] makes the client's answer.
 
 mod answer;
+mod boards;
 mod coming;
 mod cookies;
 mod flight;
@@ -14,6 +15,7 @@ mod stored;
 mod target;
 mod upstream;
 
+pub use boards::{ALPN, OriginBoards};
 pub use coming::{BodyProgress, ComingResponse};
 pub use flight::FlightState;
 pub use front::{CachedOrigin, OriginFront};

@@ -1,7 +1,12 @@
-//! The stored responses on the disk: of each key the variants, the newest first.
+//! The stored responses on the disk: of each key the variants, the newest first. Those of the last requests are in
+//! memory, too.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::{HeaderName, HeaderValue};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use redb::{Error, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::stored::StoredResponse;
@@ -19,10 +24,42 @@ const MAX_VARIANTS: usize = 8;
 /// The page cache of the database, in bytes.
 const PAGES: usize = 1 << 20;
 
+/// The most that rows in memory take, in bytes.
+const MEMORY: u64 = 4 << 20;
+
+/// About how many keys that are.
+const KEYS_IN_MEMORY: usize = 2048;
+
+/// About what a key takes in memory besides its fields, and what each field takes, in bytes.
+const ENTRY: usize = 512;
+const FIELD: usize = 128;
+
+/// The variants of a key.
+type ResponseVariants = Arc<Vec<StoredResponse>>;
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<String, ResponseVariants> for Weight {
+    fn weight(&self, key: &String, variants: &ResponseVariants) -> u64 {
+        let heads = variants.iter().map(|it| {
+            let fields = it.head.fields();
+            let bytes = |(name, value): (&HeaderName, &HeaderValue)| {
+                FIELD + 3 * (name.as_str().len() + value.len())
+            };
+            ENTRY + fields.iter().map(bytes).sum::<usize>()
+        });
+        (ENTRY + key.len() + heads.sum::<usize>()) as u64
+    }
+}
+
 #[derive(Debug)]
 pub struct OriginRows {
     database: Closable,
     most: u64,
+    recent: Cache<String, ResponseVariants, Weight>,
+    /// The number of changes: what was read before one is not taken into memory after it.
+    changes: Mutex<u64>,
 }
 
 impl OriginRows {
@@ -36,18 +73,34 @@ impl OriginRows {
         writing.open_table(ROWS)?;
         writing.open_table(ORDER)?;
         writing.commit()?;
-        Ok(Self { database, most })
+        let recent = Cache::with_weighter(KEYS_IN_MEMORY, MEMORY, Weight);
+        Ok(Self { database, most, recent, changes: Mutex::default() })
     }
 
     pub fn close(&self) {
         self.database.close();
     }
 
-    pub fn get(&self, key: &str) -> Result<Vec<StoredResponse>, Error> {
+    pub fn get(&self, key: &str) -> Result<ResponseVariants, Error> {
+        if let Some(variants) = self.recent.get(key) {
+            return Ok(variants);
+        }
+        let before = *self.changes();
         let table = self.database.begin_read()?.open_table(ROWS)?;
         let row = table.get(key)?;
         // A row that cannot be read is a miss, and is written anew.
-        Ok(row.and_then(|row| postcard::from_bytes(row.value().1).ok()).unwrap_or_default())
+        let variants: ResponseVariants =
+            row.and_then(|row| postcard::from_bytes(row.value().1).ok()).unwrap_or_default();
+        let changes = self.changes();
+        if *changes == before && !variants.is_empty() {
+            self.recent.insert(key.to_owned(), Arc::clone(&variants));
+        }
+        drop(changes);
+        Ok(variants)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the variants of a key. The oldest key goes if there are too many.
@@ -59,6 +112,7 @@ impl OriginRows {
         key: &str,
         change: impl FnOnce(&mut Vec<StoredResponse>),
     ) -> Result<(), Error> {
+        let mut gone = vec![key.to_owned()];
         let writing = self.database.begin_write()?;
         {
             let (mut rows, mut order) = (writing.open_table(ROWS)?, writing.open_table(ORDER)?);
@@ -81,9 +135,14 @@ impl OriginRows {
             while rows.len()? > self.most {
                 let Some((_, oldest)) = order.pop_first()? else { break };
                 rows.remove(oldest.value())?;
+                gone.push(oldest.value().to_owned());
             }
         }
-        Ok(writing.commit()?)
+        writing.commit()?;
+        let mut changes = self.changes();
+        *changes += 1;
+        gone.iter().for_each(|key| drop(self.recent.remove(key)));
+        Ok(())
     }
 
     /// Removes the keys for which `is_purged` is true. Returns how many.
@@ -102,6 +161,9 @@ impl OriginRows {
             order.retain(|_, key| !is_purged(key))?;
         }
         writing.commit()?;
+        let mut changes = self.changes();
+        *changes += 1;
+        self.recent.clear();
         Ok(purged)
     }
 }

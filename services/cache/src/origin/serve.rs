@@ -20,24 +20,26 @@ use super::flight::FlightState;
 use super::front::{CachedOrigin, OriginFront, key};
 use super::stored::{CacheUse, ResponseHead, StoredResponse, directive};
 use super::target::normalise;
-use super::upstream::{UNVERIFIED_END, UpstreamFailure, fetch};
+use super::upstream::{UNVERIFIED_END, UpstreamFailure};
+use crate::counters::OriginOutcome;
 use crate::http::{HttpClient, set_header, text_response};
+
 /// One request.
 pub(super) struct FrontRequest<'a> {
     pub(super) origin: Arc<CachedOrigin>,
     asked: CacheRequest<'a>,
     pub(super) key: String,
     pub(super) target: String,
-    /// The fields that go up.
+    /// The fields that go up: RFC 9111 looks at these only.
     pub(super) up: HeaderMap,
 }
 
 impl OriginFront {
-    /// Answers a request to `origin`.
+    /// Answers a request to `origin` of a client, or of another board.
     pub async fn serve(
         self: &Arc<Self>,
         origin: Arc<CachedOrigin>,
-        client: HttpClient,
+        client: Option<HttpClient>,
         request: Request,
     ) -> Response {
         self.counters.http_requests.add(1);
@@ -58,7 +60,7 @@ impl OriginFront {
             asked: CacheRequest {
                 method: &head.method,
                 fields: &head.headers,
-                files: client.files,
+                files: client.map(|client| client.files),
                 counters: Arc::clone(&self.counters),
             },
             target,
@@ -75,25 +77,31 @@ impl OriginFront {
         let fields = request.asked.fields;
         let variants = self.rows.get(&request.key).unwrap_or_else(|error| {
             say!("what is stored cannot be read: {error}");
-            vec![]
+            Arc::default()
         });
-        let (mut stale, has_others) = (None, !variants.is_empty());
-        for stored in variants {
-            let use_of = stored.head.usable(
-                &request.target,
-                &request.policy_fields(),
-                now,
-                request.origin.defaults,
-            );
+        // What a node gave that is no member any more, is not believed.
+        let is_believed =
+            |it: &StoredResponse| it.from.is_none_or(|node| self.boards.is_member(&node));
+        let (mut stale, mut has_others) = (None, false);
+        for stored in variants.iter() {
+            if !is_believed(stored) {
+                continue;
+            }
+            has_others = true;
+            let use_of =
+                stored.head.usable(&request.target, &request.up, now, request.origin.defaults);
             match use_of {
                 CacheUse::Other => continue,
-                CacheUse::Stale => stale = Some(stored),
+                CacheUse::Stale => stale = Some(stored.clone()),
                 CacheUse::Fresh | CacheUse::Revalidating => {
                     let status =
                         format!("hit; ttl={}", stored.head.freshness_left(&request.target, now));
-                    if let Some(answer) = self.stored_answer(request, &stored, &status).await {
+                    if let Some(answer) = self.stored_answer(request, stored, &status).await {
                         if use_of == CacheUse::Revalidating {
-                            self.join(request, Some(stored));
+                            request.count(OriginOutcome::Updating);
+                            self.join(request, Some(stored.clone()));
+                        } else {
+                            request.count(OriginOutcome::Hit);
                         }
                         return answer;
                     }
@@ -124,8 +132,8 @@ impl OriginFront {
         let known =
             state.wait_for(|it| !matches!(it, FlightState::Waiting)).await.map(|it| it.clone());
         let is_other = |head: &ResponseHead| {
-            let (fields, defaults) = (request.policy_fields(), request.origin.defaults);
-            head.usable(&request.target, &fields, now, defaults) == CacheUse::Other
+            let defaults = request.origin.defaults;
+            head.usable(&request.target, &request.up, now, defaults) == CacheUse::Other
         };
         match known {
             Ok(FlightState::Coming(coming)) if !is_other(&coming.head) => {
@@ -135,12 +143,21 @@ impl OriginFront {
                     "fwd={forward}; fwd-status={}; stored{collapsed}",
                     head.status().as_u16()
                 );
+                let is_first = first.is_some();
+                request.count(if is_first {
+                    OriginOutcome::Miss
+                } else {
+                    OriginOutcome::Collapsed
+                });
                 with_status(answer(&request.asked, &head, ServedBody::Coming(coming), age), &status)
             }
             Ok(FlightState::Validated(stored)) if !is_other(&stored.head) => {
                 let status = format!("fwd={forward}; fwd-status=304{collapsed}");
                 match self.stored_answer(request, &stored, &status).await {
-                    Some(answer) => answer,
+                    Some(answer) => {
+                        request.count(OriginOutcome::Revalidated);
+                        answer
+                    }
                     None => self.pass(request, forward).await,
                 }
             }
@@ -159,25 +176,26 @@ impl OriginFront {
                 if let Some(stored) = usable
                     && let Some(answer) = self.stored_answer(request, &stored, &status).await
                 {
+                    request.count(OriginOutcome::Stale);
                     return answer;
                 }
                 match first {
                     Some(first) => match first.await {
-                        Ok(response) => passed(response, forward),
-                        Err(_) => failed(&failure, forward),
+                        Ok(response) => request.passed(response, forward),
+                        Err(_) => request.failed(&failure, forward),
                     },
-                    None => failed(&failure, forward),
+                    None => request.failed(&failure, forward),
                 }
             }
             Ok(FlightState::Unshared) => match first {
                 Some(first) => match first.await {
-                    Ok(response) => passed(response, forward),
-                    Err(_) => failed(&UpstreamFailure::ended(), forward),
+                    Ok(response) => request.passed(response, forward),
+                    Err(_) => request.failed(&UpstreamFailure::ended(), forward),
                 },
                 None => self.pass(request, forward).await,
             },
             Ok(_) => self.pass(request, forward).await,
-            Err(_) => failed(&UpstreamFailure::ended(), forward),
+            Err(_) => request.failed(&UpstreamFailure::ended(), forward),
         }
     }
 
@@ -219,10 +237,9 @@ impl OriginFront {
         if let Some(cookies) = listed(request.asked.fields, &request.origin.cookies) {
             up.insert(COOKIE, cookies);
         }
-        let (name, method) = (&request.origin.name, request.asked.method);
-        match fetch(&self.socket, name, method, &request.target, &up).await {
-            Ok(response) => passed(response, forward),
-            Err(failure) => failed(&failure, forward),
+        match self.fetch(&request.origin, request.asked.method, &request.target, &up).await {
+            Ok(answer) => request.passed(answer.response, forward),
+            Err(failure) => request.failed(&failure, forward),
         }
     }
 }
@@ -253,22 +270,27 @@ impl FrontRequest<'_> {
         directive(fields, "no-store").map(|_| "request")
     }
 
-    /// What RFC 9111 looks at: only what goes up.
-    fn policy_fields(&self) -> HeaderMap {
-        self.up.clone()
+    /// An answer with a response that is for nobody else.
+    fn passed(&self, response: Response<Incoming>, forward: &str) -> Response {
+        let mut response = response.map(Body::new);
+        without_domain(response.headers_mut());
+        // Another board's cache has to know it, too.
+        if self.asked.files.is_some() {
+            response.headers_mut().remove(UNVERIFIED_END);
+        }
+        let status = format!("fwd={forward}; fwd-status={}", response.status().as_u16());
+        self.count(OriginOutcome::Bypass);
+        with_status(response, &status)
     }
-}
 
-fn passed(response: Response<Incoming>, forward: &str) -> Response {
-    let mut response = response.map(Body::new);
-    without_domain(response.headers_mut());
-    response.headers_mut().remove(UNVERIFIED_END);
-    let status = format!("fwd={forward}; fwd-status={}", response.status().as_u16());
-    with_status(response, &status)
-}
+    fn failed(&self, failure: &UpstreamFailure, forward: &str) -> Response {
+        self.count(OriginOutcome::Failed);
+        with_status(text_response(failure.status, &failure.why), &format!("fwd={forward}"))
+    }
 
-fn failed(failure: &UpstreamFailure, forward: &str) -> Response {
-    with_status(text_response(failure.status, &failure.why), &format!("fwd={forward}"))
+    fn count(&self, outcome: OriginOutcome) {
+        self.asked.counters.origins.count(outcome);
+    }
 }
 
 /// Adds to `Cache-Status`: the cache nearest to the client is the last one (RFC 9211, section 2).

@@ -1,5 +1,6 @@
 //! A stored response: its head, and the hash of its body; and when it may be used (RFC 9111, RFC 5861).
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::header::{
@@ -28,6 +29,19 @@ pub struct ResponseHead {
     request: Vec<(String, Vec<u8>)>,
     /// When it came, in milliseconds since 1970.
     came: u64,
+    /// What follows from it, as soon as it was needed. A head is for one target.
+    #[serde(skip)]
+    parsed: OnceLock<HeaderMap>,
+    #[serde(skip)]
+    lifetime: OnceLock<HeadLifetime>,
+}
+
+/// How long a response may be used.
+#[derive(Debug, Clone)]
+struct HeadLifetime {
+    policy: CachePolicy,
+    /// In seconds, without its age.
+    fresh: u64,
 }
 
 /// A response whose body is an object.
@@ -36,6 +50,8 @@ pub struct StoredResponse {
     pub head: ResponseHead,
     hash: String,
     pub size: u64,
+    /// The node of the box that it is from, if this one has not fetched it.
+    pub from: Option<[u8; 32]>,
 }
 
 /// What to do with a stored response.
@@ -75,6 +91,8 @@ impl ResponseHead {
             fields: list(&fields),
             request: list(&selected),
             came: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            parsed: OnceLock::new(),
+            lifetime: OnceLock::new(),
         }
     }
 
@@ -82,27 +100,37 @@ impl ResponseHead {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY)
     }
 
-    pub fn fields(&self) -> HeaderMap {
-        map(&self.fields)
+    pub fn fields(&self) -> &HeaderMap {
+        self.parsed.get_or_init(|| map(&self.fields))
     }
 
     fn came(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.came)
     }
 
-    fn policy(&self, target: &str) -> CachePolicy {
+    fn policy(&self, target: &str) -> &CachePolicy {
+        &self.lifetime(target).policy
+    }
+
+    fn lifetime(&self, target: &str) -> &HeadLifetime {
+        self.lifetime.get_or_init(|| self.find_lifetime(target))
+    }
+
+    fn find_lifetime(&self, target: &str) -> HeadLifetime {
         // The age that the response has at least by its date (RFC 9111, 4.2.3).
         let fields = self.fields();
         let said = fields.get(AGE).and_then(|it| it.to_str().ok()?.parse().ok());
         let by_date = date(fields.get(DATE)).and_then(|date| self.came().duration_since(date).ok());
-        self.policy_of_age(target, said.unwrap_or(0).max(by_date.unwrap_or_default().as_secs()))
+        let age = said.unwrap_or(0).max(by_date.unwrap_or_default().as_secs());
+        let fresh = self.policy_of_age(target, 0).time_to_live(self.came()).as_secs();
+        HeadLifetime { policy: self.policy_of_age(target, age), fresh }
     }
 
     /// The policy if the response had this age in seconds when it came.
     fn policy_of_age(&self, target: &str, age: u64) -> CachePolicy {
         let mut response = Response::new(());
         *response.status_mut() = self.status();
-        *response.headers_mut() = self.fields();
+        *response.headers_mut() = self.fields().clone();
         response.headers_mut().insert(AGE, HeaderValue::from(age));
         let request = policy_request(target, &map(&self.request));
         CachePolicy::new_options(&request, &response, self.came(), CacheOptions::default())
@@ -112,7 +140,7 @@ impl ResponseHead {
     pub fn is_storable(&self, target: &str, defaults: StaleDefaults) -> bool {
         let (fields, policy) = (self.fields(), self.policy(target));
         let is_private =
-            fields.contains_key(SET_COOKIE) || names(&fields, &VARY).iter().any(|it| it == "*");
+            fields.contains_key(SET_COOKIE) || names(fields, &VARY).iter().any(|it| it == "*");
         let is_useful = policy.time_to_live(self.came()) > Duration::ZERO
             || fields.contains_key(ETAG)
             || fields.contains_key(LAST_MODIFIED)
@@ -126,9 +154,8 @@ impl ResponseHead {
 
     /// The freshness that is left, in seconds; negative if it is stale.
     pub fn freshness_left(&self, target: &str, now: SystemTime) -> i64 {
-        let lifetime = self.policy_of_age(target, 0).time_to_live(self.came()).as_secs();
         let seconds = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
-        seconds(lifetime) - seconds(self.age(target, now).as_secs())
+        seconds(self.lifetime(target).fresh) - seconds(self.age(target, now).as_secs())
     }
 
     /// How it may be used for a request with these fields.
@@ -186,7 +213,7 @@ impl ResponseHead {
     }
 
     fn directive(&self, name: &str) -> Option<String> {
-        directive(&self.fields(), name)
+        directive(self.fields(), name)
     }
 
     /// The fields of a request that validates it.
@@ -202,7 +229,7 @@ impl ResponseHead {
 
     /// The same with the fields of a 304 (RFC 9111, 3.2); `None` if that is about another version.
     pub fn updated(&self, by: &HeaderMap, request: &HeaderMap, now: SystemTime) -> Option<Self> {
-        let mut fields = self.fields();
+        let mut fields = self.fields().clone();
         let opaque = |fields: &HeaderMap| {
             let tag = fields.get(ETAG)?.to_str().ok()?;
             Some(tag.strip_prefix("W/").unwrap_or(tag).to_owned())
@@ -231,8 +258,8 @@ impl ResponseHead {
 }
 
 impl StoredResponse {
-    pub fn new(head: ResponseHead, hash: Hash, size: u64) -> Self {
-        Self { head, hash: hash.to_hex().to_string(), size }
+    pub fn new(head: ResponseHead, hash: Hash, size: u64, from: Option<[u8; 32]>) -> Self {
+        Self { head, hash: hash.to_hex().to_string(), size, from }
     }
 
     /// The same body with another head.

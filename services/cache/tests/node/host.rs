@@ -10,13 +10,13 @@ use futures_util::stream;
 use iroh::{Endpoint, EndpointAddr, TransportAddr};
 use iroh_blobs::Hash;
 use octet_cache::counters::CacheCounters;
-use octet_cache::endpoint;
+use octet_cache::endpoint::{self, ServedNode};
 use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, CacheState, Gateway};
 use octet_cache::limits::CacheLimits;
 use octet_cache::names::NameCache;
 use octet_cache::objects::{ListedObject, ObjectError, Objects};
-use octet_cache::origin::OriginFront;
+use octet_cache::origin::{OriginBoards, OriginFront};
 use octet_cache::peers::PeerNode;
 use octet_cache::policy::ObjectKind;
 use octet_cache::tokens::Tokens;
@@ -41,6 +41,7 @@ pub fn limits() -> CacheLimits {
         connect_timeout: TIMEOUT,
         answer_timeout: TIMEOUT,
         read_timeout: TIMEOUT,
+        board_retry: TIMEOUT,
         ..default
     }
 }
@@ -109,7 +110,7 @@ impl Node {
         let file = folder.path().join("names.db");
         let names =
             NameCache::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
-        let serving = endpoint::serve(&endpoint, &objects, names.store(), &counters, limits);
+        let boards = OriginBoards::new(watched.clone(), known.clone(), limits);
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
         let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
@@ -118,8 +119,17 @@ impl Node {
             Arc::clone(&objects),
             Arc::clone(&counters),
             folder.path().join("fetch.sock"),
+            boards,
         )
         .unwrap();
+        let served = ServedNode {
+            objects: Arc::clone(&objects),
+            names: Arc::clone(names.store()),
+            origins: Arc::clone(&origins),
+            counters: Arc::clone(&counters),
+            limits,
+        };
+        let serving = endpoint::serve(&endpoint, &served);
         let here = CacheState {
             objects: Arc::clone(&objects),
             fetcher,

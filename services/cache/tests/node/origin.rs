@@ -1,6 +1,7 @@
 //! Web origins through the cache: the real unit `origin`, and a web server that counts and does what a test wants.
 
 mod age;
+mod boards;
 mod collapse;
 mod fresh;
 mod private;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iroh_blobs::{ALPN, HashAndFormat};
 use octet_cache::counters::CacheCounters;
-use octet_cache::endpoint::run;
+use octet_cache::endpoint::{ServedNode, run};
 use octet_cache::names::PersistedNames;
 use octet_cache::objects::Objects;
 use octet_cache::policy::ObjectKind;
@@ -28,8 +28,10 @@ fn with_the_key_that_counts_and_no_other() {
         let (opened, mut endpoints) = watch::channel(None);
         let counters = Arc::new(CacheCounters::default());
         let names = PersistedNames::open(&folder.path().join("names.db")).unwrap().into();
-        let at = vec![LOOPBACK];
-        tokio::spawn(run(keys, at, Arc::clone(&objects), names, counters, limits(), opened));
+        let origins = Arc::clone(&client.gateway.state.as_ref().unwrap().origins);
+        let limits = limits();
+        let served = ServedNode { objects: Arc::clone(&objects), names, origins, counters, limits };
+        tokio::spawn(run(keys, vec![LOOPBACK], served, opened));
         let added = add(&objects, &bytes(100_000, 1), ObjectKind::Pinned).await;
         let hash = added.unwrap().hash;
         let mut before: Option<iroh::Endpoint> = None;
@@ -43,7 +45,7 @@ fn with_the_key_that_counts_and_no_other() {
             let waited = timeout(TIMEOUT, endpoints.wait_for(is_it)).await;
             let endpoint = waited.expect("late: an endpoint").unwrap().clone().unwrap();
             // The node is started before connecting, because the server closes idle connections.
-            let other = Node::start(limits()).await;
+            let other = Node::start(limits).await;
             let connection = client.endpoint.connect(address(&endpoint), ALPN).await.unwrap();
             let fetched =
                 other.objects.store().remote().fetch(connection, HashAndFormat::raw(hash));

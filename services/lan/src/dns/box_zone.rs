@@ -13,7 +13,7 @@ use super::reverse::Reverse;
 pub const MAX_NAMES: usize = 1024;
 
 /// The maximum number of addresses per name.
-pub const MAX_ADDRESSES: usize = 8;
+pub const MAX_ADDRESSES: usize = 16;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ZoneNames(BTreeMap<Name, Vec<IpAddr>>);

@@ -20,7 +20,7 @@ use redb::StorageBackend;
 use super::catch_up::CatchUp;
 use super::early::EarlyFrames;
 use super::error::ConsensusError;
-use super::frame::{ConsensusFrame, encode};
+use super::frame::ConsensusFrame;
 use super::host::{ConsensusHost, OutgoingFrame, Recipient};
 use super::log_entry::LogEntry;
 use super::settings::ConsensusSettings;
@@ -44,7 +44,7 @@ pub struct ConsensusNode {
     /// Entries of the log for heights that this process has not begun. Mostly there are some for one height. There may
     /// be some for later ones if the store is older than the log.
     logged: BTreeMap<u64, Vec<LogEntry>>,
-    /// The newest height of the log. Those before were decided. If the store lost them they are fetched, and not voted
+    /// The newest height of the log, or when it was emptied. Those before were decided. If the store lost them they are fetched, and not voted
     /// upon again.
     floor: u64,
     settings: ConsensusSettings,
@@ -78,7 +78,8 @@ impl ConsensusNode {
         let (mut store, state) = BlockStore::open(store, &settings.genesis)?;
         store.keep_blocks(settings.keep_blocks);
         let (log, records) = HeightLog::open(log)?;
-        let floor = records.iter().map(|(height, _)| *height).max().unwrap_or(0);
+        let newest = records.iter().map(|(height, _)| *height).max();
+        let floor = newest.unwrap_or(0).max(log.floor());
         let mut logged: BTreeMap<u64, Vec<LogEntry>> = BTreeMap::new();
         for (height, record) in records.into_iter().filter(|(height, _)| *height > state.height()) {
             let entries: Vec<(u64, LogEntry)> =
@@ -333,8 +334,7 @@ impl ConsensusNode {
         self.logged = self.logged.split_off(&height);
         if entries.is_none() && self.logged.is_empty() && self.host.log.is_large() {
             self.host.store.flush()?;
-            self.host.log.restart()?;
-            self.host.log.append(height, &encode(&Vec::<(u64, LogEntry)>::new()))?;
+            self.host.log.restart(height)?;
         }
         self.host.is_ended = false;
         self.host.is_validator = self.is_validator();

@@ -281,7 +281,7 @@ impl World {
         self.nodes[name].limit(&keys, &observed);
     }
 
-    /// After a round, the end of a counter epoch is on the disk.
+    /// After a write of what was observed, the end of a counter epoch is on the disk.
     fn is_safe(&mut self, name: usize) {
         for ((payer, payee, _), flow) in &mut self.flows {
             flow.unsafe_bought *= u64::from(*payer != name);
@@ -370,6 +370,7 @@ impl World {
         book.persisted();
         self.nodes[name].disk = bytes;
         self.stored(name, &rows);
+        self.is_safe(name);
         self.look(name);
         if let Some(flow) = self.flows.get_mut(&(line.0, name, line.1)) {
             flow.settled += amount;

@@ -50,6 +50,16 @@ struct Line {
     whole: Pairs,
     small: [Pairs; CONNECTIONS.len()],
     fetched: Pairs,
+    through: ThroughLine,
+}
+
+/// A web origin through the cache.
+#[derive(Debug, Deserialize)]
+struct ThroughLine {
+    missed_seconds: Pairs,
+    whole: Pairs,
+    small: [Pairs; CONNECTIONS.len()],
+    peak_bytes: f64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -67,6 +77,20 @@ pub struct CacheRuns {
     pub small: [Pairs; CONNECTIONS.len()],
     /// From node to node, beside iroh-blobs alone, in bytes a second.
     pub fetched: Pairs,
+    pub through: ThroughRuns,
+}
+
+/// A web origin through the cache, beside nginx with `proxy_cache`.
+#[derive(Debug, Clone, Default)]
+pub struct ThroughRuns {
+    /// To the first byte of what is not stored yet, beside the origin itself, in seconds.
+    pub missed: Pairs,
+    /// A large response that is stored, in bytes a second.
+    pub whole: Pairs,
+    /// A small one, by so many connections each, in requests a second.
+    pub small: [Pairs; CONNECTIONS.len()],
+    /// The most memory that the node has had for all of it, in bytes.
+    pub peak: Vec<f64>,
 }
 
 /// What cache does in a second, and what the other does, measured one right after the other.
@@ -80,6 +104,11 @@ impl Pairs {
 
     pub fn other(&self) -> f64 {
         middle(self.0.iter().map(|pair| pair[1]))
+    }
+
+    /// How much more the cache's value is.
+    pub fn excess(&self) -> f64 {
+        middle(self.0.iter().map(|[cache, other]| cache - other))
     }
 
     /// How many times as much as the other cache does.
@@ -130,5 +159,11 @@ impl CacheRuns {
             all.0.extend(pairs.0);
         }
         self.fetched.0.extend(line.fetched.0);
+        self.through.missed.0.extend(line.through.missed_seconds.0);
+        self.through.whole.0.extend(line.through.whole.0);
+        for (all, pairs) in self.through.small.iter_mut().zip(line.through.small) {
+            all.0.extend(pairs.0);
+        }
+        self.through.peak.push(line.through.peak_bytes);
     }
 }

@@ -15,6 +15,16 @@ const GOAL_SMALL: f64 = 0.8;
 
 const GOAL_FETCHED: f64 = 1.0;
 
+/// The same of a web origin's responses, beside nginx with `proxy_cache`.
+const GOAL_THROUGH: f64 = 0.95;
+const GOAL_THROUGH_SMALL: f64 = 0.9;
+
+/// How much later than from the origin the first byte may come, in ms.
+const GOAL_MISSED: f64 = 10.0;
+
+/// What the process may have for all that, in MB.
+const GOAL_THROUGH_PEAK: f64 = 64.0;
+
 /// What the process may have, in MB: idle, and while it gives the large object.
 const GOAL_IDLE: f64 = 16.0;
 const GOAL_PEAK: f64 = 40.0;
@@ -33,16 +43,44 @@ impl CacheRuns {
         table(&mut page, head, self.pairs().into_iter());
         let _ = writeln!(page, "\n{MEMORY}");
         table(&mut page, ["", "MB", "goal", ""], self.memory().into_iter());
+        let _ = writeln!(page, "\n{THROUGH}");
+        table(&mut page, head, self.through_pairs().into_iter());
+        page.push('\n');
+        table(&mut page, ["", "", "goal", ""], self.through_limits().into_iter());
         page
     }
 
-    fn pairs(&self) -> Vec<[String; 6]> {
-        let row = |what: String, pairs: &Pairs, unit: f64, goal: f64| {
-            let [cache, other] =
-                [pairs.cache(), pairs.other()].map(|it| format!("{:.0}", it / unit));
-            let ratio = pairs.ratio();
-            [what, cache, other, format!("{ratio:.2} ×"), format!("≥ {goal} ×"), met(ratio >= goal)]
+    fn through_pairs(&self) -> Vec<[String; 6]> {
+        let what = format!("{} MiB, stored, MB/s", BETWEEN >> 20);
+        let mut rows = vec![row(what, &self.through.whole, 1e6, GOAL_THROUGH)];
+        for (pairs, connections) in self.through.small.iter().zip(CONNECTIONS) {
+            let s = if connections == 1 { "" } else { "s" };
+            let what = format!("16 KiB, stored, by {connections} connection{s}, requests/s");
+            rows.push(row(what, pairs, 1.0, GOAL_THROUGH_SMALL));
+        }
+        rows
+    }
+
+    fn through_limits(&self) -> [[String; 4]; 2] {
+        let limit = |what: &str, is: f64, goal: f64, unit: &str| {
+            let is_met = is <= goal && !self.through.peak.is_empty();
+            let is = format!("{is:.1} {unit}");
+            [what.to_owned(), is, format!("≤ {goal} {unit}"), met(is_met)]
         };
+        let [missed, peak] =
+            [self.through.missed.excess(), middle(self.through.peak.iter().copied())];
+        [
+            limit(
+                "first byte of what is not stored, after the origin's",
+                missed * 1e3,
+                GOAL_MISSED,
+                "ms",
+            ),
+            limit("memory at most (`VmHWM`)", peak / 1e6, GOAL_THROUGH_PEAK, "MB"),
+        ]
+    }
+
+    fn pairs(&self) -> Vec<[String; 6]> {
         let what = format!("{} GiB by HTTP, beside nginx, MB/s", LARGE >> 30);
         let mut rows = vec![row(what, &self.whole, 1e6, GOAL_WHOLE)];
         for (pairs, connections) in self.small.iter().zip(CONNECTIONS) {
@@ -71,16 +109,23 @@ impl CacheRuns {
     }
 }
 
+fn row(what: String, pairs: &Pairs, unit: f64, goal: f64) -> [String; 6] {
+    let [cache, other] = [pairs.cache(), pairs.other()].map(|it| format!("{:.0}", it / unit));
+    let ratio = pairs.ratio();
+    [what, cache, other, format!("{ratio:.2} ×"), format!("≥ {goal} ×"), met(ratio >= goal)]
+}
+
 fn met(is_met: bool) -> String {
     (if is_met { "met" } else { "**missed**" }).to_owned()
 }
 
 /// What there is so far, in one line.
 pub fn brief(all: &CacheRuns) -> String {
-    let pairs = all.pairs();
+    let pairs = [all.pairs(), all.through_pairs()].concat();
     let ratios: Vec<_> = pairs.iter().map(|[.., ratio, _, _]| ratio.as_str()).collect();
     let [idle, peak] = all.memory().map(|[_, is, ..]| is);
-    format!("{}; {idle} MB idle, {peak} MB at most", ratios.join(", "))
+    let [missed, through] = all.through_limits().map(|[_, is, ..]| is);
+    format!("{}; {idle} MB idle, {peak} MB at most; {missed}, {through}", ratios.join(", "))
 }
 
 const ABOUT: &str = "\
@@ -100,6 +145,13 @@ by then, and takes more connections here than the 128 (32 of one address) that s
 into an empty store, of cache by `get`, and of iroh-blobs (the same version, with its own settings) by its `fetch`.
 ";
 
+const THROUGH: &str = "\
+A web origin ([origin.md](origin.md)) through a node with the unit `origin`, beside nginx with `proxy_cache`; a further server of
+that nginx is the origin of both. Large and small responses are stored by then. Of 64 files of 64 KiB that nobody has asked for, each is
+read once from the origin itself and once through the cache: the difference is the median, from the request to the first byte of
+the body.
+";
+
 const MEMORY: &str = "\
 The process (`VmRSS` and `VmHWM`), just started with these objects in its store: ten seconds after it was reached, and
 then while the large one is read once.
@@ -108,6 +160,7 @@ then while the large one is read once.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::ThroughRuns;
 
     #[test]
     fn each_stands_beside_its_goal() {
@@ -123,6 +176,13 @@ mod tests {
                 Pairs(vec![[3000.0, 1000.0]]),
             ],
             fetched: Pairs(vec![[90e6, 100e6]]),
+            through: ThroughRuns {
+                missed: Pairs(vec![[0.004, 0.001], [0.012, 0.001], [0.003, 0.001]]),
+                whole: Pairs(vec![[960e6, 1000e6]]),
+                small: [[800.0, 1000.0], [900.0, 1000.0], [1000.0, 1000.0]]
+                    .map(|pair| Pairs(vec![pair])),
+                peak: vec![65e6],
+            },
         };
         let page = all.markdown();
         for line in [
@@ -133,13 +193,18 @@ mod tests {
             "| 256 MiB from node to node, beside iroh-blobs, MB/s | 90 | 100 | 0.90 × | ≥ 1 × | **missed** |",
             "| idle | 13.0 | ≤ 16 | met |",
             "| at most, while it gives 1 GiB by HTTP | 41.0 | ≤ 40 | **missed** |",
+            "| 256 MiB, stored, MB/s | 960 | 1000 | 0.96 × | ≥ 0.95 × | met |",
+            "| 16 KiB, stored, by 1 connection, requests/s | 800 | 1000 | 0.80 × | ≥ 0.9 × | **missed** |",
+            "| first byte of what is not stored, after the origin's | 3.0 ms | ≤ 10 ms | met |",
+            "| memory at most (`VmHWM`) | 65.0 MB | ≤ 64 MB | **missed** |",
         ] {
             assert!(page.contains(line), "{line}\n{page}");
         }
         assert!(page.starts_with(TITLE) && page.ends_with("|\n") && !page.contains('$'), "{page}");
         assert_eq!(
             brief(&all),
-            "0.95 ×, 0.80 ×, 0.79 ×, 3.00 ×, 0.90 ×; 13.0 MB idle, 41.0 MB at most"
+            "0.95 ×, 0.80 ×, 0.79 ×, 3.00 ×, 0.90 ×, 0.96 ×, 0.80 ×, 0.90 ×, 1.00 ×; 13.0 MB idle, 41.0 MB at most; \
+             3.0 ms, 65.0 MB"
         );
         // Nothing was measured, and no goal is met.
         assert!(!CacheRuns::default().markdown().contains("| met |"));

@@ -8,6 +8,7 @@ mod coins;
 mod failover;
 mod flood;
 mod forward;
+mod fronts;
 mod guessed;
 mod guides;
 mod joined;

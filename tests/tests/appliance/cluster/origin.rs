@@ -24,7 +24,7 @@ const DEVICE: &str = "10.20.250.9";
 const LENGTH: usize = 300_001;
 
 /// The released image, with `origin`.
-fn with_origin(folder: &TempDir) -> Image {
+pub fn with_origin(folder: &TempDir) -> Image {
     let text = fs::read_to_string(workspace().join("appliance.toml")).unwrap();
     let (before, after) = text.split_once("\nservices = [").expect("a list of services");
     let file = folder.path().join("appliance.toml");

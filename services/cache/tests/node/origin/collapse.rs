@@ -1,7 +1,7 @@
 //! One request upstream, however many wait; and bodies that do not come to their end.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use super::stand::{Stand, head, ok, stand};
 use crate::host::{bytes, until};
@@ -9,13 +9,17 @@ use crate::request::TIMEOUT;
 
 /// A client that has read the answer up to the first byte of the body.
 fn begin(stand: &Stand, path: &str, fields: &str) -> (TcpStream, Vec<u8>) {
-    let mut stream = TcpStream::connect(stand.node.http).unwrap();
+    begin_at(stand.node.http, path, fields)
+}
+
+pub fn begin_at(at: SocketAddr, path: &str, fields: &str) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(head("GET", path, fields).as_bytes()).unwrap();
     (stream, vec![])
 }
 
-fn read_to_body((stream, read): &mut (TcpStream, Vec<u8>)) {
+pub fn read_to_body((stream, read): &mut (TcpStream, Vec<u8>)) {
     let mut byte = [0];
     while !read.ends_with(b"\r\n\r\n") {
         assert_eq!(stream.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(read));
@@ -25,10 +29,11 @@ fn read_to_body((stream, read): &mut (TcpStream, Vec<u8>)) {
     read.push(byte[0]);
 }
 
-fn body_of((mut stream, mut read): (TcpStream, Vec<u8>)) -> Vec<u8> {
+pub fn body_of((mut stream, mut read): (TcpStream, Vec<u8>)) -> Vec<u8> {
     let _ = stream.read_to_end(&mut read);
-    let end = read.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
-    read.split_off(end + 4)
+    // A connection that is cut may end before the head is sent.
+    let end = read.windows(4).position(|it| it == b"\r\n\r\n");
+    end.map(|end| read.split_off(end + 4)).unwrap_or_default()
 }
 
 #[test]

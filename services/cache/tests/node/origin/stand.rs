@@ -118,7 +118,7 @@ pub fn stand_with(limits: CacheLimits, lines: &str) -> Stand {
     Stand { web, node, origins, runtime }
 }
 
-fn sections(port: u16, lines: &str) -> (Arc<FetchOrigins>, Appliance) {
+pub fn sections(port: u16, lines: &str) -> (Arc<FetchOrigins>, Appliance) {
     let text = format!(
         "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[[origin]]\nname = \"web\"\nupstream = \"http://127.0.0.1:{port}\"\nallow = [\"127.0.0.0/8\"]\n{lines}\n"
     );
@@ -135,12 +135,17 @@ async fn node(
 ) -> Node {
     let node = Node::start_in(folder, limits).await;
     let front = &node.gateway.state.as_ref().unwrap().origins;
-    front.set_origins("octet", &appliance.origin);
+    front.set_origins("octet", &appliance.origin, None);
+    fetch_unit(&node, origins);
+    node
+}
+
+/// The unit `origin` beside the node.
+pub fn fetch_unit(node: &Node, origins: watch::Receiver<Arc<FetchOrigins>>) {
     let listener = tokio::net::UnixListener::bind(node.folder.path().join("fetch.sock")).unwrap();
     let client = rustix::process::geteuid().as_raw();
     let server = FetchServer { origins, client, is_time_set: Arc::new(|| true) };
     tokio::spawn(serve(listener, server));
-    node
 }
 
 impl Stand {
@@ -170,7 +175,7 @@ impl Stand {
     pub fn other_upstream(&self) {
         let (_, appliance) = sections(1, "");
         let front = &self.node.gateway.state.as_ref().unwrap().origins;
-        front.set_origins("octet", &appliance.origin);
+        front.set_origins("octet", &appliance.origin, None);
     }
 
     /// The node again with what is on the disk, as after a kill.
