@@ -80,7 +80,7 @@ impl World {
         let is_mutual = rng.f64() < 0.3;
         let mut flows = BTreeMap::new();
         for low in 0..count - 1 {
-            let kinds = &ServiceKind::ALL[..if rng.bool() { 1 } else { 2 }];
+            let kinds = &ServiceKind::ALL[..if rng.f64() < 0.3 { 2 } else { 1 }];
             let both = [(low, low + 1), (low + 1, low)];
             for (a, b, kind) in
                 both.into_iter().flat_map(|(a, b)| kinds.iter().map(move |it| (a, b, *it)))
@@ -307,14 +307,18 @@ impl World {
     }
 
     fn look(&mut self, name: usize) {
-        for (payer, payee, kind) in self.flows.keys().copied().collect::<Vec<_>>() {
-            if payer == name {
-                let row = self.row(payer, (payee, kind));
-                self.flows.get_mut(&(payer, payee, kind)).unwrap().payer_is(&row);
+        let rows = self.nodes[name].book.rows();
+        let keys = &self.keys;
+        for ((payer, payee, kind), flow) in &mut self.flows {
+            let row = |peer: usize| {
+                let is_row = |row: &&AccountRow| row.node == keys[peer] && row.kind == *kind;
+                rows.iter().find(is_row).unwrap()
+            };
+            if *payer == name {
+                flow.payer_is(row(*payee));
             }
-            if payee == name {
-                let row = self.row(payee, (payer, kind));
-                self.flows.get_mut(&(payer, payee, kind)).unwrap().payee_is(&row);
+            if *payee == name {
+                flow.payee_is(row(*payer));
             }
         }
     }
