@@ -87,8 +87,10 @@ pub fn run_objects(shared: &SharedAccounts, mut cache: TrafficMeter, interval: D
     loop {
         let (settings, turn) = shared.settings_and_turn();
         let done = objects_round(shared, &settings, &mut cache, &mut log);
-        // A node may have no cache.
-        let problem = done.err().filter(|_| settings.is_kind_paid(ServiceKind::Objects));
+        // A node may have no cache. Where objects were counted, a limit of before may have to be taken back.
+        let has_objects = || shared.book().has_kind(ServiceKind::Objects);
+        let is_needed = settings.is_kind_paid(ServiceKind::Objects) || has_objects();
+        let problem = done.err().filter(|_| is_needed);
         shared.set_problem(ServiceKind::Objects, problem);
         shared.wait(turn, interval);
     }

@@ -177,6 +177,11 @@ impl AccountBook {
         self.accounts.contains_key(id)
     }
 
+    /// Whether there is any account of this kind.
+    pub fn has_kind(&self, kind: ServiceKind) -> bool {
+        self.accounts.keys().any(|id| id.kind == kind)
+    }
+
     /// Sets what was agreed with a node for one kind.
     ///
     /// # Errors
