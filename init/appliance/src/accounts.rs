@@ -1,4 +1,4 @@
-//! `[accounts]`: receipts between this box and its neighbours for the bytes of paths.
+//! `[accounts]`: receipts between this box and its neighbours for the bytes of paths and of objects.
 
 use serde::{Deserialize, Serialize};
 

@@ -56,7 +56,7 @@ pub struct Appliance {
     /// The OLED display of each node that has one.
     #[serde(default)]
     pub display: Option<DisplaySection>,
-    /// Receipts for the bytes of paths; without it, none.
+    /// Receipts for the bytes of paths and of objects; without it, none.
     #[serde(default)]
     pub accounts: Option<AccountsSection>,
     /// The ledger between owners; without it, none.

@@ -41,6 +41,14 @@ pub struct Neighbour {
     /// with `[accounts]` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<u64>,
+    /// What it owes for the bytes of objects that this box gives it, in the same units as `price`; without a price, nothing. It
+    /// counts with `[accounts]` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_price: Option<u64>,
+    /// The highest price at which this box pays it for the bytes of objects; without one it pays nothing. It counts with
+    /// `[accounts]` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_object_price: Option<u64>,
     /// Whether it and this box pay each other on the ledger of `[ledger]`. Then prices are in millionths of a coin, and
     /// what is locked there counts instead of `max_debt`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -106,8 +114,9 @@ impl fmt::Display for Endpoint {
 }
 
 /// How a neighbour is paid, and pays.
-fn prices(line: &Neighbour) -> (Option<u64>, Option<u64>, bool) {
-    (line.price, line.max_price, line.ledger)
+fn prices(line: &Neighbour) -> ([Option<u64>; 4], bool) {
+    let Neighbour { price, max_price, object_price, max_object_price, ledger, .. } = line;
+    ([*price, *max_price, *object_price, *max_object_price], *ledger)
 }
 
 /// Checks constraints between these sections, which were read from `text`, the content of `file`,

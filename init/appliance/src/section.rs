@@ -39,7 +39,7 @@ pub enum SettingsSection {
     Cache,
     /// The OLED display of each node that has one.
     Display,
-    /// Receipts for the bytes of paths.
+    /// Receipts for the bytes of paths and of objects.
     Accounts,
     /// The ledger between owners.
     Ledger,

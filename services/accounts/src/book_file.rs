@@ -12,7 +12,7 @@ use octet_receipts::AccountBook;
 const BOOK: &str = "book";
 
 /// The maximum size of the file, in bytes: that of [`octet_receipts::MAX_ACCOUNTS`] accounts.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: u64 = 2 << 20;
 
 /// The book, and where it is written.
 #[derive(Debug)]

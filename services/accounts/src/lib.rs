@@ -1,18 +1,18 @@
-//! `accounts` signs receipts for the bytes that neighbours have carried for this node, takes theirs for what this
-//! node has carried for them, and limits those who do not sign (docs/accounts.md).
+//! `accounts` signs receipts for the bytes that neighbours have carried for this node and of objects that they gave it, takes
+//! theirs for what this node has carried and given, and limits those who do not sign (docs/accounts.md).
 //!
-//! It has no socket in any network: `forward` carries its messages, counts, and stops.
+//! It has no socket in any network: `forward` carries its messages; `forward` and `cache` count, and stop.
 //!
-//! One thread does a round every so often: it asks `forward` what was carried, writes what is due, and only then
-//! sends it. Others serve the verbs, and follow the certificate of its key.
+//! One thread does a round every so often: it asks `forward` what was carried, writes what is due, and only then sends it.
+//! Another asks `cache` what was given, and limits it. Others serve the verbs, and follow the certificate of its key.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod book_file;
 mod earnings;
-mod forward;
 mod ledger;
+mod meter;
 mod round;
 pub mod settings;
 mod verbs;
@@ -34,15 +34,16 @@ use octet_node::serve::threads;
 use octet_node::settings::Which;
 use octet_node::sub_key::{self, KeyUpdate};
 use octet_node::{Callers, notify_ready, say};
+use octet_receipts::ServiceKind;
 
 use crate::book_file::BookFile;
 use crate::earnings::Earnings;
-use crate::forward::Forward;
 use crate::ledger::LedgerUnit;
-use crate::round::CalledUnits;
+use crate::meter::TrafficMeter;
+use crate::round::RoundError;
 use crate::settings::Settings;
 
-/// The interval of rounds, in which `forward` reads its counters. Two rounds and a receipt on its way fit
+/// The interval of rounds, in which counters are read. Two rounds and a receipt on its way fit
 /// into a window.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -82,9 +83,11 @@ pub struct SharedAccounts {
 #[derive(Debug, Default)]
 struct State {
     settings: Settings,
-    /// Why no round succeeds.
-    problem: String,
-    /// Counts changes, for the thread that waits for them.
+    /// Why rounds of a kind do not succeed.
+    problems: BTreeMap<ServiceKind, String>,
+    /// By neighbour, the window that was measured.
+    windows: BTreeMap<PublicKey, u64>,
+    /// Counts changes, for the threads that wait for them.
     turn: u64,
 }
 
@@ -109,14 +112,30 @@ impl SharedAccounts {
         self.state().settings.clone()
     }
 
-    /// Logs why rounds do not succeed, once for each reason.
-    fn set_problem(&self, problem: String) {
+    fn settings_and_turn(&self) -> (Settings, u64) {
+        let state = self.state();
+        (state.settings.clone(), state.turn)
+    }
+
+    /// The window that `forward` has measured for the link to a neighbour, in bytes.
+    fn window(&self, node: &PublicKey) -> u64 {
+        self.state().windows.get(node).copied().unwrap_or_default()
+    }
+
+    fn set_windows(&self, windows: BTreeMap<PublicKey, u64>) {
+        self.state().windows = windows;
+    }
+
+    /// Logs why rounds of a kind do not succeed, once for each reason.
+    fn set_problem(&self, kind: ServiceKind, problem: Option<RoundError>) {
         let mut state = self.state();
-        if state.problem != problem {
-            if !problem.is_empty() {
-                say!("{problem}");
-            }
-            state.problem = problem;
+        let Some(problem) = problem.map(|error| error.to_string()) else {
+            state.problems.remove(&kind);
+            return;
+        };
+        if state.problems.get(&kind) != Some(&problem) {
+            say!("{problem}");
+            state.problems.insert(kind, problem);
         }
     }
 
@@ -128,12 +147,11 @@ impl SharedAccounts {
         self.changed.notify_all();
     }
 
-    /// Waits for the time of the next round; without `[accounts]` until something changes.
-    fn wait(&self, interval: Duration) {
+    /// Waits for the time of the next round; without `[accounts]` until something changes since `turn`.
+    fn wait(&self, turn: u64, interval: Duration) {
         let state = self.state();
-        let turn = state.turn;
         let same = |state: &mut State| state.turn == turn;
-        if state.settings.accounts.is_some() || !state.problem.is_empty() {
+        if state.settings.accounts.is_some() || !state.problems.is_empty() {
             drop(self.changed.wait_timeout_while(state, interval, same));
         } else {
             drop(self.changed.wait_while(state, same));
@@ -184,10 +202,14 @@ pub fn run(config: AccountsConfig, ready: impl FnOnce() -> io::Result<()>) -> io
         }
         KeyUpdate::NotCertified(why) => say!("this service's key is not certified: {why}"),
     })?;
-    let units = CalledUnits { forward: Forward::new(&sockets), ledger: LedgerUnit::new(&sockets) };
+    let [forward, cache] = ServiceKind::ALL.map(|kind| TrafficMeter::new(kind, &sockets));
+    let ledger = LedgerUnit::new(&sockets);
     let working = Arc::clone(&shared);
-    let work = move || round::run(&working, units, interval);
+    let work = move || round::run(&working, forward, ledger, interval);
     Builder::new().name("rounds".into()).stack_size(STACK).spawn(work)?;
+    let working = Arc::clone(&shared);
+    let work = move || round::run_objects(&working, cache, interval);
+    Builder::new().name("objects".into()).stack_size(STACK).spawn(work)?;
     ready()?;
     let Err(error) = threads::serve(&control, &callers, verbs::LIMITS, verbs::verbs(), shared);
     Err(error)

@@ -8,20 +8,37 @@ use octet_coins::{Genesis, GenesisError};
 use octet_node::SettingsError;
 use octet_node::control::PublicKey;
 use octet_node::settings::{self, Which};
+use octet_receipts::ServiceKind;
 
 use crate::ledger::LedgerOfReceipts;
 
-/// What the owner has agreed to with a neighbour.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NeighbourPrice {
-    /// Its name in the settings.
-    pub name: String,
-    /// What it owes for 2^30 bytes, in millionths of the unit of account; `None`: nothing.
+/// What bytes of one kind cost, in millionths of the unit of account for 2^30 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PriceRange {
+    /// What the neighbour owes; `None`: nothing.
     pub price: Option<u64>,
     /// The highest price at which it is paid; `None`: it is not paid.
     pub max_price: Option<u64>,
+}
+
+/// What the owner has agreed to with a neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighbourPrices {
+    /// Its name in the settings.
+    pub name: String,
+    pub carriage: PriceRange,
+    pub objects: PriceRange,
     /// Whether receipts are for the ledger.
     pub ledger: bool,
+}
+
+impl NeighbourPrices {
+    pub fn of(&self, kind: ServiceKind) -> PriceRange {
+        match kind {
+            ServiceKind::Carriage => self.carriage,
+            ServiceKind::Objects => self.objects,
+        }
+    }
 }
 
 /// Why the settings are not in force.
@@ -37,7 +54,7 @@ pub enum AccountSettingsError {
 pub struct Settings {
     /// Without it nothing is signed or limited.
     pub accounts: Option<AccountsSection>,
-    pub neighbours: BTreeMap<PublicKey, NeighbourPrice>,
+    pub neighbours: BTreeMap<PublicKey, NeighbourPrices>,
     /// That of `[ledger]`.
     pub ledger: Option<LedgerOfReceipts>,
 }
@@ -54,13 +71,21 @@ impl Settings {
         // A node may have links to several nodes of this box; then all sections have the same prices.
         let price = |line: Neighbour| {
             let name = line.name.to_string();
-            let Neighbour { price, max_price, ledger, .. } = line;
-            (line.descriptor.node(), NeighbourPrice { name, price, max_price, ledger })
+            let carriage = PriceRange { price: line.price, max_price: line.max_price };
+            let (price, max_price) = (line.object_price, line.max_object_price);
+            let (objects, ledger) = (PriceRange { price, max_price }, line.ledger);
+            (line.descriptor.node(), NeighbourPrices { name, carriage, objects, ledger })
         };
         let neighbours = neighbours.into_iter().map(price).collect();
         let ledger: Option<LedgerSection> = settings.optional("ledger")?;
         let genesis = ledger.map(|ledger| Genesis::from_toml(&ledger.genesis)).transpose()?;
         Ok(Self { accounts, neighbours, ledger: genesis.map(LedgerOfReceipts::new) })
+    }
+
+    /// Whether bytes of a kind have a price for anybody.
+    pub fn is_kind_paid(&self, kind: ServiceKind) -> bool {
+        let mut lines = self.neighbours.values();
+        self.accounts.is_some() && lines.any(|line| line.of(kind) != PriceRange::default())
     }
 
     /// The name of a neighbour; of a former one, its key.

@@ -8,9 +8,11 @@ use octet_node::control::{
     ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb, parse_millionths,
 };
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs};
-use octet_node::serve::verbs::{VerbArgs, nothing, optional_integer, public_key, text};
+use octet_node::serve::verbs::{VerbArgs, nothing, option, optional_integer, public_key, text};
 use octet_node::settings::Which;
-use octet_receipts::{AccountBook, AccountError, AccountRow, KeyPair, SignedReceipt};
+use octet_receipts::{
+    AccountBook, AccountError, AccountId, AccountRow, KeyPair, ServiceKind, SignedReceipt,
+};
 use serde_json::{Value, json};
 
 use crate::SharedAccounts;
@@ -83,10 +85,10 @@ pub fn verbs() -> Verbs<State> {
         )
         .with(
             Verb::new("settle", Own, "Records that a neighbour has paid, and tells it so"),
-            neighbour().and(amount()),
-            |shared, _, (neighbour, amount)| {
-                change(shared, &neighbour, |book, node| {
-                    book.settle(node, amount)?;
+            neighbour().and(amount()).and(kind()),
+            |shared, _, ((neighbour, amount), kind)| {
+                change(shared, &neighbour, kind, |book, id| {
+                    book.settle(id, amount)?;
                     Ok(Value::Null)
                 })
             },
@@ -97,10 +99,10 @@ pub fn verbs() -> Verbs<State> {
                 Own,
                 "Forgives a neighbour what it was served and has not signed",
             ),
-            neighbour(),
-            |shared, _, neighbour| {
-                change(shared, &neighbour, |book, node| {
-                    Ok(json!({ "forgiven": book.write_off(node)? }))
+            neighbour().and(kind()),
+            |shared, _, (neighbour, kind)| {
+                change(shared, &neighbour, kind, |book, id| {
+                    Ok(json!({ "forgiven": book.write_off(id)? }))
                 })
             },
         )
@@ -140,11 +142,24 @@ fn neighbour() -> VerbArgs<String> {
     text("neighbour", "Its name in [[neighbour]], or its key")
 }
 
+fn kind() -> VerbArgs<ServiceKind> {
+    let help = "What the debt is for: carriage or objects [default: carriage]";
+    option("kind", help).parse(|text| {
+        let Some(text) = text else { return Ok(ServiceKind::Carriage) };
+        let found = ServiceKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| {
+            let message = format!("`{text}` is no kind of service");
+            Failure::new(FailureCode::BadArgument, message, "write `carriage` or `objects`")
+        })
+    })
+}
+
 fn rows(shared: &State) -> Value {
     let (settings, book) = (shared.settings(), shared.book());
     let row = |row: AccountRow| {
         json!({
             "neighbour": settings.name(&row.node),
+            "kind": row.kind.as_str(),
             "owed_to_us": row.owed,
             "owed_by_us": row.owe,
             "balance": balance(&row),
@@ -171,7 +186,7 @@ fn balance(row: &AccountRow) -> i64 {
 fn receipts(shared: &State) -> Value {
     let (settings, book) = (shared.settings(), shared.book());
     let rows = book.rows().into_iter().flat_map(|row| {
-        let name = settings.name(&row.node);
+        let (name, kind) = (settings.name(&row.node), row.kind.as_str());
         let taken = row.taken_receipts.into_iter().map(|it| ("them", it));
         let all = taken.chain(row.given_receipt.map(|it| ("us", it)));
         all.filter_map(move |(by, bytes)| {
@@ -179,6 +194,7 @@ fn receipts(shared: &State) -> Value {
             let receipt = signed.receipt();
             Some(json!({
                 "neighbour": name,
+                "kind": kind,
                 "signed_by": by,
                 "epoch": receipt.epoch,
                 "bytes": receipt.bytes,
@@ -191,30 +207,35 @@ fn receipts(shared: &State) -> Value {
     rows.collect()
 }
 
-/// A row for each neighbour that is paid, or pays, on the ledger.
+/// A row for each neighbour that is paid, or pays, on the ledger. Carriage and objects have a lock in common, so amounts are of
+/// both.
 fn locks(shared: &State) -> Value {
     let (settings, book) = (shared.settings(), shared.book());
     let own = book.identity().map(|it| it.key.public());
-    let row = |row: AccountRow| {
-        let is_on_ledger = settings.neighbours.get(&row.node).is_some_and(|line| line.ledger);
-        let locked = |payer, payee| {
-            let pair = KeyPair { payer: payer?, payee: payee? };
-            Some(book.lock(&pair)?.locked)
-        };
-        is_on_ledger.then(|| {
-            json!({
-                "neighbour": settings.name(&row.node),
-                "locked_for_us": locked(row.peer_key, own),
-                "owed_to_us": row.owed,
-                "paid_to_us": row.coins,
-                "locked_for_them": locked(own, row.peer_key),
-                "owed_by_us": row.owe,
-                "own_key": own,
-                "their_key": row.peer_key,
-            })
-        })
+    let locked = |payer, payee| {
+        let pair = KeyPair { payer: payer?, payee: payee? };
+        Some(book.lock(&pair)?.locked)
     };
-    book.rows().into_iter().filter_map(row).collect()
+    let is_on_ledger =
+        |node: &PublicKey| settings.neighbours.get(node).is_some_and(|line| line.ledger);
+    let rows: Vec<AccountRow> =
+        book.rows().into_iter().filter(|row| is_on_ledger(&row.node)).collect();
+    let pairs = rows.chunk_by(|row, next| row.node == next.node);
+    let row = |of_pair: &[AccountRow]| {
+        let first = of_pair.first()?;
+        let sum = |of: fn(&AccountRow) -> u64| of_pair.iter().map(of).fold(0, u64::saturating_add);
+        Some(json!({
+            "neighbour": settings.name(&first.node),
+            "locked_for_us": locked(first.peer_key, own),
+            "owed_to_us": sum(|row| row.owed),
+            "paid_to_us": sum(|row| row.coins),
+            "locked_for_them": locked(own, first.peer_key),
+            "owed_by_us": sum(|row| row.owe),
+            "own_key": own,
+            "their_key": first.peer_key,
+        }))
+    };
+    pairs.filter_map(row).collect()
 }
 
 fn earnings(shared: &State) -> Value {
@@ -252,18 +273,19 @@ fn consent(shared: &State, owner: &PublicKey, epoch: Option<u64>) -> Result<Valu
     }))
 }
 
-/// Changes the account of a neighbour. The change is on disk when this returns.
+/// Changes an account of a neighbour. The change is on disk when this returns.
 fn change(
     shared: &State,
     neighbour: &str,
-    change: impl FnOnce(&mut AccountBook, &PublicKey) -> Result<Value, AccountError>,
+    kind: ServiceKind,
+    change: impl FnOnce(&mut AccountBook, &AccountId) -> Result<Value, AccountError>,
 ) -> Result<Value, Failure> {
     let node = shared.settings().find(neighbour).ok_or_else(|| {
         let message = format!("`{neighbour}` is neither a [[neighbour]] nor a public key");
         Failure::new(FailureCode::NotFound, message, "`accounts show` lists all accounts")
     })?;
     let mut book = shared.book();
-    let answer = change(&mut book, &node)
+    let answer = change(&mut book, &AccountId { node, kind })
         .map_err(|error| Failure::new(FailureCode::BadArgument, error.to_string(), error.help()))?;
     book.write().map_err(|error| {
         let help = "see whether the data partition is full or damaged";

@@ -104,7 +104,17 @@ pub(crate) mod tests {
         let descriptor = descriptor(PrivateKey::generate().unwrap().public());
         let at = at.map(|at| at.to_owned().try_into().unwrap());
         let name = name.parse().unwrap();
-        Neighbour { name, descriptor, at, board, price: None, max_price: None, ledger: false }
+        Neighbour {
+            name,
+            descriptor,
+            at,
+            board,
+            price: None,
+            max_price: None,
+            object_price: None,
+            max_object_price: None,
+            ledger: false,
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The account with one neighbour: what was counted, and both sides of it.
+//! The account of one kind with one neighbour: what was counted, and both sides of it.
 
 use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
@@ -9,16 +9,39 @@ use crate::payee::PayeeSide;
 use crate::payer::PayerSide;
 use crate::receipt::is_strong;
 use crate::refused::Refused;
+use crate::terms::ServiceKind;
 
-/// What `forward` has counted for a neighbour. Both only grow within a counter epoch.
+/// An account: with whom, and of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountId {
+    pub node: PublicKey,
+    pub kind: ServiceKind,
+}
+
+impl AccountId {
+    /// The accounts that there may be with a node.
+    pub(crate) fn of_node(node: &PublicKey) -> [Self; 2] {
+        ServiceKind::ALL.map(|kind| Self { node: *node, kind })
+    }
+
+    /// The account of the other kind with the same node.
+    pub(crate) fn other(self) -> Self {
+        Self { kind: self.kind.other(), ..self }
+    }
+}
+
+/// What the unit that serves and counts has counted for a neighbour: `forward` bytes of paths, `cache` those of objects.
+/// Both counts only grow within a counter epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighbourCounters {
     /// Another one each time that the counters begin at 0.
     pub epoch: [u8; 16],
-    /// Bytes of both directions on paths that this node asked the neighbour for.
+    /// Bytes of both directions on paths that this node asked the neighbour for, or of objects that it got.
     pub bought: u64,
-    /// Bytes of both directions on paths that the neighbour asked this node for.
+    /// Bytes of both directions on paths that the neighbour asked this node for, or of objects that it was given.
     pub served: u64,
+    /// Up to where the unit serves now; `None`: without limit.
+    pub limit: Option<u64>,
 }
 
 /// The sums of counters over all their epochs.
@@ -113,7 +136,7 @@ mod tests {
     use super::*;
 
     fn counters(epoch: u8, bought: u64, served: u64) -> NeighbourCounters {
-        NeighbourCounters { epoch: [epoch; 16], bought, served }
+        NeighbourCounters { epoch: [epoch; 16], bought, served, limit: None }
     }
 
     #[test]

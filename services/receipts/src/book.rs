@@ -1,6 +1,7 @@
 //! All accounts of a node.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use octet_node::bytes::Fields;
@@ -9,21 +10,22 @@ use octet_node::signed::SignedStatement;
 use octet_node::sub_key::Certified;
 use ring::digest::{SHA256, digest};
 
-use crate::account::{Account, NeighbourCounters, PeerKey};
+use crate::account::{Account, AccountId, NeighbourCounters, PeerKey};
 use crate::agreement::Agreement;
 use crate::locks::{KeyPair, LockQueries, LockState, Locks};
 use crate::message::AccountMessage;
-use crate::payee::{PayeeSession, ServedEpoch};
+use crate::payee::PayeeSession;
 use crate::payer::PayerSession;
-use crate::receipt::SignedReceipt;
 use crate::refused::{AccountError, Refused};
 use crate::row::AccountRow;
+use crate::sharing::Bounds;
 use crate::stored;
+use crate::terms::ServiceKind;
 
-/// How many accounts there may be.
-pub const MAX_ACCOUNTS: usize = 64;
+/// How many accounts there may be, of both kinds together.
+pub const MAX_ACCOUNTS: usize = 128;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What a payer that has signed nothing gets for nothing, it gets once in this time.
 const FREE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -33,9 +35,9 @@ const FREE_INTERVAL: Duration = Duration::from_secs(3600);
 pub(crate) struct Session {
     pub agreement: Agreement,
     pub is_neighbour: bool,
-    payer: PayerSession,
+    pub payer: PayerSession,
     pub payee: PayeeSession,
-    counters_went_back: u64,
+    pub counters_went_back: u64,
 }
 
 impl Default for Session {
@@ -50,7 +52,7 @@ impl Default for Session {
     }
 }
 
-/// The accounts with all neighbours, by their node keys.
+/// The accounts with all neighbours, by their node keys and kinds.
 ///
 /// What goes out and what is allowed follows from what is on the disk. Its caller observes counters, passes messages
 /// and calls [`tick`](Self::tick); if [`is_dirty`](Self::is_dirty), it writes [`to_bytes`](Self::to_bytes), syncs, and
@@ -59,12 +61,12 @@ impl Default for Session {
 #[derive(Debug, Default)]
 pub struct AccountBook {
     identity: Option<Certified>,
-    pub(crate) accounts: BTreeMap<PublicKey, Account>,
+    pub(crate) accounts: BTreeMap<AccountId, Account>,
     /// What the last [`to_bytes`](Self::to_bytes) has encoded.
-    written: BTreeMap<PublicKey, Account>,
+    written: BTreeMap<AccountId, Account>,
     /// What is on the disk.
-    durable: BTreeMap<PublicKey, Account>,
-    pub(crate) sessions: BTreeMap<PublicKey, Session>,
+    pub(crate) durable: BTreeMap<AccountId, Account>,
+    pub(crate) sessions: BTreeMap<AccountId, Session>,
     /// What the ledger has, as far as it was asked.
     pub(crate) locks: Locks,
     is_dirty: bool,
@@ -89,18 +91,18 @@ impl AccountBook {
         }
         let mut accounts = BTreeMap::new();
         for _ in 0..count {
-            let (node, account) = stored::get(&mut fields)?;
-            if accounts.last_key_value().is_some_and(|(last, _)| *last >= node) {
+            let (id, account) = stored::get(&mut fields)?;
+            if accounts.last_key_value().is_some_and(|(last, _)| *last >= id) {
                 return None;
             }
-            accounts.insert(node, account);
+            accounts.insert(id, account);
         }
         if !fields.0.is_empty() {
             return None;
         }
         let mut book = Self { durable: accounts.clone(), ..Self::default() };
-        for (node, account) in &accounts {
-            let session = book.sessions.entry(*node).or_default();
+        for (id, account) in &accounts {
+            let session = book.sessions.entry(*id).or_default();
             // A restart is no new hour for those who have paid.
             session.payee.free = account.payee.signer.map(|_| 0);
         }
@@ -108,12 +110,12 @@ impl AccountBook {
         Some(book)
     }
 
-    /// Encodes what is to be stored: version (1 byte, 2), the number of accounts (1), each as `stored.rs` says, in the
-    /// order of their keys, and the SHA-256 of all before it (32). [`persisted`](Self::persisted) is for these bytes.
+    /// Encodes what is to be stored: version (1 byte, 3), the number of accounts (1), each as `stored.rs` says, in the
+    /// order of their nodes' keys and kinds, and the SHA-256 of all before it (32). [`persisted`](Self::persisted) is for these bytes.
     pub fn to_bytes(&mut self) -> Vec<u8> {
         let mut out = vec![VERSION, u8::try_from(self.accounts.len()).unwrap_or(u8::MAX)];
-        for (node, account) in &self.accounts {
-            stored::put(node, account, &mut out);
+        for (id, account) in &self.accounts {
+            stored::put(id, account, &mut out);
         }
         let checksum = digest(&SHA256, &out);
         out.extend_from_slice(checksum.as_ref());
@@ -141,20 +143,20 @@ impl AccountBook {
     pub fn set_identity(&mut self, certified: Certified) {
         let old = self.identity.replace(certified);
         let old = old.filter(|it| Some(it.key.public()) != self.own_key());
-        for (node, session) in &mut self.sessions {
+        for id in self.ids() {
+            let other = self.other_payer(&id);
             let Some(old) = &old else { break };
-            let Some(account) = self.accounts.get_mut(node) else { continue };
-            self.is_dirty |= account.payer.close(
-                &old.key,
-                (&session.agreement, &self.locks),
-                account.totals.bought,
-            );
+            let (Some(session), Some(account)) =
+                (self.sessions.get_mut(&id), self.accounts.get_mut(&id))
+            else {
+                continue;
+            };
+            let bounds = Bounds { agreement: &session.agreement, locks: &self.locks, other };
+            self.is_dirty |= account.payer.close(&old.key, &bounds, account.totals.bought);
             session.payer.hello_at = None;
             session.payer.is_hello_due = session.agreement.max_price.is_some();
         }
-        for node in self.nodes() {
-            self.refresh(&node);
-        }
+        self.refresh_all();
     }
 
     /// This node's key and its certificate.
@@ -166,29 +168,54 @@ impl AccountBook {
         self.identity.as_ref().map(|it| it.key.public())
     }
 
-    fn nodes(&self) -> Vec<PublicKey> {
+    fn ids(&self) -> Vec<AccountId> {
         self.accounts.keys().copied().collect()
     }
 
-    /// Sets what was agreed with `node`.
+    /// Whether there is this account.
+    pub fn has(&self, id: &AccountId) -> bool {
+        self.accounts.contains_key(id)
+    }
+
+    /// Whether there is any account of this kind.
+    pub fn has_kind(&self, kind: ServiceKind) -> bool {
+        self.accounts.keys().any(|id| id.kind == kind)
+    }
+
+    /// Sets what was agreed with a node for one kind.
     ///
     /// # Errors
     /// There are too many accounts.
-    pub fn agree(&mut self, node: PublicKey, agreement: Agreement) -> Result<(), AccountError> {
-        if !self.accounts.contains_key(&node) {
+    pub fn agree(&mut self, id: AccountId, agreement: Agreement) -> Result<(), AccountError> {
+        if !self.accounts.contains_key(&id) {
             self.make_room()?;
-            self.accounts.insert(node, Account::default());
+            let peer = self.peer(&id.node);
+            self.accounts.insert(id, Account { peer, ..Account::default() });
             self.is_dirty = true;
         }
-        let session = self.sessions.entry(node).or_default();
+        let session = self.sessions.entry(id).or_default();
         session.agreement = agreement;
         session.is_neighbour = true;
-        if let Some(account) = self.accounts.get_mut(&node) {
+        if let Some(account) = self.accounts.get_mut(&id) {
             let is_charging = agreement.price.is_some();
             self.is_dirty |= account.payee.charge(is_charging, account.totals.served);
         }
-        self.refresh(&node);
+        self.refresh(&id);
         Ok(())
+    }
+
+    /// The newest certified key of a node. All of its accounts have the same.
+    fn peer(&self, node: &PublicKey) -> Option<PeerKey> {
+        let accounts = AccountId::of_node(node);
+        accounts.iter().find_map(|id| self.accounts.get(id)?.peer)
+    }
+
+    fn set_peer(&mut self, node: &PublicKey, peer: PeerKey) {
+        for id in AccountId::of_node(node) {
+            let Some(account) = self.accounts.get_mut(&id) else { continue };
+            self.is_dirty |= account.peer != Some(peer);
+            account.peer = Some(peer);
+        }
     }
 
     /// Drops an account of a node that is no neighbour and with which nothing is open, if all are taken.
@@ -196,36 +223,36 @@ impl AccountBook {
         if self.accounts.len() < MAX_ACCOUNTS {
             return Ok(());
         }
-        let is_neighbour = |node| self.sessions.get(node).is_some_and(|it| it.is_neighbour);
-        let mut idle = self
-            .accounts
-            .iter()
-            .filter(|(node, it)| !is_neighbour(node) && it.is_settled(&self.locks));
-        let node = *idle.next().ok_or(AccountError::Full(MAX_ACCOUNTS))?.0;
-        self.accounts.remove(&node);
-        self.sessions.remove(&node);
+        let is_neighbour = |id| self.sessions.get(id).is_some_and(|it| it.is_neighbour);
+        let mut idle =
+            self.accounts.iter().filter(|(id, it)| !is_neighbour(id) && it.is_settled(&self.locks));
+        let id = *idle.next().ok_or(AccountError::Full(MAX_ACCOUNTS))?.0;
+        self.accounts.remove(&id);
+        self.sessions.remove(&id);
         Ok(())
     }
 
-    /// Ends the agreements with all but `nodes`. Their accounts stay.
-    pub fn retain(&mut self, nodes: &BTreeSet<PublicKey>) {
-        for (node, session) in &mut self.sessions {
-            if !nodes.contains(node) {
+    /// Ends the agreements of one kind with all but `nodes`. Their accounts stay.
+    pub fn retain(&mut self, kind: ServiceKind, nodes: &BTreeSet<PublicKey>) {
+        for (id, session) in &mut self.sessions {
+            if id.kind == kind && !nodes.contains(&id.node) {
                 (session.agreement, session.is_neighbour) = (Agreement::NONE, false);
             }
         }
     }
 
-    /// Adds what `forward` has counted for `node` since the last time.
-    pub fn observe(&mut self, node: &PublicKey, counters: NeighbourCounters) {
-        let Some(account) = self.accounts.get_mut(node) else { return };
-        let session = self.sessions.entry(*node).or_default();
+    /// Adds what was counted for an account since the last time.
+    pub fn observe(&mut self, id: &AccountId, counters: NeighbourCounters) {
+        let Some(account) = self.accounts.get_mut(id) else { return };
+        let session = self.sessions.entry(*id).or_default();
+        let in_force = counters.limit.map(|limit| limit.saturating_sub(counters.served));
+        session.payee.in_force = in_force.unwrap_or(0);
         let before = account.totals.served;
         let folded = account.totals.fold(&counters);
         // The end of an epoch is not counted a second time after a restart.
         self.is_dirty |= folded.is_new_epoch;
         session.counters_went_back += u64::from(folded.went_back);
-        let has_signed = self.durable.get(node).is_some_and(|it| it.payee.signer.is_some());
+        let has_signed = self.durable.get(id).is_some_and(|it| it.payee.signer.is_some());
         if session.payee.is_observed && !has_signed {
             let served = account.totals.served - before;
             session.payee.free = session.payee.free.map(|free| free.saturating_sub(served));
@@ -233,15 +260,37 @@ impl AccountBook {
         session.payee.is_observed = true;
     }
 
-    /// Begins a new epoch for `node` if its terms are others now.
-    fn refresh(&mut self, node: &PublicKey) {
-        let (Some(own), Some(session)) = (&self.identity, self.sessions.get_mut(node)) else {
+    /// Begins a new epoch of an account if its terms are others now.
+    fn refresh(&mut self, id: &AccountId) {
+        let (Some(own), Some(session)) = (&self.identity, self.sessions.get(id)) else {
             return;
         };
-        let Some(account) = self.accounts.get_mut(node).filter(|_| session.is_neighbour) else {
+        let Some(account) = self.accounts.get_mut(id).filter(|_| session.is_neighbour) else {
             return;
         };
-        self.is_dirty |= account.payee.refresh(own, &session.agreement, account.totals.served);
+        let terms = (id.kind, &session.agreement);
+        self.is_dirty |= account.payee.refresh(own, terms, account.totals.served);
+    }
+
+    fn refresh_all(&mut self) {
+        for id in self.ids() {
+            self.refresh(&id);
+        }
+    }
+
+    /// The account whose terms have this scope.
+    fn of_scope(&self, agreed: &[AccountId], scope: &[u8; 32]) -> Result<AccountId, Refused> {
+        let mut unknown = Refused::UnknownEpoch;
+        for id in agreed {
+            let epochs = self.accounts.get(id).into_iter().flat_map(|it| it.payee.epochs());
+            for epoch in epochs {
+                if epoch.terms.scope() == *scope {
+                    return Ok(*id);
+                }
+                unknown = Refused::OtherTerms;
+            }
+        }
+        Err(unknown)
     }
 
     /// Takes a message of `node`.
@@ -255,37 +304,56 @@ impl AccountBook {
         now: Duration,
     ) -> Result<(), Refused> {
         self.now = self.now.max(now);
-        let session = self.sessions.get_mut(node).filter(|it| it.is_neighbour);
-        let session = session.ok_or(Refused::UnknownNode)?;
-        let account = self.accounts.get_mut(node).ok_or(Refused::UnknownNode)?;
+        let is_agreed = |id: &AccountId| self.sessions.get(id).is_some_and(|it| it.is_neighbour);
+        let agreed: Vec<_> = AccountId::of_node(node).into_iter().filter(is_agreed).collect();
+        if agreed.is_empty() {
+            return Err(Refused::UnknownNode);
+        }
         let own = self.identity.as_ref().ok_or(Refused::NoIdentity)?;
-        let totals = account.totals;
+        let key = Arc::clone(&own.key);
         match AccountMessage::from_bytes(message).ok_or(Refused::Malformed)? {
             AccountMessage::Hello { certificate } => {
-                let peer = PeerKey::check(&certificate, node, account.peer)?;
-                self.is_dirty |=
-                    account.peer != Some(peer) || account.payee.payer != Some(peer.key);
-                account.peer = Some(peer);
-                account.payee.payer = Some(peer.key);
-                session.payee.is_offer_due = true;
+                let peer = PeerKey::check(&certificate, node, self.peer(node))?;
+                self.set_peer(node, peer);
+                for id in &agreed {
+                    let (session, account) = self.both(id)?;
+                    let is_new = account.payee.payer.replace(peer.key) != Some(peer.key);
+                    session.payee.is_offer_due = true;
+                    self.is_dirty |= is_new;
+                }
             }
             AccountMessage::Offer(offer) => {
                 let offer = offer.body();
-                let peer = PeerKey::check(&offer.certificate, node, account.peer)?;
-                let (keys, agreement) = ((&peer.key, &*own.key), &session.agreement);
-                let (payer, bought) = (&mut session.payer, totals.bought);
-                let agreed = (agreement, &self.locks);
-                self.is_dirty |= account.payer.take(payer, offer, keys, agreed, bought, now)?;
-                self.is_dirty |= account.peer != Some(peer);
-                account.peer = Some(peer);
+                let id = AccountId { node: *node, kind: offer.terms.kind };
+                let peer = PeerKey::check(&offer.certificate, node, self.peer(node))?;
+                // Without such an account this kind is not paid.
+                let id = agreed.iter().find(|it| **it == id).ok_or(Refused::NotPaying)?;
+                let other = self.other_payer(id);
+                let session = self.sessions.get_mut(id).ok_or(Refused::UnknownNode)?;
+                let account = self.accounts.get_mut(id).ok_or(Refused::UnknownNode)?;
+                let bounds = Bounds { agreement: &session.agreement, locks: &self.locks, other };
+                let (payer, keys) = (&mut session.payer, (&peer.key, &*key));
+                let bought = account.totals.bought;
+                self.is_dirty |= account.payer.take(payer, offer, keys, &bounds, bought, now)?;
+                self.set_peer(node, peer);
             }
             AccountMessage::Pay { receipt } => {
-                let payee = &mut session.payee;
-                self.is_dirty |= account.payee.take(payee, &receipt, totals.served)?;
+                let id = self.of_scope(&agreed, &receipt.receipt().scope)?;
+                let (session, account) = self.both(&id)?;
+                let served = account.totals.served;
+                let is_new = account.payee.take(&mut session.payee, &receipt, served)?;
+                self.is_dirty |= is_new;
             }
         }
-        self.refresh(node);
+        for id in &agreed {
+            self.refresh(id);
+        }
         Ok(())
+    }
+
+    fn both(&mut self, id: &AccountId) -> Result<(&mut Session, &mut Account), Refused> {
+        let found = self.sessions.get_mut(id).zip(self.accounts.get_mut(id));
+        found.ok_or(Refused::UnknownNode)
     }
 
     /// What time brings: receipts and offers that are due.
@@ -296,8 +364,10 @@ impl AccountBook {
         if is_new_hour {
             self.hour = Some(now);
         }
-        for (node, session) in &mut self.sessions {
-            let Some(account) = self.accounts.get_mut(node).filter(|_| session.is_neighbour) else {
+        for id in self.ids() {
+            let other = self.other_payer(&id);
+            let session = self.sessions.get_mut(&id).filter(|it| it.is_neighbour);
+            let Some((session, account)) = session.zip(self.accounts.get_mut(&id)) else {
                 continue;
             };
             let agreement = &session.agreement;
@@ -307,26 +377,28 @@ impl AccountBook {
             account.payee.tick(&mut session.payee, agreement, now);
             let Some(own) = &self.identity else { continue };
             let (payer, bought) = (&mut session.payer, account.totals.bought);
-            let agreed = (agreement, &self.locks);
-            self.is_dirty |= account.payer.tick(payer, &own.key, agreed, bought, now);
+            let bounds = Bounds { agreement, locks: &self.locks, other };
+            self.is_dirty |= account.payer.tick(payer, &own.key, &bounds, bought, now);
         }
-        for node in self.nodes() {
-            self.refresh(&node);
-        }
+        self.refresh_all();
     }
 
     /// The messages to be sent now, with their receivers. Each says only what is on the disk.
     pub fn take_messages(&mut self) -> Vec<(PublicKey, Vec<u8>)> {
         let Some(own) = &self.identity else { return vec![] };
         let mut messages = vec![];
-        for (node, session) in self.sessions.iter_mut().filter(|(_, it)| it.is_neighbour) {
+        let mut greeted = BTreeSet::new();
+        for (id, session) in self.sessions.iter_mut().filter(|(_, it)| it.is_neighbour) {
+            let node = &id.node;
+            // A greeting is for all accounts of a node.
             if std::mem::take(&mut session.payer.is_hello_due) {
                 session.payer.hello_at = Some(self.now);
-                let certificate = own.certificate.clone();
-                messages.push((*node, AccountMessage::Hello { certificate }));
+                if greeted.insert(*node) {
+                    let certificate = own.certificate.clone();
+                    messages.push((*node, AccountMessage::Hello { certificate }));
+                }
             }
-            let (Some(durable), Some(live)) = (self.durable.get(node), self.accounts.get(node))
-            else {
+            let (Some(durable), Some(live)) = (self.durable.get(id), self.accounts.get(id)) else {
                 continue;
             };
             if session.agreement.max_price.is_some()
@@ -351,32 +423,21 @@ impl AccountBook {
         messages.into_iter().map(|(node, message)| (node, message.to_bytes())).collect()
     }
 
-    /// How many bytes may be served to `node` beyond the last observed ones. `None`: it is not limited.
-    pub fn remaining(&self, node: &PublicKey) -> Option<u64> {
-        let session = self.sessions.get(node)?;
-        session.agreement.price?;
-        let served = self.accounts.get(node)?.totals.served;
-        let nothing = Account::default();
-        let durable = self.durable.get(node).unwrap_or(&nothing);
-        let Session { payee, agreement, .. } = session;
-        Some(durable.payee.remaining(payee, agreement, &self.locks, served))
-    }
-
-    /// The window of the terms that `node` is offered.
-    pub fn offered_window(&self, node: &PublicKey) -> Option<u64> {
-        Some(self.accounts.get(node)?.payee.current?.terms.window)
+    /// The window of the terms that the node of an account is offered.
+    pub fn offered_window(&self, id: &AccountId) -> Option<u64> {
+        Some(self.accounts.get(id)?.payee.current?.terms.window)
     }
 
     /// Whose locks and claims this node has to know of the ledger.
     pub fn lock_queries(&self) -> LockQueries {
         let mut queries = LockQueries::new();
-        for (node, account) in &self.accounts {
+        for (id, account) in &self.accounts {
             let payer = account.payer.ledger_receipts();
             for receipt in account.payee.ledger_receipts().chain(payer) {
                 queries.entry(receipt.pair()).or_default().insert(receipt.scope);
             }
             let is_on_ledger =
-                self.sessions.get(node).is_some_and(|session| session.agreement.is_on_ledger());
+                self.sessions.get(id).is_some_and(|session| session.agreement.is_on_ledger());
             if is_on_ledger && let (Some(own), Some(peer)) = (self.own_key(), account.peer) {
                 // Before anything is signed, owners see what is locked.
                 for (payer, payee) in [(own, peer.key), (peer.key, own)] {
@@ -401,66 +462,29 @@ impl AccountBook {
         self.locks.0.get(pair)
     }
 
-    /// `node` has paid `amount` of what it owes without a ledger.
+    /// The node of an account has paid `amount` of what it owes without a ledger.
     ///
     /// # Errors
     /// It does not owe so much.
-    pub fn settle(&mut self, node: &PublicKey, amount: u64) -> Result<(), AccountError> {
-        let account = self.accounts.get_mut(node).ok_or(AccountError::NoAccount)?;
+    pub fn settle(&mut self, id: &AccountId, amount: u64) -> Result<(), AccountError> {
+        let account = self.accounts.get_mut(id).ok_or(AccountError::NoAccount)?;
         account.payee.settle(amount, self.identity.as_ref())?;
         self.is_dirty = true;
         Ok(())
     }
 
-    /// Forgives `node` what was served and not signed, so that it is served again. It returns how many bytes.
+    /// Forgives a node what was served and not signed, so that it is served again. It returns how many bytes.
     ///
     /// # Errors
     /// There is no account.
-    pub fn write_off(&mut self, node: &PublicKey) -> Result<u64, AccountError> {
-        let account = self.accounts.get_mut(node).ok_or(AccountError::NoAccount)?;
+    pub fn write_off(&mut self, id: &AccountId) -> Result<u64, AccountError> {
+        let account = self.accounts.get_mut(id).ok_or(AccountError::NoAccount)?;
         self.is_dirty = true;
         Ok(account.payee.write_off(account.totals.served))
     }
 
-    /// All accounts, in the order of their nodes' keys.
+    /// All accounts, in the order of their nodes' keys and kinds.
     pub fn rows(&self) -> Vec<AccountRow> {
-        let session = |node| self.sessions.get(node);
-        let locks = &self.locks;
-        let rows = self
-            .accounts
-            .iter()
-            .filter_map(|(node, it)| Some(row(node, it, session(node)?, locks)));
-        rows.collect()
-    }
-}
-
-fn row(node: &PublicKey, account: &Account, session: &Session, locks: &Locks) -> AccountRow {
-    let Account { peer, payer, payee, totals } = account;
-    let Session { agreement, is_neighbour, counters_went_back, .. } = session;
-    let epochs = payee.current.iter().chain(payee.closed.iter().rev());
-    let receipts = epochs.filter_map(|epoch: &ServedEpoch| epoch.receipt);
-    AccountRow {
-        node: *node,
-        peer_key: peer.map(|peer| peer.key),
-        is_neighbour: *is_neighbour,
-        owe: payer.owe().saturating_add(payer.unclaimed(locks)),
-        owed: payee.owed().saturating_add(payee.unclaimed(locks)),
-        coins: payee.coins,
-        bought: totals.bought,
-        signed: payer.signed,
-        own_count: payer.bytes().saturating_add(payer.unsigned(totals.bought)),
-        their_count: session.payer.their_count,
-        paid_price: payer.accepted.map(|it| it.terms.price),
-        paid_window: payer.accepted.map(|it| it.terms.window),
-        paying: payer.state(&session.payer, (agreement, locks), totals.bought),
-        given_receipt: payer.receipt.as_ref().map(SignedReceipt::to_bytes),
-        served: totals.served,
-        received: payee.received,
-        unsigned: payee.unsigned(totals.served),
-        price: agreement.price,
-        window: agreement.window,
-        serving: payee.state(&session.payee, agreement, locks, totals.served),
-        taken_receipts: receipts.map(|it| it.to_bytes()).collect(),
-        counters_went_back: *counters_went_back,
+        self.accounts.keys().filter_map(|id| self.row(id)).collect()
     }
 }

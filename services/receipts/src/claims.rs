@@ -8,7 +8,7 @@ use octet_node::control::PublicKey;
 use crate::book::AccountBook;
 use crate::locks::Locks;
 use crate::payee::{PayeeSession, PayeeSide, SentClaim};
-use crate::receipt::SignedReceipt;
+use crate::receipt::{Receipt, SignedReceipt};
 
 /// A claim that no block has had for so long is handed over again.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(60);
@@ -28,13 +28,15 @@ pub struct ClaimRules {
 }
 
 impl AccountBook {
-    /// The receipts that are to be claimed now, at most one of each neighbour. They are claimed in the order of their
-    /// epochs, because a claim of a later one ends those before.
+    /// The receipts that are to be claimed now, at most one of each account. They are claimed in the order of their
+    /// epochs, because a claim of a later one ends those before. Kinds do not wait for each other: each has scopes of its own.
     pub fn claims(&mut self, rules: &ClaimRules, now: Duration) -> Vec<SignedReceipt> {
         let mut claims = vec![];
-        for (node, account) in &self.accounts {
-            let Some(session) = self.sessions.get_mut(node) else { continue };
-            claims.extend(account.payee.claim(&mut session.payee, &self.locks, rules, now));
+        for (id, account) in &self.accounts {
+            let other = self.accounts.get(&id.other()).map(|it| &it.payee);
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            let payee = &mut session.payee;
+            claims.extend(account.payee.claim(payee, other, &self.locks, rules, now));
         }
         claims
     }
@@ -51,6 +53,7 @@ impl PayeeSide {
     fn claim(
         &self,
         session: &mut PayeeSession,
+        other: Option<&Self>,
         locks: &Locks,
         rules: &ClaimRules,
         now: Duration,
@@ -70,8 +73,12 @@ impl PayeeSide {
         // From the start of this unit on.
         let since = now.saturating_sub(*session.claimed_at.get_or_insert(now));
         let is_closed = self.current.is_none_or(|current| current.epoch != oldest.epoch);
-        // What is paid is served again within the day's limit; within the lock it is not.
-        let is_day_used = lock.max_per_day < lock.locked && unpaid >= lock.max_per_day / 2;
+        // What is paid is served again within the day's limit, which is for both kinds; within the lock it is not.
+        let of_pair = |it: &Receipt| it.pair() == signed.receipt().pair();
+        let all = self.ledger_receipts().chain(other.into_iter().flat_map(Self::ledger_receipts));
+        let unpaid_of_pair =
+            all.filter(|it| of_pair(it)).fold(0u64, |sum, it| sum.saturating_add(locks.unpaid(it)));
+        let is_day_used = lock.max_per_day < lock.locked && unpaid_of_pair >= lock.max_per_day / 2;
         let is_worth = payable / WORTH >= rules.fee;
         let is_due =
             is_closed || !lock.is_open || (is_worth && (since >= rules.interval || is_day_used));

@@ -1,9 +1,10 @@
-//! What a box owes its neighbours for carried bytes, and what they owe it.
+//! What a box owes its neighbours for carried bytes and for objects, and what they owe it.
 //!
 //! A box (the payer) that asked a neighbour (the payee) for paths pays it for the bytes of both directions, by
 //! the payer's own counters. It signs one receipt that grows ([`SignedReceipt`]); the payee serves at most a
 //! window of bytes beyond what is signed. Each box is payer towards a neighbour for what it bought, and payee for
-//! what it served, independently; an account has both sides. Either the owners settle outside of the system, and the
+//! what it served, independently; an account has both sides. Objects have accounts of their own beside those of carriage
+//! ([`ServiceKind`]). Either the owners settle outside of the system, and the
 //! payee then says so ([`Settlement`]); or receipts are for a ledger, where the payee claims them, and what the payer's
 //! owner has locked there bounds what is served ([`LockState`]).
 //!
@@ -22,10 +23,11 @@ mod receipt;
 mod refused;
 mod row;
 mod settlement;
+mod sharing;
 mod stored;
 mod terms;
 
-pub use account::NeighbourCounters;
+pub use account::{AccountId, NeighbourCounters};
 pub use agreement::Agreement;
 pub use book::{AccountBook, MAX_ACCOUNTS};
 pub use claims::ClaimRules;

@@ -24,7 +24,7 @@ const PAY: u8 = 3;
 ///
 /// Its encoding within [`SignedStatement`], by the certified key: the length of the certificate (2 bytes), the certificate, the terms (49),
 /// epoch (8), payer (32), received (8), counted (8), closed epoch (8), closed bytes (8), 1 and the settlement
-/// (137), or 0 without one; in the domain `octet offer 1`.
+/// (138), or 0 without one; in the domain `octet offer 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// Of the payee's unit `accounts`.
@@ -172,10 +172,11 @@ mod tests {
         let [price, window, epoch, received, counted, closed_epoch, closed_bytes, amount] = numbers;
         let genesis = [0; 32];
         let (payee, payer) = (key(2).public(), key(3).public());
-        let settlement = Settlement { payee, payer, amount };
+        let kind = ServiceKind::Carriage;
+        let settlement = Settlement { payee, payer, kind, amount };
         let offer = Offer {
             certificate: certificate(unit, epoch),
-            terms: AccountTerms { genesis, kind: ServiceKind::Carriage, price, window },
+            terms: AccountTerms { genesis, kind, price, window },
             epoch,
             payer,
             received,

@@ -14,7 +14,8 @@ use crate::receipt::{Receipt, SignedReceipt};
 use crate::refused::{AccountError, Refused};
 use crate::row::PayeeState;
 use crate::settlement::Settlement;
-use crate::terms::{AccountTerms, ServiceKind, affordable};
+use crate::sharing::Bounds;
+use crate::terms::{AccountTerms, ServiceKind, affordable, cost_rounded_up};
 
 /// How many earlier epochs are kept. Of older ones only the sum remains.
 pub(crate) const MAX_CLOSED: usize = 16;
@@ -88,6 +89,8 @@ pub(crate) struct PayeeSession {
     pub claimed_at: Option<Duration>,
     /// Whether counters have come since the start.
     pub is_observed: bool,
+    /// How many bytes may be served beyond the observed ones with the limit that is in force.
+    pub in_force: u64,
 }
 
 impl ServedEpoch {
@@ -154,12 +157,16 @@ impl PayeeSide {
 
     /// Begins a new epoch if the price, the window or a key is another than in the current one. It says whether
     /// something is to be stored.
-    pub fn refresh(&mut self, own: &Certified, agreement: &Agreement, served: u64) -> bool {
+    pub fn refresh(
+        &mut self,
+        own: &Certified,
+        (kind, agreement): (ServiceKind, &Agreement),
+        served: u64,
+    ) -> bool {
         let Some(payer) = self.payer else { return false };
         // A payer with a price learns that the service is free now.
         let without_price = self.current.map(|_| 0);
         let Some(price) = agreement.price.or(without_price) else { return false };
-        let kind = ServiceKind::Carriage;
         let Agreement { window, genesis, .. } = *agreement;
         let terms = AccountTerms { genesis, kind, price, window };
         let payee = own.certificate.body().key;
@@ -193,8 +200,8 @@ impl PayeeSide {
 
     fn sign_settlement(&mut self, own: &Certified) -> bool {
         let Some(current) = self.current.filter(|_| self.settled > 0) else { return false };
-        let (payee, payer) = (current.payee, current.payer);
-        let settlement = Settlement { payee, payer, amount: self.settled };
+        let ServedEpoch { payee, payer, terms, .. } = current;
+        let settlement = Settlement { payee, payer, kind: terms.kind, amount: self.settled };
         if self.settlement.is_some_and(|signed| *signed.body() == settlement) {
             return false;
         }
@@ -275,18 +282,12 @@ impl PayeeSide {
     }
 
     /// How many bytes may be served beyond `served`. `self` is what is stored, `served` is up to date.
-    pub fn remaining(
-        &self,
-        session: &PayeeSession,
-        agreement: &Agreement,
-        locks: &Locks,
-        served: u64,
-    ) -> u64 {
-        let within_debt = self.within_debt(agreement, locks, served);
-        self.within_window(session, agreement, served).min(within_debt)
+    pub fn remaining(&self, session: &PayeeSession, bounds: &Bounds<'_>, served: u64) -> u64 {
+        let within_debt = self.within_debt(bounds, served);
+        self.within_window(session, bounds.agreement, served).min(within_debt)
     }
 
-    fn within_window(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> u64 {
+    pub fn within_window(&self, session: &PayeeSession, agreement: &Agreement, served: u64) -> u64 {
         if !session.is_observed {
             return 0;
         }
@@ -302,18 +303,25 @@ impl PayeeSide {
         limit.min(offered).saturating_sub(served)
     }
 
-    fn within_debt(&self, agreement: &Agreement, locks: &Locks, served: u64) -> u64 {
+    fn within_debt(&self, bounds: &Bounds<'_>, served: u64) -> u64 {
         if self.signer.is_none() {
             return u64::MAX;
         }
+        let Bounds { agreement, locks, other } = bounds;
+        let price = agreement.price.unwrap_or(0);
         let credit = match (agreement.is_on_ledger(), self.current) {
             (false, _) => agreement.max_debt.checked_sub(self.owed()),
-            (true, Some(ServedEpoch { payer, payee, .. })) => {
-                locks.credit(KeyPair { payer, payee }, self.ledger_receipts())
+            (true, Some(ServedEpoch { payer, payee, terms, .. })) => {
+                let receipts = self.ledger_receipts().chain(&other.receipts);
+                let credit = locks.credit(KeyPair { payer, payee }, receipts);
+                credit.and_then(|credit| credit.checked_sub(other.unsigned)).map(|credit| {
+                    let unsigned = cost_rounded_up(self.unsigned(served), price);
+                    let rest = credit.saturating_sub(unsigned);
+                    credit.saturating_sub(other.share(rest, terms.kind))
+                })
             }
             (true, None) => None,
         };
-        let price = agreement.price.unwrap_or(0);
         // The first bytes cost less than a millionth; without any credit nothing is served.
         let Some(more) = credit.filter(|more| *more > 0 || price == 0) else { return 0 };
         affordable(more, price).saturating_sub(self.unsigned(served))
@@ -380,18 +388,13 @@ impl PayeeSide {
         })
     }
 
-    pub fn state(
-        &self,
-        session: &PayeeSession,
-        agreement: &Agreement,
-        locks: &Locks,
-        served: u64,
-    ) -> PayeeState {
+    pub fn state(&self, session: &PayeeSession, bounds: &Bounds<'_>, served: u64) -> PayeeState {
+        let agreement = bounds.agreement;
         if agreement.price.is_none() {
             return PayeeState::Off;
         }
         let is_in_window = self.within_window(session, agreement, served) > 0;
-        let may_owe = self.within_debt(agreement, locks, served) > 0;
+        let may_owe = self.within_debt(bounds, served) > 0;
         match self.signer {
             _ if !is_in_window => PayeeState::Stopped,
             None => PayeeState::Free,

@@ -12,7 +12,9 @@ use crate::payee::MAX_CLOSED;
 use crate::receipt::{Receipt, SignedReceipt};
 use crate::refused::Refused;
 use crate::row::PayerState;
-use crate::terms::{AccountTerms, ServiceKind, affordable, cost};
+use crate::settlement::Settlement;
+use crate::sharing::Bounds;
+use crate::terms::{AccountTerms, affordable, cost};
 
 /// After this time, a receipt is due for anything that is unsigned, and an unconfirmed one is sent again.
 const RECEIPT_INTERVAL: Duration = Duration::from_secs(5);
@@ -114,12 +116,13 @@ impl PayerSide {
     }
 
     /// How much more may be signed for the accepted epoch.
-    fn credit(&self, agreement: &Agreement, locks: &Locks) -> u64 {
+    fn credit(&self, bounds: &Bounds<'_>) -> u64 {
         match self.accepted {
             Some(PaidEpoch { payer, payee, terms, .. }) if terms.is_on_ledger() => {
-                locks.credit(KeyPair { payer, payee }, self.ledger_receipts()).unwrap_or(0)
+                let receipts = self.ledger_receipts().chain(&bounds.other.receipts);
+                bounds.locks.credit(KeyPair { payer, payee }, receipts).unwrap_or(0)
             }
-            _ => agreement.max_debt.saturating_sub(self.owe()),
+            _ => bounds.agreement.max_debt.saturating_sub(self.owe()),
         }
     }
 
@@ -174,14 +177,13 @@ impl PayerSide {
         if offer.payer != *own || payee == own {
             return Err(Refused::OtherPayer);
         }
-        if offer.terms.kind != ServiceKind::Carriage {
-            return Err(Refused::WrongTerms);
-        }
         if offer.terms.genesis != agreement.genesis {
             return Err(Refused::OtherLedger);
         }
         let is_between = |payer: PublicKey, by: PublicKey| payer == *own && by == *payee;
-        if offer.settlement.is_some_and(|it| !is_between(it.body().payer, it.body().payee)) {
+        let is_own =
+            |it: &Settlement| is_between(it.payer, it.payee) && it.kind == offer.terms.kind;
+        if offer.settlement.is_some_and(|it| !is_own(it.body())) {
             return Err(Refused::WrongSettlement);
         }
         if let Some(last) = self.next.or(self.accepted) {
@@ -213,10 +215,11 @@ impl PayerSide {
         session: &mut PayerSession,
         offer: &Offer,
         (payee, key): (&PublicKey, &PrivateKey),
-        (agreement, locks): (&Agreement, &Locks),
+        bounds: &Bounds<'_>,
         bought: u64,
         now: Duration,
     ) -> Result<bool, Refused> {
+        let agreement = bounds.agreement;
         let checked = self.check(offer, payee, &key.public(), agreement);
         session.refused_price = match checked {
             Err(Refused::PriceTooHigh { price, .. }) => Some(price),
@@ -230,7 +233,7 @@ impl PayerSide {
             let (epoch, payer) = (offer.epoch, offer.payer);
             let new = PaidEpoch { epoch, payee: *payee, payer, terms: offer.terms };
             if self.next.is_none() && self.may_sign(agreement) {
-                self.sign(key, bought, self.credit(agreement, locks));
+                self.sign(key, bought, self.credit(bounds));
             }
             self.next = Some(new);
             if is_first {
@@ -245,7 +248,7 @@ impl PayerSide {
                     self.settled_seen = 0;
                 }
                 self.begin(next);
-                self.sign(key, bought, self.credit(agreement, locks));
+                self.sign(key, bought, self.credit(bounds));
                 session.signed_at = Some(now);
             }
         } else {
@@ -288,15 +291,10 @@ impl PayerSide {
     }
 
     /// Signs what is unsigned with a key that is replaced.
-    pub fn close(
-        &mut self,
-        old: &PrivateKey,
-        (agreement, locks): (&Agreement, &Locks),
-        bought: u64,
-    ) -> bool {
+    pub fn close(&mut self, old: &PrivateKey, bounds: &Bounds<'_>, bought: u64) -> bool {
         self.next.is_none()
-            && self.may_sign(agreement)
-            && self.sign(old, bought, self.credit(agreement, locks))
+            && self.may_sign(bounds.agreement)
+            && self.sign(old, bought, self.credit(bounds))
     }
 
     /// Takes a settlement. It cannot exceed what is owed.
@@ -324,10 +322,11 @@ impl PayerSide {
         &mut self,
         session: &mut PayerSession,
         key: &PrivateKey,
-        (agreement, locks): (&Agreement, &Locks),
+        bounds: &Bounds<'_>,
         bought: u64,
         now: Duration,
     ) -> bool {
+        let agreement = bounds.agreement;
         let is_past =
             |at: Option<Duration>, interval| at.is_none_or(|at| now.saturating_sub(at) >= interval);
         session.is_hello_due |= agreement.max_price.is_some()
@@ -345,7 +344,7 @@ impl PayerSide {
         let is_late = unsigned > 0 && is_past(Some(signed_at), RECEIPT_INTERVAL);
         let is_due = self.receipt.is_none() || unsigned >= quarter || is_late;
         let has_signed =
-            is_due && self.next.is_none() && self.sign(key, bought, self.credit(agreement, locks));
+            is_due && self.next.is_none() && self.sign(key, bought, self.credit(bounds));
         if has_signed {
             session.signed_at = Some(now);
         }
@@ -376,12 +375,8 @@ impl PayerSide {
         self.receipt
     }
 
-    pub fn state(
-        &self,
-        session: &PayerSession,
-        (agreement, locks): (&Agreement, &Locks),
-        bought: u64,
-    ) -> PayerState {
+    pub fn state(&self, session: &PayerSession, bounds: &Bounds<'_>, bought: u64) -> PayerState {
+        let agreement = bounds.agreement;
         let Some(max) = agreement.max_price else { return PayerState::Off };
         if session.refused_price.is_some_and(|price| price > max) {
             return PayerState::PriceTooHigh;
@@ -396,7 +391,7 @@ impl PayerSide {
         }
         let one_more = cost(self.bytes().saturating_add(1), accepted.terms.price);
         let one_more = one_more.saturating_sub(self.amount());
-        let is_at_limit = one_more > self.credit(agreement, locks);
+        let is_at_limit = one_more > self.credit(bounds);
         match self.unsigned(bought) > 0 && is_at_limit {
             true if accepted.terms.is_on_ledger() => PayerState::LockUsed,
             true => PayerState::DebtLimit,

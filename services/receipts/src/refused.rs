@@ -19,11 +19,9 @@ pub enum Refused {
     OtherPayer,
     #[error("the offer is for another ledger")]
     OtherLedger,
-    #[error("the offer is not for carriage")]
-    WrongTerms,
     #[error("the neighbour asks for {price}, and at most {max} is paid")]
     PriceTooHigh { price: u64, max: u64 },
-    #[error("the settlement is not between these two keys")]
+    #[error("the settlement is not between these two keys, or of another kind")]
     WrongSettlement,
     #[error("the offer is for an earlier epoch")]
     LowerEpoch,
@@ -46,13 +44,15 @@ impl Refused {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::UnknownNode => Some("name the node in a [[neighbour]] section of both boxes"),
-            Self::NotPaying => Some("set `max_price` for the neighbour if it should be paid"),
+            Self::NotPaying => {
+                Some("set `max_price` or `max_object_price` for the neighbour if it should be paid")
+            }
             Self::OtherLedger => {
                 Some("both boxes need the same [ledger], and `ledger = true` for each other or not")
             }
-            Self::PriceTooHigh { .. } => {
-                Some("raise `max_price`, or agree on a price with the neighbour's owner")
-            }
+            Self::PriceTooHigh { .. } => Some(
+                "raise `max_price` or `max_object_price`, or agree on a price with the neighbour's owner",
+            ),
             Self::NeverSigned | Self::UnknownEpoch => {
                 Some("if this box was restored from a backup, renew the key of `accounts`")
             }

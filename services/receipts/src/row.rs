@@ -4,6 +4,13 @@ use std::fmt;
 
 use octet_node::control::PublicKey;
 
+use crate::account::{Account, AccountId};
+use crate::book::{AccountBook, Session};
+use crate::payee::ServedEpoch;
+use crate::receipt::SignedReceipt;
+use crate::sharing::Bounds;
+use crate::terms::ServiceKind;
+
 /// How it stands with what this node pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayerState {
@@ -71,10 +78,11 @@ impl fmt::Display for PayeeState {
     }
 }
 
-/// The account with one node. Amounts are in millionths of the unit of account.
+/// The account of one kind with one node. Amounts are in millionths of the unit of account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRow {
     pub node: PublicKey,
+    pub kind: ServiceKind,
     /// The key of its unit `accounts`, once it has told it.
     pub peer_key: Option<PublicKey>,
     /// Whether there is an agreement; otherwise the account stays for its debts.
@@ -116,5 +124,43 @@ impl AccountRow {
     /// What the neighbour owes on balance; negative if this node owes. Only the owners net: signatures do not.
     pub fn net(&self) -> i128 {
         i128::from(self.owed) - i128::from(self.owe)
+    }
+}
+
+impl AccountBook {
+    pub(crate) fn row(&self, id: &AccountId) -> Option<AccountRow> {
+        let Account { peer, payer, payee, totals } = self.accounts.get(id)?;
+        let session = self.sessions.get(id)?;
+        let Session { agreement, is_neighbour, counters_went_back, .. } = session;
+        let epochs = payee.current.iter().chain(payee.closed.iter().rev());
+        let receipts = epochs.filter_map(|epoch: &ServedEpoch| epoch.receipt);
+        let locks = &self.locks;
+        let paying = Bounds { agreement, locks, other: self.other_payer(id) };
+        let serving = Bounds { agreement, locks, other: self.other_payee(&self.accounts, id) };
+        Some(AccountRow {
+            node: id.node,
+            kind: id.kind,
+            peer_key: peer.map(|peer| peer.key),
+            is_neighbour: *is_neighbour,
+            owe: payer.owe().saturating_add(payer.unclaimed(locks)),
+            owed: payee.owed().saturating_add(payee.unclaimed(locks)),
+            coins: payee.coins,
+            bought: totals.bought,
+            signed: payer.signed,
+            own_count: payer.bytes().saturating_add(payer.unsigned(totals.bought)),
+            their_count: session.payer.their_count,
+            paid_price: payer.accepted.map(|it| it.terms.price),
+            paid_window: payer.accepted.map(|it| it.terms.window),
+            paying: payer.state(&session.payer, &paying, totals.bought),
+            given_receipt: payer.receipt.as_ref().map(SignedReceipt::to_bytes),
+            served: totals.served,
+            received: payee.received,
+            unsigned: payee.unsigned(totals.served),
+            price: agreement.price,
+            window: agreement.window,
+            serving: payee.state(&session.payee, &serving, totals.served),
+            taken_receipts: receipts.map(|it| it.to_bytes()).collect(),
+            counters_went_back: *counters_went_back,
+        })
     }
 }

@@ -7,20 +7,24 @@ use octet_node::control::PublicKey;
 use octet_node::key::Domain;
 use octet_node::signed::{Signable, SignedStatement};
 
-/// How much of the payer's debt was paid. It is cumulative, over all epochs and keys of the two nodes.
+use crate::terms::ServiceKind;
+
+/// How much of the payer's debt of one kind was paid. It is cumulative, over all epochs and keys of the two nodes.
 ///
-/// Its encoding within [`SignedStatement`]: payee (32 bytes), payer (32), amount (8), in the domain
+/// Its encoding within [`SignedStatement`]: payee (32 bytes), payer (32), kind (1), amount (8), in the domain
 /// `octet settlement 1`. The text is base64 with padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
     pub payee: PublicKey,
     pub payer: PublicKey,
+    /// What the debt is for.
+    pub kind: ServiceKind,
     /// In millionths of the unit of account.
     pub amount: u64,
 }
 
 /// The size of a settlement with its signature, in bytes.
-pub(crate) const BYTES: usize = 1 + 32 + 32 + 8 + 64;
+pub(crate) const BYTES: usize = 1 + 32 + 32 + 1 + 8 + 64;
 
 impl Signable for Settlement {
     const NAME: &'static str = "settlement";
@@ -34,11 +38,18 @@ impl Signable for Settlement {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.payee.as_bytes());
         out.extend_from_slice(self.payer.as_bytes());
+        out.push(self.kind as u8);
         out.extend_from_slice(&self.amount.to_be_bytes());
     }
 
     fn decode(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self { payee: fields.key()?, payer: fields.key()?, amount: fields.u64()? })
+        let (payee, payer) = (fields.key()?, fields.key()?);
+        Some(Self {
+            payee,
+            payer,
+            kind: ServiceKind::from_byte(fields.u8()?)?,
+            amount: fields.u64()?,
+        })
     }
 }
 
@@ -55,7 +66,9 @@ mod tests {
     #[test]
     fn only_the_payee_signs_it() {
         let [payee, payer] = [3, 4].map(|seed| PrivateKey::from_seed([seed; 32]).unwrap());
-        let settlement = Settlement { payee: payee.public(), payer: payer.public(), amount: 9 };
+        let (payee_key, payer_key) = (payee.public(), payer.public());
+        let kind = ServiceKind::Objects;
+        let settlement = Settlement { payee: payee_key, payer: payer_key, kind, amount: 9 };
         let signed = SignedStatement::sign(settlement, &payee).unwrap();
         let bytes = signed.to_bytes();
         assert_eq!(bytes.len(), BYTES);

@@ -1,14 +1,13 @@
 //! The bytes of an account on the disk.
 
 use octet_node::bytes::Fields;
-use octet_node::control::PublicKey;
 
-use crate::account::{Account, PeerKey, Totals};
+use crate::account::{Account, AccountId, PeerKey, Totals};
 use crate::payee::{MAX_CLOSED, PayeeSide, ServedEpoch};
 use crate::payer::{PaidEpoch, PayerSide};
 use crate::receipt::SignedReceipt;
 use crate::settlement;
-use crate::terms::AccountTerms;
+use crate::terms::{AccountTerms, ServiceKind};
 
 /// A value that is stored. Numbers are big-endian; an option is 0, or 1 and the value; fields stand in the order in
 /// which they are declared.
@@ -41,13 +40,23 @@ impl Stored for bool {
     }
 }
 
-impl Stored for PublicKey {
+impl Stored for octet_node::control::PublicKey {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_bytes());
     }
 
     fn get(fields: &mut Fields<'_>) -> Option<Self> {
         fields.key()
+    }
+}
+
+impl Stored for ServiceKind {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+
+    fn get(fields: &mut Fields<'_>) -> Option<Self> {
+        Self::from_byte(fields.u8()?)
     }
 }
 
@@ -126,6 +135,7 @@ macro_rules! stored {
     };
 }
 
+stored!(AccountId: node, kind);
 stored!(PeerKey: key, epoch);
 stored!(PaidEpoch: epoch, payee, payer, terms);
 stored!(
@@ -157,12 +167,12 @@ impl Stored for Totals {
     }
 }
 
-/// Appends the node and its account.
-pub(crate) fn put(node: &PublicKey, account: &Account, out: &mut Vec<u8>) {
-    node.put(out);
+/// Appends whose account it is, and the account.
+pub(crate) fn put(id: &AccountId, account: &Account, out: &mut Vec<u8>) {
+    id.put(out);
     account.put(out);
 }
 
-pub(crate) fn get(fields: &mut Fields<'_>) -> Option<(PublicKey, Account)> {
-    Some((PublicKey::get(fields)?, Account::get(fields)?))
+pub(crate) fn get(fields: &mut Fields<'_>) -> Option<(AccountId, Account)> {
+    Some((AccountId::get(fields)?, Account::get(fields)?))
 }

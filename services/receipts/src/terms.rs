@@ -22,13 +22,41 @@ pub(crate) fn affordable(amount: u64, price: u64) -> u64 {
     u64::try_from(first_too_many - 1).unwrap_or(u64::MAX)
 }
 
+/// What `bytes` cost at `price`, rounded up: what is reserved for them.
+pub(crate) fn cost_rounded_up(bytes: u64, price: u64) -> u64 {
+    let exact = (u128::from(bytes) * u128::from(price)).div_ceil(u128::from(UNIT_BYTES));
+    u64::try_from(exact).unwrap_or(u64::MAX)
+}
+
 /// What is paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServiceKind {
     /// Bytes that a relay carried.
     Carriage = 1,
     /// Objects that a giver served.
     Objects = 2,
+}
+
+impl ServiceKind {
+    pub const ALL: [Self; 2] = [Self::Carriage, Self::Objects];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Carriage => "carriage",
+            Self::Objects => "objects",
+        }
+    }
+
+    pub fn other(self) -> Self {
+        match self {
+            Self::Carriage => Self::Objects,
+            Self::Objects => Self::Carriage,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
 }
 
 /// The terms of an epoch. They are fixed within it.
@@ -70,11 +98,7 @@ impl AccountTerms {
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         let genesis = fields.array()?;
-        let kind = match fields.u8()? {
-            1 => ServiceKind::Carriage,
-            2 => ServiceKind::Objects,
-            _ => return None,
-        };
+        let kind = ServiceKind::from_byte(fields.u8()?)?;
         Some(Self { genesis, kind, price: fields.u64()?, window: fields.u64()? })
     }
 }

@@ -8,7 +8,8 @@ use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
 use octet_receipts::{
-    AccountBook, AccountMessage, Agreement, NeighbourCounters, SignedReceipt, UNIT,
+    AccountBook, AccountId, AccountMessage, Agreement, NeighbourCounters, ServiceKind,
+    SignedReceipt, UNIT,
 };
 use ring::digest::{SHA256, digest};
 
@@ -55,10 +56,11 @@ pub fn accounts(bytes: &[u8]) {
     let stored = [bytes, digest(&SHA256, bytes).as_ref()].concat();
     if let Some(mut book) = AccountBook::from_bytes(&stored) {
         assert_eq!(book.to_bytes(), stored);
-        let nodes: Vec<_> = book.rows().iter().map(|row| row.node).collect();
+        let ids: Vec<_> =
+            book.rows().iter().map(|row| AccountId { node: row.node, kind: row.kind }).collect();
         book.set_identity(identity(NODES[0], KEYS[0]));
-        for node in nodes {
-            go_on(&mut book, node);
+        for id in ids {
+            go_on(&mut book, id);
         }
     }
 }
@@ -66,33 +68,39 @@ pub fn accounts(bytes: &[u8]) {
 fn receive(message: &[u8], identity: Certified, from: PublicKey) {
     let mut book = AccountBook::default();
     book.set_identity(identity);
-    book.agree(from, AGREEMENT).expect("there is room");
+    let ids = ServiceKind::ALL.map(|kind| AccountId { node: from, kind });
+    for id in ids {
+        book.agree(id, AGREEMENT).expect("there is room");
+    }
     let before = book.to_bytes();
     if book.handle(&from, message, Duration::ZERO).is_err() {
         assert_eq!(book.to_bytes(), before);
     }
-    go_on(&mut book, from);
+    for id in ids {
+        go_on(&mut book, id);
+    }
 }
 
-fn go_on(book: &mut AccountBook, node: PublicKey) {
+fn go_on(book: &mut AccountBook, id: AccountId) {
     // The accounts may be full.
-    if book.agree(node, AGREEMENT).is_err() {
+    if book.agree(id, AGREEMENT).is_err() {
         return;
     }
     let of = |book: &AccountBook| {
-        let row = book.rows().into_iter().find(|row| row.node == node);
+        let row = book.rows().into_iter().find(|row| (row.node, row.kind) == (id.node, id.kind));
         row.map_or((0, 0), |row| (row.signed, row.bought))
     };
     let (before, _) = of(book);
-    let counters = NeighbourCounters { epoch: [1; 16], bought: 3 << 20, served: 3 << 20 };
+    let (bought, served) = (3 << 20, 3 << 20);
+    let counters = NeighbourCounters { epoch: [1; 16], bought, served, limit: None };
     for seconds in 0..20 {
-        book.observe(&node, counters);
+        book.observe(&id, counters);
         book.tick(Duration::from_secs(seconds));
         let stored = book.to_bytes();
         book.persisted();
         assert!(AccountBook::from_bytes(&stored).is_some());
         book.take_messages();
-        book.remaining(&node);
+        book.grant(&id);
     }
     let (signed, bought) = of(book);
     assert!(signed <= before.max(bought));

@@ -32,6 +32,11 @@ fn a_box_without_boards_and_one_with_them() {
     let found = read(&line("hill", &descriptor(1).to_string(), "price = 5\nmax_price = 7"));
     let found = found.unwrap();
     assert_eq!((found[0].price, found[0].max_price), (Some(5), Some(7)));
+    assert_eq!((found[0].object_price, found[0].max_object_price), (None, None));
+    let of_objects = "object_price = 3\nmax_object_price = 4";
+    let found = read(&line("hill", &descriptor(1).to_string(), of_objects)).unwrap();
+    assert_eq!((found[0].object_price, found[0].max_object_price), (Some(3), Some(4)));
+    assert_eq!((found[0].price, found[0].max_price), (None, None));
 }
 
 /// Each mistake is marked at the line that has to be changed, with what to do.
@@ -51,7 +56,10 @@ fn mistakes_are_placed() {
         (text("lake", &one, ""), 15, "called `hill` already"),
         (text("hill", &one, ""), 15, "`hill` is there twice"),
         (text("hill", &one, "board = 3\nprice = 5"), 15, "has another price already"),
+        (text("hill", &one, "board = 3\nobject_price = 5"), 15, "has another price already"),
+        (text("hill", &one, "board = 3\nmax_object_price = 5"), 15, "has another price already"),
         (text("lake", &two, "price = -5"), 17, "invalid value"),
+        (text("lake", &two, "object_price = -5"), 17, "invalid value"),
         (text("board-2", &two, ""), 15, "not a valid neighbour name"),
         (text("Lake", &two, ""), 15, "not a valid neighbour name"),
         (text("lake", &two, "board = 5"), 17, "there is no board 5"),

@@ -1,10 +1,11 @@
-//! Two units as a whole, each with doubles of `forward` and `identity`: threads at their sockets. The doubles of
+//! Two units as a whole, each with doubles of `forward`, `cache` and `identity`: threads at their sockets. The doubles of
 //! `forward` carry messages to each other. Units of `ledger` are real.
 
 #![cfg(test)]
 
 mod ledger;
 mod ledger_node;
+mod objects;
 mod pair;
 
 use std::cell::Cell;
@@ -64,7 +65,7 @@ fn what_was_carried_is_signed_and_settled() {
     assert_eq!(payee.shown("owed_to_us"), 7);
 
     // What is written off is not asked for any more.
-    payee.link.lock().unwrap().served += 100;
+    payee.link.lock().unwrap().carriage.served += 100;
     wait_until("it is counted", || payee.shown("unsigned") == 100);
     let answer = payee.call("write-off", json!({ "neighbour": "other" })).unwrap();
     assert_eq!((answer, payee.shown("unsigned")), (json!({ "forgiven": 100 }), json!(0)));
@@ -79,7 +80,7 @@ fn what_cannot_be_written_is_not_sent() {
     let (payer, payee) = pair(accounts_section(1 << 30), block);
     payer.buy(&payee, WINDOW / 2);
     wait_until("it has a limit", || payee.limit().is_some());
-    let asked = || payer.link.lock().unwrap().asked;
+    let asked = || payer.link.lock().unwrap().carriage.asked;
     let before = asked();
     wait_until("more rounds are done", || asked() > before + 20);
     assert_eq!(payer.call("receipts", json!({})).unwrap(), json!([]));
@@ -109,7 +110,7 @@ fn a_damaged_book_is_set_aside_with_its_key() {
 #[test]
 fn nothing_is_on_by_itself() {
     let (payer, payee) = pair(None, |_| {});
-    let has_none = || payee.limit().is_none() && payee.link.lock().unwrap().asked > 0;
+    let has_none = || payee.limit().is_none() && payee.link.lock().unwrap().carriage.asked > 0;
     wait_until("a round is done", has_none);
     payer.buy(&payee, 10 * WINDOW);
     assert_eq!(payee.call("show", json!({})).unwrap(), json!([]));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use octet_accounts::settings::{NeighbourPrice, Settings};
+use octet_accounts::settings::{NeighbourPrices, PriceRange, Settings};
 use octet_accounts::{AccountsConfig, LedgerOfReceipts, run};
 use octet_appliance::{AccountsSection, MaxLoss};
 use octet_node::as_pid_1::TIMEOUT;
@@ -14,6 +14,7 @@ use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
 use octet_node::{Callers, Peer};
+use octet_receipts::ServiceKind;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -22,51 +23,109 @@ pub const WINDOW: u64 = 1 << 20;
 
 pub const PRICE: u64 = 1 << 30;
 
-/// What a double of `forward` knows: its one neighbour, and messages that wait for its `accounts`.
+/// The price of objects.
+pub const OBJECT_PRICE: u64 = 2 << 30;
+
+/// Whether a double answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Answers {
+    #[default]
+    Always,
+    /// It closes each connection.
+    Never,
+    /// It reads one more call, and is silent from then on.
+    Hangs,
+}
+
+/// What a double counts for its one neighbour.
 #[derive(Debug, Default)]
-pub struct Link {
+pub struct Counted {
     pub bought: u64,
     pub served: u64,
     pub limit: Option<u64>,
-    pub waiting: Vec<Value>,
     /// How often the traffic was asked for.
     pub asked: u64,
+    pub answers: Answers,
+}
+
+/// What the doubles of `forward` and `cache` know of their neighbour.
+#[derive(Debug, Default)]
+pub struct Link {
+    pub carriage: Counted,
+    pub objects: Counted,
+    /// What `forward` has measured of the link, in kbit/s.
+    pub kilobits: u64,
+    /// Messages for `accounts`, at `forward`.
+    pub waiting: Vec<Value>,
+}
+
+impl Link {
+    pub fn of(&mut self, kind: ServiceKind) -> &mut Counted {
+        match kind {
+            ServiceKind::Carriage => &mut self.carriage,
+            ServiceKind::Objects => &mut self.objects,
+        }
+    }
 }
 
 pub type SharedLink = Arc<Mutex<Link>>;
 
-/// Serves as `forward`: messages to the neighbour wait at `other`.
-fn forward(folder: &Path, nodes: (PublicKey, PublicKey), own: &SharedLink, other: &SharedLink) {
-    let listener = UnixListener::bind(folder.join("forward.sock")).unwrap();
+/// Serves as `forward` or `cache`: messages to the neighbour wait at `other`.
+fn meter(
+    kind: ServiceKind,
+    folder: &Path,
+    nodes: (PublicKey, PublicKey),
+    own: &SharedLink,
+    other: &SharedLink,
+) {
+    let name = if kind == ServiceKind::Carriage { "forward" } else { "cache" };
+    let listener = UnixListener::bind(folder.join(format!("{name}.sock"))).unwrap();
     let (own, other) = (Arc::clone(own), Arc::clone(other));
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut peer = Peer::new(stream);
             while let Ok(Some(request)) = peer.next_request() {
-                let answer = match request.verb.as_str() {
-                    "traffic" => {
+                let answers = own.lock().unwrap().of(kind).answers;
+                match answers {
+                    Answers::Always => {}
+                    Answers::Never => break,
+                    Answers::Hangs => loop {
+                        thread::park();
+                    },
+                }
+                let answer = match (request.verb.as_str(), kind) {
+                    ("traffic", _) => {
                         let mut link = own.lock().unwrap();
-                        link.asked += 1;
-                        json!([{
-                            "neighbour": "other", "link": "fl101", "bought": link.bought, "served": link.served,
-                            "limit": link.limit, "kilobits": 1000, "node": nodes.1,
+                        let kilobits = link.kilobits;
+                        let Counted { bought, served, limit, asked, .. } = link.of(kind);
+                        *asked += 1;
+                        let mut row = json!({
+                            "bought": bought, "served": served, "limit": limit, "node": nodes.1,
                             "epoch": "00112233445566778899aabbccddeeff",
-                        }])
+                        });
+                        if kind == ServiceKind::Carriage {
+                            row["neighbour"] = json!("other");
+                            row["link"] = json!("fl101");
+                            row["kilobits"] = json!(kilobits);
+                        }
+                        json!([row])
                     }
-                    "account-receive" => json!(std::mem::take(&mut own.lock().unwrap().waiting)),
-                    "account-send" => {
+                    ("account-receive", ServiceKind::Carriage) => {
+                        json!(std::mem::take(&mut own.lock().unwrap().waiting))
+                    }
+                    ("account-send", ServiceKind::Carriage) => {
                         let message = &request.args["message"];
                         assert_eq!(request.args["node"], json!(nodes.1));
                         let row = json!({ "node": nodes.0, "message": message });
                         other.lock().unwrap().waiting.push(row);
                         Value::Null
                     }
-                    "account-limit" => {
-                        own.lock().unwrap().limit =
+                    ("account-limit", _) => {
+                        own.lock().unwrap().of(kind).limit =
                             request.args.get("served").and_then(Value::as_u64);
                         Value::Null
                     }
-                    verb => panic!("{verb}"),
+                    (verb, _) => panic!("{verb}"),
                 };
                 peer.end(request.id, Ok(answer)).unwrap();
             }
@@ -108,19 +167,50 @@ impl Accounts {
         self.connect().call(verb, args).map_err(|error| error.to_string())
     }
 
-    /// A value of the only account.
+    /// A value of the account of carriage.
     pub fn shown(&self, key: &str) -> Value {
-        self.call("show", json!({})).unwrap()[0][key].clone()
+        self.shown_of(ServiceKind::Carriage, key)
+    }
+
+    /// A value of the account of a kind; null without one.
+    pub fn shown_of(&self, kind: ServiceKind, key: &str) -> Value {
+        let rows = self.call("show", json!({})).unwrap();
+        let mut rows = rows.as_array().unwrap().iter();
+        rows.find(|row| row["kind"] == kind.as_str()).map_or(Value::Null, |row| row[key].clone())
     }
 
     pub fn limit(&self) -> Option<u64> {
-        self.link.lock().unwrap().limit
+        self.limit_of(ServiceKind::Carriage)
+    }
+
+    pub fn limit_of(&self, kind: ServiceKind) -> Option<u64> {
+        self.link.lock().unwrap().of(kind).limit
     }
 
     /// The neighbour has carried this much more for this node.
     pub fn buy(&self, from: &Self, bytes: u64) {
-        self.link.lock().unwrap().bought += bytes;
-        from.link.lock().unwrap().served += bytes;
+        self.buy_of(ServiceKind::Carriage, from, bytes);
+    }
+
+    pub fn buy_of(&self, kind: ServiceKind, from: &Self, bytes: u64) {
+        self.link.lock().unwrap().of(kind).bought += bytes;
+        from.link.lock().unwrap().of(kind).served += bytes;
+    }
+
+    /// The neighbour serves what its limit allows of this, and says how much it was.
+    pub fn buy_within(&self, kind: ServiceKind, from: &Self, bytes: u64) -> u64 {
+        let mut link = from.link.lock().unwrap();
+        let counted = link.of(kind);
+        let limit = counted.limit.unwrap_or_default();
+        let bytes = bytes.min(limit.saturating_sub(counted.served));
+        counted.served += bytes;
+        drop(link);
+        self.link.lock().unwrap().of(kind).bought += bytes;
+        bytes
+    }
+
+    pub fn answers(&self, kind: ServiceKind, answers: Answers) {
+        self.link.lock().unwrap().of(kind).answers = answers;
     }
 }
 
@@ -133,12 +223,13 @@ pub fn pair(
     accounts: Option<AccountsSection>,
     prepare: impl FnOnce(&Path),
 ) -> (Accounts, Accounts) {
-    pair_on(accounts, None, |[payer, _]| prepare(payer))
+    pair_on(accounts, None, None, |[payer, _]| prepare(payer))
 }
 
-/// The same, on a ledger. `prepare` gets both folders.
+/// The same with a price of objects, or on a ledger. `prepare` gets both folders.
 pub fn pair_on(
     accounts: Option<AccountsSection>,
+    object_price: Option<u64>,
     ledger: Option<&LedgerOfReceipts>,
     prepare: impl FnOnce([&Path; 2]),
 ) -> (Accounts, Accounts) {
@@ -149,11 +240,20 @@ pub fn pair_on(
     for (own, folder) in folders.iter().enumerate() {
         let other = 1 - own;
         let (sockets, nodes) = (folder.path(), (keys[own].public(), keys[other].public()));
-        forward(sockets, nodes, &links[own], &links[other]);
+        for kind in ServiceKind::ALL {
+            meter(kind, sockets, nodes, &links[own], &links[other]);
+        }
         identity(sockets, Arc::clone(&keys[own]), "accounts");
-        let (price, max_price) = if own == 0 { (None, Some(PRICE)) } else { (Some(PRICE), None) };
-        let line =
-            NeighbourPrice { name: "other".to_owned(), price, max_price, ledger: ledger.is_some() };
+        let prices = |price: Option<u64>| match own {
+            0 => PriceRange { price: None, max_price: price },
+            _ => PriceRange { price, max_price: None },
+        };
+        let line = NeighbourPrices {
+            name: "other".to_owned(),
+            carriage: prices(Some(PRICE)),
+            objects: prices(object_price),
+            ledger: ledger.is_some(),
+        };
         let control = UnixListener::bind(sockets.join("accounts.sock")).unwrap();
         let user = rustix::process::getuid().as_raw();
         let config = AccountsConfig {

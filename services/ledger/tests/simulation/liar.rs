@@ -37,6 +37,14 @@ impl Liar {
         Self { lie, signer, own, proposed: BTreeMap::new() }
     }
 
+    /// Whether the frame is a vote with its key.
+    pub fn has_signed(&self, frame: &[u8]) -> bool {
+        match ConsensusFrame::from_bytes(frame) {
+            Some(ConsensusFrame::Vote(vote)) => PublicKey::from(vote.message.from) == self.own,
+            _ => false,
+        }
+    }
+
     /// What contradicts a frame.
     pub fn other(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         match ConsensusFrame::from_bytes(frame)? {

@@ -78,6 +78,8 @@ fn contradict_late(seed: u64) {
         value: NilOrVal::Nil,
         from: signer.public(),
     });
+    // It would end when others pass the vote on.
+    world.stop(3, false);
     let (from, now) = (world.nodes[3].public, world.now);
     let node = world.nodes[0].node.as_mut().unwrap();
     node.receive(from, &ConsensusFrame::Vote(vote).to_bytes(), now).unwrap();

@@ -131,6 +131,13 @@ fn a_proposal_is_logged_once_and_only_from_whose_turn_it_is() {
     // Somebody whose turn it is not.
     let stranger = logged(&world, at, &begin, &[other(0, (proposer + 2) % 4)]);
     assert_eq!(stranger, none);
+    // Another unit with the key of the one whose turn it is, at that one: replay would take it for its own.
+    let signer = VoteSigner::new(Arc::clone(&world.nodes[at].key), world.genesis.hash());
+    let (kind, value, from) = (VoteType::Prevote, NilOrVal::Nil, signer.public());
+    let vote = ConsensusVote { kind, height: BlockHeight(1), round: Round::ZERO, value, from };
+    let begin = ConsensusFrame::Vote(signer.sign_vote(vote)).to_bytes();
+    let alone = logged(&world, proposer, &begin, &[]);
+    assert_eq!(logged(&world, proposer, &begin, &[other(1, proposer)]), alone);
 }
 
 /// A height before the newest of the log was decided. Its votes may be lost, so it is fetched.
@@ -164,6 +171,47 @@ fn a_node_without_its_blocks_does_not_vote_on_them_again() {
         let mut node = ConsensusNode::open(settings, key, Disk::default(), log, world.now).unwrap();
         node.receive(peer, &vote(1), world.now).unwrap();
         assert_eq!(node.is_deciding(), votes);
+    }
+}
+
+/// The key is used by another unit, too. Its messages are not taken for the node's own.
+#[test]
+fn a_vote_of_another_unit_with_the_same_key_ends_the_node() {
+    let mut world = World::new(44, 4, 0);
+    let (proposer, proposal) = proposal(&mut world);
+    let at = (proposer + 1) % 4;
+    let peer = world.nodes[proposer].public;
+    let signer = VoteSigner::new(Arc::clone(&world.nodes[at].key), world.genesis.hash());
+    let (mut first, _, _) = open(&world, proposer);
+    first.submit(world.submitted[0], world.now).unwrap().unwrap();
+    let begin = frames(&mut first).into_iter().find(is_vote).unwrap().to_bytes();
+    let (mut node, _, log) = open(&world, at);
+    node.receive(peer, &begin, world.now).unwrap();
+    let is_own = |frame: &ConsensusFrame| match frame {
+        ConsensusFrame::Vote(vote) => vote.message.from == signer.public(),
+        _ => false,
+    };
+    // Before it has voted, another one has. Nothing of it is logged.
+    let value = NilOrVal::Nil;
+    let (kind, from) = (VoteType::Prevote, signer.public());
+    let vote = ConsensusVote { kind, height: BlockHeight(1), round: Round::ZERO, value, from };
+    let early = ConsensusFrame::Vote(signer.sign_vote(vote)).to_bytes();
+    let before = log.bytes();
+    node.receive(peer, &early, world.now).unwrap();
+    assert_eq!(log.bytes(), before);
+    node.receive(peer, &proposal.to_bytes(), world.now).unwrap();
+    let own = frames(&mut node).into_iter().find(is_own).unwrap();
+    let ConsensusFrame::Vote(signed) = &own else { panic!() };
+    assert!(signed.message.value.is_val());
+    // Its own vote comes back, as others pass it on.
+    node.receive(peer, &own.to_bytes(), world.now).unwrap();
+    let mut forged = early.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    node.receive(peer, &forged, world.now).unwrap();
+    let error = node.receive(peer, &early, world.now).unwrap_err();
+    assert!(error.to_string().contains("another unit has the same key"), "{error}");
+    for part in ["stop one of the two", "identity revoke ledger", "wallet vote-add"] {
+        assert!(error.help().contains(part), "{part}");
     }
 }
 

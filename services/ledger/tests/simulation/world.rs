@@ -269,6 +269,10 @@ impl World {
         };
         for _ in 0..copies {
             let delay = Duration::from_millis(self.rng.u64(1..=self.faults.delay.max(1)));
+            // An honest node ends when others pass on a vote with its key that contradicts its own. A liar does not.
+            if self.nodes[to].liar.as_ref().is_some_and(|liar| liar.has_signed(&bytes)) {
+                continue;
+            }
             self.push(self.now + delay, Event::Frame { from, to, bytes: bytes.clone() });
         }
     }

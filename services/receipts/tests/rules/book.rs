@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use octet_node::control::PublicKey;
-use octet_receipts::{AccountBook, AccountError, Agreement, MAX_ACCOUNTS};
+use octet_receipts::{AccountBook, AccountError, Agreement, MAX_ACCOUNTS, ServiceKind};
 use proptest::prelude::*;
 
-use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W};
+use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W, carriage};
 
 #[test]
 fn a_book_is_read_as_it_was_written() {
@@ -15,10 +15,10 @@ fn a_book_is_read_as_it_was_written() {
     for price in 0..20 {
         pair.serve(W);
         let new = Agreement { price: Some(A_BYTE - price), ..CHARGES };
-        pair.e.book.agree(pair.p.node, new).unwrap();
+        pair.e.book.agree(carriage(pair.p.node), new).unwrap();
         pair.run(3);
     }
-    pair.e.book.settle(&pair.p.node, 5).unwrap();
+    pair.e.book.settle(&carriage(pair.p.node), 5).unwrap();
     pair.run(1);
     assert_eq!(pair.e.row().taken_receipts.len(), 17);
     for end in [&mut pair.p, &mut pair.e] {
@@ -49,22 +49,25 @@ fn accounts_with_debts_stay() {
         key[0] = u8::try_from(number).unwrap();
         PublicKey::new(key)
     };
-    book.retain(&BTreeSet::new());
+    book.retain(ServiceKind::Carriage, &BTreeSet::new());
     let row = book.rows().remove(0);
-    assert_eq!((row.is_neighbour, row.owed, book.remaining(&pair.p.node)), (false, W, None));
+    assert_eq!(
+        (row.is_neighbour, row.owed, book.remaining(&carriage(pair.p.node))),
+        (false, W, None)
+    );
     for number in 1..MAX_ACCOUNTS {
-        book.agree(node(number), CHARGES).unwrap();
+        book.agree(carriage(node(number)), CHARGES).unwrap();
     }
     let full = Err(AccountError::Full(MAX_ACCOUNTS));
-    assert_eq!(book.agree(node(99), CHARGES), full);
+    assert_eq!(book.agree(carriage(node(199)), CHARGES), full);
     // One that is settled and no neighbour makes room.
-    book.retain(&(2..MAX_ACCOUNTS).map(node).collect());
-    assert_eq!(book.agree(node(99), CHARGES), Ok(()));
+    book.retain(ServiceKind::Carriage, &(2..MAX_ACCOUNTS).map(node).collect());
+    assert_eq!(book.agree(carriage(node(199)), CHARGES), Ok(()));
     let nodes: Vec<_> = book.rows().into_iter().map(|row| row.node).collect();
     assert!(nodes.contains(&pair.p.node) && !nodes.contains(&node(1)));
-    assert_eq!(book.agree(node(98), CHARGES), full);
-    book.settle(&pair.p.node, W).unwrap();
-    assert_eq!(book.agree(node(98), CHARGES), Ok(()));
+    assert_eq!(book.agree(carriage(node(198)), CHARGES), full);
+    book.settle(&carriage(pair.p.node), W).unwrap();
+    assert_eq!(book.agree(carriage(node(198)), CHARGES), Ok(()));
     let bytes = book.to_bytes();
     assert_eq!(AccountBook::from_bytes(&bytes).unwrap().to_bytes(), bytes);
 }

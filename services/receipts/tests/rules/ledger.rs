@@ -10,34 +10,34 @@ use octet_receipts::{
     Receipt, SignedReceipt,
 };
 
-use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W, certified, key};
+use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W, carriage, certified, key};
 
 const GENESIS: [u8; 32] = [9; 32];
-const PAYS_COINS: Agreement = Agreement { genesis: GENESIS, ..PAYS };
-const TAKES_COINS: Agreement = Agreement { genesis: GENESIS, ..CHARGES };
+pub const PAYS_COINS: Agreement = Agreement { genesis: GENESIS, ..PAYS };
+pub const TAKES_COINS: Agreement = Agreement { genesis: GENESIS, ..CHARGES };
 const FEE: u64 = 100;
-const RULES: ClaimRules =
+pub const RULES: ClaimRules =
     ClaimRules { genesis: GENESIS, fee: FEE, interval: Duration::from_secs(600) };
 
 /// One lock, and what was claimed of it.
-struct Ledger {
-    locked: u64,
-    max_per_day: u64,
+pub struct Ledger {
+    pub locked: u64,
+    pub max_per_day: u64,
     paid_today: u64,
     is_open: bool,
     /// By scope: epoch, amount of the receipt, and what was paid of it.
     claims: BTreeMap<[u8; 32], (u64, u64, u64)>,
-    paid: u64,
+    pub paid: u64,
 }
 
 impl Ledger {
-    fn new(locked: u64) -> Self {
+    pub fn new(locked: u64) -> Self {
         let (max_per_day, is_open) = (u64::MAX, true);
         Self { locked, max_per_day, paid_today: 0, is_open, claims: BTreeMap::new(), paid: 0 }
     }
 
     /// Returns whether the claim is valid.
-    fn claim(&mut self, receipt: &Receipt) -> bool {
+    pub fn claim(&mut self, receipt: &Receipt) -> bool {
         let (mut epoch, mut amount, mut paid) =
             self.claims.get(&receipt.scope).copied().unwrap_or_default();
         if receipt.epoch < epoch {
@@ -73,7 +73,7 @@ impl Ledger {
     }
 
     /// Tells a book what it asks for.
-    fn tell(&self, book: &mut AccountBook) {
+    pub fn tell(&self, book: &mut AccountBook) {
         let pair = KeyPair { payer: key(11).public(), payee: key(12).public() };
         let queries = book.lock_queries();
         assert!(queries.contains_key(&pair), "{queries:?}");
@@ -82,7 +82,7 @@ impl Ledger {
         book.set_locks([(pair, state)].into());
     }
 
-    fn tell_both(&self, pair: &mut Pair) {
+    pub fn tell_both(&self, pair: &mut Pair) {
         self.tell(&mut pair.p.book);
         self.tell(&mut pair.e.book);
         pair.p.write();
@@ -90,12 +90,12 @@ impl Ledger {
     }
 }
 
-fn claims(pair: &mut Pair) -> Vec<SignedReceipt> {
+pub fn claims(pair: &mut Pair) -> Vec<SignedReceipt> {
     pair.e.book.claims(&RULES, pair.now)
 }
 
 /// Claims until nothing is due any more. One that the ledger refuses was for what a book did not know yet.
-fn settle(pair: &mut Pair, ledger: &mut Ledger) {
+pub fn settle(pair: &mut Pair, ledger: &mut Ledger) {
     let mut idle = 0;
     for _ in 0..200 {
         pair.now += Duration::from_secs(601);
@@ -226,13 +226,52 @@ fn claims_follow_the_interval_and_are_worth_their_fee() {
     assert_eq!(claims(&mut limited).len(), 1);
 }
 
+/// Of a claim that is paid no more than its fee nothing is left.
+#[test]
+fn what_a_day_has_left_must_be_worth_the_fee() {
+    let mut ledger = Ledger { max_per_day: 2 * W, ..Ledger::new(10 * W) };
+    let mut pair = agreed(&ledger);
+    pair.serve(W / 2);
+    pair.run(6);
+    ledger.is_open = false;
+    for (left, count) in [(0, 0), (FEE, 0), (FEE + 1, 1)] {
+        ledger.paid_today = ledger.max_per_day - left;
+        ledger.tell_both(&mut pair);
+        assert_eq!(claims(&mut pair).len(), count, "{left}");
+    }
+}
+
+/// A lock is for two keys: what was signed with a former one takes nothing of it.
+#[test]
+fn another_key_has_another_lock() {
+    let ledger = Ledger::new(2 * W);
+    let mut pair = agreed(&ledger);
+    pair.serve(W);
+    pair.run(6);
+    let payee = key(12).public();
+    let [old, new] = [11, 21].map(|seed| KeyPair { payer: key(seed).public(), payee });
+    pair.p.book.set_identity(certified(1, 21, 2));
+    pair.run(15);
+    let queries = pair.e.book.lock_queries();
+    assert!(queries.contains_key(&old) && queries.contains_key(&new), "{queries:?}");
+    for (locked, remaining) in [(W / 2, W / 2), (0, 0)] {
+        let locks = [(old, ledger.state()), (new, Ledger::new(locked).state())];
+        pair.e.book.set_locks(locks.into());
+        assert_eq!(pair.remaining(), Some(remaining));
+        assert_eq!(pair.e.row().owed, W);
+    }
+}
+
 /// A claim of a later epoch would end the one before.
 #[test]
 fn an_epoch_is_claimed_to_its_end_before_the_next() {
     let mut ledger = Ledger::new(10 * W);
     let mut pair = agreed(&ledger);
     for price in [A_BYTE, A_BYTE / 2, A_BYTE] {
-        pair.e.book.agree(pair.p.node, Agreement { price: Some(price), ..TAKES_COINS }).unwrap();
+        pair.e
+            .book
+            .agree(carriage(pair.p.node), Agreement { price: Some(price), ..TAKES_COINS })
+            .unwrap();
         pair.run(12);
         pair.serve(W / 2);
         pair.run(6);
@@ -260,7 +299,10 @@ fn who_is_of_another_ledger_is_not_paid() {
         assert_eq!(pair.p.row().paying, PayerState::WaitingForOffer);
         assert_eq!(pair.p.row().signed, 0);
         // Both agree on one.
-        pair.p.book.agree(pair.e.node, Agreement { genesis: charges.genesis, ..PAYS }).unwrap();
+        pair.p
+            .book
+            .agree(carriage(pair.e.node), Agreement { genesis: charges.genesis, ..PAYS })
+            .unwrap();
         pair.run(15);
         assert_eq!(pair.p.row().paying, PayerState::Paying);
     }
@@ -273,8 +315,8 @@ fn a_pair_can_begin_with_a_ledger() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
     pair.serve(W);
     pair.run(1);
-    pair.p.book.agree(pair.e.node, PAYS_COINS).unwrap();
-    pair.e.book.agree(pair.p.node, TAKES_COINS).unwrap();
+    pair.p.book.agree(carriage(pair.e.node), PAYS_COINS).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), TAKES_COINS).unwrap();
     pair.run(15);
     ledger.tell_both(&mut pair);
     pair.serve(W / 2);
@@ -282,7 +324,7 @@ fn a_pair_can_begin_with_a_ledger() {
     assert_eq!((pair.e.row().owed, pair.p.row().owe), (3 * W / 2, 3 * W / 2));
     settle(&mut pair, &mut ledger);
     assert_eq!((ledger.paid, pair.e.row().owed, pair.p.row().owe), (W / 2, W, W));
-    pair.e.book.settle(&pair.p.node, W).unwrap();
+    pair.e.book.settle(&carriage(pair.p.node), W).unwrap();
     pair.run(15);
     assert_eq!((pair.e.row().owed, pair.p.row().owe), (0, 0));
 }
@@ -318,8 +360,8 @@ fn random_pairs() {
                     let price = Some([A_BYTE, A_BYTE / 2, 2 * A_BYTE][rng.usize(0..3)]);
                     let max_price = Some(2 * A_BYTE);
                     let (p, e) = (pair.p.node, pair.e.node);
-                    pair.p.book.agree(e, Agreement { max_price, ..PAYS_COINS }).unwrap();
-                    pair.e.book.agree(p, Agreement { price, ..TAKES_COINS }).unwrap();
+                    pair.p.book.agree(carriage(e), Agreement { max_price, ..PAYS_COINS }).unwrap();
+                    pair.e.book.agree(carriage(p), Agreement { price, ..TAKES_COINS }).unwrap();
                 }
                 _ => match rng.u32(0..6) {
                     0 => ledger.locked += rng.u64(0..2 * W),
@@ -357,7 +399,7 @@ fn restart(pair: &mut Pair) {
     ] {
         end.book = AccountBook::from_bytes(&end.disk).unwrap();
         end.book.set_identity(certified(node, seed, 1));
-        end.book.agree(other, agreement).unwrap();
+        end.book.agree(carriage(other), agreement).unwrap();
     }
     pair.observe();
 }

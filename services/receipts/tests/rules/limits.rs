@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use octet_receipts::{AccountBook, Agreement, PayeeState, PayerState};
 
-use crate::pair::{CHARGES, PAYS, Pair, W, certified};
+use crate::pair::{CHARGES, PAYS, Pair, W, carriage, certified};
 
 #[test]
 fn who_stops_signing_is_stopped_within_the_window() {
@@ -18,7 +18,7 @@ fn who_stops_signing_is_stopped_within_the_window() {
     }
     assert_eq!((served, pair.remaining()), (W, Some(0)));
     assert_eq!(pair.e.row().serving, PayeeState::Stopped);
-    assert_eq!(pair.e.book.write_off(&pair.p.node), Ok(W));
+    assert_eq!(pair.e.book.write_off(&carriage(pair.p.node)), Ok(W));
     pair.e.write();
     assert_eq!(pair.remaining(), Some(W));
 }
@@ -52,7 +52,7 @@ fn a_window_an_hour_is_free_until_the_first_receipt() {
     assert_eq!(pair.serve(10), 10);
     assert_eq!(pair.remaining(), Some(W - 10));
     // The first receipt ends it: what was free is not owed.
-    pair.p.book.agree(pair.e.node, PAYS).unwrap();
+    pair.p.book.agree(carriage(pair.e.node), PAYS).unwrap();
     pair.run(2);
     assert_eq!((pair.remaining(), pair.e.row().serving), (Some(W), PayeeState::Serving));
     assert_eq!((pair.p.row().owe, pair.e.row().owed), (0, 0));
@@ -69,7 +69,7 @@ fn a_restart_gives_no_new_window() {
     assert_eq!(pair.serve(W), W);
     pair.e.book = AccountBook::from_bytes(&pair.e.disk).unwrap();
     pair.e.book.set_identity(certified(2, 12, 1));
-    pair.e.book.agree(pair.p.node, CHARGES).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), CHARGES).unwrap();
     assert_eq!(pair.remaining(), Some(0), "nothing was observed");
     pair.e.book.tick(Duration::ZERO);
     pair.observe();
@@ -87,7 +87,7 @@ fn the_payer_signs_within_its_debt_limit() {
     assert_eq!((pair.p.row().owe, pair.p.row().paying), (1500, PayerState::DebtLimit));
     pair.run(12);
     assert_eq!((pair.p.row().owe, pair.e.row().owed), (1500, 1500));
-    pair.e.book.settle(&pair.p.node, 1500).unwrap();
+    pair.e.book.settle(&carriage(pair.p.node), 1500).unwrap();
     pair.run(7);
     assert_eq!((pair.p.row().owe, pair.p.row().signed), (1500, 3000));
 }
@@ -103,7 +103,7 @@ fn the_payee_serves_within_its_debt_limit() {
     assert_eq!(pair.serve(W), 500);
     pair.run(6);
     assert_eq!((pair.e.row().owed, pair.e.row().serving), (1500, PayeeState::DebtLimit));
-    pair.e.book.settle(&pair.p.node, 1000).unwrap();
+    pair.e.book.settle(&carriage(pair.p.node), 1000).unwrap();
     pair.e.write();
     assert_eq!(pair.remaining(), Some(1000));
 }
@@ -123,11 +123,11 @@ fn a_counter_that_goes_back_is_shown_and_counts_nothing() {
 #[test]
 fn what_is_bought_while_nothing_is_paid_is_owed_up_to_a_window() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
-    pair.p.book.agree(pair.e.node, Agreement { max_price: None, ..PAYS }).unwrap();
+    pair.p.book.agree(carriage(pair.e.node), Agreement { max_price: None, ..PAYS }).unwrap();
     pair.p.counters.bought += 5 * W;
     pair.run(20);
     assert_eq!((pair.p.row().signed, pair.p.row().paying), (0, PayerState::Off));
-    pair.p.book.agree(pair.e.node, PAYS).unwrap();
+    pair.p.book.agree(carriage(pair.e.node), PAYS).unwrap();
     pair.run(20);
     assert_eq!(pair.p.row().signed, W);
 }

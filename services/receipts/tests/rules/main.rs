@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod book;
+mod kinds;
 mod ledger;
 mod limits;
 mod pair;

@@ -7,7 +7,9 @@ use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
-use octet_receipts::{AccountBook, AccountRow, Agreement, NeighbourCounters};
+use octet_receipts::{
+    AccountBook, AccountId, AccountRow, Agreement, NeighbourCounters, ServiceKind,
+};
 
 pub const W: u64 = 1 << 20;
 
@@ -30,6 +32,14 @@ pub fn certified(node: u8, key_seed: u8, epoch: u64) -> Certified {
     Certified { key: Arc::new(key(key_seed)), certificate }
 }
 
+pub fn carriage(node: PublicKey) -> AccountId {
+    AccountId { node, kind: ServiceKind::Carriage }
+}
+
+pub fn objects(node: PublicKey) -> AccountId {
+    AccountId { node, kind: ServiceKind::Objects }
+}
+
 pub const PAYS: Agreement = Agreement {
     price: None,
     window: W,
@@ -46,18 +56,20 @@ pub struct End {
     pub node: PublicKey,
     pub book: AccountBook,
     pub disk: Vec<u8>,
+    /// Of carriage, and of objects.
     pub counters: NeighbourCounters,
+    pub objects: NeighbourCounters,
 }
 
 impl End {
     fn new(node: u8, key_seed: u8, other: &PublicKey, agreement: Agreement) -> Self {
         let mut book = AccountBook::default();
         book.set_identity(certified(node, key_seed, 1));
-        book.agree(*other, agreement).unwrap();
+        book.agree(carriage(*other), agreement).unwrap();
         let disk = book.to_bytes();
         book.persisted();
-        let counters = NeighbourCounters { epoch: [1; 16], bought: 0, served: 0 };
-        Self { node: key(node).public(), book, disk, counters }
+        let counters = NeighbourCounters { epoch: [1; 16], bought: 0, served: 0, limit: None };
+        Self { node: key(node).public(), book, disk, counters, objects: counters }
     }
 
     pub fn write(&mut self) {
@@ -67,6 +79,18 @@ impl End {
         }
     }
 
+    pub fn row_of(&self, kind: ServiceKind) -> AccountRow {
+        self.book.rows().into_iter().find(|row| row.kind == kind).unwrap()
+    }
+
+    pub fn counters_of(&mut self, kind: ServiceKind) -> &mut NeighbourCounters {
+        match kind {
+            ServiceKind::Carriage => &mut self.counters,
+            ServiceKind::Objects => &mut self.objects,
+        }
+    }
+
+    /// That of the only account.
     pub fn row(&self) -> AccountRow {
         let [row] = self.book.rows().try_into().unwrap();
         row
@@ -104,8 +128,11 @@ impl Pair {
     }
 
     pub fn observe(&mut self) {
-        self.p.book.observe(&self.e.node, self.p.counters);
-        self.e.book.observe(&self.p.node, self.e.counters);
+        let (p, e) = (self.p.node, self.e.node);
+        for (end, other) in [(&mut self.p, e), (&mut self.e, p)] {
+            end.book.observe(&carriage(other), end.counters);
+            end.book.observe(&objects(other), end.objects);
+        }
     }
 
     /// What P's unit would send now.
@@ -152,7 +179,7 @@ impl Pair {
     /// E serves as much of `bytes` as it may, and P gets all of it.
     pub fn serve(&mut self, bytes: u64) -> u64 {
         self.observe();
-        let bytes = self.e.book.remaining(&self.p.node).unwrap_or(u64::MAX).min(bytes);
+        let bytes = self.e.book.remaining(&carriage(self.p.node)).unwrap_or(u64::MAX).min(bytes);
         self.p.counters.bought += bytes;
         self.e.counters.served += bytes;
         self.observe();
@@ -160,6 +187,6 @@ impl Pair {
     }
 
     pub fn remaining(&self) -> Option<u64> {
-        self.e.book.remaining(&self.p.node)
+        self.e.book.remaining(&carriage(self.p.node))
     }
 }

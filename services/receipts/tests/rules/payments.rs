@@ -2,7 +2,7 @@
 
 use octet_receipts::{AccountError, Agreement, PayeeState, PayerState, SignedReceipt};
 
-use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W};
+use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W, carriage};
 
 #[test]
 fn what_was_carried_is_paid() {
@@ -106,7 +106,7 @@ fn a_new_price_closes_the_epoch_first() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
     pair.serve(1000);
     let half = Agreement { price: Some(A_BYTE / 2), ..CHARGES };
-    pair.e.book.agree(pair.p.node, half).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), half).unwrap();
     pair.run(2);
     pair.serve(1000);
     pair.run(6);
@@ -120,7 +120,7 @@ fn the_last_receipt_of_an_epoch_is_sent_until_it_has_come() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
     pair.serve(1000);
     let half = Agreement { price: Some(A_BYTE / 2), ..CHARGES };
-    pair.e.book.agree(pair.p.node, half).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), half).unwrap();
     let offer = pair.sent_by_e();
     pair.p_handles(&offer);
     assert_eq!(pair.p.row().paying, PayerState::Closing);
@@ -140,7 +140,7 @@ fn a_price_that_is_too_high_is_not_paid() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
     pair.run(1);
     let more = Agreement { price: Some(A_BYTE + 1), ..CHARGES };
-    pair.e.book.agree(pair.p.node, more).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), more).unwrap();
     pair.run(2);
     assert_eq!(pair.p.row().paying, PayerState::PriceTooHigh);
     // Under new terms nobody is served more than a window before signing for them.
@@ -151,7 +151,7 @@ fn a_price_that_is_too_high_is_not_paid() {
     }
     assert_eq!((served, pair.e.row().serving), (W, PayeeState::Stopped));
     let pays = Agreement { max_price: Some(A_BYTE + 1), ..PAYS };
-    pair.p.book.agree(pair.e.node, pays).unwrap();
+    pair.p.book.agree(carriage(pair.e.node), pays).unwrap();
     pair.run(12);
     assert_eq!((pair.p.row().paying, pair.remaining()), (PayerState::Paying, Some(W)));
     assert_eq!(pair.p.row().owe, pair.e.row().owed);
@@ -163,20 +163,20 @@ fn who_is_not_charged_is_not_limited() {
     pair.serve(W / 2);
     pair.run(6);
     let free = Agreement { price: None, ..CHARGES };
-    pair.e.book.agree(pair.p.node, free).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), free).unwrap();
     pair.run(2);
     assert_eq!((pair.remaining(), pair.p.row().paid_price), (None, Some(0)));
     pair.serve(9 * W);
     pair.run(6);
     assert_eq!((pair.p.row().owe, pair.e.row().owed), (W / 2, W / 2));
-    pair.e.book.agree(pair.p.node, CHARGES).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), CHARGES).unwrap();
     pair.run(2);
     assert_eq!(pair.remaining(), Some(W));
     // What a payer did not hear of is not held against it either.
-    pair.e.book.agree(pair.p.node, free).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), free).unwrap();
     pair.e.counters.served += 7 * W;
     pair.observe();
-    pair.e.book.agree(pair.p.node, CHARGES).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), CHARGES).unwrap();
     pair.e.write();
     assert_eq!(pair.remaining(), Some(W));
 }
@@ -188,17 +188,17 @@ fn a_settlement_pays_what_is_owed() {
     pair.run(6);
     let p = pair.p.node;
     let refused = AccountError::MoreThanOwed { owed: 1000, amount: 1001 };
-    assert_eq!(pair.e.book.settle(&p, 1001), Err(refused));
-    assert_eq!(pair.e.book.settle(&pair.e.node, 1), Err(AccountError::NoAccount));
-    assert_eq!(pair.e.book.settle(&p, 400), Ok(()));
+    assert_eq!(pair.e.book.settle(&carriage(p), 1001), Err(refused));
+    assert_eq!(pair.e.book.settle(&carriage(pair.e.node), 1), Err(AccountError::NoAccount));
+    assert_eq!(pair.e.book.settle(&carriage(p), 400), Ok(()));
     assert_eq!(pair.e.row().owed, 600);
     // Not before it is stored.
     assert!(pair.e.book.take_messages().is_empty());
     pair.run(1);
     assert_eq!(pair.p.row().owe, 600);
-    assert_eq!(pair.e.book.settle(&p, 600), Ok(()));
+    assert_eq!(pair.e.book.settle(&carriage(p), 600), Ok(()));
     pair.run(1);
     pair.run(11);
     assert_eq!((pair.p.row().owe, pair.e.row().owed), (0, 0));
-    assert!(pair.e.book.settle(&p, 1).is_err());
+    assert!(pair.e.book.settle(&carriage(p), 1).is_err());
 }

@@ -2,7 +2,7 @@
 
 use octet_receipts::{AccountBook, NeighbourCounters};
 
-use crate::pair::{CHARGES, End, PAYS, Pair, W, certified};
+use crate::pair::{CHARGES, End, PAYS, Pair, W, carriage, certified};
 
 fn begin_anew(end: &mut End, book: AccountBook) {
     end.book = book;
@@ -16,12 +16,12 @@ fn a_payee_without_its_book_is_paid_again() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
     pair.serve(W / 2);
     pair.run(2);
-    pair.e.book.settle(&pair.p.node, 1000).unwrap();
+    pair.e.book.settle(&carriage(pair.p.node), 1000).unwrap();
     pair.serve(5000);
     pair.run(1);
     let mut book = AccountBook::default();
     book.set_identity(certified(2, 22, 2));
-    book.agree(pair.p.node, CHARGES).unwrap();
+    book.agree(carriage(pair.p.node), CHARGES).unwrap();
     begin_anew(&mut pair.e, book);
     pair.may_refuse = true;
     pair.run(60);
@@ -34,7 +34,7 @@ fn a_payee_without_its_book_is_paid_again() {
     assert!(owed <= 5000, "{owed}");
     pair.serve(W / 2);
     pair.run(6);
-    pair.e.book.settle(&pair.p.node, 2000).unwrap();
+    pair.e.book.settle(&carriage(pair.p.node), 2000).unwrap();
     pair.run(2);
     assert_eq!(pair.p.row().owe, W + 5000 - 3000);
 }
@@ -45,12 +45,12 @@ fn a_payer_without_its_book_is_served_again() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
     pair.serve(W / 2);
     pair.run(2);
-    pair.e.book.settle(&pair.p.node, W / 2).unwrap();
+    pair.e.book.settle(&carriage(pair.p.node), W / 2).unwrap();
     assert_eq!(pair.serve(W), W);
     assert_eq!(pair.serve(W), 0);
     let mut book = AccountBook::default();
     book.set_identity(certified(1, 21, 2));
-    book.agree(pair.e.node, PAYS).unwrap();
+    book.agree(carriage(pair.e.node), PAYS).unwrap();
     begin_anew(&mut pair.p, book);
     pair.observe();
     pair.run(3);
@@ -63,7 +63,7 @@ fn a_payer_without_its_book_is_served_again() {
     assert_eq!(pair.serve(W), W);
     let mut book = AccountBook::default();
     book.set_identity(certified(1, 31, 3));
-    book.agree(pair.e.node, PAYS).unwrap();
+    book.agree(carriage(pair.e.node), PAYS).unwrap();
     begin_anew(&mut pair.p, book);
     pair.observe();
     pair.run(3);
@@ -86,7 +86,7 @@ fn keys_change_without_loss() {
             end.book = AccountBook::from_bytes(&end.disk).unwrap();
         }
         end.book.set_identity(new);
-        end.book.agree(other, agreement).unwrap();
+        end.book.agree(carriage(other), agreement).unwrap();
         pair.run(60);
         let what = format!("of payer {of_payer}, runs {runs}");
         let (p, e) = (pair.p.row(), pair.e.row());
@@ -107,7 +107,7 @@ fn counters_that_begin_anew_are_stored_at_once() {
     pair.serve(1000);
     assert!(!pair.p.book.is_dirty(), "a count alone is not written");
     for end in [&mut pair.p, &mut pair.e] {
-        end.counters = NeighbourCounters { epoch: [2; 16], bought: 0, served: 0 };
+        end.counters = NeighbourCounters { epoch: [2; 16], bought: 0, served: 0, limit: None };
     }
     pair.observe();
     for (end, node, key_seed) in [(&mut pair.p, 1, 11), (&mut pair.e, 2, 12)] {
@@ -115,8 +115,8 @@ fn counters_that_begin_anew_are_stored_at_once() {
         end.book = AccountBook::from_bytes(&end.disk).unwrap();
         end.book.set_identity(certified(node, key_seed, 1));
     }
-    pair.p.book.agree(pair.e.node, PAYS).unwrap();
-    pair.e.book.agree(pair.p.node, CHARGES).unwrap();
+    pair.p.book.agree(carriage(pair.e.node), PAYS).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), CHARGES).unwrap();
     pair.run(12);
     assert_eq!(
         (pair.p.row().signed, pair.e.row().received, pair.e.row().served),

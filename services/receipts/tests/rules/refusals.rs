@@ -7,7 +7,7 @@ use octet_receipts::{
     Settlement, SignedReceipt,
 };
 
-use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W, certificate, certified, key};
+use crate::pair::{A_BYTE, CHARGES, PAYS, Pair, W, carriage, certificate, certified, key};
 
 fn sign(offer: Offer, seed: u8) -> Vec<u8> {
     let signed = SignedStatement::sign(offer, &key(seed)).unwrap();
@@ -43,24 +43,30 @@ fn take(pair: &mut Pair, message: &[u8]) -> Result<(), Refused> {
 fn offers() {
     let settlement = |payee: u8, payer: u8| {
         let (payee_key, payer) = (key(payee), key(payer).public());
-        let body = Settlement { payee: payee_key.public(), payer, amount: 5 };
+        let body =
+            Settlement { payee: payee_key.public(), payer, kind: ServiceKind::Carriage, amount: 5 };
         Some(SignedStatement::sign(body, &payee_key).unwrap())
     };
     let terms = offer().terms;
     let other = |terms| Offer { terms, ..offer() };
     let with = |certificate| Offer { certificate, ..offer() };
     let settled = |settlement| Offer { settlement, ..offer() };
+    let of_objects = settlement(12, 11).map(|it: SignedStatement<Settlement>| {
+        let body = Settlement { kind: ServiceKind::Objects, ..*it.body() };
+        SignedStatement::sign(body, &key(12)).unwrap()
+    });
     let too_high = Refused::PriceTooHigh { price: A_BYTE + 1, max: A_BYTE };
     let cases = [
         (other(AccountTerms { price: A_BYTE + 1, ..terms }), 12, too_high),
         (other(AccountTerms { genesis: [1; 32], ..terms }), 12, Refused::OtherLedger),
-        (other(AccountTerms { kind: ServiceKind::Objects, ..terms }), 12, Refused::WrongTerms),
+        (other(AccountTerms { kind: ServiceKind::Objects, ..terms }), 12, Refused::NotPaying),
         (Offer { payer: key(10).public(), ..offer() }, 12, Refused::OtherPayer),
         (Offer { received: 1, ..offer() }, 12, Refused::NeverSigned),
         (with(certificate(3, "accounts", 12, 1)), 12, Refused::WrongCertificate),
         (with(certificate(2, "gate", 12, 1)), 12, Refused::WrongCertificate),
         (settled(settlement(13, 11)), 12, Refused::WrongSettlement),
         (settled(settlement(12, 13)), 12, Refused::WrongSettlement),
+        (settled(of_objects), 12, Refused::WrongSettlement),
     ];
     for (refused, seed, why) in cases {
         let mut pair = Pair::new(PAYS, CHARGES);
@@ -75,7 +81,7 @@ fn offers() {
     let stranger = pair.p.book.handle(&node, &sign(offer(), 12), pair.now);
     assert_eq!(stranger, Err(Refused::UnknownNode));
     let mut book = AccountBook::default();
-    book.agree(pair.e.node, PAYS).unwrap();
+    book.agree(carriage(pair.e.node), PAYS).unwrap();
     assert_eq!(book.handle(&pair.e.node, &sign(offer(), 12), pair.now), Err(Refused::NoIdentity));
     book.set_identity(certified(1, 11, 1));
     assert_eq!(book.handle(&pair.e.node, &sign(offer(), 12), pair.now), Ok(()));
@@ -185,7 +191,7 @@ fn payments_of_closed_epochs() {
     pair.run(2);
     let late = signed(&pair, more, 11);
     let half = Agreement { price: Some(A_BYTE / 2), ..CHARGES };
-    pair.e.book.agree(pair.p.node, half).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), half).unwrap();
     pair.e.write();
     pair.e.book.handle(&pair.p.node, &late, pair.now).unwrap();
     assert_eq!(pair.e.row().received, W + 10);
@@ -194,7 +200,7 @@ fn payments_of_closed_epochs() {
     pair.serve(W);
     pair.run(2);
     let late = signed(&pair, more, 11);
-    pair.e.book.agree(pair.p.node, half).unwrap();
+    pair.e.book.agree(carriage(pair.p.node), half).unwrap();
     pair.run(3);
     pair.e.book.handle(&pair.p.node, &late, pair.now).unwrap();
     assert_eq!(pair.e.row().received, W);

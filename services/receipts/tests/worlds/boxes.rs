@@ -8,7 +8,7 @@ use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
-use octet_receipts::{AccountBook, Agreement, NeighbourCounters};
+use octet_receipts::{AccountBook, AccountId, Agreement, NeighbourCounters, ServiceKind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
@@ -25,7 +25,14 @@ pub enum Lie {
     More,
 }
 
-/// What the kernel counts for one neighbour in this epoch, and up to where it serves.
+/// Whose account it is of a node, and of what.
+pub type Line = (usize, ServiceKind);
+
+pub fn id(nodes: &[PublicKey], (neighbour, kind): Line) -> AccountId {
+    AccountId { node: nodes[neighbour], kind }
+}
+
+/// What is counted for one neighbour in this epoch, and up to where it is served.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kernel {
     pub bought: u64,
@@ -39,11 +46,12 @@ pub struct Node {
     pub book: AccountBook,
     pub disk: Vec<u8>,
     pub old_disk: Option<Vec<u8>>,
-    pub kernels: BTreeMap<usize, Kernel>,
-    pub boot: u64,
+    pub kernels: BTreeMap<Line, Kernel>,
+    /// How often the counters of a kind have begun.
+    pub boots: BTreeMap<ServiceKind, u64>,
     /// When the process began, in the time of the world.
     pub start: Duration,
-    pub agreements: BTreeMap<usize, Agreement>,
+    pub agreements: BTreeMap<Line, Agreement>,
     pub lie: Lie,
 }
 
@@ -75,7 +83,7 @@ impl Node {
             disk,
             old_disk: None,
             kernels: BTreeMap::new(),
-            boot: 1,
+            boots: ServiceKind::ALL.map(|kind| (kind, 1)).into(),
             start: Duration::ZERO,
             agreements: BTreeMap::new(),
             lie,
@@ -92,30 +100,31 @@ impl Node {
         self.book = AccountBook::from_bytes(&self.disk).expect("the disk is whole");
         assert_eq!(self.book.to_bytes(), self.disk);
         self.book.set_identity(self.identity.clone());
-        for (neighbour, agreement) in &self.agreements {
-            self.book.agree(nodes[*neighbour], *agreement).unwrap();
+        for (line, agreement) in &self.agreements {
+            self.book.agree(id(nodes, *line), *agreement).unwrap();
         }
     }
 
     pub fn observe(&mut self, nodes: &[PublicKey]) {
-        for (neighbour, kernel) in &self.kernels {
+        for (line, kernel) in &self.kernels {
             let mut epoch = [0; 16];
-            epoch[..8].copy_from_slice(&self.boot.to_le_bytes());
-            let Kernel { bought, served, .. } = *kernel;
+            epoch[..8].copy_from_slice(&self.boots[&line.1].to_le_bytes());
+            let Kernel { bought, served, limit } = *kernel;
             let (bought, served) = match self.lie {
                 Lie::Less => (bought / 2, served),
                 Lie::More => (bought, served + served / 8),
                 _ => (bought, served),
             };
-            self.book.observe(&nodes[*neighbour], NeighbourCounters { epoch, bought, served });
+            let counters = NeighbourCounters { epoch, bought, served, limit };
+            self.book.observe(&id(nodes, *line), counters);
         }
     }
 
     /// Sets the quotas, as the kernel has them: up to an absolute count.
-    pub fn limit(&mut self, nodes: &[PublicKey], observed: &BTreeMap<usize, u64>) {
-        for (neighbour, kernel) in &mut self.kernels {
-            let remaining = self.book.remaining(&nodes[*neighbour]);
-            kernel.limit = remaining.map(|it| observed[neighbour] + it);
+    pub fn limit(&mut self, nodes: &[PublicKey], observed: &BTreeMap<Line, u64>) {
+        for (line, kernel) in &mut self.kernels {
+            let remaining = self.book.remaining(&id(nodes, *line));
+            kernel.limit = remaining.map(|it| observed[line] + it);
         }
     }
 }

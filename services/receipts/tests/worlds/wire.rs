@@ -1,9 +1,13 @@
 //! Reads what goes over the link, byte by byte, without the library.
 
+use octet_receipts::ServiceKind;
+use ring::digest::{SHA256, digest};
+
 /// What a payment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaySeen {
     pub payer: [u8; 32],
+    pub scope: [u8; 32],
     pub epoch: u64,
     pub bytes: u64,
     pub price: u64,
@@ -13,6 +17,8 @@ pub struct PaySeen {
 /// What an offer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferSeen {
+    pub scope: [u8; 32],
+    pub kind: ServiceKind,
     pub epoch: u64,
     pub received: u64,
     pub settled: u64,
@@ -28,6 +34,7 @@ pub fn pay(message: &[u8]) -> Option<PaySeen> {
     assert_eq!(receipt.len(), 192);
     Some(PaySeen {
         payer: receipt[..32].try_into().unwrap(),
+        scope: receipt[64..96].try_into().unwrap(),
         epoch: number(receipt, 96),
         bytes: number(receipt, 104),
         price: number(receipt, 112),
@@ -38,8 +45,18 @@ pub fn pay(message: &[u8]) -> Option<PaySeen> {
 pub fn offer(message: &[u8]) -> Option<OfferSeen> {
     let offer = message.strip_prefix(&[1, 1, 1])?;
     let after_certificate = 2 + usize::from(offer[0]) * 256 + usize::from(offer[1]);
-    let fields = &offer[after_certificate + 49..];
+    let (terms, fields) = offer[after_certificate..].split_at(49);
+    let hash = digest(&SHA256, &[b"octet terms 1\0", terms].concat());
+    let kind = match terms[32] {
+        1 => ServiceKind::Carriage,
+        2 => ServiceKind::Objects,
+        other => panic!("kind {other}"),
+    };
     let epoch = number(fields, 0);
-    let settled = if fields[72] == 1 { number(fields, 73 + 1 + 64) } else { 0 };
-    Some(OfferSeen { epoch, received: number(fields, 40), settled })
+    let settled = if fields[72] == 1 { number(fields, 73 + 1 + 64 + 1) } else { 0 };
+    if fields[72] == 1 {
+        assert_eq!(fields[73 + 1 + 64], terms[32], "a settlement is of one kind");
+    }
+    let scope = hash.as_ref().try_into().unwrap();
+    Some(OfferSeen { scope, kind, epoch, received: number(fields, 40), settled })
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use octet_node::control::PublicKey;
-use octet_receipts::{AccountRow, Agreement};
+use octet_receipts::{AccountRow, Agreement, ServiceKind};
 
-use crate::boxes::{Kernel, Lie, Node};
+use crate::boxes::{Kernel, Lie, Line, Node, id};
 use crate::evaluator::Evaluator;
 
 #[derive(Debug, Clone)]
@@ -32,13 +32,17 @@ enum Cut {
     Idle,
 }
 
+/// Payer, payee, and what is paid for.
+type Flow = (usize, usize, ServiceKind);
+
 pub struct World {
     rng: Rng,
     now: Duration,
     nodes: Vec<Node>,
     keys: Vec<PublicKey>,
-    /// By payer and payee.
-    flows: BTreeMap<(usize, usize), Evaluator>,
+    flows: BTreeMap<Flow, Evaluator>,
+    /// The kinds of all terms that were offered, by their scopes.
+    scopes: BTreeMap<[u8; 32], ServiceKind>,
     queue: Vec<Packet>,
     history: Vec<Packet>,
     loss: f64,
@@ -76,10 +80,14 @@ impl World {
         let is_mutual = rng.f64() < 0.3;
         let mut flows = BTreeMap::new();
         for low in 0..count - 1 {
-            for (a, b) in [(low, low + 1), (low + 1, low)] {
+            let kinds = &ServiceKind::ALL[..if rng.f64() < 0.3 { 2 } else { 1 }];
+            let both = [(low, low + 1), (low + 1, low)];
+            for (a, b, kind) in
+                both.into_iter().flat_map(|(a, b)| kinds.iter().map(move |it| (a, b, *it)))
+            {
                 let price = rng.u64(0..4) * (1 << 30) + rng.u64(..1 << 20);
-                nodes[a].agreements.insert(b, agreement(price, is_tight));
-                nodes[a].kernels.insert(b, Kernel { limit: Some(0), ..Kernel::default() });
+                nodes[a].agreements.insert((b, kind), agreement(price, is_tight));
+                nodes[a].kernels.insert((b, kind), Kernel { limit: Some(0), ..Kernel::default() });
                 if is_mutual || a == low {
                     let evaluator = Evaluator {
                         max_window: 1 << 20,
@@ -88,7 +96,7 @@ impl World {
                         starts: 1,
                         ..Evaluator::default()
                     };
-                    flows.insert((a, b), evaluator);
+                    flows.insert((a, b, kind), evaluator);
                 }
             }
         }
@@ -106,6 +114,7 @@ impl World {
             nodes,
             keys,
             flows,
+            scopes: BTreeMap::new(),
             queue: vec![],
             history: vec![],
             is_quiet: false,
@@ -131,10 +140,11 @@ impl World {
                 self.settle_all();
             }
         }
-        for ((payer, payee), evaluator) in &self.flows {
+        for ((payer, payee, kind), evaluator) in &self.flows {
             let is_honest = |name: usize| self.nodes[name].lie == Lie::None;
             if is_honest(*payer) && is_honest(*payee) {
-                evaluator.quiet(&self.row(*payer, *payee), &self.row(*payee, *payer));
+                let row = |of, with| self.row(of, (with, *kind));
+                evaluator.quiet(&row(*payer, *payee), &row(*payee, *payer));
             }
         }
         self.flows.values().map(Evaluator::sent_bytes).sum()
@@ -168,13 +178,13 @@ impl World {
     }
 
     /// Bytes of both directions. What is lost is counted by its sender alone.
-    fn traffic(&mut self, (payer, payee): (usize, usize)) {
+    fn traffic(&mut self, (payer, payee, kind): Flow) {
         let chunks = self.rng.u32(0..8);
         for _ in 0..chunks {
             let size = self.rng.u64(1..60_000);
             let is_lost = self.rng.f64() < self.loss;
             let is_up = self.rng.bool();
-            let served = &mut self.nodes[payee].kernels.get_mut(&payer).unwrap();
+            let served = &mut self.nodes[payee].kernels.get_mut(&(payer, kind)).unwrap();
             let is_served = served.limit.is_none_or(|limit| served.served + size <= limit)
                 && !(is_lost && is_up);
             if is_served {
@@ -182,14 +192,14 @@ impl World {
             }
             let is_bought = is_up || (is_served && !is_lost);
             if is_bought {
-                self.nodes[payer].kernels.get_mut(&payee).unwrap().bought += size;
+                self.nodes[payer].kernels.get_mut(&(payee, kind)).unwrap().bought += size;
             }
-            let flow = self.flows.get_mut(&(payer, payee)).unwrap();
+            let flow = self.flows.get_mut(&(payer, payee, kind)).unwrap();
             flow.bought += if is_bought { size } else { 0 };
             flow.served += if is_served { size } else { 0 };
         }
         if self.is_honest_payee(payee) {
-            self.flows[&(payer, payee)].served();
+            self.flows[&(payer, payee, kind)].served();
         }
     }
 
@@ -198,18 +208,22 @@ impl World {
         !matches!(self.nodes[payee].lie, Lie::OldBook | Lie::More)
     }
 
-    fn row(&self, of: usize, with: usize) -> AccountRow {
+    fn row(&self, of: usize, with: Line) -> AccountRow {
         let rows = self.nodes[of].book.rows();
-        rows.into_iter().find(|row| row.node == self.keys[with]).unwrap()
+        rows.into_iter().find(|row| self.is_row(row, with)).unwrap()
+    }
+
+    fn is_row(&self, row: &AccountRow, (with, kind): Line) -> bool {
+        row.node == self.keys[with] && row.kind == kind
     }
 
     /// One round of the unit, or a part of one.
     fn poll(&mut self, name: usize, cut: Option<Cut>) {
         let keys = self.keys.clone();
         self.nodes[name].observe(&keys);
-        let observed: BTreeMap<usize, u64> =
+        let observed: BTreeMap<Line, u64> =
             self.nodes[name].kernels.iter().map(|(peer, it)| (*peer, it.served)).collect();
-        for ((payer, payee), flow) in &mut self.flows {
+        for ((payer, payee, _), flow) in &mut self.flows {
             if *payer == name {
                 flow.observed_bought = flow.bought;
             }
@@ -269,15 +283,17 @@ impl World {
 
     /// After a write of what was observed, the end of a counter epoch is on the disk.
     fn is_safe(&mut self, name: usize) {
-        for ((payer, payee), flow) in &mut self.flows {
+        for ((payer, payee, _), flow) in &mut self.flows {
             flow.unsafe_bought *= u64::from(*payer != name);
             flow.unsafe_served *= u64::from(*payee != name);
         }
     }
 
     fn stored(&mut self, name: usize, rows: &[AccountRow]) {
-        for ((payer, payee), flow) in &mut self.flows {
-            let row = |peer: usize| rows.iter().find(|row| row.node == self.keys[peer]).unwrap();
+        for ((payer, payee, kind), flow) in &mut self.flows {
+            let is_row =
+                |row: &&AccountRow, peer: usize| row.node == self.keys[peer] && row.kind == *kind;
+            let row = |peer: usize| rows.iter().find(|row| is_row(row, peer)).unwrap();
             if *payer == name {
                 flow.stored_bought = flow.observed_bought;
                 flow.is_acceptance_stored = row(*payee).paid_price.is_some();
@@ -291,14 +307,18 @@ impl World {
     }
 
     fn look(&mut self, name: usize) {
-        for (payer, payee) in self.flows.keys().copied().collect::<Vec<_>>() {
-            if payer == name {
-                let row = self.row(payer, payee);
-                self.flows.get_mut(&(payer, payee)).unwrap().payer_is(&row);
+        let rows = self.nodes[name].book.rows();
+        let keys = &self.keys;
+        for ((payer, payee, kind), flow) in &mut self.flows {
+            let row = |peer: usize| {
+                let is_row = |row: &&AccountRow| row.node == keys[peer] && row.kind == *kind;
+                rows.iter().find(is_row).unwrap()
+            };
+            if *payer == name {
+                flow.payer_is(row(*payee));
             }
-            if payee == name {
-                let row = self.row(payee, payer);
-                self.flows.get_mut(&(payer, payee)).unwrap().payee_is(&row);
+            if *payee == name {
+                flow.payee_is(row(*payer));
             }
         }
     }
@@ -311,10 +331,12 @@ impl World {
             self.nodes[name].book.set_identity(identity);
         }
         if self.rng.f64() < 0.03 {
-            self.restart_forward(name);
+            let kind = self.rng.choice(ServiceKind::ALL).unwrap();
+            self.restart_counters(name, kind);
         }
-        let peers: Vec<_> = self.nodes[name].kernels.keys().copied().collect();
-        let peer = self.rng.choice(peers).unwrap();
+        let lines: Vec<_> = self.nodes[name].kernels.keys().copied().collect();
+        let line = self.rng.choice(lines).unwrap();
+        let of_line = id(&self.keys, line);
         if self.changes_prices && self.rng.f64() < 0.05 {
             let is_free = self.charges_sometimes && self.rng.bool();
             let price = self.rng.u64(0..4) * (1 << 30) + self.rng.u64(..1 << 20);
@@ -322,30 +344,30 @@ impl World {
             new.window = if self.rng.bool() { 1 << 20 } else { 1 << 19 };
             if is_free {
                 new.price = None;
-                if let Some(flow) = self.flows.get_mut(&(peer, name)) {
+                if let Some(flow) = self.flows.get_mut(&(line.0, name, line.1)) {
                     flow.was_free = true;
                 }
             }
-            self.nodes[name].agreements.insert(peer, new);
-            self.nodes[name].book.agree(self.keys[peer], new).unwrap();
+            self.nodes[name].agreements.insert(line, new);
+            self.nodes[name].book.agree(of_line, new).unwrap();
         }
         if self.rng.f64() < 0.05 {
-            self.settle(name, peer);
+            self.settle(name, line);
         }
         if self.rng.f64() < 0.005 {
-            self.nodes[name].book.write_off(&self.keys[peer]).unwrap();
-            if let Some(flow) = self.flows.get_mut(&(peer, name)) {
+            self.nodes[name].book.write_off(&of_line).unwrap();
+            if let Some(flow) = self.flows.get_mut(&(line.0, name, line.1)) {
                 flow.was_free = true;
             }
         }
     }
 
-    fn settle(&mut self, name: usize, peer: usize) {
-        let owed = self.row(name, peer).owed;
+    fn settle(&mut self, name: usize, line: Line) {
+        let (owed, of_line) = (self.row(name, line).owed, id(&self.keys, line));
         let book = &mut self.nodes[name].book;
-        assert!(book.settle(&self.keys[peer], owed + 1).is_err());
+        assert!(book.settle(&of_line, owed + 1).is_err());
         let amount = if self.is_quiet { owed } else { self.rng.u64(..=owed) };
-        book.settle(&self.keys[peer], amount).unwrap();
+        book.settle(&of_line, amount).unwrap();
         // A crash would undo it, and the owner would have to look; here it is on the disk at once.
         let bytes = book.to_bytes();
         let rows = book.rows();
@@ -354,14 +376,14 @@ impl World {
         self.stored(name, &rows);
         self.is_safe(name);
         self.look(name);
-        if let Some(flow) = self.flows.get_mut(&(peer, name)) {
+        if let Some(flow) = self.flows.get_mut(&(line.0, name, line.1)) {
             flow.settled += amount;
         }
     }
 
     fn settle_all(&mut self) {
-        for (payer, payee) in self.flows.keys().copied().collect::<Vec<_>>() {
-            self.settle(payee, payer);
+        for (payer, payee, kind) in self.flows.keys().copied().collect::<Vec<_>>() {
+            self.settle(payee, (payer, kind));
         }
     }
 }

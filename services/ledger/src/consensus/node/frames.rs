@@ -6,8 +6,8 @@ use octet_node::limits::RateDecision;
 
 use super::{ConsensusError, ConsensusFrame, ConsensusNode, Input, Recipient, ValidatorKey};
 use crate::consensus::frame::MAX_ANSWER;
-use crate::consensus::types::BlockHeight;
-use arc_malachitebft_core_types::ValueOrigin;
+use crate::consensus::types::{Bft, BlockHeight};
+use arc_malachitebft_core_types::{SignedVote, ValueOrigin};
 
 /// For which height a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,16 @@ impl ConsensusNode {
         Ok(())
     }
 
+    /// A vote with this node's key, which it has already: others pass it on. If it has not signed it, another unit has
+    /// its key; that vote is not logged, because replay would take it for one of its own.
+    fn take_own_vote(&self, vote: &SignedVote<Bft>) -> Result<(), ConsensusError> {
+        let of = &vote.message;
+        let is_other = of.height == self.core.height()
+            && self.core.driver.votes().conflicting_vote(vote).is_some()
+            && self.host.signer.is_vote(vote);
+        if is_other { Err(ConsensusError::KeyElsewhere(of.height.0)) } else { Ok(()) }
+    }
+
     pub(super) fn take_consensus(&mut self, frame: ConsensusFrame) -> Result<(), ConsensusError> {
         if !self.is_validator() {
             return Ok(());
@@ -63,6 +73,9 @@ impl ConsensusNode {
             ConsensusFrame::Vote(vote) => {
                 let of = &vote.message;
                 let is_at_hand = of.height == self.core.height();
+                if of.from == self.host.signer.public() {
+                    return self.take_own_vote(&vote);
+                }
                 // The state machine would verify and log the same contradiction each time it is repeated.
                 let is_repeated = self.core.driver.votes().conflicting_vote(&vote).is_some()
                     && !self.core.can_record_equivocation(&vote);
@@ -80,7 +93,9 @@ impl ConsensusNode {
             ConsensusFrame::Proposal(proposal, block) => {
                 let of = &proposal.message;
                 let place = self.height_of(of.height);
-                if place == HeightOf::Other
+                // The node has its own proposals.
+                if of.from == self.host.signer.public()
+                    || place == HeightOf::Other
                     || !self.lists(&of.from)
                     || !self.host.signer.is_proposal(&proposal)
                 {

@@ -1,13 +1,15 @@
 //! Crashes, power cuts, and new keys.
 
+use octet_receipts::{AccountRow, ServiceKind};
+
 use super::World;
 use crate::boxes::{Kernel, Lie, certified};
 
 impl World {
-    /// The unit `forward` begins again, and its counters with it. What the book had not observed is lost.
-    pub(super) fn restart_forward(&mut self, name: usize) {
-        self.begin_counters(name);
-        for ((payer, payee), flow) in &mut self.flows {
+    /// The unit that counts a kind begins again, and its counters with it. What the book had not observed is lost.
+    pub(super) fn restart_counters(&mut self, name: usize, kind: ServiceKind) {
+        self.begin_counters(name, kind);
+        for ((payer, payee, _), flow) in self.flows.iter_mut().filter(|it| it.0.2 == kind) {
             if *payer == name {
                 let lost = flow.bought - flow.observed_bought;
                 flow.unsafe_bought = flow.observed_bought - flow.stored_bought;
@@ -25,9 +27,10 @@ impl World {
         }
     }
 
-    fn begin_counters(&mut self, name: usize) {
-        self.nodes[name].boot += 1;
-        for kernel in self.nodes[name].kernels.values_mut() {
+    fn begin_counters(&mut self, name: usize, kind: ServiceKind) {
+        *self.nodes[name].boots.entry(kind).or_default() += 1;
+        let kernels = self.nodes[name].kernels.iter_mut();
+        for (_, kernel) in kernels.filter(|(line, _)| line.1 == kind) {
             *kernel = Kernel { limit: Some(0), ..Kernel::default() };
         }
     }
@@ -35,7 +38,9 @@ impl World {
     pub(super) fn crash(&mut self, name: usize) {
         let is_power_cut = self.rng.bool();
         if is_power_cut {
-            self.begin_counters(name);
+            for kind in ServiceKind::ALL {
+                self.begin_counters(name, kind);
+            }
         }
         if self.nodes[name].lie == Lie::OldBook
             && let Some(old) = self.nodes[name].old_disk.clone()
@@ -46,9 +51,11 @@ impl World {
             self.renew(name);
         }
         self.nodes[name].start(self.now, &self.keys.clone());
-        for ((payer, payee), flow) in &mut self.flows {
+        for ((payer, payee, kind), flow) in &mut self.flows {
             let rows = self.nodes[name].book.rows();
-            let row = |peer: usize| rows.iter().find(|row| row.node == self.keys[peer]).unwrap();
+            let is_row =
+                |row: &&AccountRow, peer: usize| row.node == self.keys[peer] && row.kind == *kind;
+            let row = |peer: usize| rows.iter().find(|row| is_row(row, peer)).unwrap();
             if *payer == name {
                 if is_power_cut {
                     flow.lost_bought += flow.bought - flow.stored_bought;

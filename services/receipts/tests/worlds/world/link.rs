@@ -8,7 +8,14 @@ use crate::wire;
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
-        if let (Some(seen), Some(flow)) = (wire::pay(&bytes), self.flows.get_mut(&(from, to))) {
+        let paid = wire::pay(&bytes).map(|seen| {
+            let kind =
+                self.scopes.get(&seen.scope).expect("receipts are for terms that were offered");
+            (seen, (from, to, *kind))
+        });
+        if let Some((seen, flow)) = paid
+            && let Some(flow) = self.flows.get_mut(&flow)
+        {
             if self.nodes[from].lie != Lie::OldBook {
                 flow.pays(seen);
             }
@@ -17,10 +24,11 @@ impl World {
             }
         }
         let is_honest = self.is_honest_payee(from);
-        if let (Some(seen), Some(flow)) = (wire::offer(&bytes), self.flows.get_mut(&(to, from)))
-            && is_honest
-        {
-            flow.offers(seen);
+        if let Some(seen) = wire::offer(&bytes) {
+            self.scopes.insert(seen.scope, seen.kind);
+            if let Some(flow) = self.flows.get_mut(&(to, from, seen.kind)).filter(|_| is_honest) {
+                flow.offers(seen);
+            }
         }
         let packet = Packet { from, to, bytes };
         self.history.push(packet.clone());
@@ -76,8 +84,12 @@ impl World {
     fn forge(&mut self, packet: &Packet) {
         let Packet { from, to, bytes } = packet;
         let (mut from, mut bytes) = (*from, bytes.clone());
-        let others: Vec<_> =
-            self.nodes[*to].kernels.keys().copied().filter(|other| *other != from).collect();
+        let others: Vec<_> = self.nodes[*to]
+            .kernels
+            .keys()
+            .map(|line| line.0)
+            .filter(|other| *other != from)
+            .collect();
         if let Some(other) = self.rng.choice(others).filter(|_| self.rng.bool()) {
             from = other;
         } else {
@@ -91,11 +103,11 @@ impl World {
 
     /// Receipts that a payer signs for something else than it was offered.
     pub(super) fn lie(&mut self) {
-        for (payer, payee) in self.flows.keys().copied().collect::<Vec<_>>() {
+        for (payer, payee, kind) in self.flows.keys().copied().collect::<Vec<_>>() {
             if self.nodes[payer].lie != Lie::Others {
                 continue;
             }
-            let Some(given) = self.row(payer, payee).given_receipt else { continue };
+            let Some(given) = self.row(payer, (payee, kind)).given_receipt else { continue };
             let given = *SignedReceipt::from_bytes(&given).unwrap().receipt();
             let price = given.price + 1;
             let amount = |bytes: u64, price: u64| {

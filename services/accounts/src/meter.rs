@@ -1,4 +1,5 @@
-//! What `forward` is asked for: traffic, limits, and messages to and from the `accounts` of neighbours.
+//! The units that serve, count and stop: `forward` for carriage, `cache` for objects. `forward` also passes messages between
+//! the `accounts` of neighbours.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,23 +8,24 @@ use data_encoding::BASE64;
 use data_encoding::HEXLOWER;
 use octet_node::KeptClient;
 use octet_node::control::{CallError, PublicKey};
+use octet_receipts::ServiceKind;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// The timeout of `forward`, which waits for nft.
+/// The timeout of a call: `forward` waits for nft.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The traffic of a neighbour, as `forward traffic` has it.
+/// The traffic of a neighbour, as `forward traffic` and `cache traffic` have it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TrafficRow {
     pub node: PublicKey,
-    /// Bytes of paths that it was asked for.
+    /// Bytes of paths that it was asked for, or of objects that it gave.
     pub bought: u64,
-    /// Bytes of paths that it asked for.
+    /// Bytes of paths that it asked for, or of objects that it was given.
     pub served: u64,
     /// How far `served` may grow.
     pub limit: Option<u64>,
-    /// The measured capacity of the link, in kbit/s.
+    /// The measured capacity of the link, in kbit/s. `cache` measures none.
     pub kilobits: Option<u32>,
     /// The epoch in which the counts never decrease.
     pub epoch: CounterEpoch,
@@ -46,35 +48,53 @@ impl TryFrom<String> for CounterEpoch {
     }
 }
 
+/// The unit that counts what is served of a kind.
+fn unit(kind: ServiceKind) -> &'static str {
+    match kind {
+        ServiceKind::Carriage => "forward",
+        ServiceKind::Objects => "cache",
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct MessageRow {
     node: PublicKey,
     message: String,
 }
 
+/// A unit that counts what is served of one kind.
 #[derive(Debug)]
-pub struct Forward(KeptClient);
+pub struct TrafficMeter {
+    pub kind: ServiceKind,
+    client: KeptClient,
+}
 
-impl Forward {
+impl TrafficMeter {
     /// Nothing is connected yet; the socket is in the folder `sockets`.
-    pub fn new(sockets: &Path) -> Self {
-        Self(KeptClient::new(sockets.join("forward.sock"), TIMEOUT))
+    pub fn new(kind: ServiceKind, sockets: &Path) -> Self {
+        let socket = sockets.join(format!("{}.sock", unit(kind)));
+        Self { kind, client: KeptClient::new(socket, TIMEOUT) }
+    }
+
+    pub fn unit(&self) -> &'static str {
+        unit(self.kind)
     }
 
     /// # Errors
-    /// `forward` does not answer as expected; so it is with the others.
+    /// The unit does not answer as expected; so it is with the others.
     pub fn traffic(&mut self) -> Result<Vec<TrafficRow>, CallError> {
-        Ok(serde_json::from_value(self.0.call("traffic")?)?)
+        Ok(serde_json::from_value(self.client.call("traffic")?)?)
     }
 
-    /// The messages since the last call, and who sent them. What is malformed is left out.
+    /// The messages since the last call, and who sent them: only `forward` has some. What is malformed is left out.
     pub fn receive(&mut self) -> Result<Vec<(PublicKey, Vec<u8>)>, CallError> {
-        let rows: Vec<MessageRow> = serde_json::from_value(self.0.call("account-receive")?)?;
+        let rows: Vec<MessageRow> = serde_json::from_value(self.client.call("account-receive")?)?;
         let decode =
             |row: MessageRow| Some((row.node, BASE64.decode(row.message.as_bytes()).ok()?));
         Ok(rows.into_iter().filter_map(decode).collect())
     }
 
+    /// Only `forward` sends messages.
     pub fn send(&mut self, node: &PublicKey, message: &[u8]) -> Result<(), CallError> {
         let args = json!({ "node": node, "message": BASE64.encode(message) });
         self.call("account-send", args)
@@ -94,6 +114,6 @@ impl Forward {
             Value::Object(args) => args,
             _ => Map::new(),
         };
-        self.0.call_with(verb, args).map(drop)
+        self.client.call_with(verb, args).map(drop)
     }
 }
