@@ -157,6 +157,8 @@ mod tests {
             board,
             price: None,
             max_price: None,
+            object_price: None,
+            max_object_price: None,
             ledger: false,
         };
         let lines = [line("hill", 1, None), line("lake", 2, Some(3))];
