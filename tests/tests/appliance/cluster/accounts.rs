@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use octet_appliance::{Appliance, SETTINGS};
 use octet_machine::panel::{Mac, Port};
 use octet_machine::{Cluster, Node, Socket};
-use octet_tests::{Image, Remake, guest, shipped};
+use octet_tests::{Bytes, Image, Remake, guest, shipped};
 use serde_json::{Value, json};
 
 use crate::cluster::forward::{MIRROR, TALKER};
@@ -36,6 +36,9 @@ const LEFT: u64 = 3000;
 
 /// Shorter frames are the boxes' own messages.
 const LONG: usize = 1000;
+
+/// What of an object is verified, and given, at once, in bytes.
+const PART: u64 = 16 << 10;
 
 /// The length of datagrams that are not lost.
 const SHORT: u64 = 700;
@@ -70,6 +73,22 @@ protocol = "udp"
 ports = [7000]
 "#;
 
+/// Neighbours may take objects of each other.
+const OBJECTS: &str = r#"
+[[policy]]
+from = "path"
+to = "router"
+service = "cache.objects"
+
+[[policy]]
+from = "router"
+to = "path"
+service = "cache.objects"
+"#;
+
+/// The size of an object, in bytes: it has several windows.
+const OBJECT: usize = 4 << 20;
+
 const ACCOUNTS: &str = "[accounts]\nmax_debt = 1000000000000\nmax_window = 524288\n";
 
 pub fn address(number: usize) -> String {
@@ -79,7 +98,7 @@ pub fn address(number: usize) -> String {
 fn text(number: usize, more: &str) -> String {
     let address = address(number);
     format!(
-        "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\n[cluster]\nboards = 4\n[lan]\n{POLICIES}{more}"
+        "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\n[cluster]\nboards = 4\n[lan]\n{POLICIES}{OBJECTS}{more}"
     )
 }
 
@@ -175,8 +194,8 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     println!("ready after {:?}", began.elapsed());
 
     let at = |number: usize| format!("at = \"{}:{PORT}\"\n", address(number));
-    let pays = format!("max_price = {PRICE}\n");
-    let charges = format!("price = {PRICE}\n");
+    let pays = format!("max_price = {PRICE}\nmax_object_price = {PRICE}\n");
+    let charges = format!("price = {PRICE}\nobject_price = {PRICE}\n");
     let of_hill = |pays: &str| {
         text(
             HILL,
@@ -244,8 +263,48 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
         assert!(account(payee, from, "unsigned") < WINDOW);
     }
 
+    // An object of the second box comes to the first one over a path, and is paid, too.
+    let object = |seed: usize| -> Vec<u8> {
+        (0..OBJECT).map(|at| (at * at / 251 + at * seed) as u8).collect()
+    };
+    let add = |seed: usize| {
+        let mut file = Bytes(object(seed));
+        let added = lake.machine(Node::Router).send_file("cache", "add", "file", &mut file);
+        added.unwrap()["hash"].clone()
+    };
+    let get = |hash: &Value| {
+        let args = json!({ "hash": hash });
+        hill.machine(Node::Router).call_unit("cache", "get", args).is_ok()
+    };
+    let [first, second] = [add(1), add(2)];
+    hill.wait("the object is here", || get(&first));
+    let size = u64::try_from(OBJECT).unwrap();
+    let given = |site: &Site, name: &str, key: &str| number(site, ("cache", "traffic"), name, key);
+    let counts = [given(hill, "lake", "bought"), given(lake, "hill", "served")];
+    println!("{:?}: {counts:?} bytes of an object of {size}", began.elapsed());
+    assert_eq!(counts, [size; 2]);
+    let objects = |key: &str| {
+        let rows = ask(lake, "accounts", "show", json!({}));
+        let is_it = |row: &&Value| row["neighbour"] == "hill" && row["kind"] == "objects";
+        let row = rows.as_array().unwrap().iter().find(is_it);
+        row.and_then(|row| row[key].as_u64()).unwrap_or_default()
+    };
+    lake.wait("it is billed to the byte", || objects("signed_by_them") == size);
+    assert_eq!(
+        objects("owed_to_us"),
+        u64::try_from((u128::from(size) * u128::from(PRICE)) >> 30).unwrap()
+    );
+    // It is the object that was put in.
+    assert_eq!(ask(hill, "cache", "get", json!({ "hash": first }))["size"], size);
+
     // Without a price that it would pay it signs no more.
     apply(hill, of_hill(""));
+    hill.wait("the window of objects is used up", || {
+        assert!(!get(&second), "an object came for nothing");
+        given(lake, "hill", "served") >= size + WINDOW - PART
+    });
+    // A hundredth of what was signed may be lost.
+    assert!(given(lake, "hill", "served") <= size + WINDOW + size / 100);
     // It gets the window, and a hundredth of what was signed; not less, either.
     let unsigned = || account(lake, "hill", "unsigned");
     let most = || WINDOW + account(lake, "hill", "signed_by_them") / 100;
@@ -260,8 +319,11 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     println!("{:?}: {} unsigned, of {}", began.elapsed(), unsigned(), most());
     assert!(unsigned() <= most() && served() < before + LEFT);
 
-    // The same path carries again as soon as it is paid for.
+    // The same path carries again as soon as it is paid for, and the rest of the object comes.
     apply(hill, of_hill(&pays));
+    hill.wait("the other object is here", || get(&second));
+    lake.wait("both are billed to the byte", || objects("signed_by_them") == 2 * size);
+    assert_eq!(given(lake, "hill", "served"), 2 * size);
     hill.wait("it is served again", || {
         say();
         served() > before
