@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::cluster::objects::LINES;
 use crate::cluster::origin::with_origin;
 use crate::cluster::owned::LAN;
-use crate::cluster::site::{IMAGE, Site, address, text, without_forward};
+use crate::cluster::site::{IMAGE, Site, address, place_forward_nowhere, text};
 
 const BOARDS: u8 = 8;
 
@@ -78,7 +78,7 @@ fn a_page_outlives_the_board_that_fetches_and_its_web_server() {
     let text = format!("{}\n{IMAGE}", text(BOARDS, &lines()));
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let settings = serde_json::to_vec(&appliance).unwrap();
-    let image = without_forward(&Remake::of(&base).file(SETTINGS, 0o644, settings).image());
+    let image = place_forward_nowhere(Remake::of(&base).file(SETTINGS, 0o644, settings));
     let site = Site::of(BOARDS, image);
     let boards = [WEB, FETCHES, STANDBY];
     let _disks = site.start_with_disks(boards);
@@ -96,6 +96,7 @@ fn a_page_outlives_the_board_that_fetches_and_its_web_server() {
         println!("{}, {} bytes", got.0.replace("\r\n", " | "), got.1.len());
         got.0.starts_with("http/1.1 200 ") && got.1 == body && got.0.contains(status)
     };
+
     // Both have to know each other.
     for (board, other) in [(FETCHES, STANDBY), (STANDBY, FETCHES)] {
         let knows = || {

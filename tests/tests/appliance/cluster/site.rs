@@ -53,7 +53,7 @@ pub fn without_forward(image: &Image) -> Image {
 
 /// Places forward, which has tests of its own, on a board that does not exist: its links between
 /// all boards use more CPU time than two processors have left.
-fn place_forward_nowhere(remake: Remake) -> Image {
+pub fn place_forward_nowhere(remake: Remake) -> Image {
     let remake = remake.change_units(|unit| {
         if unit["name"] == "forward" {
             unit["boards"] = json!([32]);
