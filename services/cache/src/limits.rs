@@ -70,7 +70,7 @@ impl Default for CacheLimits {
             puts: 8,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(2),
-            limit_pause: Duration::from_secs(5),
+            limit_pause: Duration::from_secs(1),
             read_timeout: Duration::from_secs(60),
             board_retry: Duration::from_secs(5),
         }

@@ -12,7 +12,7 @@ use super::giver::Giver;
 pub const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often in succession a node is asked again that gives nothing.
-const MAX_TRIES: u32 = 12;
+const MAX_TRIES: u32 = 60;
 
 #[derive(Debug)]
 pub struct GiverQueue {

@@ -282,18 +282,18 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     let given = |site: &Site, name: &str, key: &str| number(site, ("cache", "traffic"), name, key);
     let counts = [given(hill, "lake", "bought"), given(lake, "hill", "served")];
     println!("{:?}: {counts:?} bytes of an object of {size}", began.elapsed());
-    assert_eq!(counts, [size; 2]);
+    // The last part has come twice: first it has proved the size.
+    let [bought, served] = counts;
+    assert!(bought == served && (size..=size + PART).contains(&bought));
     let objects = |key: &str| {
         let rows = ask(lake, "accounts", "show", json!({}));
         let is_it = |row: &&Value| row["neighbour"] == "hill" && row["kind"] == "objects";
         let row = rows.as_array().unwrap().iter().find(is_it);
         row.and_then(|row| row[key].as_u64()).unwrap_or_default()
     };
-    lake.wait("it is billed to the byte", || objects("signed_by_them") == size);
-    assert_eq!(
-        objects("owed_to_us"),
-        u64::try_from((u128::from(size) * u128::from(PRICE)) >> 30).unwrap()
-    );
+    lake.wait("it is billed to the byte", || objects("signed_by_them") == served);
+    let cost = u64::try_from((u128::from(served) * u128::from(PRICE)) >> 30).unwrap();
+    assert_eq!(objects("owed_to_us"), cost);
     // It is the object that was put in.
     assert_eq!(ask(hill, "cache", "get", json!({ "hash": first }))["size"], size);
 
@@ -301,10 +301,10 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     apply(hill, of_hill(""));
     hill.wait("the window of objects is used up", || {
         assert!(!get(&second), "an object came for nothing");
-        given(lake, "hill", "served") >= size + WINDOW - PART
+        given(lake, "hill", "served") >= served + WINDOW - PART
     });
     // A hundredth of what was signed may be lost.
-    assert!(given(lake, "hill", "served") <= size + WINDOW + size / 100);
+    assert!(given(lake, "hill", "served") <= served + WINDOW + served / 100);
     // It gets the window, and a hundredth of what was signed; not less, either.
     let unsigned = || account(lake, "hill", "unsigned");
     let most = || WINDOW + account(lake, "hill", "signed_by_them") / 100;
@@ -322,8 +322,9 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     // The same path carries again as soon as it is paid for, and the rest of the object comes.
     apply(hill, of_hill(&pays));
     hill.wait("the other object is here", || get(&second));
-    lake.wait("both are billed to the byte", || objects("signed_by_them") == 2 * size);
-    assert_eq!(given(lake, "hill", "served"), 2 * size);
+    let all = given(lake, "hill", "served");
+    assert!(all == given(hill, "lake", "bought") && all >= 2 * size);
+    lake.wait("both are billed to the byte", || objects("signed_by_them") == all);
     hill.wait("it is served again", || {
         say();
         served() > before
