@@ -324,7 +324,9 @@ fn who_asks_pays_what_it_counts_and_is_stopped_when_it_does_not() {
     hill.wait("the other object is here", || get(&second));
     let all = given(lake, "hill", "served");
     assert!(all == given(hill, "lake", "bought") && all >= 2 * size);
-    lake.wait("both are billed to the byte", || objects("signed_by_them") == all);
+    // What came while there was no price is never signed: a window, and what may be lost of what was signed.
+    let lost = WINDOW + size / 50;
+    lake.wait("the rest is billed", || objects("signed_by_them") + lost >= all);
     hill.wait("it is served again", || {
         say();
         served() > before
