@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     let openwrt = args.openwrt.as_deref().map(suite::openwrt_root).transpose()?;
     let built = [&setup::BUILD[..], &setup::X86_64, &setup::AARCH64];
-    let mut needs = [&built[..], &[&setup::TEST, &setup::VERIFY]].concat();
+    let mut needs = [&built[..], &[&setup::TEST, &setup::NFT, &setup::VERIFY]].concat();
     if args.soak {
         needs.extend([&setup::SOAK[..], &setup::NGINX, &setup::U_BOOT]);
     }

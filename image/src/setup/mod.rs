@@ -9,7 +9,7 @@ use octet_machine::Architecture;
 
 pub use find::{guests_folder, libraries, unpacked_folder};
 pub use need::{
-    AARCH64, BUILD, CACHE, LAN, NGINX, Need, PATHS, SEGMENTS, SOAK, SUPERVISORS, TEST, U_BOOT,
+    AARCH64, BUILD, CACHE, LAN, NFT, NGINX, Need, PATHS, SEGMENTS, SOAK, SUPERVISORS, TEST, U_BOOT,
     VERIFY, X86_64,
 };
 

@@ -227,12 +227,20 @@ pub static SUPERVISORS: [Need; 1] = [Need {
     ]),
 }];
 
-/// What the benchmark of a router needs besides: netd runs on this host, too.
-pub static SEGMENTS: [Need; 2] = [
-    // Netd runs it by this path, and no other.
-    file("nft", "/usr/sbin/nft", "loads a router's rules, for netd and beside it", &["nftables"]),
-    debian("ip", "makes a router's ports, and sets links and addresses beside netd", &["iproute2"]),
-];
+/// What netd and forward run, on this host, too: by this path, and no other.
+pub static NFT: [Need; 1] = [file(
+    "nft",
+    "/usr/sbin/nft",
+    "loads rules, for netd, for forward and beside them",
+    &["nftables"],
+)];
+
+/// What the benchmark of a router needs besides that.
+pub static SEGMENTS: [Need; 1] = [debian(
+    "ip",
+    "makes a router's ports, and sets links and addresses beside netd",
+    &["iproute2"],
+)];
 
 /// The web server beside which a node stands, in the long tier and in the benchmark of objects.
 pub static NGINX: [Need; 1] = [Need {
@@ -303,6 +311,7 @@ mod tests {
             &TEST,
             &SOAK,
             &SUPERVISORS,
+            &NFT,
             &SEGMENTS,
             &NGINX,
             &CACHE,

@@ -61,12 +61,17 @@ pub fn needs(part: Option<Part>, target: Target) -> Vec<&'static [Need]> {
             | Part::Upload,
         ) => &[],
         Some(Part::Supervisors) => &[&setup::SUPERVISORS],
-        Some(Part::Segments) => &[&setup::SEGMENTS],
+        Some(Part::Segments) => &[&setup::NFT, &setup::SEGMENTS],
         Some(Part::Cache) => &[&setup::NGINX, &setup::CACHE],
         Some(Part::Paths) => &[&setup::PATHS],
-        None => {
-            &[&setup::SUPERVISORS, &setup::SEGMENTS, &setup::NGINX, &setup::CACHE, &setup::PATHS]
-        }
+        None => &[
+            &setup::SUPERVISORS,
+            &setup::NFT,
+            &setup::SEGMENTS,
+            &setup::NGINX,
+            &setup::CACHE,
+            &setup::PATHS,
+        ],
     };
     let mut needs = beside.to_vec();
     // These boot nothing.

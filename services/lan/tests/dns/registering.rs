@@ -143,7 +143,7 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
     };
     let mut holder = lan.service();
     call_register(&mut holder, &many(MAX_OF_ONE)).unwrap();
-    let crowd = BTreeMap::from([("cache.octet".to_owned(), vec![address; 9])]);
+    let crowd = BTreeMap::from([("cache.octet".to_owned(), vec![address; 17])]);
     let wrong = [
         names(&["cache.octet", "gate.octet"]),
         names(&["octet"]),
