@@ -15,6 +15,9 @@ use crate::pair::{Accounts, OBJECT_PRICE, WINDOW, accounts_section, pair_on};
 const PAYER: u8 = 0;
 const PAYEE: u8 = 1;
 
+/// At least as many rounds as `accounts` does until it asks the ledger again.
+const LEDGER_ROUNDS: u64 = 5;
+
 const COINS: u64 = 100_000_000;
 
 fn lock(of: &Accounts, key: &str) -> Value {
@@ -136,6 +139,8 @@ fn both_kinds_are_paid_in_coins_within_one_lock() {
     let all = 3 * WINDOW + 3 * WINDOW / 4;
     assert_eq!(cost(&payee), all);
     wait_until("what was signed is claimed", || paid() >= all - 2 * fee);
+    // The payer's unit signs nothing more once it knows, and it may know later than the payee's.
+    payer.wait_for_rounds(2 * LEDGER_ROUNDS);
     // After `claim_heights` the key is void, and what is left of the lock is its owner's again.
     payer.buy_of(Carriage, &payee, WINDOW / 4);
     payer.buy_of(Objects, &payee, WINDOW / 4);

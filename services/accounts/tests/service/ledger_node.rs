@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use data_encoding::BASE64;
@@ -30,6 +30,8 @@ pub fn owner(seed: u8) -> PrivateKey {
 pub struct Ledger {
     pub genesis: Genesis,
     nodes: [(TempDir, SocketAddr, PublicKey); 4],
+    /// Where each unit answers, once it has started.
+    controls: OnceLock<Vec<PathBuf>>,
 }
 
 impl Ledger {
@@ -48,19 +50,23 @@ impl Ledger {
         };
         let validators = (0..).zip(&nodes).map(validator).collect();
         let genesis = Genesis::new("valley", validators, balances, parameters).unwrap();
-        Self { genesis, nodes }
+        Self { genesis, nodes, controls: OnceLock::new() }
     }
 
     /// Starts all units. The sockets of the first ones are in these folders.
     pub fn start(&self, sockets: [&Path; 2]) {
         let folders: Vec<_> = self.nodes.iter().map(|(folder, ..)| folder.path()).collect();
-        let controls = sockets.into_iter().chain(folders[2..].iter().copied());
+        let controls: Vec<_> = sockets
+            .into_iter()
+            .chain(folders[2..].iter().copied())
+            .map(|folder| folder.join("ledger.sock"))
+            .collect();
         let peers: Vec<_> = self
             .nodes
             .iter()
             .map(|(_, at, key)| LedgerPeer { key: *key, address: Some(*at) })
             .collect();
-        for ((folder, address, _), control) in self.nodes.iter().zip(controls) {
+        for ((folder, address, _), control) in self.nodes.iter().zip(&controls) {
             let folder = folder.path().to_owned();
             identity(&folder, Arc::new(PrivateKey::generate().unwrap()), "ledger");
             let user = rustix::process::getuid().as_raw();
@@ -70,7 +76,7 @@ impl Ledger {
                     peers: peers.clone(),
                     keep_blocks: None,
                 }),
-                control: UnixListener::bind(control.join("ledger.sock")).unwrap(),
+                control: UnixListener::bind(control).unwrap(),
                 sockets: folder.clone(),
                 folder,
                 callers: Callers::default().with_pid_1(user),
@@ -78,16 +84,13 @@ impl Ledger {
             };
             thread::spawn(move || serve(config, || Ok(())));
         }
+        self.controls.set(controls).unwrap();
         wait_until("the ledger is there", || self.call("show", json!({})).is_ok());
     }
 
     /// Asks the last node.
-    pub fn call(&self, verb: &str, args: Value) -> Result<Value, String> {
-        let args: Map<_, _> = args.as_object().unwrap().clone();
-        let socket = self.nodes[3].0.path().join("ledger.sock");
-        let mut client = Client::connect(&socket).map_err(|error| error.to_string())?;
-        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
-        client.call(verb, args).map_err(|error| error.to_string())
+    fn call(&self, verb: &str, args: Value) -> Result<Value, String> {
+        call(&self.controls.get().unwrap()[3], verb, args)
     }
 
     fn account(&self, seed: u8) -> Value {
@@ -98,7 +101,7 @@ impl Ledger {
         self.account(seed)["balance"].as_u64().unwrap()
     }
 
-    /// An owner signs, and a block has it.
+    /// An owner signs, and all nodes have a block with it.
     pub fn order(&self, seed: u8, action: Action) {
         let signer = owner(seed);
         let nonce = self.account(seed)["nonce"].as_u64().unwrap() + 1;
@@ -106,6 +109,17 @@ impl Ledger {
         let signed = SignedTransaction::sign(transaction, &self.genesis.hash(), &signer);
         let args = json!({ "transaction": BASE64.encode(&signed.to_bytes()) });
         self.call("submit", args).unwrap();
-        wait_until("a block has it", || self.account(seed)["nonce"] == nonce);
+        let has_it = |node: &PathBuf| {
+            let account = call(node, "account", json!({ "owner": owner(seed).public() })).unwrap();
+            account["nonce"] == nonce
+        };
+        wait_until("all have it", || self.controls.get().unwrap().iter().all(has_it));
     }
+}
+
+fn call(socket: &Path, verb: &str, args: Value) -> Result<Value, String> {
+    let args: Map<_, _> = args.as_object().unwrap().clone();
+    let mut client = Client::connect(socket).map_err(|error| error.to_string())?;
+    client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
+    client.call(verb, args).map_err(|error| error.to_string())
 }

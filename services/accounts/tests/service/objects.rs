@@ -70,7 +70,7 @@ fn the_window_of_objects_is_that_of_the_link() {
     let section = accounts_section(1 << 30).map(|it| AccountsSection { max_window: 1 << 29, ..it });
     let (payer, payee) = pair_on(section, Some(OBJECT_PRICE), None, |_| {});
     wait_until("it pays", || payee.shown_of(Objects, "serving") == "serving");
-    assert_eq!(payee.limit_of(Objects), Some(WINDOW), "nothing was measured");
+    wait_until("nothing was measured", || payee.limit_of(Objects) == Some(WINDOW));
     // 4 s of 8 Mbit/s.
     payee.link.lock().unwrap().kilobits = 8000;
     wait_until("it grows", || payee.limit_of(Objects) == Some(4 * WINDOW));

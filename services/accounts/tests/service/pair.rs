@@ -9,7 +9,7 @@ use std::time::Duration;
 use octet_accounts::settings::{NeighbourPrices, PriceRange, Settings};
 use octet_accounts::{AccountsConfig, LedgerOfReceipts, run};
 use octet_appliance::{AccountsSection, MaxLoss};
-use octet_node::as_pid_1::TIMEOUT;
+use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
@@ -85,7 +85,13 @@ fn meter(
         for stream in listener.incoming().map_while(Result::ok) {
             let mut peer = Peer::new(stream);
             while let Ok(Some(request)) = peer.next_request() {
-                let answers = own.lock().unwrap().of(kind).answers;
+                // Whether it answers, and with which numbers, is decided at one moment.
+                let mut link = own.lock().unwrap();
+                let kilobits = link.kilobits;
+                let counted = link.of(kind);
+                counted.asked += u64::from(request.verb == "traffic");
+                let Counted { bought, served, limit, answers, .. } = *counted;
+                drop(link);
                 match answers {
                     Answers::Always => {}
                     Answers::Never => break,
@@ -95,10 +101,6 @@ fn meter(
                 }
                 let answer = match (request.verb.as_str(), kind) {
                     ("traffic", _) => {
-                        let mut link = own.lock().unwrap();
-                        let kilobits = link.kilobits;
-                        let Counted { bought, served, limit, asked, .. } = link.of(kind);
-                        *asked += 1;
                         let mut row = json!({
                             "bought": bought, "served": served, "limit": limit, "node": nodes.1,
                             "epoch": "00112233445566778899aabbccddeeff",
@@ -177,6 +179,13 @@ impl Accounts {
         let rows = self.call("show", json!({})).unwrap();
         let mut rows = rows.as_array().unwrap().iter();
         rows.find(|row| row["kind"] == kind.as_str()).map_or(Value::Null, |row| row[key].clone())
+    }
+
+    /// The unit does so many more rounds. The one that is under way may have begun with what it knew before.
+    pub fn wait_for_rounds(&self, rounds: u64) {
+        let asked = || self.link.lock().unwrap().carriage.asked;
+        let end = asked() + rounds + 1;
+        wait_until("it does rounds", || asked() >= end);
     }
 
     pub fn limit(&self) -> Option<u64> {

@@ -26,20 +26,24 @@ const SOCKET: &str = "origin.fetch.sock";
 /// What a request has to have as `Host`.
 pub const HOST: &str = "web.octet.internal";
 
-/// The sections of the settings for one origin at this port of loopback.
-pub fn sections(port: u16) -> Value {
+/// The sections of the settings for one origin at this port of loopback, which this board fetches.
+pub fn sections(board: u8, port: u16) -> Value {
     let web = json!({
         "name": "web",
+        "board": board,
         "upstream": format!("http://127.0.0.1:{port}"),
         "allow": ["127.0.0.0/8"],
     });
-    json!({ "appliance": { "name": "octet" }, "cache": {}, "origin": [web] })
+    json!({
+        "appliance": { "name": "octet" }, "cache": {}, "origin": [web],
+        "neighbour": [], "policy": [], "cluster": null, "accounts": null,
+    })
 }
 
 /// Runs it in `folder`, for the origin at this port.
 pub fn run(folder: &Path, port: u16) -> Result<Value, Failed> {
     end_with_parent(Signal::KILL)?;
-    let web: Vec<OriginSection> = serde_json::from_value(sections(port)["origin"].clone())?;
+    let web: Vec<OriginSection> = serde_json::from_value(sections(1, port)["origin"].clone())?;
     let (_keep, origins) = watch::channel(Arc::new(FetchOrigins::new(&web, None)?));
     let client = geteuid().as_raw();
     let server = FetchServer { origins, client, is_time_set: Arc::new(|| true) };

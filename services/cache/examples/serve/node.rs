@@ -126,7 +126,7 @@ impl Node {
     /// Starts a node that has these sections as its settings, and knows no other node.
     pub fn start_as_front(folder: &Path, number: u8, sections: &Value) -> Result<Self, Failed> {
         fs::create_dir_all(folder)?;
-        stand_in::configure(folder, sections)?;
+        stand_in::configure(folder, number, sections)?;
         Self::start(folder, number, None)
     }
 

@@ -31,11 +31,11 @@ pub fn start(folder: &Path, owner: Arc<PrivateKey>, update: &Update) -> Result<(
 /// The socket of `config`.
 pub const CONFIG: &str = "config.sock";
 
-/// Simulates config and PID 1 in `folder`: the settings have these sections, and the node is no board.
-pub fn configure(folder: &Path, sections: &Value) -> Result<(), Failed> {
+/// Simulates config and PID 1 in `folder`: the settings have these sections, and the node is this board.
+pub fn configure(folder: &Path, board: u8, sections: &Value) -> Result<(), Failed> {
     let sections = sections.clone();
     once(&folder.join(CONFIG), sections)?;
-    once(&folder.join("init.sock"), json!({ "board": null }))
+    once(&folder.join("init.sock"), json!({ "board": board }))
 }
 
 /// Answers the request of each connection with `answer`.

@@ -13,6 +13,9 @@ use super::node::Node;
 use super::noise::Noise;
 use super::{Failed, Pair, Wanted, http, in_turn, wrk};
 
+/// The number of the node.
+const BOARD: u8 = 3;
+
 /// The names of the origin's files.
 const LARGE: &str = "/through";
 const HOT: &str = "/through-hot";
@@ -39,8 +42,8 @@ pub fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, 
         Ok(())
     })?;
     let port = nginx.origin.port();
-    let home = folder.join("3");
-    let node = Node::start_as_front(&home, 3, &fetcher::sections(port))?;
+    let home = folder.join(BOARD.to_string());
+    let node = Node::start_as_front(&home, BOARD, &fetcher::sections(BOARD, port))?;
     let _fetcher = Fetcher::start(&home, port)?;
     node.forget_peak()?;
 
