@@ -44,7 +44,8 @@ pub(crate) struct PayeeSide {
     pub current: Option<ServedEpoch>,
     /// Earlier epochs, the oldest first.
     pub closed: Vec<ServedEpoch>,
-    /// The lowest epoch for which a receipt is taken: that of the newest receipt.
+    /// The lowest epoch for which a receipt is taken: that of the newest receipt. Before there is one, it is the epoch
+    /// before the first: an offer of the first epoch must not say that its receipt has come.
     pub floor: u64,
     /// Whose receipt came last.
     pub signer: Option<PublicKey>,
@@ -184,7 +185,7 @@ impl PayeeSide {
         if let Some(closed) = self.current.take() {
             self.closed.push(closed);
         } else {
-            self.floor = epoch;
+            self.floor = epoch - 1;
         }
         if self.closed.len() > MAX_CLOSED {
             self.floor = self.floor.max(self.closed.remove(0).epoch + 1);

@@ -277,7 +277,7 @@ pub fn pair_on(
             callers: Callers::default().with_pid_1(user),
             interval: Duration::from_millis(1),
         };
-        thread::spawn(move || run(config, || Ok(())));
+        thread::spawn(move || run(config, || Ok(())).unwrap());
     }
     let [payer, payee] = folders;
     let [of_payer, of_payee] = links;

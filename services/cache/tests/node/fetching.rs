@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -152,13 +152,11 @@ fn who_lies_or_falls_silent_is_left() {
     let start = |number, way| runtime.block_on(Provider::start(number, &all, way));
     let (flips, silent, honest) = (start(7, flips), start(8, silent), start(9, honest));
     node.peers.send_replace(vec![flips.1, silent.1, honest.1.clone()]);
-    // The honest node sends nothing before the two others were asked as well.
-    let [mut first, mut second] = [&flips.0, &silent.0].map(|it| it.asked.subscribe());
-    let bad = [flips.0, silent.0];
+    // The honest node sends nothing before the two others have done wrong: it would take their pieces over.
+    let counters = Arc::clone(&node.counters);
     runtime.spawn(async move {
-        while bad.iter().any(|it| it.pieces() == 0) {
-            tokio::select! { _ = first.changed() => {} _ = second.changed() => {} }
-        }
+        let has_lied = || counters.outcomes(PublicKey::new([7; 32])).invalid > 0;
+        until("both did wrong", || has_lied() && silent.0.pieces() > 0).await;
         both.send_replace(true);
         std::future::pending::<()>().await;
     });

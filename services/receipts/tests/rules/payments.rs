@@ -60,6 +60,29 @@ fn a_lost_receipt_is_sent_again() {
     assert_eq!(pair.sent_by_p(), Vec::<Vec<u8>>::new());
 }
 
+/// The first receipt is for no bytes: without it the payee does not know that it is paid.
+#[test]
+fn the_first_receipt_is_sent_until_it_has_come() {
+    for times in [1, 2] {
+        let mut pair = Pair::new(PAYS, CHARGES);
+        let hello = pair.sent_by_p();
+        pair.e_handles(&hello);
+        let offer = pair.sent_by_e();
+        for _ in 0..times {
+            pair.p_handles(&offer);
+        }
+        let lost = pair.sent_by_p();
+        assert_eq!(lost.len(), 1, "the offer has come {times} times");
+        pair.p_handles(&offer);
+        assert_eq!(pair.e.row().serving, PayeeState::Free);
+        pair.run(6);
+        assert_eq!(pair.e.row().serving, PayeeState::Serving);
+        // A confirmed one is not sent again.
+        pair.now += std::time::Duration::from_secs(6);
+        assert_eq!(pair.sent_by_p(), Vec::<Vec<u8>>::new());
+    }
+}
+
 #[test]
 fn nothing_is_sent_before_it_is_stored() {
     let mut pair = Pair::agreed(PAYS, CHARGES);
