@@ -10,6 +10,7 @@ use crate::cluster::{Board, Cluster, Lan};
 use crate::display::DisplaySection;
 use crate::document::{parse, span_of, top_keys};
 use crate::file_error::FileError;
+use crate::keep::{self, KeepSection};
 use crate::ledger::LedgerSection;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
 use crate::neighbour::{self, Neighbour};
@@ -65,6 +66,9 @@ pub struct Appliance {
     /// Web origins of which nodes keep copies.
     #[serde(default)]
     pub origin: Vec<OriginSection>,
+    /// Objects of which several boards have a copy.
+    #[serde(default)]
+    pub keep: Vec<KeepSection>,
     /// The content of its image. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: ImageSection,
@@ -177,6 +181,7 @@ impl Appliance {
         let has_ledger = self.ledger.is_some();
         neighbour::check(&self.neighbour, self.cluster.as_ref(), has_ledger, (file, text))?;
         origin::check(&self.origin, self.cluster.as_ref(), (file, text))?;
+        keep::check(&self.keep, self.cluster.as_ref(), (file, text))?;
         let Self { cluster, board, lan, policy, publish, network, vpn, neighbour, .. } = self;
         if let Some(cluster) = cluster {
             cluster.check(board, lan.as_ref(), network, (file, text))?;
@@ -188,6 +193,7 @@ impl Appliance {
             ("lan", lan.is_some()),
             ("policy", !policy.is_empty()),
             ("publish", !publish.is_empty()),
+            ("keep", !self.keep.is_empty()),
             ("vpn", vpn.is_some()),
         ];
         let Some((section, _)) = without.iter().find(|(_, is_there)| *is_there) else {

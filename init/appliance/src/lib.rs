@@ -19,10 +19,12 @@ mod duration;
 mod file_error;
 mod fingerprint;
 mod graph;
+mod keep;
 mod ledger;
 mod name;
 pub mod neighbour;
 mod network;
+mod object_name;
 mod objects;
 mod one_or_more;
 pub mod operator;
@@ -56,6 +58,7 @@ pub use duration::{InvalidSpan, TimeSpan};
 pub use file_error::{FileError, nearest};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
+pub use keep::KeepSection;
 pub use ledger::{KeptBlocks, LedgerPeerSection, LedgerSection};
 pub use name::{
     ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, OriginName, PackageName,
@@ -63,6 +66,10 @@ pub use name::{
 };
 pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
+pub use object_name::{
+    InvalidNamePath, InvalidObjectHash, InvalidObjectName, LONGEST_NAME_PATH, NamePath, ObjectHash,
+    ObjectName,
+};
 pub use objects::ObjectSettings;
 pub use origin::{AllowedNetwork, HeaderBytes, OriginSeconds, OriginSection, Upstream};
 pub use path::{ImagePath, InvalidPath, TreePath};

@@ -45,10 +45,12 @@ pub enum SettingsSection {
     Ledger,
     /// Web origins of which nodes keep copies.
     Origin,
+    /// Objects of which several boards have a copy.
+    Keep,
 }
 
 impl SettingsSection {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Appliance,
         Self::Network,
         Self::Operator,
@@ -65,6 +67,7 @@ impl SettingsSection {
         Self::Accounts,
         Self::Ledger,
         Self::Origin,
+        Self::Keep,
     ];
 
     /// Its name, as the file has it.
@@ -86,6 +89,7 @@ impl SettingsSection {
             Self::Accounts => "accounts",
             Self::Ledger => "ledger",
             Self::Origin => "origin",
+            Self::Keep => "keep",
         }
     }
 
@@ -111,7 +115,8 @@ impl SettingsSection {
             | Self::Display
             | Self::Accounts
             | Self::Ledger
-            | Self::Origin => false,
+            | Self::Origin
+            | Self::Keep => false,
             Self::Operator | Self::Trust => true,
         }
     }

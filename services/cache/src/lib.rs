@@ -2,7 +2,7 @@
 //!
 //! [`objects`] stores them with iroh-blobs, [`policy`] decides which to evict, [`endpoint`] serves
 //! them to other nodes, [`fetch`] gets them from other nodes of the box and from its
-//! [`neighbours`], [`names`] refer to them, [`http`] serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
+//! [`neighbours`], [`keep`] has copies on several boards, [`names`] refer to them, [`http`] serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
 //! operators' interface.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
@@ -13,6 +13,7 @@ mod database;
 pub mod endpoint;
 pub mod fetch;
 pub mod http;
+pub mod keep;
 pub mod limits;
 pub mod metrics;
 pub mod names;
@@ -47,6 +48,7 @@ use crate::counters::CacheCounters;
 use crate::endpoint::ServedNode;
 use crate::fetch::Fetcher;
 use crate::http::{CacheState, Gateway};
+use crate::keep::Keeper;
 use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
 use crate::names::NameCache;
@@ -176,8 +178,25 @@ async fn start(
     let origins =
         OriginFront::open(folder, Arc::clone(&objects), Arc::clone(&counters), socket, boards)?;
     let neighbours = Neighbours::new(certified.clone()).map_err(io::Error::other)?;
+    let fetcher = Fetcher::new(
+        Arc::clone(&objects),
+        Arc::clone(&counters),
+        limits,
+        opened.clone(),
+        peers.clone(),
+        Arc::clone(&neighbours),
+    );
+    let keeper = Keeper::new(
+        Arc::clone(&objects),
+        Arc::clone(&fetcher),
+        Arc::clone(&names),
+        opened,
+        peers.clone(),
+        limits,
+    );
     if let Some(settings) = &config.settings {
         settings.apply(&config.sockets, &origins, &neighbours);
+        keeper.set(&settings.keeps);
     }
     tokio::spawn(settings::follow_number(
         number,
@@ -192,20 +211,23 @@ async fn start(
         origins: Arc::clone(&origins),
         counters: Arc::clone(&counters),
         limits,
-        peers: peers.clone(),
+        peers,
         neighbours: Arc::clone(&neighbours),
+        keeper: Arc::clone(&keeper),
     };
     tokio::spawn(endpoint::run(certified, config.addresses.clone(), served, endpoint));
-    let fetcher = Fetcher::new(
-        Arc::clone(&objects),
-        Arc::clone(&counters),
-        limits,
-        opened,
-        peers,
-        Arc::clone(&neighbours),
-    );
+    tokio::spawn(Arc::clone(&keeper).run());
     Ok(Gateway {
-        state: Some(CacheState { objects, fetcher, names, tokens, puts, origins, neighbours }),
+        state: Some(CacheState {
+            objects,
+            fetcher,
+            names,
+            tokens,
+            puts,
+            origins,
+            neighbours,
+            keeper,
+        }),
         counters,
     })
 }

@@ -49,6 +49,12 @@ pub struct CacheLimits {
     pub read_timeout: Duration,
     /// How long a board that did not answer a front is not asked again: nobody waits for it in that time.
     pub board_retry: Duration,
+    /// The pause between two looks at what other boards have of kept objects.
+    pub keep_pause: Duration,
+    /// How long a board is not reached until its copies are made anew.
+    pub keep_dead: Duration,
+    /// When a copy is tried again for which there was no room, or that nobody had.
+    pub keep_retry: Duration,
 }
 
 impl Default for CacheLimits {
@@ -73,6 +79,9 @@ impl Default for CacheLimits {
             limit_pause: Duration::from_secs(1),
             read_timeout: Duration::from_secs(60),
             board_retry: Duration::from_secs(5),
+            keep_pause: Duration::from_secs(60),
+            keep_dead: Duration::from_secs(60 * 60),
+            keep_retry: Duration::from_secs(10 * 60),
         }
     }
 }

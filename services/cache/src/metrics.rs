@@ -10,6 +10,7 @@ use octet_node::metrics::exposition::{family, text};
 use octet_node::metrics::server::MetricSource;
 
 use crate::http::Gateway;
+use crate::keep::{KeepCondition, KeepRow};
 
 /// Collects the metrics.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ impl Collector for Numbers {
             family(out, "memory_objects", Gauge, help, one(objects))?;
             let help = "Their bytes, with what they take besides.";
             family(out, "memory_bytes", Gauge, help, one(bytes))?;
+            let help = "Objects of `[[keep]]`, by whether there are enough copies of them.";
+            family(out, "kept", Gauge, help, by("state", kept(&state.keeper.rows())))?;
             let help = "Objects that have gone because room was needed.";
             let evicted = one(policy.evicted.get());
             family(out, "evicted", Counter, help, evicted)?;
@@ -73,6 +76,14 @@ impl Collector for Numbers {
             [("http", counters.http_refused.get()), ("nodes", counters.peers_refused.get())];
         family(out, "refused", Counter, help, by("door", refused))
     }
+}
+
+/// The number of rows in each condition.
+fn kept(rows: &[KeepRow]) -> [(&'static str, usize); 3] {
+    KeepCondition::ALL.map(|condition| {
+        let count = rows.iter().filter(|row| row.condition == condition).count();
+        (condition.name(), count)
+    })
 }
 
 /// The samples of a family, with their labels.

@@ -7,7 +7,7 @@ mod record;
 
 pub use persisted::{NameStoreError, PersistedNames};
 pub use query::{ALPN, NameResponder};
-pub use record::{InvalidNamePath, InvalidNameRecord, NameEntry, NamePath, NameRecord};
+pub use record::{InvalidNameRecord, NameEntry, NameRecord};
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::join_all;
 use iroh::Endpoint;
 use iroh_blobs::Hash;
+use octet_appliance::NamePath;
 use octet_node::control::PublicKey;
 use octet_node::sub_key::Certified;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};

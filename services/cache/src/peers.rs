@@ -22,6 +22,8 @@ pub struct PeerNode {
     /// The key of its `cache`.
     pub key: PublicKey,
     pub addresses: Vec<SocketAddr>,
+    /// Whether an operator has drained the board.
+    pub is_drained: bool,
 }
 
 /// What `cluster` says.
@@ -62,7 +64,8 @@ pub fn from_map(map: &Map) -> Vec<PeerNode> {
         let key = member.certificate(UNIT)?.body().key;
         let at = |address: &IpAddr| SocketAddr::new(*address, PORT);
         let addresses = member.addresses.iter().map(at).collect();
-        Some(PeerNode { number: member.number, node: member.node, key, addresses })
+        let (number, node, is_drained) = (member.number, member.node, member.drained);
+        Some(PeerNode { number, node, key, addresses, is_drained })
     });
     members.collect()
 }
@@ -111,8 +114,20 @@ mod tests {
         let version = MapVersion { epoch: 1, sequence: 1 };
         let map = Map::new(coordinator, version, vec![router, one.clone(), two], vec![]);
         let addresses = ["10.20.1.2:4433", "[fd00::1]:4433"].map(|at| at.parse().unwrap());
-        let expected = PeerNode { number: 1, node: one.node, key, addresses: addresses.to_vec() };
-        let router = PeerNode { number: 0, node: coordinator, key: of_router, addresses: vec![] };
+        let expected = PeerNode {
+            number: 1,
+            node: one.node,
+            key,
+            addresses: addresses.to_vec(),
+            is_drained: false,
+        };
+        let router = PeerNode {
+            number: 0,
+            node: coordinator,
+            key: of_router,
+            addresses: vec![],
+            is_drained: false,
+        };
         assert_eq!(from_map(&map), [router, expected.clone()]);
         let address = expected.address().unwrap();
         assert_eq!((address.id.as_bytes(), address.addrs.len()), (key.as_bytes(), 2));
@@ -123,7 +138,7 @@ mod tests {
         let peers: Vec<PeerNode> = (1..=3u8)
             .map(|number| {
                 let key = PublicKey::new([number; 32]);
-                PeerNode { number, node: key, key, addresses: vec![] }
+                PeerNode { number, node: key, key, addresses: vec![], is_drained: false }
             })
             .collect();
         let order =

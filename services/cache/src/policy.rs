@@ -2,12 +2,14 @@
 //! an operator. It is stored in redb before it is acted on; the store follows.
 
 mod claim;
+mod pins;
 mod queues;
 mod removed;
 mod rows;
 mod served_bytes;
 
 pub use claim::Claim;
+pub use pins::PinnedBy;
 pub use queues::{Queue, QueuePosition};
 
 use std::collections::{HashMap, HashSet};
@@ -19,6 +21,7 @@ use iroh_blobs::Hash;
 
 use crate::counters::Counter;
 use crate::objects::ObjectError;
+use pins::Pins;
 use queues::Queues;
 use removed::Removed;
 use rows::{ObjectRow, ObjectState, RowChange, Rows};
@@ -46,6 +49,8 @@ pub enum ObjectKind {
     Pinned,
     /// It is evicted when room is needed.
     Loose,
+    /// It stays as long as a `[[keep]]` wants it here, or until it is removed.
+    Kept,
     /// Like [`Loose`](Self::Loose), but uploaded by a client: it cannot restore an object that an
     /// operator has removed.
     Put,
@@ -122,7 +127,7 @@ impl CachePolicy {
         for (hash, row) in saved.objects {
             state.objects.insert(hash, row);
             match row.state {
-                ObjectState::Pinned => state.pinned += cost(row.size),
+                ObjectState::Pinned(_) => state.pinned += cost(row.size),
                 ObjectState::Loose(place) => state.queues.restore(hash, cost(row.size), place),
                 ObjectState::Evicting => state.evicting += cost(row.size),
             }
@@ -175,11 +180,6 @@ impl CachePolicy {
     pub fn size(&self, hash: &Hash) -> Option<u64> {
         let row = self.state().objects.get(hash).copied()?;
         (row.state != ObjectState::Evicting).then_some(row.size)
-    }
-
-    /// Whether it is here, and pinned.
-    pub fn is_pinned(&self, hash: &Hash) -> bool {
-        self.state().objects.get(hash).is_some_and(|row| row.state == ObjectState::Pinned)
     }
 
     /// Whether its removal by an operator is remembered.
@@ -248,13 +248,18 @@ impl CachePolicy {
         let _writing = self.writing();
         let state = self.state();
         let before = state.objects.get(&hash).map(|row| row.state);
+        let pins = state.objects.get(&hash).map_or(Pins::default(), ObjectRow::pins);
         let regret = state.removed.number(&hash);
         if kind == ObjectKind::Put && regret.is_some() {
             return Err(ObjectError::Removed);
         }
-        let next = match (before, kind) {
-            (Some(ObjectState::Pinned), _) | (_, ObjectKind::Pinned) => ObjectState::Pinned,
-            (Some(ObjectState::Loose(place)), _) => ObjectState::Loose(place),
+        let pins = Pins {
+            operator: pins.operator || kind == ObjectKind::Pinned,
+            keep: pins.keep || kind == ObjectKind::Kept,
+        };
+        let next = match before {
+            _ if pins != Pins::default() => ObjectState::Pinned(pins),
+            Some(ObjectState::Loose(place)) => ObjectState::Loose(place),
             _ => ObjectState::Loose(state.queues.initial_position(&hash)),
         };
         drop(state);
@@ -274,41 +279,16 @@ impl CachePolicy {
         }
         match before {
             Some(ObjectState::Evicting) => state.evicting -= cost(size),
-            Some(_) => state.queues.remove(&hash),
+            Some(ObjectState::Pinned(_)) => state.pinned -= cost(size),
+            Some(ObjectState::Loose(_)) => state.queues.remove(&hash),
             None => {}
         }
         match next {
-            ObjectState::Pinned => state.pinned += cost(size),
+            ObjectState::Pinned(_) => state.pinned += cost(size),
             _ => state.queues.insert(hash, cost(size)),
         }
         state.objects.insert(hash, row);
         Ok(())
-    }
-
-    /// Makes an object evictable. Returns whether it is on this node.
-    ///
-    /// # Errors
-    /// Writing fails.
-    pub fn unpin(&self, hash: Hash) -> Result<bool, ObjectError> {
-        let _writing = self.writing();
-        let state = self.state();
-        let Some(ObjectRow { size, state: current }) = state.objects.get(&hash).copied() else {
-            return Ok(false);
-        };
-        match current {
-            ObjectState::Evicting => return Ok(false),
-            ObjectState::Loose(_) => return Ok(true),
-            ObjectState::Pinned => {}
-        }
-        let row =
-            ObjectRow { size, state: ObjectState::Loose(state.queues.initial_position(&hash)) };
-        drop(state);
-        self.rows.change(&[RowChange::Put(hash, row)]).map_err(broken)?;
-        let mut state = self.state();
-        state.pinned -= cost(size);
-        state.queues.insert(hash, cost(size));
-        state.objects.insert(hash, row);
-        Ok(true)
     }
 
     /// Marks an object as leaving and as private, and remembers the removal. Returns whether it was
@@ -341,7 +321,7 @@ impl CachePolicy {
             return Ok(false);
         };
         match row.state {
-            ObjectState::Pinned => state.pinned -= cost(row.size),
+            ObjectState::Pinned(_) => state.pinned -= cost(row.size),
             _ => state.queues.remove(&hash),
         }
         state.evicting += cost(row.size);
@@ -382,7 +362,7 @@ impl CachePolicy {
         let mut state = self.state();
         if let Some(row) = state.objects.remove(&hash) {
             match row.state {
-                ObjectState::Pinned => state.pinned -= cost(row.size),
+                ObjectState::Pinned(_) => state.pinned -= cost(row.size),
                 ObjectState::Loose(_) => state.queues.remove(&hash),
                 ObjectState::Evicting => state.evicting -= cost(row.size),
             }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use octet_appliance::{
-    AccountsSection, ApplianceSection, Bytes, Neighbour, ObjectSettings, OriginSection, Policy,
-    PolicyTraffic, PolicyZone, Protocol,
+    AccountsSection, ApplianceSection, Bytes, KeepSection, Neighbour, ObjectSettings,
+    OriginSection, Policy, PolicyTraffic, PolicyZone, Protocol,
 };
 use octet_node::settings::{Settings, Which};
 use octet_node::{SettingsError, own_number, say};
@@ -26,6 +26,7 @@ const ROUTER: u8 = 0;
 pub struct CacheSettings {
     /// The quota of objects in bytes; `None` if it is not set.
     pub quota: Option<u64>,
+    pub keeps: Vec<KeepSection>,
     appliance: ApplianceSection,
     origins: Vec<OriginSection>,
     lines: Vec<Neighbour>,
@@ -45,6 +46,7 @@ impl CacheSettings {
         let objects: ObjectSettings = settings.section("cache")?;
         Ok(Self {
             quota: objects.quota.map(Bytes::get),
+            keeps: settings.list("keep")?,
             appliance: settings.section("appliance")?,
             origins: settings.list("origin")?,
             lines: settings.list("neighbour")?,

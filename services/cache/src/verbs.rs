@@ -1,5 +1,6 @@
 //! The verbs of this unit.
 
+mod keep;
 mod names;
 mod neighbours;
 mod origins;
@@ -120,9 +121,19 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             Verb::new("remove", Operate, "Removes an object from this node"),
             object(),
             |desk, _, hash| {
+                keep::check_removal(desk.state()?, &hash)?;
                 let removed = desk.runtime.block_on(desk.state()?.fetcher.remove(hash));
                 let was_here = removed.map_err(|error| store_failure(&error))?;
                 Ok(json!({ "hash": hash.to_hex().to_string(), "removed": was_here }))
+            },
+        )
+        .with(
+            Verb::new("keep-status", Read, "Shows which boards have the objects of `[[keep]]`, and what is at risk"),
+            flag("at-risk", "Only those with too few copies"),
+            // Without a disk nothing is kept.
+            |desk, _, is_at_risk| {
+                let state = desk.gateway.state.as_ref();
+                Ok(state.map_or_else(|| json!([]), |state| keep::status(&state.keeper, is_at_risk)))
             },
         )
         .with(
@@ -234,6 +245,7 @@ impl CacheVerbs {
         let settings = CacheSettings::read(&self.sockets, Which::InForce)?;
         let Some(state) = &self.gateway.state else { return Ok(()) };
         settings.apply(&self.sockets, &state.origins, &state.neighbours);
+        state.keeper.set(&settings.keeps);
         self.runtime
             .block_on(state.objects.set_quota(settings.quota))
             .map_err(|error| store_failure(&error))
@@ -325,12 +337,13 @@ fn no_disk() -> Failure {
     Failure::new(FailureCode::NotFound, "it is not on this node", help)
 }
 
-/// A row of `ls`, with the pinned and the public mark.
+/// A row of `ls`, with the marks of what pins it and who may read it.
 fn show_with_marks(state: &CacheState, listed: ListedObject) -> Value {
     let mut line = show(listed);
     if let Value::Object(line) = &mut line {
         let policy = state.objects.policy();
         line.insert("pinned".to_owned(), policy.is_pinned(&listed.hash).into());
+        line.insert("kept".to_owned(), policy.is_kept(&listed.hash).into());
         line.insert("public".to_owned(), policy.is_public(&listed.hash).into());
     }
     line

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::counters::CacheCounters;
+use crate::keep::{self, Keeper};
 use crate::limits::CacheLimits;
 use crate::names::{self, NameResponder};
 use crate::neighbours::{CACHE_ALPN, MAX_CERTIFICATE, Neighbours, Taker};
@@ -61,6 +62,7 @@ pub struct Serving {
     pub limits: CacheLimits,
     pub peers: watch::Receiver<Vec<PeerNode>>,
     pub neighbours: Arc<Neighbours>,
+    pub keeper: Arc<Keeper>,
     handshakes: Arc<Semaphore>,
     connections: Semaphore,
     /// The part of them that neighbours may have, and that of all other nodes: the rest is for the nodes of this box.
@@ -74,7 +76,8 @@ pub struct Serving {
 
 impl Serving {
     pub fn new(served: ServedNode) -> Self {
-        let ServedNode { objects, names, origins, counters, limits, peers, neighbours } = served;
+        let ServedNode { objects, names, origins, counters, limits, peers, neighbours, keeper } =
+            served;
         let events = transfer_events(Arc::clone(objects.policy()));
         let names = NameResponder::new(names, limits);
         let store = objects.store().clone().into();
@@ -88,6 +91,7 @@ impl Serving {
             limits,
             peers,
             neighbours,
+            keeper,
             handshakes: part(4).into(),
             connections: part(4),
             for_neighbours: part(2),
@@ -99,8 +103,9 @@ impl Serving {
 
     /// Serves connections of `endpoint`, until it is closed.
     pub async fn serve(self, endpoint: Endpoint) {
-        endpoint
-            .set_alpns([ALPN, names::ALPN, CACHE_ALPN, origin::ALPN].map(<[u8]>::to_vec).into());
+        endpoint.set_alpns(
+            [ALPN, names::ALPN, CACHE_ALPN, origin::ALPN, keep::ALPN].map(<[u8]>::to_vec).into(),
+        );
         let (serving, mut tasks) = (Arc::new(self), JoinSet::new());
         loop {
             let incoming = tokio::select! {
@@ -146,6 +151,10 @@ impl Serving {
         }
         if connection.alpn() == origin::ALPN {
             self.origins.serve_board(&connection).await;
+            return Some(());
+        }
+        if connection.alpn() == keep::ALPN {
+            self.keeper.serve(&connection).await;
             return Some(());
         }
         let busy = || {

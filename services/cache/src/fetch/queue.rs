@@ -92,7 +92,7 @@ mod tests {
 
     fn board(number: u8) -> Giver {
         let node = PublicKey::new([number; 32]);
-        Giver::Board(PeerNode { number, node, key: node, addresses: vec![] })
+        Giver::Board(PeerNode { number, node, key: node, addresses: vec![], is_drained: false })
     }
 
     fn neighbour(number: u8) -> Giver {

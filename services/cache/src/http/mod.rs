@@ -42,6 +42,7 @@ use tokio::sync::Semaphore;
 
 use crate::counters::CacheCounters;
 use crate::fetch::{Fetcher, Missing};
+use crate::keep::Keeper;
 use crate::names::NameCache;
 use crate::neighbours::Neighbours;
 use crate::objects::{Object, ObjectContent, ObjectError, Objects};
@@ -92,6 +93,8 @@ pub struct CacheState {
     pub origins: Arc<OriginFront>,
     /// Nodes of other boxes.
     pub neighbours: Arc<Neighbours>,
+    /// What `[[keep]]` says.
+    pub keeper: Arc<Keeper>,
 }
 
 impl CacheState {

@@ -4,10 +4,11 @@ use axum::extract::{Extension, Path, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use octet_appliance::NamePath;
 use octet_node::control::PublicKey;
 
 use super::{Gateway, HttpClient, cross_site, media, serve_object, set_header, text_response};
-use crate::names::{self, NamePath, ResolveOrigin, Unresolved};
+use crate::names::{self, ResolveOrigin, Unresolved};
 
 /// The maximum cache lifetime in seconds, so that a republished name is noticed.
 const MAX_AGE: u64 = 60;

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use octet_appliance::NamePath;
 use octet_node::control::PublicKey;
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::record::{NamePath, NameRecord};
+use super::record::NameRecord;
 use crate::database::Closable;
 
 /// Records: the node's key and the path, and the encoded record.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use iroh::Endpoint;
 use iroh::endpoint::Connection;
+use octet_appliance::{LONGEST_NAME_PATH, NamePath};
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 use tokio::sync::Semaphore;
@@ -15,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::PersistedNames;
-use super::record::{LONGEST, LONGEST_PATH, NamePath, NameRecord};
+use super::record::{LONGEST, NameRecord};
 use crate::limits::CacheLimits;
 use crate::peers::PeerNode;
 
@@ -25,7 +26,7 @@ pub const ALPN: &[u8] = b"octet-names/1";
 const VERSION: u8 = 1;
 
 /// The maximum length of a request, in bytes.
-const LONGEST_REQUEST: usize = 1 + 32 + 1 + LONGEST_PATH;
+const LONGEST_REQUEST: usize = 1 + 32 + 1 + LONGEST_NAME_PATH;
 
 /// Asks `peer`. Returns `None` if it does not answer with a record of this name, or with an empty
 /// answer.

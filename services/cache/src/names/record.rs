@@ -1,8 +1,7 @@
 //! Signed records, which map a name to an object.
 
-use std::fmt;
-
 use iroh_blobs::Hash;
+use octet_appliance::NamePath;
 use octet_node::bytes::Fields;
 use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
@@ -13,49 +12,8 @@ use crate::peers::UNIT;
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// The maximum length of a path, in bytes.
-pub const LONGEST_PATH: usize = 200;
-
 /// The maximum length of an encoded record, in bytes.
 pub const LONGEST: usize = 1024;
-
-/// A path below a node's key: parts of letters, digits, `.`, `_` and `-`, with `/` between them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamePath(String);
-
-/// The text is not a valid path of a name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a path of a name: write parts of letters, digits, `.`, `_` and `-`, with `/` between them, {LONGEST_PATH} bytes at most, such as `site/index.html`"
-)]
-pub struct InvalidNamePath(String);
-
-impl NamePath {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::str::FromStr for NamePath {
-    type Err = InvalidNamePath;
-
-    fn from_str(text: &str) -> Result<Self, InvalidNamePath> {
-        let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let is_part = |part: &str| {
-            !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_one)
-        };
-        match text.len() <= LONGEST_PATH && text.split('/').all(is_part) {
-            true => Ok(Self(text.to_owned())),
-            false => Err(InvalidNamePath(text.chars().take(LONGEST_PATH).collect())),
-        }
-    }
-}
-
-impl fmt::Display for NamePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,18 +189,6 @@ mod tests {
             let body = body(&entry(), &certificate);
             let signed = [&body[..], &key.sign(Domain::Name, &body)].concat();
             assert_eq!(NameRecord::from_bytes(&signed), Err(InvalidNameRecord::Forged));
-        }
-    }
-
-    #[test]
-    fn paths() {
-        let long = "a".repeat(LONGEST_PATH);
-        for good in ["a", "site/index.html", "A-b_c.d/1", &long] {
-            assert_eq!(good.parse::<NamePath>().unwrap().as_str(), good);
-        }
-        let longer = format!("{long}a");
-        for bad in ["", "/", "a/", "/a", "a//b", ".", "a/../b", "ä", "a b", "a?b", &longer] {
-            assert!(bad.parse::<NamePath>().is_err(), "{bad}");
         }
     }
 

@@ -8,7 +8,7 @@ use rustix::fs::statvfs;
 use tokio::task::spawn_blocking;
 
 use super::{ObjectError, Objects, broken, name};
-use crate::policy::{Claim, ObjectKind, cost};
+use crate::policy::{Claim, ObjectKind, PinnedBy, cost};
 
 /// The number of retries if the room is taken by others.
 const MAX_RETRIES: usize = 8;
@@ -124,8 +124,23 @@ impl Objects {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
         let change = move || match (is_pinned, policy.size(&hash)) {
-            (false, _) => policy.unpin(hash),
+            (false, _) => policy.unpin(hash, PinnedBy::Operator),
             (true, Some(size)) => policy.insert(hash, size, ObjectKind::Pinned).map(|()| true),
+            (true, None) => Ok(false),
+        };
+        spawn_blocking(change).await.map_err(broken)?
+    }
+
+    /// Has a `[[keep]]` pin an object, or no longer. Returns whether it is on this node.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub async fn keep(&self, hash: Hash, is_kept: bool) -> Result<bool, ObjectError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        let change = move || match (is_kept, policy.size(&hash)) {
+            (false, _) => policy.unpin(hash, PinnedBy::Keep),
+            (true, Some(size)) => policy.insert(hash, size, ObjectKind::Kept).map(|()| true),
             (true, None) => Ok(false),
         };
         spawn_blocking(change).await.map_err(broken)?

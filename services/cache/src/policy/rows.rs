@@ -6,6 +6,7 @@ use std::path::Path;
 use iroh_blobs::Hash;
 use redb::{ReadableTable, TableDefinition};
 
+use super::pins::Pins;
 use super::queues::{Queue, QueuePosition};
 use crate::database::Closable;
 
@@ -38,8 +39,8 @@ pub struct ObjectRow {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectState {
-    /// It stays until it is unpinned or removed.
-    Pinned,
+    /// It stays as long as somebody pins it, or until it is removed.
+    Pinned(Pins),
     /// It is evicted when room is needed.
     Loose(QueuePosition),
     /// It was evicted, but the store may still have it.
@@ -163,13 +164,22 @@ impl Rows {
 }
 
 impl ObjectRow {
+    pub fn pins(&self) -> Pins {
+        match self.state {
+            ObjectState::Pinned(pins) => pins,
+            ObjectState::Loose(_) | ObjectState::Evicting => Pins::default(),
+        }
+    }
+
     /// The canonical encoding (numbers are big-endian): version (1 byte, 1), stand (1: 0 leaving, 1
-    /// pinned, 2 in the small queue, 3 in the main one), size (8), the number of its position (8; 0
-    /// without one).
+    /// pinned by an operator, 2 in the small queue, 3 in the main one, 4 pinned by a `[[keep]]`, 5 by
+    /// both), size (8), the number of its position (8; 0 without one).
     fn to_bytes(self) -> Vec<u8> {
         let (stand, number) = match self.state {
             ObjectState::Evicting => (0, 0),
-            ObjectState::Pinned => (1, 0),
+            ObjectState::Pinned(Pins { keep: false, .. }) => (1, 0),
+            ObjectState::Pinned(Pins { operator: false, .. }) => (4, 0),
+            ObjectState::Pinned(_) => (5, 0),
             ObjectState::Loose(QueuePosition { queue: Queue::Small, number }) => (2, number),
             ObjectState::Loose(QueuePosition { queue: Queue::Main, number }) => (3, number),
         };
@@ -183,7 +193,9 @@ impl ObjectRow {
             (u64::from_be_bytes(*size), u64::from_be_bytes(number.try_into().ok()?));
         let state = match (version, state) {
             (VERSION, 0) => ObjectState::Evicting,
-            (VERSION, 1) => ObjectState::Pinned,
+            (VERSION, 1) => ObjectState::Pinned(Pins { operator: true, keep: false }),
+            (VERSION, 4) => ObjectState::Pinned(Pins { operator: false, keep: true }),
+            (VERSION, 5) => ObjectState::Pinned(Pins { operator: true, keep: true }),
             (VERSION, 2) => ObjectState::Loose(QueuePosition { queue: Queue::Small, number }),
             (VERSION, 3) => ObjectState::Loose(QueuePosition { queue: Queue::Main, number }),
             _ => return None,
@@ -213,10 +225,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_is_read_as_it_was_written(size: u64, number: u64, stand in 0u8..4) {
+        fn a_row_is_read_as_it_was_written(size: u64, number: u64, stand in 0u8..6) {
             let state = match stand {
                 0 => ObjectState::Evicting,
-                1 => ObjectState::Pinned,
+                1 => ObjectState::Pinned(Pins { operator: true, keep: false }),
+                4 => ObjectState::Pinned(Pins { operator: false, keep: true }),
+                5 => ObjectState::Pinned(Pins { operator: true, keep: true }),
                 2 => ObjectState::Loose(QueuePosition { queue: Queue::Small, number }),
                 _ => ObjectState::Loose(QueuePosition { queue: Queue::Main, number }),
             };

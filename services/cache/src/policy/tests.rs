@@ -16,7 +16,7 @@ fn what_was_said_is_known_after_a_start() {
             .insert(name(at), 1000, if at == 0 { ObjectKind::Pinned } else { ObjectKind::Loose })
             .unwrap();
     }
-    assert!(policy.unpin(name(5)).unwrap());
+    assert!(policy.unpin(name(5), PinnedBy::Operator).unwrap());
     policy.insert(name(1), 1000, ObjectKind::Pinned).unwrap();
     assert!(policy.remove(name(2)).unwrap());
     assert!(!policy.remove(name(9)).unwrap());

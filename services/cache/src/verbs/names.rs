@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use iroh_blobs::Hash;
+use octet_appliance::{InvalidNamePath, NamePath, ObjectName};
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::http::CacheState;
-use crate::names::{NamePath, NameRecord, ResolveOrigin, Unresolved};
+use crate::names::{NameRecord, ResolveOrigin, Unresolved};
 
 /// The default and the maximum lifetime of a name, in seconds.
 const TTL: u64 = 30 * DAY;
@@ -49,19 +50,18 @@ pub(super) fn time_to_live(seconds: Option<u64>) -> Result<Duration, Failure> {
 
 /// Parses a name into the node and the path.
 pub(super) fn name(name: String) -> Result<(PublicKey, NamePath), Failure> {
-    let (node, rest) = name.split_once('/').unwrap_or((&name, ""));
-    let node = PublicKey::try_from(node.to_owned()).map_err(|_| {
-        let message = format!("`{node}` is not a key of a node");
-        let help = "write the key, which begins with did:key:, `/` and the path";
-        Failure::new(FailureCode::BadArgument, message, help)
-    })?;
-    Ok((node, path(rest.to_owned())?))
+    match ObjectName::try_from(name) {
+        Ok(ObjectName { node, path }) => Ok((node, path)),
+        Err(error) => Err(invalid(&error)),
+    }
 }
 
 pub(super) fn path(text: String) -> Result<NamePath, Failure> {
-    text.parse().map_err(|error: crate::names::InvalidNamePath| {
-        Failure::new(FailureCode::BadArgument, error.to_string(), "see docs/cache.md, \"Names\"")
-    })
+    text.parse().map_err(|error: InvalidNamePath| invalid(&error))
+}
+
+fn invalid(error: &dyn std::error::Error) -> Failure {
+    Failure::new(FailureCode::BadArgument, error.to_string(), "see docs/cache.md, \"Names\"")
 }
 
 fn show(record: &NameRecord) -> Value {

@@ -13,6 +13,7 @@ use octet_cache::counters::CacheCounters;
 use octet_cache::endpoint::{self, ServedNode};
 use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, CacheState, Gateway};
+use octet_cache::keep::Keeper;
 use octet_cache::limits::CacheLimits;
 use octet_cache::names::NameCache;
 use octet_cache::neighbours::{NeighbourNode, Neighbours};
@@ -86,6 +87,7 @@ pub struct Node {
     pub tokens: Arc<Tokens>,
     pub gateway: Gateway,
     pub neighbours: Arc<Neighbours>,
+    pub keeper: Arc<Keeper>,
     /// The key of the node, which certifies that of its `cache`.
     pub owner: PrivateKey,
     /// What it shows neighbours.
@@ -121,9 +123,17 @@ impl Node {
             Arc::clone(&objects),
             Arc::clone(&counters),
             limits,
-            watched,
+            watched.clone(),
             known.clone(),
             Arc::clone(&neighbours),
+        );
+        let keeper = Keeper::new(
+            Arc::clone(&objects),
+            Arc::clone(&fetcher),
+            Arc::clone(&names),
+            watched,
+            known.clone(),
+            limits,
         );
         let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
         let origins = OriginFront::open(
@@ -142,8 +152,11 @@ impl Node {
             limits,
             peers: known,
             neighbours: Arc::clone(&neighbours),
+            keeper: Arc::clone(&keeper),
         };
-        let serving = endpoint::serve(&endpoint, &served);
+        let mut serving = endpoint::serve(&endpoint, &served);
+        let running = Arc::clone(&keeper);
+        serving.spawn(async move { match running.run().await {} });
         let here = CacheState {
             objects: Arc::clone(&objects),
             fetcher,
@@ -152,6 +165,7 @@ impl Node {
             puts: Arc::new(Semaphore::new(limits.puts)),
             origins,
             neighbours: Arc::clone(&neighbours),
+            keeper: Arc::clone(&keeper),
         };
         let gateway = Gateway { state: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
@@ -169,6 +183,7 @@ impl Node {
             tokens,
             gateway,
             neighbours,
+            keeper,
             owner,
             certified,
             _serving: serving,
@@ -240,7 +255,7 @@ pub fn certified(key: PrivateKey, owner: &PrivateKey, epoch: u64) -> Certified {
 
 /// A node's entry in the membership map.
 pub fn peer(number: u8, key: PublicKey, addresses: Vec<SocketAddr>) -> PeerNode {
-    PeerNode { number, node: PublicKey::new([number; 32]), key, addresses }
+    PeerNode { number, node: PublicKey::new([number; 32]), key, addresses, is_drained: false }
 }
 
 /// The address on which `endpoint` listens.

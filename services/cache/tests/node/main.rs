@@ -8,6 +8,7 @@ mod client;
 mod fetching;
 mod host;
 mod http;
+mod keep;
 mod killed;
 mod limits;
 mod memory;

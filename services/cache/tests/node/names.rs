@@ -9,8 +9,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use iroh_blobs::Hash;
+use octet_appliance::NamePath;
 use octet_cache::names::{
-    NameEntry, NamePath, NameRecord, NameStoreError, PersistedNames, ResolveOrigin, Unresolved, now,
+    NameEntry, NameRecord, NameStoreError, PersistedNames, ResolveOrigin, Unresolved, now,
 };
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;

@@ -313,7 +313,7 @@ fn limited_by_verbs() {
         { "name": "lake", "descriptor": descriptor(&other), "board": 3 },
     ]);
     let sections = json!({
-        "cache": {}, "appliance": { "name": "octet" }, "origin": [], "cluster": { "boards": 3 }, "policy": [], "neighbour": lines, "accounts": {},
+        "cache": {}, "appliance": { "name": "octet" }, "origin": [], "keep": [], "cluster": { "boards": 3 }, "policy": [], "neighbour": lines, "accounts": {},
     });
     answer(&folder, "config", "sections", sections);
     answer(&folder, "init", "boot", json!({ "board": null }));

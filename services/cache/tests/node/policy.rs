@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -13,7 +12,6 @@ use octet_cache::fetch::{Missing, PIECE};
 use octet_cache::limits::CacheLimits;
 use octet_cache::objects::{ObjectError, Objects};
 use octet_cache::policy::{CacheUsage, ObjectKind, cost};
-use octet_node::Peer;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -21,7 +19,7 @@ use tokio::sync::watch;
 use crate::host::{Node, add, bytes, limits, path, runtime, until};
 use crate::provider::{Provider, Way};
 use crate::request::get;
-use crate::verbs::{args, connect};
+use crate::verbs::{args, config, connect};
 
 /// The size of an object in bytes: it has a file of its own.
 const SIZE: usize = 100_000;
@@ -207,24 +205,6 @@ fn agree(folder: &Path) -> usize {
 fn another_quota_holds_at_once() {
     let folder = TempDir::new().unwrap();
     let (state, socket) = (folder.path().join("state"), folder.path().join("cache.sock"));
-    let config = |quota: u64| {
-        let path = folder.path().join("config.sock");
-        let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(path).unwrap();
-        std::thread::spawn(move || {
-            let mut peer = Peer::new(listener.accept().unwrap().0);
-            let request = peer.next_request().unwrap().unwrap();
-            assert_eq!(request.verb, "sections");
-            let cache = json!({ "quota": format!("{quota}") });
-            peer.end(
-                request.id,
-                Ok(json!({
-                    "cache": cache, "appliance": { "name": "octet" }, "origin": [], "cluster": null, "policy": [], "neighbour": [], "accounts": null,
-                })),
-            )
-            .unwrap();
-        })
-    };
     crate::verbs::start_at(&folder, Some(state));
     let mut client = connect(&socket);
     for seed in 0..ROOM {
@@ -237,7 +217,8 @@ fn another_quota_holds_at_once() {
     };
     // `config-check` changes nothing yet.
     for (verb, left) in [("config-check", ROOM), ("config-apply", 3)] {
-        let config = config(3 * cost(SIZE as u64));
+        let quota = format!("{}", 3 * cost(SIZE as u64));
+        let config = config(&folder, &json!({ "quota": quota }), &json!([]));
         client.call(verb, args(json!({}))).unwrap();
         config.join().unwrap();
         assert_eq!(count(&mut client), left);

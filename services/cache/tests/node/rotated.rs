@@ -37,6 +37,7 @@ fn with_the_key_that_counts_and_no_other() {
             limits: limits(),
             peers: watch::channel(vec![]).1,
             neighbours: Neighbours::new(keys.clone()).unwrap(),
+            keeper: Arc::clone(&client.keeper),
         };
         tokio::spawn(run(keys, vec![LOOPBACK], served, opened));
         let added = add(&objects, &bytes(100_000, 1), ObjectKind::Pinned).await;

@@ -1,16 +1,17 @@
 //! The whole service, called through its socket.
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use iroh_blobs::Hash;
 use octet_cache::{CacheConfig, run};
-use octet_node::Callers;
 use octet_node::as_pid_1::{MemoryFile, Raw};
 use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS};
 use octet_node::control::{CallError, Client, FailureCode, ReplyBody};
+use octet_node::{Callers, Peer};
 use rustix::process::geteuid;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -21,7 +22,7 @@ use crate::request::{TIMEOUT, get};
 /// The permitted verbs of the test's user.
 pub fn callers() -> String {
     format!(
-        "{}=account-limit,add,config-apply,config-check,get,ls,pin,public,publish,remove,resolve,stats,token,traffic,unpin",
+        "{}=account-limit,add,config-apply,config-check,get,keep-status,ls,pin,public,publish,remove,resolve,stats,token,traffic,unpin",
         geteuid().as_raw()
     )
 }
@@ -64,6 +65,23 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
     };
     thread::spawn(move || run(parts, || Ok(())));
     (socket, at)
+}
+
+/// Answers the service's next question to `config` with these sections, and empty ones besides.
+pub fn config(folder: &TempDir, cache: &Value, keep: &Value) -> JoinHandle<()> {
+    let path = folder.path().join("config.sock");
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(path).unwrap();
+    let sections = json!({
+        "cache": cache, "appliance": { "name": "octet" }, "origin": [], "keep": keep, "cluster": null,
+        "policy": [], "neighbour": [], "accounts": null,
+    });
+    thread::spawn(move || {
+        let mut peer = Peer::new(listener.accept().unwrap().0);
+        let request = peer.next_request().unwrap().unwrap();
+        assert_eq!(request.verb, "sections");
+        peer.end(request.id, Ok(sections)).unwrap();
+    })
 }
 
 #[test]
