@@ -54,6 +54,39 @@ fn what_was_said_is_known_after_a_start() {
     assert!(!policy.was_removed(&name(2)) && !open_again(policy, open).was_removed(&name(2)));
 }
 
+#[test]
+fn an_operator_and_a_keep_pin_an_object_each_for_itself() {
+    let folder = TempDir::new().unwrap();
+    let open = || CachePolicy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
+    let mut policy = open();
+    let (kept, both) = (name(1), name(2));
+    policy.insert(kept, 1000, ObjectKind::Loose).unwrap();
+    policy.insert(both, 1000, ObjectKind::Pinned).unwrap();
+    for hash in [kept, both] {
+        policy.insert(hash, 1000, ObjectKind::Kept).unwrap();
+    }
+    // What is fetched or uploaded again stays pinned.
+    policy.insert(kept, 1000, ObjectKind::Put).unwrap();
+    let check = |policy: &CachePolicy, pins: [(bool, bool); 2], pinned: u64| {
+        let of = |hash| (policy.is_pinned(&hash), policy.is_kept(&hash));
+        assert_eq!(([of(kept), of(both)], policy.usage().pinned), (pins, pinned * cost(1000)));
+        assert_eq!(policy.usage().used, 2 * cost(1000));
+    };
+    check(&policy, [(false, true), (true, true)], 2);
+    policy = open_again(policy, open);
+    check(&policy, [(false, true), (true, true)], 2);
+    assert_eq!(policy.evictable(), 0);
+    assert!(policy.unpin(kept, PinnedBy::Operator).unwrap());
+    assert!(policy.unpin(both, PinnedBy::Operator).unwrap());
+    check(&policy, [(false, true), (false, true)], 2);
+    assert!(policy.unpin(kept, PinnedBy::Keep).unwrap());
+    check(&policy, [(false, false), (false, true)], 1);
+    policy = open_again(policy, open);
+    check(&policy, [(false, false), (false, true)], 1);
+    assert_eq!(policy.kept(), [both]);
+    assert_eq!(policy.evict(1).unwrap(), [kept]);
+}
+
 fn open_again(policy: CachePolicy, open: impl Fn() -> CachePolicy) -> CachePolicy {
     drop(policy);
     open()

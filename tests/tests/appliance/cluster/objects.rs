@@ -31,6 +31,14 @@ protocol = "tcp"
 ports = [8080]
 "#;
 
+/// What all boards keep, and its hash in the settings.
+const KEPT: &[u8] = b"it is kept\n";
+pub const KEEP: &str = r#"
+[[keep]]
+object = "ccb6e0e923cb1034db9aa2972b806a8893fcf6acc5c34e298d6927ca118e0709"
+copies = 3
+"#;
+
 /// A device of the owner's, and the router's address in its network.
 const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 77);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
@@ -93,6 +101,11 @@ pub fn passes(site: &Site, seen: &Seen) {
     let path = added["path"].as_str().unwrap();
     println!("{added}");
 
+    // The others find that in their next question.
+    site.machine(Node::Board(2))
+        .send_file("cache", "add", "file", &mut Bytes(KEPT.into()))
+        .unwrap();
+
     // Board 2 fetches it once the map has the key of board 1's cache.
     let find = |board| {
         let hash = json!({ "hash": added["hash"] });
@@ -139,6 +152,17 @@ pub fn passes(site: &Site, seen: &Seen) {
     let gave = |board: u8| nodes.iter().find(|row| row["board"] == board).unwrap()["gave"].clone();
     // At each request it has sent a part.
     assert!(gave(1) == 0 && gave(2).as_u64() >= Some(1), "{stats}");
+
+    // Board 3 has fetched from board 2 what all boards keep.
+    let status = || site.ask(Node::Board(3), "cache", "keep-status", json!({}));
+    site.wait("board 3 keeps it", || {
+        let boards = status()[0]["boards"].clone();
+        boards.as_array().is_some_and(|it| [2, 3].iter().all(|board| it.contains(&json!(board))))
+    });
+    println!("{}", status());
+    let remove = json!({ "hash": status()[0]["hash"] });
+    let refused = site.machine(Node::Board(3)).call_unit("cache", "remove", remove).unwrap_err();
+    assert!(refused.to_string().contains("keeps this object"), "{refused}");
 
     // An unknown object is not found on any board.
     let nothing = path

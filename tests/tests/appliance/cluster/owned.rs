@@ -25,7 +25,7 @@ pub type Keys = BTreeMap<u8, Value>;
 #[test]
 fn an_owner_sees_it_reaches_it_and_finds_objects_of_a_board_that_is_off() {
     let owner = Owner::new();
-    let lines = [&*view::lines(&owner.keygen("anna")), objects::LINES].concat();
+    let lines = [&*view::lines(&owner.keygen("anna")), objects::LINES, objects::KEEP].concat();
     let image = Image::with_services_and(&[("named", guest("named"))], &lines);
     let site = Site::of(PORTS, without_forward(&image));
     let (seen, _outside) = objects::count(&site);
