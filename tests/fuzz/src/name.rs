@@ -1,6 +1,7 @@
 //! Name records of `cache`.
 
-use octet_cache::names::{NamePath, NameRecord};
+use octet_appliance::NamePath;
+use octet_cache::names::NameRecord;
 
 /// Bytes are refused, or are the canonical encoding of a record. A parsed path is the same after
 /// formatting.

@@ -96,6 +96,11 @@ impl Cluster {
         self.nodes.iter().filter(is_one).count()
     }
 
+    /// The number of nodes that are on, and have the object.
+    fn copies(&self, hash: &Hash) -> usize {
+        self.nodes.iter().filter(|it| it.is_on && it.copies.contains_key(hash)).count()
+    }
+
     fn fewest(&self) -> usize {
         self.kept.iter().map(|(hash, _)| self.pinned(hash)).min().unwrap()
     }
@@ -317,20 +322,22 @@ fn what_has_the_fewest_copies_is_fetched_first() {
     let mut cluster = Cluster::settled(40);
     cluster.node(1).is_on = false;
     cluster.node(2).is_on = false;
-    cluster.run(7);
+    cluster.run(5);
+    let now = cluster.now + 2 * PAUSE;
+    let mut counts = vec![];
     for index in 3..=usize::from(BOARDS) {
-        let steps = cluster.nodes[index].view.steps(
-            &cluster.kept,
-            |it| cluster.own(index, it),
-            cluster.now,
-        );
+        let steps =
+            cluster.nodes[index].view.steps(&cluster.kept, |it| cluster.own(index, it), now);
         let copies = steps.iter().map(|step| match step {
-            KeepStep::Fetch(hash) | KeepStep::Pin(hash) | KeepStep::Unpin(hash) => {
-                cluster.pinned(hash)
-            }
+            KeepStep::Fetch(hash) | KeepStep::Pin(hash) => cluster.copies(hash),
+            KeepStep::Unpin(_) => panic!("{step:?}"),
         });
-        assert!(copies.is_sorted(), "board {index}");
+        let copies: Vec<usize> = copies.collect();
+        assert!(copies.is_sorted(), "board {index}: {copies:?}");
+        counts.extend(copies);
     }
+    counts.sort_unstable();
+    assert!(counts.first() < counts.last(), "{counts:?}");
 }
 
 #[test]
