@@ -5,7 +5,6 @@ use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use octet_node::key::random;
@@ -16,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::connection::{FileQueue, MAX_PART};
 use super::range::ByteRange;
+use super::response::ResponseBody;
 use crate::counters::CacheCounters;
 use crate::objects::ObjectContent;
 
@@ -86,15 +86,15 @@ impl BodyParts {
         content: ObjectContent,
         files: Option<FileQueue>,
         counters: Arc<CacheCounters>,
-    ) -> Body {
+    ) -> ResponseBody {
         if let (ObjectContent::Memory(bytes), [Part::Bytes(span)]) = (&content, &self.parts[..]) {
             counters.http_bytes.add(span.length());
-            return Body::from(bytes.slice(span.start as usize..span.end as usize));
+            return ResponseBody::Bytes(bytes.slice(span.start as usize..span.end as usize));
         }
         let most = if files.is_some() { MAX_PART } else { COPIED };
         let mut rest = self.parts;
         rest.reverse();
-        Body::from_stream(unfold(
+        ResponseBody::from_stream(unfold(
             (content, rest, files, counters),
             move |(content, mut rest, files, counters)| async move {
                 let read = match rest.pop()? {

@@ -3,8 +3,8 @@
 //! A foreign page may learn of public objects only, so no other node is asked for its requests.
 //! Over plain HTTP, browsers mark requests of scripts, but not those for images and videos.
 
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderName};
+use hyper::HeaderMap;
+use hyper::header::{HOST, HeaderName, ORIGIN};
 
 /// The browser's classification of a request's origin (Fetch Metadata Request Headers, W3C).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -2,17 +2,15 @@
 //! data. After an early refusal the rest of the request is read for a while, so that the client can
 //! read the response.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioTimer;
-use hyper_util::service::TowerToHyperService;
+use hyper::service::service_fn;
 use octet_node::limits::ClientLimit;
 use octet_node::say;
 use rustix::net::sockopt::set_tcp_user_timeout;
@@ -21,7 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{FileConnection, FileQueue};
-use super::{ClientAddress, Gateway, HttpClient, router};
+use super::timer::HeadDeadline;
+use super::{ClientAddress, Gateway, HttpClient};
 use crate::limits::CacheLimits;
 
 /// The pause after the kernel could not accept a connection.
@@ -43,8 +42,7 @@ const DISCARD_PIECE: usize = 16 << 10;
 /// Accepts connections on `listener`, forever.
 pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits) {
     let connected = ClientLimit::new(limits.http, limits.http_per_client);
-    let counters = Arc::clone(&gateway.counters);
-    let router = router(gateway);
+    let gateway = Arc::new(gateway);
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -55,13 +53,13 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits)
             }
         };
         let Some(permit) = connected.take(from.ip()) else {
-            counters.http_refused.add(1);
+            gateway.counters.http_refused.add(1);
             continue;
         };
-        let router = router.clone();
+        let gateway = Arc::clone(&gateway);
         tokio::spawn(async move {
             let _permit = permit;
-            serve_connection(stream, ClientAddress(from.ip()), router, limits).await;
+            serve_connection(stream, ClientAddress(from.ip()), &gateway, limits).await;
         });
     }
 }
@@ -69,29 +67,33 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits)
 async fn serve_connection(
     mut stream: TcpStream,
     client: ClientAddress,
-    router: Router,
+    gateway: &Gateway,
     limits: CacheLimits,
 ) {
     let _ = stream.set_nodelay(true);
     // A connection ends if sent data is not acknowledged for this long (tcp(7)).
     let unread = u32::try_from(limits.write_timeout.as_millis()).unwrap_or(u32::MAX);
     let _ = set_tcp_user_timeout(&stream, unread);
-    let router = TowerToHyperService::new(router);
     let files = FileQueue::default();
     let client = HttpClient { address: client, files: files.clone() };
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(client.clone());
-        router.call(request)
+    let deadline = HeadDeadline::new();
+    let service = service_fn(|request: Request<Incoming>| {
+        deadline.clear();
+        async { Ok::<_, Infallible>(gateway.serve(&client, request).await) }
     });
     let served = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(deadline.clone())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEAD)
         // A copied stand-in would be sent itself.
         .writev(true)
         .serve_connection(FileConnection::new(&mut stream, files), service);
-    // The error concerns the client only.
-    let _ = served.await;
+    tokio::select! {
+        biased;
+        // The error concerns the client only.
+        _ = served => {}
+        () = deadline.passed(limits.header_timeout) => {}
+    }
     let _ = timeout(DISCARD_TIME, discard(&mut stream)).await;
 }
 

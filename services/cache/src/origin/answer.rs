@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::header::{
+use hyper::header::{
     ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::coming::ComingResponse;
 use super::stored::{ResponseHead, date};
 use crate::counters::CacheCounters;
 use crate::http::{
-    BodyParts, ByteRange, ConditionResult, FileQueue, RequestedRange, evaluate, header_list,
-    if_range_matches, parse_range, set_header, text_response,
+    BodyParts, ByteRange, ConditionResult, FileQueue, HttpResponse, RequestedRange, ResponseBody,
+    evaluate, header_list, if_range_matches, parse_range, set_header, text_response,
 };
 use crate::objects::ObjectContent;
 
@@ -42,11 +40,11 @@ pub fn answer(
     head: &ResponseHead,
     body: ServedBody,
     age: u64,
-) -> Response {
+) -> HttpResponse {
     let own = head.fields().clone();
     let is_ok = head.status() == StatusCode::OK;
     if is_ok && is_not_modified(asked.fields, &own) {
-        return response(StatusCode::NOT_MODIFIED, own, age, no_length());
+        return response(StatusCode::NOT_MODIFIED, own, age, ResponseBody::without_length());
     }
     let size = match &body {
         ServedBody::Object(_, size) => Some(*size),
@@ -84,7 +82,7 @@ pub fn answer(
     };
     let (length, several, one) = (parts.length(), parts.kind.clone(), parts.single());
     let sent = match (&body, *asked.method == Method::HEAD) {
-        (_, true) => Body::empty(),
+        (_, true) => ResponseBody::empty(),
         (ServedBody::Object(content, _), _) => {
             parts.body(content.clone(), asked.files.clone(), Arc::clone(&asked.counters))
         }
@@ -109,18 +107,12 @@ pub fn answer(
     response
 }
 
-fn response(status: StatusCode, fields: HeaderMap, age: u64, body: Body) -> Response {
+fn response(status: StatusCode, fields: HeaderMap, age: u64, body: ResponseBody) -> HttpResponse {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;
     response.headers_mut().insert(AGE, HeaderValue::from(age));
     response
-}
-
-/// A body whose length is not stated: that of a 304 would be the object's (RFC 9110, 8.6).
-fn no_length() -> Body {
-    use std::convert::Infallible;
-    Body::from_stream(futures_util::stream::empty::<Result<bytes::Bytes, Infallible>>())
 }
 
 /// The entity tag without its quotation marks, and whether it is weak.

@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::http::header::HOST;
-use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::header::HOST;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use iroh::Endpoint;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
@@ -23,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::OriginFront;
-use crate::http::text_response;
+use crate::http::{HttpResponse, text_response};
 use crate::limits::CacheLimits;
 use crate::peers::PeerNode;
 
@@ -220,9 +217,9 @@ impl OriginFront {
 
     async fn serve_stream(self: Arc<Self>, stream: BoardStream) {
         let limit = self.boards.limits.header_timeout;
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let front = Arc::clone(&self);
-            async move { Ok::<_, io::Error>(front.answer_board(request.map(Body::new)).await) }
+            async move { Ok::<_, io::Error>(front.answer_board(request).await) }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -233,11 +230,11 @@ impl OriginFront {
         let _ = served.await;
     }
 
-    async fn answer_board(self: &Arc<Self>, request: Request) -> Response {
+    async fn answer_board(self: &Arc<Self>, request: Request<Incoming>) -> HttpResponse {
         let name = request.headers().get(HOST).and_then(|name| name.to_str().ok());
         // A board that does not fetch asks no third one.
         match name.and_then(|name| self.fetched(name)) {
-            Some(origin) => self.serve(origin, None, request).await,
+            Some(origin) => self.serve(origin, None, request.into_parts().0).await,
             None => {
                 let why = "this board does not fetch from the origin: look whether all boards have the same settings";
                 text_response(StatusCode::MISDIRECTED_REQUEST, why)

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -13,7 +12,7 @@ use tokio::sync::watch;
 
 use super::stored::ResponseHead;
 use crate::counters::CacheCounters;
-use crate::http::{ByteRange, read_at};
+use crate::http::{ByteRange, ResponseBody, read_at};
 
 /// How much is read at once, in bytes.
 const PIECE: u64 = 64 << 10;
@@ -37,9 +36,9 @@ pub struct ComingResponse {
 
 impl ComingResponse {
     /// The body in `range`, each part as soon as it is there.
-    pub fn body(&self, range: ByteRange, counters: Arc<CacheCounters>) -> Body {
+    pub fn body(&self, range: ByteRange, counters: Arc<CacheCounters>) -> ResponseBody {
         let (file, progress) = (Arc::clone(&self.file), self.progress.clone());
-        Body::from_stream(unfold(
+        ResponseBody::from_stream(unfold(
             (file, progress, range, counters),
             |(file, mut progress, mut range, counters)| async move {
                 let read = next(&file, &mut progress, range).await;

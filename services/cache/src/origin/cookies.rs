@@ -1,7 +1,7 @@
 //! Cookies: which go up, and what comes back.
 
-use axum::http::header::{COOKIE, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderValue};
+use hyper::header::{COOKIE, SET_COOKIE};
+use hyper::http::{HeaderMap, HeaderValue};
 
 /// The listed cookies of a request, as one field; `None` if it has none of them.
 pub fn listed(fields: &HeaderMap, names: &[String]) -> Option<HeaderValue> {

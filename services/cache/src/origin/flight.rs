@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::http::{HeaderMap, Method, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use octet_node::say;
 use rustix::io::pwrite;
 use tokio::sync::{oneshot, watch};

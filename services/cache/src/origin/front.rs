@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use axum::response::Response;
+use hyper::Response;
 use hyper::body::Incoming;
 use octet_appliance::OriginSection;
 use tokio::sync::{oneshot, watch};
@@ -138,8 +138,12 @@ impl OriginFront {
     /// The origin of a field `Host`.
     pub fn find(&self, host: &str) -> Option<Arc<CachedOrigin>> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+        if origins.is_empty() {
+            return None;
+        }
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        self.origins.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
+        origins.get(&name).cloned()
     }
 
     /// The origin with this name, if this node fetches from it.

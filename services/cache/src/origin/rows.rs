@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::{HeaderName, HeaderValue};
+use hyper::http::{HeaderName, HeaderValue};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use redb::{Error, ReadableTable, ReadableTableMetadata, TableDefinition};

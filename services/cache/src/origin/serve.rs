@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::header::{
+use hyper::body::Incoming;
+use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
 };
-use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use octet_node::say;
 
 use super::answer::{CACHE_STATUS, CacheRequest, ServedBody, answer};
@@ -22,7 +20,7 @@ use super::stored::{CacheUse, ResponseHead, StoredResponse, directive};
 use super::target::normalise;
 use super::upstream::{UNVERIFIED_END, UpstreamFailure};
 use crate::counters::OriginOutcome;
-use crate::http::{HttpClient, set_header, text_response};
+use crate::http::{HttpClient, HttpResponse, ResponseBody, set_header, text_response};
 
 /// One request.
 pub(super) struct FrontRequest<'a> {
@@ -40,10 +38,9 @@ impl OriginFront {
         self: &Arc<Self>,
         origin: Arc<CachedOrigin>,
         client: Option<HttpClient>,
-        request: Request,
-    ) -> Response {
+        head: Parts,
+    ) -> HttpResponse {
         self.counters.http_requests.add(1);
-        let (head, _) = request.into_parts();
         if !matches!(head.method, Method::GET | Method::HEAD) {
             let why = "an origin is read by GET or HEAD through the cache";
             let mut refused = text_response(StatusCode::METHOD_NOT_ALLOWED, why);
@@ -72,7 +69,7 @@ impl OriginFront {
         }
     }
 
-    async fn cached(self: &Arc<Self>, request: &FrontRequest<'_>) -> Response {
+    async fn cached(self: &Arc<Self>, request: &FrontRequest<'_>) -> HttpResponse {
         let now = SystemTime::now();
         let fields = request.asked.fields;
         let variants = self.rows.get(&request.key).unwrap_or_else(|error| {
@@ -205,7 +202,7 @@ impl OriginFront {
         request: &FrontRequest<'_>,
         stored: &StoredResponse,
         status: &str,
-    ) -> Option<Response> {
+    ) -> Option<HttpResponse> {
         let object = match self.objects.find(stored.hash()?, &self.counters).await {
             Ok(object) => object?,
             Err(error) => {
@@ -219,7 +216,7 @@ impl OriginFront {
     }
 
     /// Passes the request through: nothing of it is stored.
-    async fn pass(&self, request: &FrontRequest<'_>, forward: &str) -> Response {
+    async fn pass(&self, request: &FrontRequest<'_>, forward: &str) -> HttpResponse {
         let mut up = request.up.clone();
         let own = [
             AUTHORIZATION,
@@ -271,8 +268,8 @@ impl FrontRequest<'_> {
     }
 
     /// An answer with a response that is for nobody else.
-    fn passed(&self, response: Response<Incoming>, forward: &str) -> Response {
-        let mut response = response.map(Body::new);
+    fn passed(&self, response: Response<Incoming>, forward: &str) -> HttpResponse {
+        let mut response = response.map(ResponseBody::Incoming);
         without_domain(response.headers_mut());
         // Another board's cache has to know it, too.
         if self.asked.files.is_some() {
@@ -283,7 +280,7 @@ impl FrontRequest<'_> {
         with_status(response, &status)
     }
 
-    fn failed(&self, failure: &UpstreamFailure, forward: &str) -> Response {
+    fn failed(&self, failure: &UpstreamFailure, forward: &str) -> HttpResponse {
         self.count(OriginOutcome::Failed);
         with_status(text_response(failure.status, &failure.why), &format!("fwd={forward}"))
     }
@@ -294,7 +291,7 @@ impl FrontRequest<'_> {
 }
 
 /// Adds to `Cache-Status`: the cache nearest to the client is the last one (RFC 9211, section 2).
-fn with_status(mut response: Response, status: &str) -> Response {
+fn with_status(mut response: HttpResponse, status: &str) -> HttpResponse {
     if let Ok(value) = format!("octet; {status}").parse() {
         response.headers_mut().append(CACHE_STATUS, value);
     }

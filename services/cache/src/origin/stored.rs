@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::http::header::{
+use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
+use hyper::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, PRAGMA, SET_COOKIE,
     TRANSFER_ENCODING, VARY,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use iroh_blobs::Hash;
 use serde::{Deserialize, Serialize};
 

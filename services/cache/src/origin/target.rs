@@ -51,7 +51,7 @@ fn remove_dot_segments(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::Uri;
+    use hyper::Uri;
     use proptest::prelude::*;
 
     #[test]

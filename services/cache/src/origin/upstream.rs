@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use axum::http::header::{HOST, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderName};
+use hyper::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;

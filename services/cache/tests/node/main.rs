@@ -16,6 +16,7 @@ mod names;
 mod neighbours;
 mod numbers;
 mod origin;
+mod paths;
 mod policy;
 mod provider;
 mod put;
