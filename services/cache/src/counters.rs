@@ -45,7 +45,7 @@ pub struct CacheCounters {
     /// Requests for objects that were not on this node.
     pub misses: Counter,
     /// HTTP responses, by status code.
-    answers: Mutex<BTreeMap<u16, u64>>,
+    responses: ResponseCounters,
     /// HTTP connections that were refused.
     pub http_refused: Counter,
     pub peers_served: Counter,
@@ -107,6 +107,34 @@ impl OriginCounters {
     }
 }
 
+/// HTTP responses, by status code. Each response is counted, so that nothing is locked for it.
+#[derive(Debug)]
+struct ResponseCounters(Box<[Counter]>);
+
+impl ResponseCounters {
+    /// Status codes have three digits (RFC 9110, section 15).
+    const FIRST: u16 = 100;
+    const LAST: u16 = 999;
+
+    fn count(&self, code: u16) {
+        let number = code.checked_sub(Self::FIRST).map(usize::from);
+        if let Some(counter) = number.and_then(|number| self.0.get(number)) {
+            counter.add(1);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u16, u64)> {
+        let counts = (Self::FIRST..).zip(self.0.iter().map(Counter::get));
+        counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+impl Default for ResponseCounters {
+    fn default() -> Self {
+        Self((Self::FIRST..=Self::LAST).map(|_| Counter::default()).collect())
+    }
+}
+
 impl CacheCounters {
     /// Records the outcome of a request to `node`.
     pub fn record_outcome(&self, node: PublicKey, note: impl FnOnce(&mut PeerOutcomes)) {
@@ -122,13 +150,12 @@ impl CacheCounters {
 
     /// Counts an HTTP response.
     pub fn count_response(&self, code: u16) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        *answers.entry(code).or_default() += 1;
+        self.responses.count(code);
     }
 
     /// HTTP responses, by status code.
     pub fn responses(&self) -> BTreeMap<u16, u64> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.responses.all().collect()
     }
 
     /// The counters as `stats` shows them.

@@ -5,12 +5,14 @@ mod claim;
 mod pins;
 mod queues;
 mod removed;
+mod requested;
 mod rows;
 mod served_bytes;
 
 pub use claim::Claim;
 pub use pins::PinnedBy;
 pub use queues::{Queue, QueuePosition};
+pub use requested::RequestedObject;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -219,10 +221,6 @@ impl CachePolicy {
     fn has_room_for_public(&self, hash: &Hash) -> bool {
         let state = self.state();
         state.public.len() < MAX_PUBLIC || state.public.contains(hash)
-    }
-
-    pub fn hit(&self, hash: &Hash) {
-        self.state().queues.hit(hash);
     }
 
     pub fn evicting(&self) -> Vec<Hash> {

@@ -119,10 +119,11 @@ impl CacheState {
     /// The object, if it is on this node and was not removed by an operator. No other node is
     /// asked.
     pub async fn look(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
-        if self.objects.policy().was_removed(&hash) {
+        let requested = self.objects.policy().request(&hash);
+        if requested.was_removed {
             return Err(Missing::Removed);
         }
-        match self.objects.find(hash, counters).await? {
+        match self.objects.find_requested(hash, requested, counters).await? {
             Some(object) => {
                 counters.hits.add(1);
                 Ok(object)
@@ -149,7 +150,7 @@ impl CacheState {
             Err(Missing::Nowhere) => {}
             found => return found,
         }
-        match self.fetcher.begin(hash, client.0).await? {
+        match Box::pin(self.fetcher.begin(hash, client.0)).await? {
             Some((size, coming)) => Ok(Object { size, content: ObjectContent::Fetching(coming) }),
             None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
         }
@@ -415,9 +416,7 @@ fn response(
     body: ResponseBody,
 ) -> HttpResponse {
     headers.clear();
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{own}\"")) {
-        headers.insert(ETAG, tag);
-    }
+    headers.insert(ETAG, entity_tag(own));
     headers.insert(CACHE_CONTROL, IMMUTABLE);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -425,6 +424,14 @@ fn response(
     *response.status_mut() = code;
     *response.headers_mut() = headers;
     response
+}
+
+/// The hash in quotation marks (RFC 9110, section 8.8.3).
+fn entity_tag(own: &str) -> HeaderValue {
+    let mut tag = [b'"'; 66];
+    tag[1..65].copy_from_slice(own.as_bytes());
+    // Digits are valid in a field.
+    HeaderValue::from_bytes(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 fn no_disk() -> HttpResponse {
