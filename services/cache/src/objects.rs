@@ -32,7 +32,7 @@ use tokio::task::spawn_blocking;
 use crate::counters::CacheCounters;
 use crate::fetch::IncomingObject;
 use crate::limits::{CacheLimits, Reserve};
-use crate::policy::{CachePolicy, Claim, ObjectKind, RequestedObject, cost};
+use crate::policy::{CachePolicy, Claim, ObjectKind, cost};
 use sweep::Sweeper;
 
 /// The maximum size in bytes of an object that is cached in memory.
@@ -292,6 +292,26 @@ impl Objects {
         Ok(ListedObject { hash, size })
     }
 
+    /// The object, if it is in memory or its file is open, and no operator has removed it. It counts as a hit.
+    pub fn at_hand(&self, hash: Hash, counters: &CacheCounters) -> Option<Object> {
+        let (bytes, file) = match self.hot.get(&hash) {
+            Some(bytes) => (Some(bytes), None),
+            None => (None, Some(self.files.get(&hash)?)),
+        };
+        let requested = self.policy.request(&hash);
+        if requested.was_removed {
+            return None;
+        }
+        let (size, content) = match (bytes, file) {
+            (Some(bytes), _) => {
+                counters.from_memory.add(1);
+                (bytes.len() as u64, ObjectContent::Memory(bytes))
+            }
+            (None, file) => (requested.size?, ObjectContent::File(file?)),
+        };
+        Some(Object { size, content })
+    }
+
     /// The object, if it is on this node.
     ///
     /// # Errors
@@ -302,50 +322,31 @@ impl Objects {
         counters: &CacheCounters,
     ) -> Result<Option<Object>, ObjectError> {
         let requested = self.policy.request(&hash);
-        self.find_requested(hash, requested, counters).await
-    }
-
-    /// The same, if the policy has been asked already.
-    pub async fn find_requested(
-        &self,
-        hash: Hash,
-        requested: RequestedObject,
-        counters: &CacheCounters,
-    ) -> Result<Option<Object>, ObjectError> {
         if let Some(bytes) = self.hot.get(&hash) {
             counters.from_memory.add(1);
             let size = bytes.len() as u64;
             return Ok(Some(Object { size, content: ObjectContent::Memory(bytes) }));
         }
         let Some(size) = requested.size else { return Ok(None) };
-        let opened = self.files.get(&hash).filter(|_| size > SMALL);
-        let content = match opened {
-            Some(file) => ObjectContent::File(file),
-            // This is large, and few requests need it.
-            None => match Box::pin(self.open_or_read(hash, size)).await? {
-                Some(content) => content,
+        let content = if size <= SMALL {
+            let bytes = self.store.blobs().get_bytes(hash).await.map_err(broken)?;
+            self.hot.insert(hash, bytes.clone());
+            ObjectContent::Memory(bytes)
+        } else {
+            // Reads through the store's actor have a fifth of the file's speed.
+            match self.file(hash).await? {
+                Some(file) => ObjectContent::File(file),
                 None => return Ok(None),
-            },
+            }
         };
         Ok(Some(Object { size, content }))
     }
 
-    async fn open_or_read(
-        &self,
-        hash: Hash,
-        size: u64,
-    ) -> Result<Option<ObjectContent>, ObjectError> {
-        if size <= SMALL {
-            let bytes = self.store.blobs().get_bytes(hash).await.map_err(broken)?;
-            self.hot.insert(hash, bytes.clone());
-            return Ok(Some(ObjectContent::Memory(bytes)));
-        }
-        // Reads through the store's actor have a fifth of the file's speed.
-        Ok(self.file(hash).await?.map(ObjectContent::File))
-    }
-
-    /// Opens the file of a large object; `None` if it has just been deleted.
+    /// The file of a large object; `None` if it has just been deleted.
     async fn file(&self, hash: Hash) -> Result<Option<Arc<File>>, ObjectError> {
+        if let Some(file) = self.files.get(&hash) {
+            return Ok(Some(file));
+        }
         let path = self.path_of(hash);
         let file = match spawn_blocking(|| File::open(path)).await.map_err(broken)? {
             Ok(file) => Arc::new(file),

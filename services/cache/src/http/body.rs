@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use octet_node::key::random;
 use octet_node::say;
-use rustix::fs::{Advice, fadvise};
-use rustix::io::{ReadWriteFlags, pread, preadv2};
+use rustix::fs::{Advice, FsWord, fadvise, fstatfs};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use tokio::task::spawn_blocking;
 
 use super::connection::{FileQueue, MAX_PART};
@@ -24,6 +24,9 @@ const READ_AHEAD: usize = 128 << 10;
 
 /// How much is copied at once where no file can be sent, in bytes.
 const COPIED: u64 = 64 << 10;
+
+/// The type of a file system in memory (statfs(2)).
+const TMPFS: FsWord = 0x0102_1994;
 
 enum Part {
     Text(String),
@@ -176,7 +179,8 @@ fn is_loaded(file: &File, span: ByteRange) -> io::Result<bool> {
         match preadv2(file, &mut bytes, at, ReadWriteFlags::NOWAIT) {
             Ok(1) => {}
             Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            // Some file systems do not support the flag.
+            // Some file systems do not support the flag, among them the one that is in memory.
+            Err(Errno::OPNOTSUPP) => return Ok(fstatfs(file)?.f_type == TMPFS),
             Err(_) => return Ok(false),
         }
     }
@@ -199,4 +203,20 @@ fn load(file: &File, span: ByteRange) -> io::Result<()> {
 /// Where the range is looked at: at each [`READ_AHEAD`] bytes, and at its end.
 fn places(span: ByteRange) -> impl Iterator<Item = u64> {
     (span.start..span.end).step_by(READ_AHEAD).chain([span.end.saturating_sub(1)])
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::*;
+
+    /// Nobody waits for what a file system has in memory.
+    #[test]
+    fn a_file_in_memory_is_loaded() {
+        let file = File::from(memfd_create("loaded", MemfdFlags::empty()).unwrap());
+        file.set_len(1 << 20).unwrap();
+        assert_eq!(fstatfs(&file).unwrap().f_type, TMPFS);
+        assert!(is_loaded(&file, ByteRange { start: 0, end: 1 << 20 }).unwrap());
+    }
 }

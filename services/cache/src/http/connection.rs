@@ -86,6 +86,12 @@ impl<'a> FileConnection<'a> {
     }
 }
 
+/// Sends to the socket as such: writev(2) would have the kernel look at it as a file first.
+fn send(stream: &TcpStream, buffers: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
+    let mut none = SendAncillaryBuffer::default();
+    Ok(sendmsg(stream, buffers, &mut none, flags | SendFlags::NOSIGNAL)?)
+}
+
 /// Calls `write` as soon as the socket has room.
 fn write(
     stream: &TcpStream,
@@ -125,7 +131,7 @@ impl Write for FileConnection<'_> {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -136,11 +142,11 @@ impl Write for FileConnection<'_> {
             Some(0) => self.send(context, rest[0].len()),
             // A file follows at once: the kernel waits for it before it sends a packet that is not full.
             Some(end) => write(self.stream.inner(), context, |stream| {
-                let mut none = SendAncillaryBuffer::default();
-                let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-                Ok(sendmsg(stream, &rest[..end], &mut none, flags)?)
+                send(stream, &rest[..end], SendFlags::MORE)
             }),
-            None => Pin::new(&mut self.stream).poll_write_vectored(context, rest),
+            None => {
+                write(self.stream.inner(), context, |stream| send(stream, rest, SendFlags::empty()))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -79,7 +80,7 @@ async fn serve_connection(
     let deadline = HeadDeadline::new();
     let service = service_fn(|request: Request<Incoming>| {
         deadline.clear();
-        async { Ok::<_, Infallible>(gateway.serve(&client, request).await) }
+        gateway.serve(&client, request).map(Ok::<_, Infallible>)
     });
     let served = http1::Builder::new()
         .timer(deadline.clone())

@@ -4,6 +4,7 @@ mod body;
 mod conditions;
 mod connection;
 mod cross_site;
+mod dispatch;
 mod listener;
 mod media;
 mod names;
@@ -26,18 +27,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW,
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HOST, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH,
+    IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::http::request::Parts;
-use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use iroh_blobs::Hash;
-use octet_node::host::{MISDIRECTED, is_own_host};
 use octet_node::say;
 use tokio::sync::Semaphore;
 
@@ -47,11 +43,8 @@ use crate::keep::Keeper;
 use crate::names::NameCache;
 use crate::neighbours::Neighbours;
 use crate::objects::{Object, ObjectContent, ObjectError, Objects};
-use crate::origin::{CachedOrigin, OriginFront};
+use crate::origin::OriginFront;
 use crate::tokens::Tokens;
-use names::NameRequest;
-use path::{GatewayPath, decode};
-use response::remove_body;
 
 /// An object never changes: caches may keep it for a year, the maximum that is understood
 /// everywhere.
@@ -60,20 +53,12 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 /// `Retry-After` in seconds, if too many objects are being fetched.
 const RETRY_SECONDS: &str = "5";
 
-/// The content security policy of a response, because objects come from untrusted authors. The page
-/// that a browser makes around an image has its own styles.
-const SANDBOX: HeaderValue = HeaderValue::from_static(
-    "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'",
-);
-
-/// The same for audio and video: Chromium does not load them in a sandbox. No script runs there
-/// either.
-const PLAYER: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; media-src 'self'; style-src 'unsafe-inline'");
-
 /// The response fields that scripts of other pages may read with a public object, besides the
 /// safelisted ones (Fetch, WHATWG: CORS-safelisted response headers).
 const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Range, ETag");
+
+/// The room for fields of a request that a connection keeps for the next one, in fields.
+const MAX_KEPT_FIELDS: usize = 48;
 
 /// The state of the gateway.
 #[derive(Debug, Clone)]
@@ -119,11 +104,10 @@ impl CacheState {
     /// The object, if it is on this node and was not removed by an operator. No other node is
     /// asked.
     pub async fn look(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
-        let requested = self.objects.policy().request(&hash);
-        if requested.was_removed {
+        if self.objects.policy().was_removed(&hash) {
             return Err(Missing::Removed);
         }
-        match self.objects.find_requested(hash, requested, counters).await? {
+        match self.objects.find(hash, counters).await? {
             Some(object) => {
                 counters.hits.add(1);
                 Ok(object)
@@ -150,7 +134,7 @@ impl CacheState {
             Err(Missing::Nowhere) => {}
             found => return found,
         }
-        match Box::pin(self.fetcher.begin(hash, client.0)).await? {
+        match self.fetcher.begin(hash, client.0).await? {
             Some((size, coming)) => Ok(Object { size, content: ObjectContent::Fetching(coming) }),
             None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
         }
@@ -180,121 +164,6 @@ struct ObjectRequest<'a> {
 }
 
 impl Gateway {
-    /// Answers a request of `client`.
-    pub async fn serve(&self, client: &HttpClient, request: Request<Incoming>) -> HttpResponse {
-        let (head, body) = request.into_parts();
-        let is_head = head.method == Method::HEAD;
-        let mut response = match self.origin(&head) {
-            // An origin's answers have the policies of the origin.
-            Some((front, origin)) => {
-                drop(body);
-                Box::pin(front.serve(origin, Some(client.clone()), head)).await
-            }
-            None => {
-                let mut response = self.serve_own(client, head, body).await;
-                restrict(&mut response);
-                response
-            }
-        };
-        self.counters.count_response(response.status().as_u16());
-        if is_head {
-            remove_body(&mut response);
-        }
-        response
-    }
-
-    /// The origin whose host is the only `Host` of the request.
-    fn origin(&self, head: &Parts) -> Option<(&Arc<OriginFront>, Arc<CachedOrigin>)> {
-        let state = self.state.as_ref()?;
-        let mut hosts = head.headers.get_all(HOST).iter();
-        let host = hosts.next().filter(|_| hosts.next().is_none())?.to_str().ok()?;
-        // A host in the request line counts (RFC 9112, 3.2.2), and has to be the same.
-        let target = head.uri.authority().map(Authority::as_str);
-        let is_same = target.is_none_or(|it| it.eq_ignore_ascii_case(host));
-        let origin = state.origins.find(host).filter(|_| is_same)?;
-        Some((&state.origins, origin))
-    }
-
-    /// Answers with an object, or takes one. What takes long is boxed: hyper moves this future for each request.
-    async fn serve_own(&self, client: &HttpClient, head: Parts, body: Incoming) -> HttpResponse {
-        if let Some(refused) = refuse_host(&head) {
-            return refused;
-        }
-        let Parts { method, uri, headers, .. } = head;
-        let is_read = matches!(method, Method::GET | Method::HEAD);
-        match GatewayPath::parse(uri.path()) {
-            GatewayPath::Unknown => {
-                let why = "objects are at /b/ and their hash, names at /n/, a key and a path";
-                text_response(StatusCode::NOT_FOUND, why)
-            }
-            GatewayPath::Upload if method == Method::PUT => {
-                Box::pin(self.put_object(&headers, body)).await
-            }
-            GatewayPath::Upload => refuse_method("PUT"),
-            _ if !is_read => refuse_method("GET,HEAD"),
-            GatewayPath::Object { hash } => {
-                drop(body);
-                let Some(hash) = decode(hash) else { return not_text("hash") };
-                let asked = ObjectRequest { method: &method, hash: &hash, kind: UNKNOWN, headers };
-                self.serve_object(client, asked).await
-            }
-            GatewayPath::NamedObject { hash, name } => {
-                drop(body);
-                let kind = media::kind(name);
-                let asked = ObjectRequest { method: &method, hash, kind, headers };
-                self.serve_object(client, asked).await
-            }
-            GatewayPath::Name { key, path } => {
-                drop(body);
-                let Some(key) = decode(key) else { return not_text("key") };
-                let Some(path) = decode(path) else { return not_text("path") };
-                let asked = NameRequest { method: &method, key: &key, path: &path, headers };
-                Box::pin(self.serve_name(client, asked)).await
-            }
-        }
-    }
-}
-
-/// What a browser may do with a response.
-fn restrict(response: &mut HttpResponse) {
-    // Browsers replace stored fields with those of a 304 (RFC 9111, section 3.2), which lacks
-    // the object's type: the stored policy must stay.
-    if response.status() == StatusCode::NOT_MODIFIED {
-        return;
-    }
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let is_played = kind.is_some_and(|it| it.starts_with("video/") || it.starts_with("audio/"));
-    let policy = if is_played { PLAYER } else { SANDBOX };
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-}
-
-fn refuse_method(allowed: &'static str) -> HttpResponse {
-    let why = "objects are read by GET or HEAD, and put at /b by PUT";
-    let mut refused = text_response(StatusCode::METHOD_NOT_ALLOWED, why);
-    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    refused
-}
-
-fn not_text(part: &str) -> HttpResponse {
-    text_response(StatusCode::BAD_REQUEST, &format!("Invalid URL: Invalid UTF-8 in `{part}`"))
-}
-
-/// Refuses a request without exactly one `Host` (RFC 9112, section 3.2), or with a foreign one,
-/// against DNS rebinding.
-fn refuse_host(head: &Parts) -> Option<HttpResponse> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() || (host.is_none() && head.version == Version::HTTP_11) {
-        return Some(text_response(StatusCode::BAD_REQUEST, "a request has the field `Host` once"));
-    }
-    // The host may be in the request line, too.
-    let target = head.uri.authority().map(Authority::as_str);
-    let host = host.map(|it| it.to_str().unwrap_or_default());
-    let is_own = host.into_iter().chain(target).all(is_own_host);
-    (!is_own).then(|| text_response(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED))
-}
-
-impl Gateway {
     async fn serve_object(&self, client: &HttpClient, asked: ObjectRequest<'_>) -> HttpResponse {
         self.counters.http_requests.add(1);
         let Some(hash) = parse(asked.hash) else {
@@ -304,13 +173,18 @@ impl Gateway {
             );
         };
         let mut response = self.serve_hash(client, hash, asked).await;
+        self.share(&hash, &mut response);
+        response
+    }
+
+    /// Lets scripts of other pages read the response, if the object is public.
+    fn share(&self, hash: &Hash, response: &mut HttpResponse) {
         let policy = self.state.as_ref().map(|state| state.objects.policy());
-        if policy.is_some_and(|policy| policy.is_public(&hash)) {
+        if policy.is_some_and(|policy| policy.is_public(hash)) {
             let fields = response.headers_mut();
             fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             fields.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
-        response
     }
 
     async fn serve_hash(
@@ -415,7 +289,10 @@ fn response(
     mut headers: HeaderMap,
     body: ResponseBody,
 ) -> HttpResponse {
-    headers.clear();
+    match headers.capacity() {
+        0..=MAX_KEPT_FIELDS => headers.clear(),
+        _ => headers = HeaderMap::new(),
+    }
     headers.insert(ETAG, entity_tag(own));
     headers.insert(CACHE_CONTROL, IMMUTABLE);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -472,7 +349,15 @@ pub(crate) fn header_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Opti
 
 /// Parses a hash in its canonical form.
 pub fn parse(text: &str) -> Option<Hash> {
-    let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let is_one = text.len() == 64 && text.bytes().all(digits);
-    is_one.then(|| text.parse().ok())?
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(Hash::from_bytes(bytes))
 }

@@ -23,4 +23,5 @@ mod put;
 mod request;
 mod rotated;
 mod small;
+mod timeouts;
 mod verbs;
