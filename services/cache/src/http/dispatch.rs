@@ -15,7 +15,7 @@ use hyper::{Method, Request, StatusCode, Version};
 use octet_node::host::{MISDIRECTED, is_own_host};
 
 use super::media::{self, UNKNOWN};
-use super::names::NameRequest;
+use super::names::NamedRequest;
 use super::path::{GatewayPath, decode};
 use super::response::remove_body;
 use super::{Gateway, HttpClient, HttpResponse, ObjectRequest, parse, text_response};
@@ -141,7 +141,7 @@ impl Gateway {
                 drop(body);
                 let Some(key) = decode(key) else { return not_text("key") };
                 let Some(path) = decode(path) else { return not_text("path") };
-                let asked = NameRequest { method: &method, key: &key, path: &path, headers };
+                let asked = NamedRequest { method: &method, key: &key, path: &path, headers };
                 self.serve_name(client, asked).await
             }
         }

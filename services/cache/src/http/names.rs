@@ -15,7 +15,7 @@ use crate::names::{self, ResolveOrigin, Unresolved};
 const MAX_AGE: u64 = 60;
 
 /// A request for the object of a name.
-pub(super) struct NameRequest<'a> {
+pub(super) struct NamedRequest<'a> {
     pub method: &'a Method,
     pub key: &'a str,
     pub path: &'a str,
@@ -26,9 +26,9 @@ impl Gateway {
     pub(super) async fn serve_name(
         &self,
         client: &HttpClient,
-        asked: NameRequest<'_>,
+        asked: NamedRequest<'_>,
     ) -> HttpResponse {
-        let NameRequest { method, key, path, headers } = asked;
+        let NamedRequest { method, key, path, headers } = asked;
         let key = PublicKey::try_from(key.to_owned());
         let (Ok(node), Ok(path)) = (key, path.parse::<NamePath>()) else {
             let why = "a name is a node's key, which begins with did:key:, `/` and a path";
