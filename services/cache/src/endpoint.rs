@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::counters::CacheCounters;
-use crate::keep::Keeper;
+use crate::keep::ObjectKeeper;
 use crate::limits::CacheLimits;
 use crate::names::PersistedNames;
 use crate::neighbours::Neighbours;
@@ -64,7 +64,7 @@ pub struct ServedNode {
     /// The nodes of this box.
     pub peers: watch::Receiver<Vec<PeerNode>>,
     pub neighbours: Arc<Neighbours>,
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<ObjectKeeper>,
 }
 
 /// Serves `served` at `at` with the current key, and passes the endpoint to `opened`; a new key

@@ -48,7 +48,7 @@ use crate::counters::CacheCounters;
 use crate::endpoint::ServedNode;
 use crate::fetch::Fetcher;
 use crate::http::{CacheState, Gateway};
-use crate::keep::Keeper;
+use crate::keep::ObjectKeeper;
 use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
 use crate::names::NameCache;
@@ -186,7 +186,7 @@ async fn start(
         peers.clone(),
         Arc::clone(&neighbours),
     );
-    let keeper = Keeper::new(
+    let keeper = ObjectKeeper::new(
         Arc::clone(&objects),
         Arc::clone(&fetcher),
         Arc::clone(&names),

@@ -30,7 +30,7 @@ use crate::fetch::Missing;
 use crate::http::{CacheState, Gateway, parse};
 use crate::metrics::Numbers;
 use crate::objects::{ListedObject, ObjectError};
-use crate::policy::ObjectKind;
+use crate::policy::{ObjectKind, PinnedBy};
 use crate::settings::CacheSettings;
 
 /// The maximum number of connections, those reserved for operators, and the maximum per user.
@@ -289,7 +289,8 @@ impl CacheVerbs {
     }
 
     fn pin(&self, hash: Hash, is_pinned: bool) -> Result<Value, Failure> {
-        let changed = self.runtime.block_on(self.state()?.objects.pin(hash, is_pinned));
+        let changed =
+            self.runtime.block_on(self.state()?.objects.pin(hash, PinnedBy::Operator, is_pinned));
         if !changed.map_err(|error| store_failure(&error))? {
             return Err(no_disk());
         }

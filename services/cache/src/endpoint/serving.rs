@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::counters::CacheCounters;
-use crate::keep::{self, Keeper};
+use crate::keep::{self, ObjectKeeper};
 use crate::limits::CacheLimits;
 use crate::names::{self, NameResponder};
 use crate::neighbours::{CACHE_ALPN, MAX_CERTIFICATE, Neighbours, Taker};
@@ -62,7 +62,7 @@ pub struct Serving {
     pub limits: CacheLimits,
     pub peers: watch::Receiver<Vec<PeerNode>>,
     pub neighbours: Arc<Neighbours>,
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<ObjectKeeper>,
     handshakes: Arc<Semaphore>,
     connections: Semaphore,
     /// The part of them that neighbours may have, and that of all other nodes: the rest is for the nodes of this box.

@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 
 use crate::counters::CacheCounters;
 use crate::fetch::{Fetcher, Missing};
-use crate::keep::Keeper;
+use crate::keep::ObjectKeeper;
 use crate::names::NameCache;
 use crate::neighbours::Neighbours;
 use crate::objects::{Object, ObjectContent, ObjectError, Objects};
@@ -83,7 +83,7 @@ pub struct CacheState {
     /// Nodes of other boxes.
     pub neighbours: Arc<Neighbours>,
     /// What `[[keep]]` says.
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<ObjectKeeper>,
 }
 
 impl CacheState {

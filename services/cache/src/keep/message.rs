@@ -25,7 +25,7 @@ pub const LONGEST_ANSWER: usize = 1 + 2 + MAX_OBJECTS + 1 + MAX_NODES * (1 + 5);
 
 /// Whether a board has an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum CopyState {
+pub enum KeptState {
     #[default]
     Absent,
     /// All of it, but it may be evicted.
@@ -45,12 +45,12 @@ pub struct KeepRequest {
 /// What the board has, in the order of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeepAnswer {
-    pub copies: Vec<CopyState>,
+    pub copies: Vec<KeptState>,
     /// The numbers of the nodes that it has reached, and how many seconds ago.
     pub reached: Vec<(u8, u32)>,
 }
 
-impl CopyState {
+impl KeptState {
     pub fn is_here(self) -> bool {
         matches!(self, Self::Loose | Self::Kept)
     }
@@ -116,7 +116,7 @@ mod tests {
             let request = KeepRequest::new(&objects);
             prop_assert_eq!(request.objects().collect::<Vec<_>>(), objects);
             prop_assert_eq!(KeepRequest::from_bytes(&request.to_bytes()), Some(request));
-            let state = |state| [CopyState::Absent, CopyState::Loose, CopyState::Kept, CopyState::NoRoom][usize::from(state)];
+            let state = |state| [KeptState::Absent, KeptState::Loose, KeptState::Kept, KeptState::NoRoom][usize::from(state)];
             let copies: Vec<_> = states.into_iter().map(state).collect();
             let (count, answer) = (copies.len(), KeepAnswer { copies, reached });
             prop_assert_eq!(KeepAnswer::from_bytes(&answer.to_bytes(), count + 1), None);
@@ -134,7 +134,7 @@ mod tests {
         let request = KeepRequest::new(&vec![Hash::EMPTY; MAX_OBJECTS + 1]);
         assert_eq!(request.to_bytes().len(), LONGEST_REQUEST);
         let answer = KeepAnswer {
-            copies: vec![CopyState::NoRoom; MAX_OBJECTS],
+            copies: vec![KeptState::NoRoom; MAX_OBJECTS],
             reached: vec![(u8::MAX, u32::MAX); MAX_NODES],
         };
         // The number of a board has one byte.

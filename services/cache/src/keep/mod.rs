@@ -4,12 +4,14 @@
 //! fetches that. Nothing is pushed, and no board decides for another one.
 
 mod message;
+mod state;
 mod view;
 
-pub use message::{ALPN, CopyState, KeepAnswer, KeepRequest, MAX_OBJECTS};
+pub use message::{ALPN, KeepAnswer, KeepRequest, KeptState, MAX_OBJECTS};
+pub use state::{Keep, KeepCondition, KeepRow, KeptObject};
 pub use view::{KeepMember, KeepStep, KeepTimes, KeepView, KeptCopies};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ use futures_util::stream;
 use iroh::Endpoint;
 use iroh::endpoint::Connection;
 use iroh_blobs::Hash;
-use octet_appliance::{KeepSection, ObjectName};
+use octet_appliance::KeepSection;
 use octet_node::control::PublicKey;
 use octet_node::say;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -30,6 +32,8 @@ use crate::limits::CacheLimits;
 use crate::names::{NameCache, ResolveOrigin};
 use crate::objects::{ObjectError, Objects};
 use crate::peers::PeerNode;
+use crate::policy::PinnedBy;
+use state::KeeperState;
 
 /// The number of nodes that are asked at the same time.
 const ASKED_AT_ONCE: usize = 4;
@@ -37,99 +41,9 @@ const ASKED_AT_ONCE: usize = 4;
 /// The error code of a connection from a node that is not in the map; any number serves.
 const NO_MEMBER: u32 = 1;
 
-/// A `[[keep]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keep {
-    pub what: KeptObject,
-    pub copies: u8,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeptObject {
-    Hash(Hash),
-    /// The object of a name, whichever it is.
-    Name(ObjectName),
-}
-
-/// How well an object is kept, as far as this node knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KeepCondition {
-    /// No board that answers has it, or nobody knows the name.
-    Missing,
-    /// It has fewer copies than it is to have.
-    AtRisk,
-    Kept,
-}
-
-impl KeepCondition {
-    pub const ALL: [Self; 3] = [Self::Missing, Self::AtRisk, Self::Kept];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::AtRisk => "at-risk",
-            Self::Kept => "kept",
-        }
-    }
-}
-
-/// A row of `keep-status`.
-#[derive(Debug, Clone)]
-pub struct KeepRow {
-    pub keep: Keep,
-    /// `None` if the name is not known.
-    pub hash: Option<Hash>,
-    pub condition: KeepCondition,
-    pub copies: KeptCopies,
-}
-
-#[derive(Debug, Default)]
-struct KeeperState {
-    /// `None` as long as the settings are not known.
-    keeps: Option<Vec<Keep>>,
-    /// The objects of names.
-    named: HashMap<ObjectName, Hash>,
-    /// `None` as long as this node is not in the map.
-    view: Option<KeepView>,
-    /// Objects that could not be fetched: why, and until when they are not tried again.
-    postponed: HashMap<Hash, (CopyState, Instant)>,
-    /// The nodes that counted as dead at the last look.
-    dead: Vec<u8>,
-}
-
-impl KeeperState {
-    fn hash(&self, keep: &Keep) -> Option<Hash> {
-        match &keep.what {
-            KeptObject::Hash(hash) => Some(*hash),
-            KeptObject::Name(name) => self.named.get(name).copied(),
-        }
-    }
-
-    /// Why it is not tried again yet.
-    fn postponed(&self, hash: &Hash) -> Option<CopyState> {
-        let (why, until) = self.postponed.get(hash)?;
-        (Instant::now() < *until).then_some(*why)
-    }
-
-    /// The objects, each with the number of its copies: the highest, if several lines mean it.
-    fn kept(&self) -> Vec<(Hash, u8)> {
-        let mut kept: Vec<(Hash, u8)> = vec![];
-        let mut places = HashMap::new();
-        for keep in self.keeps.iter().flatten() {
-            let Some(hash) = self.hash(keep) else { continue };
-            let place = *places.entry(hash).or_insert(kept.len());
-            match kept.get_mut(place) {
-                Some((_, copies)) => *copies = keep.copies.max(*copies),
-                None => kept.push((hash, keep.copies)),
-            }
-        }
-        kept
-    }
-}
-
 /// Keeps objects on this board.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct ObjectKeeper {
     objects: Arc<Objects>,
     fetcher: Arc<Fetcher>,
     names: Arc<NameCache>,
@@ -146,7 +60,7 @@ pub struct Keeper {
     answering: Semaphore,
 }
 
-impl Keeper {
+impl ObjectKeeper {
     pub fn new(
         objects: Arc<Objects>,
         fetcher: Arc<Fetcher>,
@@ -211,12 +125,12 @@ impl Keeper {
         state.keeps.iter().flatten().map(row).collect()
     }
 
-    fn own_copy(&self, state: &KeeperState, hash: &Hash) -> CopyState {
+    fn own_copy(&self, state: &KeeperState, hash: &Hash) -> KeptState {
         let policy = self.objects.policy();
         if policy.size(hash).is_none() {
-            return state.postponed(hash).unwrap_or(CopyState::Absent);
+            return state.postponed(hash).unwrap_or(KeptState::Absent);
         }
-        if policy.is_kept(hash) { CopyState::Kept } else { CopyState::Loose }
+        if policy.is_kept(hash) { KeptState::Kept } else { KeptState::Loose }
     }
 
     /// Asks and repairs, forever.
@@ -339,8 +253,8 @@ impl Keeper {
                     fetches.push(hash);
                     continue;
                 }
-                KeepStep::Pin(hash) => self.objects.keep(hash, true).await,
-                KeepStep::Unpin(hash) => self.objects.keep(hash, false).await,
+                KeepStep::Pin(hash) => self.objects.pin(hash, PinnedBy::Keep, true).await,
+                KeepStep::Unpin(hash) => self.objects.pin(hash, PinnedBy::Keep, false).await,
             };
             if let Err(error) = changed {
                 say!("what `[[keep]]` says of an object cannot be recorded: {error}");
@@ -377,7 +291,9 @@ impl Keeper {
         };
         let kept = match outcome {
             // It may have been evicted meanwhile; then it is fetched again.
-            Ok(()) => self.objects.keep(hash, true).await.map(drop).map_err(Missing::from),
+            Ok(()) => {
+                self.objects.pin(hash, PinnedBy::Keep, true).await.map(drop).map_err(Missing::from)
+            }
             Err(missing) => Err(missing),
         };
         let Err(missing) = kept else {
@@ -386,13 +302,13 @@ impl Keeper {
         };
         let why = match &missing {
             Missing::Store(ObjectError::Full { .. } | ObjectError::Quota { .. }) => {
-                CopyState::NoRoom
+                KeptState::NoRoom
             }
-            _ => CopyState::Absent,
+            _ => KeptState::Absent,
         };
         let until = Instant::now() + self.limits.keep_retry;
         let former = self.state().postponed.insert(hash, (why, until));
-        if why == CopyState::NoRoom && former.is_none() {
+        if why == KeptState::NoRoom && former.is_none() {
             say!("{hash} is to be kept here, and is not: {missing}");
         }
     }
@@ -432,17 +348,6 @@ impl Keeper {
         to.finish().ok()?;
         connection.closed().await;
         Some(())
-    }
-}
-
-impl Keep {
-    fn from_section(section: &KeepSection) -> Option<Self> {
-        let object = section.object.as_ref().and_then(|hash| hash.as_str().parse().ok());
-        let what = match (object, &section.name) {
-            (Some(hash), _) => KeptObject::Hash(hash),
-            (None, name) => KeptObject::Name(name.clone()?),
-        };
-        Some(Self { what, copies: section.copies })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use iroh_blobs::Hash;
 
-use super::message::{CopyState, KeepAnswer};
+use super::message::{KeepAnswer, KeptState};
 
 /// How many other boards have to say that they have reached a board, for it to count as alive: one alone could lie.
 const WITNESSES: usize = 2;
@@ -67,7 +67,7 @@ struct OtherNode {
     answered: Option<Duration>,
     /// When others say that they have reached it, by their numbers.
     witnesses: BTreeMap<u8, Duration>,
-    copies: HashMap<Hash, CopyState>,
+    copies: HashMap<Hash, KeptState>,
 }
 
 /// What this node knows of the others. Times are those since any fixed moment.
@@ -165,7 +165,7 @@ impl KeepView {
             && self.has_majority(now)
     }
 
-    fn copy_at(&self, board: u8, hash: &Hash, own: CopyState) -> CopyState {
+    fn copy_at(&self, board: u8, hash: &Hash, own: KeptState) -> KeptState {
         if board == self.own.number {
             return own;
         }
@@ -175,14 +175,14 @@ impl KeepView {
 
     /// The boards that are to have a copy: the first `copies` in an order that depends on the object and the numbers only
     /// (rendezvous hashing), so that few objects move when a board comes or goes.
-    fn wanted(&self, hash: &Hash, copies: u8, own: CopyState, now: Duration) -> Vec<u8> {
+    fn wanted(&self, hash: &Hash, copies: u8, own: KeptState, now: Duration) -> Vec<u8> {
         let is_alive = |other: &&OtherNode| !self.is_dead(other, now);
         let others = self.others.values().filter(is_alive).map(|other| other.member);
         let mut boards: Vec<u8> = others
             .chain([self.own])
             .filter(|member| member.is_holder && !member.is_drained)
             .map(|member| member.number)
-            .filter(|board| self.copy_at(*board, hash, own) != CopyState::NoRoom)
+            .filter(|board| self.copy_at(*board, hash, own) != KeptState::NoRoom)
             .collect();
         boards.sort_by_key(|board| Reverse(rank(hash, *board)));
         boards.truncate(copies.into());
@@ -194,19 +194,19 @@ impl KeepView {
     pub fn steps(
         &self,
         kept: &[(Hash, u8)],
-        own: impl Fn(&Hash) -> CopyState,
+        own: impl Fn(&Hash) -> KeptState,
         now: Duration,
     ) -> Vec<KeepStep> {
         let mut steps = vec![];
         for (hash, copies) in kept {
             let own_copy = own(hash);
             let wanted = self.wanted(hash, *copies, own_copy, now);
-            let kept = self.boards_with(hash, CopyState::Kept, own_copy, now);
+            let kept = self.boards_with(hash, KeptState::Kept, own_copy, now);
             let step = match (wanted.contains(&self.own.number), own_copy) {
-                (true, CopyState::Absent) => KeepStep::Fetch(*hash),
-                (true, CopyState::Loose) => KeepStep::Pin(*hash),
+                (true, KeptState::Absent) => KeepStep::Fetch(*hash),
+                (true, KeptState::Loose) => KeepStep::Pin(*hash),
                 // Others keep it for sure, and as many as are to keep it.
-                (false, CopyState::Kept)
+                (false, KeptState::Kept)
                     if wanted.len() == usize::from(*copies)
                         && wanted.iter().all(|board| kept.contains(board)) =>
                 {
@@ -214,7 +214,7 @@ impl KeepView {
                 }
                 _ => continue,
             };
-            let loose = self.boards_with(hash, CopyState::Loose, own_copy, now);
+            let loose = self.boards_with(hash, KeptState::Loose, own_copy, now);
             steps.push((kept.len() + loose.len(), step));
         }
         steps.sort_by_key(|(copies, _)| *copies);
@@ -228,7 +228,7 @@ impl KeepView {
     }
 
     /// The boards that have said so lately, this one included, in the order of their numbers.
-    fn boards_with(&self, hash: &Hash, state: CopyState, own: CopyState, now: Duration) -> Vec<u8> {
+    fn boards_with(&self, hash: &Hash, state: KeptState, own: KeptState, now: Duration) -> Vec<u8> {
         let others = self.others.values().filter(|it| self.is_recent(it.answered, now));
         let others = others.map(|other| other.member.number);
         let with = others.chain([self.own.number]);
@@ -238,8 +238,8 @@ impl KeepView {
     }
 
     /// Where the copies of an object are. Boards that have not answered lately do not count.
-    pub fn copies(&self, hash: &Hash, copies: u8, own: CopyState, now: Duration) -> KeptCopies {
-        let [kept, loose, no_room] = [CopyState::Kept, CopyState::Loose, CopyState::NoRoom]
+    pub fn copies(&self, hash: &Hash, copies: u8, own: KeptState, now: Duration) -> KeptCopies {
+        let [kept, loose, no_room] = [KeptState::Kept, KeptState::Loose, KeptState::NoRoom]
             .map(|state| self.boards_with(hash, state, own, now));
         let mut lacking = self.wanted(hash, copies, own, now);
         lacking.retain(|board| !kept.contains(board));

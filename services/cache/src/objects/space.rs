@@ -116,31 +116,25 @@ impl Objects {
         spawn_blocking(move || policy.mark_deleted(&these)).await.map_err(broken)?
     }
 
-    /// Pins or unpins an object. Returns whether it is on this node.
+    /// Pins an object, or ends that. Returns whether it is on this node.
     ///
     /// # Errors
     /// Writing fails.
-    pub async fn pin(&self, hash: Hash, is_pinned: bool) -> Result<bool, ObjectError> {
+    pub async fn pin(
+        &self,
+        hash: Hash,
+        by: PinnedBy,
+        is_pinned: bool,
+    ) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
-        let change = move || match (is_pinned, policy.size(&hash)) {
-            (false, _) => policy.unpin(hash, PinnedBy::Operator),
-            (true, Some(size)) => policy.insert(hash, size, ObjectKind::Pinned).map(|()| true),
-            (true, None) => Ok(false),
+        let kind = match by {
+            PinnedBy::Operator => ObjectKind::Pinned,
+            PinnedBy::Keep => ObjectKind::Kept,
         };
-        spawn_blocking(change).await.map_err(broken)?
-    }
-
-    /// Has a `[[keep]]` pin an object, or no longer. Returns whether it is on this node.
-    ///
-    /// # Errors
-    /// Writing fails.
-    pub async fn keep(&self, hash: Hash, is_kept: bool) -> Result<bool, ObjectError> {
-        let _changing = self.changing.lock().await;
-        let policy = Arc::clone(&self.policy);
-        let change = move || match (is_kept, policy.size(&hash)) {
-            (false, _) => policy.unpin(hash, PinnedBy::Keep),
-            (true, Some(size)) => policy.insert(hash, size, ObjectKind::Kept).map(|()| true),
+        let change = move || match (is_pinned, policy.size(&hash)) {
+            (false, _) => policy.unpin(hash, by),
+            (true, Some(size)) => policy.insert(hash, size, kind).map(|()| true),
             (true, None) => Ok(false),
         };
         spawn_blocking(change).await.map_err(broken)?

@@ -5,7 +5,7 @@ use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
 
 use crate::http::CacheState;
-use crate::keep::{KeepCondition, KeepRow, Keeper, KeptObject};
+use crate::keep::{KeepCondition, KeepRow, KeptObject, ObjectKeeper};
 
 /// Refuses the removal of an object that is kept.
 pub(super) fn check_removal(state: &CacheState, hash: &Hash) -> Result<(), Failure> {
@@ -17,7 +17,7 @@ pub(super) fn check_removal(state: &CacheState, hash: &Hash) -> Result<(), Failu
 }
 
 /// The objects of `[[keep]]`, in the order of the settings.
-pub(super) fn status(keeper: &Keeper, is_at_risk: bool) -> Value {
+pub(super) fn status(keeper: &ObjectKeeper, is_at_risk: bool) -> Value {
     let is_shown = |row: &KeepRow| !is_at_risk || row.condition != KeepCondition::Kept;
     keeper.rows().into_iter().filter(is_shown).map(|row| show(&row)).collect()
 }

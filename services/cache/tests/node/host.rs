@@ -13,7 +13,7 @@ use octet_cache::counters::CacheCounters;
 use octet_cache::endpoint::{self, ServedNode};
 use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, CacheState, Gateway};
-use octet_cache::keep::Keeper;
+use octet_cache::keep::ObjectKeeper;
 use octet_cache::limits::CacheLimits;
 use octet_cache::names::NameCache;
 use octet_cache::neighbours::{NeighbourNode, Neighbours};
@@ -87,7 +87,7 @@ pub struct Node {
     pub tokens: Arc<Tokens>,
     pub gateway: Gateway,
     pub neighbours: Arc<Neighbours>,
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<ObjectKeeper>,
     /// The key of the node, which certifies that of its `cache`.
     pub owner: PrivateKey,
     /// What it shows neighbours.
@@ -127,7 +127,7 @@ impl Node {
             known.clone(),
             Arc::clone(&neighbours),
         );
-        let keeper = Keeper::new(
+        let keeper = ObjectKeeper::new(
             Arc::clone(&objects),
             Arc::clone(&fetcher),
             Arc::clone(&names),

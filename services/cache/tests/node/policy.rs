@@ -11,7 +11,7 @@ use octet_cache::counters::CacheCounters;
 use octet_cache::fetch::{Missing, PIECE};
 use octet_cache::limits::CacheLimits;
 use octet_cache::objects::{ObjectError, Objects};
-use octet_cache::policy::{CacheUsage, ObjectKind, cost};
+use octet_cache::policy::{CacheUsage, ObjectKind, PinnedBy, cost};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -135,17 +135,17 @@ fn of_pinned_ones_none_goes() {
         for hash in &hashes {
             assert!(node.objects.size(*hash).is_some());
         }
-        assert!(node.objects.pin(hashes[3], false).await.unwrap());
+        assert!(node.objects.pin(hashes[3], PinnedBy::Operator, false).await.unwrap());
         add(&node.objects, &more, ObjectKind::Loose).await.unwrap();
         assert!(node.objects.size(hashes[3]).is_none());
         // An object that is pinned by an operator stays as well.
         let more = Hash::new(&more);
-        assert!(node.objects.pin(more, true).await.unwrap());
-        assert!(!node.objects.pin(hashes[3], true).await.unwrap());
+        assert!(node.objects.pin(more, PinnedBy::Operator, true).await.unwrap());
+        assert!(!node.objects.pin(hashes[3], PinnedBy::Operator, true).await.unwrap());
         let refused = add(&node.objects, &bytes(SIZE, 98), ObjectKind::Loose).await;
         assert!(refused.is_err());
         // An object larger than the quota evicts nothing.
-        node.objects.pin(more, false).await.unwrap();
+        node.objects.pin(more, PinnedBy::Operator, false).await.unwrap();
         assert!(add(&node.objects, &bytes(SIZE * 9, 97), ObjectKind::Loose).await.is_err());
         assert!(node.objects.size(more).is_some());
     });

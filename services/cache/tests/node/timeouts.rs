@@ -12,7 +12,7 @@ use crate::host::{Node, limits, path, runtime};
 use crate::request::TIMEOUT;
 
 /// The timeout of a head here. Nothing is measured by it: a slow machine waits longer.
-const HEAD_TIMEOUT: Duration = Duration::from_millis(500);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A head that does not come to its end, the next one that does not come, and one after an answer: the connection ends.
 /// A request that takes longer than a head may is answered.

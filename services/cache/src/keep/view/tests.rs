@@ -27,7 +27,7 @@ struct Node {
     member: KeepMember,
     view: KeepView,
     /// What is on its disk.
-    copies: HashMap<Hash, CopyState>,
+    copies: HashMap<Hash, KeptState>,
     is_on: bool,
     /// Which part of a split box it is in.
     side: u8,
@@ -59,7 +59,7 @@ impl Cluster {
         let mut cluster = Self { now: PAUSE, nodes, kept, moved: 0, until_cut: None };
         for number in 0..objects {
             let board = 1 + number as usize % usize::from(BOARDS);
-            cluster.nodes[board].copies.insert(object(number), CopyState::Loose);
+            cluster.nodes[board].copies.insert(object(number), KeptState::Loose);
         }
         cluster
     }
@@ -79,9 +79,9 @@ impl Cluster {
         &mut self.nodes[usize::from(number)]
     }
 
-    fn own(&self, index: usize, hash: &Hash) -> CopyState {
+    fn own(&self, index: usize, hash: &Hash) -> KeptState {
         let node = &self.nodes[index];
-        let none = if node.has_room { CopyState::Absent } else { CopyState::NoRoom };
+        let none = if node.has_room { KeptState::Absent } else { KeptState::NoRoom };
         node.copies.get(hash).copied().unwrap_or(none)
     }
 
@@ -92,7 +92,7 @@ impl Cluster {
 
     /// The number of nodes that are on, and have pinned the object.
     fn pinned(&self, hash: &Hash) -> usize {
-        let is_one = |it: &&Node| it.is_on && it.copies.get(hash) == Some(&CopyState::Kept);
+        let is_one = |it: &&Node| it.is_on && it.copies.get(hash) == Some(&KeptState::Kept);
         self.nodes.iter().filter(is_one).count()
     }
 
@@ -143,15 +143,15 @@ impl Cluster {
                         }
                         fetches += 1;
                         self.moved += 1;
-                        if self.change(index, hash, CopyState::Loose) {
+                        if self.change(index, hash, KeptState::Loose) {
                             return;
                         }
-                        (hash, CopyState::Kept)
+                        (hash, KeptState::Kept)
                     }
-                    KeepStep::Pin(hash) => (hash, CopyState::Kept),
+                    KeepStep::Pin(hash) => (hash, KeptState::Kept),
                     KeepStep::Unpin(hash) => {
                         assert!(self.pinned(&hash) > usize::from(COPIES), "a copy too few");
-                        (hash, CopyState::Loose)
+                        (hash, KeptState::Loose)
                     }
                 };
                 if self.change(index, hash, next) {
@@ -162,7 +162,7 @@ impl Cluster {
     }
 
     /// Changes a disk. Returns whether the power has failed then.
-    fn change(&mut self, index: usize, hash: Hash, next: CopyState) -> bool {
+    fn change(&mut self, index: usize, hash: Hash, next: KeptState) -> bool {
         self.nodes[index].copies.insert(hash, next);
         self.until_cut = self.until_cut.map(|left| left.saturating_sub(1));
         if self.until_cut != Some(0) {
@@ -284,7 +284,7 @@ fn a_drained_board_keeps_its_copies_until_others_have_them() {
     cluster.node(4).member.is_drained = true;
     // `look` fails if one goes too early.
     cluster.run(6);
-    let own = cluster.nodes[4].copies.values().filter(|it| **it == CopyState::Kept).count();
+    let own = cluster.nodes[4].copies.values().filter(|it| **it == KeptState::Kept).count();
     assert_eq!((own, cluster.fewest()), (0, 3));
 }
 

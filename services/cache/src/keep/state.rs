@@ -1,0 +1,112 @@
+//! What the settings say is kept, and what a board remembers of it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use iroh_blobs::Hash;
+use octet_appliance::{KeepSection, ObjectName};
+
+use super::message::KeptState;
+use super::view::{KeepView, KeptCopies};
+
+/// A `[[keep]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    pub what: KeptObject,
+    pub copies: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptObject {
+    Hash(Hash),
+    /// The object of a name, whichever it is.
+    Name(ObjectName),
+}
+
+/// How well an object is kept, as far as this node knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeepCondition {
+    /// No board that answers has it, or nobody knows the name.
+    Missing,
+    /// It has fewer copies than it is to have.
+    AtRisk,
+    Kept,
+}
+
+impl KeepCondition {
+    pub const ALL: [Self; 3] = [Self::Missing, Self::AtRisk, Self::Kept];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::AtRisk => "at-risk",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+/// A row of `keep-status`.
+#[derive(Debug, Clone)]
+pub struct KeepRow {
+    pub keep: Keep,
+    /// `None` if the name is not known.
+    pub hash: Option<Hash>,
+    pub condition: KeepCondition,
+    pub copies: KeptCopies,
+}
+
+/// What a board remembers.
+#[derive(Debug, Default)]
+pub struct KeeperState {
+    /// `None` as long as the settings are not known.
+    pub keeps: Option<Vec<Keep>>,
+    /// The objects of names.
+    pub named: HashMap<ObjectName, Hash>,
+    /// `None` as long as this node is not in the map.
+    pub view: Option<KeepView>,
+    /// Objects that could not be fetched: why, and until when they are not tried again.
+    pub postponed: HashMap<Hash, (KeptState, Instant)>,
+    /// The nodes that counted as dead at the last look.
+    pub dead: Vec<u8>,
+}
+
+impl KeeperState {
+    pub fn hash(&self, keep: &Keep) -> Option<Hash> {
+        match &keep.what {
+            KeptObject::Hash(hash) => Some(*hash),
+            KeptObject::Name(name) => self.named.get(name).copied(),
+        }
+    }
+
+    /// Why it is not tried again yet.
+    pub fn postponed(&self, hash: &Hash) -> Option<KeptState> {
+        let (why, until) = self.postponed.get(hash)?;
+        (Instant::now() < *until).then_some(*why)
+    }
+
+    /// The objects, each with the number of its copies: the highest, if several lines mean it.
+    pub fn kept(&self) -> Vec<(Hash, u8)> {
+        let mut kept: Vec<(Hash, u8)> = vec![];
+        let mut places = HashMap::new();
+        for keep in self.keeps.iter().flatten() {
+            let Some(hash) = self.hash(keep) else { continue };
+            let place = *places.entry(hash).or_insert(kept.len());
+            match kept.get_mut(place) {
+                Some((_, copies)) => *copies = keep.copies.max(*copies),
+                None => kept.push((hash, keep.copies)),
+            }
+        }
+        kept
+    }
+}
+
+impl Keep {
+    pub fn from_section(section: &KeepSection) -> Option<Self> {
+        let object = section.object.as_ref().and_then(|hash| hash.as_str().parse().ok());
+        let what = match (object, &section.name) {
+            (Some(hash), _) => KeptObject::Hash(hash),
+            (None, name) => KeptObject::Name(name.clone()?),
+        };
+        Some(Self { what, copies: section.copies })
+    }
+}
