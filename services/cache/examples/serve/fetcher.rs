@@ -35,7 +35,7 @@ pub fn sections(board: u8, port: u16) -> Value {
         "allow": ["127.0.0.0/8"],
     });
     json!({
-        "appliance": { "name": "octet" }, "cache": {}, "origin": [web],
+        "appliance": { "name": "octet" }, "cache": {}, "keep": [], "origin": [web],
         "neighbour": [], "policy": [], "cluster": null, "accounts": null,
     })
 }

@@ -38,6 +38,9 @@ use state::KeeperState;
 /// The number of nodes that are asked at the same time.
 const ASKED_AT_ONCE: usize = 4;
 
+/// The number of names that are looked up between two questions: each may be asked for at all nodes.
+const NAMES_AT_ONCE: usize = 16;
+
 /// The error code of a connection from a node that is not in the map; any number serves.
 const NO_MEMBER: u32 = 1;
 
@@ -94,8 +97,11 @@ impl ObjectKeeper {
 
     /// Takes over the settings.
     pub fn set(&self, sections: &[KeepSection]) {
-        let keeps = sections.iter().filter_map(Keep::from_section).collect();
-        self.state().keeps = Some(keeps);
+        let keeps: Vec<Keep> = sections.iter().filter_map(Keep::from_section).collect();
+        let mut state = self.state();
+        state.keeps = Some(keeps);
+        state.forget_names();
+        drop(state);
         self.changed.notify_one();
     }
 
@@ -189,9 +195,8 @@ impl ObjectKeeper {
 
     /// Looks names up. An old answer stays in force while nobody answers.
     async fn resolve(&self) {
-        let keeps = self.state().keeps.clone().unwrap_or_default();
-        for keep in keeps {
-            let KeptObject::Name(name) = keep.what else { continue };
+        let names = self.state().next_names(NAMES_AT_ONCE);
+        for name in names {
             let (node, path) = (PublicKey::new(*name.node.as_bytes()), name.path.clone());
             if let Ok(record) = self.names.resolve(node, path, ResolveOrigin::Operator).await {
                 self.state().named.insert(name, record.entry().hash);

@@ -1,6 +1,6 @@
 //! What the settings say is kept, and what a board remembers of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use iroh_blobs::Hash;
@@ -62,6 +62,8 @@ pub struct KeeperState {
     pub keeps: Option<Vec<Keep>>,
     /// The objects of names.
     pub named: HashMap<ObjectName, Hash>,
+    /// The number of names that were looked up.
+    pub looked_up: usize,
     /// `None` as long as this node is not in the map.
     pub view: Option<KeepView>,
     /// Objects that could not be fetched: why, and until when they are not tried again.
@@ -76,6 +78,24 @@ impl KeeperState {
             KeptObject::Hash(hash) => Some(*hash),
             KeptObject::Name(name) => self.named.get(name).copied(),
         }
+    }
+
+    /// Forgets the objects of names that the settings do not have any more.
+    pub fn forget_names(&mut self) {
+        let names: HashSet<&ObjectName> = names(&self.keeps).collect();
+        self.named.retain(|name, _| names.contains(name));
+    }
+
+    /// At most `count` names that are looked up next, each in its turn.
+    pub fn next_names(&mut self, count: usize) -> Vec<ObjectName> {
+        let mut names: Vec<ObjectName> = names(&self.keeps).cloned().collect();
+        if !names.is_empty() {
+            let first = self.looked_up % names.len();
+            names.rotate_left(first);
+        }
+        names.truncate(count);
+        self.looked_up = self.looked_up.wrapping_add(names.len());
+        names
     }
 
     /// Why it is not tried again yet.
@@ -108,5 +128,37 @@ impl Keep {
             (None, name) => KeptObject::Name(name.clone()?),
         };
         Some(Self { what, copies: section.copies })
+    }
+}
+
+fn names(keeps: &Option<Vec<Keep>>) -> impl Iterator<Item = &ObjectName> {
+    keeps.iter().flatten().filter_map(|keep| match &keep.what {
+        KeptObject::Hash(_) => None,
+        KeptObject::Name(name) => Some(name),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_has_its_turn_and_those_of_before_are_forgotten() {
+        let node = octet_appliance::PublicKey::new([7; 32]);
+        let name = |path: &str| ObjectName { node, path: path.parse().unwrap() };
+        let keep = |path| Keep { what: KeptObject::Name(name(path)), copies: 2 };
+        let keeps = ["a", "b", "c"].map(keep).to_vec();
+        let mut state = KeeperState { keeps: Some(keeps), ..KeeperState::default() };
+        for expected in [["a", "b"], ["c", "a"], ["b", "c"]] {
+            assert_eq!(state.next_names(2), expected.map(name));
+        }
+        assert_eq!(state.next_names(9).len(), 3);
+        for path in ["a", "b"] {
+            state.named.insert(name(path), Hash::EMPTY);
+        }
+        state.keeps = Some(vec![keep("b")]);
+        state.forget_names();
+        assert_eq!(state.named.into_keys().collect::<Vec<_>>(), [name("b")]);
+        assert!(KeeperState::default().next_names(2).is_empty());
     }
 }
