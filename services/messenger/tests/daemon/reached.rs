@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use iroh::{EndpointAddr, EndpointId};
+use iroh::EndpointAddr;
 use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::quic::send_request;
 use octet_messages::request::{MailboxReply, SignedRequest};
@@ -13,6 +13,7 @@ use octet_messenger::mailbox::{Mailbox, MailboxLimits};
 use octet_messenger::quic::{self, Served, ServerLimits};
 use octet_node::key::{PrivateKey, random};
 use octet_node::tls::AlpnProtocol;
+use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -38,52 +39,70 @@ fn the_address_that_proves_the_mailboxs_key() {
     assert_eq!(asked(&[]), None);
 }
 
+fn served(folder: &TempDir, key: &PrivateKey) -> Served {
+    let letters = folder.path().join("letters");
+    let mailbox = Mailbox::open(&letters, key.public(), MailboxLimits::default()).unwrap();
+    let relayed = Arc::new(RelayedCommands::new(MapBoards::default(), folder.path()));
+    Served { mailbox: Arc::new(Mutex::new(mailbox)), relayed }
+}
+
 /// Incomplete handshakes from spoofed addresses: a client that proves its address is served.
 #[test]
 fn handshakes_from_addresses_that_are_others() {
-    let mut host = Host::new();
-    let place = host.start("127.0.0.1:0");
+    let folder = tempfile::tempdir().unwrap();
+    let own = PrivateKey::generate().unwrap();
+    let served = served(&folder, &own);
+    // A handshake keeps its place however slow the machine is.
+    let bounds = ServerLimits { timeout: TIMEOUT, ..ServerLimits::default() };
     let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
-    runtime.block_on(async {
-        let id = EndpointId::from_bytes(place.mailbox.as_bytes()).unwrap();
+    let server = runtime.block_on(async {
+        let at = [([127, 0, 0, 1], 0).into()];
+        let server = quic::open(own.seed(), &at).await.unwrap();
+        let id = server.id();
+        let server_address = server.bound_sockets()[0];
+        tokio::spawn(quic::serve(server, served, bounds));
         let mut answer = [0; 1500];
-        for count in 0..70 {
+        let mut packets = vec![];
+        for _ in 0..70 {
             // Another endpoint each time, because a client caches a peer's address.
             let at = [([127, 0, 0, 1], 0).into()];
             let client = quic::open(&random().unwrap(), &at).await.unwrap();
             let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let address = EndpointAddr::new(id).with_ip_addr(wire.local_addr().unwrap());
-            // The first packet of a client, sent by a peer that does not receive the answer.
             let begun = client.connect(address, AlpnProtocol::Messenger.name());
             let (length, _) = tokio::select! {
                 first = wire.recv_from(&mut answer) => first.unwrap(),
                 _ = begun => unreachable!("nobody answers"),
             };
+            packets.push(answer[..length].to_vec());
+        }
+        // The first packets of clients, sent by peers that do not receive the answers.
+        for (count, packet) in (0..).zip(&packets) {
             let from = UdpSocket::bind(SocketAddr::from(([127, 0, 2, count], 0))).await.unwrap();
-            from.send_to(&answer[..length], place.addresses[0]).await.unwrap();
+            from.send_to(packet, server_address).await.unwrap();
             let answered = timeout(TIMEOUT, from.recv_from(&mut answer)).await;
             answered.expect("late: no answer").unwrap();
             // RFC 9000, section 17.2: the types of long headers.
             let (kind, initial, retry) = (answer[0] >> 4 & 3, 0, 3);
             assert_eq!(kind, if count < 32 { initial } else { retry }, "{count}");
         }
+        server_address
     });
+    let place = MailboxAddress { mailbox: own.public(), addresses: vec![server] };
     let key = PrivateKey::generate().unwrap();
-    assert!(matches!(
-        send_request(&key, &place, &SignedRequest::Nonce, TIMEOUT),
-        Some(MailboxReply::Nonce(_))
-    ));
+    // The server runs in this runtime.
+    let asked = runtime.block_on(async {
+        let ask = move || send_request(&key, &place, &SignedRequest::Nonce, TIMEOUT);
+        tokio::task::spawn_blocking(ask).await.unwrap()
+    });
+    assert!(matches!(asked, Some(MailboxReply::Nonce(_))));
 }
 
 #[test]
 fn who_asks_nothing_has_no_place() {
     let folder = tempfile::tempdir().unwrap();
     let key = PrivateKey::generate().unwrap();
-    let own = key.public();
-    let mailbox =
-        Mailbox::open(&folder.path().join("letters"), own, MailboxLimits::default()).unwrap();
-    let brought = RelayedCommands::new(MapBoards::default(), folder.path());
-    let served = Served { mailbox: Arc::new(Mutex::new(mailbox)), relayed: Arc::new(brought) };
+    let served = served(&folder, &key);
     let bounds = ServerLimits { timeout: Duration::from_secs(4), ..ServerLimits::default() };
     let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
     runtime.block_on(async {
