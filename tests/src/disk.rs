@@ -115,6 +115,21 @@ impl DiskFile {
         Disk::new(&self.path())
     }
 
+    /// Inverts a bit in the middle of `content`, which is on the data partition once, on whole sectors.
+    pub fn flip_bit_of(&self, content: &[u8]) {
+        let file = File::options().read(true).write(true).open(self.path()).expect("it is there");
+        let (mut sector, mut found) = ([0; 512], vec![]);
+        for at in (DATA..self.sectors() * 512).step_by(sector.len()) {
+            file.read_exact_at(&mut sector, at).expect("the host reads");
+            if content.starts_with(&sector) {
+                found.push(at + content.len() as u64 / 2);
+            }
+        }
+        assert_eq!(found.len(), 1, "the content is {} times on the disk", found.len());
+        file.read_exact_at(&mut sector[..1], found[0]).expect("the host reads");
+        file.write_all_at(&[sector[0] ^ 1], found[0]).expect("the host writes");
+    }
+
     /// The number of its sectors of 512 bytes.
     pub fn sectors(&self) -> u64 {
         fs::metadata(self.path()).expect("its size").len() / 512

@@ -53,6 +53,8 @@ pub struct CacheCounters {
     pub peers_refused: Counter,
     /// Objects that were fetched from other nodes.
     pub fetched: Counter,
+    /// Damaged objects that were repaired.
+    pub repaired: Counter,
     pub origins: OriginCounters,
     /// Nodes of the box, by key: as many as the membership map has.
     nodes: Mutex<BTreeMap<PublicKey, PeerOutcomes>>,

@@ -6,6 +6,7 @@ mod giver;
 mod piece;
 mod plan;
 mod queue;
+mod repair;
 mod schedule;
 
 pub use flight::IncomingObject;
@@ -223,6 +224,12 @@ impl Fetcher {
         // Another fetch may have ended in the meantime.
         if self.objects.size(hash).is_some() {
             return Ok(());
+        }
+        if self.objects.policy().is_damaged(&hash) {
+            return tokio::select! {
+                repaired = self.repair(hash) => repaired,
+                () = flight.cancelled() => Err(Missing::Removed),
+            };
         }
         let givers = self.givers(hash.as_bytes()[0]);
         let Some(endpoint) = self.endpoint.borrow().clone() else {

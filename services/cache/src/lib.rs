@@ -2,7 +2,7 @@
 //!
 //! [`objects`] stores them with iroh-blobs, [`policy`] decides which to evict, [`endpoint`] serves
 //! them to other nodes, [`fetch`] gets them from other nodes of the box and from its
-//! [`neighbours`], [`keep`] has copies on several boards, [`names`] refer to them, [`http`] serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
+//! [`neighbours`], [`keep`] has copies on several boards, [`scrub`] verifies what is on the disk, [`names`] refer to them, [`http`] serves them to clients and accepts uploads with a [token](tokens), and [`verbs`] are the
 //! operators' interface.
 
 // Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
@@ -22,8 +22,10 @@ pub mod objects;
 pub mod origin;
 pub mod peers;
 pub mod policy;
+pub mod scrub;
 mod service;
 pub mod settings;
+mod sys;
 pub mod tokens;
 pub mod verbs;
 
@@ -56,6 +58,7 @@ use crate::neighbours::Neighbours;
 use crate::objects::Objects;
 use crate::origin::{OriginBoards, OriginFront};
 use crate::peers::FollowedMap;
+use crate::scrub::Scrubber;
 use crate::settings::CacheSettings;
 use crate::tokens::Tokens;
 use crate::verbs::CacheVerbs;
@@ -194,6 +197,8 @@ async fn start(
         peers.clone(),
         limits,
     );
+    let scrubber =
+        Scrubber::open(folder, Arc::clone(&objects), Arc::clone(&fetcher), config.limits)?;
     if let Some(settings) = &config.settings {
         settings.apply(&config.sockets, &origins, &neighbours);
         keeper.set(&settings.keeps);
@@ -217,6 +222,7 @@ async fn start(
     };
     tokio::spawn(endpoint::run(certified, config.addresses.clone(), served, endpoint));
     tokio::spawn(Arc::clone(&keeper).run());
+    tokio::spawn(Arc::clone(&scrubber).run());
     Ok(Gateway {
         state: Some(CacheState {
             objects,
@@ -227,6 +233,7 @@ async fn start(
             origins,
             neighbours,
             keeper,
+            scrubber,
         }),
         counters,
     })

@@ -55,6 +55,14 @@ pub struct CacheLimits {
     pub keep_dead: Duration,
     /// When a copy is tried again for which there was no room, or that nobody had.
     pub keep_retry: Duration,
+    /// Whether the disk is taken not to change anything, as a sealed file is: for benchmarks on a disk that cannot seal.
+    pub is_disk_trusted: bool,
+    /// How much of the time the disk is read to verify objects, in percent.
+    pub scrub_share: u32,
+    /// The time from the start of one pass over all objects to that of the next one.
+    pub scrub_pause: Duration,
+    /// When a damaged object is tried to be repaired again.
+    pub repair_retry: Duration,
 }
 
 impl Default for CacheLimits {
@@ -82,6 +90,10 @@ impl Default for CacheLimits {
             keep_pause: Duration::from_secs(60),
             keep_dead: Duration::from_secs(60 * 60),
             keep_retry: Duration::from_secs(10 * 60),
+            is_disk_trusted: false,
+            scrub_share: 5,
+            scrub_pause: Duration::from_secs(7 * 24 * 60 * 60),
+            repair_retry: Duration::from_secs(10 * 60),
         }
     }
 }

@@ -47,6 +47,15 @@ impl Collector for Numbers {
             family(out, "memory_bytes", Gauge, help, one(bytes))?;
             let help = "Objects of `[[keep]]`, by whether there are enough copies of them.";
             family(out, "kept", Gauge, help, by("state", kept(&state.keeper.rows())))?;
+            let help = "Objects that the disk has damaged, and that are not repaired.";
+            family(out, "damaged", Gauge, help, one(policy.damaged().len()))?;
+            let help = "Objects that were damaged, by what has happened since the start.";
+            let scrubber = &state.scrubber;
+            let found = [("found", scrubber.found.get()), ("repaired", counters.repaired.get())];
+            family(out, "damages", Counter, help, by("event", found))?;
+            let help = "Bytes on the disk that were verified.";
+            let verified = one(scrubber.verified_bytes.get());
+            family(out, "verified_bytes", Counter, help, verified)?;
             let help = "Objects that have gone because room was needed.";
             let evicted = one(policy.evicted.get());
             family(out, "evicted", Counter, help, evicted)?;

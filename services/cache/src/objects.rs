@@ -3,9 +3,16 @@
 //! An object exists once its tag is set, which happens after its files are on disk and the
 //! [policy](crate::policy) knows it: an interrupted write leaves no object.
 
+mod doubts;
+mod file;
 mod reconcile;
+mod seal;
 mod space;
 mod sweep;
+
+pub use doubts::Doubts;
+pub use file::{GROUP, ObjectContentFiles, ObjectFile, byte_ranges, chunks, count_bytes};
+pub use seal::SealOutcome;
 
 use std::fs::{self, File};
 use std::io;
@@ -94,7 +101,7 @@ pub enum ObjectContent {
     /// A small object in memory.
     Memory(Bytes),
     /// The file of a large object.
-    File(Arc<File>),
+    File(ObjectFile),
     /// A large object that is being fetched.
     Fetching(IncomingObject),
 }
@@ -132,7 +139,10 @@ pub struct Objects {
     folder: PathBuf,
     reserve: Reserve,
     hot: Cache<Hash, Bytes, Weight>,
-    files: Cache<Hash, Arc<File>>,
+    files: Cache<Hash, ObjectFile>,
+    doubts: Doubts,
+    /// Whether the disk is taken not to change anything.
+    is_disk_trusted: bool,
     policy: Arc<CachePolicy>,
     sweeper: Sweeper,
     /// Serialises changes of policy and store, so that they agree.
@@ -178,8 +188,19 @@ impl Objects {
         let file = folder.join(POLICY);
         let policy = CachePolicy::open(&file, quota, limits.objects).map_err(io::Error::other)?;
         let (policy, reserve) = (Arc::new(policy), limits.reserve);
-        let changing = Mutex::default();
-        let objects = Self { store, paths, folder, reserve, hot, files, policy, sweeper, changing };
+        let objects = Self {
+            store,
+            paths,
+            folder,
+            reserve,
+            hot,
+            files,
+            doubts: Doubts::default(),
+            is_disk_trusted: limits.is_disk_trusted,
+            policy,
+            sweeper,
+            changing: Mutex::default(),
+        };
         objects.reconcile().await.map_err(io::Error::other)?;
         Ok(objects)
     }
@@ -201,6 +222,11 @@ impl Objects {
     /// The eviction policy.
     pub fn policy(&self) -> &Arc<CachePolicy> {
         &self.policy
+    }
+
+    /// The objects that are to be verified before their turn.
+    pub fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     /// Sets the quota in bytes; by default three quarters of the file system. Loose objects above
@@ -228,6 +254,47 @@ impl Objects {
         parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
         kind: ObjectKind,
     ) -> Result<ListedObject, ObjectError> {
+        let (tag, _claim) = self.write(size, parts).await?;
+        let saved = self.commit(tag.hash(), kind).await;
+        if matches!(saved, Err(ObjectError::Removed)) {
+            self.discard(tag).await?;
+        }
+        saved
+    }
+
+    /// Replaces the files of a damaged object by `parts`, all of its content.
+    ///
+    /// # Errors
+    /// There is no room, or `parts` are not its content; the old files stay then.
+    pub async fn replace(
+        self: &Arc<Self>,
+        (hash, size): (Hash, u64),
+        parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), ObjectError> {
+        // The store gives the new files the place of the old ones if the hash is the same.
+        let (tag, _claim) = self.write(Some(size), parts).await?;
+        if tag.hash() != hash {
+            self.discard(tag).await?;
+            let why = "what was put together to repair it is something else";
+            return Err(ObjectError::Broken(why.to_owned()));
+        }
+        self.files.remove(&hash);
+        self.commit(hash, ObjectKind::Loose).await.map(drop)
+    }
+
+    /// Deletes an object that was written, and not committed: its space is not accounted.
+    async fn discard(&self, tag: TempTag) -> Result<(), ObjectError> {
+        drop(tag);
+        let _changing = self.changing.lock().await;
+        self.delete(vec![]).await
+    }
+
+    /// Writes an object that nobody can have before it is [committed](Self::commit), and the room for it.
+    async fn write(
+        self: &Arc<Self>,
+        size: Option<u64>,
+        parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(TempTag, Claim), ObjectError> {
         let mut claim = self.policy.claim();
         self.extend_claim(&mut claim, cost(size.unwrap_or(0))).await?;
         let (sender, mut came) = mpsc::channel::<io::Result<Bytes>>(1);
@@ -250,16 +317,8 @@ impl Objects {
         let adding = self.store.blobs().add_stream(poll_fn(move |it| came.poll_recv(it))).await;
         let added = adding.temp_tag().await;
         // A lack of room is the better error.
-        let _claim: Claim = measuring.await.map_err(broken)??;
-        let tag: TempTag = added.map_err(broken)?;
-        let saved = self.commit(tag.hash(), kind).await;
-        if matches!(saved, Err(ObjectError::Removed)) {
-            // Its bytes are on disk, in space that is not accounted.
-            drop(tag);
-            let _changing = self.changing.lock().await;
-            self.delete(vec![]).await?;
-        }
-        saved
+        let claim = measuring.await.map_err(broken)??;
+        Ok((added.map_err(broken)?, claim))
     }
 
     /// Syncs a complete object to disk, and then sets its tag.
@@ -289,6 +348,7 @@ impl Objects {
         spawn_blocking(keep).await.map_err(broken)??;
         self.store.tags().set(name(hash), hash).await.map_err(broken)?;
         self.store.sync_db().await.map_err(broken)?;
+        self.doubts.add(hash);
         Ok(ListedObject { hash, size })
     }
 
@@ -334,7 +394,7 @@ impl Objects {
             ObjectContent::Memory(bytes)
         } else {
             // Reads through the store's actor have a fifth of the file's speed.
-            match self.file(hash).await? {
+            match self.file(hash, size).await? {
                 Some(file) => ObjectContent::File(file),
                 None => return Ok(None),
             }
@@ -343,17 +403,19 @@ impl Objects {
     }
 
     /// The file of a large object; `None` if it has just been deleted.
-    async fn file(&self, hash: Hash) -> Result<Option<Arc<File>>, ObjectError> {
+    async fn file(&self, hash: Hash, size: u64) -> Result<Option<ObjectFile>, ObjectError> {
         if let Some(file) = self.files.get(&hash) {
             return Ok(Some(file));
         }
-        let path = self.path_of(hash);
-        let file = match spawn_blocking(|| File::open(path)).await.map_err(broken)? {
-            Ok(file) => Arc::new(file),
+        let (paths, is_trusted) = (self.paths.path.clone(), self.is_disk_trusted);
+        let doubts = self.doubts.clone();
+        let open = move || ObjectFile::open(&paths, (hash, size), is_trusted, doubts);
+        let file = match spawn_blocking(open).await.map_err(broken)? {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(broken(error)),
         };
-        self.files.insert(hash, Arc::clone(&file));
+        self.files.insert(hash, file.clone());
         // An open file that is deleted keeps its room on the disk.
         if self.policy.size(&hash).is_none() {
             self.files.remove(&hash);
@@ -364,6 +426,28 @@ impl Objects {
     /// The file of a large object, also during a fetch.
     pub fn path_of(&self, hash: Hash) -> PathBuf {
         self.paths.path.data_path(&hash)
+    }
+
+    /// The content and the hash tree of an object as they are on the disk, damaged or not.
+    ///
+    /// # Errors
+    /// They cannot be opened.
+    pub fn content_files(&self, hash: Hash, size: u64) -> io::Result<ObjectContentFiles> {
+        ObjectContentFiles::open(&self.paths.path, hash, size)
+    }
+
+    /// Records that the disk has damaged an object, and serves it no more. Returns its size, unless that was known or
+    /// it has gone.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub async fn mark_damaged(&self, hash: Hash) -> Result<Option<u64>, ObjectError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        let marked = spawn_blocking(move || policy.mark_damaged(hash)).await.map_err(broken)?;
+        self.hot.remove(&hash);
+        self.files.remove(&hash);
+        marked
     }
 
     /// The object's size, if it is on this node.

@@ -2,6 +2,7 @@
 //! an operator. It is stored in redb before it is acted on; the store follows.
 
 mod claim;
+mod damaged;
 mod pins;
 mod queues;
 mod removed;
@@ -98,10 +99,17 @@ struct State {
     partial: HashMap<Hash, u64>,
     removed: Removed,
     public: HashSet<Hash>,
+    damaged: HashSet<Hash>,
     served: ServedBytes,
 }
 
 impl State {
+    /// The row of an object that may be served.
+    fn served(&self, hash: &Hash) -> Option<&ObjectRow> {
+        let row = self.objects.get(hash).filter(|row| row.state != ObjectState::Evicting)?;
+        (!self.damaged.contains(hash)).then_some(row)
+    }
+
     fn used(&self) -> u64 {
         let parts: u64 = self.partial.values().sum();
         self.pinned + self.queues.cost() + self.evicting + self.reserved + parts
@@ -124,6 +132,7 @@ impl CachePolicy {
             partial: HashMap::new(),
             removed: saved.removed.into_iter().collect(),
             public: saved.public,
+            damaged: saved.damaged,
             served: ServedBytes::new(saved.served),
         };
         for (hash, row) in saved.objects {
@@ -178,10 +187,9 @@ impl CachePolicy {
         }
     }
 
-    /// The size of an object.
+    /// The size of an object, if it is here and not damaged.
     pub fn size(&self, hash: &Hash) -> Option<u64> {
-        let row = self.state().objects.get(hash).copied()?;
-        (row.state != ObjectState::Evicting).then_some(row.size)
+        self.state().served(hash).map(|row| row.size)
     }
 
     /// Whether its removal by an operator is remembered.
@@ -248,6 +256,7 @@ impl CachePolicy {
         let before = state.objects.get(&hash).map(|row| row.state);
         let pins = state.objects.get(&hash).map_or(Pins::default(), ObjectRow::pins);
         let regret = state.removed.number(&hash);
+        let was_damaged = state.damaged.contains(&hash);
         if kind == ObjectKind::Put && regret.is_some() {
             return Err(ObjectError::Removed);
         }
@@ -262,8 +271,9 @@ impl CachePolicy {
         };
         drop(state);
         let row = ObjectRow { size, state: next };
-        if before != Some(next) || regret.is_some() {
+        if before != Some(next) || regret.is_some() || was_damaged {
             let mut changes = vec![RowChange::Put(hash, row)];
+            changes.extend(was_damaged.then_some(RowChange::Repaired(hash)));
             changes.extend(regret.map(RowChange::ForgetRemoval));
             self.rows.change(&changes).map_err(broken)?;
         }
@@ -272,6 +282,7 @@ impl CachePolicy {
             state.removed.forget(number);
         }
         state.partial.remove(&hash);
+        state.damaged.remove(&hash);
         if before == Some(next) {
             return Ok(());
         }
@@ -339,10 +350,12 @@ impl CachePolicy {
         };
         let these: Vec<Hash> = these.iter().filter(is_leaving).copied().collect();
         drop(state);
-        let changes: Vec<RowChange> = these.iter().copied().map(RowChange::Forget).collect();
+        let forget = |hash: &Hash| [RowChange::Forget(*hash), RowChange::Repaired(*hash)];
+        let changes: Vec<RowChange> = these.iter().flat_map(forget).collect();
         self.rows.change(&changes).map_err(broken)?;
         let mut state = self.state();
         for hash in these {
+            state.damaged.remove(&hash);
             if let Some(row) = state.objects.remove(&hash) {
                 state.evicting -= cost(row.size);
             }
@@ -356,8 +369,10 @@ impl CachePolicy {
     /// Writing fails.
     pub fn forget(&self, hash: Hash) -> Result<(), ObjectError> {
         let _writing = self.writing();
-        self.rows.change(&[RowChange::Forget(hash)]).map_err(broken)?;
+        let changes = [RowChange::Forget(hash), RowChange::Repaired(hash)];
+        self.rows.change(&changes).map_err(broken)?;
         let mut state = self.state();
+        state.damaged.remove(&hash);
         if let Some(row) = state.objects.remove(&hash) {
             match row.state {
                 ObjectState::Pinned(_) => state.pinned -= cost(row.size),

@@ -4,6 +4,7 @@ mod keep;
 mod names;
 mod neighbours;
 mod origins;
+mod scrub;
 mod token;
 
 use std::convert::Infallible;
@@ -135,6 +136,20 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 let state = desk.gateway.state.as_ref();
                 Ok(state.map_or_else(|| json!([]), |state| keep::status(&state.keeper, is_at_risk)))
             },
+        )
+        .with(
+            bytes(scrub::verb("scrub", Operate, "Starts to verify all objects on the disk now, and shows what `scrub-status` does"), &["bytes"]),
+            nothing(),
+            |desk, _, ()| {
+                let state = desk.state()?;
+                state.scrubber.start();
+                Ok(scrub::status(state, desk.gateway.counters.repaired.get()))
+            },
+        )
+        .with(
+            bytes(scrub::verb("scrub-status", Read, "Shows how far the objects on the disk are verified, and which are damaged"), &["bytes"]),
+            nothing(),
+            |desk, _, ()| Ok(scrub::status(desk.state()?, desk.gateway.counters.repaired.get())),
         )
         .with(
             Verb::new("purge", Operate, "Forgets what is stored of a web origin, or of one of its URLs"),
@@ -345,6 +360,8 @@ fn show_with_marks(state: &CacheState, listed: ListedObject) -> Value {
         let policy = state.objects.policy();
         line.insert("pinned".to_owned(), policy.is_pinned(&listed.hash).into());
         line.insert("kept".to_owned(), policy.is_kept(&listed.hash).into());
+        line.insert("sealed".to_owned(), state.objects.is_sealed(listed.hash).into());
+        line.insert("damaged".to_owned(), policy.is_damaged(&listed.hash).into());
         line.insert("public".to_owned(), policy.is_public(&listed.hash).into());
     }
     line

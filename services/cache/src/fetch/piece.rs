@@ -113,19 +113,19 @@ pub async fn fetch_piece(
 }
 
 /// A verified part of an answer: content, or hashes that prove some.
-struct AnswerPart {
+pub struct AnswerPart {
     /// Always an `Item`: iroh-blobs exports the type of its value in no other way.
-    item: GetBlobItem,
+    pub item: GetBlobItem,
     /// Its bytes of content.
     content: u64,
 }
 
 /// The parts of an answer, up to the fault that ends it early.
-type AnswerParts = mpsc::Receiver<Result<AnswerPart, PeerFault>>;
+pub type AnswerParts = mpsc::Receiver<Result<AnswerPart, PeerFault>>;
 
 /// Sends a request. Returns the size that the node says, and what it sends after it, each part
 /// verified; `None` if the request is empty.
-async fn ask(
+pub async fn ask(
     connection: &GiverConnection,
     request: GetRequest,
     silence: Duration,

@@ -13,11 +13,11 @@ use rustix::fs::{Advice, FsWord, fadvise, fstatfs};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use tokio::task::spawn_blocking;
 
-use super::connection::{FileQueue, MAX_PART};
+use super::connection::{FilePart, FileQueue, MAX_PART};
 use super::range::ByteRange;
 use super::response::ResponseBody;
 use crate::counters::CacheCounters;
-use crate::objects::ObjectContent;
+use crate::objects::{ObjectContent, ObjectFile};
 
 /// The distance in bytes at which pages are looked for: what the kernel reads ahead by default.
 const READ_AHEAD: usize = 128 << 10;
@@ -132,6 +132,8 @@ async fn ready(content: &ObjectContent, span: ByteRange, most: u64) -> io::Resul
     let most = span.end.min(span.start + most);
     match content {
         ObjectContent::Fetching(coming) => Ok(coming.wait_for(span.start).await?.min(most)),
+        // What is verified here is copied.
+        ObjectContent::File(file) if file.verified().is_none() => Ok(most.min(span.start + COPIED)),
         ObjectContent::Memory(_) | ObjectContent::File(_) => Ok(most),
     }
 }
@@ -148,16 +150,39 @@ async fn read(
         ObjectContent::Memory(bytes) => {
             return Ok(bytes.slice(span.start as usize..span.end as usize));
         }
-        ObjectContent::File(file) => Arc::clone(file),
+        ObjectContent::File(file) => match file.verified() {
+            Some(verified) => {
+                return send(Arc::clone(verified), Some(file), span, files).await;
+            }
+            None => {
+                let file = file.clone();
+                let read = spawn_blocking(move || file.read(span.start..span.end));
+                return read.await.map_err(io::Error::other)?;
+            }
+        },
         ObjectContent::Fetching(coming) => coming.file().await?,
     };
-    let Some(files) = files else { return read_at(file, span.start, span.end).await };
+    send(file, None, span, files).await
+}
+
+/// Sends a range of a file, of which an object may be told that it could not be read.
+async fn send(
+    file: Arc<File>,
+    of: Option<&ObjectFile>,
+    span: ByteRange,
+    files: Option<&FileQueue>,
+) -> io::Result<Bytes> {
+    let doubt = |_: &io::Error| of.into_iter().for_each(ObjectFile::doubt);
+    let Some(files) = files else {
+        return read_at(file, span.start, span.end).await.inspect_err(doubt);
+    };
     // Otherwise sendfile(2) would wait for the disk, and with it all connections of this thread.
     if !is_loaded(&file, span)? {
         let file = Arc::clone(&file);
-        spawn_blocking(move || load(&file, span)).await.map_err(io::Error::other)??;
+        let loaded = spawn_blocking(move || load(&file, span)).await.map_err(io::Error::other)?;
+        loaded.inspect_err(doubt)?;
     }
-    Ok(files.push(file, span.start, span.length()))
+    Ok(files.push(FilePart::new(file, of.cloned(), span)))
 }
 
 /// The bytes of a file from `start` to `end`, or fewer if it ends before.

@@ -15,9 +15,13 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use rustix::fs::sendfile;
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use super::range::ByteRange;
+use crate::objects::ObjectFile;
 
 /// The maximum number of bytes of a file that are queued as one part.
 pub const MAX_PART: u64 = 1 << 20;
@@ -31,10 +35,19 @@ fn is_stand_in(slice: &[u8]) -> bool {
 }
 
 #[derive(Debug)]
-struct FilePart {
+pub struct FilePart {
     file: Arc<File>,
+    /// The object that is to be verified if the file cannot be read.
+    of: Option<ObjectFile>,
     offset: u64,
     length: u64,
+}
+
+impl FilePart {
+    /// A range of at most [`MAX_PART`] bytes.
+    pub fn new(file: Arc<File>, of: Option<ObjectFile>, range: ByteRange) -> Self {
+        Self { file, of, offset: range.start, length: range.length().min(MAX_PART) }
+    }
 }
 
 /// The parts of files that a connection is to send, in order.
@@ -42,11 +55,11 @@ struct FilePart {
 pub struct FileQueue(Arc<Mutex<VecDeque<FilePart>>>);
 
 impl FileQueue {
-    /// Queues so many bytes of `file`, at most [`MAX_PART`]. Returns what hyper is to write in their place.
-    pub fn push(&self, file: Arc<File>, offset: u64, length: u64) -> Bytes {
-        let length = length.min(MAX_PART);
+    /// Queues a part. Returns what hyper is to write in its place.
+    pub fn push(&self, part: FilePart) -> Bytes {
+        let length = part.length;
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.push_back(FilePart { file, offset, length });
+        parts.push_back(part);
         STAND_IN.slice(..length as usize)
     }
 }
@@ -72,7 +85,11 @@ impl<'a> FileConnection<'a> {
         let length = most.min(part.length as usize);
         let sent = ready!(write(self.stream.inner(), context, |stream| {
             let mut offset = part.offset;
-            Ok(sendfile(stream, &part.file, Some(&mut offset), length)?)
+            let sent = sendfile(stream, &part.file, Some(&mut offset), length);
+            if let (Err(Errno::IO), Some(of)) = (&sent, &part.of) {
+                of.doubt();
+            }
+            Ok(sent?)
         }))?;
         if sent == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));

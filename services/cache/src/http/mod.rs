@@ -44,6 +44,7 @@ use crate::names::NameCache;
 use crate::neighbours::Neighbours;
 use crate::objects::{Object, ObjectContent, ObjectError, Objects};
 use crate::origin::OriginFront;
+use crate::scrub::Scrubber;
 use crate::tokens::Tokens;
 
 /// An object never changes: caches may keep it for a year, the maximum that is understood
@@ -84,6 +85,8 @@ pub struct CacheState {
     pub neighbours: Arc<Neighbours>,
     /// What `[[keep]]` says.
     pub keeper: Arc<ObjectKeeper>,
+    /// Verifies what is on the disk.
+    pub scrubber: Arc<Scrubber>,
 }
 
 impl CacheState {

@@ -33,7 +33,7 @@ impl Objects {
             }
         }
         for hash in &tagged {
-            if left.contains(hash) || self.policy.size(hash).is_some() {
+            if left.contains(hash) || self.policy.stored_size(hash).is_some() {
                 continue;
             }
             match self.store.blobs().status(*hash).await.map_err(broken)? {

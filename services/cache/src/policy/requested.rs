@@ -3,7 +3,6 @@
 use iroh_blobs::Hash;
 
 use super::CachePolicy;
-use super::rows::ObjectState;
 
 /// What a request has to know of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +18,8 @@ impl CachePolicy {
     pub fn request(&self, hash: &Hash) -> RequestedObject {
         let mut state = self.state();
         state.queues.hit(hash);
-        let row = state.objects.get(hash).filter(|row| row.state != ObjectState::Evicting);
         RequestedObject {
-            size: row.map(|row| row.size),
+            size: state.served(hash).map(|row| row.size),
             was_removed: state.removed.number(hash).is_some(),
         }
     }

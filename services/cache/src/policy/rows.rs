@@ -19,6 +19,9 @@ const REMOVED: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("removed")
 /// Public objects: the hash.
 const PUBLIC: TableDefinition<&[u8; 32], ()> = TableDefinition::new("public");
 
+/// Damaged objects: the hash.
+const DAMAGED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("damaged");
+
 /// Bytes sent to a node's service: its key and the object's hash, and the number.
 const SERVED: TableDefinition<&[u8; 64], u64> = TableDefinition::new("given");
 
@@ -61,6 +64,10 @@ pub enum RowChange {
     Public(Hash),
     /// Make the object private.
     Private(Hash),
+    /// The disk has damaged the object.
+    Damaged(Hash),
+    /// It is not damaged any more, or not here.
+    Repaired(Hash),
     /// Set the total bytes of the object sent to this key.
     Served([u8; 32], Hash, u64),
     /// Forget these bytes.
@@ -74,6 +81,8 @@ pub struct PersistedPolicy {
     pub removed: Vec<(u64, Hash)>,
     /// The public objects.
     pub public: HashSet<Hash>,
+    /// The damaged objects.
+    pub damaged: HashSet<Hash>,
     /// The sent bytes.
     pub served: Vec<([u8; 32], Hash, u64)>,
 }
@@ -93,6 +102,7 @@ impl Rows {
             transaction.open_table(OBJECTS)?;
             transaction.open_table(REMOVED)?;
             transaction.open_table(PUBLIC)?;
+            transaction.open_table(DAMAGED)?;
             transaction.open_table(SERVED)?;
             transaction.commit()?;
             let mut saved = PersistedPolicy::default();
@@ -109,6 +119,9 @@ impl Rows {
             }
             for pair in transaction.open_table(PUBLIC)?.iter()? {
                 saved.public.insert(Hash::from_bytes(*pair?.0.value()));
+            }
+            for pair in transaction.open_table(DAMAGED)?.iter()? {
+                saved.damaged.insert(Hash::from_bytes(*pair?.0.value()));
             }
             for pair in transaction.open_table(SERVED)?.iter()? {
                 let (key, bytes) = pair?;
@@ -137,6 +150,7 @@ impl Rows {
                 let mut objects = transaction.open_table(OBJECTS)?;
                 let mut removed = transaction.open_table(REMOVED)?;
                 let mut public = transaction.open_table(PUBLIC)?;
+                let mut damaged = transaction.open_table(DAMAGED)?;
                 let mut given = transaction.open_table(SERVED)?;
                 for change in changes {
                     match change {
@@ -150,6 +164,8 @@ impl Rows {
                         RowChange::ForgetRemoval(number) => drop(removed.remove(number)?),
                         RowChange::Public(hash) => drop(public.insert(hash.as_bytes(), ())?),
                         RowChange::Private(hash) => drop(public.remove(hash.as_bytes())?),
+                        RowChange::Damaged(hash) => drop(damaged.insert(hash.as_bytes(), ())?),
+                        RowChange::Repaired(hash) => drop(damaged.remove(hash.as_bytes())?),
                         RowChange::Served(to, hash, bytes) => {
                             drop(given.insert(&join_key(to, hash), bytes)?);
                         }

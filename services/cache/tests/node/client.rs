@@ -12,7 +12,7 @@ use octet_node::control::PublicKey;
 use crate::host::{LOOPBACK, Node, address, bytes, limits, path, peer, runtime, until};
 use crate::request::get;
 
-async fn plain() -> Endpoint {
+pub async fn plain() -> Endpoint {
     let builder = Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled);
     builder.clear_ip_transports().bind_addr(LOOPBACK).unwrap().bind().await.unwrap()
 }

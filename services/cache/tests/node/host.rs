@@ -21,6 +21,7 @@ use octet_cache::objects::{ListedObject, ObjectError, Objects};
 use octet_cache::origin::{OriginBoards, OriginFront};
 use octet_cache::peers::PeerNode;
 use octet_cache::policy::ObjectKind;
+use octet_cache::scrub::Scrubber;
 use octet_cache::tokens::Tokens;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
@@ -88,6 +89,7 @@ pub struct Node {
     pub gateway: Gateway,
     pub neighbours: Arc<Neighbours>,
     pub keeper: Arc<ObjectKeeper>,
+    pub scrubber: Arc<Scrubber>,
     /// The key of the node, which certifies that of its `cache`.
     pub owner: PrivateKey,
     /// What it shows neighbours.
@@ -144,6 +146,9 @@ impl Node {
             boards,
         )
         .unwrap();
+        let scrubber =
+            Scrubber::open(folder.path(), Arc::clone(&objects), Arc::clone(&fetcher), limits)
+                .unwrap();
         let served = ServedNode {
             objects: Arc::clone(&objects),
             names: Arc::clone(names.store()),
@@ -157,6 +162,8 @@ impl Node {
         let mut serving = endpoint::serve(&endpoint, &served);
         let running = Arc::clone(&keeper);
         serving.spawn(async move { match running.run().await {} });
+        let running = Arc::clone(&scrubber);
+        serving.spawn(async move { match running.run().await {} });
         let here = CacheState {
             objects: Arc::clone(&objects),
             fetcher,
@@ -166,6 +173,7 @@ impl Node {
             origins,
             neighbours: Arc::clone(&neighbours),
             keeper: Arc::clone(&keeper),
+            scrubber: Arc::clone(&scrubber),
         };
         let gateway = Gateway { state: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
@@ -184,6 +192,7 @@ impl Node {
             gateway,
             neighbours,
             keeper,
+            scrubber,
             owner,
             certified,
             _serving: serving,

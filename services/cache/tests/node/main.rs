@@ -22,6 +22,7 @@ mod provider;
 mod put;
 mod request;
 mod rotated;
+mod scrub;
 mod small;
 mod timeouts;
 mod verbs;

@@ -48,6 +48,8 @@ fn of_what_is_kept_and_given() {
     assert!(get(node.http, &path(Hash::new(&large)), &[]).body == large);
     assert_eq!(get(node.http, &path(Hash::new(b"nothing")), &[]).code, 404);
     runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
+    let is_verified = || node.scrubber.verified_bytes.get() == 100_100;
+    runtime.block_on(until("both are verified", is_verified));
     let after = collect(at);
     let changed: BTreeMap<&str, u64> = after
         .iter()
@@ -68,6 +70,7 @@ fn of_what_is_kept_and_given() {
         ("objects", 2),
         ("requests_total{found=\"elsewhere\"}", 2),
         ("requests_total{found=\"here\"}", 2),
+        ("verified_bytes_total", 100_100),
     ]);
     assert_eq!(changed, expected);
     assert_eq!(after["quota_bytes"], usage.quota);

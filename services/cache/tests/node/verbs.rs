@@ -137,7 +137,19 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["http_requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 19);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 21);
+    // A pass over all objects.
+    let rows = client.call("ls", Map::new()).unwrap();
+    let rows = rows.as_array().unwrap();
+    client.call("scrub", Map::new()).unwrap();
+    let mut scrubbed = json!({ "state": "running" });
+    while scrubbed["state"] == "running" {
+        scrubbed = client.call("scrub-status", Map::new()).unwrap();
+    }
+    let size: u64 = rows.iter().map(|row| row["size"].as_u64().unwrap()).sum();
+    assert_eq!((&scrubbed["objects"], &scrubbed["bytes"]), (&json!(rows.len()), &json!(size)));
+    assert_eq!((&scrubbed["found"], &scrubbed["damaged"]), (&json!(0), &json!([])), "{scrubbed}");
+    assert!(rows[0]["damaged"] == false && rows[0]["sealed"].is_boolean(), "{rows:?}");
     let numbers = client.call("metrics", Map::new()).unwrap();
     let numbers = numbers["text"].as_str().unwrap();
     assert!(numbers.contains("\noctet_cache_objects 7\n"), "{numbers}");

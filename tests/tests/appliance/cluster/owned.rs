@@ -29,8 +29,8 @@ fn an_owner_sees_it_reaches_it_and_finds_objects_of_a_board_that_is_off() {
     let image = Image::with_services_and(&[("named", guest("named"))], &lines);
     let site = Site::of(PORTS, without_forward(&image));
     let (seen, _outside) = objects::count(&site);
-    let _disks = site.start_with_disks(BOARDS);
+    let disks = site.start_with_disks(BOARDS);
     let keys = site.wait_whole(&BOARDS.map(|number| (Node::Board(number), number)));
     view::passes(&site, &owner, &keys);
-    objects::passes(&site, &seen);
+    objects::passes(&site, &seen, &disks[0].1);
 }
