@@ -25,18 +25,11 @@ struct EnableVerity {
 /// `FS_VERITY_HASH_ALG_SHA256`.
 const SHA256: u32 = 1;
 
-/// The size of a hashed block in bytes. No kernel has smaller pages, and each one supports it.
-const BLOCK: u32 = 4096;
-
-/// Makes the content of a file immutable, and has the kernel verify whatever is read of it. The file must not be open
-/// for writing.
-pub fn enable_verity(file: &File) -> io::Result<()> {
-    let wanted = EnableVerity {
-        version: 1,
-        hash_algorithm: SHA256,
-        block_size: BLOCK,
-        ..Default::default()
-    };
+/// Makes the content of a file immutable, and has the kernel verify whatever is read of it, in blocks of so many bytes:
+/// at most as many as a page and a block of the file system have. The file must not be open for writing.
+pub fn enable_verity(file: &File, block_size: u32) -> io::Result<()> {
+    let wanted =
+        EnableVerity { version: 1, hash_algorithm: SHA256, block_size, ..Default::default() };
     // SAFETY: the kernel reads this one structure, whose layout is that of its header, and which outlives the call.
     unsafe {
         let enable =

@@ -5,11 +5,15 @@ use std::fs::File;
 use std::io;
 
 use iroh_blobs::Hash;
+use rustix::fs::fstatvfs;
 use rustix::io::Errno;
 
 use super::file::is_sealed;
 use super::{Objects, SMALL};
 use crate::sys::enable_verity;
+
+/// The size in bytes of a page: no kernel has smaller ones.
+const PAGE: u64 = 4096;
 
 /// What came of sealing a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +39,9 @@ impl Objects {
         if is_sealed(&file)? {
             return Ok(SealOutcome::Sealed);
         }
-        match enable_verity(&file) {
+        // ext4 has smaller blocks than pages on a small partition.
+        let block_size = fstatvfs(&file)?.f_bsize.min(PAGE);
+        match enable_verity(&file, block_size as u32) {
             Ok(()) => {
                 // Whoever reads it next finds it sealed.
                 self.files.remove(&hash);
