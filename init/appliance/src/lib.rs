@@ -58,7 +58,7 @@ pub use duration::{InvalidSpan, TimeSpan};
 pub use file_error::{FileError, nearest};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
-pub use keep::KeepSection;
+pub use keep::{KeepRedundancy, KeepSection};
 pub use ledger::{KeptBlocks, LedgerPeerSection, LedgerSection};
 pub use name::{
     ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, OriginName, PackageName,

@@ -129,7 +129,15 @@ impl Fetcher {
     /// # Errors
     /// The object is unavailable, or not complete yet.
     pub async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
-        let flight = self.join(hash, None)?;
+        self.fetch_at_most(hash, u64::MAX).await
+    }
+
+    /// Like [`fetch`](Self::fetch), but nothing arrives of an object of more than `max` bytes.
+    ///
+    /// # Errors
+    /// The object is unavailable, not complete yet, or larger.
+    pub async fn fetch_at_most(self: &Arc<Self>, hash: Hash, max: u64) -> Result<(), Missing> {
+        let flight = self.join(hash, None, max)?;
         let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
         landed.outcome.unwrap_or(Err(Missing::OnItsWay))
     }
@@ -144,7 +152,7 @@ impl Fetcher {
         hash: Hash,
         client: IpAddr,
     ) -> Result<Option<(u64, IncomingObject)>, Missing> {
-        let flight = self.join(hash, Some(client))?;
+        let flight = self.join(hash, Some(client), u64::MAX)?;
         let is_large = |it: &FetchProgress| it.size.is_some_and(|size| size > SMALL);
         let begun = self.wait(&flight, |it| it.outcome.is_some() || is_large(it)).await?;
         match (begun.outcome, begun.size) {
@@ -190,7 +198,12 @@ impl Fetcher {
     }
 
     /// The running fetch of the object, or a new one, which counts for `client`.
-    fn join(self: &Arc<Self>, hash: Hash, client: Option<IpAddr>) -> Result<Arc<Flight>, Missing> {
+    fn join(
+        self: &Arc<Self>,
+        hash: Hash,
+        client: Option<IpAddr>,
+        max: u64,
+    ) -> Result<Arc<Flight>, Missing> {
         let mut flights = self.flights();
         // An operator may fetch a removed object again; clients may not.
         if client.is_some() && self.objects.policy().was_removed(&hash) {
@@ -204,9 +217,8 @@ impl Fetcher {
         if is_full || flights.len() >= self.limits.fetches {
             return Err(Missing::Busy);
         }
-        let take = |address| self.client_limit.take(address).ok_or(Missing::BusyForOne);
-        let permit: Option<Permit<IpAddr>> = client.map(take).transpose()?;
-        let flight = Arc::new(Flight::new(hash));
+        let permit = client.map(|client| self.permit(client)).transpose()?;
+        let flight = Arc::new(Flight::new(hash, max));
         flights.insert(hash, Arc::clone(&flight));
         let (fetcher, begun) = (Arc::clone(self), Arc::clone(&flight));
         tokio::spawn(async move {
@@ -217,6 +229,11 @@ impl Fetcher {
             begun.finish(outcome);
         });
         Ok(flight)
+    }
+
+    /// A permit of the client for a fetch, unless its limit is reached.
+    pub fn permit(&self, client: IpAddr) -> Result<Permit<IpAddr>, Missing> {
+        self.client_limit.take(client).ok_or(Missing::BusyForOne)
     }
 
     async fn run(&self, flight: &Flight) -> Result<(), Missing> {
@@ -407,6 +424,10 @@ impl Fetcher {
             Some(size) => size,
             None => {
                 let size = piece::fetch_size(connection, hash, silence).await?;
+                if size > flight.max {
+                    let why = format!("{hash} has {size} bytes, which are too many");
+                    return Err(PeerFault::Store(ObjectError::Broken(why)));
+                }
                 // Nothing is evicted for an object above the quota.
                 self.objects.check_fits(size).map_err(PeerFault::Store)?;
                 flight.start(FetchPlan::new(size, &self.present_chunks(hash).await?));

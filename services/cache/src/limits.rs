@@ -55,6 +55,8 @@ pub struct CacheLimits {
     pub keep_dead: Duration,
     /// When a copy is tried again for which there was no room, or that nobody had.
     pub keep_retry: Duration,
+    /// The size in bytes of the smallest object that is kept in shards: of a smaller one whole copies are kept.
+    pub keep_shards_from: u64,
     /// Whether the disk is taken not to change anything, as a sealed file is: for benchmarks on a disk that cannot seal.
     pub is_disk_trusted: bool,
     /// How much of the time the disk is read to verify objects, in percent.
@@ -90,6 +92,7 @@ impl Default for CacheLimits {
             keep_pause: Duration::from_secs(60),
             keep_dead: Duration::from_secs(60 * 60),
             keep_retry: Duration::from_secs(10 * 60),
+            keep_shards_from: 64 << 20,
             is_disk_trusted: false,
             scrub_share: 5,
             scrub_pause: Duration::from_secs(7 * 24 * 60 * 60),

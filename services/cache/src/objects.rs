@@ -87,6 +87,9 @@ pub enum ObjectError {
         "an operator has removed this object from this node: only an operator can add it again"
     )]
     Removed,
+    /// It has another content than this hash says.
+    #[error("its content is not that of {0}")]
+    Mismatch(Hash),
     /// The maximum number of public objects is reached.
     #[error("{most} objects are public, and no more can be: `public --off` one of them first")]
     Public { most: usize },
@@ -254,47 +257,20 @@ impl Objects {
         parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
         kind: ObjectKind,
     ) -> Result<ListedObject, ObjectError> {
-        let (tag, _claim) = self.write(size, parts).await?;
-        let saved = self.commit(tag.hash(), kind).await;
-        if matches!(saved, Err(ObjectError::Removed)) {
-            self.discard(tag).await?;
-        }
-        saved
+        self.add_expected(size, parts, kind, None).await
     }
 
-    /// Replaces the files of a damaged object by `parts`, all of its content.
+    /// Like [`add`](Self::add), but stores nothing that has another hash than `expected`.
     ///
     /// # Errors
-    /// There is no room, or `parts` are not its content; the old files stay then.
-    pub async fn replace(
-        self: &Arc<Self>,
-        (hash, size): (Hash, u64),
-        parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    ) -> Result<(), ObjectError> {
-        // The store gives the new files the place of the old ones if the hash is the same.
-        let (tag, _claim) = self.write(Some(size), parts).await?;
-        if tag.hash() != hash {
-            self.discard(tag).await?;
-            let why = "what was put together to repair it is something else";
-            return Err(ObjectError::Broken(why.to_owned()));
-        }
-        self.files.remove(&hash);
-        self.commit(hash, ObjectKind::Loose).await.map(drop)
-    }
-
-    /// Deletes an object that was written, and not committed: its space is not accounted.
-    async fn discard(&self, tag: TempTag) -> Result<(), ObjectError> {
-        drop(tag);
-        let _changing = self.changing.lock().await;
-        self.delete(vec![]).await
-    }
-
-    /// Writes an object that nobody can have before it is [committed](Self::commit), and the room for it.
-    async fn write(
+    /// It has another hash, there is no room, or a part does not arrive; nothing is stored then.
+    pub async fn add_expected(
         self: &Arc<Self>,
         size: Option<u64>,
         parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    ) -> Result<(TempTag, Claim), ObjectError> {
+        kind: ObjectKind,
+        expected: Option<Hash>,
+    ) -> Result<ListedObject, ObjectError> {
         let mut claim = self.policy.claim();
         self.extend_claim(&mut claim, cost(size.unwrap_or(0))).await?;
         let (sender, mut came) = mpsc::channel::<io::Result<Bytes>>(1);
@@ -317,8 +293,19 @@ impl Objects {
         let adding = self.store.blobs().add_stream(poll_fn(move |it| came.poll_recv(it))).await;
         let added = adding.temp_tag().await;
         // A lack of room is the better error.
-        let claim = measuring.await.map_err(broken)??;
-        Ok((added.map_err(broken)?, claim))
+        let _claim: Claim = measuring.await.map_err(broken)??;
+        let tag: TempTag = added.map_err(broken)?;
+        let saved = match expected.filter(|expected| *expected != tag.hash()) {
+            Some(expected) => Err(ObjectError::Mismatch(expected)),
+            None => self.commit(tag.hash(), kind).await,
+        };
+        if matches!(saved, Err(ObjectError::Removed | ObjectError::Mismatch(_))) {
+            // Its bytes are on disk, in space that is not accounted.
+            drop(tag);
+            let _changing = self.changing.lock().await;
+            self.delete(vec![]).await?;
+        }
+        saved
     }
 
     /// Syncs a complete object to disk, and then sets its tag.

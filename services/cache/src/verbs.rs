@@ -385,7 +385,9 @@ fn store_failure(error: &ObjectError) -> Failure {
         ObjectError::Quota { .. } => "`cache ls` shows what is pinned",
         ObjectError::Removed => "`add` it again",
         ObjectError::Public { .. } => "`cache ls` shows what is public",
-        ObjectError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
+        ObjectError::Broken(_) | ObjectError::Mismatch(_) => {
+            "`logs cache` may say more; what was there before is as it was"
+        }
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)
 }

@@ -33,6 +33,8 @@ pub struct FetchProgress {
 #[derive(Debug)]
 pub struct Flight {
     pub hash: Hash,
+    /// The maximum size in bytes.
+    pub max: u64,
     progress: watch::Sender<FetchProgress>,
     /// `None` until the size is known.
     schedule: Mutex<Option<FetchSchedule>>,
@@ -46,12 +48,12 @@ pub struct Flight {
 }
 
 impl Flight {
-    pub fn new(hash: Hash) -> Self {
+    pub fn new(hash: Hash, max: u64) -> Self {
         let present = ChunkRanges::empty();
         let progress = watch::Sender::new(FetchProgress { size: None, present, outcome: None });
         let [changed, cancel] = [(); 2].map(|()| Notify::new());
         let (schedule, stops, sources) = Default::default();
-        Self { hash, progress, schedule, changed, stops, cancel, sources }
+        Self { hash, max, progress, schedule, changed, stops, cancel, sources }
     }
 
     pub fn watch(&self) -> watch::Receiver<FetchProgress> {

@@ -100,8 +100,18 @@ impl CacheState {
             return Ok(object);
         }
         counters.misses.add(1);
-        self.fetcher.fetch(hash).await?;
+        if !self.has_restored(hash).await
+            && let Err(missing) = self.fetcher.fetch(hash).await
+        {
+            self.keeper.restore(hash, missing).await?;
+        }
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
+    }
+
+    /// Makes an object of `[[keep]]` of its shards, if that is known to be the only way.
+    async fn has_restored(&self, hash: Hash) -> bool {
+        let is_in_shards = self.keeper.is_in_shards(&hash);
+        is_in_shards && self.keeper.restore(hash, Missing::Nowhere).await.is_ok()
     }
 
     /// The object, if it is on this node and was not removed by an operator. No other node is
@@ -137,10 +147,22 @@ impl CacheState {
             Err(Missing::Nowhere) => {}
             found => return found,
         }
-        match self.fetcher.begin(hash, client.0).await? {
-            Some((size, coming)) => Ok(Object { size, content: ObjectContent::Fetching(coming) }),
-            None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
+        if self.keeper.is_in_shards(&hash) {
+            let _permit = self.fetcher.permit(client.0)?;
+            self.has_restored(hash).await;
         }
+        match self.fetcher.begin(hash, client.0).await {
+            Ok(Some((size, coming))) => {
+                return Ok(Object { size, content: ObjectContent::Fetching(coming) });
+            }
+            Ok(None) => {}
+            Err(missing) => {
+                let is_known = self.keeper.has_manifest(&hash);
+                let _permit = is_known.then(|| self.fetcher.permit(client.0)).transpose()?;
+                self.keeper.restore(hash, missing).await?;
+            }
+        }
+        self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
 }
 
@@ -329,8 +351,8 @@ fn error_response(missing: &Missing) -> HttpResponse {
         Missing::Store(
             ObjectError::Full { .. } | ObjectError::Quota { .. } | ObjectError::Public { .. },
         ) => StatusCode::INSUFFICIENT_STORAGE,
-        Missing::Store(ObjectError::Broken(why)) => {
-            say!("an object cannot be served: {why}");
+        Missing::Store(error @ (ObjectError::Broken(_) | ObjectError::Mismatch(_))) => {
+            say!("an object cannot be served: {error}");
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };

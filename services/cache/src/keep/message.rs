@@ -5,10 +5,10 @@ use iroh_blobs::Hash;
 use serde::{Deserialize, Serialize};
 
 /// The ALPN.
-pub const ALPN: &[u8] = b"octet-keep/1";
+pub const ALPN: &[u8] = b"octet-keep/2";
 
 /// The version, the first byte of a message.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The maximum number of objects in a request: one for each `[[keep]]`.
 pub const MAX_OBJECTS: usize = 1024;
@@ -19,9 +19,13 @@ const MAX_NODES: usize = 33;
 /// The maximum size of a request in bytes: the version, a length of two bytes, and hashes.
 pub const LONGEST_REQUEST: usize = 1 + 2 + 32 * MAX_OBJECTS;
 
-/// The maximum size of an answer in bytes: the version, two lengths, a byte for each object, and a number and a time for
-/// each node.
-pub const LONGEST_ANSWER: usize = 1 + 2 + MAX_OBJECTS + 1 + MAX_NODES * (1 + 5);
+/// The maximum size of what is said of an object in bytes: the state, a size, a hash and a set, the latter two after a
+/// byte each that says whether they are there.
+const LONGEST_REPORT: usize = 1 + (1 + 10) + (1 + 32 + 5);
+
+/// The maximum size of an answer in bytes: the version, two lengths, what is said of each object, and a number and a
+/// time for each node.
+pub const LONGEST_ANSWER: usize = 1 + 2 + MAX_OBJECTS * LONGEST_REPORT + 1 + MAX_NODES * (1 + 5);
 
 /// Whether a board has an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,6 +40,24 @@ pub enum KeptState {
     NoRoom,
 }
 
+/// What a board has of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KeptReport {
+    pub state: KeptState,
+    /// Its size in bytes, if all of it is there.
+    pub size: Option<u64>,
+    pub shards: Option<HeldShards>,
+}
+
+/// The shards of an object that a board has pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeldShards {
+    /// The hash of the manifest.
+    pub manifest: [u8; 32],
+    /// Bit i stands for shard i.
+    pub held: u32,
+}
+
 /// Asks what a board has of these objects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeepRequest {
@@ -45,7 +67,7 @@ pub struct KeepRequest {
 /// What the board has, in the order of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeepAnswer {
-    pub copies: Vec<KeptState>,
+    pub objects: Vec<KeptReport>,
     /// The numbers of the nodes that it has reached, and how many seconds ago.
     pub reached: Vec<(u8, u32)>,
 }
@@ -53,6 +75,20 @@ pub struct KeepAnswer {
 impl KeptState {
     pub fn is_here(self) -> bool {
         matches!(self, Self::Loose | Self::Kept)
+    }
+}
+
+impl KeptReport {
+    /// The shards that it has pinned of those of this manifest.
+    pub fn held(&self, manifest: &Hash) -> u32 {
+        let shards = self.shards.filter(|it| it.manifest == *manifest.as_bytes());
+        shards.map_or(0, |it| it.held)
+    }
+}
+
+impl From<KeptState> for KeptReport {
+    fn from(state: KeptState) -> Self {
+        Self { state, ..Self::default() }
     }
 }
 
@@ -83,7 +119,7 @@ impl KeepAnswer {
 
     /// Parses an answer about `objects` objects; `None` if it is malformed or about others.
     pub fn from_bytes(bytes: &[u8], objects: usize) -> Option<Self> {
-        let is_one = |it: &Self| it.copies.len() == objects && it.reached.len() <= MAX_NODES;
+        let is_one = |it: &Self| it.objects.len() == objects && it.reached.len() <= MAX_NODES;
         decode(bytes).filter(is_one)
     }
 }
@@ -105,20 +141,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn report() -> impl Strategy<Value = KeptReport> {
+        let states = [KeptState::Absent, KeptState::Loose, KeptState::Kept, KeptState::NoRoom];
+        let shards = any::<([u8; 32], u32)>();
+        let shards = shards.prop_map(|(manifest, held)| HeldShards { manifest, held });
+        (prop::sample::select(states.to_vec()), any::<Option<u64>>(), prop::option::of(shards))
+            .prop_map(|(state, size, shards)| KeptReport { state, size, shards })
+    }
+
     proptest! {
         #[test]
         fn messages_are_read_as_they_were_written(
             objects in prop::collection::vec(any::<[u8; 32]>(), 0..8),
-            states in prop::collection::vec(0u8..4, 0..8),
+            reports in prop::collection::vec(report(), 0..8),
             reached in prop::collection::vec(any::<(u8, u32)>(), 0..33),
         ) {
             let objects: Vec<_> = objects.into_iter().map(Hash::from_bytes).collect();
             let request = KeepRequest::new(&objects);
             prop_assert_eq!(request.objects().collect::<Vec<_>>(), objects);
             prop_assert_eq!(KeepRequest::from_bytes(&request.to_bytes()), Some(request));
-            let state = |state| [KeptState::Absent, KeptState::Loose, KeptState::Kept, KeptState::NoRoom][usize::from(state)];
-            let copies: Vec<_> = states.into_iter().map(state).collect();
-            let (count, answer) = (copies.len(), KeepAnswer { copies, reached });
+            let (count, answer) = (reports.len(), KeepAnswer { objects: reports, reached });
             prop_assert_eq!(KeepAnswer::from_bytes(&answer.to_bytes(), count + 1), None);
             prop_assert_eq!(KeepAnswer::from_bytes(&answer.to_bytes(), count), Some(answer));
         }
@@ -134,7 +176,14 @@ mod tests {
         let request = KeepRequest::new(&vec![Hash::EMPTY; MAX_OBJECTS + 1]);
         assert_eq!(request.to_bytes().len(), LONGEST_REQUEST);
         let answer = KeepAnswer {
-            copies: vec![KeptState::NoRoom; MAX_OBJECTS],
+            objects: vec![
+                KeptReport {
+                    state: KeptState::NoRoom,
+                    size: Some(u64::MAX),
+                    shards: Some(HeldShards { manifest: [255; 32], held: u32::MAX }),
+                };
+                MAX_OBJECTS
+            ],
             reached: vec![(u8::MAX, u32::MAX); MAX_NODES],
         };
         // The number of a board has one byte.

@@ -1,17 +1,27 @@
-//! `[[keep]]`: objects of which several boards of this box have a copy, and make a new one when a board is gone.
+//! `[[keep]]`: objects of which several boards of this box have a copy, or a shard, and make a new one when a board is gone.
 //!
 //! Each board asks all others once a minute what they have ([`message`]), decides what it is to have ([`view`]), and
-//! fetches that. Nothing is pushed, and no board decides for another one.
+//! fetches or makes that ([`repair`]). Nothing is pushed, and no board decides for another one.
 
+mod codec;
+mod manifest;
 mod message;
+mod registry;
+mod repair;
+mod shards;
 mod state;
 mod view;
 
-pub use message::{ALPN, KeepAnswer, KeepRequest, KeptState, MAX_OBJECTS};
+pub use manifest::{ShardLayout, ShardManifest};
+pub use message::{ALPN, HeldShards, KeepAnswer, KeepRequest, KeptReport, KeptState, MAX_OBJECTS};
+pub use registry::ShardPart;
 pub use state::{Keep, KeepCondition, KeepRow, KeptObject};
-pub use view::{KeepMember, KeepStep, KeepTimes, KeepView, KeptCopies};
+pub use view::{
+    KeepGoal, KeepMember, KeepStep, KeepTimes, KeepView, KeptCopies, KeptShards, KnownManifest,
+    ShardGoal,
+};
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,25 +31,28 @@ use futures_util::stream;
 use iroh::Endpoint;
 use iroh::endpoint::Connection;
 use iroh_blobs::Hash;
-use octet_appliance::KeepSection;
+use octet_appliance::{KeepRedundancy, KeepSection};
 use octet_node::control::PublicKey;
-use octet_node::say;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::fetch::{Fetcher, Missing};
+use crate::counters::Counter;
+use crate::fetch::Fetcher;
 use crate::limits::CacheLimits;
 use crate::names::{NameCache, ResolveOrigin};
-use crate::objects::{ObjectError, Objects};
+use crate::objects::Objects;
 use crate::peers::PeerNode;
-use crate::policy::PinnedBy;
-use state::KeeperState;
+use repair::RepairTask;
+use state::{KeeperState, layout};
 
 /// The number of nodes that are asked at the same time.
 const ASKED_AT_ONCE: usize = 4;
 
 /// The number of names that are looked up between two questions: each may be asked for at all nodes.
 const NAMES_AT_ONCE: usize = 16;
+
+/// The number of objects that are made of their shards for clients at the same time: each has some stripes in memory.
+const RESTORED_AT_ONCE: usize = 2;
 
 /// The error code of a connection from a node that is not in the map; any number serves.
 const NO_MEMBER: u32 = 1;
@@ -58,9 +71,12 @@ pub struct ObjectKeeper {
     state: Mutex<KeeperState>,
     /// The settings have changed.
     changed: Notify,
-    /// What is to be fetched, the most urgent first.
-    fetches: watch::Sender<Vec<Hash>>,
+    /// What is to be fetched or made, the most urgent first.
+    tasks: watch::Sender<Vec<RepairTask>>,
     answering: Semaphore,
+    restoring: Semaphore,
+    /// Objects that were made of shards since the start.
+    pub restored: Counter,
 }
 
 impl ObjectKeeper {
@@ -82,8 +98,10 @@ impl ObjectKeeper {
             start: Instant::now(),
             state: Mutex::default(),
             changed: Notify::new(),
-            fetches: watch::Sender::default(),
+            tasks: watch::Sender::default(),
             answering: Semaphore::new(limits.peers),
+            restoring: Semaphore::new(RESTORED_AT_ONCE),
+            restored: Counter::default(),
         })
     }
 
@@ -98,9 +116,15 @@ impl ObjectKeeper {
     /// Takes over the settings.
     pub fn set(&self, sections: &[KeepSection]) {
         let keeps: Vec<Keep> = sections.iter().filter_map(Keep::from_section).collect();
-        let mut state = self.state();
+        let (mut state, now) = (self.state(), self.now());
+        if state.keeps.as_ref() != Some(&keeps)
+            && let Some(view) = &mut state.view
+        {
+            view.settings_changed(now);
+        }
         state.keeps = Some(keeps);
         state.forget_names();
+        state.manifests.forget_refusals();
         drop(state);
         self.changed.notify_one();
     }
@@ -110,25 +134,107 @@ impl ObjectKeeper {
         self.state().kept().iter().any(|(kept, _)| kept == hash)
     }
 
+    /// The object of a `[[keep]]` of which this one is a shard or the manifest.
+    pub fn part(&self, hash: &Hash) -> Option<ShardPart> {
+        self.state().manifests.part(hash)
+    }
+
+    /// Whether this board knows which shards the object has.
+    pub fn has_manifest(&self, hash: &Hash) -> bool {
+        self.state().manifests.best(hash, None).is_some()
+    }
+
+    /// Whether no other board is known to have all of the object, but this one knows its shards.
+    pub fn is_in_shards(&self, hash: &Hash) -> bool {
+        let (state, now) = (self.state(), self.now());
+        let is_whole = state.view.as_ref().is_some_and(|view| view.is_somewhere(hash, now));
+        !is_whole && state.manifests.best(hash, None).is_some()
+    }
+
     /// Where each object is, in the order of the settings.
     pub fn rows(&self) -> Vec<KeepRow> {
         let (state, now) = (self.state(), self.now());
-        let row = |keep: &Keep| {
-            let hash = state.hash(keep);
-            let copies = match (hash, &state.view) {
-                (Some(hash), Some(view)) => {
-                    view.copies(&hash, keep.copies, self.own_copy(&state, &hash), now)
-                }
-                _ => KeptCopies::default(),
-            };
-            let condition = match (copies.kept.len(), copies.loose.len()) {
-                (0, 0) => KeepCondition::Missing,
-                (kept, _) if kept < usize::from(keep.copies) => KeepCondition::AtRisk,
-                _ => KeepCondition::Kept,
-            };
-            KeepRow { keep: keep.clone(), hash, condition, copies }
+        let rows = state.keeps.iter().flatten();
+        rows.map(|keep| self.row(&state, keep, now)).collect()
+    }
+
+    fn row(&self, state: &KeeperState, keep: &Keep, now: Duration) -> KeepRow {
+        let hash = state.hash(keep);
+        let mut row = KeepRow {
+            keep: keep.clone(),
+            hash,
+            condition: KeepCondition::Missing,
+            copies: KeptCopies::default(),
+            shards: None,
         };
-        state.keeps.iter().flatten().map(row).collect()
+        let (Some(hash), Some(view)) = (hash, &state.view) else { return row };
+        let own = self.report(state, &hash, layout(keep.redundancy));
+        match self.goal(state, view, &hash, keep.redundancy, now) {
+            KeepGoal::Copies(copies) => {
+                row.copies = view.copies(&hash, copies, own.state, now);
+                row.condition = match (row.copies.kept.len(), row.copies.loose.len()) {
+                    // Before the settings changed it was kept in shards.
+                    (0, 0) if self.is_readable(state, view, &hash, now) => KeepCondition::AtRisk,
+                    (0, 0) => KeepCondition::Missing,
+                    (kept, _) if kept < usize::from(copies) => KeepCondition::AtRisk,
+                    _ => KeepCondition::Kept,
+                };
+            }
+            KeepGoal::Shards(goal) => {
+                let found = view.shards(&hash, &goal, &own, now);
+                row.condition = match (found.is_readable, found.is_placed && found.is_safe) {
+                    (false, _) if self.is_readable(state, view, &hash, now) => {
+                        KeepCondition::AtRisk
+                    }
+                    (false, _) => KeepCondition::Missing,
+                    (true, false) => KeepCondition::AtRisk,
+                    (true, true) => KeepCondition::Kept,
+                };
+                row.shards = Some(found);
+            }
+        }
+        row
+    }
+
+    /// Whether the shards of any manifest give the object.
+    fn is_readable(
+        &self,
+        state: &KeeperState,
+        view: &KeepView,
+        hash: &Hash,
+        now: Duration,
+    ) -> bool {
+        state.manifests.best(hash, None).is_some_and(|(manifest, it)| {
+            let own = self.held(it);
+            let reached = view.reached_shards(hash, &manifest, now) | own;
+            reached.count_ones() >= it.layout.data.into()
+        })
+    }
+
+    /// How the object is to be kept, as far as this board knows what it is.
+    fn goal(
+        &self,
+        state: &KeeperState,
+        view: &KeepView,
+        hash: &Hash,
+        redundancy: KeepRedundancy,
+        now: Duration,
+    ) -> KeepGoal {
+        let (data, parity) = match redundancy {
+            KeepRedundancy::Copies(copies) => return KeepGoal::Copies(copies),
+            KeepRedundancy::Shards { data, parity } => (data, parity),
+        };
+        let own = self.objects.size(*hash);
+        let size = own.or_else(|| view.reported_size(hash, now));
+        let manifest = state.manifests.known(hash, ShardLayout::new(data, parity), size);
+        let is_small = size.is_some_and(|size| size < self.limits.keep_shards_from);
+        // A board that lies about the size is believed until there is a manifest.
+        if is_small && (own.is_some() || manifest.is_none()) {
+            // They survive the same losses.
+            let copies = usize::from(parity).saturating_add(1).min(view.holders());
+            return KeepGoal::Copies(copies.try_into().unwrap_or(u8::MAX));
+        }
+        KeepGoal::Shards(ShardGoal { data, parity, manifest })
     }
 
     fn own_copy(&self, state: &KeeperState, hash: &Hash) -> KeptState {
@@ -137,6 +243,22 @@ impl ObjectKeeper {
             return state.postponed(hash).unwrap_or(KeptState::Absent);
         }
         if policy.is_kept(hash) { KeptState::Kept } else { KeptState::Loose }
+    }
+
+    /// What this board has of an object.
+    fn report(&self, state: &KeeperState, hash: &Hash, layout: Option<ShardLayout>) -> KeptReport {
+        let shards = state.manifests.best(hash, layout).map(|(manifest, it)| HeldShards {
+            manifest: *manifest.as_bytes(),
+            held: self.held(it),
+        });
+        KeptReport { state: self.own_copy(state, hash), size: self.objects.size(*hash), shards }
+    }
+
+    /// The shards that are pinned here.
+    fn held(&self, manifest: &ShardManifest) -> u32 {
+        let policy = self.objects.policy();
+        let shards = (0u32..).zip(&manifest.shards).filter(|(_, shard)| policy.is_kept(shard));
+        shards.fold(0, |held, (index, _)| held | 1 << index)
     }
 
     /// Asks and repairs, forever.
@@ -172,6 +294,7 @@ impl ObjectKeeper {
                 self.fetcher.peers().into_iter().map(|peer| self.ask(&endpoint, peer, &kept));
             stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).for_each(|()| async {}).await;
         }
+        self.load_manifests().await;
         self.act().await;
     }
 
@@ -184,7 +307,8 @@ impl ObjectKeeper {
         let (mut state, now) = (self.state(), self.now());
         // Boards that do not answer make a look longer.
         let recent = 3 * (self.limits.keep_pause + self.limits.connect_timeout);
-        let times = KeepTimes { dead: self.limits.keep_dead, recent };
+        let dead = self.limits.keep_dead;
+        let times = KeepTimes { dead, recent, turn: dead / 4 };
         let view = match &mut state.view {
             Some(view) if view.own() == own.number => view,
             view => view.insert(KeepView::new(times, own)),
@@ -217,107 +341,6 @@ impl ObjectKeeper {
         }
     }
 
-    async fn act(&self) {
-        let (steps, kept) = {
-            let mut state = self.state();
-            let now = self.now();
-            let kept = state.kept();
-            let hashes: HashSet<Hash> = kept.iter().map(|(hash, _)| *hash).collect();
-            state.postponed.retain(|hash, _| hashes.contains(hash));
-            let Some(view) = &state.view else { return };
-            let mut steps = view.steps(&kept, |hash| self.own_copy(&state, hash), now);
-            // What no board has may come from a neighbour, but need not be asked for all the time.
-            steps.retain(|step| match step {
-                KeepStep::Fetch(hash) if state.postponed(hash).is_some() => {
-                    view.is_somewhere(hash, now)
-                }
-                _ => true,
-            });
-            let dead = view.dead(now);
-            for board in dead.iter().filter(|board| !state.dead.contains(board)) {
-                if !kept.is_empty() {
-                    say!(
-                        "board {board} has not been reached for long: what it keeps is copied to others"
-                    );
-                }
-            }
-            state.dead = dead;
-            (steps, hashes)
-        };
-        // A name that is not known yet may mean what is kept here.
-        let is_all_known = {
-            let state = self.state();
-            state.keeps.iter().flatten().all(|keep| state.hash(keep).is_some())
-        };
-        let left = self.objects.policy().kept().into_iter();
-        let left = left.filter(|hash| is_all_known && !kept.contains(hash)).map(KeepStep::Unpin);
-        let mut fetches = vec![];
-        for step in steps.into_iter().chain(left) {
-            let changed = match step {
-                KeepStep::Fetch(hash) => {
-                    fetches.push(hash);
-                    continue;
-                }
-                KeepStep::Pin(hash) => self.objects.pin(hash, PinnedBy::Keep, true).await,
-                KeepStep::Unpin(hash) => self.objects.pin(hash, PinnedBy::Keep, false).await,
-            };
-            if let Err(error) = changed {
-                say!("what `[[keep]]` says of an object cannot be recorded: {error}");
-            }
-        }
-        self.fetches.send_if_modified(|it| std::mem::replace(it, fetches.clone()) != fetches);
-    }
-
-    /// Fetches one object after the other.
-    async fn repair(&self) -> Infallible {
-        let mut fetches = self.fetches.subscribe();
-        loop {
-            let next = fetches.wait_for(|fetches| !fetches.is_empty()).await;
-            // The sender is this value's own.
-            let Some(hash) = next.ok().and_then(|fetches| fetches.first().copied()) else {
-                continue;
-            };
-            self.fetch(hash).await;
-            self.fetches.send_if_modified(|fetches| {
-                let before = fetches.len();
-                fetches.retain(|it| *it != hash);
-                fetches.len() < before
-            });
-        }
-    }
-
-    async fn fetch(&self, hash: Hash) {
-        let outcome = loop {
-            match self.fetcher.fetch(hash).await {
-                // A large one takes longer than a client would wait.
-                Err(Missing::OnItsWay) => {}
-                outcome => break outcome,
-            }
-        };
-        let kept = match outcome {
-            // It may have been evicted meanwhile; then it is fetched again.
-            Ok(()) => {
-                self.objects.pin(hash, PinnedBy::Keep, true).await.map(drop).map_err(Missing::from)
-            }
-            Err(missing) => Err(missing),
-        };
-        let Err(missing) = kept else {
-            self.state().postponed.remove(&hash);
-            return;
-        };
-        let why = match &missing {
-            Missing::Store(ObjectError::Full { .. } | ObjectError::Quota { .. }) => {
-                KeptState::NoRoom
-            }
-            _ => KeptState::Absent,
-        };
-        let until = Instant::now() + self.limits.keep_retry;
-        let former = self.state().postponed.insert(hash, (why, until));
-        if why == KeptState::NoRoom && former.is_none() {
-            say!("{hash} is to be kept here, and is not: {missing}");
-        }
-    }
-
     /// Answers another node of this box.
     pub async fn serve(&self, connection: &Connection) {
         let key = connection.remote_id();
@@ -342,12 +365,17 @@ impl ObjectKeeper {
         let request = KeepRequest::from_bytes(&request)?;
         let answer = {
             let (mut state, now) = (self.state(), self.now());
-            let copies = request.objects().map(|hash| self.own_copy(&state, &hash)).collect();
+            let layouts: HashMap<Hash, _> = state.kept().into_iter().collect();
+            let report = |hash: Hash| {
+                let layout = layouts.get(&hash).and_then(|redundancy| layout(*redundancy));
+                self.report(&state, &hash, layout)
+            };
+            let objects = request.objects().map(report).collect();
             let reached = state.view.as_mut().map(|view| {
                 view.reached(number, now);
                 view.reached_nodes(now)
             });
-            KeepAnswer { copies, reached: reached.unwrap_or_default() }
+            KeepAnswer { objects, reached: reached.unwrap_or_default() }
         };
         to.write_all(&answer.to_bytes()).await.ok()?;
         to.finish().ok()?;

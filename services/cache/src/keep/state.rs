@@ -4,16 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use iroh_blobs::Hash;
-use octet_appliance::{KeepSection, ObjectName};
+use octet_appliance::{KeepRedundancy, KeepSection, ObjectName};
 
+use super::manifest::ShardLayout;
 use super::message::KeptState;
-use super::view::{KeepView, KeptCopies};
+use super::registry::ManifestRegistry;
+use super::shards::Restoring;
+use super::view::{KeepView, KeptCopies, KeptShards};
 
 /// A `[[keep]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
     pub what: KeptObject,
-    pub copies: u8,
+    pub redundancy: KeepRedundancy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub enum KeptObject {
 pub enum KeepCondition {
     /// No board that answers has it, or nobody knows the name.
     Missing,
-    /// It has fewer copies than it is to have.
+    /// It has fewer copies or shards than it is to have, or too many of its shards are on one board.
     AtRisk,
     Kept,
 }
@@ -52,7 +55,10 @@ pub struct KeepRow {
     /// `None` if the name is not known.
     pub hash: Option<Hash>,
     pub condition: KeepCondition,
+    /// Where its copies are, if it is to have copies.
     pub copies: KeptCopies,
+    /// Where its shards are, if it is to have shards.
+    pub shards: Option<KeptShards>,
 }
 
 /// What a board remembers.
@@ -70,6 +76,11 @@ pub struct KeeperState {
     pub postponed: HashMap<Hash, (KeptState, Instant)>,
     /// The nodes that counted as dead at the last look.
     pub dead: Vec<u8>,
+    pub manifests: ManifestRegistry,
+    /// Whether the manifests on the disk were read.
+    pub is_loaded: bool,
+    /// Objects that are being made of their shards.
+    pub restoring: HashMap<Hash, Restoring>,
 }
 
 impl KeeperState {
@@ -104,19 +115,44 @@ impl KeeperState {
         (Instant::now() < *until).then_some(*why)
     }
 
-    /// The objects, each with the number of its copies: the highest, if several lines mean it.
-    pub fn kept(&self) -> Vec<(Hash, u8)> {
-        let mut kept: Vec<(Hash, u8)> = vec![];
+    /// The objects, each with how it is kept: so that most boards may be lost, if several lines mean it.
+    pub fn kept(&self) -> Vec<(Hash, KeepRedundancy)> {
+        let mut kept: Vec<(Hash, KeepRedundancy)> = vec![];
         let mut places = HashMap::new();
         for keep in self.keeps.iter().flatten() {
             let Some(hash) = self.hash(keep) else { continue };
             let place = *places.entry(hash).or_insert(kept.len());
             match kept.get_mut(place) {
-                Some((_, copies)) => *copies = keep.copies.max(*copies),
-                None => kept.push((hash, keep.copies)),
+                Some((_, known)) if losses(keep.redundancy) > losses(*known) => {
+                    *known = keep.redundancy;
+                }
+                Some(_) => {}
+                None => kept.push((hash, keep.redundancy)),
             }
         }
         kept
+    }
+
+    /// How the object is to be cut; `None` if it is to have copies.
+    pub fn layout(&self, hash: &Hash) -> Option<ShardLayout> {
+        let kept = self.kept().into_iter().find(|(kept, _)| kept == hash);
+        kept.and_then(|(_, redundancy)| layout(redundancy))
+    }
+}
+
+/// How many boards may be lost.
+fn losses(redundancy: KeepRedundancy) -> u8 {
+    match redundancy {
+        KeepRedundancy::Copies(copies) => copies.saturating_sub(1),
+        KeepRedundancy::Shards { parity, .. } => parity,
+    }
+}
+
+/// The layout of the shards; `None` for copies.
+pub fn layout(redundancy: KeepRedundancy) -> Option<ShardLayout> {
+    match redundancy {
+        KeepRedundancy::Copies(_) => None,
+        KeepRedundancy::Shards { data, parity } => Some(ShardLayout::new(data, parity)),
     }
 }
 
@@ -127,7 +163,7 @@ impl Keep {
             (Some(hash), _) => KeptObject::Hash(hash),
             (None, name) => KeptObject::Name(name.clone()?),
         };
-        Some(Self { what, copies: section.copies })
+        Some(Self { what, redundancy: section.redundancy() })
     }
 }
 
@@ -143,10 +179,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_several_lines_the_one_counts_that_survives_most() {
+        let shards = KeepRedundancy::Shards { data: 5, parity: 3 };
+        let copies = KeepRedundancy::Copies;
+        let what = KeptObject::Hash(Hash::EMPTY);
+        for (lines, expected) in [
+            ([copies(2), copies(3)], copies(3)),
+            ([copies(2), shards], shards),
+            ([shards, copies(5)], copies(5)),
+            ([shards, copies(4)], shards),
+        ] {
+            let keeps = lines.map(|redundancy| Keep { what: what.clone(), redundancy }).to_vec();
+            let state = KeeperState { keeps: Some(keeps), ..KeeperState::default() };
+            assert_eq!(state.kept(), [(Hash::EMPTY, expected)]);
+        }
+    }
+
+    #[test]
     fn each_name_has_its_turn_and_those_of_before_are_forgotten() {
         let node = octet_appliance::PublicKey::new([7; 32]);
         let name = |path: &str| ObjectName { node, path: path.parse().unwrap() };
-        let keep = |path| Keep { what: KeptObject::Name(name(path)), copies: 2 };
+        let redundancy = KeepRedundancy::Copies(2);
+        let keep = |path| Keep { what: KeptObject::Name(name(path)), redundancy };
         let keeps = ["a", "b", "c"].map(keep).to_vec();
         let mut state = KeeperState { keeps: Some(keeps), ..KeeperState::default() };
         for expected in [["a", "b"], ["c", "a"], ["b", "c"]] {

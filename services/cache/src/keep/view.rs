@@ -1,5 +1,9 @@
-//! Which boards are to have a copy of an object. Each board decides it for itself, from what the others have said, and
-//! all come to the same result if they know the same. Nothing here waits or asks, so tests give it any time.
+//! Which boards are to have a copy of an object, or a shard. Each board decides it for itself, from what the others have
+//! said, and all come to the same result if they know the same. Nothing here waits or asks, so tests give it any time.
+
+mod shards;
+
+pub use shards::{KeptShards, KnownManifest, ShardGoal};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +11,7 @@ use std::time::Duration;
 
 use iroh_blobs::Hash;
 
-use super::message::{KeepAnswer, KeptState};
+use super::message::{KeepAnswer, KeptReport, KeptState};
 
 /// How many other boards have to say that they have reached a board, for it to count as alive: one alone could lie.
 const WITNESSES: usize = 2;
@@ -19,6 +23,8 @@ pub struct KeepTimes {
     pub dead: Duration,
     /// An answer is believed for so long.
     pub recent: Duration,
+    /// A board that has all of an object, and is to make shards of it, has so long before the next one does.
+    pub turn: Duration,
 }
 
 /// A node of the membership map.
@@ -33,6 +39,14 @@ pub struct KeepMember {
     pub is_drained: bool,
 }
 
+/// How an object is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepGoal {
+    /// By so many copies.
+    Copies(u8),
+    Shards(ShardGoal),
+}
+
 /// What is to be done on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepStep {
@@ -41,6 +55,32 @@ pub enum KeepStep {
     Pin(Hash),
     /// The others have it: unpin it.
     Unpin(Hash),
+    /// Compute the manifest of the object from the copy here.
+    Prove(Hash),
+    /// See whether the shards of the manifest give the object.
+    Check(Hash),
+    /// Fetch the shard with this index, and then pin it.
+    TakeShard(Hash, u8),
+    /// Make the shards of this set, of the object or of others, and pin them.
+    MakeShards(Hash, u32),
+    /// The others have the shards of this set: unpin them.
+    DropShards(Hash, u32),
+}
+
+impl KeepStep {
+    /// The object that it is for.
+    pub fn object(&self) -> Hash {
+        match self {
+            Self::Fetch(hash)
+            | Self::Pin(hash)
+            | Self::Unpin(hash)
+            | Self::Prove(hash)
+            | Self::Check(hash)
+            | Self::TakeShard(hash, _)
+            | Self::MakeShards(hash, _)
+            | Self::DropShards(hash, _) => *hash,
+        }
+    }
 }
 
 /// Where the copies of an object are.
@@ -67,7 +107,9 @@ struct OtherNode {
     answered: Option<Duration>,
     /// When others say that they have reached it, by their numbers.
     witnesses: BTreeMap<u8, Duration>,
-    copies: HashMap<Hash, KeptState>,
+    reports: HashMap<Hash, KeptReport>,
+    /// Since when it has all of an object.
+    whole_since: HashMap<Hash, Duration>,
 }
 
 /// What this node knows of the others. Times are those since any fixed moment.
@@ -76,11 +118,18 @@ pub struct KeepView {
     times: KeepTimes,
     own: KeepMember,
     others: BTreeMap<u8, OtherNode>,
+    /// When the settings changed.
+    changed: Duration,
 }
 
 impl KeepView {
     pub fn new(times: KeepTimes, own: KeepMember) -> Self {
-        Self { times, own, others: BTreeMap::new() }
+        Self { times, own, others: BTreeMap::new(), changed: Duration::ZERO }
+    }
+
+    /// The settings have changed: each board gets its turn anew.
+    pub fn settings_changed(&mut self, now: Duration) {
+        self.changed = now;
     }
 
     pub fn own(&self) -> u8 {
@@ -104,7 +153,8 @@ impl KeepView {
                 reached: None,
                 answered: None,
                 witnesses: BTreeMap::new(),
-                copies: HashMap::new(),
+                reports: HashMap::new(),
+                whole_since: HashMap::new(),
             };
             self.others.entry(member.number).or_insert_with(new).member = *member;
         }
@@ -121,7 +171,12 @@ impl KeepView {
     pub fn answered(&mut self, number: u8, objects: &[Hash], answer: &KeepAnswer, now: Duration) {
         let Some(other) = self.others.get_mut(&number) else { return };
         (other.reached, other.answered) = (Some(now), Some(now));
-        other.copies = objects.iter().copied().zip(answer.copies.iter().copied()).collect();
+        other.reports = objects.iter().copied().zip(answer.objects.iter().copied()).collect();
+        // Whoever says that it lacks the object, and has it again, gets no other turn.
+        other.whole_since.retain(|hash, _| other.reports.contains_key(hash));
+        for (hash, _) in other.reports.iter().filter(|(_, report)| report.state.is_here()) {
+            other.whole_since.entry(*hash).or_insert(now);
+        }
         for (of, seconds) in &answer.reached {
             if let Some(it) = self.others.get_mut(of).filter(|_| *of != number) {
                 it.witnesses
@@ -170,7 +225,7 @@ impl KeepView {
             return own;
         }
         let other = self.others.get(&board);
-        other.and_then(|other| other.copies.get(hash).copied()).unwrap_or_default()
+        other.and_then(|other| other.reports.get(hash)).map_or(KeptState::Absent, |it| it.state)
     }
 
     /// The boards that are to have a copy: the first `copies` in an order that depends on the object and the numbers only
@@ -189,42 +244,100 @@ impl KeepView {
         boards
     }
 
-    /// What is to be done here for the objects of `kept`, each with its number of copies, the object with the fewest
-    /// copies first.
+    /// What is to be done here for the objects of `kept`, the object that is lost with the fewest boards first.
     pub fn steps(
         &self,
-        kept: &[(Hash, u8)],
-        own: impl Fn(&Hash) -> KeptState,
+        kept: &[(Hash, KeepGoal)],
+        own: impl Fn(&Hash) -> KeptReport,
         now: Duration,
     ) -> Vec<KeepStep> {
         let mut steps = vec![];
-        for (hash, copies) in kept {
-            let own_copy = own(hash);
-            let wanted = self.wanted(hash, *copies, own_copy, now);
-            let kept = self.boards_with(hash, KeptState::Kept, own_copy, now);
-            let step = match (wanted.contains(&self.own.number), own_copy) {
-                (true, KeptState::Absent) => KeepStep::Fetch(*hash),
-                (true, KeptState::Loose) => KeepStep::Pin(*hash),
-                // Others keep it for sure, and as many as are to keep it.
-                (false, KeptState::Kept)
-                    if wanted.len() == usize::from(*copies)
-                        && wanted.iter().all(|board| kept.contains(board)) =>
-                {
-                    KeepStep::Unpin(*hash)
+        for (hash, goal) in kept {
+            let own = own(hash);
+            match goal {
+                KeepGoal::Copies(copies) => {
+                    steps.extend(self.copy_step(hash, *copies, own.state, now));
                 }
-                _ => continue,
-            };
-            let loose = self.boards_with(hash, KeptState::Loose, own_copy, now);
-            steps.push((kept.len() + loose.len(), step));
+                KeepGoal::Shards(goal) => steps.extend(self.shard_steps(hash, goal, &own, now)),
+            }
         }
-        steps.sort_by_key(|(copies, _)| *copies);
+        steps.sort_by_key(|(spare, _)| *spare);
         steps.into_iter().map(|(_, step)| step).collect()
     }
 
-    /// Whether another board has it.
+    /// A step, and the number of copies.
+    fn copy_step(
+        &self,
+        hash: &Hash,
+        copies: u8,
+        own: KeptState,
+        now: Duration,
+    ) -> Option<(usize, KeepStep)> {
+        let wanted = self.wanted(hash, copies, own, now);
+        let step = match (wanted.contains(&self.own.number), own) {
+            (true, KeptState::Absent) => KeepStep::Fetch(*hash),
+            (true, KeptState::Loose) => KeepStep::Pin(*hash),
+            // Others keep it for sure, and as many as are to keep it.
+            (false, KeptState::Kept) if self.has_copies(hash, copies, own, now) => {
+                KeepStep::Unpin(*hash)
+            }
+            _ => return None,
+        };
+        let [kept, loose] = [KeptState::Kept, KeptState::Loose]
+            .map(|state| self.boards_with(hash, state, own, now).len());
+        Some((kept + loose, step))
+    }
+
+    /// Whether as many boards as are to keep it do.
+    fn has_copies(&self, hash: &Hash, copies: u8, own: KeptState, now: Duration) -> bool {
+        let wanted = self.wanted(hash, copies, own, now);
+        let kept = self.boards_with(hash, KeptState::Kept, own, now);
+        wanted.len() == usize::from(copies) && wanted.iter().all(|board| kept.contains(board))
+    }
+
+    /// Whether all is where it is to be.
+    pub fn is_complete(
+        &self,
+        hash: &Hash,
+        goal: &KeepGoal,
+        own: &KeptReport,
+        now: Duration,
+    ) -> bool {
+        match goal {
+            KeepGoal::Copies(copies) => self.has_copies(hash, *copies, own.state, now),
+            KeepGoal::Shards(goal) => self.shards(hash, goal, own, now).is_placed,
+        }
+    }
+
+    /// The number of nodes that can have a copy.
+    pub fn holders(&self) -> usize {
+        let others = self.others.values().map(|other| &other.member);
+        others.chain([&self.own]).filter(|member| member.is_holder).count()
+    }
+
+    /// The size that another board says that the object has: the smallest, if they do not agree.
+    pub fn reported_size(&self, hash: &Hash, now: Duration) -> Option<u64> {
+        let others = self.others.values().filter(|it| self.is_recent(it.answered, now));
+        others.filter_map(|it| it.reports.get(hash)?.size).min()
+    }
+
+    /// The manifests that others have of the object, that of most boards first.
+    pub fn reported_manifests(&self, hash: &Hash, now: Duration) -> Vec<Hash> {
+        let mut counts: BTreeMap<Hash, usize> = BTreeMap::new();
+        for other in self.others.values().filter(|it| self.is_recent(it.answered, now)) {
+            if let Some(shards) = other.reports.get(hash).and_then(|report| report.shards) {
+                *counts.entry(Hash::from_bytes(shards.manifest)).or_default() += 1;
+            }
+        }
+        let mut found: Vec<_> = counts.into_iter().collect();
+        found.sort_by_key(|(_, count)| Reverse(*count));
+        found.into_iter().map(|(manifest, _)| manifest).collect()
+    }
+
+    /// Whether another board has all of it.
     pub fn is_somewhere(&self, hash: &Hash, now: Duration) -> bool {
         let others = self.others.values().filter(|it| self.is_recent(it.answered, now));
-        others.into_iter().any(|it| it.copies.get(hash).is_some_and(|copy| copy.is_here()))
+        others.into_iter().any(|it| it.reports.get(hash).is_some_and(|it| it.state.is_here()))
     }
 
     /// The boards that have said so lately, this one included, in the order of their numbers.

@@ -5,15 +5,19 @@ use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
 
 use crate::http::CacheState;
+use octet_appliance::KeepRedundancy;
+
 use crate::keep::{KeepCondition, KeepRow, KeptObject, ObjectKeeper};
 
-/// Refuses the removal of an object that is kept.
+/// Refuses the removal of an object that is kept, or is a part of one.
 pub(super) fn check_removal(state: &CacheState, hash: &Hash) -> Result<(), Failure> {
-    if !state.keeper.is_kept(hash) {
-        return Ok(());
-    }
+    let message = match state.keeper.part(hash) {
+        _ if state.keeper.is_kept(hash) => "a `[[keep]]` keeps this object".to_owned(),
+        Some(part) => format!("it is {part}, which a `[[keep]]` keeps"),
+        None => return Ok(()),
+    };
     let help = "remove its `[[keep]]` from the settings of all boards first";
-    Err(Failure::new(FailureCode::Failed, "a `[[keep]]` keeps this object", help))
+    Err(Failure::new(FailureCode::Failed, message, help))
 }
 
 /// The objects of `[[keep]]`, in the order of the settings.
@@ -27,9 +31,25 @@ fn show(row: &KeepRow) -> Value {
         KeptObject::Hash(_) => None,
         KeptObject::Name(name) => Some(name.to_string()),
     };
-    json!({
+    let (copies, data, parity) = match row.keep.redundancy {
+        KeepRedundancy::Copies(copies) => (Some(copies), None, None),
+        KeepRedundancy::Shards { data, parity } => (None, Some(data), Some(parity)),
+    };
+    let mut shown = json!({
         "state": row.condition.name(), "hash": row.hash.map(|hash| hash.to_hex().to_string()), "name": name,
-        "copies": row.keep.copies, "boards": row.copies.kept, "loose": row.copies.loose,
-        "lacking": row.copies.lacking, "no_room": row.copies.no_room,
-    })
+        "copies": copies, "data": data, "parity": parity, "boards": row.copies.kept,
+        "loose": row.copies.loose, "lacking": row.copies.lacking, "no_room": row.copies.no_room,
+        "shards": null, "whole": null,
+    });
+    if let Some(shards) = &row.shards {
+        let mut boards = shards.boards.concat();
+        boards.sort_unstable();
+        boards.dedup();
+        shown["boards"] = json!(boards);
+        shown["lacking"] = json!(shards.lacking);
+        shown["no_room"] = json!(shards.no_room);
+        shown["shards"] = json!(shards.boards);
+        shown["whole"] = json!(shards.whole);
+    }
+    shown
 }

@@ -1,5 +1,7 @@
 //! `[[keep]]` on four boards: copies are made, made anew when a board is gone, and moved with a name.
 
+mod shards;
+
 use std::time::Duration;
 
 use iroh_blobs::Hash;
@@ -23,6 +25,7 @@ fn soon() -> CacheLimits {
         keep_pause: Duration::from_millis(200),
         keep_dead: Duration::from_secs(15),
         keep_retry: Duration::from_millis(200),
+        keep_shards_from: 1 << 20,
         connect_timeout: Duration::from_secs(2),
         ..limits()
     }
@@ -202,7 +205,7 @@ fn only_boards_of_the_box_get_an_answer() {
     };
     boards.runtime.block_on(async {
         let stranger = Node::start(limits()).await;
-        assert!(ask(&boards.nodes[1]).await.unwrap().copies[0].is_here());
+        assert!(ask(&boards.nodes[1]).await.unwrap().objects[0].state.is_here());
         assert_eq!(ask(&stranger).await, None);
     });
 }

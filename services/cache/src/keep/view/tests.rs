@@ -9,8 +9,11 @@ const COPIES: u8 = 3;
 
 /// Boards ask each other every ten minutes here: the more often, the longer a test takes.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
-const TIMES: KeepTimes =
-    KeepTimes { dead: Duration::from_secs(60 * 60), recent: Duration::from_secs(30 * 60) };
+const TIMES: KeepTimes = KeepTimes {
+    dead: Duration::from_secs(60 * 60),
+    recent: Duration::from_secs(30 * 60),
+    turn: Duration::from_secs(15 * 60),
+};
 
 /// The number of looks in three hours.
 const THREE_HOURS: usize = 18;
@@ -38,7 +41,7 @@ struct Node {
 struct Cluster {
     now: Duration,
     nodes: Vec<Node>,
-    kept: Vec<(Hash, u8)>,
+    kept: Vec<(Hash, KeepGoal)>,
     moved: usize,
     /// The number of changes on disks until the power of all nodes fails once.
     until_cut: Option<usize>,
@@ -54,7 +57,7 @@ impl Cluster {
             let view = KeepView::new(TIMES, member);
             Node { member, view, copies: HashMap::new(), is_on: true, side: 0, has_room: true }
         });
-        let kept = (0..objects).map(|number| (object(number), COPIES)).collect();
+        let kept = (0..objects).map(|number| (object(number), KeepGoal::Copies(COPIES))).collect();
         let nodes = nodes.collect();
         let mut cluster = Self { now: PAUSE, nodes, kept, moved: 0, until_cut: None };
         for number in 0..objects {
@@ -117,11 +120,11 @@ impl Cluster {
                 if !self.reaches(from, to) {
                     continue;
                 }
-                let copies = objects.iter().map(|hash| self.own(to, hash)).collect();
+                let reports = objects.iter().map(|hash| self.own(to, hash).into()).collect();
                 let now = self.now;
                 self.nodes[to].view.reached(from as u8, now);
                 let reached = self.nodes[to].view.reached_nodes(now);
-                let answer = KeepAnswer { copies, reached };
+                let answer = KeepAnswer { objects: reports, reached };
                 self.nodes[from].view.answered(to as u8, &objects, &answer, now);
             }
         }
@@ -130,7 +133,7 @@ impl Cluster {
                 continue;
             }
             let steps =
-                self.nodes[index].view.steps(&self.kept, |it| self.own(index, it), self.now);
+                self.nodes[index].view.steps(&self.kept, |it| self.own(index, it).into(), self.now);
             let mut fetches = 0;
             for step in steps {
                 let (hash, next) = match step {
@@ -153,6 +156,7 @@ impl Cluster {
                         assert!(self.pinned(&hash) > usize::from(COPIES), "a copy too few");
                         (hash, KeptState::Loose)
                     }
+                    step => panic!("{step:?} is for shards"),
                 };
                 if self.change(index, hash, next) {
                     return;
@@ -295,8 +299,8 @@ fn a_board_without_room_is_passed_over() {
     cluster.run(THREE_HOURS);
     assert_eq!(cluster.fewest(), 3);
     let view = &cluster.nodes[1].view;
-    let (hash, copies) = cluster.kept[0];
-    let found = view.copies(&hash, copies, cluster.own(1, &hash), cluster.now);
+    let (hash, _) = cluster.kept[0];
+    let found = view.copies(&hash, COPIES, cluster.own(1, &hash), cluster.now);
     assert_eq!((found.kept.len(), found.lacking.len()), (3, 0));
     let is_refused = cluster.nodes[5].copies.contains_key(&hash);
     assert_eq!(found.no_room.contains(&5), !is_refused);
@@ -310,7 +314,7 @@ fn one_liar_keeps_no_dead_board_alive() {
         cluster.run(THREE_HOURS);
         let now = cluster.now;
         for number in 1..=witnesses {
-            let answer = KeepAnswer { copies: vec![], reached: vec![(8, 0)] };
+            let answer = KeepAnswer { objects: vec![], reached: vec![(8, 0)] };
             cluster.node(7).view.answered(number, &[], &answer, now);
         }
         assert_eq!(cluster.nodes[7].view.dead(now), if is_dead { vec![8] } else { vec![] });
@@ -327,10 +331,10 @@ fn what_has_the_fewest_copies_is_fetched_first() {
     let mut counts = vec![];
     for index in 3..=usize::from(BOARDS) {
         let steps =
-            cluster.nodes[index].view.steps(&cluster.kept, |it| cluster.own(index, it), now);
+            cluster.nodes[index].view.steps(&cluster.kept, |it| cluster.own(index, it).into(), now);
         let copies = steps.iter().map(|step| match step {
             KeepStep::Fetch(hash) | KeepStep::Pin(hash) => cluster.copies(hash),
-            KeepStep::Unpin(_) => panic!("{step:?}"),
+            step => panic!("{step:?}"),
         });
         let copies: Vec<usize> = copies.collect();
         assert!(copies.is_sorted(), "board {index}: {copies:?}");
