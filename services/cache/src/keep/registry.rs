@@ -119,7 +119,6 @@ impl ManifestRegistry {
             let is_wrong = |it: &AdoptedManifest| it.manifest.layout == layout && it.hash != hash;
             let wrong: Vec<Hash> =
                 of_object.iter().filter(|it| is_wrong(it)).map(|it| it.hash).collect();
-            of_object.retain(|it| !is_wrong(it));
             for hash in wrong {
                 self.refuse(&object, hash);
             }

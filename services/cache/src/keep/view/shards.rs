@@ -186,7 +186,8 @@ impl KeepView {
         let spare = (here.count_ones() as usize + 1).saturating_sub(goal.data.into());
         if manifest.is_disputed && !manifest.is_proved {
             let step = if is_whole { KeepStep::Prove(*hash) } else { KeepStep::Check(*hash) };
-            return vec![(spare, step)];
+            let pin = (own.state == KeptState::Loose).then_some(KeepStep::Pin(*hash));
+            return pin.into_iter().chain([step]).map(|step| (spare, step)).collect();
         }
         let (mut steps, is_turn) = (vec![], is_whole && self.has_turn(hash, now));
         // The copy here is the only proof that the shards are those of the object.
@@ -234,7 +235,7 @@ impl KeepView {
                 steps.push(KeepStep::Unpin(*hash));
             }
             // It must not be evicted before there are shards.
-            KeptState::Loose if is_turn && here != goal.all() => {
+            KeptState::Loose if here != goal.all() || !manifest.is_proved => {
                 steps.insert(0, KeepStep::Pin(*hash));
             }
             _ => {}
@@ -246,9 +247,9 @@ impl KeepView {
     fn begin(&self, hash: &Hash, own: &KeptReport, now: Duration) -> Vec<KeepStep> {
         match own.state {
             KeptState::Kept if self.has_turn(hash, now) => vec![KeepStep::Prove(*hash)],
-            KeptState::Loose if self.has_turn(hash, now) => {
-                vec![KeepStep::Pin(*hash), KeepStep::Prove(*hash)]
-            }
+            // Whoever has the turn may not be there, or lie: meanwhile it must not be evicted here.
+            KeptState::Loose if !self.has_turn(hash, now) => vec![KeepStep::Pin(*hash)],
+            KeptState::Loose => vec![KeepStep::Pin(*hash), KeepStep::Prove(*hash)],
             KeptState::Absent if !self.is_somewhere(hash, now) && self.is_first(hash, now) => {
                 // There may be shards of before the settings changed, or a neighbour that has it.
                 vec![KeepStep::Fetch(*hash)]

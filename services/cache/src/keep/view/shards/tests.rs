@@ -5,7 +5,8 @@ mod cluster;
 use std::collections::HashSet;
 
 use super::*;
-use crate::keep::view::KeepView;
+use crate::keep::message::{HeldShards, KeepAnswer};
+use crate::keep::view::{KeepGoal, KeepMember, KeepView};
 use cluster::{
     BOARDS, Cluster, LAYOUT, Lie, Node, PAUSE, REPAIRED, TIMES, empty, triples, without,
 };
@@ -161,6 +162,74 @@ fn four_boards_have_two_shards_each_and_share_them_with_those_that_come() {
     assert_eq!(cluster.moved, 4 * 24);
 }
 
+/// Board 1 of four, which asks the others for 20 objects in 2 + `parity` shards.
+struct Asking {
+    view: KeepView,
+    objects: Vec<Hash>,
+    goals: Vec<(Hash, KeepGoal)>,
+}
+
+impl Asking {
+    fn new(parity: u8) -> Self {
+        let member = |number: u8| KeepMember {
+            number,
+            key: [number; 32],
+            is_holder: true,
+            is_drained: false,
+        };
+        let mut view = KeepView::new(TIMES, member(1));
+        view.set_members(&[1, 2, 3, 4].map(member), PAUSE);
+        let objects: Vec<Hash> = (0..20u64).map(|number| Hash::new(number.to_be_bytes())).collect();
+        let known = KnownManifest { hash: Hash::EMPTY, is_proved: true, is_disputed: false };
+        let goal = ShardGoal { data: 2, parity, manifest: Some(known) };
+        let goals = objects.iter().map(|hash| (*hash, KeepGoal::Shards(goal))).collect();
+        Self { view, objects, goals }
+    }
+
+    /// A board has said that it has these shards.
+    fn answered(&mut self, board: u8, held: u32, now: Duration) {
+        let shards = Some(HeldShards { manifest: *Hash::EMPTY.as_bytes(), held });
+        let report = KeptReport { shards, ..KeptReport::default() };
+        let answer = KeepAnswer { objects: vec![report; self.objects.len()], reached: vec![] };
+        self.view.answered(board, &self.objects, &answer, now);
+    }
+
+    fn steps(&self, now: Duration) -> Vec<KeepStep> {
+        self.view.steps(&self.goals, |_| KeptReport::default(), now)
+    }
+}
+
+#[test]
+fn a_shard_is_made_only_after_all_boards_have_said_what_they_have() {
+    let mut asking = Asking::new(1);
+    asking.answered(2, 0b01, PAUSE);
+    asking.answered(3, 0b10, PAUSE);
+    // The fourth board may have the last shard.
+    assert_eq!(asking.steps(PAUSE), []);
+    asking.answered(4, 0, PAUSE);
+    let made = asking.steps(PAUSE).len();
+    assert!(0 < made && made < 20, "{made}");
+}
+
+#[test]
+fn what_a_silent_board_has_is_made_once_it_is_dead() {
+    let mut asking = Asking::new(2);
+    // One of its two shards is to be here.
+    asking.answered(2, 0b1100, PAUSE);
+    let answer = |asking: &mut Asking, now| {
+        asking.answered(3, 0b10, now);
+        asking.answered(4, 0b01, now);
+        asking.steps(now)
+    };
+    let is_made = |step: &KeepStep| matches!(step, KeepStep::MakeShards(..));
+    let is_taken = |step: &KeepStep| matches!(step, KeepStep::TakeShard(..));
+    let steps = answer(&mut asking, PAUSE);
+    assert!(steps.len() == 20 && steps.iter().all(is_taken), "{steps:?}");
+    assert_eq!(answer(&mut asking, 6 * PAUSE), []);
+    let steps = answer(&mut asking, 7 * PAUSE);
+    assert!(steps.len() == 20 && steps.iter().all(is_made), "{steps:?}");
+}
+
 #[test]
 fn a_liar_costs_one_shard_at_most() {
     for lie in [Lie::Manifest, Lie::Shards, Lie::Whole] {
@@ -169,6 +238,9 @@ fn a_liar_costs_one_shard_at_most() {
         let moved: Vec<_> = cluster.node(6).whole.drain().collect();
         cluster.node(7).whole.extend(moved);
         cluster.node(6).lie = Some(lie);
+        cluster.look();
+        // What is not pinned by now is lost.
+        cluster.evict();
         cluster.run(REPAIRED);
         let honest = |cluster: &Cluster, hash: &Hash| {
             cluster.boards(hash).iter().filter(|count| **count > 0).count()

@@ -249,7 +249,7 @@ impl Cluster {
             match step {
                 KeepStep::Pin(_) => self.set_whole(index, hash, KeptState::Kept)?,
                 KeepStep::Unpin(_) => {
-                    assert!(self.boards(&hash).iter().all(|count| *count > 0), "{hash}");
+                    self.assert_spread(&hash);
                     self.set_whole(index, hash, KeptState::Loose)?;
                 }
                 // Nobody but a liar has it.
@@ -283,6 +283,21 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// No board alone has more shards than its share, so that others are not lost with it.
+    fn assert_spread(&self, hash: &Hash) {
+        let counts = self.boards(hash);
+        let liars = self.nodes.iter().filter(|node| node.lie.is_some()).count();
+        let missing = counts.iter().filter(|count| **count == 0).count();
+        assert!(missing <= liars, "{hash}: {counts:?}");
+        let boards = self.nodes[1..].iter().filter(|node| node.is_on && node.has_room).count();
+        for node in self.nodes.iter().filter(|node| node.is_on) {
+            let held = node.held.get(hash).copied().unwrap_or_default();
+            let only_here =
+                (0..8).filter(|it| held & bit(*it) != 0 && counts[usize::from(*it)] == 1);
+            assert!(only_here.count() <= counts.len().div_ceil(boards), "{hash}: {counts:?}");
+        }
     }
 
     /// The shards of other boards that really are there.
