@@ -231,6 +231,18 @@ fn what_a_silent_board_has_is_made_once_it_is_dead() {
 }
 
 #[test]
+fn a_copy_is_pinned_before_it_is_seen_which_manifest_is_right() {
+    let asking = Asking::new(1);
+    let (hash, KeepGoal::Shards(goal)) = asking.goals[0] else { panic!("{:?}", asking.goals[0]) };
+    let known = KnownManifest { hash: Hash::EMPTY, is_proved: false, is_disputed: true };
+    let goals = [(hash, KeepGoal::Shards(ShardGoal { manifest: Some(known), ..goal }))];
+    let steps = |state: KeptState| asking.view.steps(&goals, |_| state.into(), PAUSE);
+    assert_eq!(steps(KeptState::Loose), [KeepStep::Pin(hash), KeepStep::Prove(hash)]);
+    assert_eq!(steps(KeptState::Kept), [KeepStep::Prove(hash)]);
+    assert_eq!(steps(KeptState::Absent), [KeepStep::Check(hash)]);
+}
+
+#[test]
 fn a_liar_costs_one_shard_at_most() {
     for lie in [Lie::Manifest, Lie::Shards, Lie::Whole] {
         let mut cluster = Cluster::new(40, BOARDS);
