@@ -3,6 +3,7 @@
 
 mod flight;
 mod giver;
+mod missing;
 mod piece;
 mod plan;
 mod queue;
@@ -10,6 +11,7 @@ mod repair;
 mod schedule;
 
 pub use flight::IncomingObject;
+pub use missing::Missing;
 pub use plan::PIECE;
 
 use std::collections::{BTreeMap, HashMap};
@@ -48,34 +50,6 @@ use schedule::{GiverSpeed, by_speed};
 /// The maximum number of nodes per fetch: the buffers of all fetches have to fit into the unit's
 /// memory.
 const MAX_SOURCES: usize = 3;
-
-/// Why an object is unavailable.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Missing {
-    /// No reachable node has it.
-    #[error("no node of this box has it: add it, or check the hash")]
-    Nowhere,
-    /// No reachable node has it, and some nodes do not answer.
-    #[error("the nodes that answer do not have it, and {0} did not answer: ask again later")]
-    Silent(usize),
-    /// Neighbours that may have it serve this node no more for now.
-    #[error("{0} neighbours serve no more to this node for now: ask again later")]
-    Limited(usize),
-    /// It is being fetched.
-    #[error("it is being fetched from another node, and not here yet: ask again")]
-    OnItsWay,
-    #[error("it was removed: add it again, or `get` it from another node")]
-    Removed,
-    /// The limit of concurrent fetches is reached.
-    #[error("the maximum number of objects is being fetched: ask again in a moment")]
-    Busy,
-    /// This client's limit of concurrent fetches is reached.
-    #[error("the maximum number of objects is being fetched for you: ask again in a moment")]
-    BusyForOne,
-    /// This node cannot store it.
-    #[error(transparent)]
-    Store(#[from] ObjectError),
-}
 
 #[derive(Debug)]
 pub struct Fetcher {

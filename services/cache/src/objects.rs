@@ -333,6 +333,8 @@ impl Objects {
             policy.insert(hash, size, kind)
         };
         spawn_blocking(keep).await.map_err(broken)??;
+        // A repaired object has new files.
+        self.files.remove(&hash);
         self.store.tags().set(name(hash), hash).await.map_err(broken)?;
         self.store.sync_db().await.map_err(broken)?;
         self.doubts.add(hash);

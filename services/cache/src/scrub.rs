@@ -177,7 +177,7 @@ impl Scrubber {
     async fn follow_passes(&self) -> Infallible {
         let mut written = Instant::now();
         loop {
-            let was_running = self.state().progress.is_running;
+            let before = self.progress();
             if let Some(hash) = self.next_of_pass() {
                 let size = self.verify(hash, Reason::Pass).await;
                 self.advance(hash, size);
@@ -187,7 +187,7 @@ impl Scrubber {
                 }
                 continue;
             }
-            if was_running {
+            if self.progress() != before {
                 self.write_progress().await;
             }
             let due = self.state().progress.time_until_due(now(), self.limits.scrub_pause);

@@ -58,8 +58,12 @@ pub fn run(folder: &Path, number: u8) -> Result<Value, Failed> {
     let (control, http, metrics) = (next()?, next()?, next()?);
     end_with_parent(Signal::KILL)?;
     let callers = Callers::parse(&format!("{}={VERBS}", geteuid().as_raw()));
-    let limits =
-        CacheLimits { http: CONNECTIONS, http_per_client: CONNECTIONS, ..CacheLimits::default() };
+    let limits = CacheLimits {
+        http: CONNECTIONS,
+        http_per_client: CONNECTIONS,
+        is_disk_trusted: true,
+        ..CacheLimits::default()
+    };
     let parts = CacheConfig {
         limits,
         // Only a front has some.

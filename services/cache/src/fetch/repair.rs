@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bao_tree::io::BaoContentItem;
 use bytes::Bytes;
+use futures_util::Stream;
 use futures_util::stream::poll_fn;
 use iroh_blobs::Hash;
 use iroh_blobs::get::request::GetBlobItem;
@@ -19,6 +20,7 @@ use super::giver::Giver;
 use super::piece::{AnswerParts, PeerFault, ask};
 use super::{Fetcher, Missing};
 use crate::objects::{GROUP, ObjectContentFiles, ObjectError, byte_ranges, chunks, count_bytes};
+use crate::policy::ObjectKind;
 
 /// How much of the old file is copied at once, in bytes.
 const COPIED: u64 = 16 * GROUP;
@@ -45,7 +47,7 @@ impl Fetcher {
         };
         let (old, missing) = self.old_files(hash, size).await?;
         if missing.is_empty() {
-            self.objects.replace((hash, size), parts_of(old, size, None)).await?;
+            self.replace(hash, size, parts_of(old, size, None)).await?;
             self.counters.repaired.add(1);
             say!("{hash} was repaired: its hash tree was made anew");
             return Ok(());
@@ -62,7 +64,7 @@ impl Fetcher {
             match asked.await {
                 Ok(Some((said, parts))) if said == size => {
                     let parts = parts_of(old.clone(), size, Some(parts));
-                    match self.objects.replace((hash, size), parts).await {
+                    match self.replace(hash, size, parts).await {
                         Ok(()) => {
                             self.repaired_by(&giver, hash, wanted);
                             return Ok(());
@@ -78,6 +80,17 @@ impl Fetcher {
             }
         }
         Err(if silent == 0 { Missing::Nowhere } else { Missing::Silent(silent) })
+    }
+
+    /// The store gives the new files the place of the old ones, because the hash is the same.
+    async fn replace(
+        &self,
+        hash: Hash,
+        size: u64,
+        parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), ObjectError> {
+        let added = self.objects.add_expected(Some(size), parts, ObjectKind::Loose, Some(hash));
+        added.await.map(drop)
     }
 
     fn repaired_by(&self, giver: &Giver, hash: Hash, bytes: u64) {
@@ -112,7 +125,7 @@ fn parts_of(
     old: OldFiles,
     size: u64,
     mut missing: Option<AnswerParts>,
-) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static {
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (to, mut parts) = mpsc::channel(QUEUE_LENGTH);
     tokio::spawn(async move {
         let mut at = 0;

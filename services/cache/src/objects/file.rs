@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bao_tree::blake3::Hasher;
 use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{ReadAt, valid_ranges};
 use bao_tree::{BaoTree, ChunkRanges};
@@ -169,7 +170,7 @@ impl ObjectContentFiles {
     /// # Errors
     /// Reading fails for another reason than a bad disk.
     pub fn is_content_intact(&self) -> io::Result<bool> {
-        let (mut hasher, mut at) = (bao_tree::blake3::Hasher::new(), 0);
+        let (mut hasher, mut at) = (Hasher::new(), 0);
         let mut buffer = vec![0; GROUP as usize];
         while at < self.size {
             let part = &mut buffer[..GROUP.min(self.size - at) as usize];

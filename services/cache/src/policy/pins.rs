@@ -34,7 +34,7 @@ impl CachePolicy {
     }
 
     fn pins(&self, hash: &Hash) -> Pins {
-        self.state().objects.get(hash).map_or(Pins::default(), ObjectRow::pins)
+        self.state().served(hash).map_or(Pins::default(), ObjectRow::pins)
     }
 
     /// What a `[[keep]]` pins here.

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iroh_blobs::Hash;
@@ -95,7 +95,7 @@ impl Pair {
 }
 
 /// Inverts one bit of a file, as a disk would.
-fn flip(file: &PathBuf, at: u64) {
+pub fn flip(file: &Path, at: u64) {
     let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();

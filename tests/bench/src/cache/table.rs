@@ -139,8 +139,9 @@ $processors processors, so what asking takes is in each figure. Ratios are media
 right after the other, each of the two first in every other one.
 
 By HTTP it stands beside nginx $nginx with a worker for each processor, `sendfile` and `tcp_nopush`, which
-remembers open files and writes no log. The large object is the same file for both; the time is from the connection to
-the last byte. The small one is asked for by wrk for $seconds s each time, by connections that stay; cache has it in memory
+remembers open files and writes no log. A board seals the files of objects; this computer may not be able to, so cache
+is told to take them for sealed. The large object is the same file for both; the time is from the connection to the last
+byte. The small one is asked for by wrk for $seconds s each time, by connections that stay; cache has it in memory
 by then, and takes more connections here than the 128 (32 of one address) that ship. From node to node an object goes
 into an empty store, of cache by `get`, and of iroh-blobs (the same version, with its own settings) by its `fetch`.
 ";

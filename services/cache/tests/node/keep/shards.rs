@@ -7,6 +7,7 @@ use octet_cache::fetch::Missing;
 use octet_cache::keep::{KeptShards, ShardLayout, ShardManifest, ShardPart};
 
 use super::*;
+use crate::scrub::flip;
 
 /// The size of the object: its last stripe is not full.
 const SIZE: usize = (1 << 20) + 12_345;
@@ -123,6 +124,21 @@ fn what_a_board_has_of_shards_is_known_after_a_power_cut() {
         .await;
         assert!(kept.iter().all(|it| again.objects.policy().is_kept(it)));
     });
+}
+
+#[test]
+fn a_shard_that_the_disk_has_changed_is_made_anew_from_the_others() {
+    let (boards, _, hash) = settled();
+    let node = boards.node(holders(&boards, 1)[1]);
+    let kept = node.objects.policy().kept();
+    let is_shard = |it: &&Hash| node.keeper.part(it) == Some(ShardPart::Shard(hash, 1));
+    let shard = *kept.iter().find(is_shard).unwrap();
+    flip(&node.objects.path_of(shard), 70_000);
+    node.scrubber.start();
+    boards.until("it is found", || node.scrubber.found.get() == 1);
+    boards.until("it is made anew", || node.objects.policy().is_kept(&shard));
+    let content = std::fs::read(node.objects.path_of(shard)).unwrap();
+    assert_eq!(Hash::new(content), shard);
 }
 
 #[test]
