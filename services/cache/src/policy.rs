@@ -39,10 +39,10 @@ const MAX_PUBLIC: usize = 4096;
 /// The disk overhead of an object in bytes: rows, and the rounding of file sizes.
 const ENTRY: u64 = 4096;
 
-/// The accounted size of an object of `size` bytes: with its hash tree (64 bytes per 16 KiB) and
-/// its rows.
+/// The accounted size of an object of `size` bytes: with its hash tree (64 bytes per 16 KiB), its
+/// seal (32 bytes per 4 KiB, and those of their hashes), and its rows.
 pub fn cost(size: u64) -> u64 {
-    size.saturating_add(size / 256).saturating_add(ENTRY)
+    size.saturating_add(size / 256).saturating_add(size / 127).saturating_add(ENTRY)
 }
 
 /// The retention class of an object.

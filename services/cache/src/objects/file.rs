@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bao_tree::blake3::Hasher;
 use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{ReadAt, valid_ranges};
 use bao_tree::{BaoTree, ChunkRanges};
+use blake3::Hasher;
 use bytes::Bytes;
 use iroh_blobs::Hash;
 use iroh_blobs::store::IROH_BLOCK_SIZE;

@@ -43,6 +43,8 @@ impl Objects {
         let block_size = fstatvfs(&file)?.f_bsize.min(PAGE);
         match enable_verity(&file, block_size as u32) {
             Ok(()) => {
+                // Otherwise a power cut ends it, and the next pass has to do it again.
+                file.sync_all()?;
                 // Whoever reads it next finds it sealed.
                 self.files.remove(&hash);
                 Ok(SealOutcome::Sealed)

@@ -105,6 +105,12 @@ pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
     let path = added["path"].as_str().unwrap();
     println!("{added}");
 
+    let listed = || {
+        let all = site.ask(Node::Board(1), "cache", "ls", json!({}));
+        all.as_array().unwrap().iter().find(|it| it["hash"] == added["hash"]).unwrap().clone()
+    };
+    site.wait("board 1 has sealed it", || listed()["sealed"] == true);
+
     // The others find that in their next question.
     site.machine(Node::Board(2))
         .send_file("cache", "add", "file", &mut Bytes(KEPT.into()))
@@ -129,11 +135,6 @@ pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
         site.machine(Node::Board(2)).call_unit("cache", "resolve", name)
     };
     site.wait("board 2 knows the name", || resolve().is_ok_and(|it| it["hash"] == added["hash"]));
-    let listed = || {
-        let all = site.ask(Node::Board(1), "cache", "ls", json!({}));
-        all.as_array().unwrap().iter().find(|it| it["hash"] == added["hash"]).unwrap().clone()
-    };
-    site.wait("board 1 has sealed it", || listed()["sealed"] == true);
     site.cluster.cut_power(Node::Board(1)).unwrap();
 
     let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
