@@ -101,17 +101,14 @@ impl Target {
     }
 
     /// What every start tells the kernel. A panic ends in a reboot after three seconds: the boot
-    /// loader has counted the try by then, and may start another slot. `percpu_alloc=page`: what the kernel has for each
-    /// processor takes pages, and no large page of which most is unused.
+    /// loader has counted the try by then, and may start another slot.
     pub fn kernel_command_line(self) -> &'static str {
         match self {
             // Under emulation the check of the timer takes time, and now and then fails.
-            Self::QemuX86_64 => {
-                "console=ttyS0 quiet no_timer_check percpu_alloc=page panic=3 rdinit=/init"
-            }
-            Self::QemuAarch64 => "console=ttyAMA0 quiet percpu_alloc=page panic=3 rdinit=/init",
+            Self::QemuX86_64 => "console=ttyS0 quiet no_timer_check panic=3 rdinit=/init",
+            Self::QemuAarch64 => "console=ttyAMA0 quiet panic=3 rdinit=/init",
             // Each board has another serial port: the device tree (`stdout-path`) or ACPI (SPCR) says which.
-            Self::BoardArm64 => "quiet percpu_alloc=page panic=3 rdinit=/init",
+            Self::BoardArm64 => "quiet panic=3 rdinit=/init",
         }
     }
 

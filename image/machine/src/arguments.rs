@@ -22,8 +22,8 @@ pub struct Sockets<'a> {
 const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
 
 /// What every kernel is told that we start ourselves. `panic=-1`: a panic reboots at once, and
-/// without `-no-reboot` off that ends QEMU, instead of a guest that hangs. `percpu_alloc=page`: what slots have, too.
-const KERNEL: &str = "quiet percpu_alloc=page panic=-1 rdinit=/init";
+/// without `-no-reboot` off that ends QEMU, instead of a guest that hangs.
+const KERNEL: &str = "quiet panic=-1 rdinit=/init";
 
 /// A machine without a disk keeps its data in memory.
 const NO_DISK: &str = "octet.data=memory";

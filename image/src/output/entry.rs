@@ -126,7 +126,7 @@ mod tests {
              architecture aa64\n\
              linux        /octet/1.2.3-ba7816bf/linux\n\
              initrd       /octet/1.2.3-ba7816bf/initrd\n\
-             options      console=ttyAMA0 quiet percpu_alloc=page panic=3 rdinit=/init octet.slot=1.2.3-ba7816bf\n"
+             options      console=ttyAMA0 quiet panic=3 rdinit=/init octet.slot=1.2.3-ba7816bf\n"
         );
         // The same bytes: `printf abc`, in three files.
         let with_trees = NamedSlot::new(&of, b"a", b"b", Some(b"c")).unwrap();
