@@ -164,13 +164,16 @@ pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
     assert!(gave(1) == 0 && gave(2).as_u64() >= Some(1), "{stats}");
 
     // Board 3 has fetched from board 2 what all boards keep.
-    let status = || site.ask(Node::Board(3), "cache", "keep-status", json!({}));
-    site.wait("board 3 keeps it", || {
-        let boards = status()[0]["boards"].clone();
-        boards.as_array().is_some_and(|it| [2, 3].iter().all(|board| it.contains(&json!(board))))
+    let status = |board| site.ask(Node::Board(board), "cache", "keep-status", json!({}));
+    site.wait("boards 2 and 3 keep it", || {
+        // A board knows at once what it has itself, and a minute later what another one has.
+        [2, 3].into_iter().all(|board| {
+            let boards = status(board)[0]["boards"].clone();
+            boards.as_array().is_some_and(|it| it.contains(&json!(board)))
+        })
     });
-    println!("{}", status());
-    let remove = json!({ "hash": status()[0]["hash"] });
+    println!("{}", status(3));
+    let remove = json!({ "hash": status(3)[0]["hash"] });
     let refused = site.machine(Node::Board(3)).call_unit("cache", "remove", remove).unwrap_err();
     assert!(refused.to_string().contains("keeps this object"), "{refused}");
 
