@@ -351,12 +351,14 @@ impl Objects {
         if requested.was_removed {
             return None;
         }
-        let (size, content) = match (bytes, file) {
+        // What is deleted or marked as damaged may be in memory for a moment longer.
+        let size = requested.size?;
+        let content = match (bytes, file) {
             (Some(bytes), _) => {
                 counters.from_memory.add(1);
-                (bytes.len() as u64, ObjectContent::Memory(bytes))
+                ObjectContent::Memory(bytes)
             }
-            (None, file) => (requested.size?, ObjectContent::File(file?)),
+            (None, file) => ObjectContent::File(file?),
         };
         Some(Object { size, content })
     }
@@ -371,12 +373,11 @@ impl Objects {
         counters: &CacheCounters,
     ) -> Result<Option<Object>, ObjectError> {
         let requested = self.policy.request(&hash);
+        let Some(size) = requested.size else { return Ok(None) };
         if let Some(bytes) = self.hot.get(&hash) {
             counters.from_memory.add(1);
-            let size = bytes.len() as u64;
             return Ok(Some(Object { size, content: ObjectContent::Memory(bytes) }));
         }
-        let Some(size) = requested.size else { return Ok(None) };
         let content = if size <= SMALL {
             let bytes = self.store.blobs().get_bytes(hash).await.map_err(broken)?;
             self.hot.insert(hash, bytes.clone());

@@ -217,6 +217,17 @@ fn a_hash_tree_is_made_anew_from_the_content() {
 }
 
 #[test]
+fn a_damaged_object_is_not_served_from_memory_either() {
+    let pair = Pair::start(5000);
+    let small = path(pair.hash);
+    assert_eq!(get(pair.nodes[0].http, &small, &[]).body, pair.content);
+    flip(&pair.data(), 4999);
+    // It leaves the memory only after this is on the disk.
+    pair.nodes[0].objects.policy().mark_damaged(pair.hash).unwrap();
+    assert_eq!(get(pair.nodes[0].http, &small, &[]).code, 404);
+}
+
+#[test]
 fn a_small_object_is_verified_and_stays_damaged_after_a_restart_until_it_is_added_again() {
     let pair = Pair::start(5000);
     let small = path(pair.hash);
