@@ -10,4 +10,6 @@ use crate::bytes::Bytes;
 pub struct ObjectSettings {
     /// Maximum size of all objects of a board; by default three quarters of its file system.
     pub quota: Option<Bytes>,
+    /// Whether `/d/HASH/` lists what is in a folder.
+    pub folder_index: bool,
 }

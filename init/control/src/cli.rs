@@ -1,6 +1,7 @@
 //! Builds a command line from the verbs that a unit describes: nothing here knows any verb.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use clap::{ArgAction, Command};
 use octet_appliance::UnitName;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::UNITS;
 use crate::client::{CallError, Client};
-use crate::file::{FILE_NAME, FileArg, LocalFile, Source};
+use crate::file::{FILE_NAME, FOLDER, FileArg, LocalFile, Source};
 use crate::line::escape_lines;
 use crate::message::FailureCode;
 use crate::render::render;
@@ -218,6 +219,9 @@ fn run_verb<S: Read + Write>(
     let mut file = open_file(verb, matches)?;
     if let Some((name, file)) = &file {
         args.insert(name.clone(), serde_json::json!(file.describe()));
+        if matches!(file, LocalFile::Folder(..)) {
+            args.insert(FOLDER.to_owned(), true.into());
+        }
         let path = matches.get_one::<String>(name).filter(|path| *path != "-");
         if let Some(path) = path.filter(|_| verb.args.iter().any(|arg| arg.name == FILE_NAME)) {
             args.entry(FILE_NAME).or_insert_with(|| path.clone().into());
@@ -317,8 +321,12 @@ fn open_file(
         return Ok(None);
     };
     let Some(path) = matches.get_one::<String>(&arg.name) else { return Ok(None) };
-    let file =
-        LocalFile::open(path).map_err(|source| CliError::Open { path: path.clone(), source })?;
+    let takes_folder = verb.args.iter().any(|arg| arg.name == FOLDER && arg.kind == ArgKind::Flag);
+    let file = match takes_folder && path != "-" && Path::new(path).is_dir() {
+        true => LocalFile::open_folder(Path::new(path)),
+        false => LocalFile::open(path),
+    };
+    let file = file.map_err(|source| CliError::Open { path: path.clone(), source })?;
     Ok(Some((arg.name.clone(), file)))
 }
 
@@ -386,8 +394,8 @@ mod tests {
         }
     }
 
-    /// A box with one unit, `config`, whose verb `apply` must be signed; returns the arguments it
-    /// was called with.
+    /// A box with one unit, `config`, whose verb `apply` must be signed, and whose verb `add` takes folders, too; returns
+    /// the arguments it was called with.
     fn ask_box(line: &str, signer: Option<&dyn CallSigner>) -> Map<String, Value> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let unit = std::thread::spawn(move || {
@@ -400,16 +408,19 @@ mod tests {
                         .required("file", ArgKind::File, "")
                         .optional(FILE_NAME, ArgKind::Option, "")
                         .signed(8);
+                    let add = Verb::new("add", Permission::Operate, "")
+                        .required("file", ArgKind::File, "")
+                        .optional(FOLDER, ArgKind::Flag, "");
                     let end = match (request.verb.as_str(), request.unit) {
                         ("describe", None) => json!([]),
-                        ("describe", Some(_)) => json!([apply]),
+                        ("describe", Some(_)) => json!([apply, add]),
                         _ => Value::Null,
                     };
                     let reply = Reply { id: request.id, body: ReplyBody::End(end) };
                     connection.reply(&reply).unwrap();
                     theirs.write_all(connection.pending()).unwrap();
                     connection.sent(usize::MAX);
-                    if request.verb == "apply" {
+                    if request.verb != "describe" {
                         return request.args;
                     }
                 }
@@ -429,6 +440,25 @@ mod tests {
             assert_eq!(args["file"], json!({ "size": 5 }), "{line}");
         }
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_sent_as_an_archive_to_a_verb_that_takes_one() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("film.m3u8");
+        std::fs::write(&path, [7; 600]).unwrap();
+        let args = ask_box(&format!("config add {}", folder.path().display()), None);
+        // A header, two blocks of content, and two at the end.
+        assert_eq!(Value::Object(args), json!({ "file": { "size": 5 * 512 }, "folder": true }));
+        let args = ask_box(&format!("config add {}", path.display()), None);
+        assert_eq!(Value::Object(args), json!({ "file": { "size": 600 } }));
+        // Other verbs take files only.
+        let apply =
+            Verb::new("apply", Permission::Configure, "").required("file", ArgKind::File, "");
+        let words = ["octetctl", "apply", folder.path().to_str().unwrap()];
+        let matches = command(OCTETCTL, std::slice::from_ref(&apply), "").get_matches_from(words);
+        let refused = open_file(&apply, matches.subcommand().unwrap().1).unwrap_err();
+        assert!(refused.to_string().contains("directory"), "{refused}");
     }
 
     #[test]

@@ -103,15 +103,21 @@ impl Fetcher {
     /// # Errors
     /// The object is unavailable, or not complete yet.
     pub async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
-        self.fetch_at_most(hash, u64::MAX).await
+        self.fetch_at_most(hash, None, u64::MAX).await
     }
 
-    /// Like [`fetch`](Self::fetch), but nothing arrives of an object of more than `max` bytes.
+    /// Like [`fetch`](Self::fetch), but nothing arrives of an object of more than `max` bytes. The fetch counts for the
+    /// address `client`, if there is one.
     ///
     /// # Errors
     /// The object is unavailable, not complete yet, or larger.
-    pub async fn fetch_at_most(self: &Arc<Self>, hash: Hash, max: u64) -> Result<(), Missing> {
-        let flight = self.join(hash, None, max)?;
+    pub async fn fetch_at_most(
+        self: &Arc<Self>,
+        hash: Hash,
+        client: Option<IpAddr>,
+        max: u64,
+    ) -> Result<(), Missing> {
+        let flight = self.join(hash, client, max)?;
         let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
         landed.outcome.unwrap_or(Err(Missing::OnItsWay))
     }
@@ -399,8 +405,7 @@ impl Fetcher {
             None => {
                 let size = piece::fetch_size(connection, hash, silence).await?;
                 if size > flight.max {
-                    let why = format!("{hash} has {size} bytes, which are too many");
-                    return Err(PeerFault::Store(ObjectError::Broken(why)));
+                    return Err(PeerFault::Store(ObjectError::TooLarge { hash, size }));
                 }
                 // Nothing is evicted for an object above the quota.
                 self.objects.check_fits(size).map_err(PeerFault::Store)?;

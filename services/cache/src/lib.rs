@@ -12,6 +12,8 @@ pub mod counters;
 mod database;
 pub mod endpoint;
 pub mod fetch;
+pub mod folder;
+pub mod folders;
 pub mod http;
 pub mod keep;
 pub mod limits;
@@ -49,6 +51,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::counters::CacheCounters;
 use crate::endpoint::ServedNode;
 use crate::fetch::Fetcher;
+use crate::folders::FolderCache;
 use crate::http::{CacheState, Gateway};
 use crate::keep::ObjectKeeper;
 use crate::limits::CacheLimits;
@@ -199,9 +202,11 @@ async fn start(
     );
     let scrubber =
         Scrubber::open(folder, Arc::clone(&objects), Arc::clone(&fetcher), config.limits)?;
+    let folders = Arc::new(FolderCache::default());
     if let Some(settings) = &config.settings {
         settings.apply(&config.sockets, &origins, &neighbours);
         keeper.set(&settings.keeps);
+        folders.set_index(settings.has_folder_index);
     }
     tokio::spawn(settings::follow_number(
         number,
@@ -222,6 +227,7 @@ async fn start(
     };
     tokio::spawn(endpoint::run(certified, config.addresses.clone(), served, endpoint));
     tokio::spawn(Arc::clone(&keeper).run());
+    tokio::spawn(Arc::clone(&names).renew_forever());
     tokio::spawn(Arc::clone(&scrubber).run());
     Ok(Gateway {
         state: Some(CacheState {
@@ -230,6 +236,7 @@ async fn start(
             names,
             tokens,
             puts,
+            folders,
             origins,
             neighbours,
             keeper,

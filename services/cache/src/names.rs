@@ -4,8 +4,9 @@
 mod persisted;
 mod query;
 mod record;
+mod renewal;
 
-pub use persisted::{NameStoreError, PersistedNames};
+pub use persisted::{NameStoreError, OwnName, PersistedNames};
 pub use query::{ALPN, NameResponder};
 pub use record::{InvalidNameRecord, NameEntry, NameRecord};
 
@@ -20,7 +21,7 @@ use iroh_blobs::Hash;
 use octet_appliance::NamePath;
 use octet_node::control::PublicKey;
 use octet_node::sub_key::Certified;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::spawn_blocking;
 
 use crate::limits::CacheLimits;
@@ -83,6 +84,10 @@ pub struct NameCache {
     queried_at: Mutex<HashMap<(PublicKey, NamePath), Instant>>,
     permits: Semaphore,
     client_permits: Semaphore,
+    /// Serialises the records of this node: each has a sequence of its own.
+    publishing: tokio::sync::Mutex<()>,
+    /// A name that is to be renewed was published.
+    published: Notify,
 }
 
 impl NameCache {
@@ -102,15 +107,27 @@ impl NameCache {
         let [permits, client_permits] =
             [MAX_CONCURRENT, MAX_CONCURRENT_CLIENTS].map(Semaphore::new);
         let queried_at = Mutex::default();
-        Ok(Self { store, limits, certified, endpoint, peers, queried_at, permits, client_permits }
-            .into())
+        Ok(Self {
+            store,
+            limits,
+            certified,
+            endpoint,
+            peers,
+            queried_at,
+            permits,
+            client_permits,
+            publishing: tokio::sync::Mutex::default(),
+            published: Notify::new(),
+        }
+        .into())
     }
 
     pub fn store(&self) -> &Arc<PersistedNames> {
         &self.store
     }
 
-    /// Publishes `hash` under a path below this node's key, for the given time by its clock.
+    /// Publishes `hash` under a path below this node's key, for the given time by its clock. It is published again as
+    /// long as it `is_renewed`.
     ///
     /// # Errors
     /// This node has no key yet, or writing fails.
@@ -119,8 +136,10 @@ impl NameCache {
         path: NamePath,
         hash: Hash,
         ttl: Duration,
+        is_renewed: bool,
     ) -> Result<NameRecord, Unresolved> {
         let Some(own) = self.certified.borrow().clone() else { return Err(Unresolved::NoKey) };
+        let _publishing = self.publishing.lock().await;
         let store = Arc::clone(&self.store);
         let publish = move || {
             let before = store.get(&own.certificate.body().node, &path)?;
@@ -129,10 +148,23 @@ impl NameCache {
             let entry = NameEntry { path, hash, sequence, expires };
             let record = NameRecord::sign(entry, own.certificate, &own.key)
                 .map_err(|error| Unresolved::Broken(error.to_string()))?;
-            store.publish(&record)?;
+            store.publish(&record, is_renewed.then_some(ttl.as_secs()))?;
             Ok(record)
         };
-        spawn_blocking(publish).await.map_err(broken)?
+        let published = spawn_blocking(publish).await.map_err(broken)?;
+        self.published.notify_one();
+        published
+    }
+
+    /// The names of this node.
+    ///
+    /// # Errors
+    /// This node has no key yet, or reading fails.
+    pub async fn own(&self) -> Result<Vec<OwnName>, Unresolved> {
+        let Some(own) = self.certified.borrow().clone() else { return Err(Unresolved::NoKey) };
+        let store = Arc::clone(&self.store);
+        let own = spawn_blocking(move || store.own(&own.certificate.body().node));
+        Ok(own.await.map_err(broken)??)
     }
 
     /// The newest valid record of a name, from this node or any reachable one.

@@ -4,6 +4,7 @@
 //! [policy](crate::policy) knows it: an interrupted write leaves no object.
 
 mod doubts;
+mod error;
 mod file;
 mod reconcile;
 mod seal;
@@ -11,6 +12,7 @@ mod space;
 mod sweep;
 
 pub use doubts::Doubts;
+pub use error::ObjectError;
 pub use file::{GROUP, ObjectContentFiles, ObjectFile, byte_ranges, chunks, count_bytes};
 pub use seal::SealOutcome;
 
@@ -56,47 +58,6 @@ const TAG: &str = "object/";
 
 /// The file of the policy, in the folder of the store.
 const POLICY: &str = "policy.db";
-
-/// Why an object is unavailable or cannot be stored.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ObjectError {
-    /// The reserved disk space is reached.
-    #[error(
-        "the disk has {free} bytes left, and {reserve} of them stay free: use a node with more room"
-    )]
-    Full {
-        /// In bytes.
-        free: u64,
-        /// In bytes.
-        reserve: u64,
-    },
-    /// The quota is used up by pinned objects.
-    #[error(
-        "the quota of {quota} bytes has no room for it: {used} are used, and {pinned} of these pinned: unpin or remove objects, or set a higher `quota` in `[cache]`"
-    )]
-    Quota {
-        /// In bytes.
-        quota: u64,
-        /// In bytes.
-        used: u64,
-        /// In bytes.
-        pinned: u64,
-    },
-    /// An operator has removed it, and only an operator can restore it.
-    #[error(
-        "an operator has removed this object from this node: only an operator can add it again"
-    )]
-    Removed,
-    /// It has another content than this hash says.
-    #[error("its content is not that of {0}")]
-    Mismatch(Hash),
-    /// The maximum number of public objects is reached.
-    #[error("{most} objects are public, and no more can be: `public --off` one of them first")]
-    Public { most: usize },
-    /// The transfer or the disk failed.
-    #[error("{0}")]
-    Broken(String),
-}
 
 /// The content of an object.
 #[derive(Debug, Clone)]
@@ -379,7 +340,7 @@ impl Objects {
             return Ok(Some(Object { size, content: ObjectContent::Memory(bytes) }));
         }
         let content = if size <= SMALL {
-            let bytes = self.store.blobs().get_bytes(hash).await.map_err(broken)?;
+            let bytes = self.bytes(hash).await?;
             self.hot.insert(hash, bytes.clone());
             ObjectContent::Memory(bytes)
         } else {
@@ -390,6 +351,14 @@ impl Objects {
             }
         };
         Ok(Some(Object { size, content }))
+    }
+
+    /// The whole content of an object, which is verified while it is read.
+    ///
+    /// # Errors
+    /// It is not on this node, or reading fails.
+    pub async fn bytes(&self, hash: Hash) -> Result<Bytes, ObjectError> {
+        self.store.blobs().get_bytes(hash).await.map_err(broken)
     }
 
     /// The file of a large object; `None` if it has just been deleted.

@@ -3,6 +3,7 @@
 
 mod claim;
 mod damaged;
+mod folders;
 mod pins;
 mod queues;
 mod removed;
@@ -100,6 +101,7 @@ struct State {
     removed: Removed,
     public: HashSet<Hash>,
     damaged: HashSet<Hash>,
+    folders: HashSet<Hash>,
     served: ServedBytes,
 }
 
@@ -133,6 +135,7 @@ impl CachePolicy {
             removed: saved.removed.into_iter().collect(),
             public: saved.public,
             damaged: saved.damaged,
+            folders: saved.folders,
             served: ServedBytes::new(saved.served),
         };
         for (hash, row) in saved.objects {
@@ -263,6 +266,7 @@ impl CachePolicy {
         let pins = Pins {
             operator: pins.operator || kind == ObjectKind::Pinned,
             keep: pins.keep || kind == ObjectKind::Kept,
+            folder: pins.folder,
         };
         let next = match before {
             _ if pins != Pins::default() => ObjectState::Pinned(pins),

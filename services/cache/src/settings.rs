@@ -26,6 +26,8 @@ const ROUTER: u8 = 0;
 pub struct CacheSettings {
     /// The quota of objects in bytes; `None` if it is not set.
     pub quota: Option<u64>,
+    /// Whether to list what is in a folder.
+    pub has_folder_index: bool,
     pub keeps: Vec<KeepSection>,
     appliance: ApplianceSection,
     origins: Vec<OriginSection>,
@@ -46,6 +48,7 @@ impl CacheSettings {
         let objects: ObjectSettings = settings.section("cache")?;
         Ok(Self {
             quota: objects.quota.map(Bytes::get),
+            has_folder_index: objects.folder_index,
             keeps: settings.list("keep")?,
             appliance: settings.section("appliance")?,
             origins: settings.list("origin")?,

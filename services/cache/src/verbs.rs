@@ -1,5 +1,6 @@
 //! The verbs of this unit.
 
+mod folders;
 mod keep;
 mod names;
 mod neighbours;
@@ -18,7 +19,7 @@ use futures_util::stream::poll_fn;
 use iroh::Endpoint;
 use iroh_blobs::Hash;
 use octet_node::Callers;
-use octet_node::control::file::MAX_WANTS;
+use octet_node::control::file::{FOLDER, MAX_WANTS};
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::{file, flag, nothing, option, optional_integer, text};
@@ -58,10 +59,14 @@ pub fn verbs() -> Verbs<CacheVerbs> {
     let expires = |verb: Verb| verb.columns(ColumnKind::Date, &["expires"]);
     Verbs::default()
         .with(
-            bytes(Verb::new("add", Operate, "Stores a file as an object and prints its hash"), &["size"]),
-            file("file", "The content")
-                .and(flag("loose", "Do not pin it: it may be evicted when space is needed")),
-            |desk: &CacheVerbs, call, (file, is_loose)| {
+            bytes(Verb::new("add", Operate, "Stores a file as an object, or all files of a folder, and prints the hash"), &["size"]),
+            file("file", "The content, or a folder")
+                .and(flag("loose", "Do not pin it: it may be evicted when space is needed"))
+                .and(flag(FOLDER, "The file is a tar archive, and its files become a folder (set by itself for a folder)")),
+            |desk: &CacheVerbs, call, ((file, is_loose), is_folder)| {
+                if is_folder {
+                    return desk.add_folder(call, file.size, !is_loose);
+                }
                 let kind = if is_loose { ObjectKind::Loose } else { ObjectKind::Pinned };
                 desk.add(call, file.size, kind).map(show)
             },
@@ -75,8 +80,11 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 ),
                 &["size"],
             ),
-            object(),
-            |desk, _, hash| {
+            object().and(flag("folder", "It is a folder: store all of its objects")),
+            |desk, _, (hash, is_folder)| {
+                if is_folder {
+                    return desk.get_folder(hash);
+                }
                 let found = desk.state()?.find(hash, &desk.gateway.counters);
                 let found = desk.runtime.block_on(found);
                 let size = found.map_err(|missing| missing_failure(&missing))?.size;
@@ -98,11 +106,14 @@ pub fn verbs() -> Verbs<CacheVerbs> {
         )
         .with(
             Verb::new("pin", Operate, "Pins an object: it is never evicted"),
-            object(),
-            |desk, _, hash| desk.pin(hash, true),
+            object().and(flag("folder", "It is a folder: pin all of its objects, which have to be here")),
+            |desk, _, (hash, is_folder)| match is_folder {
+                true => desk.pin_folder(hash),
+                false => desk.pin(hash, true),
+            },
         )
         .with(
-            Verb::new("unpin", Operate, "Unpins an object: it may be evicted when space is needed"),
+            Verb::new("unpin", Operate, "Unpins an object or a folder: it may be evicted when space is needed"),
             object(),
             |desk, _, hash| desk.pin(hash, false),
         )
@@ -123,6 +134,7 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             object(),
             |desk, _, hash| {
                 keep::check_removal(desk.state()?, &hash)?;
+                desk.unpin_folder(hash)?;
                 let removed = desk.runtime.block_on(desk.state()?.fetcher.remove(hash));
                 let was_here = removed.map_err(|error| store_failure(&error))?;
                 Ok(json!({ "hash": hash.to_hex().to_string(), "removed": was_here }))
@@ -165,10 +177,15 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             text("path", "The path, for example site/index.html").parse(names::path).and(object()).and(
                 optional_integer("ttl", "Time to live in seconds; default 30 days")
                     .parse(names::time_to_live),
-            ),
-            |desk, _, ((path, hash), seconds)| {
-                names::publish(desk.state()?, &desk.runtime, path, hash, seconds)
+            ).and(flag("once", "Do not renew it: it expires")),
+            |desk, _, (((path, hash), ttl), is_once)| {
+                names::publish(desk.state()?, &desk.runtime, path, hash, ttl, !is_once)
             },
+        )
+        .with(
+            expires(Verb::new("names", Read, "Lists the names below this node's key")),
+            nothing(),
+            |desk, _, ()| names::list(desk.state()?, &desk.runtime),
         )
         .with(
             expires(Verb::new(
@@ -261,6 +278,7 @@ impl CacheVerbs {
         let Some(state) = &self.gateway.state else { return Ok(()) };
         settings.apply(&self.sockets, &state.origins, &state.neighbours);
         state.keeper.set(&settings.keeps);
+        state.folders.set_index(settings.has_folder_index);
         self.runtime
             .block_on(state.objects.set_quota(settings.quota))
             .map_err(|error| store_failure(&error))
@@ -303,7 +321,58 @@ impl CacheVerbs {
         added.map_err(|error| store_failure(&error))
     }
 
+    /// Receives a folder as an archive of `size` bytes, if the size is known.
+    fn add_folder(
+        &self,
+        call: &mut Call<'_>,
+        size: Option<u64>,
+        is_pinned: bool,
+    ) -> Result<Value, Failure> {
+        let state = self.state()?.clone();
+        let (parts, came) = folders::pipe();
+        let (runtime, counters) = (self.runtime.clone(), Arc::clone(&self.gateway.counters));
+        let adding = self
+            .runtime
+            .spawn_blocking(move || folders::add(&runtime, &state, &counters, came, is_pinned));
+        let into_archive = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
+        let read = call.peer.read_parts(call.id, size, 1, into_archive);
+        if read.is_err() {
+            // An archive that ends early could look complete.
+            let _ =
+                parts.blocking_send(Err(io::Error::other("the archive did not come to its end")));
+        }
+        drop(parts);
+        let added = self.runtime.block_on(adding).map_err(|error| {
+            Failure::new(FailureCode::Failed, error.to_string(), "add it again")
+        })?;
+        read?;
+        Ok(folders::show(added.map_err(|refused| folders::failure(&refused))?))
+    }
+
+    fn get_folder(&self, hash: Hash) -> Result<Value, Failure> {
+        let fetched = self.state()?.fetch_folder(hash, &self.gateway.counters);
+        let fetched = self.runtime.block_on(fetched);
+        fetched.map_err(|error| folders::failure(&error.into()))?;
+        Ok(json!({ "hash": hash.to_hex().to_string() }))
+    }
+
+    fn pin_folder(&self, hash: Hash) -> Result<Value, Failure> {
+        let pinned = self.state()?.pin_folder(hash, &self.gateway.counters);
+        let pinned = self.runtime.block_on(pinned);
+        pinned.map_err(|error| folders::failure(&error.into()))?;
+        Ok(json!({ "hash": hash.to_hex().to_string(), "pinned": true }))
+    }
+
+    /// Ends that a folder is pinned. Returns whether it was.
+    fn unpin_folder(&self, hash: Hash) -> Result<bool, Failure> {
+        let unpinned = self.state()?.unpin_folder(hash, &self.gateway.counters);
+        self.runtime.block_on(unpinned).map_err(|error| store_failure(&error))
+    }
+
     fn pin(&self, hash: Hash, is_pinned: bool) -> Result<Value, Failure> {
+        if !is_pinned {
+            self.unpin_folder(hash)?;
+        }
         let changed =
             self.runtime.block_on(self.state()?.objects.pin(hash, PinnedBy::Operator, is_pinned));
         if !changed.map_err(|error| store_failure(&error))? {
@@ -359,6 +428,7 @@ fn show_with_marks(state: &CacheState, listed: ListedObject) -> Value {
     if let Value::Object(line) = &mut line {
         let policy = state.objects.policy();
         line.insert("pinned".to_owned(), policy.is_pinned(&listed.hash).into());
+        line.insert("folder".to_owned(), policy.is_pinned_folder(&listed.hash).into());
         line.insert("kept".to_owned(), policy.is_kept(&listed.hash).into());
         line.insert("sealed".to_owned(), state.objects.is_sealed(listed.hash).into());
         line.insert("damaged".to_owned(), policy.is_damaged(&listed.hash).into());
@@ -385,7 +455,8 @@ fn store_failure(error: &ObjectError) -> Failure {
         ObjectError::Quota { .. } => "`cache ls` shows what is pinned",
         ObjectError::Removed => "`add` it again",
         ObjectError::Public { .. } => "`cache ls` shows what is public",
-        ObjectError::Broken(_) | ObjectError::Mismatch(_) => {
+        ObjectError::Absent(_) => "`get --folder` fetches what is missing of a folder",
+        ObjectError::Broken(_) | ObjectError::Mismatch(_) | ObjectError::TooLarge { .. } => {
             "`logs cache` may say more; what was there before is as it was"
         }
     };

@@ -1,16 +1,19 @@
 //! Objects on a board: added by an operator, downloaded over HTTP from the link, and still there
 //! after a kill.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::Instant;
 
 use octet_appliance::SETTINGS;
+use octet_control::file::{FOLDER, LocalFile};
 use octet_machine::panel::Host;
 use octet_machine::{Machine, Status, UnitState};
 use octet_tests::{Bytes, DiskFile, READY, RETRY_DELAY, Remake, SOON, USED, shipped};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::net::guest::{BOX, BOX_LINK, TEST, kill_unit};
 
@@ -18,6 +21,8 @@ const HTTP: u16 = 8080;
 
 /// Larger than a part of a file and than the memory cache, and not a multiple of any block size.
 const LENGTH: usize = 300_001;
+
+const PLAYLIST: &str = "#EXTM3U\n#EXTINF:10,\nparts/1.ts\n#EXT-X-ENDLIST\n";
 
 /// The settings of a board in a box, with the permitted clients.
 fn settings() -> Value {
@@ -68,11 +73,24 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
     assert_eq!(added["size"], LENGTH);
     let path = added["path"].as_str().unwrap().to_owned();
     let unknown = format!("/b/{}", "0".repeat(64));
+    // The same content as a part of a film, in a folder of this host.
+    let film = TempDir::new().unwrap();
+    fs::create_dir(film.path().join("parts")).unwrap();
+    fs::write(film.path().join("film.m3u8"), PLAYLIST).unwrap();
+    fs::write(film.path().join("parts/1.ts"), &bytes).unwrap();
+    let mut archive = LocalFile::open_folder(film.path()).unwrap();
+    let added =
+        machine.send_file_with("cache", "add", json!({ FOLDER: true }), "file", &mut archive);
+    let folder = added.unwrap()["path"].as_str().unwrap().to_owned();
     let is_served = || {
         let (line, body) = get(&host, &path, "");
         assert!(line == "HTTP/1.1 200 OK" && body == bytes, "{line}: {} bytes", body.len());
         let (line, body) = get(&host, &path, "Range: bytes=100-70000\r\n");
         assert!(line.starts_with("HTTP/1.1 206 ") && body == bytes[100..=70_000], "{line}");
+        let (_, body) = get(&host, &format!("{folder}film.m3u8"), "");
+        assert_eq!(body, PLAYLIST.as_bytes());
+        let (_, body) = get(&host, &format!("{folder}parts/1.ts"), "");
+        assert!(body == bytes, "{} bytes", body.len());
         let (line, _) = get(&host, &unknown, "");
         assert!(line.starts_with("HTTP/1.1 404 "), "{line}");
     };
@@ -98,8 +116,9 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
     machine.wait_status("it is back", SOON, is_ready).unwrap();
     is_served();
     let listed = machine.call_unit("cache", "ls", json!({})).unwrap();
-    assert_eq!(listed[0]["hash"], added["hash"]);
-    assert_eq!(listed.as_array().unwrap().len(), 1);
+    // The object is also in the folder, which has a playlist and two objects of its own.
+    let listed = listed.as_array().unwrap();
+    assert!(listed.len() == 4 && listed.iter().any(|row| row["path"] == *path), "{listed:?}");
 }
 
 /// The number of small objects: if they were in the database, 6300 of them would use up the unit's

@@ -14,6 +14,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Version};
 use octet_node::host::{MISDIRECTED, is_own_host};
 
+use super::folders::FolderRequest;
 use super::media::{self, UNKNOWN};
 use super::names::NamedRequest;
 use super::path::{GatewayPath, decode};
@@ -119,7 +120,7 @@ impl Gateway {
         let is_read = matches!(method, Method::GET | Method::HEAD);
         match GatewayPath::parse(uri.path()) {
             GatewayPath::Unknown => {
-                let why = "objects are at /b/ and their hash, names at /n/, a key and a path";
+                let why = "objects are at /b/ and their hash, the files of a folder at /d/, its hash and their path, names at /n/, a key and a path";
                 text_response(StatusCode::NOT_FOUND, why)
             }
             GatewayPath::Upload if method == Method::PUT => self.put_object(&headers, body).await,
@@ -136,6 +137,12 @@ impl Gateway {
                 let kind = media::kind(name);
                 let asked = ObjectRequest { method: &method, hash, kind, headers };
                 self.serve_object(client, asked).await
+            }
+            GatewayPath::Folder { hash, path } => {
+                drop(body);
+                let Some(path) = decode(path) else { return not_text("path") };
+                let asked = FolderRequest { method: &method, hash, path: &path, headers };
+                self.serve_folder(client, asked).await
             }
             GatewayPath::Name { key, path } => {
                 drop(body);

@@ -5,6 +5,7 @@ mod conditions;
 mod connection;
 mod cross_site;
 mod dispatch;
+mod folders;
 mod listener;
 mod media;
 mod names;
@@ -39,6 +40,7 @@ use tokio::sync::Semaphore;
 
 use crate::counters::CacheCounters;
 use crate::fetch::{Fetcher, Missing};
+use crate::folders::FolderCache;
 use crate::keep::ObjectKeeper;
 use crate::names::NameCache;
 use crate::neighbours::Neighbours;
@@ -79,6 +81,8 @@ pub struct CacheState {
     pub tokens: Arc<Tokens>,
     /// Permits for concurrent uploads.
     pub puts: Arc<Semaphore>,
+    /// The folders that were read last.
+    pub folders: Arc<FolderCache>,
     /// The web origins whose front this node is.
     pub origins: Arc<OriginFront>,
     /// Nodes of other boxes.
@@ -351,6 +355,9 @@ fn error_response(missing: &Missing) -> HttpResponse {
         Missing::Store(
             ObjectError::Full { .. } | ObjectError::Quota { .. } | ObjectError::Public { .. },
         ) => StatusCode::INSUFFICIENT_STORAGE,
+        Missing::Store(ObjectError::TooLarge { .. } | ObjectError::Absent(_)) => {
+            StatusCode::NOT_FOUND
+        }
         Missing::Store(error @ (ObjectError::Broken(_) | ObjectError::Mismatch(_))) => {
             say!("an object cannot be served: {error}");
             StatusCode::INTERNAL_SERVER_ERROR

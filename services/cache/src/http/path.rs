@@ -12,6 +12,8 @@ pub enum GatewayPath<'a> {
     Object { hash: &'a str },
     /// `/b/HASH/NAME`: only the extension of the name counts; it need not be UTF-8.
     NamedObject { hash: &'a str, name: &'a str },
+    /// `/d/HASH/PATH`: a file of a folder, or the folder itself where the path is empty or ends with `/`.
+    Folder { hash: &'a str, path: &'a str },
     /// `/n/KEY/PATH`.
     Name { key: &'a str, path: &'a str },
     /// Nothing is there.
@@ -27,6 +29,12 @@ impl<'a> GatewayPath<'a> {
             return match rest.split_once('/') {
                 None if !rest.is_empty() => Self::Object { hash: rest },
                 Some((hash, name)) if !name.is_empty() => Self::NamedObject { hash, name },
+                _ => Self::Unknown,
+            };
+        }
+        if let Some(rest) = path.strip_prefix("/d/") {
+            return match rest.split_once('/') {
+                Some((hash, path)) if !hash.is_empty() => Self::Folder { hash, path },
                 _ => Self::Unknown,
             };
         }
@@ -69,8 +77,16 @@ mod tests {
             GatewayPath::NamedObject { hash: "12", name: "a/b" }
         );
         assert_eq!(GatewayPath::parse("/b/%41"), GatewayPath::Object { hash: "%41" });
+        assert_eq!(GatewayPath::parse("/d/12/"), GatewayPath::Folder { hash: "12", path: "" });
+        assert_eq!(
+            GatewayPath::parse("/d/12/a/b"),
+            GatewayPath::Folder { hash: "12", path: "a/b" }
+        );
         assert_eq!(GatewayPath::parse("/n/k/a/b"), GatewayPath::Name { key: "k", path: "a/b" });
-        for path in ["", "*", "b", "/", "/b/", "/b//", "/b/12/", "/n", "/n/", "/n/k", "/n/k/"] {
+        for path in [
+            "", "*", "b", "/", "/b/", "/b//", "/b/12/", "/d", "/d/", "/d/12", "/d//a", "/n", "/n/",
+            "/n/k", "/n/k/",
+        ] {
             assert_eq!(GatewayPath::parse(path), GatewayPath::Unknown, "{path}");
         }
     }

@@ -341,7 +341,7 @@ impl ObjectKeeper {
             return Ok(());
         }
         loop {
-            match self.fetcher.fetch_at_most(hash, max).await {
+            match self.fetcher.fetch_at_most(hash, None, max).await {
                 Err(Missing::OnItsWay) => {}
                 outcome => return outcome,
             }

@@ -12,6 +12,9 @@ use crate::database::Closable;
 /// Records: the node's key and the path, and the encoded record.
 const NAMES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("names");
 
+/// The names of this node that are renewed: the path, and the time to live of each record in seconds.
+const RENEWED: TableDefinition<&str, u64> = TableDefinition::new("renewed");
+
 /// The maximum number of records.
 const MAX: u64 = 4096;
 
@@ -35,6 +38,14 @@ pub enum NameStoreError {
     Disk(Box<redb::Error>),
 }
 
+/// A name of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnName {
+    pub record: NameRecord,
+    /// The time to live of each of its records in seconds, if it is renewed.
+    pub ttl: Option<u64>,
+}
+
 #[derive(Debug)]
 pub struct PersistedNames(Closable);
 
@@ -48,6 +59,7 @@ impl PersistedNames {
             let names = Closable::open(file, CACHE)?;
             let transaction = names.begin_write()?;
             transaction.open_table(NAMES)?;
+            transaction.open_table(RENEWED)?;
             transaction.commit()?;
             Ok(Self(names))
         };
@@ -83,16 +95,55 @@ impl PersistedNames {
     /// A newer record is known, or the maximum number of names is reached. A stored name never
     /// loses its place to another.
     pub fn store(&self, record: &NameRecord) -> Result<(), NameStoreError> {
-        self.store_within(record, MAX - RESERVED)
+        self.store_within(record, MAX - RESERVED, |_| Ok(()))
     }
 
     /// Like [`store`](Self::store), for this node's own record: records of other nodes cannot take
-    /// all places.
-    pub fn publish(&self, record: &NameRecord) -> Result<(), NameStoreError> {
-        self.store_within(record, MAX)
+    /// all places. With a `ttl` the name is renewed.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store) says.
+    pub fn publish(&self, record: &NameRecord, ttl: Option<u64>) -> Result<(), NameStoreError> {
+        let path = record.entry().path.as_str();
+        self.store_within(record, MAX, |transaction| {
+            let mut renewed = transaction.open_table(RENEWED)?;
+            match ttl {
+                Some(ttl) => drop(renewed.insert(path, ttl)?),
+                None => drop(renewed.remove(path)?),
+            }
+            Ok(())
+        })
     }
 
-    fn store_within(&self, record: &NameRecord, most: u64) -> Result<(), NameStoreError> {
+    /// The names below the key `node`, which is that of this node.
+    ///
+    /// # Errors
+    /// Reading fails.
+    pub fn own(&self, node: &PublicKey) -> Result<Vec<OwnName>, NameStoreError> {
+        let own = || -> Result<_, redb::Error> {
+            let transaction = self.0.begin_read()?;
+            let renewed = transaction.open_table(RENEWED)?;
+            let mut own = vec![];
+            for pair in transaction.open_table(NAMES)?.range(node.as_bytes().as_slice()..)? {
+                let (name, record) = pair?;
+                if !name.value().starts_with(node.as_bytes()) {
+                    break;
+                }
+                let Ok(record) = NameRecord::from_bytes(record.value()) else { continue };
+                let ttl = renewed.get(record.entry().path.as_str())?.map(|ttl| ttl.value());
+                own.push(OwnName { record, ttl });
+            }
+            Ok(own)
+        };
+        own().map_err(|error| NameStoreError::Disk(error.into()))
+    }
+
+    fn store_within(
+        &self,
+        record: &NameRecord,
+        most: u64,
+        also: impl Fn(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), NameStoreError> {
         let name = name(&record.node(), &record.entry().path);
         let keep = || -> Result<Result<(), NameStoreError>, redb::Error> {
             let transaction = self.0.begin_write()?;
@@ -109,6 +160,7 @@ impl PersistedNames {
                     _ => drop(table.insert(name.as_slice(), record.to_bytes().as_slice())?),
                 }
             }
+            also(&transaction)?;
             transaction.commit()?;
             Ok(Ok(()))
         };
@@ -157,8 +209,8 @@ mod tests {
         fill(0, MAX - RESERVED - 1);
         saved.store(&record("last")).unwrap();
         assert!(matches!(saved.store(&record("more")), Err(NameStoreError::Full)));
-        saved.publish(&record("own")).unwrap();
+        saved.publish(&record("own"), None).unwrap();
         fill(MAX - RESERVED, MAX);
-        assert!(matches!(saved.publish(&record("own")), Err(NameStoreError::Full)));
+        assert!(matches!(saved.publish(&record("own"), None), Err(NameStoreError::Full)));
     }
 }

@@ -1,5 +1,6 @@
 //! Makes room within the quota and the free disk space by evicting loose objects.
 
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
@@ -138,6 +139,34 @@ impl Objects {
             (true, None) => Ok(false),
         };
         spawn_blocking(change).await.map_err(broken)?
+    }
+
+    /// Pins the `objects` of a folder, which include the folder itself, all or none of them.
+    ///
+    /// # Errors
+    /// One of them is not here, or writing fails.
+    pub async fn pin_folder(
+        &self,
+        folder: Hash,
+        objects: HashSet<Hash>,
+    ) -> Result<(), ObjectError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        spawn_blocking(move || policy.pin_folder(folder, &objects)).await.map_err(broken)?
+    }
+
+    /// Ends that a folder is pinned; what is `released` is in no other one. Returns whether it was pinned.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub async fn unpin_folder(
+        &self,
+        folder: Hash,
+        released: HashSet<Hash>,
+    ) -> Result<bool, ObjectError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        spawn_blocking(move || policy.unpin_folder(folder, &released)).await.map_err(broken)?
     }
 
     /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this

@@ -1,4 +1,4 @@
-//! Why objects are not evicted: an operator has pinned them, or a `[[keep]]` wants them here.
+//! Why objects are not evicted: an operator has pinned them or a folder with them, or a `[[keep]]` wants them here.
 
 use iroh_blobs::Hash;
 
@@ -12,6 +12,8 @@ pub struct Pins {
     pub operator: bool,
     /// A `[[keep]]` of which this node is to have a copy.
     pub keep: bool,
+    /// A folder that an operator has pinned.
+    pub folder: bool,
 }
 
 /// What can pin an object.
@@ -23,9 +25,10 @@ pub enum PinnedBy {
 }
 
 impl CachePolicy {
-    /// Whether it is here, and pinned by an operator.
+    /// Whether it is here, and pinned by an operator, by itself or with a folder.
     pub fn is_pinned(&self, hash: &Hash) -> bool {
-        self.pins(hash).operator
+        let pins = self.pins(hash);
+        pins.operator || pins.folder
     }
 
     /// Whether it is here, and pinned by a `[[keep]]`.

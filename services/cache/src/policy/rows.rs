@@ -22,6 +22,9 @@ const PUBLIC: TableDefinition<&[u8; 32], ()> = TableDefinition::new("public");
 /// Damaged objects: the hash.
 const DAMAGED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("damaged");
 
+/// Pinned folders: the hash.
+const FOLDERS: TableDefinition<&[u8; 32], ()> = TableDefinition::new("folders");
+
 /// Bytes sent to a node's service: its key and the object's hash, and the number.
 const SERVED: TableDefinition<&[u8; 64], u64> = TableDefinition::new("given");
 
@@ -68,6 +71,10 @@ pub enum RowChange {
     Damaged(Hash),
     /// It is not damaged any more, or not here.
     Repaired(Hash),
+    /// The folder is pinned.
+    PinnedFolder(Hash),
+    /// It is not pinned any more.
+    UnpinnedFolder(Hash),
     /// Set the total bytes of the object sent to this key.
     Served([u8; 32], Hash, u64),
     /// Forget these bytes.
@@ -83,6 +90,8 @@ pub struct PersistedPolicy {
     pub public: HashSet<Hash>,
     /// The damaged objects.
     pub damaged: HashSet<Hash>,
+    /// The pinned folders.
+    pub folders: HashSet<Hash>,
     /// The sent bytes.
     pub served: Vec<([u8; 32], Hash, u64)>,
 }
@@ -103,6 +112,7 @@ impl Rows {
             transaction.open_table(REMOVED)?;
             transaction.open_table(PUBLIC)?;
             transaction.open_table(DAMAGED)?;
+            transaction.open_table(FOLDERS)?;
             transaction.open_table(SERVED)?;
             transaction.commit()?;
             let mut saved = PersistedPolicy::default();
@@ -122,6 +132,9 @@ impl Rows {
             }
             for pair in transaction.open_table(DAMAGED)?.iter()? {
                 saved.damaged.insert(Hash::from_bytes(*pair?.0.value()));
+            }
+            for pair in transaction.open_table(FOLDERS)?.iter()? {
+                saved.folders.insert(Hash::from_bytes(*pair?.0.value()));
             }
             for pair in transaction.open_table(SERVED)?.iter()? {
                 let (key, bytes) = pair?;
@@ -151,6 +164,7 @@ impl Rows {
                 let mut removed = transaction.open_table(REMOVED)?;
                 let mut public = transaction.open_table(PUBLIC)?;
                 let mut damaged = transaction.open_table(DAMAGED)?;
+                let mut folders = transaction.open_table(FOLDERS)?;
                 let mut given = transaction.open_table(SERVED)?;
                 for change in changes {
                     match change {
@@ -166,6 +180,10 @@ impl Rows {
                         RowChange::Private(hash) => drop(public.remove(hash.as_bytes())?),
                         RowChange::Damaged(hash) => drop(damaged.insert(hash.as_bytes(), ())?),
                         RowChange::Repaired(hash) => drop(damaged.remove(hash.as_bytes())?),
+                        RowChange::PinnedFolder(hash) => {
+                            drop(folders.insert(hash.as_bytes(), ())?);
+                        }
+                        RowChange::UnpinnedFolder(hash) => drop(folders.remove(hash.as_bytes())?),
                         RowChange::Served(to, hash, bytes) => {
                             drop(given.insert(&join_key(to, hash), bytes)?);
                         }
@@ -189,13 +207,22 @@ impl ObjectRow {
 
     /// The canonical encoding (numbers are big-endian): version (1 byte, 1), stand (1: 0 leaving, 1
     /// pinned by an operator, 2 in the small queue, 3 in the main one, 4 pinned by a `[[keep]]`, 5 by
-    /// both), size (8), the number of its position (8; 0 without one).
+    /// both; 6 by a folder, 7 by it and an operator, 8 by it and a `[[keep]]`, 9 by all of them), size (8), the
+    /// number of its position (8; 0 without one).
     fn to_bytes(self) -> Vec<u8> {
         let (stand, number) = match self.state {
             ObjectState::Evicting => (0, 0),
-            ObjectState::Pinned(Pins { keep: false, .. }) => (1, 0),
-            ObjectState::Pinned(Pins { operator: false, .. }) => (4, 0),
-            ObjectState::Pinned(_) => (5, 0),
+            ObjectState::Pinned(Pins { operator, keep, folder }) => {
+                match (folder, keep, operator) {
+                    (false, false, _) => (1, 0),
+                    (false, true, false) => (4, 0),
+                    (false, true, true) => (5, 0),
+                    (true, false, false) => (6, 0),
+                    (true, false, true) => (7, 0),
+                    (true, true, false) => (8, 0),
+                    (true, true, true) => (9, 0),
+                }
+            }
             ObjectState::Loose(QueuePosition { queue: Queue::Small, number }) => (2, number),
             ObjectState::Loose(QueuePosition { queue: Queue::Main, number }) => (3, number),
         };
@@ -209,9 +236,11 @@ impl ObjectRow {
             (u64::from_be_bytes(*size), u64::from_be_bytes(number.try_into().ok()?));
         let state = match (version, state) {
             (VERSION, 0) => ObjectState::Evicting,
-            (VERSION, 1) => ObjectState::Pinned(Pins { operator: true, keep: false }),
-            (VERSION, 4) => ObjectState::Pinned(Pins { operator: false, keep: true }),
-            (VERSION, 5) => ObjectState::Pinned(Pins { operator: true, keep: true }),
+            (VERSION, 1 | 4..=9) => ObjectState::Pinned(Pins {
+                operator: matches!(state, 1 | 5 | 7 | 9),
+                keep: matches!(state, 4 | 5 | 8 | 9),
+                folder: state >= 6,
+            }),
             (VERSION, 2) => ObjectState::Loose(QueuePosition { queue: Queue::Small, number }),
             (VERSION, 3) => ObjectState::Loose(QueuePosition { queue: Queue::Main, number }),
             _ => return None,
@@ -241,16 +270,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_is_read_as_it_was_written(size: u64, number: u64, stand in 0u8..6) {
+        fn a_row_is_read_as_it_was_written(size: u64, number: u64, stand in 0u8..10) {
+            let pinned = |operator, keep, folder| ObjectState::Pinned(Pins { operator, keep, folder });
             let state = match stand {
                 0 => ObjectState::Evicting,
-                1 => ObjectState::Pinned(Pins { operator: true, keep: false }),
-                4 => ObjectState::Pinned(Pins { operator: false, keep: true }),
-                5 => ObjectState::Pinned(Pins { operator: true, keep: true }),
+                1 => pinned(true, false, false),
+                4 => pinned(false, true, false),
+                5 => pinned(true, true, false),
+                6 => pinned(false, false, true),
+                7 => pinned(true, false, true),
+                8 => pinned(false, true, true),
+                9 => pinned(true, true, true),
                 2 => ObjectState::Loose(QueuePosition { queue: Queue::Small, number }),
                 _ => ObjectState::Loose(QueuePosition { queue: Queue::Main, number }),
             };
             let row = ObjectRow { size, state };
+            prop_assert_eq!(row.to_bytes()[1], stand);
             prop_assert_eq!(ObjectRow::from_bytes(&row.to_bytes()), Some(row));
         }
 

@@ -22,9 +22,21 @@ pub(super) fn publish(
     path: NamePath,
     hash: Hash,
     ttl: Duration,
+    is_renewed: bool,
 ) -> Result<Value, Failure> {
-    let published = state.names.publish(path, hash, ttl);
+    let published = state.names.publish(path, hash, ttl, is_renewed);
     runtime.block_on(published).map(|record| show(&record)).map_err(|error| failure(&error))
+}
+
+/// The names of this node.
+pub(super) fn list(state: &CacheState, runtime: &Handle) -> Result<Value, Failure> {
+    let own = runtime.block_on(state.names.own()).map_err(|error| failure(&error))?;
+    let rows = own.into_iter().map(|own| {
+        let mut row = show(&own.record);
+        row["renewed"] = own.ttl.is_some().into();
+        row
+    });
+    Ok(rows.collect())
 }
 
 pub(super) fn resolve(

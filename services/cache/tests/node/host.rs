@@ -162,6 +162,8 @@ impl Node {
         let mut serving = endpoint::serve(&endpoint, &served);
         let running = Arc::clone(&keeper);
         serving.spawn(async move { match running.run().await {} });
+        let running = Arc::clone(&names);
+        serving.spawn(async move { match running.renew_forever().await {} });
         let running = Arc::clone(&scrubber);
         serving.spawn(async move { match running.run().await {} });
         let here = CacheState {
@@ -170,6 +172,7 @@ impl Node {
             names: Arc::clone(&names),
             tokens: Arc::clone(&tokens),
             puts: Arc::new(Semaphore::new(limits.puts)),
+            folders: Arc::default(),
             origins,
             neighbours: Arc::clone(&neighbours),
             keeper: Arc::clone(&keeper),

@@ -284,7 +284,7 @@ fn other_sites_learn_what_is_public() {
     let elsewhere = path(runtime.block_on(origin.add(b"elsewhere")).hash);
     let name = || "site/index.html".parse().unwrap();
     let hash = runtime.block_on(origin.add(b"named")).hash;
-    let published = origin.names.publish(name(), hash, Duration::from_secs(3600));
+    let published = origin.names.publish(name(), hash, Duration::from_secs(3600), false);
     runtime.block_on(published).unwrap();
     let named = format!("/n/{}/site/index.html", origin.node);
     let page = [("Origin", "http://evil.example")];

@@ -132,7 +132,7 @@ fn the_object_of_a_name_is_kept_whichever_it_is() {
             let home = &boards.nodes[0];
             let hash = add(&home.objects, content, ObjectKind::Loose).await.unwrap().hash;
             let path = "site/index.html".parse().unwrap();
-            home.names.publish(path, hash, Duration::from_secs(3600)).await.unwrap();
+            home.names.publish(path, hash, Duration::from_secs(3600), false).await.unwrap();
             hash
         })
     };

@@ -6,6 +6,7 @@
 mod beside;
 mod client;
 mod fetching;
+mod folders;
 mod host;
 mod http;
 mod keep;

@@ -19,7 +19,7 @@ use octet_node::sub_key::Certified;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::host::{Node, certified, limits, runtime};
+use crate::host::{Node, certified, limits, runtime, until};
 use crate::killed::{moment, soak};
 use crate::request::get;
 use crate::verbs::{args, connect, start_at};
@@ -53,10 +53,11 @@ fn published_here_and_resolved_there_when_its_node_is_off() {
 
     let hash = runtime.block_on(home.add(b"<p>first")).hash;
     let path = || at("site/index.html");
-    let first = runtime.block_on(home.names.publish(path(), hash, HOUR)).unwrap();
+    let first = runtime.block_on(home.names.publish(path(), hash, HOUR, false)).unwrap();
     // A node that has resolved the name a moment ago answers from its cache.
     let other = url(home.node, "site/new.html");
-    let record = runtime.block_on(home.names.publish(at("site/new.html"), hash, HOUR)).unwrap();
+    let record =
+        runtime.block_on(home.names.publish(at("site/new.html"), hash, HOUR, false)).unwrap();
     assert_eq!((first.entry().sequence, record.entry().sequence), (1, 1));
     let answer = get(two.http, &other, &[]);
     assert_eq!((answer.code, &answer.body[..]), (200, &b"<p>first"[..]));
@@ -90,7 +91,7 @@ fn a_new_one_takes_the_place_of_the_old_one_and_none_goes_back() {
     let name = url(home.node, "now");
     for (sequence, what) in [(1, &b"one"[..]), (2, b"two"), (3, b"one")] {
         let hash = runtime.block_on(home.add(what)).hash;
-        let published = runtime.block_on(home.names.publish(at("now"), hash, HOUR)).unwrap();
+        let published = runtime.block_on(home.names.publish(at("now"), hash, HOUR, false)).unwrap();
         assert_eq!(published.entry().sequence, sequence);
         assert_eq!(get(home.http, &name, &[]).body, what);
     }
@@ -172,6 +173,29 @@ fn by_verbs() {
         let error = client.call("resolve", args(json!({ "name": name }))).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
+}
+
+/// The same loop runs in the unit.
+#[test]
+fn a_name_does_not_expire_while_its_node_runs() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let own = node.certified.borrow().clone().unwrap();
+    // More than half of an hour is over.
+    let soon = now() + 100;
+    node.names.store().publish(&record(&own, b"it", 1, soon), Some(3600)).unwrap();
+    let known = || {
+        let known = node.names.store().get(&node.node, &at("a/b.html")).unwrap().unwrap();
+        known.entry().clone()
+    };
+    assert_eq!(known().expires, soon);
+    // It looks when a name is published.
+    let publish = node.names.publish(at("other"), Hash::new(b"it"), HOUR, true);
+    runtime.block_on(publish).unwrap();
+    runtime.block_on(until("it is renewed", || known().sequence == 2));
+    assert!(known().expires > soon + 3000 && known().hash == Hash::new(b"it"));
+    let names = runtime.block_on(node.names.own()).unwrap();
+    assert_eq!(names.len(), 2);
 }
 
 /// The number of kills of a publisher.

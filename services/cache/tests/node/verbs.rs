@@ -137,7 +137,7 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["http_requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 21);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 22);
     // A pass over all objects.
     let rows = client.call("ls", Map::new()).unwrap();
     let rows = rows.as_array().unwrap();

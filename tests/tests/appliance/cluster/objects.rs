@@ -10,7 +10,7 @@ use octet_machine::panel::Port;
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{FrameAction, Node, Socket};
 use octet_tests::{Bytes, DiskFile, seed};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::owned::{BOARDS, LAN};
 use crate::cluster::site::{Site, address};
@@ -111,6 +111,14 @@ pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
     };
     site.wait("board 1 has sealed it", || listed()["sealed"] == true);
 
+    // A name that would expire soon, and is renewed meanwhile.
+    let name = |path: &str, ttl: u32| {
+        let args = json!({ "path": path, "hash": added["hash"], "ttl": ttl });
+        site.machine(Node::Board(1)).call_unit("cache", "publish", args)
+    };
+    let mut live = json!({});
+    site.wait("board 1 publishes it", || name("site/live", 20).map(|it| live = it).is_ok());
+
     // The others find that in their next question.
     site.machine(Node::Board(2))
         .send_file("cache", "add", "file", &mut Bytes(KEPT.into()))
@@ -123,18 +131,18 @@ pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
     };
     site.wait("board 2 has it", || find(2).is_ok());
     // A name of board 1, which board 2 has learned from it.
-    let publish = || {
-        let args = json!({ "path": "site/it.bin", "hash": added["hash"] });
-        site.machine(Node::Board(1)).call_unit("cache", "publish", args)
-    };
-    let mut published = json!({});
-    site.wait("board 1 publishes it", || publish().map(|answer| published = answer).is_ok());
+    let published = name("site/it.bin", 86_400).unwrap();
     println!("{published}");
-    let resolve = || {
+    let resolve = |published: &Value| {
         let name = json!({ "name": published["name"] });
         site.machine(Node::Board(2)).call_unit("cache", "resolve", name)
     };
-    site.wait("board 2 knows the name", || resolve().is_ok_and(|it| it["hash"] == added["hash"]));
+    site.wait("board 2 knows the name", || {
+        resolve(&published).is_ok_and(|it| it["hash"] == added["hash"])
+    });
+    site.wait("board 1 has renewed its name", || {
+        resolve(&live).is_ok_and(|it| it["sequence"].as_u64() > live["sequence"].as_u64())
+    });
     site.cluster.cut_power(Node::Board(1)).unwrap();
 
     let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
