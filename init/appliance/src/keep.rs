@@ -29,6 +29,9 @@ pub struct KeepSection {
     /// A name whose object is kept, whichever it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ObjectName>,
+    /// Whether it is a folder, of which all files are kept, on the same boards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folder: bool,
     /// The number of boards that have a copy: 1 to 32, and no more than there are. 2 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<u8>,
@@ -105,6 +108,10 @@ fn check_shards(one: &KeepSection, boards: u8) -> Result<(), (&'static str, Stri
             return Err((key, message, "write both, for example `data = 5` and `parity = 3`"));
         }
     };
+    if one.folder {
+        let message = "a folder is kept in copies, not in shards".to_owned();
+        return Err(("folder", message, "write `copies` instead of `data` and `parity`"));
+    }
     if one.copies.is_some() {
         let message = "`[[keep]]` has either `copies`, or `data` and `parity`".to_owned();
         return Err(("copies", message, "remove `copies`: shards are kept instead of copies"));
@@ -142,12 +149,12 @@ mod tests {
     #[test]
     fn an_object_and_a_name() {
         let appliance = read(&format!(
-            "[[keep]]\nobject = \"{HASH}\"\ncopies = 3\n[[keep]]\nname = \"{NAME}\"\n"
+            "[[keep]]\nobject = \"{HASH}\"\ncopies = 3\n[[keep]]\nname = \"{NAME}\"\nfolder = true\n"
         ));
         let kept = appliance.unwrap().keep;
         assert_eq!(kept[0].object.as_ref().unwrap().as_str(), HASH);
         assert_eq!(kept[0].redundancy(), KeepRedundancy::Copies(3));
-        assert_eq!(kept[1].redundancy(), KeepRedundancy::Copies(2));
+        assert_eq!((kept[1].redundancy(), kept[1].folder), (KeepRedundancy::Copies(2), true));
         assert_eq!(kept[1].name.as_ref().unwrap().to_string(), NAME);
     }
 
@@ -155,6 +162,7 @@ mod tests {
     fn shards_may_be_more_than_there_are_boards() {
         let lines = format!("[[keep]]\nobject = \"{HASH}\"\ndata = 4\nparity = 16\n");
         let kept = read(&lines).unwrap().keep;
+        assert!(!kept[0].folder);
         assert_eq!(kept[0].redundancy(), KeepRedundancy::Shards { data: 4, parity: 16 });
     }
 
@@ -178,6 +186,7 @@ mod tests {
             (&shards("data = 5\nparity = 1"), 12, "5 data shards cannot be on 4 boards"),
             (&shards("data = 3\nparity = 0"), 13, "0 parity shards are not 1 to 16"),
             (&shards("data = 3\nparity = 17"), 13, "17 parity shards are not 1 to 16"),
+            (&shards("folder = true\ndata = 2\nparity = 1"), 12, "a folder is kept in copies"),
             ("object = \"5F0C\"", 11, "`5F0C` is not a hash"),
             ("name = \"site/index.html\"", 11, "`site` is not a key"),
             (&format!("name = \"{NAME}/../x\""), 11, "is not a path of a name"),

@@ -4,6 +4,7 @@
 //! fetches or makes that ([`repair`]). Nothing is pushed, and no board decides for another one.
 
 mod codec;
+mod folders;
 mod manifest;
 mod message;
 mod registry;
@@ -124,6 +125,12 @@ impl ObjectKeeper {
         }
         state.keeps = Some(keeps);
         state.forget_names();
+        // What a board has of a folder that was an object before is not known yet.
+        let folders = state.kept_folders();
+        state.folders.retain(|hash, _| folders.contains(hash));
+        for folder in folders {
+            state.folders.entry(folder).or_insert(KeptState::Absent);
+        }
         state.manifests.forget_refusals();
         drop(state);
         self.changed.notify_one();
@@ -132,6 +139,18 @@ impl ObjectKeeper {
     /// Whether a `[[keep]]` means this object.
     pub fn is_kept(&self, hash: &Hash) -> bool {
         self.state().kept().iter().any(|(kept, _)| kept == hash)
+    }
+
+    /// Why this object is kept, if it is.
+    pub fn kept_as(&self, hash: &Hash) -> Option<String> {
+        if self.is_kept(hash) {
+            return Some("a `[[keep]]` keeps this object".to_owned());
+        }
+        if let Some(part) = self.part(hash) {
+            return Some(format!("it is {part}, which a `[[keep]]` keeps"));
+        }
+        let is_in_folder = self.objects.policy().is_kept(hash) && !self.state().folders.is_empty();
+        is_in_folder.then(|| "it is in a folder that a `[[keep]]` keeps".to_owned())
     }
 
     /// The object of a `[[keep]]` of which this one is a shard or the manifest.
@@ -239,6 +258,13 @@ impl ObjectKeeper {
 
     fn own_copy(&self, state: &KeeperState, hash: &Hash) -> KeptState {
         let policy = self.objects.policy();
+        // A folder is here when all of its files are.
+        if let Some(known) = state.folders.get(hash) {
+            return match known {
+                KeptState::Absent => state.postponed(hash).unwrap_or(KeptState::Absent),
+                known => *known,
+            };
+        }
         if policy.size(hash).is_none() {
             return state.postponed(hash).unwrap_or(KeptState::Absent);
         }
@@ -295,7 +321,8 @@ impl ObjectKeeper {
             stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).for_each(|()| async {}).await;
         }
         self.load_manifests().await;
-        self.act().await;
+        let folders = self.look_at_folders().await;
+        self.act(folders).await;
     }
 
     /// Whether this node is in the map.

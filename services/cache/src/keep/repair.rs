@@ -9,6 +9,7 @@ use iroh_blobs::Hash;
 use octet_node::say;
 
 use super::ObjectKeeper;
+use super::folders::KeptFolders;
 use super::manifest::{LONGEST_MANIFEST, ShardLayout};
 use super::message::KeptState;
 use super::shards::ShardError;
@@ -41,6 +42,8 @@ struct RepairPlan {
     manifests: Vec<RepairTask>,
     /// All that may be pinned here.
     wanted: HashSet<Hash>,
+    /// What this board is to have, and does not have or pin yet.
+    lacking: HashSet<Hash>,
 }
 
 impl ObjectKeeper {
@@ -73,18 +76,31 @@ impl ObjectKeeper {
         state.is_loaded = state.are_all_known();
     }
 
-    pub(super) async fn act(&self) {
-        let Some(RepairPlan { steps, mut manifests, wanted }) = self.plan() else { return };
+    pub(super) async fn act(&self, folders: KeptFolders) {
+        let Some(RepairPlan { steps, mut manifests, mut wanted, lacking }) = self.plan() else {
+            return;
+        };
         let may_unpin = {
             let state = self.state();
-            state.is_loaded && state.are_all_known()
+            state.is_loaded && state.are_all_known() && folders.are_all_known
         };
-        let left = self.objects.policy().kept().into_iter();
+        let policy = self.objects.policy();
+        for (folder, files) in &folders.pinned {
+            // Of one that this board does not keep any more the files may go, too.
+            if policy.is_kept(folder) || lacking.contains(folder) {
+                wanted.extend(files);
+            }
+        }
+        let left = policy.kept().into_iter();
         let left = left.filter(|hash| may_unpin && !wanted.contains(hash)).map(KeepStep::Unpin);
         let mut tasks = std::mem::take(&mut manifests);
         self.store_manifests().await;
         for step in steps.into_iter().chain(left) {
             let changed = match step {
+                KeepStep::Pin(hash) if folders.pinned.contains_key(&hash) => {
+                    tasks.push(RepairTask::Step(KeepStep::Fetch(hash)));
+                    continue;
+                }
                 KeepStep::Pin(hash) => self.objects.pin(hash, PinnedBy::Keep, true).await.map(drop),
                 KeepStep::Unpin(hash) => {
                     self.objects.pin(hash, PinnedBy::Keep, false).await.map(drop)
@@ -143,6 +159,12 @@ impl ObjectKeeper {
             self.report(&state, hash, layout)
         };
         let mut steps = view.steps(&goals, own, now);
+        let lacking = steps.iter().filter_map(|step| match step {
+            KeepStep::Fetch(hash) | KeepStep::Pin(hash) => Some(*hash),
+            _ => None,
+        });
+        // What was fetched of one for which there is no room is of no use.
+        let lacking = lacking.filter(|it| state.postponed(it) != Some(KeptState::NoRoom)).collect();
         steps.retain(|step| match step {
             // What no board has may come from a neighbour, but need not be asked for all the time.
             KeepStep::Fetch(hash) if state.postponed(hash).is_some() => {
@@ -163,7 +185,7 @@ impl ObjectKeeper {
         state.dead = dead;
         state.view = Some(view);
         let wanted = hashes.into_iter().chain(state.manifests.parts()).collect();
-        Some(RepairPlan { steps, manifests, wanted })
+        Some(RepairPlan { steps, manifests, wanted, lacking })
     }
 
     /// Each manifest that is used is on the disk here, and pinned.
@@ -228,7 +250,12 @@ impl ObjectKeeper {
                 self.take_manifest(object, layout, hash).await
             }
             (RepairTask::Step(KeepStep::Fetch(hash)), _) => {
-                self.fetch(hash).await.map_err(ShardError::from)
+                let is_folder = self.state().folders.contains_key(&hash);
+                let fetched = match is_folder {
+                    true => self.keep_folder(hash).await,
+                    false => self.keep(hash).await,
+                };
+                fetched.map_err(ShardError::from)
             }
             (RepairTask::Step(step), Some(layout)) => self.perform_step(step, layout).await,
             // The settings have changed meanwhile.
@@ -236,7 +263,10 @@ impl ObjectKeeper {
         };
         let Err(error) = done else {
             self.state().postponed.remove(&object);
-            if let RepairTask::Manifest(..) | RepairTask::Step(KeepStep::Prove(_)) = task {
+            let is_folder = self.state().folders.contains_key(&object);
+            if is_folder
+                || matches!(task, RepairTask::Manifest(..) | RepairTask::Step(KeepStep::Prove(_)))
+            {
                 // What it is for need not wait.
                 self.changed.notify_one();
             }
@@ -279,7 +309,17 @@ impl ObjectKeeper {
         }
     }
 
-    async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
+    /// Fetches an object that is not here, and pins it.
+    pub(super) async fn keep(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
+        if self.objects.size(hash).is_none() {
+            self.fetch(hash).await?;
+        }
+        // It may have been evicted meanwhile; then it is fetched again.
+        self.objects.pin(hash, PinnedBy::Keep, true).await?;
+        Ok(())
+    }
+
+    pub(super) async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
         let fetched = loop {
             match self.fetcher.fetch(hash).await {
                 // A large one takes longer than a client would wait.
@@ -294,8 +334,6 @@ impl ObjectKeeper {
                 }
             }
         }
-        // It may have been evicted meanwhile; then it is fetched again.
-        self.objects.pin(hash, PinnedBy::Keep, true).await?;
         Ok(())
     }
 }

@@ -16,6 +16,8 @@ use super::view::{KeepView, KeptCopies, KeptShards};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
     pub what: KeptObject,
+    /// Whether it is a folder, whose files are kept with it.
+    pub is_folder: bool,
     pub redundancy: KeepRedundancy,
 }
 
@@ -79,6 +81,8 @@ pub struct KeeperState {
     pub manifests: ManifestRegistry,
     /// Whether the manifests on the disk were read.
     pub is_loaded: bool,
+    /// What this board had of the folders that are kept, at the last look.
+    pub folders: HashMap<Hash, KeptState>,
     /// Objects that are being made of their shards.
     pub restoring: HashMap<Hash, Restoring>,
 }
@@ -133,6 +137,12 @@ impl KeeperState {
         kept
     }
 
+    /// The folders that are kept with their files.
+    pub fn kept_folders(&self) -> HashSet<Hash> {
+        let folders = self.keeps.iter().flatten().filter(|keep| keep.is_folder);
+        folders.filter_map(|keep| self.hash(keep)).collect()
+    }
+
     /// How the object is to be cut; `None` if it is to have copies.
     pub fn layout(&self, hash: &Hash) -> Option<ShardLayout> {
         let kept = self.kept().into_iter().find(|(kept, _)| kept == hash);
@@ -163,7 +173,7 @@ impl Keep {
             (Some(hash), _) => KeptObject::Hash(hash),
             (None, name) => KeptObject::Name(name.clone()?),
         };
-        Some(Self { what, redundancy: section.redundancy() })
+        Some(Self { what, is_folder: section.folder, redundancy: section.redundancy() })
     }
 }
 
@@ -189,7 +199,9 @@ mod tests {
             ([shards, copies(5)], copies(5)),
             ([shards, copies(4)], shards),
         ] {
-            let keeps = lines.map(|redundancy| Keep { what: what.clone(), redundancy }).to_vec();
+            let keeps = lines
+                .map(|redundancy| Keep { what: what.clone(), is_folder: false, redundancy })
+                .to_vec();
             let state = KeeperState { keeps: Some(keeps), ..KeeperState::default() };
             assert_eq!(state.kept(), [(Hash::EMPTY, expected)]);
         }
@@ -200,7 +212,7 @@ mod tests {
         let node = octet_appliance::PublicKey::new([7; 32]);
         let name = |path: &str| ObjectName { node, path: path.parse().unwrap() };
         let redundancy = KeepRedundancy::Copies(2);
-        let keep = |path| Keep { what: KeptObject::Name(name(path)), redundancy };
+        let keep = |path| Keep { what: KeptObject::Name(name(path)), is_folder: false, redundancy };
         let keeps = ["a", "b", "c"].map(keep).to_vec();
         let mut state = KeeperState { keeps: Some(keeps), ..KeeperState::default() };
         for expected in [["a", "b"], ["c", "a"], ["b", "c"]] {

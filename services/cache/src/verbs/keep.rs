@@ -11,11 +11,7 @@ use crate::keep::{KeepCondition, KeepRow, KeptObject, ObjectKeeper};
 
 /// Refuses the removal of an object that is kept, or is a part of one.
 pub(super) fn check_removal(state: &CacheState, hash: &Hash) -> Result<(), Failure> {
-    let message = match state.keeper.part(hash) {
-        _ if state.keeper.is_kept(hash) => "a `[[keep]]` keeps this object".to_owned(),
-        Some(part) => format!("it is {part}, which a `[[keep]]` keeps"),
-        None => return Ok(()),
-    };
+    let Some(message) = state.keeper.kept_as(hash) else { return Ok(()) };
     let help = "remove its `[[keep]]` from the settings of all boards first";
     Err(Failure::new(FailureCode::Failed, message, help))
 }
@@ -36,7 +32,7 @@ fn show(row: &KeepRow) -> Value {
         KeepRedundancy::Shards { data, parity } => (None, Some(data), Some(parity)),
     };
     let mut shown = json!({
-        "state": row.condition.name(), "hash": row.hash.map(|hash| hash.to_hex().to_string()), "name": name,
+        "state": row.condition.name(), "hash": row.hash.map(|hash| hash.to_hex().to_string()), "name": name, "folder": row.keep.is_folder,
         "copies": copies, "data": data, "parity": parity, "boards": row.copies.kept,
         "loose": row.copies.loose, "lacking": row.copies.lacking, "no_room": row.copies.no_room,
         "shards": null, "whole": null,

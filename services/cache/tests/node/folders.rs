@@ -50,7 +50,7 @@ fn header(length: usize) -> Header {
     header
 }
 
-fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Builder::new(vec![]);
     for (path, all) in files {
         archive.append_data(&mut header(all.len()), path, &all[..]).unwrap();
@@ -58,14 +58,14 @@ fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-fn add_folder(client: &mut Client<UnixStream>, archive: &[u8]) -> Result<Value, CallError> {
+pub fn add_folder(client: &mut Client<UnixStream>, archive: &[u8]) -> Result<Value, CallError> {
     let mut file = MemoryFile(archive.to_vec());
     let wanted = args(json!({ "file": { "size": archive.len() }, "folder": true }));
     client.call_with("add", wanted, Some(&mut file), |_| true)
 }
 
 /// Stores a folder that nothing pins.
-async fn store(node: &Node, files: &[(&str, Vec<u8>)]) -> Hash {
+pub async fn store(node: &Node, files: &[(&str, Vec<u8>)]) -> Hash {
     let mut folder = Folder::default();
     for (path, all) in files {
         let listed = add(&node.objects, all, ObjectKind::Loose).await.unwrap();

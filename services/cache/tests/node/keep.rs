@@ -1,5 +1,6 @@
 //! `[[keep]]` on four boards: copies are made, made anew when a board is gone, and moved with a name.
 
+mod folders;
 mod shards;
 
 use std::time::Duration;
