@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use octet_node::control::{Failure, FailureCode};
 
 use crate::graph::{HOPS, PathConstraints};
+use crate::private_source;
 use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
@@ -31,6 +32,8 @@ pub struct PathRequest {
     pub alone: bool,
     /// Whether the path replaces the node's existing route.
     pub replace: bool,
+    /// Whether the path has a source of its own, which is not this node for its end. It is no route to the node.
+    pub private: bool,
 }
 
 /// The constraints of a path to `to` for the request `request`. `node` resolves display names.
@@ -43,6 +46,15 @@ pub fn parse(
     node: impl Fn(&str) -> Result<NodeAddress, Failure>,
 ) -> Result<PathConstraints, Failure> {
     let given = given(request);
+    if request.private && request.replace {
+        let message = "`replace` and `private` do not go together".to_owned();
+        return Err(bad_argument(message, "a private path is beside the route: leave one out"));
+    }
+    if request.private && request.hops == Some(0) {
+        let message =
+            "`hops` is 0: the end of a private path would be next to this node".to_owned();
+        return Err(bad_argument(message, "give 1 to 6; with 1, the relay knows both ends"));
+    }
     if let (Some(_), Some(first)) = (&request.via, given.first()) {
         let message = format!("`{first}` and `via` do not go together");
         return Err(bad_argument(message, "`via` names all relays: leave one of the two out"));
@@ -75,7 +87,7 @@ pub fn parse(
         let help = "give whole milliseconds, there and back";
         return Err(bad_argument("`max-latency-ms` is 0: no path is that short".to_owned(), help));
     }
-    let relays = request.hops.unwrap_or(0);
+    let relays = request.hops.unwrap_or(if request.private { private_source::RELAYS } else { 0 });
     let relays = usize::try_from(relays).ok().filter(|it| *it < HOPS).ok_or_else(|| {
         let help =
             format!("give 0 to {}: a path has {HOPS} hops at most, its end included", HOPS - 1);
@@ -169,6 +181,24 @@ mod tests {
         assert_eq!(read(&all).unwrap(), expected);
         let via = PathRequest { via: Some("2,3".into()), ..PathRequest::default() };
         assert_eq!(read(&via).unwrap(), PathConstraints::default());
+    }
+
+    #[test]
+    fn a_private_path_has_two_relays_unless_one_is_asked_for() {
+        let private = PathRequest { private: true, ..PathRequest::default() };
+        assert_eq!(read(&private).unwrap().relays, 2);
+        for hops in [1, 3] {
+            let asked = PathRequest { hops: Some(hops), ..private.clone() };
+            assert_eq!(read(&asked).unwrap().relays, hops as usize);
+        }
+        let none = PathRequest { hops: Some(0), ..private.clone() };
+        assert!(read(&none).unwrap_err().message.contains("`hops` is 0"));
+        let replacing = PathRequest { replace: true, ..private };
+        assert!(read(&replacing).unwrap_err().message.contains("`replace` and `private`"));
+        assert_eq!(
+            read(&PathRequest { hops: Some(0), ..PathRequest::default() }).unwrap().relays,
+            0
+        );
     }
 
     #[test]

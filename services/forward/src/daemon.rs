@@ -16,6 +16,7 @@ mod mtu;
 mod neighbour_links;
 mod on_demand;
 mod path_ends;
+mod private;
 mod rates;
 mod requests;
 mod routes;

@@ -49,6 +49,9 @@ pub struct PendingPath<W> {
     pub is_independent: bool,
     /// Whether the path replaces the node's existing route.
     pub replaces: bool,
+    /// Whether the path is private. It is independent, and no other path starts, waits or ends because of it: its
+    /// end would see that.
+    pub is_private: bool,
     /// Receives the result.
     pub requester: W,
 }
@@ -130,7 +133,7 @@ impl<W> Desired<W> {
 
     /// Whether a path to `to` is pending; a packet starts no route then.
     pub fn is_requested(&self, to: NodeAddress) -> bool {
-        self.requests.values().any(|it| it.to == to)
+        self.requests.values().any(|it| it.to == to && !it.is_private)
     }
 
     /// Adds a pending path. Returns the pending request that it replaces, with its path.
@@ -166,7 +169,7 @@ impl<W> Desired<W> {
             !request.is_independent || request.replaces || is_on_demand(entry)
         };
         let before = match self.routes.get(&request.to) {
-            Some(entry) if ends(entry) => self.end(request.to),
+            Some(entry) if ends(entry) && !request.is_private => self.end(request.to),
             _ => vec![],
         };
         if !request.is_independent {
@@ -218,6 +221,7 @@ mod tests {
             spec,
             is_independent: false,
             replaces: false,
+            is_private: false,
             requester: "somebody",
         }
     }
@@ -304,6 +308,26 @@ mod tests {
         desired.request(PathNumber(3), PendingPath { replaces: true, ..alone() });
         assert_eq!(desired.up(PathNumber(3)).unwrap().1, [PathNumber(1)]);
         assert!(desired.routes.is_empty());
+    }
+
+    /// What packets of this node start, and what carries them, is the same with and without a private path.
+    #[test]
+    fn a_private_path_is_beside_all_others() {
+        let mut desired = Desired::default();
+        let on_demand = DesiredRoute {
+            route: NodeRoute::restored(true, Some(PathNumber(1)), None),
+            ..DesiredRoute::on_demand(Instant::now())
+        };
+        desired.routes.insert(board(4), on_demand);
+        for (path, to) in [(2, 4), (3, 5)] {
+            let private =
+                PendingPath { is_independent: true, is_private: true, ..request(to, &[2, 3]) };
+            assert!(desired.request(PathNumber(path), private).is_none());
+            assert!(!desired.is_requested(board(to)) && desired.requested(board(to)).is_none());
+            assert_eq!(desired.up(PathNumber(path)).unwrap().1, []);
+        }
+        assert_eq!(desired.routes.len(), 1);
+        assert_eq!(desired.routes[&board(4)].route.active(), Some(PathNumber(1)));
     }
 
     proptest! {

@@ -20,7 +20,7 @@ pub use installed::{KernelEntry, install};
 pub use persisted::LAST_NUMBER;
 pub use rate::MAX as MAX_RATE;
 pub use refusals::SetupRefusal;
-pub use source::{NotAsked, PathState, RequestedPath, SourcePath};
+pub use source::{NotAsked, PathState, RequestedPath, ShownSource, SourcePath};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -18,8 +18,11 @@ use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 use octet_node::map::Map;
 use octet_node::sub_key::Certified;
 
+use crate::engine::PathEnd;
+use crate::exchange;
 use crate::mtu;
 use crate::neighbour::UNIT;
+use crate::private_source;
 
 /// The UDP port within paths.
 pub const PORT: u16 = 4043;
@@ -94,7 +97,7 @@ impl fmt::Display for ExitRefusal {
     }
 }
 
-/// The sender's role on a path. Roles may be added, such as a source that stays anonymous.
+/// The sender's role on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndRole {
     /// The node that requested the path.
@@ -104,6 +107,11 @@ pub enum EndRole {
 }
 
 impl EndRole {
+    /// This node's role on a path.
+    pub fn of(path_end: &PathEnd) -> Self {
+        if path_end.is_source { Self::Source } else { Self::End }
+    }
+
     fn number(self) -> u8 {
         match self {
             Self::Source => 1,
@@ -146,6 +154,29 @@ impl Inner {
         let signature = key.sign(Domain::Introduction, &context.body());
         let certificate = Box::new(own.certificate.clone());
         Self::Introduction { certificate, signature, knows_receiver }
+    }
+
+    /// The introduction of `own` on this end of a path to the node `other` at the far end.
+    pub fn introduce_on(path_end: &PathEnd, own: &Certified, other: Ipv6Addr) -> Self {
+        let context = IntroductionContext {
+            role: EndRole::of(path_end),
+            nodes: (private_source::address(own), other),
+            keys: (exchange::public(&path_end.secret), path_end.key),
+        };
+        Self::introduce(own, &context, path_end.node.is_some())
+    }
+
+    /// Whether the source of a private path takes notice of this message. Requests for an exit concern the node
+    /// itself: answers to them would tell the end which node it is.
+    pub fn is_for_private(&self) -> bool {
+        match self {
+            Self::Introduction { .. } | Self::Ping(_) | Self::Pong(_) | Self::MtuProbe(_) => true,
+            Self::Use(_)
+            | Self::ExitRequest
+            | Self::ExitGrant(_)
+            | Self::ExitRefused(_)
+            | Self::MtuProbeReply(_) => false,
+        }
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -390,6 +421,25 @@ mod tests {
             &[1, 12, 1],
         ] {
             assert_eq!(Inner::from_bytes(other), None, "{other:?}");
+        }
+    }
+
+    /// A request for an exit would be answered for the node itself.
+    #[test]
+    fn the_source_of_a_private_path_answers_for_nothing_else() {
+        let introduction = Inner::Introduction {
+            certificate: Box::new(certified(UNIT).certificate),
+            signature: [0; SIGNATURE],
+            knows_receiver: true,
+        };
+        for said in [introduction, Inner::Ping(1), Inner::Pong(1), Inner::MtuProbe(1280)] {
+            assert!(said.is_for_private(), "{said:?}");
+        }
+        let address = Ipv4Addr::new(100, 127, 255, 1);
+        let exit = [Inner::ExitRequest, Inner::ExitGrant(address), Inner::Use(1)];
+        let refused = ExitRefusal::ALL.map(Inner::ExitRefused);
+        for said in exit.into_iter().chain(refused).chain([Inner::MtuProbeReply(1280)]) {
+            assert!(!said.is_for_private(), "{said:?}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! | `fl<N>` | MPLS in IP (RFC 4023) to neighbour N, within `fwg` or plain |
 //! | `fout`, `fin` | a veth pair: packets that leave a label path are sent to one and received from the other |
 //! | `fp<N>` | end-to-end WireGuard of path N |
+//! | `fpp<N>` | the same of a private path, at its source |
 //! | `fvpn` | the tunnel to the LAN's exit |
 //! | `fx<N>` | the tunnel to the client with slot N, whose exit this node is |
 
@@ -15,6 +16,7 @@ pub mod meter;
 mod netlink;
 pub mod nflog;
 pub mod paths;
+pub mod private;
 pub mod tunnels;
 pub mod usage;
 mod wireguard;

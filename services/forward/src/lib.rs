@@ -23,6 +23,7 @@ pub mod neighbour_sections;
 pub mod number_pool;
 pub mod onion;
 pub mod plain;
+pub mod private_source;
 pub mod probe;
 pub mod records;
 pub mod routes;

@@ -213,13 +213,17 @@ fn path_request() -> VerbArgs<PathRequest> {
     let alone =
         flag("alone", "Keep this path only: no backup path, and no replacement if it fails");
     let replace = flag("replace", "Replace the present route to the node");
+    let private = flag(
+        "private",
+        "Show the end a key and an address for this path alone, which programs can send from; over 2 relays or more unless --hops or --via says otherwise",
+    );
     let nodes = to.and(via).and(avoid);
     let limits = milliseconds.and(kilobits).and(price).and(hops);
-    let flags = alone.and(replace);
+    let flags = alone.and(replace).and(private);
     nodes.and(limits).and(most.and(flags)).parse(|((nodes, limits), (rate, flags))| {
         let ((to, via), avoid) = nodes;
         let (((milliseconds, kilobits), price), hops) = limits;
-        let (alone, replace) = flags;
+        let ((alone, replace), private) = flags;
         Ok(PathRequest {
             to,
             via,
@@ -231,6 +235,7 @@ fn path_request() -> VerbArgs<PathRequest> {
             rate,
             alone,
             replace,
+            private,
         })
     })
 }
@@ -362,5 +367,8 @@ mod tests {
             };
             assert_eq!(asked("path-add", args), Ok(DaemonRequest::Add(Box::new(wanted))));
         }
+        let private = PathRequest { to: "4".to_owned(), private: true, ..PathRequest::default() };
+        let args = json!({ "to": "4", "private": true });
+        assert_eq!(asked("path-add", args), Ok(DaemonRequest::Add(Box::new(private))));
     }
 }

@@ -122,6 +122,7 @@ impl Path {
             far: (self.outer(1 - end), port),
             inner: (link(end), link(1 - end)),
             nodes: (self.node(end), Some(self.node(1 - end))),
+            private: None,
         }
     }
 }

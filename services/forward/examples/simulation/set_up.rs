@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use octet_forward::control::LinkMessage;
-use octet_forward::engine::{Engine, EngineAction, LinkNumber, PathState, RequestedPath};
+use octet_forward::engine::{
+    Engine, EngineAction, LinkNumber, PathState, RequestedPath, ShownSource,
+};
 
 use crate::nodes::{BEGIN, Node};
 use crate::world::World;
@@ -74,8 +76,11 @@ impl<'a> Net<'a> {
         let now = BEGIN + done.asked as u64 % 60;
         let rng = &mut self.rng;
         let mut bytes = || std::array::from_fn(|_| rng.u8(..));
-        let asked =
-            self.engines[*source].request_path(&RequestedPath { hops, rate: 0 }, now, &mut bytes);
+        let asked = self.engines[*source].request_path(
+            &RequestedPath { hops, rate: 0, source: ShownSource::Node },
+            now,
+            &mut bytes,
+        );
         let Ok((number, actions)) = asked else { return };
         self.send(0, *source, actions);
         let mut stands = None;

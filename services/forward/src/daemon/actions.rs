@@ -4,9 +4,10 @@ use super::Daemon;
 use super::accounting::Due;
 use crate::engine::{EngineAction, KernelEntry, LinkNumber, PathEnd, PathNumber};
 use crate::kernel::meter::{Direction, GateChange, Meter};
+use crate::kernel::private::PrivateEnd;
 use crate::kernel::{KernelError, paths};
 use crate::label::Label;
-use octet_node::address::NodeAddress;
+use crate::private_source;
 use octet_node::say;
 
 /// The meter that counts packets by this entry.
@@ -114,9 +115,11 @@ impl Daemon {
             KernelEntry::Accept(_, label) => self.kernel.remove_label(label).await,
             // The route between the end's addresses is the push.
             KernelEntry::End(number, path_end) => {
+                let private = self.path_ends.private.remove(&number);
+                let name = private.map_or_else(|| number.device(), |it| it.device());
                 self.path_ends.forget(number);
                 self.routes.active_paths.retain(|_, path| *path != number);
-                self.kernel.close_end(&number.device(), path_end.outer()).await
+                self.kernel.close_end(&name, path_end.outer(), private).await
             }
             KernelEntry::RateLimit(..)
             | KernelEntry::Swap { .. }
@@ -130,16 +133,22 @@ impl Daemon {
         number: PathNumber,
         path_end: &PathEnd,
     ) -> Result<(), KernelError> {
-        let Some(node) = self.node() else { return Ok(()) };
+        let Some(own) = self.engine.shown_as(number, self.identity.as_ref()) else {
+            return Ok(());
+        };
+        let own = private_source::address(own);
+        let private = self.engine.destination(number).filter(|_| self.engine.is_private(number));
+        let private = private.map(|to| (PrivateEnd { number, own }, to.ip()));
         let ((near, far), port) = (path_end.outer(), path_end.port());
         let end = paths::KernelPathEnd {
-            name: number.device(),
+            name: private.map_or_else(|| number.device(), |(private, _)| private.device()),
             secret: path_end.secret,
             key: path_end.key,
             near: (near, port),
             far: (far, port),
             inner: path_end.inner(),
-            nodes: (NodeAddress::of(&node).ip(), path_end.node),
+            nodes: (own, path_end.node),
+            private,
         };
         // A path end's parameters never change, except that its peer becomes known.
         if self.path_ends.devices.contains_key(&number)
@@ -147,6 +156,8 @@ impl Daemon {
         {
             return Ok(());
         }
+        // It is removed, too, if only a part of it can be made.
+        self.path_ends.private.extend(private.map(|(private, _)| (number, private)));
         let index = self.kernel.open_end(&end).await?;
         self.path_ends.devices.insert(number, index);
         Ok(())

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Daemon, random_bytes, seconds};
 use crate::desired::DesiredRoute;
-use crate::engine::{PathNumber, PathState, RequestedPath};
+use crate::engine::{PathNumber, PathState, RequestedPath, ShownSource};
 use crate::graph::{Graph, PathConstraints};
 use crate::introduction::Inner;
 use crate::routes::{PeerReport, RouteStep, select_path};
@@ -196,7 +196,8 @@ impl Daemon {
             let silent = || format!("{} has not told of itself yet", self.display_name(*hop));
             known.map(|it| (*hop, it.announcement().onion_key)).ok_or_else(silent)
         });
-        Ok(RequestedPath { hops: hops.collect::<Result<_, _>>()?, rate })
+        let source = ShownSource::Node;
+        Ok(RequestedPath { hops: hops.collect::<Result<_, _>>()?, rate, source })
     }
 
     pub(super) async fn request_path(
@@ -255,7 +256,10 @@ impl Daemon {
         for path in before {
             self.end_path(path).await;
         }
-        let answer = json!({ "path": path.0, "to": to.to_string() });
+        let answer = match self.path_ends.private.get(&path) {
+            Some(private) => json!({ "path": path.0, "to": to.to_string(), "from": private.own }),
+            None => json!({ "path": path.0, "to": to.to_string() }),
+        };
         let _ = request.requester.answer.send(Ok(answer));
     }
 }

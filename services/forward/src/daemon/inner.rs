@@ -8,11 +8,12 @@ use serde_json::json;
 use super::answer::{hops_with_total, no_answer, no_path};
 use super::{Daemon, Pinged, Waiting};
 use crate::desired::PendingPath;
-use crate::engine::{PathEnd, PathNumber};
+use crate::engine::PathNumber;
 use crate::exchange;
 use crate::introduction::{
     EndRole, Inner, IntroductionContext, PORT, is_accepted, is_outdated, verify_introduction,
 };
+use crate::private_source;
 use crate::routes::PeerReport;
 use crate::status::SetupPhase;
 use crate::verbs::TIMEOUT;
@@ -28,13 +29,18 @@ impl Daemon {
             return;
         }
         let Some(number) = self.path_ends.of(from) else { return };
-        match Inner::from_bytes(bytes) {
+        let message = Inner::from_bytes(bytes);
+        if self.engine.is_private(number) && !message.as_ref().is_some_and(Inner::is_for_private) {
+            return;
+        }
+        match message {
             Some(Inner::Introduction { certificate, signature, knows_receiver }) => {
                 let Some(path_end) = self.engine.path_end(number) else { return };
-                let Some(own) = self.node().map(|it| NodeAddress::of(&it).ip()) else { return };
+                let own = self.engine.shown_as(number, self.identity.as_ref());
+                let Some(own) = own.map(private_source::address) else { return };
                 let node = NodeAddress::of(&certificate.body().node);
                 let about = IntroductionContext {
-                    role: role(path_end).other(),
+                    role: EndRole::of(path_end).other(),
                     nodes: (node.ip(), own),
                     keys: (path_end.key, exchange::public(&path_end.secret)),
                 };
@@ -51,7 +57,9 @@ impl Daemon {
                     let actions = self.engine.set_peer(number, node);
                     self.apply(actions).await;
                     // The first path to or from a node carries the packets to it.
-                    if !self.routes.active_paths.contains_key(&node.ip()) {
+                    if !self.routes.active_paths.contains_key(&node.ip())
+                        && !self.engine.is_private(number)
+                    {
                         self.route_over(node.ip(), number).await;
                     }
                     self.handle_up(number).await;
@@ -114,19 +122,14 @@ impl Daemon {
 
     /// Sends this node's introduction to the other end of a path.
     pub(super) async fn introduce(&self, number: PathNumber) {
-        let Some(own) = &self.identity else { return };
+        let own = self.engine.shown_as(number, self.identity.as_ref());
+        let Some(own) = own else { return };
         let Some(path_end) = self.engine.path_end(number) else { return };
         let Some(to) = self.path_ends.address(number, &self.engine) else { return };
         // The source introduces itself first: the end does not know the source yet.
         let other = path_end.node.or_else(|| self.engine.destination(number).map(NodeAddress::ip));
         let Some(other) = other else { return };
-        let about = IntroductionContext {
-            role: role(path_end),
-            nodes: (NodeAddress::of(&own.certificate.body().node).ip(), other),
-            keys: (exchange::public(&path_end.secret), path_end.key),
-        };
-        let said = Inner::introduce(own, &about, path_end.node.is_some());
-        self.path_ends.send(&said, to).await;
+        self.path_ends.send(&Inner::introduce_on(path_end, own, other), to).await;
     }
 
     /// Repeats introductions that were not answered.
@@ -157,9 +160,4 @@ impl Daemon {
             let _ = request.requester.answer.send(Err(no_path(&why)));
         }
     }
-}
-
-/// This node's role on a path.
-fn role(path_end: &PathEnd) -> EndRole {
-    if path_end.is_source { EndRole::Source } else { EndRole::End }
 }

@@ -140,6 +140,7 @@ impl Daemon {
         self.kernel.prepare(secret, neighbour::PORT).await?;
         meter::prepare().await?;
         usage::prepare().await?;
+        self.kernel.prepare_private(NodeAddress::of(&node).ip()).await?;
         self.accounting.recount(&self.state)?;
         self.links.previous.extend(self.persisted_links());
         self.kernel.catch_unrouted(NodeAddress::of(&node).ip()).await?;
@@ -198,6 +199,8 @@ impl Daemon {
             }
         }
         self.end_with(gone).await?;
+        let lost = self.engine.drop_lost();
+        self.apply(lost).await;
         self.restore_routes();
         let installed = self.engine.installed();
         let counted: BTreeSet<_> = installed.iter().filter_map(meter_of).collect();

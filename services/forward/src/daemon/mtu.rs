@@ -8,7 +8,7 @@ use octet_node::say;
 
 use super::Daemon;
 use crate::control::LinkMessage;
-use crate::engine::{LinkNumber, PathNumber};
+use crate::engine::{LinkNumber, PathEnd, PathNumber};
 use crate::introduction::Inner;
 use crate::kernel::tunnels;
 use crate::mtu::{self, Discovery, MIN_OF_PATH};
@@ -47,7 +47,10 @@ impl Daemon {
         let is_due =
             |path: &PathNumber| self.path_ends.mtus.get(path).is_none_or(|it| it.is_due(now));
         for path in self.path_ends.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
-            if self.engine.path_end(path).is_none_or(|path_end| path_end.node.is_none()) {
+            let is_known = |path_end: &PathEnd| path_end.node.is_some();
+            let is_up = self.engine.path_end(path).is_some_and(is_known);
+            // A private path has the MTU that all have, so that nothing of it has to be probed.
+            if !is_up || self.engine.is_private(path) {
                 continue;
             }
             // The MTU of a path whose links are unchanged is unchanged.

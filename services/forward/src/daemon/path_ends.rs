@@ -9,12 +9,15 @@ use tokio::net::UdpSocket;
 use super::Pinged;
 use crate::engine::{Engine, PathNumber};
 use crate::introduction::{Inner, PORT};
+use crate::kernel::private::PrivateEnd;
 use crate::mtu::{Discovery, MIN_OF_PATH};
 
 pub(super) struct PathEnds {
     socket: UdpSocket,
     /// The interface indices of path ends.
     pub devices: BTreeMap<PathNumber, u32>,
+    /// The private ones of those that begin here.
+    pub private: BTreeMap<PathNumber, PrivateEnd>,
     /// Path ends whose peer uses an outdated introduction. The warning is logged once.
     pub outdated: BTreeSet<PathNumber>,
     /// The path MTUs, by the local ends.
@@ -28,6 +31,7 @@ impl PathEnds {
         Self {
             socket,
             devices: BTreeMap::new(),
+            private: BTreeMap::new(),
             outdated: BTreeSet::new(),
             mtus: BTreeMap::new(),
             pings: HashMap::new(),
@@ -65,6 +69,7 @@ impl PathEnds {
     /// Forgets a path that has ended.
     pub fn forget(&mut self, number: PathNumber) {
         self.devices.remove(&number);
+        self.private.remove(&number);
         self.outdated.remove(&number);
         self.mtus.remove(&number);
     }

@@ -52,6 +52,7 @@ impl Daemon {
                 "mtu": path.end.node.map(|_| self.path_ends.mtu_of(number)),
                 "kilobits": self.engine.rate(number),
                 "keys": keys(&path.end),
+                "from": self.path_ends.private.get(&number).map(|private| private.own),
             })
         };
         let none = Value::Null;
@@ -74,6 +75,7 @@ impl Daemon {
                 "mtu": none,
                 "kilobits": none,
                 "keys": none,
+                "from": none,
             })
         });
         self.engine.paths().map(path).chain(routes).collect()
@@ -84,8 +86,9 @@ impl Daemon {
             Ok(asked) => asked,
             Err(failure) => return drop(requester.answer.send(Err(failure))),
         };
-        let (is_independent, replaces) = (request.alone, request.replace);
-        let request = PendingPath { to, spec, is_independent, replaces, requester };
+        let (is_private, replaces) = (request.private, request.replace);
+        let is_independent = request.alone || is_private;
+        let request = PendingPath { to, spec, is_independent, replaces, is_private, requester };
         if let Some((before, request)) = self.routes.desired.request(number, request) {
             self.end_path(before).await;
             let help = "`forward paths` shows the one that was asked for instead";
@@ -102,6 +105,7 @@ impl Daemon {
     ) -> Result<(PathNumber, NodeAddress, Spec), Failure> {
         let to = self.resolve_node(&request.to)?;
         if !request.alone
+            && !request.private
             && !request.replace
             && let Some(status) = self.route_status(to)
         {
@@ -112,14 +116,19 @@ impl Daemon {
         let between: Vec<_> =
             between.map(|hop| self.resolve_node(hop)).collect::<Result<_, _>>()?;
         let mut limits = constraints::parse(request, to, |node| self.resolve_node(node))?;
-        let hops = if between.is_empty() {
+        let hops = if between.is_empty() && request.private {
+            self.find_private_hops(to, &limits).map_err(|why| no_path(&why))?
+        } else if between.is_empty() {
             self.find_hops(to, &limits).map_err(|why| no_path(&why))?
         } else {
             // Later paths have at least as many relays as the requested one.
             limits.relays = between.len().min(HOPS - 1);
             between.iter().copied().chain([to]).collect()
         };
-        let asked = self.with_keys(&hops, request.rate).map_err(|why| no_path(&why))?;
+        let mut asked = self.with_keys(&hops, request.rate).map_err(|why| no_path(&why))?;
+        if request.private {
+            asked.source = self.private_source().map_err(|why| no_path(&why))?;
+        }
         let number = self.request_path(&asked).await.map_err(|why| no_path(&why))?;
         Ok((number, to, Spec { via: between, limits, rate: request.rate }))
     }

@@ -75,7 +75,9 @@ impl Routes {
         let is_there = |path: &PathNumber| engine.path(*path).is_some();
         let entry = self.desired.routes.get(&to);
         let of_way = entry.and_then(|entry| entry.route.paths().find(is_there));
-        let leads = |(_, path): &(PathNumber, &SourcePath)| path.hops.last() == Some(&to);
+        let leads = |(_, path): &(PathNumber, &SourcePath)| {
+            path.hops.last() == Some(&to) && !path.source.is_private()
+        };
         of_way.or_else(|| engine.paths().find(leads).map(|(number, _)| number))
     }
 

@@ -8,7 +8,7 @@
 
 use super::end::PathEnd;
 use super::relay::{NextHop, Transit};
-use super::source::{PathState, SourcePath, SourceState};
+use super::source::{PathState, ShownSource, SourcePath, SourceState};
 use super::{Engine, EngineAction, LinkNumber, PathNumber};
 use crate::control::Id;
 use crate::label::Label;
@@ -27,9 +27,12 @@ pub(super) fn transit_name((LinkNumber(link), Id(id)): (LinkNumber, Id)) -> Stri
     format!("s-{link}-{id:016x}")
 }
 
+/// What the name of a persisted private path ends with. Its key is not persisted, so the next daemon ends it.
+const PRIVATE: &str = "-private";
+
 /// The name of a persisted path of this node.
-pub(super) fn path_name(number: PathNumber) -> String {
-    format!("p-{number}")
+pub(super) fn path_name(number: PathNumber, source: &ShownSource) -> String {
+    format!("p-{number}{}", if source.is_private() { PRIVATE } else { "" })
 }
 
 fn transit_key(name: &str) -> Option<(LinkNumber, Id)> {
@@ -37,8 +40,13 @@ fn transit_key(name: &str) -> Option<(LinkNumber, Id)> {
     Some((LinkNumber(link.parse().ok()?), Id(u64::from_str_radix(id, 16).ok()?)))
 }
 
-fn path_number(name: &str) -> Option<PathNumber> {
-    name.strip_prefix("p-")?.parse().ok().map(PathNumber)
+fn path_number(name: &str) -> Option<(PathNumber, ShownSource)> {
+    let number = name.strip_prefix("p-")?;
+    let (number, source) = match number.strip_suffix(PRIVATE) {
+        Some(number) => (number, ShownSource::Lost),
+        None => (number, ShownSource::Node),
+    };
+    Some((PathNumber(number.parse().ok()?), source))
 }
 
 /// Version, session (74), the neighbour's label (4), reverse label (4), since (8), until (8), lifetime (2),
@@ -145,7 +153,7 @@ pub(super) fn encode_path(path: &SourcePath) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn decode_path(bytes: &[u8]) -> Option<SourcePath> {
+fn decode_path(bytes: &[u8], source: ShownSource) -> Option<SourcePath> {
     let mut fields = Fields(bytes);
     if fields.u8()? != VERSION {
         return None;
@@ -161,6 +169,7 @@ fn decode_path(bytes: &[u8]) -> Option<SourcePath> {
     let changes = HopChanges::from_bytes(fields.0)?;
     let (state, setup) = (PathState::Up, SourceState::Up { changes, out_label });
     (hops.len() == count && count > 0).then_some(SourcePath {
+        source,
         link,
         hops,
         state,
@@ -214,7 +223,8 @@ impl Engine {
     }
 
     fn restore_path(&mut self, name: &str, bytes: &[u8]) -> Option<()> {
-        let (number, path) = (path_number(name)?, decode_path(bytes)?);
+        let (number, source) = path_number(name)?;
+        let path = decode_path(bytes, source)?;
         self.links.get(&path.link)?;
         self.labels.reserve(&[path.reverse_label]);
         if let SourceState::Up { out_label, .. } = &path.setup {

@@ -14,18 +14,37 @@ use crate::onion::{
     SetUp, Terms, build,
 };
 use octet_node::address::NodeAddress;
+use octet_node::sub_key::Certified;
 
 /// The requested lifetime in seconds, and the interval of refreshes.
 pub(super) const LIFETIME: u16 = 600;
 const REFRESH: u64 = 200;
 
+/// Who the source of a path is for the node at its end.
+#[derive(Debug, Clone)]
+pub enum ShownSource {
+    /// This node.
+    Node,
+    /// A key for this path alone: the path is private.
+    ThrowAway(Box<Certified>),
+    /// The path is private, and its key is gone with a previous daemon.
+    Lost,
+}
+
+impl ShownSource {
+    pub fn is_private(&self) -> bool {
+        !matches!(self, Self::Node)
+    }
+}
+
 /// A path to request: its hops in order, the last one being the end, each with its onion key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RequestedPath {
     /// At least one hop; the first is a neighbour.
     pub hops: Vec<(NodeAddress, [u8; 32])>,
     /// The rate limit in each direction, in kbit/s; 0 means unlimited.
     pub rate: u32,
+    pub source: ShownSource,
 }
 
 /// Why a path cannot be requested.
@@ -64,6 +83,7 @@ pub enum SourceState {
 /// A path of this node.
 #[derive(Debug)]
 pub struct SourcePath {
+    pub source: ShownSource,
     pub link: LinkNumber,
     /// The hops, the last being the end.
     pub hops: Vec<NodeAddress>,
@@ -137,7 +157,9 @@ impl Engine {
         let (state, deadline) = (PathState::Pending, now + 2 * TIMEOUT);
         let setup = SourceState::Pending(Box::new(pending));
         let (granted_rate, since) = (0, now);
+        let source = requested.source.clone();
         let new = SourcePath {
+            source,
             link,
             hops,
             state,
@@ -199,6 +221,32 @@ impl Engine {
 
     pub fn paths(&self) -> impl Iterator<Item = (PathNumber, &SourcePath)> {
         self.paths.iter().map(|(number, path)| (*number, path))
+    }
+
+    /// Whether a path begins here and shows its end another key than this node's.
+    pub fn is_private(&self, number: PathNumber) -> bool {
+        self.paths.get(&number).is_some_and(|path| path.source.is_private())
+    }
+
+    /// Whom this node introduces itself as on a path: as `node`, which is itself, unless the path is private.
+    pub fn shown_as<'a>(
+        &'a self,
+        number: PathNumber,
+        node: Option<&'a Certified>,
+    ) -> Option<&'a Certified> {
+        match self.paths.get(&number).map(|path| &path.source) {
+            None | Some(ShownSource::Node) => node,
+            Some(ShownSource::ThrowAway(own)) => Some(own),
+            Some(ShownSource::Lost) => None,
+        }
+    }
+
+    /// Ends the private paths of a previous daemon, whose keys are gone, and notifies their hops.
+    pub fn drop_lost(&mut self) -> Vec<EngineAction> {
+        let is_lost = |path: &SourcePath| matches!(path.source, ShownSource::Lost);
+        let lost = self.paths.iter().filter(|(_, path)| is_lost(path));
+        let lost: Vec<_> = lost.map(|(number, _)| *number).collect();
+        lost.into_iter().flat_map(|number| self.drop_path(number)).collect()
     }
 
     /// Ends a path of this node and notifies its hops.
@@ -263,7 +311,7 @@ impl Engine {
         let Some(path) = self.paths.remove(&number) else { return vec![] };
         self.labels.free(path.reverse_label);
         self.end_numbers.free(number);
-        let mut actions = vec![EngineAction::Forget(persisted::path_name(number))];
+        let mut actions = vec![EngineAction::Forget(persisted::path_name(number, &path.source))];
         actions.extend(self.source_counters(&path).map(EngineAction::Ended));
         actions.extend(remove(path.installed(number)));
         if let SourceState::Up { out_label, .. } = path.setup {
@@ -275,7 +323,7 @@ impl Engine {
 
 /// Persists an established path; forgets a pending one.
 pub(super) fn persist(number: PathNumber, path: &SourcePath) -> EngineAction {
-    let name = persisted::path_name(number);
+    let name = persisted::path_name(number, &path.source);
     match persisted::encode_path(path) {
         Some(bytes) => EngineAction::Keep(name, bytes),
         None => EngineAction::Forget(name),

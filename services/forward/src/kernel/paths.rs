@@ -6,6 +6,7 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric};
 use rtnetlink::{LinkWireguard, RouteMessageBuilder};
 
 use super::links::IN;
+use super::private::{self, PrivateEnd};
 use super::wireguard::{OwnEnd, PeerConfig};
 use super::{ForwardKernel, KernelError, netlink, ours};
 use crate::mtu;
@@ -29,6 +30,9 @@ pub struct KernelPathEnd {
     pub inner: (Ipv6Addr, Ipv6Addr),
     /// This node's address, and the peer's address once it is authenticated.
     pub nodes: (Ipv6Addr, Option<Ipv6Addr>),
+    /// If the path is private, its throw-away address, which is then the one in `nodes`, and the node that was
+    /// requested.
+    pub private: Option<(PrivateEnd, Ipv6Addr)>,
 }
 
 impl ForwardKernel {
@@ -42,10 +46,22 @@ impl ForwardKernel {
         self.wireguard.own(OwnEnd { name, secret: end.secret, port: end.near.1 }).await?;
         self.set_endpoint(end).await?;
         self.address(IN, end.near.0.into(), 32).await?;
-        self.address(IN, end.nodes.0.into(), 128).await?;
         self.address(name, end.inner.0.into(), 64).await?;
+        let index = self.known(name).await?;
+        match &end.private {
+            None => self.address(IN, end.nodes.0.into(), 128).await?,
+            Some((private, _)) => private.add_address(&self.route, index).await?,
+        }
         self.up(name).await?;
-        self.known(name).await
+        if let Some((private, other)) = &end.private {
+            private.add_route(&self.route, index, *other).await?;
+        }
+        Ok(index)
+    }
+
+    /// Prepares for private paths of the node with the address `own`.
+    pub async fn prepare_private(&self, own: Ipv6Addr) -> Result<(), KernelError> {
+        private::prepare(&self.route, own).await
     }
 
     /// Configures the authenticated peer of an existing end.
@@ -61,8 +77,12 @@ impl ForwardKernel {
         &self,
         name: &str,
         (near, far): (Ipv4Addr, Ipv4Addr),
+        private: Option<PrivateEnd>,
     ) -> Result<(), KernelError> {
         self.remove(name).await?;
+        if let Some(private) = private {
+            private.forget(&self.route).await?;
+        }
         let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(far, 32);
         let route = route.protocol(ours()).build();
         let removed =

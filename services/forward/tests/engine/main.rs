@@ -6,6 +6,7 @@
 mod announcements;
 mod hostile;
 mod net;
+mod private;
 mod rates;
 
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use octet_forward::control::LinkMessage;
 use octet_forward::engine::{
     Engine, EngineAction, KernelEntry, LAST_NUMBER, LinkNumber, NotAsked, PathCounters, PathEnd,
-    PathNumber, PathState, RequestedPath, install,
+    PathNumber, PathState, RequestedPath, ShownSource, install,
 };
 use octet_forward::label::Label;
 use octet_forward::onion::OnionSecret;
@@ -108,6 +108,8 @@ pub struct Net {
     wires: VecDeque<(usize, usize, LinkMessage)>,
     pub now: u64,
     rate: u32,
+    /// Who sources are for the ends of their paths.
+    pub source: ShownSource,
     rng: fastrand::Rng,
     /// Whether the two ends of a path introduce themselves.
     pub introduces: bool,
@@ -137,12 +139,28 @@ impl Net {
             wires: VecDeque::new(),
             now: 1_800_000_000,
             rate: 0,
+            source: ShownSource::Node,
             rng: fastrand::Rng::with_seed(seed),
             introduces: true,
             strangers: vec![],
             fate: Box::new(|_, _, _| Fate::Passes),
             sent: vec![],
         }
+    }
+
+    /// Gives a node that has no link yet this address.
+    pub fn set_address(&mut self, node: usize, address: NodeAddress) {
+        self.nodes[node].address = address;
+    }
+
+    pub fn engine(&self, node: usize) -> &Engine {
+        &self.nodes[node].engine
+    }
+
+    /// Ends the private paths of the previous daemon of a node.
+    pub fn drop_lost(&mut self, node: usize) {
+        let actions = self.nodes[node].engine.drop_lost();
+        self.apply(node, actions);
     }
 
     /// Creates a row of nodes, each linked to the previous and to the next one.
@@ -210,7 +228,7 @@ impl Net {
         let hops = hops.iter().map(|hop| (self.nodes[*hop].address, key(*hop))).collect();
         let (now, rng) = (self.now, &mut self.rng);
         let mut bytes = || std::array::from_fn(|_| rng.u8(..));
-        let asked = RequestedPath { hops, rate: self.rate };
+        let asked = RequestedPath { hops, rate: self.rate, source: self.source.clone() };
         let (path, actions) = self.nodes[node].engine.request_path(&asked, now, &mut bytes)?;
         self.apply(node, actions);
         Ok(path)
@@ -379,7 +397,10 @@ impl Net {
 
     /// Records at `node` that the other end of a path has proved its identity.
     pub fn set_peer(&mut self, node: usize, path: PathNumber, other: usize) {
-        let other = self.nodes[other].address;
+        self.set_peer_address(node, path, self.nodes[other].address);
+    }
+
+    pub fn set_peer_address(&mut self, node: usize, path: PathNumber, other: NodeAddress) {
         let actions = self.nodes[node].engine.set_peer(path, other);
         self.apply(node, actions);
     }

@@ -1,10 +1,6 @@
-//! Quotas and counters in this machine's kernel, in a network namespace of its own.
+//! Quotas and counters of labels.
 
-#![cfg(test)]
-
-use std::env;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,10 +10,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, bind, send, socket,
 };
 use octet_forward::kernel::meter::{self, Direction, GuardedDevice, MeterCounts, Quotas};
-use rustix::process::geteuid;
 
-/// Set in the process that has a network namespace of its own.
-const INSIDE: &str = "OCTET_TEST_INSIDE";
+use crate::namespace::{is_inside, run};
 
 /// The link: what it sends, it receives.
 const DEVICE: &str = "lo";
@@ -32,27 +26,6 @@ fn frame() -> Vec<u8> {
 
 /// Less than this is left of a limit that is used up: a frame does not fit.
 const LEFT: u64 = 1018;
-
-/// Runs the test `name` again in a network namespace of its own. Returns whether this process is in it.
-fn is_inside(name: &str) -> bool {
-    if env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let mut again = Command::new("unshare");
-    // Without root privileges a user namespace provides them.
-    again.args((!geteuid().is_root()).then_some("--map-root-user"));
-    again.arg("--net").arg(env::current_exe().unwrap());
-    let output = again.args([name, "--exact"]).env(INSIDE, "1").output().unwrap();
-    let [said, complained] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");
-    false
-}
-
-fn run(program: &str, arguments: &str) {
-    let output = Command::new(program).args(arguments.split(' ')).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
 
 fn element(set: &str, more: &str) {
     run("nft", &format!("add element netdev octet_forward {set} {{ {DEVICE} . {LABEL}{more} }}"));
@@ -96,7 +69,7 @@ async fn guard(has_quota: bool) {
 /// more passes.
 #[tokio::test]
 async fn nothing_passes_beyond_a_limit_that_grows() {
-    if !is_inside("nothing_passes_beyond_a_limit_that_grows") {
+    if !is_inside("quota::nothing_passes_beyond_a_limit_that_grows") {
         return;
     }
     run("ip", "link set lo up");
