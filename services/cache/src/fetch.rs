@@ -6,6 +6,7 @@ mod giver;
 mod missing;
 mod piece;
 mod plan;
+mod private;
 mod queue;
 mod repair;
 mod schedule;
@@ -40,6 +41,7 @@ use crate::neighbours::{LIAR_PAUSE, Neighbours};
 use crate::objects::{ObjectError, Objects, SMALL};
 use crate::peers::{self, PeerNode};
 use crate::policy::{Claim, ObjectKind, cost};
+use crate::private::PrivatePath;
 use flight::{FetchProgress, Flight};
 use giver::{Giver, GiverConnection};
 use piece::PeerFault;
@@ -117,7 +119,7 @@ impl Fetcher {
         client: Option<IpAddr>,
         max: u64,
     ) -> Result<(), Missing> {
-        let flight = self.join(hash, client, max)?;
+        let flight = self.join(hash, client, max, None)?;
         let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
         landed.outcome.unwrap_or(Err(Missing::OnItsWay))
     }
@@ -132,7 +134,7 @@ impl Fetcher {
         hash: Hash,
         client: IpAddr,
     ) -> Result<Option<(u64, IncomingObject)>, Missing> {
-        let flight = self.join(hash, Some(client), u64::MAX)?;
+        let flight = self.join(hash, Some(client), u64::MAX, None)?;
         let is_large = |it: &FetchProgress| it.size.is_some_and(|size| size > SMALL);
         let begun = self.wait(&flight, |it| it.outcome.is_some() || is_large(it)).await?;
         match (begun.outcome, begun.size) {
@@ -177,12 +179,14 @@ impl Fetcher {
         }
     }
 
-    /// The running fetch of the object, or a new one, which counts for `client`.
+    /// The running fetch of the object, or a new one, which counts for `client`, and which goes by `private` if that
+    /// is given; it takes no part in another one then.
     fn join(
         self: &Arc<Self>,
         hash: Hash,
         client: Option<IpAddr>,
         max: u64,
+        private: Option<PrivatePath>,
     ) -> Result<Arc<Flight>, Missing> {
         let mut flights = self.flights();
         // An operator may fetch a removed object again; clients may not.
@@ -190,6 +194,9 @@ impl Fetcher {
             return Err(Missing::Removed);
         }
         if let Some(flight) = flights.get(&hash) {
+            if private.is_some() {
+                return Err(Missing::OnItsWay);
+            }
             return Ok(Arc::clone(flight));
         }
         // Clients get fewer than all fetches: the rest is reserved for operators.
@@ -202,7 +209,7 @@ impl Fetcher {
         flights.insert(hash, Arc::clone(&flight));
         let (fetcher, begun) = (Arc::clone(self), Arc::clone(&flight));
         tokio::spawn(async move {
-            let outcome = fetcher.run(&begun).await;
+            let outcome = fetcher.run(&begun, private).await;
             drop(permit);
             // Later requests find the object, or start another fetch.
             fetcher.flights().remove(&hash);
@@ -216,26 +223,35 @@ impl Fetcher {
         self.client_limit.take(client).ok_or(Missing::BusyForOne)
     }
 
-    async fn run(&self, flight: &Flight) -> Result<(), Missing> {
+    async fn run(&self, flight: &Flight, private: Option<PrivatePath>) -> Result<(), Missing> {
         let hash = flight.hash;
         // Another fetch may have ended in the meantime.
         if self.objects.size(hash).is_some() {
             return Ok(());
         }
         if self.objects.policy().is_damaged(&hash) {
+            // Other nodes are asked for what it lacks.
+            if private.is_some() {
+                return Err(Missing::Damaged);
+            }
             return tokio::select! {
                 repaired = self.repair(hash) => repaired,
                 () = flight.cancelled() => Err(Missing::Removed),
             };
         }
-        let givers = self.givers(hash.as_bytes()[0]);
-        let Some(endpoint) = self.endpoint.borrow().clone() else {
+        let givers = match private {
+            Some(path) => vec![Giver::Private(Arc::new(path))],
+            None => self.givers(hash.as_bytes()[0]),
+        };
+        let is_private = matches!(givers[..], [Giver::Private(_)]);
+        let endpoint = self.endpoint.borrow().clone();
+        if endpoint.is_none() && !is_private {
             // No node can be asked before this service's key is certified.
             return Err(match givers.len() {
                 0 => Missing::Nowhere,
                 count => Missing::Silent(count),
             });
-        };
+        }
         // Partial data is protected while the fetch continues.
         let store = self.objects.store();
         let _tag = store.tags().temp_tag(HashAndFormat::raw(hash)).await.map_err(broken)?;
@@ -249,7 +265,7 @@ impl Fetcher {
             pending().await
         };
         let outcome = tokio::select! {
-            outcome = self.fetch_from_all(&endpoint, givers, flight, &claim) => outcome,
+            outcome = self.fetch_from_all(endpoint.as_ref(), givers, flight, &claim) => outcome,
             outcome = watching => outcome,
             () = flight.cancelled() => Err(Missing::Removed),
         };
@@ -292,7 +308,7 @@ impl Fetcher {
     /// pieces; a node that fails is replaced by another one.
     async fn fetch_from_all(
         &self,
-        endpoint: &Endpoint,
+        endpoint: Option<&Endpoint>,
         givers: Vec<Giver>,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,
@@ -376,7 +392,7 @@ impl Fetcher {
     /// Requests pieces from one node until all have arrived, and adds what it gives to `came`.
     async fn fetch_from(
         &self,
-        endpoint: &Endpoint,
+        endpoint: Option<&Endpoint>,
         giver: &Giver,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,

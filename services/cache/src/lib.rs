@@ -24,6 +24,7 @@ pub mod objects;
 pub mod origin;
 pub mod peers;
 pub mod policy;
+pub mod private;
 pub mod scrub;
 mod service;
 pub mod settings;
@@ -60,7 +61,8 @@ use crate::names::NameCache;
 use crate::neighbours::Neighbours;
 use crate::objects::Objects;
 use crate::origin::{OriginBoards, OriginFront};
-use crate::peers::FollowedMap;
+use crate::peers::{FollowedMap, PORT};
+use crate::private::PrivatePaths;
 use crate::scrub::Scrubber;
 use crate::settings::CacheSettings;
 use crate::tokens::Tokens;
@@ -74,6 +76,9 @@ const STORE: &str = "store";
 
 /// The socket of the unit that fetches from web origins, in the folder of sockets.
 const ORIGIN_SOCKET: &str = "origin.fetch.sock";
+
+/// The socket of the unit that has paths, in the folder of sockets.
+const FORWARD_SOCKET: &str = "forward.sock";
 
 /// Why a node without a data folder stores nothing.
 pub const NO_DISK: &str = "this node has no disk to keep objects on";
@@ -128,7 +133,11 @@ pub fn run(config: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::R
         notify::send(&format!("STATUS={NO_DISK}"))?;
     }
     let state = gateway.state.clone();
+    // All nodes listen at the same port.
+    let port = config.addresses.first().map_or(PORT, SocketAddr::port);
+    let forward = config.sockets.join(FORWARD_SOCKET);
     let desk = CacheVerbs {
+        private: PrivatePaths::new(forward, port, private::RENEWAL),
         gateway,
         endpoint: opened,
         runtime: runtime.handle().clone(),

@@ -98,9 +98,14 @@ impl Neighbours {
         lock(&self.list).clone()
     }
 
+    /// Whether a policy allows this node to ask for objects over paths.
+    pub fn takes(&self) -> bool {
+        self.takes.load(Ordering::Relaxed)
+    }
+
     /// Those that this node takes objects from.
     pub fn givers(&self) -> Vec<NeighbourNode> {
-        if self.takes.load(Ordering::Relaxed) { self.list() } else { vec![] }
+        if self.takes() { self.list() } else { vec![] }
     }
 
     pub fn has(&self, node: &PublicKey) -> bool {

@@ -5,6 +5,7 @@ mod keep;
 mod names;
 mod neighbours;
 mod origins;
+mod private;
 mod scrub;
 mod token;
 
@@ -33,6 +34,7 @@ use crate::http::{CacheState, Gateway, parse};
 use crate::metrics::Numbers;
 use crate::objects::{ListedObject, ObjectError};
 use crate::policy::{ObjectKind, PinnedBy};
+use crate::private::PrivatePaths;
 use crate::settings::CacheSettings;
 
 /// The maximum number of connections, those reserved for operators, and the maximum per user.
@@ -80,15 +82,12 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                 ),
                 &["size"],
             ),
-            object().and(flag("folder", "It is a folder: store all of its objects")),
-            |desk, _, (hash, is_folder)| {
-                if is_folder {
-                    return desk.get_folder(hash);
-                }
-                let found = desk.state()?.find(hash, &desk.gateway.counters);
-                let found = desk.runtime.block_on(found);
-                let size = found.map_err(|missing| missing_failure(&missing))?.size;
-                Ok(show(ListedObject { hash, size }))
+            object()
+                .and(flag("folder", "It is a folder: store all of its objects"))
+                .and(option("private", "Ask this node only, as `forward path-add` names it, over a path by which it does not learn who asks"))
+                .and(option("via", "The relays of that path in order, separated by commas; default: 2 or more, chosen at random")),
+            |desk, _, (((hash, is_folder), private), via)| {
+                desk.get(hash, is_folder, private, via)
             },
         )
         .with(
@@ -244,6 +243,7 @@ pub fn verbs() -> Verbs<CacheVerbs> {
 }
 
 pub struct CacheVerbs {
+    pub private: PrivatePaths,
     pub gateway: Gateway,
     /// The endpoint that serves other nodes.
     pub endpoint: watch::Receiver<Option<Endpoint>>,
@@ -321,52 +321,33 @@ impl CacheVerbs {
         added.map_err(|error| store_failure(&error))
     }
 
-    /// Receives a folder as an archive of `size` bytes, if the size is known.
-    fn add_folder(
+    /// Fetches an object, of the node `private` if there is one, or a folder with all of its files.
+    fn get(
         &self,
-        call: &mut Call<'_>,
-        size: Option<u64>,
-        is_pinned: bool,
+        hash: Hash,
+        is_folder: bool,
+        private: Option<String>,
+        via: Option<String>,
     ) -> Result<Value, Failure> {
-        let state = self.state()?.clone();
-        let (parts, came) = folders::pipe();
-        let (runtime, counters) = (self.runtime.clone(), Arc::clone(&self.gateway.counters));
-        let adding = self
-            .runtime
-            .spawn_blocking(move || folders::add(&runtime, &state, &counters, came, is_pinned));
-        let into_archive = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
-        let read = call.peer.read_parts(call.id, size, 1, into_archive);
-        if read.is_err() {
-            // An archive that ends early could look complete.
-            let _ =
-                parts.blocking_send(Err(io::Error::other("the archive did not come to its end")));
-        }
-        drop(parts);
-        let added = self.runtime.block_on(adding).map_err(|error| {
-            Failure::new(FailureCode::Failed, error.to_string(), "add it again")
-        })?;
-        read?;
-        Ok(folders::show(added.map_err(|refused| folders::failure(&refused))?))
-    }
-
-    fn get_folder(&self, hash: Hash) -> Result<Value, Failure> {
-        let fetched = self.state()?.fetch_folder(hash, &self.gateway.counters);
-        let fetched = self.runtime.block_on(fetched);
-        fetched.map_err(|error| folders::failure(&error.into()))?;
-        Ok(json!({ "hash": hash.to_hex().to_string() }))
-    }
-
-    fn pin_folder(&self, hash: Hash) -> Result<Value, Failure> {
-        let pinned = self.state()?.pin_folder(hash, &self.gateway.counters);
-        let pinned = self.runtime.block_on(pinned);
-        pinned.map_err(|error| folders::failure(&error.into()))?;
-        Ok(json!({ "hash": hash.to_hex().to_string(), "pinned": true }))
-    }
-
-    /// Ends that a folder is pinned. Returns whether it was.
-    fn unpin_folder(&self, hash: Hash) -> Result<bool, Failure> {
-        let unpinned = self.state()?.unpin_folder(hash, &self.gateway.counters);
-        self.runtime.block_on(unpinned).map_err(|error| store_failure(&error))
+        let wrong = |message, help| Err(Failure::new(FailureCode::BadArgument, message, help));
+        let size = match (private, via) {
+            (Some(_), _) if is_folder => {
+                let help = "ask privately for each of its files";
+                return wrong("`private` does not go with `folder`", help);
+            }
+            (Some(to), via) => private::get(self, self.state()?, hash, (&to, via.as_deref()))?,
+            (None, Some(_)) => {
+                let help = "`via` names the relays of the path to the node of `private`";
+                return wrong("`via` goes with `private`", help);
+            }
+            (None, None) if is_folder => return self.get_folder(hash),
+            (None, None) => {
+                let found = self.state()?.find(hash, &self.gateway.counters);
+                let found = self.runtime.block_on(found);
+                found.map_err(|missing| missing_failure(&missing))?.size
+            }
+        };
+        Ok(show(ListedObject { hash, size }))
     }
 
     fn pin(&self, hash: Hash, is_pinned: bool) -> Result<Value, Failure> {
@@ -474,6 +455,9 @@ fn missing_failure(missing: &Missing) -> Failure {
             Failure::new(FailureCode::Busy, missing.to_string(), "ask again in a moment")
         }
         Missing::Store(error) => store_failure(error),
+        Missing::Damaged => {
+            Failure::new(FailureCode::Failed, missing.to_string(), "`cache scrub-status` shows it")
+        }
         Missing::Silent(_) | Missing::Limited(_) | Missing::OnItsWay | Missing::Removed => {
             Failure::new(
                 FailureCode::Failed,

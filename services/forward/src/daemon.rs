@@ -56,6 +56,7 @@ use exit::Exit;
 use neighbour_links::{LinkBeat, NeighbourLinks};
 use octet_node::address::NodeAddress;
 use path_ends::PathEnds;
+use private::PrivateLeases;
 use routes::Routes;
 
 /// The interval of link probes and of timers.
@@ -108,6 +109,7 @@ pub struct Daemon {
     account_messages: AccountMessages,
     path_ends: PathEnds,
     routes: Routes,
+    private_leases: PrivateLeases,
     exit: Exit,
 }
 
@@ -142,6 +144,7 @@ impl Daemon {
             state,
             path_ends: PathEnds::new(ends),
             routes: Routes::default(),
+            private_leases: PrivateLeases::default(),
             exit: Exit::default(),
         })
     }
@@ -305,6 +308,7 @@ impl Daemon {
         self.discover(now).await;
         self.time_out_requests(now).await;
         self.end_unused(now).await;
+        self.end_unrenewed(now).await;
         self.reroute_all().await;
         self.maintain_exit(now).await;
         self.expire_slots(now).await;

@@ -53,6 +53,12 @@ pub enum DaemonRequest {
     /// `account-receive`: the messages of neighbours' `accounts` since the last call.
     AccountReceive,
     Add(Box<PathRequest>),
+    /// `private-path`: a private path that ends unless its unit renews it.
+    PrivatePath(Box<PathRequest>),
+    /// `private-renew`
+    PrivateRenew(PathNumber),
+    /// `private-end`
+    PrivateEnd(PathNumber),
     Trace(PathNumber),
     Ping(PathTarget),
     /// `rate`, in kbit/s; 0 means unlimited.
@@ -150,6 +156,24 @@ pub fn verbs() -> Verbs<Desk> {
         .with(Verb::new("path-add", Operate, "Sets up a path and keeps a route to its end"), path_request(), |desk, _, wanted| {
             ask(desk, DaemonRequest::Add(Box::new(wanted)))
         })
+        .with(
+            Verb::new("private-path", Own, "Sets up a private path, which ends unless `private-renew` is called within a minute").internal(),
+            text("to", "The node at its end, as for `path-add`").and(option("via", "The relays, as for `path-add`")),
+            |desk, _, (to, via)| {
+                let wanted = PathRequest { to, via, private: true, ..PathRequest::default() };
+                ask(desk, DaemonRequest::PrivatePath(Box::new(wanted)))
+            },
+        )
+        .with(
+            Verb::new("private-renew", Own, "Keeps a path of `private-path` for another minute").internal(),
+            path(),
+            |desk, _, path| ask(desk, DaemonRequest::PrivateRenew(path)),
+        )
+        .with(
+            Verb::new("private-end", Own, "Ends a path of `private-path`").internal(),
+            path(),
+            |desk, _, path| ask(desk, DaemonRequest::PrivateEnd(path)),
+        )
         .with(
             Verb::new("trace", Read, "Shows the hops of a path, and measures the round trip"),
             path(),
@@ -367,8 +391,11 @@ mod tests {
             };
             assert_eq!(asked("path-add", args), Ok(DaemonRequest::Add(Box::new(wanted))));
         }
-        let private = PathRequest { to: "4".to_owned(), private: true, ..PathRequest::default() };
+        let private =
+            || Box::new(PathRequest { to: "4".into(), private: true, ..PathRequest::default() });
         let args = json!({ "to": "4", "private": true });
-        assert_eq!(asked("path-add", args), Ok(DaemonRequest::Add(Box::new(private))));
+        assert_eq!(asked("path-add", args), Ok(DaemonRequest::Add(private())));
+        let of_unit = asked("private-path", json!({ "to": "4" }));
+        assert_eq!(of_unit, Ok(DaemonRequest::PrivatePath(private())));
     }
 }

@@ -4,7 +4,7 @@
 //! The server uses iroh, whose QUIC implementation is noq. Iroh's own client has to know the peer's key before it
 //! connects, and tells the peer this node's addresses; this one does neither.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,11 +51,16 @@ impl RawKeyClient {
     /// Connects to `to`, from a port of its own. `None` if it does not answer before the connection is idle for too
     /// long, or proves no Ed25519 key.
     pub async fn connect(&self, to: SocketAddr) -> Option<RawKeyConnection> {
-        let from: SocketAddr = match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        let from: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let endpoint = Endpoint::client(from).ok()?;
+        self.connect_from(from, to).await
+    }
+
+    /// Like [`connect`](Self::connect), from this address of the node.
+    pub async fn connect_from(&self, from: IpAddr, to: SocketAddr) -> Option<RawKeyConnection> {
+        let endpoint = Endpoint::client((from, 0).into()).ok()?;
         let name = tls::any_name().to_str().into_owned();
         let connection = endpoint.connect_with(self.0.clone(), to, &name).ok()?.await.ok()?;
         let presented =

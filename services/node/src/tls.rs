@@ -40,6 +40,8 @@ pub enum AlpnProtocol {
     Messenger,
     /// Objects, with the `cache` of a node of another box, over QUIC.
     Cache,
+    /// Objects, with any node that speaks the protocol of iroh-blobs, over QUIC.
+    Objects,
 }
 
 impl AlpnProtocol {
@@ -50,6 +52,7 @@ impl AlpnProtocol {
             Self::Cluster => b"octet-cluster/1",
             Self::Messenger => b"octet-messenger/1",
             Self::Cache => b"octet-cache/1",
+            Self::Objects => b"/iroh-bytes/4",
         }
     }
 }

@@ -7,18 +7,21 @@ use iroh::Endpoint;
 use iroh::endpoint::{ConnectionError, RecvStream, SendStream};
 use iroh_blobs::ALPN;
 use octet_node::control::PublicKey;
-use octet_node::quic_client;
+use octet_node::quic_client::{self, RawKeyConnection};
 use tokio::time::timeout;
 
 use super::piece::PeerFault;
 use crate::endpoint::BUSY;
 use crate::neighbours::{NeighbourNode, Neighbours};
 use crate::peers::PeerNode;
+use crate::private::PrivatePath;
 
 #[derive(Debug, Clone)]
 pub enum Giver {
     Board(PeerNode),
     Neighbour(NeighbourNode),
+    /// The node at the end of a private path.
+    Private(Arc<PrivatePath>),
 }
 
 /// A connection to a node that may give an object.
@@ -26,6 +29,7 @@ pub enum Giver {
 pub enum GiverConnection {
     Board(iroh::endpoint::Connection),
     Neighbour(quic_client::Connection, PublicKey, Arc<Neighbours>),
+    Private(Arc<RawKeyConnection>),
 }
 
 impl Giver {
@@ -33,6 +37,8 @@ impl Giver {
         match self {
             Self::Board(peer) => peer.node,
             Self::Neighbour(neighbour) => neighbour.node,
+            // Nothing is known, or remembered, about it.
+            Self::Private(_) => PublicKey::new([0; 32]),
         }
     }
 
@@ -41,6 +47,7 @@ impl Giver {
         match self {
             Self::Board(peer) => format!("board {}", peer.number),
             Self::Neighbour(neighbour) => format!("the neighbour {}", neighbour.name),
+            Self::Private(_) => "the end of a private path".to_owned(),
         }
     }
 
@@ -52,13 +59,14 @@ impl Giver {
     /// and takes as long as that.
     pub async fn connect(
         &self,
-        endpoint: &Endpoint,
+        endpoint: Option<&Endpoint>,
         neighbours: &Arc<Neighbours>,
         connect_timeout: Duration,
     ) -> Result<GiverConnection, PeerFault> {
         match self {
             Self::Board(peer) => {
                 let address = peer.address().ok_or(PeerFault::Silent)?;
+                let endpoint = endpoint.ok_or(PeerFault::Silent)?;
                 let connecting = timeout(connect_timeout, endpoint.connect(address, ALPN)).await;
                 let Ok(Ok(connection)) = connecting else { return Err(PeerFault::Silent) };
                 Ok(GiverConnection::Board(connection))
@@ -66,6 +74,10 @@ impl Giver {
             Self::Neighbour(to) => {
                 let connection = neighbours.connect(to).await.map_err(|_| PeerFault::Silent)?;
                 Ok(GiverConnection::Neighbour(connection, to.node, Arc::clone(neighbours)))
+            }
+            Self::Private(path) => {
+                let connection = path.connect().await.ok_or(PeerFault::Silent)?;
+                Ok(GiverConnection::Private(Arc::new(connection)))
             }
         }
     }
@@ -76,6 +88,7 @@ impl GiverConnection {
         match self {
             Self::Board(connection) => connection.open_bi().await,
             Self::Neighbour(connection, ..) => connection.open_bi().await,
+            Self::Private(connection) => connection.connection.open_bi().await,
         }
     }
 
@@ -86,9 +99,9 @@ impl GiverConnection {
         }
     }
 
-    /// Whether both ends count what is sent.
+    /// Whether the other end counts what it sends.
     pub fn is_counted(&self) -> bool {
-        matches!(self, Self::Neighbour(..))
+        !matches!(self, Self::Board(_))
     }
 
     /// Whether the node has ended the connection because it serves too many.
@@ -96,6 +109,7 @@ impl GiverConnection {
         let reason = match self {
             Self::Board(connection) => connection.close_reason(),
             Self::Neighbour(connection, ..) => connection.close_reason(),
+            Self::Private(connection) => connection.connection.close_reason(),
         };
         matches!(reason, Some(ConnectionError::ApplicationClosed(it)) if it.error_code == BUSY.into())
     }

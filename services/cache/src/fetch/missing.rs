@@ -17,6 +17,11 @@ pub enum Missing {
     /// It is being fetched.
     #[error("it is being fetched from another node, and not here yet: ask again")]
     OnItsWay,
+    /// Only other nodes than that of a private fetch may repair it.
+    #[error(
+        "it is damaged here, and is repaired from other nodes: `remove` it first to fetch it privately"
+    )]
+    Damaged,
     #[error("it was removed: add it again, or `get` it from another node")]
     Removed,
     /// The limit of concurrent fetches is reached.

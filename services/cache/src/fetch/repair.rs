@@ -57,8 +57,9 @@ impl Fetcher {
         for giver in self.givers(hash.as_bytes()[0]) {
             let request = GetRequest::blob_ranges(hash, missing.clone());
             let asked = async {
-                let connection =
-                    giver.connect(&endpoint, &self.neighbours, self.limits.connect_timeout).await?;
+                let connection = giver
+                    .connect(Some(&endpoint), &self.neighbours, self.limits.connect_timeout)
+                    .await?;
                 ask(&connection, request, self.limits.answer_timeout).await
             };
             match asked.await {

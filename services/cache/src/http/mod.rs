@@ -348,7 +348,9 @@ fn no_disk() -> HttpResponse {
 fn error_response(missing: &Missing) -> HttpResponse {
     let code = match missing {
         Missing::Nowhere => StatusCode::NOT_FOUND,
-        Missing::Silent(_) | Missing::Limited(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
+        Missing::Silent(_) | Missing::Limited(_) | Missing::OnItsWay | Missing::Damaged => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
         Missing::Busy | Missing::BusyForOne => StatusCode::SERVICE_UNAVAILABLE,
         Missing::Removed => StatusCode::GONE,
         Missing::Store(ObjectError::Removed) => StatusCode::FORBIDDEN,

@@ -1,17 +1,19 @@
 //! Stores a folder, which an operator sends as a tar archive.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{once, poll_fn};
 use iroh_blobs::Hash;
 use octet_node::control::{Failure, FailureCode};
+use octet_node::serve::threads::Call;
 use serde_json::{Value, json};
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::{missing_failure, store_failure};
+use super::{CacheVerbs, missing_failure, store_failure};
 use crate::counters::CacheCounters;
 use crate::folder::{Folder, InvalidPath};
 use crate::folders::NoFolder;
@@ -27,6 +29,55 @@ const QUEUE_LENGTH: usize = 4;
 
 /// The maximum size of what an archive says about the next file, in bytes.
 const MAX_EXTENSION: u64 = 16 << 10;
+
+impl CacheVerbs {
+    /// Receives a folder as an archive of `size` bytes, if the size is known.
+    pub(super) fn add_folder(
+        &self,
+        call: &mut Call<'_>,
+        size: Option<u64>,
+        is_pinned: bool,
+    ) -> Result<Value, Failure> {
+        let state = self.state()?.clone();
+        let (parts, came) = pipe();
+        let (runtime, counters) = (self.runtime.clone(), Arc::clone(&self.gateway.counters));
+        let adding =
+            self.runtime.spawn_blocking(move || add(&runtime, &state, &counters, came, is_pinned));
+        let into_archive = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
+        let read = call.peer.read_parts(call.id, size, 1, into_archive);
+        if read.is_err() {
+            // An archive that ends early could look complete.
+            let _ =
+                parts.blocking_send(Err(io::Error::other("the archive did not come to its end")));
+        }
+        drop(parts);
+        let added = self.runtime.block_on(adding).map_err(|error| {
+            Failure::new(FailureCode::Failed, error.to_string(), "add it again")
+        })?;
+        read?;
+        Ok(show(added.map_err(|refused| failure(&refused))?))
+    }
+
+    pub(super) fn get_folder(&self, hash: Hash) -> Result<Value, Failure> {
+        let fetched = self.state()?.fetch_folder(hash, &self.gateway.counters);
+        let fetched = self.runtime.block_on(fetched);
+        fetched.map_err(|error| failure(&error.into()))?;
+        Ok(json!({ "hash": hash.to_hex().to_string() }))
+    }
+
+    pub(super) fn pin_folder(&self, hash: Hash) -> Result<Value, Failure> {
+        let pinned = self.state()?.pin_folder(hash, &self.gateway.counters);
+        let pinned = self.runtime.block_on(pinned);
+        pinned.map_err(|error| failure(&error.into()))?;
+        Ok(json!({ "hash": hash.to_hex().to_string(), "pinned": true }))
+    }
+
+    /// Ends that a folder is pinned. Returns whether it was.
+    pub(super) fn unpin_folder(&self, hash: Hash) -> Result<bool, Failure> {
+        let unpinned = self.state()?.unpin_folder(hash, &self.gateway.counters);
+        self.runtime.block_on(unpinned).map_err(|error| store_failure(&error))
+    }
+}
 
 /// Why a folder is not stored.
 #[derive(Debug, thiserror::Error)]

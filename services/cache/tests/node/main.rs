@@ -19,6 +19,7 @@ mod numbers;
 mod origin;
 mod paths;
 mod policy;
+mod private;
 mod provider;
 mod put;
 mod request;

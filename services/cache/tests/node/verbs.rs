@@ -47,6 +47,15 @@ pub fn add(client: &mut Client<UnixStream>, bytes: &[u8]) -> Result<Value, CallE
 
 /// Starts the service, with a disk or without one.
 pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAddr) {
+    start_with(folder, state, LOOPBACK)
+}
+
+/// Starts the service, which listens for other nodes at `address`.
+pub fn start_with(
+    folder: &TempDir,
+    state: Option<PathBuf>,
+    address: SocketAddr,
+) -> (PathBuf, SocketAddr) {
     let socket = folder.path().join("cache.sock");
     let control = UnixListener::bind(&socket).unwrap();
     let http = TcpListener::bind(LOOPBACK).unwrap();
@@ -57,7 +66,7 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
         folder: state,
         // No unit listens there: the service runs without the other units.
         sockets: folder.path().to_owned(),
-        addresses: vec![LOOPBACK],
+        addresses: vec![address],
         http,
         metrics: TcpListener::bind(LOOPBACK).unwrap(),
         control,
@@ -69,12 +78,21 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
 
 /// Answers the service's next question to `config` with these sections, and empty ones besides.
 pub fn config(folder: &TempDir, cache: &Value, keep: &Value) -> JoinHandle<()> {
+    config_with_policy(folder, cache, keep, &json!([]))
+}
+
+pub fn config_with_policy(
+    folder: &TempDir,
+    cache: &Value,
+    keep: &Value,
+    policy: &Value,
+) -> JoinHandle<()> {
     let path = folder.path().join("config.sock");
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(path).unwrap();
     let sections = json!({
         "cache": cache, "appliance": { "name": "octet" }, "origin": [], "keep": keep, "cluster": null,
-        "policy": [], "neighbour": [], "accounts": null,
+        "policy": policy, "neighbour": [], "accounts": null,
     });
     thread::spawn(move || {
         let mut peer = Peer::new(listener.accept().unwrap().0);

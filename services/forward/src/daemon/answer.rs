@@ -70,7 +70,13 @@ impl Daemon {
         let answered = match request {
             DaemonRequest::Ping(target) => return self.ping_target(&target, now).await,
             DaemonRequest::Trace(path) => return self.trace(path, now).await,
-            DaemonRequest::Add(wanted) => return self.add(&wanted, now).await,
+            DaemonRequest::Add(wanted) => {
+                self.add(&wanted, now).await;
+                return;
+            }
+            DaemonRequest::PrivatePath(wanted) => return self.lend_path(&wanted, now).await,
+            DaemonRequest::PrivateRenew(path) => self.renew_path(path),
+            DaemonRequest::PrivateEnd(path) => self.return_path(path).await,
             DaemonRequest::Status => Ok(self.status()),
             DaemonRequest::Descriptor => self.descriptor(),
             DaemonRequest::Links => Ok(self.links_json()),

@@ -81,10 +81,18 @@ impl Daemon {
         self.engine.paths().map(path).chain(routes).collect()
     }
 
-    pub(super) async fn add(&mut self, request: &PathRequest, requester: Waiting) {
+    /// Requests a path, and returns its number; the requester is answered when it is up.
+    pub(super) async fn add(
+        &mut self,
+        request: &PathRequest,
+        requester: Waiting,
+    ) -> Option<PathNumber> {
         let (number, to, spec) = match self.request_first_path(request).await {
             Ok(asked) => asked,
-            Err(failure) => return drop(requester.answer.send(Err(failure))),
+            Err(failure) => {
+                let _ = requester.answer.send(Err(failure));
+                return None;
+            }
         };
         let (is_private, replaces) = (request.private, request.replace);
         let is_independent = request.alone || is_private;
@@ -96,6 +104,7 @@ impl Daemon {
             let replaced = Failure::new(FailureCode::Failed, message, help);
             let _ = request.requester.answer.send(Err(replaced));
         }
+        Some(number)
     }
 
     /// Requests the first path to a node. Returns the node and the constraints of its paths.
@@ -207,7 +216,7 @@ impl Daemon {
     }
 
     /// Cancels a path that belongs to no route, and answers its requester.
-    async fn end_request(&mut self, number: PathNumber) {
+    pub(super) async fn end_request(&mut self, number: PathNumber) {
         self.end_path(number).await;
         if let Some(request) = self.routes.desired.cancel(number) {
             let message = "the path was dropped while it was set up";
