@@ -1,5 +1,5 @@
-//! Answers on every port that PID 1 has opened: a datagram is echoed, and a connection gets a
-//! greeting and then an echo.
+//! Answers on every port that PID 1 has opened: a datagram is echoed, or answered with the address of
+//! its sender if it asks for that; a connection gets a greeting and then an echo.
 
 use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -27,8 +27,12 @@ fn datagrams(socket: &UdpSocket) -> io::Result<()> {
     let mut buffer = [0; 2048];
     loop {
         let (count, from) = socket.recv_from(&mut buffer)?;
+        let answer = match &buffer[..count] {
+            b"who?" => from.ip().to_string().into_bytes(),
+            echo => echo.to_vec(),
+        };
         // The sender may have disappeared.
-        let _ = socket.send_to(&buffer[..count], from);
+        let _ = socket.send_to(&answer, from);
     }
 }
 

@@ -42,6 +42,7 @@ fn main() -> io::Result<()> {
                     Ok(answer)
                 }),
                 "get" => get(request),
+                "who" => who(request),
                 "word" => Said::of(request).and_then(|said| word(&said).map(|_| Value::Null)),
                 "begin" => Talk::begin(request).map(|begun| {
                     talk = Some(begun);
@@ -167,6 +168,19 @@ fn get(request: &Request) -> io::Result<Value> {
     let mut page = String::new();
     stream.take(1 << 20).read_to_string(&mut page)?;
     Ok(page.into())
+}
+
+/// Asks the service who this node is for it, from the address `from` if that is given.
+fn who(request: &Request) -> io::Result<Value> {
+    let text = |name| request.args.get(name).and_then(Value::as_str);
+    let to: SocketAddr = text("to").ok_or_else(wrong)?.parse().map_err(io::Error::other)?;
+    let socket = UdpSocket::bind((text("from").unwrap_or("::"), 0))?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut buffer = [0; 100];
+    socket.send(b"who?")?;
+    let count = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..count]).into())
 }
 
 /// Sends the data over one connection, and closes it.

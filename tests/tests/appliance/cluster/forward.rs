@@ -95,7 +95,16 @@ const LONGEST_CONTROL: usize = 1312 + 32 + 8 + 20 + 14;
 fn image() -> Image {
     let appliance = format!(
         "{}\n{IMAGE}",
-        text(8, &[LINES, crate::cluster::metering::LINES, crate::cluster::numbers::LINES].concat())
+        text(
+            8,
+            &[
+                LINES,
+                crate::cluster::metering::LINES,
+                crate::cluster::numbers::LINES,
+                crate::cluster::private::LINES
+            ]
+            .concat()
+        )
     );
     let appliance = Appliance::parse("appliance.toml", &appliance).unwrap();
     let settings = serde_json::to_vec(&appliance).unwrap();
@@ -191,6 +200,8 @@ fn a_path_over_three_relays() {
         crate::cluster::rates::passes(&site);
     }
     println!("chosen, and held to its rate, after {:?}", began.elapsed());
+    crate::cluster::private::passes(&site, &PATH, named.each_ref().map(|it| it.address));
+    println!("private after {:?}", began.elapsed());
     failover::passes(&site, &wires, &door(&named[1]), &[Fault::Wire]);
     crate::cluster::unasked::passes(&site, SOURCE, &door(&named[1]));
     println!("all of it: {:?}", began.elapsed());

@@ -25,6 +25,7 @@ mod origin;
 mod outside;
 mod owned;
 mod pages;
+mod private;
 mod question;
 mod rates;
 mod readme;
