@@ -36,7 +36,7 @@ pub enum InvalidFolder {
 
 /// Why a file cannot be in a folder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPath {
+pub enum InvalidFolderPath {
     #[error(
         "`{0}` is not a path of a folder: it is relative, of at most {MAX_PATH} bytes of UTF-8, and has no empty part, `.` or `..`"
     )]
@@ -51,7 +51,7 @@ pub enum InvalidPath {
 
 /// Files by their paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Folder(BTreeMap<Box<str>, Hash>);
+pub struct ObjectFolder(BTreeMap<Box<str>, Hash>);
 
 /// What is at a path of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,29 +61,29 @@ pub enum FolderEntry {
     Folder(Vec<String>),
 }
 
-impl Folder {
+impl ObjectFolder {
     /// Checks whether a file can be added.
     ///
     /// # Errors
     /// The path is not valid or there already, or there are too many.
-    pub fn check(&self, path: &str) -> Result<(), InvalidPath> {
+    pub fn check(&self, path: &str) -> Result<(), InvalidFolderPath> {
         if !is_path(path) {
-            return Err(InvalidPath::Form(path.to_owned()));
+            return Err(InvalidFolderPath::Form(path.to_owned()));
         }
         if self.0.contains_key(path) {
-            return Err(InvalidPath::Twice(path.to_owned()));
+            return Err(InvalidFolderPath::Twice(path.to_owned()));
         }
         let mut parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         if let Some(parent) = parents.find(|parent| self.0.contains_key(*parent)) {
-            return Err(InvalidPath::Both(parent.to_owned()));
+            return Err(InvalidFolderPath::Both(parent.to_owned()));
         }
         let below = format!("{path}/");
         if self.from(&below).next().is_some_and(|(other, _)| other.starts_with(&below)) {
-            return Err(InvalidPath::Both(path.to_owned()));
+            return Err(InvalidFolderPath::Both(path.to_owned()));
         }
         match self.0.len() < MAX_FILES {
             true => Ok(()),
-            false => Err(InvalidPath::TooMany),
+            false => Err(InvalidFolderPath::TooMany),
         }
     }
 
@@ -91,7 +91,7 @@ impl Folder {
     ///
     /// # Errors
     /// As [`check`](Self::check) says.
-    pub fn add(&mut self, path: &str, hash: Hash) -> Result<(), InvalidPath> {
+    pub fn add(&mut self, path: &str, hash: Hash) -> Result<(), InvalidFolderPath> {
         self.check(path)?;
         self.0.insert(path.into(), hash);
         Ok(())
@@ -101,15 +101,15 @@ impl Folder {
     ///
     /// # Errors
     /// The paths are too long together.
-    pub fn to_objects(&self) -> Result<[Bytes; 2], InvalidPath> {
+    pub fn to_objects(&self) -> Result<[Bytes; 2], InvalidFolderPath> {
         let files = self.0.iter().map(|(path, hash)| (path.to_string(), *hash));
         let mut objects = files.collect::<Collection>().to_blobs();
         let (Some(paths), Some(hashes)) = (objects.next(), objects.next()) else {
-            return Err(InvalidPath::TooMany); // it always makes two
+            return Err(InvalidFolderPath::TooMany); // it always makes two
         };
         match paths.len() as u64 <= MAX_PATHS {
             true => Ok([paths, hashes]),
-            false => Err(InvalidPath::TooMany),
+            false => Err(InvalidFolderPath::TooMany),
         }
     }
 
@@ -190,8 +190,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn folder(paths: &[&str]) -> Folder {
-        let mut folder = Folder::default();
+    fn folder(paths: &[&str]) -> ObjectFolder {
+        let mut folder = ObjectFolder::default();
         for path in paths {
             folder.add(path, Hash::new(path)).unwrap();
         }
@@ -219,12 +219,12 @@ mod tests {
         let mut folder = folder(&["a/b"]);
         for bad in ["", "/a", "a/", "a//b", ".", "a/../b", "./a", &"a".repeat(1025)] {
             let added = folder.add(bad, Hash::EMPTY);
-            assert_eq!(added, Err(InvalidPath::Form(bad.to_owned())), "{bad}");
+            assert_eq!(added, Err(InvalidFolderPath::Form(bad.to_owned())), "{bad}");
         }
-        assert_eq!(folder.add("a/b", Hash::EMPTY), Err(InvalidPath::Twice("a/b".to_owned())));
+        assert_eq!(folder.add("a/b", Hash::EMPTY), Err(InvalidFolderPath::Twice("a/b".to_owned())));
         for (bad, both) in [("a", "a"), ("a/b/c", "a/b"), ("a/b/c/d", "a/b")] {
             let added = folder.add(bad, Hash::EMPTY);
-            assert_eq!(added, Err(InvalidPath::Both(both.to_owned())), "{bad}");
+            assert_eq!(added, Err(InvalidFolderPath::Both(both.to_owned())), "{bad}");
         }
         folder.add("a.b", Hash::EMPTY).unwrap();
     }
@@ -236,21 +236,21 @@ mod tests {
         assert_eq!(paths[..], *b"CollectionV0.\x02\x03a/c\x01b");
         let wanted = [Hash::new(&paths), Hash::new("a/c"), Hash::new("b")];
         assert_eq!(hashes[..], wanted.map(|it| *it.as_bytes()).concat());
-        assert_eq!(Folder::paths_of(&hashes), Ok(Hash::new(&paths)));
+        assert_eq!(ObjectFolder::paths_of(&hashes), Ok(Hash::new(&paths)));
     }
 
     #[test]
     fn what_is_no_folder() {
         let [paths, hashes] = folder(&["a", "b"]).to_objects().unwrap();
         let read = |paths: &[u8], hashes: &[u8]| {
-            Folder::from_objects(paths, Bytes::copy_from_slice(hashes))
+            ObjectFolder::from_objects(paths, Bytes::copy_from_slice(hashes))
         };
         assert!(read(&paths, &hashes).is_ok());
         for bad in [&hashes[..95], &[], &[hashes.as_ref(), &[0; 32]].concat(), &hashes[..64]] {
             assert!(read(&paths, bad).is_err(), "{}", bad.len());
         }
         let long = vec![0; MAX_HASHES as usize + 32];
-        assert_eq!(Folder::paths_of(&long), Err(InvalidFolder::Hashes));
+        assert_eq!(ObjectFolder::paths_of(&long), Err(InvalidFolder::Hashes));
         for bad in [
             &b"CollectionV1.\x02\x01a\x01b"[..],
             b"CollectionV0.",
@@ -263,7 +263,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_read_as_it_was_written(paths in prop::collection::btree_set("[a-c]{1,2}(/[a-c]{1,2}){0,2}", 0..20)) {
-            let mut folder = Folder::default();
+            let mut folder = ObjectFolder::default();
             for path in &paths {
                 let is_both = paths.iter().any(|other| {
                     let (one, other) = (format!("{path}/"), format!("{other}/"));
@@ -272,12 +272,12 @@ mod tests {
                 prop_assert_eq!(folder.add(path, Hash::new(path)).is_err(), is_both);
             }
             let [names, hashes] = folder.to_objects().unwrap();
-            prop_assert_eq!(Folder::from_objects(&names, hashes).unwrap(), folder);
+            prop_assert_eq!(ObjectFolder::from_objects(&names, hashes).unwrap(), folder);
         }
 
         #[test]
         fn whatever_another_node_has_written(paths: Vec<u8>, hashes: Vec<u8>) {
-            let _ = Folder::from_objects(&paths, hashes.into());
+            let _ = ObjectFolder::from_objects(&paths, hashes.into());
         }
     }
 }

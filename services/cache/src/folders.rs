@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::counters::CacheCounters;
 use crate::fetch::Missing;
-use crate::folder::{Folder, InvalidFolder, MAX_HASHES, MAX_PATHS};
+use crate::folder::{InvalidFolder, MAX_HASHES, MAX_PATHS, ObjectFolder};
 use crate::http::{CacheState, ClientAddress};
 use crate::objects::{ObjectContent, ObjectError};
 
@@ -28,7 +28,7 @@ const MAX_READ: usize = 2;
 
 /// Why there is no folder.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum NoFolder {
+pub enum FolderError {
     #[error(transparent)]
     Missing(#[from] Missing),
     #[error(transparent)]
@@ -54,7 +54,7 @@ pub struct StoredFolder {
     pub hash: Hash,
     /// The object with the paths.
     paths: Hash,
-    pub folder: Folder,
+    pub folder: ObjectFolder,
 }
 
 impl StoredFolder {
@@ -113,18 +113,18 @@ impl CacheState {
         hash: Hash,
         asked: FolderAsked,
         counters: &CacheCounters,
-    ) -> Result<Arc<StoredFolder>, NoFolder> {
+    ) -> Result<Arc<StoredFolder>, FolderError> {
         if let Some(folder) = self.known_folder(hash) {
             return Ok(folder);
         }
         let _permit = self.folders.permits.acquire().await;
-        let invalid = |why| NoFolder::Invalid(hash, why);
+        let invalid = |why| FolderError::Invalid(hash, why);
         let hashes = self.read(hash, MAX_HASHES, asked, counters).await?;
         let hashes = hashes.ok_or_else(|| invalid(InvalidFolder::Hashes))?;
-        let paths = Folder::paths_of(&hashes).map_err(invalid)?;
+        let paths = ObjectFolder::paths_of(&hashes).map_err(invalid)?;
         let listed = self.read(paths, MAX_PATHS, asked, counters).await?;
         let listed = listed.ok_or_else(|| invalid(InvalidFolder::Paths))?;
-        let folder = Folder::from_objects(&listed, hashes).map_err(invalid)?;
+        let folder = ObjectFolder::from_objects(&listed, hashes).map_err(invalid)?;
         let stored = Arc::new(StoredFolder { hash, paths, folder });
         self.folders.known().insert(hash, Arc::clone(&stored));
         Ok(stored)
@@ -185,7 +185,7 @@ impl CacheState {
         &self,
         hash: Hash,
         counters: &CacheCounters,
-    ) -> Result<Arc<StoredFolder>, NoFolder> {
+    ) -> Result<Arc<StoredFolder>, FolderError> {
         let stored = self.folder(hash, FolderAsked::Operator, counters).await?;
         for file in stored.folder.files() {
             self.find(file, counters).await?;
@@ -197,7 +197,11 @@ impl CacheState {
     ///
     /// # Errors
     /// It is not a folder, one of its objects is not here, or writing fails.
-    pub async fn pin_folder(&self, hash: Hash, counters: &CacheCounters) -> Result<(), NoFolder> {
+    pub async fn pin_folder(
+        &self,
+        hash: Hash,
+        counters: &CacheCounters,
+    ) -> Result<(), FolderError> {
         let stored = self.folder(hash, FolderAsked::Operator, counters).await?;
         Ok(self.objects.pin_folder(hash, stored.objects()).await?)
     }

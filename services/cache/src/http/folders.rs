@@ -10,7 +10,7 @@ use super::{
     no_disk, parse, text_response,
 };
 use crate::folder::FolderEntry;
-use crate::folders::{FolderAsked, NoFolder};
+use crate::folders::{FolderAsked, FolderError};
 
 /// A request for what is at a path of a folder.
 pub(super) struct FolderRequest<'a> {
@@ -39,9 +39,9 @@ impl Gateway {
         };
         let stored = match state.folder(hash, by, &self.counters).await {
             Ok(stored) => stored,
-            Err(NoFolder::Missing(missing)) => return error_response(&missing),
-            Err(NoFolder::Store(error)) => return error_response(&error.into()),
-            Err(invalid @ NoFolder::Invalid(..)) => {
+            Err(FolderError::Missing(missing)) => return error_response(&missing),
+            Err(FolderError::Store(error)) => return error_response(&error.into()),
+            Err(invalid @ FolderError::Invalid(..)) => {
                 return text_response(StatusCode::NOT_FOUND, &invalid.to_string());
             }
         };

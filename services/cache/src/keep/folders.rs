@@ -13,7 +13,7 @@ use octet_node::say;
 use super::ObjectKeeper;
 use super::message::KeptState;
 use crate::fetch::Missing;
-use crate::folder::{Folder, MAX_HASHES};
+use crate::folder::{MAX_HASHES, ObjectFolder};
 use crate::objects::ObjectError;
 
 /// What a board has of the folders that are kept.
@@ -82,7 +82,7 @@ impl ObjectKeeper {
             return Ok(Some(vec![]));
         }
         let hashes = self.objects.bytes(folder).await?;
-        if Folder::paths_of(&hashes).is_err() {
+        if ObjectFolder::paths_of(&hashes).is_err() {
             return Ok(Some(vec![]));
         }
         let objects: HashSet<Hash> = HashSeq::new(hashes).into_iter().flatten().collect();

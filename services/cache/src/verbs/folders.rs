@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use super::{CacheVerbs, missing_failure, store_failure};
 use crate::counters::CacheCounters;
-use crate::folder::{Folder, InvalidPath};
-use crate::folders::NoFolder;
+use crate::folder::{InvalidFolderPath, ObjectFolder};
+use crate::folders::FolderError;
 use crate::http::CacheState;
 use crate::objects::{ListedObject, ObjectError};
 use crate::policy::ObjectKind;
@@ -85,7 +85,7 @@ pub enum FolderRefusal {
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] io::Error),
     #[error(transparent)]
-    Path(#[from] InvalidPath),
+    Path(#[from] InvalidFolderPath),
     #[error("`{0}` is neither a file nor a folder")]
     Kind(String),
     #[error("there is not enough room: a file was evicted before the folder was complete")]
@@ -95,7 +95,7 @@ pub enum FolderRefusal {
     #[error(transparent)]
     Store(#[from] ObjectError),
     #[error(transparent)]
-    Folder(#[from] NoFolder),
+    Folder(#[from] FolderError),
 }
 
 /// A folder that was stored.
@@ -117,7 +117,7 @@ pub fn add(
     archive: impl Read,
     is_pinned: bool,
 ) -> Result<AddedFolder, FolderRefusal> {
-    let (mut folder, mut size, mut files) = (Folder::default(), 0, 0);
+    let (mut folder, mut size, mut files) = (ObjectFolder::default(), 0, 0);
     let (mut archive, mut extension) = (Archive::new(archive), None);
     for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
@@ -132,7 +132,7 @@ pub fn add(
         }
         let path = extension.take().unwrap_or_else(|| entry.path_bytes().into_owned());
         let path = String::from_utf8(path).map_err(|error| {
-            InvalidPath::Form(String::from_utf8_lossy(error.as_bytes()).into_owned())
+            InvalidFolderPath::Form(String::from_utf8_lossy(error.as_bytes()).into_owned())
         })?;
         match entry.header().entry_type() {
             EntryType::Directory => {}
@@ -160,7 +160,9 @@ pub fn add(
         let hash = Hash::new(&hashes);
         if is_pinned {
             match state.pin_folder(hash, counters).await {
-                Err(NoFolder::Store(ObjectError::Absent(_))) => return Err(FolderRefusal::Evicted),
+                Err(FolderError::Store(ObjectError::Absent(_))) => {
+                    return Err(FolderRefusal::Evicted);
+                }
                 pinned => pinned?,
             }
         }
@@ -255,10 +257,10 @@ pub fn show(added: AddedFolder) -> Value {
 
 pub fn failure(refused: &FolderRefusal) -> Failure {
     match refused {
-        FolderRefusal::Store(error) | FolderRefusal::Folder(NoFolder::Store(error)) => {
+        FolderRefusal::Store(error) | FolderRefusal::Folder(FolderError::Store(error)) => {
             store_failure(error)
         }
-        FolderRefusal::Folder(NoFolder::Missing(missing)) => missing_failure(missing),
+        FolderRefusal::Folder(FolderError::Missing(missing)) => missing_failure(missing),
         refused => Failure::new(FailureCode::BadArgument, refused.to_string(), "nothing was added"),
     }
 }

@@ -8,7 +8,7 @@ use iroh_blobs::format::collection::Collection;
 use iroh_blobs::hashseq::HashSeq;
 use iroh_blobs::store::mem::MemStore;
 use iroh_blobs::{ALPN, BlobsProtocol, Hash, HashAndFormat};
-use octet_cache::folder::{Folder, MAX_FILES, MAX_PATHS};
+use octet_cache::folder::{MAX_FILES, MAX_PATHS, ObjectFolder};
 use octet_cache::folders::FolderAsked;
 use octet_cache::limits::CacheLimits;
 use octet_cache::policy::ObjectKind;
@@ -66,7 +66,7 @@ pub fn add_folder(client: &mut Client<UnixStream>, archive: &[u8]) -> Result<Val
 
 /// Stores a folder that nothing pins.
 pub async fn store(node: &Node, files: &[(&str, Vec<u8>)]) -> Hash {
-    let mut folder = Folder::default();
+    let mut folder = ObjectFolder::default();
     for (path, all) in files {
         let listed = add(&node.objects, all, ObjectKind::Loose).await.unwrap();
         folder.add(path, listed.hash).unwrap();
@@ -398,7 +398,7 @@ fn the_largest_folder_is_read_once() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(limits()));
     let state = node.gateway.state.clone().unwrap();
-    let mut folder = Folder::default();
+    let mut folder = ObjectFolder::default();
     // With the byte of its length each path takes 64 bytes of 4 MiB, and the header some more.
     let path = |number: usize, length: usize| format!("{number:0length$}");
     for number in 0..MAX_FILES {
