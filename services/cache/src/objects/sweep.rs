@@ -1,6 +1,7 @@
 //! Deletes unreferenced blobs. The store only does that in its garbage collection, which is
 //! triggered here on demand, because it has no call to delete one blob.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,12 +36,13 @@ impl Sweeper {
             finished.send_replace(before);
             let (mut asks, current) = (asks.clone(), Arc::clone(&current));
             Box::pin(async move {
-                let Ok(request) = asks.wait_for(|(number, _)| *number > before).await else {
-                    return ProtectOutcome::Abort;
-                };
-                live.extend(&request.1);
-                current.store(request.0, Ordering::Relaxed);
-                ProtectOutcome::Continue
+                if let Ok(request) = asks.wait_for(|(number, _)| *number > before).await {
+                    live.extend(&request.1);
+                    current.store(request.0, Ordering::Relaxed);
+                    return ProtectOutcome::Continue;
+                }
+                // Nobody will ask again. If this ended, the store would call it after each pause, for ever.
+                pending().await
             })
         });
         (Self { requests, done }, GcConfig { interval: GC_INTERVAL, add_protected: Some(next) })
@@ -59,5 +61,33 @@ impl Sweeper {
         let mut done = self.done.clone();
         done.wait_for(|done| *done >= number).await.map_err(broken)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn the_store_waits_for_a_request_and_for_ever_when_none_can_come() {
+        let (sweeper, config) = Sweeper::new();
+        let next = config.add_protected.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut is_asked = || {
+            let mut live = HashSet::new();
+            let mut asked = next(&mut live);
+            match asked.as_mut().poll(&mut context) {
+                Poll::Ready(outcome) => Some(matches!(outcome, ProtectOutcome::Continue)),
+                Poll::Pending => None,
+            }
+        };
+        assert_eq!(is_asked(), None);
+        sweeper.requests.send_replace((1, vec![]));
+        assert_eq!(is_asked(), Some(true));
+        assert_eq!(is_asked(), None);
+        drop(sweeper);
+        assert_eq!(is_asked(), None);
     }
 }
