@@ -200,8 +200,10 @@ fn a_path_over_three_relays() {
         crate::cluster::rates::passes(&site);
     }
     println!("chosen, and held to its rate, after {:?}", began.elapsed());
-    crate::cluster::private::passes(&site, &PATH, named.each_ref().map(|it| it.address));
-    println!("private after {:?}", began.elapsed());
+    if soak() {
+        crate::cluster::private::passes(&site, &PATH, named.each_ref().map(|it| it.address));
+        println!("private after {:?}", began.elapsed());
+    }
     failover::passes(&site, &wires, &door(&named[1]), &[Fault::Wire]);
     crate::cluster::unasked::passes(&site, SOURCE, &door(&named[1]));
     println!("all of it: {:?}", began.elapsed());

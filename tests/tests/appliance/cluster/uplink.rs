@@ -258,14 +258,37 @@ pub fn passes(site: &Site, board: Node) {
         assert_eq!(heard.dhcp_from, [Ipv4Addr::UNSPECIFIED].into());
     }
 
-    crate::cluster::flood::passes(site, board, &peer);
+    // In process: `services/lan/tests/dns/limits.rs`.
+    if soak() {
+        crate::cluster::flood::passes(site, board, &peer);
+    }
     a_flow_outlives_netd(site, &peer, &outside);
 
-    // The time arrives from outside at the router, and from there at the board; it never goes back.
+    // The time arrives from outside at the router, and from there at the board.
     let told = *outside.time.lock().unwrap();
     wait_time(site, Node::Router, told);
     kill_lan(site, board);
     wait_time(site, board, told);
+    // In process: `services/clock/tests/day.rs`.
+    if soak() {
+        the_time_never_goes_back(site, board, &outside, told);
+    }
+
+    // In process: `services/lan/src/probe.rs`.
+    if !soak() {
+        return;
+    }
+    // The uplink is lost and returns; internally nothing changes.
+    site.cluster.unplug(Socket::Router(0)).unwrap();
+    site.wait("its loss is noticed", || answers(site) == Some(false));
+    assert_eq!(resolve(&peer, "board-1.octet.internal").0, 0);
+    site.cluster.plug(Socket::Other(0), Socket::Router(0)).unwrap();
+    site.wait("so is its return", || answers(site) == Some(true));
+}
+
+/// The servers, which have told the time `told`, jump back a day, ahead by a year, and to an invalid
+/// time: no node follows.
+fn the_time_never_goes_back(site: &Site, board: Node, outside: &Outside, told: u64) {
     let mut last = [0; 2];
     let mut look = |site: &Site| {
         for (at, node) in [Node::Router, board].into_iter().enumerate() {
@@ -276,11 +299,8 @@ pub fn passes(site: &Site, board: Node) {
         last
     };
     look(site);
-    // The servers jump back a day, with `--soak` also ahead by a year and to an invalid time: no
-    // node follows.
-    let jumps = [told - DAY, told + 300 * DAY, 0];
-    for jump in &jumps[..if soak() { jumps.len() } else { 1 }] {
-        *outside.time.lock().unwrap() = *jump;
+    for jump in [told - DAY, told + 300 * DAY, 0] {
+        *outside.time.lock().unwrap() = jump;
         let before = outside.heard.lock().unwrap().times;
         kill_lan(site, Node::Router);
         site.wait("a round of questions", || outside.heard.lock().unwrap().times >= before + 4);
@@ -289,13 +309,6 @@ pub fn passes(site: &Site, board: Node) {
     }
     let last = look(site);
     assert!(last.iter().all(|it| (told..told + 3600).contains(it)), "{last:?}, {told} was told");
-
-    // The uplink is lost and returns; internally nothing changes.
-    site.cluster.unplug(Socket::Router(0)).unwrap();
-    site.wait("its loss is noticed", || answers(site) == Some(false));
-    assert_eq!(resolve(&peer, "board-1.octet.internal").0, 0);
-    site.cluster.plug(Socket::Other(0), Socket::Router(0)).unwrap();
-    site.wait("so is its return", || answers(site) == Some(true));
 }
 
 /// A datagram exchange with an external host continues while netd is killed and restarted: for the
