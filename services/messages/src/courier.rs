@@ -65,7 +65,7 @@ pub enum CourierError {
 
 impl CourierError {
     /// Whether no further attempt makes sense.
-    fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Store(_) | Self::Cut(_))
     }
 }
@@ -127,6 +127,11 @@ impl<W: Wire> Courier<W> {
         &mut self.wire
     }
 
+    /// Closes the person's store, and keeps the transport.
+    pub fn into_wire(self) -> W {
+        self.wire
+    }
+
     /// Applies `event`, and stores the changes.
     ///
     /// # Errors
@@ -161,13 +166,23 @@ impl<W: Wire> Courier<W> {
         place: &MailboxAddress,
         asked: MailboxRequest,
     ) -> Result<MailboxReply, CourierError> {
+        let request = self.sign_as_owner(place, asked)?;
+        self.request(place, &request)
+    }
+
+    /// A request with the mailbox owner's signature, for the connection on which it was signed.
+    pub fn sign_as_owner(
+        &mut self,
+        place: &MailboxAddress,
+        asked: MailboxRequest,
+    ) -> Result<SignedRequest, CourierError> {
         let MailboxReply::Nonce(nonce) = self.request(place, &SignedRequest::Nonce)? else {
             return Err(MailboxRefusal::Malformed.into());
         };
         let name = *self.person.name().as_bytes();
         let signed = signed_bytes(&place.mailbox, &nonce, &name, &asked);
         let signature = self.person.sign(&signed).to_vec();
-        self.request(place, &SignedRequest::Owner(Owned { name, asked, signature }))
+        Ok(SignedRequest::Owner(Owned { name, asked, signature }))
     }
 
     /// Carries out all pending actions. Returns the errors of mailboxes; the actions are retried at
@@ -284,18 +299,37 @@ impl<W: Wire> Courier<W> {
             else {
                 return Err(MailboxRefusal::Malformed.into());
             };
-            let Letters { generation, letters, left } = found;
-            let Some(upto) = letters.last().map(|(number, _)| *number) else {
-                return self.apply(PersonEvent::Fetched(place.mailbox, vec![], left), now);
-            };
-            let envelopes = letters.into_iter().map(|(_, envelope)| envelope).collect();
-            self.apply(PersonEvent::Fetched(place.mailbox, envelopes, left), now)?;
-            match self.request_as_owner(place, MailboxRequest::Acknowledge(generation, upto)) {
-                Ok(_) | Err(CourierError::Mailbox(MailboxRefusal::OtherGeneration)) => {}
-                Err(error) => return Err(error),
-            }
+            let generation = found.generation;
+            let Some(upto) = self.take(place, found, now)? else { return Ok(()) };
+            self.acknowledge(place, generation, upto)?;
         }
         Err(CourierError::More)
+    }
+
+    /// Stores what `place` has sent. Returns the number of the last message, if there is one.
+    pub(crate) fn take(
+        &mut self,
+        place: &MailboxAddress,
+        found: Letters,
+        now: u64,
+    ) -> Result<Option<u64>, CourierError> {
+        let upto = found.letters.last().map(|(number, _)| *number);
+        let envelopes = found.letters.into_iter().map(|(_, envelope)| envelope).collect();
+        self.apply(PersonEvent::Fetched(place.mailbox, envelopes, found.left), now)?;
+        Ok(upto)
+    }
+
+    /// Has the messages up to the number `upto` deleted at `place`.
+    pub(crate) fn acknowledge(
+        &mut self,
+        place: &MailboxAddress,
+        generation: [u8; 16],
+        upto: u64,
+    ) -> Result<(), CourierError> {
+        match self.request_as_owner(place, MailboxRequest::Acknowledge(generation, upto)) {
+            Ok(_) | Err(CourierError::Mailbox(MailboxRefusal::OtherGeneration)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

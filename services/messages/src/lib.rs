@@ -2,8 +2,8 @@
 //! mailboxes until they are fetched (`docs/messenger.md`).
 //!
 //! This is the client: a pure state machine ([`person`]), its storage ([`store`]), the executor of
-//! its actions ([`courier`]), and the transport to mailboxes ([`quic`]). The mailbox server is the
-//! unit `messenger`.
+//! its actions ([`courier`]), also as messages arrive ([`follow`]), and the transport to mailboxes
+//! ([`quic`]). The mailbox server is the unit `messenger`.
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
@@ -11,6 +11,7 @@ pub mod backup;
 pub mod card;
 pub mod courier;
 pub mod envelope;
+pub mod follow;
 pub mod history;
 pub mod invite;
 pub mod letter;

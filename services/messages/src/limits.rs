@@ -35,6 +35,9 @@ pub const MAX_ROUNDS: usize = 64;
 /// slow the answers are.
 pub const MAILBOX_TIMEOUT: Duration = Duration::from_secs(4 * 60);
 
+/// The time after which a mailbox answers a client that waits for messages, if there are none.
+pub const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
+
 /// The maximum number of contacts.
 pub const MAX_CONTACTS: usize = 512;
 

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::courier::{MailboxUnreachable, Wire};
-use crate::limits::MAX_ANSWER;
+use crate::limits::{MAX_ANSWER, MAX_WAIT};
 use crate::mailbox_address::MailboxAddress;
 use crate::request::{MailboxReply, SignedRequest};
 
@@ -37,10 +37,13 @@ pub const WINDOW: u32 = 256 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time during which an unreachable mailbox is not tried again.
-const RETRY_DELAY: Duration = Duration::from_secs(60);
+pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// The timeout of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The timeout of an answer to a client that waits for messages.
+const WAIT_TIMEOUT: Duration = MAX_WAIT.saturating_add(ANSWER_TIMEOUT);
 
 /// The timeout to deliver the end of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -50,18 +53,90 @@ pub struct MailboxClient {
     open: BTreeMap<PublicKey, OpenConnection>,
     /// The last failed attempt to connect to each unreachable mailbox.
     unreachable: BTreeMap<PublicKey, Instant>,
+    /// Requests that are answered when there is a message, each on a connection of its own.
+    waits: JoinSet<EndedWait>,
+}
+
+/// The end of a wait at a mailbox, and its connection if that has answered.
+pub struct EndedWait {
+    pub place: MailboxAddress,
+    answer: Option<(MailboxReply, OpenConnection)>,
 }
 
 impl std::fmt::Debug for MailboxClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
+        f.debug_struct("MailboxClient").finish_non_exhaustive()
     }
 }
 
 impl MailboxClient {
     pub fn new() -> io::Result<Self> {
         let runtime = runtime()?;
-        Ok(Self { runtime, open: BTreeMap::new(), unreachable: BTreeMap::new() })
+        let (open, unreachable) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { runtime, open, unreachable, waits: JoinSet::new() })
+    }
+
+    /// Sends `request` on the open connection to the mailbox at `place`, and does not wait for the
+    /// answer: [`next_wait`](Self::next_wait) returns it.
+    ///
+    /// # Errors
+    /// There is no open connection.
+    pub fn begin_wait(
+        &mut self,
+        place: &MailboxAddress,
+        request: SignedRequest,
+    ) -> Result<(), MailboxUnreachable> {
+        let open = self.open.remove(&place.mailbox);
+        let open = open.ok_or_else(|| MailboxUnreachable(place.to_string()))?;
+        let place = place.clone();
+        let wait = async move {
+            let answer = open.request(&request, WAIT_TIMEOUT).await;
+            EndedWait { place, answer: answer.map(|answer| (answer, open)) }
+        };
+        self.waits.spawn_on(wait, self.runtime.handle());
+        Ok(())
+    }
+
+    /// The next wait that ends within `limit`, or `None`.
+    pub fn next_wait(&mut self, limit: Duration) -> Option<EndedWait> {
+        let Self { runtime, waits, .. } = self;
+        let next = async {
+            match waits.join_next().await {
+                Some(Ok(waited)) => waited,
+                // Nothing is waited for.
+                Some(Err(_)) | None => std::future::pending().await,
+            }
+        };
+        runtime.block_on(async { timeout(limit, next).await.ok() })
+    }
+
+    /// The answer that `waited` has got; further requests use its connection.
+    ///
+    /// # Errors
+    /// There was none.
+    pub fn end_wait(&mut self, waited: EndedWait) -> Result<MailboxReply, MailboxUnreachable> {
+        let EndedWait { place, answer } = waited;
+        let (answer, open) = answer.ok_or_else(|| MailboxUnreachable(place.to_string()))?;
+        // What is left there for others goes by another connection.
+        if let Some(other) = self.open.insert(place.mailbox, open) {
+            self.runtime.spawn(other.close());
+        }
+        Ok(answer)
+    }
+
+    /// Closes all connections but those that wait, while the client waits next: the end of a
+    /// connection takes three probe timeouts (RFC 9000, section 10.2).
+    pub fn disconnect_later(&mut self) {
+        for (_, reached) in std::mem::take(&mut self.open) {
+            self.runtime.spawn(reached.close());
+        }
+    }
+
+    /// Closes all connections but those that wait.
+    pub fn disconnect_all(&mut self) {
+        for (_, reached) in std::mem::take(&mut self.open) {
+            self.runtime.block_on(reached.close());
+        }
     }
 }
 
@@ -107,9 +182,7 @@ impl Wire for MailboxClient {
 
 impl Drop for MailboxClient {
     fn drop(&mut self) {
-        for (_, reached) in std::mem::take(&mut self.open) {
-            self.runtime.block_on(reached.close());
-        }
+        self.disconnect_all();
     }
 }
 

@@ -37,6 +37,11 @@ pub enum MailboxRequest {
     Fetch,
     /// Deletes messages up to this number, if they were fetched with this generation.
     Acknowledge([u8; 16], u64),
+    /// Like `Fetch`, but answered only once there is a message, or after [`MAX_WAIT`]: a long poll
+    /// (RFC 6202).
+    ///
+    /// [`MAX_WAIT`]: crate::limits::MAX_WAIT
+    Wait,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +101,9 @@ pub enum MailboxRefusal {
     /// The signer of the command is not an operator of this box.
     #[error("it is not signed by an operator of that board")]
     NoOperator,
+    /// Too many clients wait for messages: of this owner, of this address, or in all.
+    #[error("too many already wait there for messages: it is asked again every minute")]
+    TooManyWaiting,
 }
 
 /// The signed bytes: the mailbox's key, its nonce, the owner's name, and the request.

@@ -78,12 +78,24 @@ impl PersonStore {
     /// # Errors
     /// There is no store, the key is wrong, or reading fails.
     pub fn open(folder: &Path, key: [u8; 32]) -> Result<Self, PersonStoreError> {
-        let ring = KeyRing::load(folder, &key)?;
+        Self::open_after(folder, key, || {})
+    }
+
+    /// The same; calls `checked` when `key` is known to be right, and the file is not open yet.
+    fn open_after(
+        folder: &Path,
+        key: [u8; 32],
+        checked: impl FnOnce(),
+    ) -> Result<Self, PersonStoreError> {
+        KeyRing::load(folder, &key)?;
+        checked();
         let rows = Database::builder().set_cache_size(CACHE).create(folder.join(FILE));
         let rows = rows.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => PersonStoreError::Busy,
             error => PersonStoreError::Rows(Box::new(error.into())),
         })?;
+        // Another process may have replaced the keys before this one had the file.
+        let ring = KeyRing::load(folder, &key)?;
         let mut store = Self { folder: folder.to_owned(), key, ring, rows };
         store.create_table()?;
         if store.ring.is_rotating() {
@@ -94,6 +106,9 @@ impl PersonStore {
 
     fn create_table(&self) -> Result<(), PersonStoreError> {
         let make = || -> Result<(), redb::Error> {
+            if self.rows.begin_read()?.open_table(ROWS).is_ok() {
+                return Ok(());
+            }
             let transaction = self.rows.begin_write()?;
             transaction.open_table(ROWS)?;
             Ok(transaction.commit()?)
@@ -203,5 +218,31 @@ impl PersonStore {
         self.write(&changes)?;
         self.ring.end_rotation();
         self.ring.save(&self.folder, &self.key, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::person::NewIdentity;
+    use octet_node::key::random;
+    use tempfile::TempDir;
+
+    #[test]
+    fn another_process_changes_the_keys_before_the_file_is_open() {
+        let (folder, key) = (TempDir::new().unwrap(), random().unwrap());
+        let fresh = NewIdentity {
+            name: random().unwrap(),
+            key: random().unwrap(),
+            seal: random().unwrap(),
+        };
+        let (person, rows) = Person::new(fresh, vec![], 1).unwrap();
+        PersonStore::create(folder.path(), key).unwrap().write(&rows).unwrap();
+        let other = || PersonStore::open(folder.path(), key).unwrap().rotate().unwrap();
+        let store = PersonStore::open_after(folder.path(), key, other).unwrap();
+        assert_eq!(store.load().unwrap().name(), person.name());
+        // While it is open nobody else has it.
+        let busy = PersonStore::open(folder.path(), key);
+        assert!(matches!(busy, Err(PersonStoreError::Busy)), "{busy:?}");
     }
 }

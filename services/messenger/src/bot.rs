@@ -82,7 +82,7 @@ struct Bot {
     /// When the last alert was sent.
     last_alert: Option<Instant>,
     mailbox: Arc<Mutex<Mailbox>>,
-    wake: SyncSender<BotEvent>,
+    waker: WakeCallback,
     certified: Option<Certified>,
     courier: Option<Courier<Local>>,
     answers: RateLimiter<PublicKey>,
@@ -102,7 +102,10 @@ pub fn start(
 ) -> io::Result<(SyncSender<BotEvent>, Receiver<()>)> {
     // If the channel is full, the message is fetched together with those that filled it.
     let (bell, calls) = sync_channel(16);
-    let (folder, gate, own) = (folder.join(FOLDER), sockets.join("gate.sock"), bell.clone());
+    let (folder, gate) = (folder.join(FOLDER), sockets.join("gate.sock"));
+    let wake = bell.clone();
+    // A full channel means that the bot is about to run anyway.
+    let waker: WakeCallback = Arc::new(move || drop(wake.try_send(BotEvent::Wake)));
     let (running, ended) = channel();
     let run = move || {
         let _running = running;
@@ -116,7 +119,7 @@ pub fn start(
             alerts,
             last_alert,
             mailbox,
-            wake: own,
+            waker,
             certified,
             courier,
             answers,
@@ -223,13 +226,10 @@ impl Bot {
     fn register(&mut self, certified: &Certified, place: MailboxAddress) -> Result<(), BotError> {
         let Some(courier) = &mut self.courier else { return Ok(()) };
         courier.apply(PersonEvent::ChangeIdentity(certified.clone(), vec![place]), now())?;
-        let bell = self.wake.clone();
-        // A full channel means that the bot is about to run anyway.
-        let ring = move || drop(bell.try_send(BotEvent::Wake));
         let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
         mailbox.set_key(certified.key.public());
         mailbox.admit(&courier.person().name())?;
-        mailbox.set_waker(courier.person().name(), WakeCallback(Arc::new(ring)));
+        mailbox.add_waker(courier.person().name().as_bytes(), &self.waker);
         Ok(())
     }
 

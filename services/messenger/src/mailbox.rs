@@ -9,13 +9,14 @@ mod owner;
 mod people;
 mod public;
 mod tables;
+mod wakers;
 
 pub use limits::MailboxLimits;
 pub use people::Resident;
+pub use wakers::WakeCallback;
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use octet_node::control::PublicKey;
 use octet_node::key::random;
@@ -27,8 +28,9 @@ use redb::{Database, ReadableDatabase};
 
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use tables::{CACHE, GENERATION, LETTERS, META, PEOPLE, PREKEYS, SEEN};
+use wakers::Wakers;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Visit {
     pub source: IpAddr,
     /// The last nonce that was sent and is unused.
@@ -112,18 +114,7 @@ pub struct Mailbox {
     keys_of: RateLimiter<[u8; 32]>,
     claims: RateLimiter<IpAddr>,
     deposits: RateLimiter<IpAddr>,
-    /// The mailbox whose new messages are signalled, and the callback.
-    waker: Option<([u8; 32], WakeCallback)>,
-}
-
-/// Is called when a message has arrived.
-#[derive(Clone)]
-pub struct WakeCallback(pub Arc<dyn Fn() + Send + Sync>);
-
-impl std::fmt::Debug for WakeCallback {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("WakeCallback")
-    }
+    wakers: Wakers,
 }
 
 impl Mailbox {
@@ -146,7 +137,7 @@ impl Mailbox {
             keys_of: RateLimiter::new(limits.keys_of, limits.people),
             claims: RateLimiter::new(limits.claims, limits.sources),
             deposits: RateLimiter::new(limits.deposits, limits.sources),
-            waker: None,
+            wakers: Wakers::default(),
         };
         mailbox.count()?;
         Ok(mailbox)
@@ -169,9 +160,9 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Calls `waker` from now on when a message for `name` is on disk.
-    pub fn set_waker(&mut self, name: PublicKey, waker: WakeCallback) {
-        self.waker = Some((*name.as_bytes(), waker));
+    /// Calls `waker` when a message for `name` is on disk, as long as the caller keeps it.
+    pub fn add_waker(&mut self, name: &[u8; 32], waker: &WakeCallback) {
+        self.wakers.add(name, waker);
     }
 
     /// Whether `key` is the endpoint's key.
@@ -247,11 +238,7 @@ impl Mailbox {
             match left {
                 Some((name, length)) => {
                     self.total += length;
-                    if let Some((own, bell)) = &self.waker
-                        && *own == name
-                    {
-                        bell.0();
-                    }
+                    self.wakers.wake(&name);
                 }
                 None => self.count().map_err(|_| MailboxRefusal::Broken)?,
             }

@@ -58,7 +58,12 @@ pub enum CommandAction {
     #[command(name = "command")]
     Command(BoxCommand),
     /// Fetch and print new messages, and send those that wait
-    Receive,
+    Receive {
+        /// Also print messages when they arrive, until you interrupt it; other commands can be used
+        /// meanwhile
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Print the messages sent and received
     History {
         /// With this contact only

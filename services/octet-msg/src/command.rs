@@ -1,10 +1,12 @@
 //! Runs the commands.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use octet_messages::courier::{Courier, CourierError};
+use octet_messages::follow;
 use octet_messages::invite::{InvalidInvite, Invite};
 use octet_messages::limits::MAX_TEXT;
 use octet_messages::person::{Person, PersonEvent};
@@ -16,6 +18,7 @@ use octet_node::key::NoRandomness;
 use octet_node::words::WordsError;
 
 use crate::cli::{CommandAction, CommandLine};
+use crate::profile::UnlockedProfile;
 use crate::{backup, box_command, output, profile, qr};
 
 /// Why a command has failed.
@@ -92,6 +95,9 @@ pub enum CommandFailure {
 
 /// Runs `line`.
 pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
+    if let CommandAction::Receive { follow: true } = line.command {
+        return follow(&profile::unlock(&line)?).map(|never| match never {});
+    }
     let (mut courier, passphrase) = match &line.command {
         CommandAction::Init { mailbox } => profile::create(&line, mailbox.clone())?,
         CommandAction::Restore { file } => profile::restore(&line, file)?,
@@ -106,7 +112,7 @@ pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
             let text = box_command::sign(courier.person(), &order)?;
             send(&mut courier, &order.name, text)?;
         }
-        CommandAction::Receive => receive(&mut courier)?,
+        CommandAction::Receive { .. } => receive(&mut courier)?,
         CommandAction::History { name } => history(&mut courier, name.as_deref())?,
         CommandAction::Backup { file } => back_up(courier.person(), &file, &passphrase)?,
         CommandAction::Restore { .. } => restored(&mut courier)?,
@@ -206,6 +212,26 @@ fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     if let Err(CourierError::Store(error)) = fetched {
         return Err(error.into());
     }
+    show(courier)?;
+    let mut left = courier.deliver(now())?;
+    let fetched = fetched.map(|others| left.extend(others));
+    warn(&left);
+    Ok(fetched?)
+}
+
+/// Prints messages as they arrive.
+fn follow(profile: &UnlockedProfile) -> Result<Infallible, CommandFailure> {
+    let client = profile.client()?;
+    follow::follow(
+        client,
+        |client| profile.open_with(client, None),
+        show,
+        |warning| eprintln!("warning: {warning}"),
+    )
+}
+
+/// Prints the messages that were not shown yet.
+fn show(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     let (end, shown) = courier.person().history();
     let lines = courier.store().history(shown, end)?;
     for line in lines.iter().filter(|line| line.received) {
@@ -215,11 +241,10 @@ fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
         io::stdout().lock().write_all(text.as_bytes())?;
     }
     // If the process ends before this, the messages are shown again.
-    courier.apply(PersonEvent::Shown(end), now())?;
-    let mut left = courier.deliver(now())?;
-    let fetched = fetched.map(|others| left.extend(others));
-    warn(&left);
-    Ok(fetched?)
+    if end > shown {
+        courier.apply(PersonEvent::Shown(end), now())?;
+    }
+    Ok(())
 }
 
 fn history(courier: &mut Courier<MailboxClient>, name: Option<&str>) -> Result<(), CommandFailure> {

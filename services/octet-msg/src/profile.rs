@@ -5,6 +5,8 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use octet_messages::courier::Courier;
 use octet_messages::limits::MAX_MAILBOXES;
@@ -20,6 +22,13 @@ use crate::cli::CommandLine;
 use crate::command::CommandFailure;
 use crate::derivation::Cost;
 use crate::{backup, passphrase};
+
+/// The time after which a command gives up if another process has the message store open. A fetch
+/// from mailboxes that answer slowly takes minutes, but seldom.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The pause before it is tried again.
+const LOCK_RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// The user's configuration folder (XDG Base Directory Specification).
 pub fn config_folder() -> Option<PathBuf> {
@@ -64,13 +73,49 @@ pub fn restore(line: &CommandLine, file: &Path) -> Result<OpenedProfile, Command
 }
 
 pub fn open(line: &CommandLine) -> Result<OpenedProfile, CommandFailure> {
+    let profile = unlock(line)?;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    Ok((profile.open_with(profile.client()?, Some(deadline))?, profile.secret))
+}
+
+/// Asks for the passphrase of the user's message store, which stays closed.
+pub fn unlock(line: &CommandLine) -> Result<UnlockedProfile, CommandFailure> {
     let folder = folder(line)?;
     if !folder.join(passphrase::FILE).exists() {
         return Err(PersonStoreError::Absent(folder).into());
     }
     let secret = passphrase::ask(line.passphrase_file.as_deref())?;
     let key = passphrase::read(&folder, &secret)?;
-    Ok((courier(&folder, key)?, secret))
+    Ok(UnlockedProfile { folder, key, secret })
+}
+
+/// A user's message store whose passphrase is known.
+pub struct UnlockedProfile {
+    folder: PathBuf,
+    key: [u8; 32],
+    secret: Vec<u8>,
+}
+
+impl UnlockedProfile {
+    pub fn client(&self) -> Result<MailboxClient, CommandFailure> {
+        MailboxClient::new().map_err(|error| CommandFailure::Disk(self.folder.clone(), error))
+    }
+
+    /// Opens the store; waits if another process has it open, until `deadline` if there is one.
+    pub fn open_with(
+        &self,
+        client: MailboxClient,
+        deadline: Option<Instant>,
+    ) -> Result<Courier<MailboxClient>, CommandFailure> {
+        loop {
+            match PersonStore::open(&self.folder, self.key) {
+                Err(PersonStoreError::Busy) if deadline.is_none_or(|at| Instant::now() < at) => {
+                    sleep(LOCK_RETRY_DELAY);
+                }
+                store => return Ok(Courier::new(store?, client)?),
+            }
+        }
+    }
 }
 
 /// The folder for a new identity, which must be missing or empty.
@@ -114,7 +159,9 @@ fn install(
         // This fails if the staging folder was renamed already.
         let _ = std::fs::remove_dir_all(&staged);
     }
-    courier(folder, saved?)
+    let profile =
+        UnlockedProfile { folder: folder.to_owned(), key: saved?, secret: secret.to_vec() };
+    profile.open_with(profile.client()?, Some(Instant::now()))
 }
 
 /// Writes `rows` to `folder`, and returns the encryption key.
@@ -126,10 +173,4 @@ fn write_rows(
     let key = passphrase::store(folder, secret, Cost::recommended())?;
     PersonStore::create(folder, key)?.write(rows)?;
     Ok(key)
-}
-
-fn courier(folder: &Path, key: [u8; 32]) -> Result<Courier<MailboxClient>, CommandFailure> {
-    let client =
-        MailboxClient::new().map_err(|error| CommandFailure::Disk(folder.to_owned(), error))?;
-    Ok(Courier::new(PersonStore::open(folder, key)?, client)?)
 }

@@ -1,11 +1,13 @@
 //! Messages between two people, each with a mailbox of their own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64_NOPAD;
 use octet_messages::courier::{Courier, MailboxUnreachable, Wire};
+use octet_messages::follow;
 use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
 use octet_messages::quic::{MailboxClient, now};
@@ -15,14 +17,20 @@ use octet_node::key::random;
 use serde_json::{Value, json};
 use vodozemac::olm::{Account, OlmMessage, SessionConfig};
 
-use super::Failed;
 use super::mailbox::Mailbox;
+use super::{Failed, TIMEOUT};
 
 /// The length of a text, in bytes.
 const TEXT: usize = 100;
 
+/// The messages that are fetched one by one, to count the bytes of that.
+const COUNTED: usize = 20;
+
+/// The key of a person's store.
+const KEY: [u8; 32] = [1; 32];
+
 pub struct Letters {
-    /// The time from writing until the receiver, who polls at once, has it on disk and can show it.
+    /// The time from writing until the receiver, who follows, has it on disk and shows it.
     pub shown: Vec<Duration>,
     /// The time from writing until the message is in the receiver's mailbox.
     pub left: Vec<Duration>,
@@ -62,7 +70,7 @@ fn person(folder: &Path, mailbox: &Mailbox) -> Result<Courier<Counted>, Failed> 
     let fresh = NewIdentity { name: random()?, key: random()?, seal: random()? };
     let made = Person::new(fresh, vec![mailbox.place.clone()], now());
     let (_, rows) = made.ok_or("nobody is made of random bytes")?;
-    let store = PersonStore::create(folder, [1; 32])?;
+    let store = PersonStore::create(folder, KEY)?;
     store.write(&rows)?;
     let mut person = Courier::new(store, Counted { wire: MailboxClient::new()?, bytes: 0 })?;
     mailbox.admit(person.person().name())?;
@@ -75,8 +83,28 @@ fn deliver(person: &mut Courier<Counted>) -> Result<(), Failed> {
     left.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Sends `count` messages from one to the other, each of which is fetched as soon as it is
-/// deposited.
+/// Follows as `octet-msg receive --follow` does, in a thread that ends with the process. Returns when
+/// each message was shown.
+fn follow(folder: PathBuf) -> Result<Receiver<Instant>, Failed> {
+    let (sender, shown) = channel();
+    let client = MailboxClient::new()?;
+    let open = move |client| Ok(Courier::new(PersonStore::open(&folder, KEY)?, client)?);
+    let show = move |courier: &mut Courier<MailboxClient>| {
+        let (end, shown) = courier.person().history();
+        for _ in courier.store().history(shown, end)? {
+            sender.send(Instant::now())?;
+        }
+        Ok(courier.apply(PersonEvent::Shown(end), now())?)
+    };
+    std::thread::spawn(move || {
+        let Err(error) = follow::follow::<Failed>(client, open, show, |it| eprintln!("{it}"));
+        eprintln!("the receiver follows no more: {error}");
+    });
+    Ok(shown)
+}
+
+/// Sends `count` messages from one to the other, who follows; each is written when the one before
+/// is shown.
 pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Letters, Failed> {
     let mut anna = person(&folder.join("anna"), &boxes[0])?;
     let mut ben = person(&folder.join("ben"), &boxes[1])?;
@@ -97,23 +125,32 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
         reader.fetch(now())?;
         deliver(reader)?;
     }
-    let (mut shown, mut left) = (vec![], vec![]);
     let before = [anna.wire().bytes, ben.wire().bytes];
-    for number in 0..count {
-        let text = format!("{number:0TEXT$}");
+    let write = |anna: &mut Courier<Counted>, number: usize| {
+        anna.apply(PersonEvent::Write(names[1], format!("{number:0TEXT$}")), now())?;
+        deliver(anna)
+    };
+    for number in 0..COUNTED {
         let lines = ben.person().history().0;
-        let began = Instant::now();
-        anna.apply(PersonEvent::Write(names[1], text), now())?;
-        deliver(&mut anna)?;
-        left.push(began.elapsed());
+        write(&mut anna, number)?;
         ben.fetch(now())?;
-        shown.push(began.elapsed());
         if ben.person().history().0 == lines {
             return Err(format!("letter {number} was not there").into());
         }
     }
     let bytes = [anna.wire().bytes - before[0], ben.wire().bytes - before[1]];
-    let [sent, fetched] = bytes.map(|bytes| bytes / count.max(1));
+    let [sent, fetched] = bytes.map(|bytes| bytes / COUNTED);
+    let end = ben.person().history().0;
+    ben.apply(PersonEvent::Shown(end), now())?;
+    drop(ben);
+    let follower = follow(folder.join("ben"))?;
+    let (mut shown, mut left) = (vec![], vec![]);
+    for number in 0..count {
+        let began = Instant::now();
+        write(&mut anna, number)?;
+        left.push(began.elapsed());
+        shown.push(follower.recv_timeout(TIMEOUT)?.duration_since(began));
+    }
     Ok(Letters { shown, left, sent, fetched, olm_in_json: olm_in_json()? })
 }
 

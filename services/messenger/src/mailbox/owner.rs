@@ -52,7 +52,8 @@ impl Mailbox {
                 let begins_anew = known.is_some_and(|known| is_replaced(&known, &bundle.card));
                 publish(transaction, name, resident, &bundle, begins_anew)
             }
-            (MailboxRequest::Fetch, _) => self.fetch(transaction, name, now),
+            // The server answers `Wait` later, if it has found nothing.
+            (MailboxRequest::Fetch | MailboxRequest::Wait, _) => self.fetch(transaction, name, now),
             (MailboxRequest::Acknowledge(generation, upto), _) => {
                 if *generation != self.generation {
                     return Err(MailboxRefusal::OtherGeneration.into());

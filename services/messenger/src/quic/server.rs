@@ -6,16 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use iroh::Endpoint;
-use iroh::endpoint::{Connection, Incoming, IncomingAddr};
+use iroh::endpoint::{Connection, Incoming, IncomingAddr, SendStream};
 use octet_node::control::PublicKey;
-use octet_node::limits::{ClientLimit, client};
-use tokio::time::timeout;
+use octet_node::limits::{ClientLimit, Permits, client};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::boards::RelayedCommands;
-use crate::mailbox::{Mailbox, Visit};
-use octet_messages::limits::MAX_REQUEST;
+use crate::mailbox::{Mailbox, Visit, WakeCallback};
+use octet_messages::limits::{MAX_REQUEST, MAX_WAIT};
 use octet_messages::quic::now;
-use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
+use octet_messages::request::{
+    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest,
+};
+
+/// The maximum number of connections that wait for messages of one owner.
+const MAX_WAITING_PER_OWNER: usize = 2;
 
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
@@ -24,11 +30,13 @@ pub struct ServerLimits {
     pub per_address: usize,
     /// The timeout of a handshake, a request, the delivery of an answer, and an idle connection.
     pub timeout: Duration,
+    /// The time after which a client that waits for messages is answered.
+    pub max_wait: Duration,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { all: 64, per_address: 16, timeout: Duration::from_secs(10) }
+        Self { all: 64, per_address: 16, timeout: Duration::from_secs(10), max_wait: MAX_WAIT }
     }
 }
 
@@ -38,9 +46,21 @@ pub struct Served {
     pub relayed: Arc<RelayedCommands>,
 }
 
+/// The connections that wait for messages, by address and by owner. They take at most half of all
+/// connections, and of those of one address: the others are for messages that are left and fetched.
+#[derive(Debug, Clone)]
+struct Waiting {
+    addresses: ClientLimit,
+    owners: Permits<[u8; 32]>,
+}
+
 /// Serves `served` at `endpoint`, until it is closed.
 pub async fn serve(endpoint: Endpoint, served: Served, limits: ServerLimits) {
     let connected = ClientLimit::new(limits.all, limits.per_address);
+    let waiting = Waiting {
+        addresses: ClientLimit::new(limits.all / 2, limits.per_address / 2),
+        owners: Permits::default(),
+    };
     while let Some(incoming) = endpoint.accept().await {
         let IncomingAddr::Ip(source) = incoming.remote_addr() else {
             incoming.refuse();
@@ -56,11 +76,11 @@ pub async fn serve(endpoint: Endpoint, served: Served, limits: ServerLimits) {
             incoming.refuse();
             continue;
         };
-        let served = served.clone();
+        let (served, waiting) = (served.clone(), waiting.clone());
         tokio::spawn(async move {
             let _permit = permit;
             // The error concerns the client only.
-            let _ = serve_connection(incoming, &served, client(source.ip()), limits.timeout).await;
+            let _ = serve_connection(incoming, &served, source.ip(), &waiting, limits).await;
         });
     }
 }
@@ -69,31 +89,96 @@ async fn serve_connection(
     incoming: Incoming,
     served: &Served,
     source: IpAddr,
-    patience: Duration,
+    waiting: &Waiting,
+    limits: ServerLimits,
 ) -> Option<()> {
+    let patience = limits.timeout;
     let connection: Connection = timeout(patience, incoming.accept().ok()?).await.ok()?.ok()?;
     let peer = PublicKey::new(*connection.remote_id().as_bytes());
-    let mut visit = Visit::new(source);
+    let mut visit = Visit::new(client(source));
     loop {
         // Idle clients are disconnected despite their keepalives.
         let (mut send, mut receive) = timeout(patience, connection.accept_bi()).await.ok()?.ok()?;
         let bytes = timeout(patience, receive.read_to_end(MAX_REQUEST)).await.ok()?.ok()?;
-        let served = served.clone();
-        // The handler blocks on the disk or the gate.
-        let handle = move || {
-            let answer = match SignedRequest::from_bytes(&bytes) {
-                Some(SignedRequest::Run(command)) => served.relayed.run(&peer, &command),
-                Some(request) => {
-                    let mut mailbox = served.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
-                    mailbox.handle(&mut visit, request, now())
-                }
-                None => MailboxReply::Refused(MailboxRefusal::Malformed),
-            };
-            (visit, answer.to_bytes())
-        };
+        let request = SignedRequest::from_bytes(&bytes);
         let answer;
-        (visit, answer) = tokio::task::spawn_blocking(handle).await.ok()?;
-        timeout(patience, send.write_all(&answer)).await.ok()?.ok()?;
+        (visit, answer) = match request {
+            Some(SignedRequest::Run(command)) => {
+                let relayed = Arc::clone(&served.relayed);
+                let run = move || relayed.run(&peer, &command);
+                (visit, tokio::task::spawn_blocking(run).await.ok()?)
+            }
+            Some(SignedRequest::Owner(owned @ Owned { asked: MailboxRequest::Wait, .. })) => {
+                match waiting.permits(source, &owned.name) {
+                    Some(_permits) => {
+                        let deadline = Instant::now() + limits.max_wait;
+                        wait(served, (visit, owned), deadline, &connection, &mut send).await?
+                    }
+                    None => (visit, MailboxReply::Refused(MailboxRefusal::TooManyWaiting)),
+                }
+            }
+            Some(request) => handle(served, visit, request, None).await?,
+            None => (visit, MailboxReply::Refused(MailboxRefusal::Malformed)),
+        };
+        timeout(patience, send.write_all(&answer.to_bytes())).await.ok()?.ok()?;
         send.finish().ok()?;
+    }
+}
+
+impl Waiting {
+    fn permits(&self, source: IpAddr, owner: &[u8; 32]) -> Option<impl Sized + use<>> {
+        let address = self.addresses.take(source)?;
+        let owner = self.owners.take(*owner, |_, own| own < MAX_WAITING_PER_OWNER)?;
+        Some((address, owner))
+    }
+}
+
+/// Handles one request; `waker` is called when a message arrives for its owner after that. The
+/// handler blocks on the disk.
+async fn handle(
+    served: &Served,
+    mut visit: Visit,
+    request: SignedRequest,
+    waker: Option<WakeCallback>,
+) -> Option<(Visit, MailboxReply)> {
+    let mailbox = Arc::clone(&served.mailbox);
+    let handle = move || {
+        let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (SignedRequest::Owner(owned), Some(waker)) = (&request, &waker) {
+            mailbox.add_waker(&owned.name, waker);
+        }
+        let answer = mailbox.handle(&mut visit, request, now());
+        (visit, answer)
+    };
+    tokio::task::spawn_blocking(handle).await.ok()
+}
+
+/// Answers a request to wait: when there is a message, or at `deadline`. `None` if the client has
+/// gone. Each time the whole request is handled again, so that its signature has to be the owner's
+/// still: a restored copy of the owner ends the waits of the one before.
+async fn wait(
+    served: &Served,
+    (visit, owned): (Visit, Owned),
+    deadline: Instant,
+    connection: &Connection,
+    send: &mut SendStream,
+) -> Option<(Visit, MailboxReply)> {
+    let arrival = Arc::new(Notify::new());
+    let notify = Arc::clone(&arrival);
+    let waker: WakeCallback = Arc::new(move || notify.notify_one());
+    loop {
+        let request = SignedRequest::Owner(owned.clone());
+        let (after, answer) = handle(served, visit.clone(), request, Some(waker.clone())).await?;
+        let has_none =
+            matches!(&answer, MailboxReply::Letters(Letters { letters, .. }) if letters.is_empty());
+        if !has_none || Instant::now() >= deadline {
+            return Some((after, answer));
+        }
+        tokio::select! {
+            () = arrival.notified() => {}
+            () = sleep_until(deadline) => {}
+            _ = connection.closed() => return None,
+            _ = send.stopped() => return None,
+        }
     }
 }

@@ -8,6 +8,7 @@ mod carried;
 mod full;
 mod gate;
 mod reached;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixDatagram, UnixListener};

@@ -39,7 +39,8 @@ fn the_address_that_proves_the_mailboxs_key() {
     assert_eq!(asked(&[]), None);
 }
 
-fn served(folder: &TempDir, key: &PrivateKey) -> Served {
+/// A mailbox in `folder` whose endpoint has this key.
+pub fn served(folder: &TempDir, key: &PrivateKey) -> Served {
     let letters = folder.path().join("letters");
     let mailbox = Mailbox::open(&letters, key.public(), MailboxLimits::default()).unwrap();
     let relayed = Arc::new(RelayedCommands::new(MapBoards::default(), folder.path()));

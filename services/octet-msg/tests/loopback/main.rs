@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod followed;
 mod picture;
 mod restored;
 mod terminal;

@@ -51,6 +51,12 @@ impl Site {
         format!("{}@{}", self.key, self.at)
     }
 
+    /// The number of messages that nobody has fetched.
+    pub fn messages(&self) -> u32 {
+        let residents = self.mailbox.lock().unwrap().residents().unwrap();
+        residents.iter().map(|resident| resident.letters).sum()
+    }
+
     pub fn admit(&self, name: &str) {
         let name = PublicKey::try_from(name.to_owned()).unwrap();
         self.mailbox.lock().unwrap().admit(&name).unwrap();

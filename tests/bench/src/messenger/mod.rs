@@ -61,7 +61,7 @@ pub struct Messenger {
 /// The runs with files in one place.
 #[derive(Debug, Clone, Default)]
 pub struct Runs {
-    /// From the word until the other has the message, asking at once.
+    /// From the word until the other, who follows, shows the message.
     pub shown: TimeSample,
     /// From the word until it lies in the other's mailbox.
     pub left: TimeSample,

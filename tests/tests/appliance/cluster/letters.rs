@@ -2,9 +2,11 @@
 //! power; then one of them operates a board by messages.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
 use memchr::memmem;
@@ -74,11 +76,15 @@ impl Person {
         self.folder.path().join("its passphrase")
     }
 
-    fn run(&self, words: &[&str]) -> Output {
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(octet_msg());
         command.arg("--folder").arg(self.folder.path().join("letters"));
         command.arg("--passphrase-file").arg(self.passphrase()).args(words);
-        let output = command.output().unwrap();
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let output = self.command(words).output().unwrap();
         println!(
             "{words:?}: {}",
             String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat())
@@ -117,6 +123,25 @@ impl Person {
             shown.len() >= texts.len()
         });
         assert_eq!(shown, texts);
+    }
+
+    /// Follows while `written` runs, and until one message is shown: it must be this text.
+    fn is_shown_as_it_arrives(&self, site: &Site, text: &str, written: impl FnOnce()) {
+        let mut follower = self.command(&["receive", "--follow"]).stdout(Stdio::piped()).spawn();
+        let follower = follower.as_mut().unwrap();
+        let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+        let (sender, shown) = channel();
+        std::thread::spawn(move || sender.send(lines.next()));
+        written();
+        let mut line = None;
+        site.wait("it is shown as it arrives", || {
+            line = shown.try_recv().ok();
+            line.is_some()
+        });
+        follower.kill().unwrap();
+        follower.wait().unwrap();
+        let line = line.unwrap().expect("it ended").unwrap();
+        assert_eq!(self::lines(line.as_bytes()), [text]);
     }
 
     /// Receives until all mailboxes have answered: no message may be shown.
@@ -364,8 +389,9 @@ pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
     site.wait_ready(disks[0].0);
     ben.is_shown_nothing(site);
     anna.is_shown_nothing(site);
-    anna.writes(site, "ben", "good", everywhere);
-    ben.is_shown(site, &["anna: good"]);
+    ben.is_shown_as_it_arrives(site, "anna: good", || {
+        anna.writes(site, "ben", "good", everywhere);
+    });
     let history = lines(ben.say(&["history"]).as_bytes());
     let all = ["anna: it is me", "anna: anna", "to anna: yes, I am", "anna: good"];
     assert_eq!(history, [&[format!("anna: {FIRST}")], &all.map(str::to_owned)[..]].concat());
