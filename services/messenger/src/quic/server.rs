@@ -109,13 +109,9 @@ async fn serve_connection(
                 (visit, tokio::task::spawn_blocking(run).await.ok()?)
             }
             Some(SignedRequest::Owner(owned @ Owned { asked: MailboxRequest::Wait, .. })) => {
-                match waiting.permits(source, &owned.name) {
-                    Some(_permits) => {
-                        let deadline = Instant::now() + limits.max_wait;
-                        wait(served, (visit, owned), deadline, &connection, &mut send).await?
-                    }
-                    None => (visit, MailboxReply::Refused(MailboxRefusal::TooManyWaiting)),
-                }
+                let deadline = Instant::now() + limits.max_wait;
+                let permits = || waiting.permits(source, &owned.name);
+                wait(served, (visit, &owned), permits, deadline, &connection, &mut send).await?
             }
             Some(request) => handle(served, visit, request, None).await?,
             None => (visit, MailboxReply::Refused(MailboxRefusal::Malformed)),
@@ -155,10 +151,12 @@ async fn handle(
 
 /// Answers a request to wait: when there is a message, or at `deadline`. `None` if the client has
 /// gone. Each time the whole request is handled again, so that its signature has to be the owner's
-/// still: a restored copy of the owner ends the waits of the one before.
-async fn wait(
+/// still: a restored copy of the owner ends the waits of the one before. Only the owner takes
+/// `permits`.
+async fn wait<T>(
     served: &Served,
-    (visit, owned): (Visit, Owned),
+    (visit, owned): (Visit, &Owned),
+    permits: impl Fn() -> Option<T>,
     deadline: Instant,
     connection: &Connection,
     send: &mut SendStream,
@@ -166,6 +164,7 @@ async fn wait(
     let arrival = Arc::new(Notify::new());
     let notify = Arc::clone(&arrival);
     let waker: WakeCallback = Arc::new(move || notify.notify_one());
+    let mut taken = None;
     loop {
         let request = SignedRequest::Owner(owned.clone());
         let (after, answer) = handle(served, visit.clone(), request, Some(waker.clone())).await?;
@@ -173,6 +172,10 @@ async fn wait(
             matches!(&answer, MailboxReply::Letters(Letters { letters, .. }) if letters.is_empty());
         if !has_none || Instant::now() >= deadline {
             return Some((after, answer));
+        }
+        taken = taken.or_else(&permits);
+        if taken.is_none() {
+            return Some((after, MailboxReply::Refused(MailboxRefusal::TooManyWaiting)));
         }
         tokio::select! {
             () = arrival.notified() => {}

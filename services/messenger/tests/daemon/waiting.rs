@@ -8,11 +8,12 @@ use octet_messages::courier::{Courier, Wire};
 use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{Person, PersonEvent};
 use octet_messages::quic::{MailboxClient, now};
-use octet_messages::request::{MailboxRefusal, MailboxReply, MailboxRequest};
+use octet_messages::request::{MailboxRefusal, MailboxReply, MailboxRequest, SignedRequest};
 use octet_messages::store::PersonStore;
 use octet_messenger::mailbox::Mailbox;
 use octet_messenger::quic::{self, ServerLimits};
 use octet_node::as_pid_1::wait_until;
+use octet_node::control::PublicKey;
 use octet_node::key::{PrivateKey, random};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -79,12 +80,22 @@ impl Owner {
 
     /// The refusal of another wait.
     fn is_refused(&mut self) {
+        let name = self.courier.person().name();
+        assert_eq!(self.refusal_as(name), MailboxRefusal::TooManyWaiting);
+    }
+
+    /// The refusal of a wait for the messages of `name`.
+    fn refusal_as(&mut self, name: PublicKey) -> MailboxRefusal {
         let Self { courier, place } = self;
         courier.wire().disconnect(place);
-        let request = courier.sign_as_owner(place, MailboxRequest::Wait).unwrap();
+        let mut request = courier.sign_as_owner(place, MailboxRequest::Wait).unwrap();
+        if let SignedRequest::Owner(owned) = &mut request {
+            owned.name = *name.as_bytes();
+        }
         let answer = courier.wire().request(place, &request).unwrap();
-        assert_eq!(answer, MailboxReply::Refused(MailboxRefusal::TooManyWaiting));
         courier.wire().disconnect_all();
+        let MailboxReply::Refused(refusal) = answer else { panic!("{answer:?}") };
+        refusal
     }
 
     /// The answer to the next wait that ends.
@@ -123,6 +134,8 @@ fn half_of_all_places_are_for_those_who_wait() {
         ben.wait();
         // There is a third place, but not for him.
         ben.is_refused();
+        // Who is not the owner takes no place, and does not learn whether there is one.
+        assert_eq!(carl.refusal_as(ben.courier.person().name()), MailboxRefusal::Forged);
         anna.wait();
         carl.is_refused();
         // Others leave messages meanwhile, and whoever waits is told.
