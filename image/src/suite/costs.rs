@@ -29,7 +29,16 @@ impl Tier {
 
 /// What each test took, by its name.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Costs(BTreeMap<String, (Tier, u64)>);
+pub struct Costs(BTreeMap<String, (Tier, Cost)>);
+
+/// What one took, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cost {
+    /// From its start to its end.
+    wall: u64,
+    /// Of processors, its guests' among them.
+    cpu: u64,
+}
 
 impl Costs {
     /// The table in `text`. A line that is not a row of it counts for nothing: no test depends on what this says.
@@ -43,19 +52,21 @@ impl Costs {
                 "long" => Tier::Long,
                 _ => return None,
             };
-            Some((name, (tier, cells.next()?.parse().ok()?)))
+            let mut number = || cells.next()?.parse().ok();
+            Some((name, (tier, Cost { wall: number()?, cpu: number()? })))
         });
         Self(rows.collect())
     }
 
     /// What the test took when the table was written.
     pub fn get(&self, name: &str) -> Duration {
-        Duration::from_secs(self.0.get(name).map_or(0, |(_, seconds)| *seconds))
+        Duration::from_secs(self.0.get(name).map_or(0, |(_, cost)| cost.wall))
     }
 
     /// Notes what it took now.
-    pub fn record(&mut self, name: &str, tier: Tier, took: Duration) {
-        self.0.insert(name.to_owned(), (tier, took.as_secs()));
+    pub fn record(&mut self, name: &str, tier: Tier, [wall, cpu]: [Duration; 2]) {
+        let cost = Cost { wall: wall.as_secs(), cpu: cpu.as_secs() };
+        self.0.insert(name.to_owned(), (tier, cost));
     }
 
     /// Gives each test the tier that it has now, and forgets those that are not there any more.
@@ -68,12 +79,12 @@ impl Costs {
         let (before, rest) = text.split_once(BEGIN)?;
         let (_, after) = rest.split_once(END)?;
         let mut rows: Vec<_> =
-            self.0.iter().filter(|(_, (_, took))| *took >= MIN_SECONDS).collect();
-        rows.sort_by_key(|(_, (tier, took))| (*tier == Tier::Long, std::cmp::Reverse(*took)));
-        let mut table = String::from("| test | tier | seconds |\n|---|---|---:|\n");
-        for (name, (tier, took)) in rows {
+            self.0.iter().filter(|(_, (_, cost))| cost.wall >= MIN_SECONDS).collect();
+        rows.sort_by_key(|(_, (tier, cost))| (*tier == Tier::Long, std::cmp::Reverse(cost.wall)));
+        let mut table = String::from("| test | tier | seconds | CPU |\n|---|---|---:|---:|\n");
+        for (name, (tier, Cost { wall, cpu })) in rows {
             // Writing to a string cannot fail.
-            let _ = writeln!(table, "| `{name}` | {} | {took} |", tier.name());
+            let _ = writeln!(table, "| `{name}` | {} | {wall} | {cpu} |", tier.name());
         }
         Some(format!("{before}{BEGIN}{table}{END}{after}"))
     }
@@ -93,30 +104,33 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let text = format!(
-            "Before.\n{BEGIN}| test | tier | seconds |\n|---|---|---:|\n| `a` | long | 7 |\n{END}\nAfter.\n"
+            "Before.\n{BEGIN}| test | tier | seconds | CPU |\n|---|---|---:|---:|\n| `a` | long | 7 | 9 |\n{END}\nAfter.\n"
         );
         let mut costs = Costs::read(&text);
         assert_eq!(costs.get("a"), Duration::from_secs(7));
-        costs.record("b::c", Tier::Short, Duration::from_millis(9_800));
-        costs.record("quick", Tier::Short, Duration::from_millis(400));
+        costs.record("b::c", Tier::Short, [9_800, 12_100].map(Duration::from_millis));
+        costs.record("quick", Tier::Short, [400, 2_300].map(Duration::from_millis));
         let written = costs.replace_table(&text).unwrap();
         assert!(
             written.starts_with("Before.\n")
                 && written.ends_with("|\n<!-- end of costs -->\nAfter.\n")
         );
-        assert!(written.contains("| `b::c` | short | 9 |\n| `a` | long | 7 |\n"), "{written}");
+        assert!(
+            written.contains("| `b::c` | short | 9 | 12 |\n| `a` | long | 7 | 9 |\n"),
+            "{written}"
+        );
         assert!(!written.contains("quick"), "{written}");
         let again = Costs::read(&written);
         assert_eq!(again.replace_table(&written).unwrap(), written);
         costs.retain(|name| (name == "a").then_some(Tier::Long));
         assert_eq!(costs, Costs::read(&text));
         costs.retain(|_| Some(Tier::Short));
-        assert!(costs.replace_table(&text).unwrap().contains("| `a` | short | 7 |\n"));
+        assert!(costs.replace_table(&text).unwrap().contains("| `a` | short | 7 | 9 |\n"));
     }
 
     #[test]
     fn a_text_without_a_table_has_none() {
-        assert_eq!(Costs::read("| `a` | long | 7 |"), Costs::default());
+        assert_eq!(Costs::read("| `a` | long | 7 | 9 |"), Costs::default());
         assert_eq!(Costs::default().replace_table("no place"), None);
     }
 }

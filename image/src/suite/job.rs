@@ -12,6 +12,7 @@ use miette::{IntoDiagnostic, WrapErr};
 use super::Suite;
 use super::compile::TestProgram;
 use super::costs::Tier;
+use super::cpu;
 use super::openwrt::VARIABLE;
 use crate::setup::unpacked_folder;
 
@@ -43,6 +44,8 @@ pub struct TestJob {
 pub struct JobOutcome {
     pub job: TestJob,
     pub took: Duration,
+    /// The CPU time of it and of its guests.
+    pub cpu: Duration,
     pub output: String,
     pub passed: bool,
 }
@@ -112,7 +115,8 @@ impl TestJob {
         let both = |file: &File| file.try_clone().map(Stdio::from).into_diagnostic();
         command.stdin(Stdio::null()).stdout(both(&output)?).stderr(both(&output)?);
         let began = Instant::now();
-        let status = command.status().into_diagnostic().wrap_err_with(|| self.name.clone())?;
+        let ended = command.spawn().and_then(|mut child| cpu::wait(&mut child));
+        let (status, cpu) = ended.into_diagnostic().wrap_err_with(|| self.name.clone())?;
         let took = began.elapsed();
         let mut bytes = vec![];
         output.rewind().and_then(|()| output.read_to_end(&mut bytes)).into_diagnostic()?;
@@ -120,7 +124,7 @@ impl TestJob {
         if let Some(why) = describe_signal(status) {
             text += &why;
         }
-        Ok(JobOutcome { job: self, took, output: text, passed: status.success() })
+        Ok(JobOutcome { job: self, took, cpu, output: text, passed: status.success() })
     }
 }
 
@@ -174,10 +178,10 @@ impl JobOutcome {
 
     /// One line, and what was said if that is of interest.
     pub fn print(&self) {
-        let Self { job, took, output, passed } = self;
-        let seconds = took.as_secs();
+        let Self { job, took, cpu, output, passed } = self;
+        let (seconds, cpu) = (took.as_secs(), cpu.as_secs());
         if job.test.is_none() {
-            println!("     Running {} ({seconds} s)\n{}", job.name, output.trim());
+            println!("     Running {} ({seconds} s, CPU {cpu} s)\n{}", job.name, output.trim());
             return;
         }
         let word = match (passed, self.is_timeout()) {
@@ -185,7 +189,7 @@ impl JobOutcome {
             (false, true) => "late",
             (false, false) => "FAILED",
         };
-        println!("test {} ({seconds} s) ... {word}", job.name);
+        println!("test {} ({seconds} s, CPU {cpu} s) ... {word}", job.name);
         if word == "FAILED" {
             println!("{}", output.trim());
         }
@@ -204,7 +208,7 @@ mod tests {
             package: PathBuf::new(),
             test: test.map(str::to_owned),
         };
-        JobOutcome { job, took: Duration::ZERO, output: output.into(), passed }
+        JobOutcome { job, took: Duration::ZERO, cpu: Duration::ZERO, output: output.into(), passed }
     }
 
     const LATE: &str =

@@ -2,6 +2,7 @@
 
 mod compile;
 mod costs;
+mod cpu;
 mod job;
 mod openwrt;
 
@@ -100,8 +101,8 @@ pub fn run(options: &Options, selection: &Selection) -> miette::Result<bool> {
     })?;
 
     outcomes.extend(suite.run_all(jobs)?);
-    for JobOutcome { job, took, .. } in &outcomes {
-        costs.record(&job.name, job.tier, *took);
+    for JobOutcome { job, took, cpu, .. } in &outcomes {
+        costs.record(&job.name, job.tier, [*took, *cpu]);
     }
     let passed = suite.report(outcomes, left)?;
     if selection.write_costs {

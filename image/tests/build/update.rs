@@ -65,20 +65,34 @@ fn signed_and_bundled() {
     assert_eq!((files.linux.sha256, files.initrd.sha256), (boot("linux"), boot("initrd")));
     assert!(files.initrd.stored() < files.initrd.size);
 
-    // For a box that has this one, a patch is all that the next one takes.
+    // What was signed before is not put into a bundle of something else.
+    sandbox.replace("appliance.toml", "\"small\"", "\"smallest\"");
+    bundle().refused(&["is of slot", "sign what was built"]);
+}
+
+/// `update::good` has a box that takes such a patch.
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn the_next_update_is_a_patch_of_this_one() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.path("my.key").to_string_lossy().into_owned();
+    let sign =
+        |more: &[&str]| run(&sandbox, "sign", &[&["--offline", "--key", &key], more].concat());
+    let bundle = || {
+        run(&sandbox, "bundle", &["--offline"]).succeeded();
+        fs::read(sandbox.path("out/qemu-x86_64/octet.update")).unwrap()
+    };
+    run(&sandbox, "sign", &["--new-key", &key, "--no-password"]).succeeded();
+    sign(&[]).succeeded();
+    let bytes = bundle();
+    let manifest = Manifest::parse(&BundleHead::parse(&bytes).unwrap().manifest).unwrap();
     let before = sandbox.path("before.update");
-    fs::copy(sandbox.path(&format!("{folder}/octet.update")), &before).unwrap();
+    fs::write(&before, &bytes).unwrap();
     sandbox.replace("appliance.toml", "\"small\"", "\"smaller\"");
     sign(&["--from", &before.to_string_lossy()]).succeeded();
-    bundle().succeeded();
-    let bytes = fs::read(sandbox.path(&format!("{folder}/octet.update"))).unwrap();
-    let next = Manifest::parse(&BundleHead::parse(&bytes).unwrap().manifest).unwrap();
+    let next = Manifest::parse(&BundleHead::parse(&bundle()).unwrap().manifest).unwrap();
     let [patch] = next.patches[..] else { panic!("{:?}", next.patches) };
-    assert_eq!((patch.makes, patch.from), (SlotFile::Initrd, files.initrd.sha256));
+    assert_eq!((patch.makes, patch.from), (SlotFile::Initrd, manifest.files.initrd.sha256));
     assert!(u64::from(patch.stored) * 20 < next.files.initrd.stored(), "{patch:?}");
     sign(&["--from", &key]).refused(&["my.key", "not an update"]);
-
-    // What was signed before is not put into a bundle of something else.
-    sandbox.replace("appliance.toml", "\"smaller\"", "\"smallest\"");
-    bundle().refused(&["is of slot", "sign what was built"]);
 }

@@ -1,4 +1,4 @@
-//! Attacks PID 1's socket from inside: on SIGHUP it sends 2 000 random frames, on SIGQUIT 10 000,
+//! Attacks PID 1's socket from inside: on SIGHUP it sends 500 random frames, on SIGQUIT 10 000,
 //! each on a connection of its own, and reads the answer to its end.
 
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGQUIT};
 use signal_hook::iterator::Signals;
 
 const SOCKET: &str = "/run/octet/init.sock";
-const COUNT: usize = 2_000;
+const COUNT: usize = 500;
 const LONG: usize = 10_000;
 
 fn main() -> std::io::Result<()> {

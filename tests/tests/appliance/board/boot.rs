@@ -44,7 +44,10 @@ fn comes_up_in_order_and_powers_off() {
     assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
 }
 
+/// It takes minutes on a busy host: with so little memory, the guest reads its programs again and
+/// again.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn fits_into_96_mib_knows_its_number_and_reboots() {
     let [said, unsaid] = [(); 2].map(|()| format!("marker-{:032x}", fastrand::u128(..)));
     let machine = shipped().machine().memory(96).kernel_argument("octet.board=3");

@@ -5,18 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use octet_machine::{Machine, WriteLog};
-use octet_tests::{DiskFile, Image, READY, SOON, guest, in_parallel, part, soak};
+use octet_tests::{DiskFile, Image, READY, SOON, guest, in_parallel, part};
 
 use crate::board::disk;
 
 /// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
-/// The number of states that are booted with `--soak`: those in which the table or the EFI system
-/// partition was written last, and this many others. Otherwise one of the former is booted: the
-/// first from the middle on that needs to be tidied up.
+/// The number of states that are booted: those in which the table or the EFI system partition was
+/// written last, and others up to this number.
 const STATES: usize = 300;
-const CANDIDATES: usize = 4;
 
 /// The number of lines that the diary adds per boot.
 const LINES: usize = 6;
@@ -83,10 +81,6 @@ struct State {
 fn chosen(parts: &[&str]) -> Vec<usize> {
     let is_critical = |made: &usize| *made > 0 && parts[made - 1] != "data";
     let (critical, others): (Vec<usize>, Vec<usize>) = (0..=parts.len()).partition(is_critical);
-    if !soak() {
-        let middle = critical.len() / 2;
-        return critical.into_iter().skip(middle).take(CANDIDATES).collect();
-    }
     let room = STATES.saturating_sub(critical.len()).min(others.len());
     let sampled = (0..room).map(|place| others[place * others.len() / room]);
     let mut all: Vec<usize> = critical.iter().copied().chain(sampled).collect();
@@ -94,7 +88,9 @@ fn chosen(parts: &[&str]) -> Vec<usize> {
     all
 }
 
+/// The short tier has cuts of an update (`update::cut`) and of settings (`board::cut`).
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn after_any_write_of_a_first_boot() {
     let image = Image::with_services(&[("diary", guest("diary"))]);
     let Reference { log, kept_after } = reference(&image);
@@ -114,13 +110,8 @@ fn after_any_write_of_a_first_boot() {
     println!("lines of the diary kept after writes {kept_after:?}");
     assert!(named("table") >= 2 && named("esp") >= 3 && named("data") >= 20, "{parts:?}");
 
-    let mut states = flashed.after_writes(&log, &chosen);
-    if !soak() {
-        states.retain(|(_, disk)| !found_on_esp(disk).is_empty());
-        states.truncate(1);
-    }
     let tidied = AtomicUsize::new(0);
-    in_parallel(states, |(writes, disk)| {
+    in_parallel(flashed.after_writes(&log, &chosen), |(writes, disk)| {
         let part = writes.checked_sub(1).map_or("data", |last| parts[last]);
         if boots(&image, &State { writes, part, disk }, &kept_after) {
             tidied.fetch_add(1, Ordering::Relaxed);
@@ -147,10 +138,10 @@ fn tidied(machine: &Machine) -> Option<String> {
     lines.iter().find_map(|line| Some(line.split_once(TIDIED)?.1.to_owned()))
 }
 
-/// Boots from the state and checks everything. In the short tier, which has other boots by
-/// firmware, QEMU boots the kernel directly. Returns whether the ESP was tidied up.
+/// Boots from the state and checks everything; by firmware if it is the firmware's part that was cut.
+/// Returns whether the ESP was tidied up.
 fn boots(image: &Image, state: &State, kept_after: &[usize]) -> bool {
-    let by = if soak() && state.part != "data" { "firmware" } else { "kernel" };
+    let by = if state.part != "data" { "firmware" } else { "kernel" };
     let cut = found_on_esp(&state.disk).join("; ");
     println!("after write {} ({}), by {by}; the ESP: {cut}", state.writes, state.part);
     let builder = match by {

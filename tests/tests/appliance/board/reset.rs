@@ -1,5 +1,5 @@
-//! A factory reset: the previous data is gone, even from the raw disk, and after a power cut at any
-//! write the box is either the old or a new one. Each power cut is a boot of its own.
+//! A factory reset: the previous data is gone, even from the raw disk. In the long tier also: after a
+//! power cut at any write the box is either the old or a new one. Each power cut is a boot of its own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +16,8 @@ use serde_json::json;
 /// The size of the medium, in MiB.
 const MEDIUM: u64 = 320;
 
-/// With `--soak`, the number of sampled states that are booted, in addition to all those in which
-/// the EFI system partition was written last. Otherwise one state of the reset itself is booted,
-/// after such a write.
+/// The number of sampled states that are booted, in addition to all those in which the EFI system
+/// partition was written last.
 const STEPS: usize = 100;
 
 /// The data that the box has stored before.
@@ -108,17 +107,12 @@ fn is_gone(disk: &DiskFile, seeds: &[[Vec<u8>; 2]]) {
     }
 }
 
-/// Some of the numbers of writes from `first` to `last`, inclusive; without `--soak` one in the
-/// middle.
+/// Some of the numbers of writes from `first` to `last`, inclusive.
 fn chosen(log: &WriteLog, (first, last): (usize, usize), sectors: u64) -> Vec<usize> {
     let part = |made: usize| part(&log.writes()[made - 1].range(), sectors);
-    let esp: Vec<usize> = (first + 1..=last).filter(|made| part(*made) == "esp").collect();
-    let mut all = if soak() {
-        let sampled = (0..=STEPS).map(|place| first + place * (last - first) / STEPS);
-        esp.into_iter().chain(sampled).collect()
-    } else {
-        vec![esp.get(esp.len() / 2).copied().unwrap_or((first + last) / 2)]
-    };
+    let esp = (first + 1..=last).filter(|made| part(*made) == "esp");
+    let sampled = (0..=STEPS).map(|place| first + place * (last - first) / STEPS);
+    let mut all: Vec<usize> = esp.chain(sampled).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -173,7 +167,17 @@ fn forgets_everything() {
         });
     }
 
-    // The next boot performs it, and the power is cut again.
+    // The next boot performs it.
+    if soak() {
+        cut_while_it_is_done(&disk, &before, &seeds);
+    }
+    let Booted { name, is_first, has_secret } = boots(&disk);
+    assert!(name != before && is_first && !has_secret, "{name}");
+    is_gone(&disk, &seeds);
+}
+
+/// The boot that performs the reset is cut after any of its writes.
+fn cut_while_it_is_done(disk: &DiskFile, before: &str, seeds: &[[Vec<u8>; 2]]) {
     let state = DiskFile::copy(&disk.path());
     let cut = DiskFile::copy(&disk.path());
     let log = disk.beside("done");
@@ -190,7 +194,7 @@ fn forgets_everything() {
     // The first of the last writes to the EFI system partition records the use of the data
     // partition, and the next one removes the marker of the reset.
     let marked = log.writes()[..formatted].iter().rposition(|write| !is_esp(write)).unwrap() + 2;
-    let names = Mutex::new(BTreeSet::from([before.clone()]));
+    let names = Mutex::new(BTreeSet::from([before.to_owned()]));
     in_parallel(state.after_writes(&log, &states), |(writes, disk)| {
         let Booted { name, is_first, has_secret } = boots(&disk);
         println!("after write {writes}: {}", if is_first { "made anew" } else { "used" });
@@ -201,14 +205,7 @@ fn forgets_everything() {
         assert!(is_first || writes > marked, "after write {writes}");
         // A medium whose writes are recorded does not support discard.
         if is_first {
-            is_gone(&disk, &seeds);
+            is_gone(&disk, seeds);
         }
     });
-
-    // Without a power cut.
-    if soak() {
-        let Booted { name, is_first, has_secret } = boots(&disk);
-        assert!(name != before && is_first && !has_secret, "{name}");
-        is_gone(&disk, &seeds);
-    }
 }

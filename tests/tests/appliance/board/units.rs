@@ -177,7 +177,7 @@ fn one_that_is_taken_over_commands_and_changes_nothing(machine: &Machine) {
 
 fn pid_1_survives_random_frames_on_its_socket(machine: &Machine) {
     let before = machine.status().unwrap();
-    let (signal, count) = if soak() { ("QUIT", 10_000) } else { ("HUP", 2_000) };
+    let (signal, count) = if soak() { ("QUIT", 10_000) } else { ("HUP", 500) };
     machine.call("signal", json!({"unit": "frames", "signal": signal})).unwrap();
     let done = |status: &octet_machine::Status| {
         !matches!(status.unit("frames").unwrap().state, UnitState::Starting | UnitState::Waiting)
@@ -212,7 +212,7 @@ fn pid_1_survives_random_frames_on_its_port(machine: &Machine) {
             all.extend_from_slice(&buffer[..count]);
         }
     });
-    for frame in Frames::new(2).take(if soak() { 50_000 } else { 10_000 }) {
+    for frame in Frames::new(2).take(if soak() { 50_000 } else { 500 }) {
         (&port).write_all(&frame).unwrap();
     }
     // A wrong length swallows the following bytes, up to the maximum size of a frame.

@@ -1,7 +1,6 @@
 //! A path satisfies the constraints of its source, or is refused; and the source sees the hops.
 
 use octet_machine::Node;
-use octet_tests::soak;
 use serde_json::{Value, json};
 
 use crate::cluster::metering::counted;
@@ -14,8 +13,7 @@ const END: u8 = 5;
 /// The condition for the relays.
 type IsRight = fn(&[&str]) -> bool;
 
-/// The constraints, alone and combined; without `--soak` the first ones. In-process tests check all
-/// limits against all possible paths (`services/forward/src/graph/tests.rs`).
+/// The constraints, alone and combined. In-process tests check all limits against all possible paths (`services/forward/src/graph/tests.rs`).
 const GIVEN: [(&str, IsRight); 5] = [
     (r#"{ "hops": 2, "avoid": "3" }"#, |relays| relays.len() >= 2 && !relays.contains(&"board-3")),
     (r#"{ "hops": 1, "avoid": "2,4" }"#, |relays| relays == ["board-3"]),
@@ -58,8 +56,7 @@ pub fn passes(site: &Site) {
             && ask(site, "status", json!({}))["nodes"] == boards
     });
     println!("{}", ask(site, "links", json!({})));
-    let count = |all: usize| if soak() { all } else { 1 };
-    for (what, is_right) in &GIVEN[..count(GIVEN.len())] {
+    for (what, is_right) in &GIVEN {
         // Both ends announce the bandwidth of a link a little later than it is measured.
         let machine = site.machine(Node::Board(SOURCE));
         let mut made = Value::Null;
@@ -79,7 +76,7 @@ pub fn passes(site: &Site) {
         traced(site, &made["path"], &[&relays[..], &["board-5"][..]].concat());
         ask(site, "drop", json!({ "path": made["path"] }));
     }
-    for what in &REFUSED[..count(REFUSED.len())] {
+    for what in &REFUSED {
         let refused =
             site.machine(Node::Board(SOURCE)).call_unit("forward", "path-add", wanted(what));
         let why = refused.unwrap_err().to_string();
