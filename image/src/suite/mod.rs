@@ -120,8 +120,10 @@ fn select(
 ) -> miette::Result<(Vec<TestJob>, usize)> {
     let jobs: Vec<Vec<TestJob>> =
         programs.into_iter().map(TestJob::of).collect::<Result<_, _>>()?;
+    // Whoever names a router's root file system asks for its test, whose tier is the long one.
+    let is_all = selection.soak || selection.openwrt.is_some();
     let (mut jobs, left): (Vec<TestJob>, Vec<TestJob>) =
-        jobs.into_iter().flatten().partition(|job| selection.soak || job.tier == Tier::Short);
+        jobs.into_iter().flatten().partition(|job| is_all || job.tier == Tier::Short);
     costs.retain(|name| jobs.iter().chain(&left).find(|job| job.name == name).map(|job| job.tier));
     if let Some(filter) = &selection.filter {
         jobs.retain(|job| job.name.contains(filter));

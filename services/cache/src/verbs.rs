@@ -163,9 +163,9 @@ pub fn verbs() -> Verbs<CacheVerbs> {
             |desk, _, ()| Ok(scrub::status(desk.state()?, desk.gateway.counters.repaired.get())),
         )
         .with(
-            Verb::new("purge", Operate, "Forgets what is stored of a web origin, or of one of its URLs"),
+            Verb::new("purge", Operate, "Forgets what all boards have stored of a web origin, or of one of its URLs"),
             text("what", "The origin's name, or a URL below http://NAME.APPLIANCE.internal:8080"),
-            |desk, _, what| origins::purge(desk.state()?, &what),
+            |desk, _, what| origins::purge(desk.state()?, &desk.runtime, &what),
         )
         .with(
             expires(Verb::new(

@@ -326,7 +326,8 @@ mod tests {
             // A part of the new header is on the disk.
             let mut torn = before.clone();
             torn[header.start..=end].copy_from_slice(&after[header.start..=end]);
-            let is_new = end + 1 == header.end;
+            // Its last bytes, of the checksum, may by chance be those that were there.
+            let is_new = torn[header.clone()] == after[header.clone()];
             let (mut log, records) = HeightLog::open(disk(&torn)).unwrap();
             let expected = if is_new { vec![] } else { vec![(6, vec![6; 100])] };
             assert_eq!((records, log.floor()), (expected, if is_new { 7 } else { 2 }), "{end}");

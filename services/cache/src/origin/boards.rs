@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::HOST;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::OriginFront;
+use super::purge::PurgeTurn;
 use crate::http::{HttpResponse, text_response};
 use crate::limits::CacheLimits;
 use crate::peers::PeerNode;
@@ -81,6 +83,17 @@ impl OriginBoards {
     /// Whether the map has a node with this key.
     pub fn is_member(&self, node: &[u8; 32]) -> bool {
         self.peers.borrow().iter().any(|peer| peer.node.as_bytes() == node)
+    }
+
+    /// How long a board may take for an answer that needs no other one's.
+    pub fn request_timeout(&self) -> Duration {
+        self.limits.request_timeout
+    }
+
+    /// Whether there is a map, and the board is not in it.
+    pub fn is_gone(&self, board: u8) -> bool {
+        let peers = self.peers.borrow();
+        !peers.is_empty() && peers.iter().all(|peer| peer.number != board)
     }
 
     /// The node of the board, if the map has it.
@@ -191,6 +204,7 @@ impl OriginFront {
         let is_member = |peers: &[PeerNode]| peers.iter().any(|peer| peer.key == key);
         let mut is_entered = false;
         let mut streams = JoinSet::new();
+        let purging = Arc::new(PurgeTurn::default());
         loop {
             if !is_member(&peers.borrow_and_update()) {
                 connection.close(NO_MEMBER.into(), b"this is for boards of the box");
@@ -205,7 +219,8 @@ impl OriginFront {
                 Some(_) = streams.join_next() => {}
                 stream = connection.accept_bi() => {
                     let Ok((to, from)) = stream else { break };
-                    streams.spawn(Arc::clone(self).serve_stream(join(from, to)));
+                    let purging = Arc::clone(&purging);
+                    streams.spawn(Arc::clone(self).serve_stream(join(from, to), purging));
                 }
                 () = sleep(boards.limits.request_timeout), if streams.is_empty() => {
                     connection.close(IDLE.into(), b"nothing was asked");
@@ -215,11 +230,11 @@ impl OriginFront {
         }
     }
 
-    async fn serve_stream(self: Arc<Self>, stream: BoardStream) {
+    async fn serve_stream(self: Arc<Self>, stream: BoardStream, purging: Arc<PurgeTurn>) {
         let limit = self.boards.limits.header_timeout;
         let service = service_fn(move |request: Request<Incoming>| {
-            let front = Arc::clone(&self);
-            async move { Ok::<_, io::Error>(front.answer_board(request).await) }
+            let (front, purging) = (Arc::clone(&self), Arc::clone(&purging));
+            async move { Ok::<_, io::Error>(front.answer_board(request, &purging).await) }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -230,8 +245,15 @@ impl OriginFront {
         let _ = served.await;
     }
 
-    async fn answer_board(self: &Arc<Self>, request: Request<Incoming>) -> HttpResponse {
+    async fn answer_board(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        purging: &PurgeTurn,
+    ) -> HttpResponse {
         let name = request.headers().get(HOST).and_then(|name| name.to_str().ok());
+        if let Some(answer) = self.answer_purge(name.unwrap_or_default(), &request, purging).await {
+            return answer;
+        }
         // A board that does not fetch asks no third one.
         match name.and_then(|name| self.fetched(name)) {
             Some(origin) => self.serve(origin, None, request.into_parts().0).await,

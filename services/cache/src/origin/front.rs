@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -18,7 +19,6 @@ use super::flight::{FlightState, OriginFlight, create};
 use super::rows::OriginRows;
 use super::serve::FrontRequest;
 use super::stored::{StaleDefaults, StoredResponse};
-use super::target::normalise;
 use crate::counters::CacheCounters;
 use crate::objects::Objects;
 
@@ -44,6 +44,9 @@ pub struct CachedOrigin {
     upstream: String,
     /// Those that are asked, in this order, while the ones before do not answer.
     pub fetchers: Vec<OriginFetcher>,
+    /// The boards that fetch, in their order, and the other fronts; `None` is this board.
+    pub(super) fetching: Vec<Option<u8>>,
+    pub(super) fronts: Vec<Option<u8>>,
     pub defaults: StaleDefaults,
     pub max_bytes: u64,
     /// The bytes that arrive now.
@@ -55,7 +58,7 @@ pub struct CachedOrigin {
 #[derive(Debug)]
 pub struct OriginFront {
     /// By host.
-    origins: RwLock<BTreeMap<String, Arc<CachedOrigin>>>,
+    pub(super) origins: RwLock<BTreeMap<String, Arc<CachedOrigin>>>,
     pub(super) rows: OriginRows,
     pub(super) objects: Arc<Objects>,
     pub(super) counters: Arc<CacheCounters>,
@@ -66,7 +69,8 @@ pub struct OriginFront {
     folder: PathBuf,
     files: AtomicU64,
     flights: Mutex<HashMap<String, (u64, watch::Receiver<FlightState>)>>,
-    purges: AtomicU64,
+    /// The number of purges on this board.
+    pub(super) purges: AtomicU64,
 }
 
 /// A flight that a request waits for, and its response if it is not shared: only the first one gets that.
@@ -116,10 +120,19 @@ impl OriginFront {
     /// box without boards, is `None`.
     pub fn set_origins(&self, appliance: &str, sections: &[OriginSection], own: Option<u8>) {
         let origin = |section: &OriginSection| {
+            let other = |board: Option<u8>| board.filter(|_| board != own);
+            let fetching: Vec<_> = iter::once(section.board)
+                .chain(section.standby.iter().map(|it| Some(*it)))
+                .collect();
+            let fronts =
+                section.fronts.iter().map(|it| Some(*it)).filter(|it| !fetching.contains(it));
+            let fronts = fronts.map(other).collect();
             let origin = CachedOrigin {
                 name: section.name.to_string(),
                 upstream: section.upstream.to_string(),
                 fetchers: fetchers(section, own)?,
+                fetching: fetching.into_iter().map(other).collect(),
+                fronts,
                 defaults: StaleDefaults {
                     if_error: section.stale_if_error_seconds.into(),
                     while_revalidate: section.stale_while_revalidate_seconds.into(),
@@ -154,34 +167,6 @@ impl OriginFront {
         origins.values().find(is_it).cloned()
     }
 
-    /// Purges a URL of a front, or all of an origin by its name. Returns how many keys; `None` if there is no such
-    /// origin.
-    ///
-    /// # Errors
-    /// Writing fails.
-    pub fn purge(&self, what: &str) -> Result<Option<u64>, redb::Error> {
-        let key = match what.strip_prefix("http://").or_else(|| what.strip_prefix("https://")) {
-            Some(url) => {
-                let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
-                let (path, query) = match path.split_once('?') {
-                    Some((path, query)) => (path, Some(query)),
-                    None => (path, None),
-                };
-                self.find(host).zip(normalise(path, query)).map(|(it, path)| key(&it, &path))
-            }
-            None => {
-                let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
-                origins.values().find(|it| it.name == what).map(|it| format!("{} ", it.name))
-            }
-        };
-        let Some(key) = key else { return Ok(None) };
-        let is_all = key.ends_with(' ');
-        let is_purged = |it: &str| if is_all { it.starts_with(&key) } else { it == key };
-        self.purges.fetch_add(1, Ordering::AcqRel);
-        self.flights().retain(|key, _| !is_purged(key));
-        self.rows.purge(is_purged).map(Some)
-    }
-
     /// Whether no response arrives.
     pub fn is_idle(&self) -> bool {
         self.flights().is_empty()
@@ -191,7 +176,9 @@ impl OriginFront {
         self.purges.load(Ordering::Acquire)
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<String, (u64, watch::Receiver<FlightState>)>> {
+    pub(super) fn flights(
+        &self,
+    ) -> MutexGuard<'_, HashMap<String, (u64, watch::Receiver<FlightState>)>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

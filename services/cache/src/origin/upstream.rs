@@ -84,12 +84,12 @@ fn remove_of_connection(fields: &mut HeaderMap) {
     }
 }
 
-struct UpstreamRequest<'a> {
+pub(super) struct UpstreamRequest<'a> {
     /// Of the origin.
-    name: &'a str,
-    method: &'a Method,
-    target: &'a str,
-    fields: &'a HeaderMap,
+    pub name: &'a str,
+    pub method: &'a Method,
+    pub target: &'a str,
+    pub fields: &'a HeaderMap,
 }
 
 impl UpstreamRequest<'_> {
@@ -110,7 +110,11 @@ impl UpstreamRequest<'_> {
         Err(UpstreamFailure { status: response.status(), why })
     }
 
-    async fn of_board(&self, boards: &OriginBoards, board: u8) -> io::Result<Response<Incoming>> {
+    pub(super) async fn of_board(
+        &self,
+        boards: &OriginBoards,
+        board: u8,
+    ) -> io::Result<Response<Incoming>> {
         let mut response = self.exchange(boards.open(board).await?).await?;
         remove_of_connection(response.headers_mut());
         // The other board's own line is the last one. What is stored here gets one of this board.

@@ -5,5 +5,6 @@ mod boards;
 mod collapse;
 mod fresh;
 mod private;
+mod purged;
 mod restart;
 mod stand;

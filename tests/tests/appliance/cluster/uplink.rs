@@ -324,6 +324,7 @@ fn a_flow_outlives_netd(site: &Site, peer: &Peer, outside: &Outside) {
     };
     assert!(says(0), "the policy lets it");
     assert_eq!(begun(site), 1);
+    let began = Instant::now();
     let (said, lost) = std::thread::scope(|scope| {
         let kills = scope.spawn(|| {
             (0..KILLS).for_each(|_| kill(site, Node::Router, "netd"));
@@ -341,7 +342,8 @@ fn a_flow_outlives_netd(site: &Site, peer: &Peer, outside: &Outside) {
     println!("netd was killed {KILLS} times: {said} words, {lost} lost");
     assert!(lost <= 1, "{lost} words of {said} lost");
     assert!(says(said), "it goes on");
-    assert_eq!(begun(site), 1, "it was let once and never again");
+    let took = began.elapsed();
+    assert_eq!(begun(site), 1, "it was let once and never again; {said} words in {took:?}");
     assert_eq!(outside.heard.lock().unwrap().words_from.len(), 1, "one flow");
 }
 

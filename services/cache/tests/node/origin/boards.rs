@@ -15,20 +15,20 @@ use super::stand::{Web, fetch_unit, head, ok, sections, status};
 use crate::host::{Node, bytes, limits_for_many, runtime, until};
 use crate::request::{Answer, exchange, say};
 
-const FRESH: &str = "Cache-Control: max-age=60\r\n";
+pub const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
-struct Boards {
-    web: Web,
-    nodes: Vec<Node>,
+pub struct Boards {
+    pub web: Web,
+    pub nodes: Vec<Node>,
     // The last one, because nodes and units run in it.
-    runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Runtime,
 }
 
-fn boards(lines: &str) -> Boards {
+pub fn boards(lines: &str) -> Boards {
     boards_with(limits_for_many(), lines)
 }
 
-fn boards_with(limits: CacheLimits, lines: &str) -> Boards {
+pub fn boards_with(limits: CacheLimits, lines: &str) -> Boards {
     let (web, runtime) = (Web::start(), runtime());
     let lines = format!("board = 1\nfronts = [2, 3, 4]\n{lines}[cluster]\nboards = 4\n");
     let (fetched, appliance) = sections(web.port, &lines);
@@ -53,7 +53,7 @@ fn boards_with(limits: CacheLimits, lines: &str) -> Boards {
     boards
 }
 
-fn front(node: &Node) -> &Arc<OriginFront> {
+pub fn front(node: &Node) -> &Arc<OriginFront> {
     &node.gateway.state.as_ref().unwrap().origins
 }
 
@@ -63,23 +63,23 @@ fn outcomes(node: &Node) -> Vec<(&'static str, u64)> {
 }
 
 impl Boards {
-    fn map(&self) -> Vec<PeerNode> {
+    pub fn map(&self) -> Vec<PeerNode> {
         (1..).zip(&self.nodes).map(|(number, node)| node.as_peer(number)).collect()
     }
 
     /// Takes the board out of the maps of all.
-    fn leaves(&self, number: u8) {
+    pub fn leaves(&self, number: u8) {
         for node in &self.nodes {
             node.peers.send_modify(|peers| peers.retain(|peer| peer.number != number));
         }
     }
 
-    fn get(&self, board: usize, path: &str, fields: &str) -> Answer {
+    pub fn get(&self, board: usize, path: &str, fields: &str) -> Answer {
         say(self.nodes[board - 1].http, &head("GET", path, fields))
     }
 
     /// Waits until no response arrives on any board.
-    fn settled(&self) {
+    pub fn settled(&self) {
         let is_idle = |node: &Node| {
             let arriving = node.folder.path().join("arriving");
             front(node).is_idle() && std::fs::read_dir(&arriving).unwrap().next().is_none()

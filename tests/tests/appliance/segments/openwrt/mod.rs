@@ -382,7 +382,9 @@ fn locked_out(desk: &Desk<'_>, web: SocketAddr) {
 
 /// The plan of a box on a router in a guest. It takes a whole guest, because the plan is compared
 /// with frames on wires.
+/// In process: `netd/openwrt/tests/router`, and `services/octetctl/tests/openwrt.rs`.
 #[test]
+#[ignore = "long: `cargo image test --soak`, or `--openwrt`"]
 fn a_guest_obeys_the_plan() {
     let router = Router::start();
     let owner = Owner::new();
