@@ -21,7 +21,7 @@ mod update;
 mod wrapping;
 
 pub use boot_loader::Counting;
-pub use clone::clone_to;
+pub use clone::{cache_without_programs, clone_to};
 pub use disk::{DiskFile, USED, part};
 pub use image::{AARCH64, BOARD, Image, shipped, shipped_for, text_of_one_board, workspace};
 pub use owner::Owner;

@@ -26,8 +26,6 @@ pub struct BuildInputs {
     pub units: ImageUnits,
     pub overlays: Overlays,
     pub store: InputStore,
-    /// Whether programs that another clone has compiled will do.
-    share_programs: bool,
     /// Whether the image is a quick one ([`Options::quick`]).
     quick: bool,
     /// The builder's program.
@@ -53,8 +51,6 @@ impl BuildInputs {
             units,
             overlays,
             store,
-            // What CI builds was compiled there.
-            share_programs: options.share_programs && std::env::var_os("CI").is_none(),
             quick: options.quick,
             builder: options.builder().to_owned(),
         })
@@ -85,7 +81,6 @@ impl BuildInputs {
             units: &self.units,
             tools: Tools { rustc: self.toolchain.rustc.clone(), digests },
             unpack,
-            share_programs: self.share_programs,
             quick: self.quick,
             offline: self.store.offline(),
             steps,

@@ -43,10 +43,6 @@ pub struct Options {
     /// Fail if the toolchain or an input is not the locked one
     #[arg(long)]
     pub locked: bool,
-    /// Whether programs will do that another clone of the user has compiled of the same sources: for an image that is
-    /// tried, and neither compared with another nor given to anybody.
-    #[arg(skip)]
-    pub share_programs: bool,
     /// Whether it is to be there soon, rather than small and fast, and has no disk image: then it is only for a look at a
     /// change.
     #[arg(skip)]

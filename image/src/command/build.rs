@@ -28,8 +28,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     if args.verify.is_some() {
         setup::require(&[&setup::VERIFY], args.setup)?;
     }
-    let share_programs = args.verify.is_none();
-    let options = Options { share_programs, quick: args.quick, ..args.options };
+    let options = Options { quick: args.quick, ..args.options };
     let built = build(&options)?;
     let what = match args.verify {
         Some(extent) => verify(&options, &built, extent)?.text(&built),

@@ -73,8 +73,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let network = BoardNetwork::of(&args.build)?;
     let said = args.cluster.map(|boards| running::cluster::configured_boards(&args.build, boards));
     let said = said.transpose()?;
-    let built =
-        build::build(&build::Options { share_programs: true, quick: args.quick, ..args.build })?;
+    let built = build::build(&build::Options { quick: args.quick, ..args.build })?;
     let existing = match (args.install, args.fresh) {
         (true, _) => ExistingDisk::Install,
         (_, true) => ExistingDisk::Replace,

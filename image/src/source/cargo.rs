@@ -40,8 +40,6 @@ pub struct CargoSource<'a> {
     pub tools: Tools,
     /// Where the tools are unpacked, once a compilation is due.
     pub unpack: &'a dyn Fn() -> miette::Result<Unpacked>,
-    /// Whether programs that another clone has compiled will do.
-    pub share_programs: bool,
     /// Whether programs are for a quick image: compiled in less time, larger and slower.
     pub quick: bool,
     /// Whether cargo must not use the network.
@@ -195,10 +193,13 @@ impl CargoSource<'_> {
     }
 
     fn load(&self, fingerprint: &str) -> Option<Compiled> {
-        let load = |folder: PathBuf| Compiled::load(&folder, self.root);
-        load(self.folder(fingerprint)).or_else(|| {
-            let others = cache::folder(PROGRAMS_FOLDER).filter(|_| self.share_programs)?;
-            if cache::is_private(&others) { load(others.join(fingerprint)) } else { None }
+        let own = self.folder(fingerprint);
+        Compiled::load(&own, self.root).or_else(|| {
+            let others = cache::folder(PROGRAMS_FOLDER).filter(|it| cache::is_private(it))?;
+            let compiled = Compiled::load(&others.join(fingerprint), self.root)?;
+            // `--verify` copies this clone's. If they cannot be written here, they are found there the next time, too.
+            let _ = compiled.save(&own);
+            Some(compiled)
         })
     }
 

@@ -17,9 +17,12 @@ use crate::target::Target;
 /// Where tests find what was compiled for them, by name; what guests run is in a folder of their target's name.
 const PROGRAMS: &str = "target/tested";
 
-/// What guests run: the programs of `tests/guests`, and the double of a router.
-const GUESTS: [&str; 5] =
-    ["--bins", "--package", "octet-guests", "--package", "octet-openwrt-double"];
+/// The packages of what guests run: the programs of `tests/guests`, and the double of a router.
+const GUEST_PACKAGES: [&str; 4] =
+    ["--package", "octet-guests", "--package", "octet-openwrt-double"];
+
+/// The double's program.
+const DOUBLE: &str = "openwrt-double";
 
 /// PID 1 with faults.
 const FAULTS: [&str; 4] = ["--bin", "octet-init-with-faults", "--features", "octet-init/fault"];
@@ -89,7 +92,14 @@ fn guest_programs(root: &Path) -> miette::Result<Vec<String>> {
 /// Compiles what guests of the tests run beside the image that `options` asks for, as that image's programs are compiled:
 /// it shares most of its crates with them. Links to all of it are in a folder of the target's name among `programs`.
 pub fn guests(options: &Options, programs: &Path, soak: bool) -> miette::Result<()> {
-    let mut made = build::programs_beside(options, &GUESTS)?;
+    let mut names = guest_programs(build::workspace()?.root())?;
+    names.push(DOUBLE.to_owned());
+    // By name: the image's programs may be there already, from another clone, and `--bins` would compile them, too.
+    let bins = names.iter().flat_map(|name| ["--bin", name]);
+    let mut made = build::programs_beside(
+        options,
+        &GUEST_PACKAGES.into_iter().chain(bins).collect::<Vec<_>>(),
+    )?;
     if options.target == Target::QemuX86_64 {
         let more = if soak { &FAULTS_OF_NETD[..] } else { &[] };
         made.extend(build::programs_beside(options, &[&FAULTS[..], more].concat())?);

@@ -1,5 +1,7 @@
 //! Mistakes of a person: each is named with file and line, nothing is written. First without any.
 
+use std::path::Path;
+
 use crate::sandbox::{Said, Sandbox};
 
 /// Builds the appliance in which `from` is replaced by `to`; nothing may be left.
@@ -147,9 +149,9 @@ fn hello(sandbox: &Sandbox, name: &str, user: usize, more: &str) {
 #[test]
 fn a_service_of_the_owners() {
     let sandbox = Sandbox::new();
-    sandbox.build(&["--offline"]).succeeded(); // so that there is a static program to take
-    let compiled = "target/appliance/x86_64-unknown-linux-musl/appliance/octet-init";
-    std::fs::copy(crate::sandbox::root().join(compiled), sandbox.path("hello")).unwrap();
+    let compiled = std::env::var_os("OCTET_PROGRAMS").expect("`cargo image test` runs this");
+    let program = Path::new(&compiled).join("x86_64-unknown-linux-musl/hello");
+    std::fs::copy(program, sandbox.path("hello")).unwrap();
     sandbox.write("appliance.toml", &format!("{}{HELLO}", crate::sandbox::APPLIANCE));
     hello(&sandbox, "hello", 1, "");
     sandbox.build(&["--offline"]).succeeded();

@@ -68,7 +68,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Rebuilds> {
     copy::copy(&root, &copy::files(&root).into_diagnostic()?, &clone).into_diagnostic()?;
     let build_with = |options: &[&str]| {
         let mut command = Command::new(&program);
-        timed(command.current_dir(&clone).arg("build").args(options).env_remove("CI"))
+        timed(command.current_dir(&clone).arg("build").args(options))
     };
     let build = || build_with(&[]);
     let quick = || build_with(&["--quick"]);

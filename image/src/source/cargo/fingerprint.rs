@@ -7,18 +7,22 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::MetadataCommand;
 
-use super::linker::Linker;
 use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE};
 use crate::digest::{FieldHasher, Sha256};
+
+/// How the builder has cargo compile: with another version of these files, programs may have other bytes.
+const RECIPE: [&str; 4] = [
+    include_str!("compile.rs"),
+    include_str!("environment.rs"),
+    include_str!("home.rs"),
+    include_str!("linker.rs"),
+];
 
 /// A digest over the sources of the programs and everything they are compiled with.
 pub fn compute(source: &CargoSource<'_>) -> Result<String, CargoError> {
     let mut hasher = FieldHasher::default();
     hasher
-        .field(env!("CARGO_PKG_VERSION"))
-        // What was compiled with the user's configuration is not taken.
-        .field("a cargo home of our own")
-        .field(Linker::flags().join(" "))
+        .field(RECIPE.concat())
         .field([u8::from(source.quick)])
         .field(source.target.triple())
         .field(&source.tools.rustc);

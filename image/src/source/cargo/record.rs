@@ -120,3 +120,46 @@ fn evict(all: &Path) {
         let _ = fs::remove_dir_all(folder);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_those_that_were_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, set) = (folder.path(), folder.path().join("programs/of these sources"));
+        let included = PathBuf::from("notice.txt");
+        fs::write(root.join(&included), "1").unwrap();
+        let compiled = Compiled {
+            programs: ["octet-init", "octet"]
+                .map(|name| ProgramRecord { name: name.into(), bytes: name.into() })
+                .into(),
+            crates: vec![],
+            musl: "1.2.5".into(),
+            also: vec![(included.clone(), Sha256::of(b"1"))],
+        };
+        assert!(Compiled::load(&set, root).is_none());
+        compiled.save(&set).unwrap();
+        // The same for another clone, whose files are the same.
+        let clone = tempfile::tempdir().unwrap();
+        fs::write(clone.path().join(&included), "1").unwrap();
+        for root in [root, clone.path()] {
+            let loaded = Compiled::load(&set, root).unwrap();
+            assert_eq!(loaded.digest(), compiled.digest());
+        }
+        fs::write(clone.path().join(&included), "2").unwrap();
+        assert!(Compiled::load(&set, clone.path()).is_none(), "an included file is another one");
+        for name in ["octet", RECORD] {
+            let whole = fs::read(set.join(name)).unwrap();
+            let mut flipped = whole.clone();
+            flipped[0] ^= 1;
+            for damaged in [&flipped[..], &whole[1..], b""] {
+                fs::write(set.join(name), damaged).unwrap();
+                assert!(Compiled::load(&set, root).is_none(), "{name}");
+            }
+            fs::write(set.join(name), whole).unwrap();
+            assert!(Compiled::load(&set, root).is_some());
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use octet_machine::{Access, Disk, Fault, Machine, State, Status};
-use octet_tests::{DiskFile, Image, READY, SOON, USED, WrappingDisk, shipped, soak};
+use octet_tests::{DiskFile, Image, READY, SOON, USED, WrappingDisk, shipped};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -74,7 +74,7 @@ fn a_full_data_partition() {
 }
 
 #[test]
-#[ignore = "long: `cargo image test --soak`; a medium that cannot be written is in the short tier"]
+#[ignore = "long: `cargo image test --soak`"]
 fn reads_that_fail() {
     let image = shipped();
     let disk = DiskFile::used();
@@ -86,37 +86,35 @@ fn reads_that_fail() {
     comes_up_degraded(&image, disk.disk().fault(table), "I/O error");
 }
 
+/// In the short tier `a_full_data_partition` comes up degraded.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn writes_that_fail() {
     let image = shipped();
     let flashed = DiskFile::flashed(&image, USED);
-    if soak() {
-        // A first boot fails at its first write: the partition table.
-        let all = fault(Access::Write, EIO, None);
-        comes_up_degraded(&image, flashed.disk().fault(all), "I/O error");
-        // The medium fails to flush.
-        let flush = fault(Access::Flush, EIO, None);
-        comes_up_degraded(&image, flashed.disk().fault(flush), "I/O error");
-    }
+    // A first boot fails at its first write: the partition table.
+    let all = fault(Access::Write, EIO, None);
+    comes_up_degraded(&image, flashed.disk().fault(all), "I/O error");
+    // The medium fails to flush.
+    let flush = fault(Access::Flush, EIO, None);
+    comes_up_degraded(&image, flashed.disk().fault(flush), "I/O error");
     // The partition can be grown, but not formatted.
     let superblock = fault(Access::Write, EIO, Some(DATA + 2));
     comes_up_degraded(&image, flashed.disk().fault(superblock), "mke2fs");
 
-    let mut disks = vec![flashed];
-    if soak() {
-        let disk = DiskFile::used();
-        let full = fault(Access::Write, ENOSPC, None);
-        comes_up_degraded(&image, disk.disk().fault(full), "I/O error");
-        disks.push(disk);
-    }
+    let disk = DiskFile::used();
+    let full = fault(Access::Write, ENOSPC, None);
+    comes_up_degraded(&image, disk.disk().fault(full), "I/O error");
     // The same disks without the faults.
-    for disk in disks {
+    for disk in [flashed, disk] {
         let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
         machine.wait_ready(READY).unwrap();
     }
 }
 
+/// In the short tier `a_full_data_partition` comes up degraded.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn a_medium_that_has_shrunk_and_a_torn_file_system() {
     let image = shipped();
     let disk = DiskFile::used();

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use octet_appliance::{Appliance, SETTINGS};
 use octet_machine::panel::{Mac, Port};
 use octet_machine::{Cluster, Node, Socket};
-use octet_tests::{Bytes, Image, Remake, guest, shipped};
+use octet_tests::{Bytes, Image, Remake, shipped};
 use serde_json::{Value, json};
 
-use crate::cluster::forward::{MIRROR, TALKER};
 use crate::cluster::neighbours::{PORT, apply, descriptor, line};
+use crate::cluster::path::with_programs;
 use crate::cluster::site::{IMAGE, Site};
 
 /// The three boxes, by the last number of their addresses; all uplinks are in one network.
@@ -106,8 +106,7 @@ fn image(number: usize) -> Image {
     let appliance = Appliance::parse("appliance.toml", &format!("{}{IMAGE}", text(number, "")));
     let settings = serde_json::to_vec(&appliance.unwrap()).unwrap();
     let remake = Remake::of(&shipped()).file(SETTINGS, 0o644, settings);
-    let remake = remake.program("talker", &guest("talker")).unit(TALKER);
-    remake.program("listener", &guest("listener")).unit(MIRROR).image()
+    with_programs(remake).image()
 }
 
 /// Joins the uplinks; of long frames some are lost.

@@ -11,15 +11,15 @@ use octet_coins::{Action, Genesis, Possession, SignedTransaction, Transaction};
 use octet_machine::Node;
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
-use octet_tests::{Image, Remake, guest, workspace};
+use octet_tests::{Image, Remake, workspace};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cluster::accounts::{
     HILL, LAKE, POLICIES, PRICE, WINDOW, WOOD, address, ask, boot, traffic,
 };
-use crate::cluster::forward::{MIRROR, TALKER};
 use crate::cluster::neighbours::{PORT, apply, descriptor, line};
+use crate::cluster::path::with_programs;
 use crate::cluster::site::{IMAGE, Site};
 
 /// The UDP port of `ledger`.
@@ -62,8 +62,7 @@ fn image(base: &Image, number: usize) -> Image {
     let appliance = Appliance::parse("appliance.toml", &format!("{}{IMAGE}", text(number, "")));
     let settings = serde_json::to_vec(&appliance.unwrap()).unwrap();
     let remake = Remake::of(base).file(SETTINGS, 0o644, settings);
-    let remake = remake.program("talker", &guest("talker")).unit(TALKER);
-    remake.program("listener", &guest("listener")).unit(MIRROR).image()
+    with_programs(remake).image()
 }
 
 fn owner(number: usize) -> PrivateKey {

@@ -65,7 +65,10 @@ impl Kept {
     }
 }
 
+/// Without guests, `services/cluster/tests/daemon` and `services/cluster/src/registry/tests.rs` show
+/// all of it.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn a_box_stays_what_it_is() {
     let owner = Owner::new();
     let key = owner.keygen("anna");

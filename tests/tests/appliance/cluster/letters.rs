@@ -42,7 +42,7 @@ pub const BOARDS: [u8; 2] = [1, 2];
 
 /// The router's card for the owner's devices, the address of a device, and the router's address
 /// there.
-const LAN: u8 = PORTS + 1;
+pub const LAN: u8 = PORTS + 1;
 const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 77);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
 
@@ -182,15 +182,17 @@ fn answer(site: &Site, person: &Person) -> String {
 pub struct Keys(TempDir);
 
 impl Keys {
-    /// Generates the keys. Returns, too, the lines of `appliance.toml` with the operators.
-    pub fn new() -> (Self, String) {
+    /// Generates the keys. Returns, too, the lines of `appliance.toml` with the operators and with
+    /// the key `owner`.
+    pub fn new(owner: &str) -> (Self, String) {
         let keys = Self(tempfile::tempdir().unwrap());
         let make =
             |name| key::create(&keys.path(name), ExistingFile::Keep, |_| Ok(())).unwrap().public();
         let [reads, operates, _] = ["reads", "operates", "nobody"].map(make);
         let lines = format!(
             "[operator]\nkeys = [\n  {{ key = \"{reads}\", name = \"anna\", may = [\"read\"] }},\n  \
-             {{ key = \"{operates}\", name = \"ben\", may = [\"operate:messenger\"] }},\n]\n"
+             {{ key = \"{operates}\", name = \"ben\", may = [\"operate:messenger\"] }},\n  \
+             {{ key = \"{owner}\", name = \"owner\", may = [\"own\"] }},\n]\n"
         );
         (keys, lines)
     }
@@ -326,8 +328,13 @@ fn ask(site: &Site, board: u8, verb: &str, args: Value) -> Value {
 }
 
 /// The whole test: messages arrive once and in order even if a board is off. `disks` are the disks
-/// of the boards [`BOARDS`].
-pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
+/// of the boards [`BOARDS`]; `while_off` runs while board 1 is off, with a device in the lan.
+pub fn passes(
+    site: &Site,
+    disks: &[(Node, DiskFile); 2],
+    keys: &Keys,
+    while_off: impl FnOnce(&Host),
+) {
     let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let device = Host::start_behind(port, Mac::number(77), (DEVICE, 24), ROUTER);
     let mailboxes = BOARDS.map(|board| {
@@ -384,6 +391,7 @@ pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
     ben.writes(site, "anna", "yes, I am", at_board_2(1));
     anna.is_shown(site, &["ben: yes, I am"]);
 
+    while_off(&device);
     // The board returns with its data: no message is shown again.
     site.power_on_with(disks[0].0, &disks[0].1);
     site.wait_ready(disks[0].0);

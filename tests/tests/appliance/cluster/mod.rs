@@ -25,6 +25,7 @@ mod origin;
 mod outside;
 mod owned;
 mod pages;
+mod path;
 mod private;
 mod question;
 mod rates;

@@ -9,11 +9,11 @@ use octet_machine::panel::Mac;
 use octet_machine::{Cluster, Node, Socket, router_card};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::key::PrivateKey;
-use octet_tests::{Image, Remake, guest, shipped};
+use octet_tests::{Image, Remake, shipped};
 use serde_json::{Value, json};
 
-use crate::cluster::forward::{MIRROR, STREAM, TALKER};
 use crate::cluster::joined::Joined;
+use crate::cluster::path::{STREAM, with_programs};
 use crate::cluster::site::{IMAGE, Site};
 
 const BOARDS: u8 = 4;
@@ -53,8 +53,7 @@ fn image(address: &str) -> Image {
     let appliance = Appliance::parse("appliance.toml", &format!("{}{IMAGE}", text(address, "")));
     let settings = serde_json::to_vec(&appliance.unwrap()).unwrap();
     let remake = Remake::of(&shipped()).file(SETTINGS, 0o644, settings);
-    let remake = remake.program("talker", &guest("talker")).unit(TALKER);
-    remake.program("listener", &guest("listener")).unit(MIRROR).image()
+    with_programs(remake).image()
 }
 
 /// The peer descriptor of a node that does not exist.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use octet_machine::panel::Port;
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{FrameAction, Node, Socket};
-use octet_tests::{Bytes, DiskFile, seed, soak};
+use octet_tests::{Bytes, DiskFile, seed};
 use serde_json::{Value, json};
 
 use crate::cluster::owned::{BOARDS, LAN};
@@ -31,7 +31,7 @@ protocol = "tcp"
 ports = [8080]
 "#;
 
-/// What all boards keep in the long tier, and its hash in the settings. Without guests
+/// What all boards keep, and its hash in the settings. Without guests
 /// `services/cache/tests/node/keep.rs` shows it.
 const KEPT: &[u8] = b"it is kept\n";
 pub const KEEP: &str = r#"
@@ -93,99 +93,116 @@ pub fn count(site: &Site) -> (Seen, Port) {
     (seen, site.cluster.attach(0, Socket::Router(0)).unwrap())
 }
 
-/// Objects of a board that is off are available from the others, and repair those that its disk, the one of board 1, has
-/// damaged meanwhile.
-pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
-    let mut chance = fastrand::Rng::with_seed(seed());
-    let object: Vec<u8> = (0..SIZE).map(|_| chance.u8(..)).collect();
-    let add = || {
-        site.machine(Node::Board(1)).send_file("cache", "add", "file", &mut Bytes(object.clone()))
-    };
-    let mut added = json!({});
-    site.wait("board 1 keeps it", || add().map(|answer| added = answer).is_ok());
-    let path = added["path"].as_str().unwrap();
-    println!("{added}");
+/// What boards 1 and 2 have.
+pub struct AddedObject {
+    bytes: Vec<u8>,
+    /// The answers of `cache add` and `cache publish` on board 1.
+    added: Value,
+    published: Value,
+}
 
+impl AddedObject {
+    /// Adds an object on board 1, and has board 2 fetch it and learn its name.
+    pub fn on_two_boards(site: &Site) -> Self {
+        let mut chance = fastrand::Rng::with_seed(seed());
+        let bytes: Vec<u8> = (0..SIZE).map(|_| chance.u8(..)).collect();
+        let board = site.machine(Node::Board(1));
+        let mut added = json!({});
+        site.wait("board 1 has it", || {
+            let sent = board.send_file("cache", "add", "file", &mut Bytes(bytes.clone()));
+            sent.map(|answer| added = answer).is_ok()
+        });
+        println!("{added}");
+        // Board 2 fetches it once the map has the key of board 1's cache.
+        let hash = json!({ "hash": added["hash"] });
+        let has_it =
+            || site.machine(Node::Board(2)).call_unit("cache", "get", hash.clone()).is_ok();
+        site.wait("board 2 has it", has_it);
+        let published = publish(site, "site/it.bin", 86_400, &added).unwrap();
+        println!("{published}");
+        site.wait("board 2 knows the name", || {
+            resolve(site, &published).is_some_and(|it| it["hash"] == added["hash"])
+        });
+        Self { bytes, added, published }
+    }
+
+    fn path(&self) -> &str {
+        self.added["path"].as_str().unwrap()
+    }
+
+    /// Board 1 is off: a device in the lan has the object by `board`, which gets it and its name
+    /// from board 2.
+    pub fn is_had_while_board_1_is_off(&self, site: &Site, device: &Host, board: u8) {
+        let mut found = (String::new(), vec![]);
+        site.wait("the device has it", || {
+            found = get(device, board, self.path(), "");
+            println!("{}, {} bytes", found.0, found.1.len());
+            // The transfer fails if a board was silent for too long meanwhile.
+            found.0.contains(" 200 ") && found.1.len() == SIZE
+        });
+        assert!(found.1 == self.bytes, "it is not what was put in");
+        let range = "Range: bytes=1000000-1000999\r\n";
+        let part = get(device, board, &format!("{}/of.bin", self.path()), range);
+        let is_part = part.0.contains(" 206 ") && part.1 == self.bytes[1_000_000..1_001_000];
+        assert!(is_part, "{}", part.0);
+        site.wait("the device has it by its name", || {
+            found = get(device, board, self.published["path"].as_str().unwrap(), "");
+            println!("{}", found.0);
+            found.0.contains(" 200 ")
+        });
+        assert!(found.1 == self.bytes, "the name is another object's");
+        let stats = site.ask(Node::Board(board), "cache", "stats", json!({}));
+        println!("{stats}");
+        let nodes = stats["nodes"].as_array().unwrap();
+        let gave =
+            |board: u8| nodes.iter().find(|row| row["board"] == board).unwrap()["gave"].clone();
+        // At each request it has sent a part.
+        assert!(gave(1) == 0 && gave(2).as_u64() >= Some(1), "{stats}");
+    }
+}
+
+/// Has board 1 publish what it has added as `path`, for `ttl` seconds.
+fn publish(site: &Site, path: &str, ttl: u32, added: &Value) -> Option<Value> {
+    let args = json!({ "path": path, "hash": added["hash"], "ttl": ttl });
+    site.machine(Node::Board(1)).call_unit("cache", "publish", args).ok()
+}
+
+/// What board 2 knows of a name.
+fn resolve(site: &Site, published: &Value) -> Option<Value> {
+    let name = json!({ "name": published["name"] });
+    site.machine(Node::Board(2)).call_unit("cache", "resolve", name).ok()
+}
+
+/// Objects of a board that is off are available from the others, and repair those that its disk,
+/// the one of board 1, has damaged meanwhile.
+pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
+    let added = AddedObject::on_two_boards(site);
+    let (object, path) = (&added.bytes, added.path());
     let listed = || {
         let all = site.ask(Node::Board(1), "cache", "ls", json!({}));
-        all.as_array().unwrap().iter().find(|it| it["hash"] == added["hash"]).unwrap().clone()
+        let is_it = |it: &&Value| it["hash"] == added.added["hash"];
+        all.as_array().unwrap().iter().find(is_it).unwrap().clone()
     };
     site.wait("board 1 has sealed it", || listed()["sealed"] == true);
 
-    let name = |path: &str, ttl: u32| {
-        let args = json!({ "path": path, "hash": added["hash"], "ttl": ttl });
-        site.machine(Node::Board(1)).call_unit("cache", "publish", args)
-    };
     // A name that would expire soon, and is renewed meanwhile.
-    let mut live = None;
-    if soak() {
-        site.wait("board 1 publishes it", || {
-            live = name("site/live", 20).ok();
-            live.is_some()
-        });
-    }
-    if soak() {
-        // The others find that in their next question.
-        site.machine(Node::Board(2))
-            .send_file("cache", "add", "file", &mut Bytes(KEPT.into()))
-            .unwrap();
-    }
-
-    // Board 2 fetches it once the map has the key of board 1's cache.
-    let find = |board| {
-        let hash = json!({ "hash": added["hash"] });
-        site.machine(Node::Board(board)).call_unit("cache", "get", hash)
-    };
-    site.wait("board 2 has it", || find(2).is_ok());
-    // A name of board 1, which board 2 has learned from it.
-    let published = name("site/it.bin", 86_400).unwrap();
-    println!("{published}");
-    let resolve = |published: &Value| {
-        let name = json!({ "name": published["name"] });
-        site.machine(Node::Board(2)).call_unit("cache", "resolve", name)
-    };
-    site.wait("board 2 knows the name", || {
-        resolve(&published).is_ok_and(|it| it["hash"] == added["hash"])
+    let live = publish(site, "site/live", 20, &added.added).unwrap();
+    // The others find that in their next question.
+    site.machine(Node::Board(2))
+        .send_file("cache", "add", "file", &mut Bytes(KEPT.into()))
+        .unwrap();
+    site.wait("board 1 has renewed its name", || {
+        resolve(site, &live).is_some_and(|it| it["sequence"].as_u64() > live["sequence"].as_u64())
     });
-    if let Some(live) = live {
-        site.wait("board 1 has renewed its name", || {
-            resolve(&live).is_ok_and(|it| it["sequence"].as_u64() > live["sequence"].as_u64())
-        });
-    }
     site.cluster.cut_power(Node::Board(1)).unwrap();
 
     let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let device = Host::start_behind(port, Mac::number(77), (DEVICE, 24), ROUTER);
-    let mut found = (String::new(), vec![]);
-    site.wait("the device has it from board 3", || {
-        found = get(&device, 3, path, "");
-        println!("{}, {} bytes", found.0, found.1.len());
-        // The transfer fails if a board was silent for too long meanwhile.
-        found.0.contains(" 200 ") && found.1.len() == SIZE
-    });
-    assert!(found.1 == object, "it is not what was put in");
-    let part = get(&device, 3, &format!("{path}/of.bin"), "Range: bytes=1000000-1000999\r\n");
-    assert!(part.0.contains(" 206 ") && part.1 == object[1_000_000..1_001_000], "{}", part.0);
-    // Board 3 resolves the name at board 2.
-    site.wait("board 3 has its name", || {
-        found = get(&device, 3, published["path"].as_str().unwrap(), "");
-        println!("{}", found.0);
-        found.0.contains(" 200 ")
-    });
-    assert!(found.1 == object, "the name is another object's");
-    let stats = site.ask(Node::Board(3), "cache", "stats", json!({}));
-    println!("{stats}");
-    let nodes = stats["nodes"].as_array().unwrap();
-    let gave = |board: u8| nodes.iter().find(|row| row["board"] == board).unwrap()["gave"].clone();
-    // At each request it has sent a part.
-    assert!(gave(1) == 0 && gave(2).as_u64() >= Some(1), "{stats}");
-
-    if soak() {
-        boards_keep_it(site);
-    }
+    added.is_had_while_board_1_is_off(site, &device, 3);
+    boards_keep_it(site);
 
     // A bit of it changes on the disk of board 1. The kernel refuses to read that, and another board repairs it.
-    let middle = SIZE / 2;
+    let (mut found, middle) = ((String::new(), vec![]), SIZE / 2);
     disk.flip_bit_of(&object[middle - 2048..middle + 2048]);
     site.power_on_with(Node::Board(1), disk);
     site.wait_ready(Node::Board(1));
@@ -209,7 +226,7 @@ pub fn passes(site: &Site, seen: &Seen, disk: &DiskFile) {
     let told = |text: &str| logs.iter().any(|line| line.contains(text));
     assert!(told("the disk has damaged"), "{logs:?}");
     assert!(told("was repaired: 16384 bytes came from board"), "{logs:?}");
-    assert!(get(&device, 1, path, "").1 == object);
+    assert!(get(&device, 1, path, "").1 == *object);
     site.wait("board 1 has sealed it again", || listed()["sealed"] == true);
 
     // An unknown object is not found on any board.

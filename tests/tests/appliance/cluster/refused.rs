@@ -2,7 +2,7 @@
 
 use octet_control::file::LocalFile;
 use octet_machine::{Node, Socket};
-use octet_tests::{DiskFile, Owner, soak};
+use octet_tests::{DiskFile, Owner};
 use serde_json::{Value, json};
 
 use crate::cluster::kept::{Kept, PLACES, lines};
@@ -14,9 +14,7 @@ pub fn are_told_of(kept: &Kept, owner: &Owner, key: &str, old: DiskFile) {
     let site = &kept.site;
     let keys = site.wait_whole(&PLACES);
     // The blank board below is another node, too.
-    if soak() {
-        swapped(kept);
-    }
+    swapped(kept);
 
     // A blank board at a known port is refused as another node until an owner permits the
     // replacement.
@@ -48,11 +46,8 @@ pub fn are_told_of(kept: &Kept, owner: &Owner, key: &str, old: DiskFile) {
     assert_eq!(learned[&2], replaced[&2]);
     assert!(sequence(kept) >= newest, "{} after {newest}", sequence(kept));
 
-    // In-process tests cover both (`services/cluster/tests/daemon`, `src/book/tests.rs`).
-    if soak() {
-        another_router(kept, owner, &learned.into_iter().collect::<Vec<_>>());
-        pinned(kept, key);
-    }
+    another_router(kept, owner, &learned.into_iter().collect::<Vec<_>>());
+    pinned(kept, key);
 }
 
 /// Two boards that are swapped while they are off: each is at the other's port.

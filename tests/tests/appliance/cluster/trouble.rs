@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use octet_machine::{Node, Socket, UnitState};
-use octet_tests::{DiskFile, SOON, seed, soak};
+use octet_tests::{DiskFile, SOON, seed};
 use serde_json::json;
 
 use crate::cluster::kept::{Kept, PLACES};
@@ -25,16 +25,14 @@ const TROUBLES: [Trouble; 4] = [
 
 const ROUNDS: u32 = 10;
 
-/// All faults at random times, with `--soak`. The short tier covers each elsewhere: a pulled cable
-/// (`uplink.rs`), power cuts of a board and of the router (`refused.rs`), and kills of every unit
-/// (`supervisor::trouble`).
+/// All faults at random times.
 pub fn passes(kept: &Kept) {
     let seed = seed();
     println!("troubles: seed {seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
     let keys = kept.site.wait_whole(&PLACES);
     let mut sequence = 0;
-    for round in 0..if soak() { ROUNDS } else { 0 } {
+    for round in 0..ROUNDS {
         let mut troubles = TROUBLES;
         chance.shuffle(&mut troubles);
         for (name, happens) in troubles {

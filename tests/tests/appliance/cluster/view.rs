@@ -8,7 +8,7 @@ use octet_machine::{Node, Socket, UnitState};
 use octet_tests::Owner;
 use serde_json::{Value, json};
 
-use crate::cluster::owned::{Keys, LAN};
+use crate::cluster::owned::Keys;
 use crate::cluster::site::Site;
 use crate::cluster::uplink::newcomer;
 
@@ -28,8 +28,8 @@ fn state(site: &Site, board: u8, unit: &str) -> UnitState {
     site.machine(Node::Board(board)).status().unwrap().unit(unit).unwrap().state
 }
 
-/// The whole box is viewed, drained and operated. `keys` are those of its boards.
-pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
+/// The whole box is viewed and drained.
+pub fn passes(site: &Site) {
     // The units run where the file places them.
     site.wait("the service is on its board", || state(site, 1, "named") == UnitState::Ready);
     assert_eq!(state(site, 2, "named"), UnitState::Stopped);
@@ -78,14 +78,16 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
     site.ask(Node::Router, "cluster", "undrain", json!({ "number": "1" }));
     site.wait("it runs again", || state(site, 1, "named") == UnitState::Ready);
     site.wait("it has a name again", has_name);
+}
 
-    // A device in the lan gets an address.
-    let (device, offered) = newcomer(site, LAN, Ipv4Addr::new(10, 20, 250, 78));
+/// A device at the router's card `lan` gets an address, and `owner` reaches a board from there
+/// through the router. `keys` are those of the boards.
+pub fn an_owner_reaches_a_board(site: &Site, owner: &Owner, keys: &Keys, lan: u8) {
+    let (device, offered) = newcomer(site, lan, Ipv4Addr::new(10, 20, 250, 78));
     assert_eq!(offered.octets()[..3], [10, 20, 250]);
     drop(device);
 
-    // An operator in the lan reaches a board through the router.
-    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
+    let port = site.cluster.attach(9, Socket::Router(lan)).unwrap();
     let host = Host::start(port, Mac::number(77), &[(DEVICE, 24)]);
     let address = host.forward_tcp(SocketAddr::new(ROUTER, 4040)).unwrap().to_string();
     let router = site.ask(Node::Router, "identity", "show", json!({}))["node"].clone();
@@ -108,7 +110,7 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
     // Broadcasts of the router itself in the lan are not counted as drops of any device.
     let drops = &site.ask(Node::Router, "netd", "show", json!({}))["drops"];
     println!("dropped: {drops}");
-    assert_eq!(drops[format!("eth{LAN}")]["ra"], Value::Null);
+    assert_eq!(drops[format!("eth{lan}")]["ra"], Value::Null);
     let status: Value = serde_json::from_str(&asked.stdout).unwrap();
     assert_eq!(status["board"], 1, "{status}");
     // The board is known from now on, and another one is not accepted in its place.

@@ -68,7 +68,10 @@ fn a_server_gives_an_address_and_it_is_kept() {
     assert_eq!(addresses(&machine), [given, link]);
 }
 
+/// In the short tier `net::scan` has fixed addresses, and `a_server_gives_an_address_and_it_is_kept`
+/// kills netd.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn fixed_addresses_stand_and_come_back() {
     let fixed = ["192.0.2.7/24", "2001:db8::7/64"];
     let network = json!({ "address": fixed, "gateway": ["192.0.2.1", "2001:db8::1"] });

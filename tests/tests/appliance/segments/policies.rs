@@ -19,7 +19,7 @@ const LAN: &str = "eth9";
 const COUNT: usize = 200;
 
 #[test]
-#[ignore = "long: `segments::flips` changes what a router has, and netd's own tests have policies by chance"]
+#[ignore = "long: `segments::pairs` changes what a router has, and netd's own tests have policies by chance"]
 fn policies_by_chance() {
     println!("{COUNT} policies");
     let mut chance = Rng::with_seed(seed());

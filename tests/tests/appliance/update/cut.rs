@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use octet_bundle::{Digest, EntryName, SlotFile, SlotState};
 use octet_machine::WriteLog;
-use octet_tests::{DiskFile, Release, in_parallel, part, soak};
+use octet_tests::{DiskFile, Release, in_parallel, part};
 use serde_json::Value;
 
 use crate::update::base::{boot, flashed, key, power_off, release, wait_good};
@@ -14,8 +14,7 @@ use crate::update::base::{boot, flashed, key, power_off, release, wait_good};
 /// The number of states that are checked: after the first writes, in which an old slot is deleted
 /// and the new one begins, after others at even intervals, and after the last ones, in which the
 /// entry appears.
-const STATES: [usize; 3] = [1, 1, 6];
-const STATES_SOAK: [usize; 3] = [150, 75, 75];
+const STATES: [usize; 3] = [150, 75, 75];
 
 /// The states, as numbers of writes, chosen from `writes`, those to the ESP.
 fn chosen(writes: &[usize], [first, middle, last]: [usize; 3]) -> Vec<usize> {
@@ -75,7 +74,10 @@ struct Found {
     is_left: bool,
 }
 
+/// Without guests, `services/update/tests/slots/cuts.rs` and `boot_state.rs` beside it cut after
+/// any change of files, and `init/esp` mends the file system.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn after_any_write_the_old_or_the_new_one_is_whole() {
     let (old, new) = (release("old", 1), release("new", 2));
     let disk = flashed(&old);
@@ -98,7 +100,7 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     let sectors = before.sectors();
     let of_esp = |made: &usize| part(&log.writes()[made - 1].range(), sectors) == "esp";
     let writes: Vec<usize> = (1..=log.writes().len()).filter(of_esp).collect();
-    let chosen = chosen(&writes, if soak() { STATES_SOAK } else { STATES });
+    let chosen = chosen(&writes, STATES);
     println!("{} writes, {} of the ESP; states {chosen:?}", log.writes().len(), writes.len());
     assert!(writes.len() >= 20, "{writes:?}");
 
@@ -120,15 +122,8 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     // Once the new slot boots, it does so in all later states.
     assert!(of_old.last() < of_new.first() && !of_old.is_empty());
 
-    let started = if soak() {
-        chosen
-    } else {
-        // This state has all of the new slot but its entry. That the next state boots it was
-        // checked above, file by file.
-        of_old.last().into_iter().copied().collect()
-    };
     let cleared = AtomicUsize::new(0);
-    in_parallel(fresh.after_writes(&log, &started), |(made, disk)| {
+    in_parallel(fresh.after_writes(&log, &chosen), |(made, disk)| {
         let Found { is_new, is_left } = seen[&made];
         let machine = boot(&disk);
         let expected = if is_new { &new } else { &old };
@@ -155,5 +150,5 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
         let said = disk.fsck_esp();
         assert_eq!(said.status, Some(0), "after {made}: {}{}", said.stdout, said.stderr);
     });
-    assert!(cleared.into_inner() > 0, "no state with something to remove was started: {started:?}");
+    assert!(cleared.into_inner() > 0, "no state with something to remove was started: {chosen:?}");
 }

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::Ipv4Addr;
 
-use octet_tests::soak;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::net::owner::door::{Tls, as_operator, tcp, until_closed};
@@ -14,6 +13,9 @@ const BURST: usize = 20;
 
 /// The maximum number of connections that have not proved a key (docs/gate.md).
 const KEYLESS: usize = 32;
+
+/// The number of connections that prove no key.
+const CONNECTIONS: usize = 1000;
 
 /// The operator makes a call after every batch of this many connections.
 const TURN: usize = 25;
@@ -67,14 +69,13 @@ pub fn of_one_address(site: &Site<'_>) {
 /// Many addresses open connections and prove no key. Meanwhile and afterwards the operator is
 /// served, despite slow and oversized requests.
 pub fn of_many(site: &Site<'_>, mut slow: Slow) {
-    let many = if soak() { 1000 } else { 100 };
     // Each connection takes two descriptors: the test's end, and that of its network stack.
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
     let without_key = || site.json("anna", &["gate", "show"])["rejected"]["without_key"].as_u64();
     let before = without_key().unwrap();
     let mut open = vec![];
-    for number in 0..many {
+    for number in 0..CONNECTIONS {
         let last = MANY + u8::try_from(number % 150).unwrap();
         let mut stream = tcp(site, Ipv4Addr::new(192, 0, 2, last));
         if number % 2 == 1 {
@@ -89,7 +90,7 @@ pub fn of_many(site: &Site<'_>, mut slow: Slow) {
     announces_too_much(site);
     // The number of such connections is limited; the oldest ones were closed for the new ones.
     let now = without_key().unwrap();
-    assert!(now >= before + (many - KEYLESS) as u64, "{before} {now}");
+    assert!(now >= before + (CONNECTIONS - KEYLESS) as u64, "{before} {now}");
     for stream in &mut open {
         until_closed(stream);
     }

@@ -9,7 +9,7 @@ mod signed;
 mod site;
 mod through;
 
-use octet_tests::{DiskFile, shipped};
+use octet_tests::{DiskFile, shipped, soak};
 
 use crate::net::owner::flood::Slow;
 use crate::net::owner::site::{People, Site};
@@ -25,15 +25,20 @@ fn the_owner_comes_in_and_others_do_not() {
     let site = Site::boot(&image, &disk, &people);
     let gate = site.gate();
     door::at_first(&site);
-    // It runs until the gate's timeout, together with the following.
-    let slow = Slow::start(&site);
     change::by_the_owner(&site);
     through::past_pid_1(&site);
-    change::by_who_configures(&site);
-    change::back(&site);
     door::who_may_not(&site);
     door::without_a_key(&site);
     let spent = signed::at_most_once(&site);
+    // In process: `services/gate/tests/daemon` (`floods.rs`, `signed.rs`) and
+    // `services/config/tests/daemon`.
+    if !soak() {
+        return;
+    }
+    // It runs until the gate's timeout, together with the following.
+    let slow = Slow::start(&site);
+    change::by_who_configures(&site);
+    change::back(&site);
     flood::of_one_address(&site);
     flood::of_many(&site, slow);
     // After everything it is the same gate process, and the box is ready.

@@ -47,7 +47,7 @@ impl Source for Pattern {
 
 /// Every byte returns, and PID 1's CPU time and memory do not grow with the data.
 pub fn past_pid_1(site: &Site<'_>) {
-    let size: u64 = if soak() { 1 << 30 } else { 8 << 20 };
+    let size: u64 = if soak() { 1 << 30 } else { 2 << 20 };
     let cpu = |name: &str| {
         let status = site.machine.status().unwrap();
         let unit = |name| status.unit(name).unwrap().cpu.unwrap();
