@@ -15,6 +15,7 @@ use crate::counters::CacheCounters;
 use crate::fetch::Missing;
 use crate::folder::{InvalidFolder, MAX_HASHES, MAX_PATHS, ObjectFolder};
 use crate::http::{CacheState, ClientAddress};
+use crate::names::{NameEntry, NameRecord};
 use crate::objects::{ObjectContent, ObjectError};
 
 /// The memory of folders that were read, in bytes. The largest folder fits.
@@ -104,6 +105,20 @@ impl FolderCache {
 }
 
 impl CacheState {
+    /// Below which path the files of the folder are to which a name points, if it is one that is here. A name of several
+    /// parts has none: where the name ends and the path of a file begins could not be told.
+    pub async fn folder_path(
+        &self,
+        record: &NameRecord,
+        counters: &CacheCounters,
+    ) -> Option<String> {
+        let (node, NameEntry { path, hash, .. }) = (record.node(), record.entry());
+        let is_one_part = !path.as_str().contains('/');
+        let is_folder =
+            is_one_part && self.folder(*hash, FolderAsked::Local, counters).await.is_ok();
+        is_folder.then(|| format!("/d/{node}/{path}/"))
+    }
+
     /// The folder, from this node or another one.
     ///
     /// # Errors

@@ -178,7 +178,8 @@ pub fn verbs() -> Verbs<CacheVerbs> {
                     .parse(names::time_to_live),
             ).and(flag("once", "Do not renew it: it expires")),
             |desk, _, (((path, hash), ttl), is_once)| {
-                names::publish(desk.state()?, &desk.runtime, path, hash, ttl, !is_once)
+                let desk = (desk.state()?, &desk.runtime, &*desk.gateway.counters);
+                names::publish(desk, path, hash, ttl, !is_once)
             },
         )
         .with(

@@ -16,7 +16,7 @@ use octet_node::host::{MISDIRECTED, is_own_host};
 
 use super::folders::FolderRequest;
 use super::media::{self, UNKNOWN};
-use super::names::NamedRequest;
+use super::names::{NameAsked, NamedFolderRequest, NamedRequest};
 use super::path::{GatewayPath, decode};
 use super::response::remove_body;
 use super::{Gateway, HttpClient, HttpResponse, ObjectRequest, parse, text_response};
@@ -120,7 +120,7 @@ impl Gateway {
         let is_read = matches!(method, Method::GET | Method::HEAD);
         match GatewayPath::parse(uri.path()) {
             GatewayPath::Unknown => {
-                let why = "objects are at /b/ and their hash, the files of a folder at /d/, its hash and their path, names at /n/, a key and a path";
+                let why = "objects are at /b/ and their hash, the files of a folder at /d/, its hash or name and their path, names at /n/, a key and a path";
                 text_response(StatusCode::NOT_FOUND, why)
             }
             GatewayPath::Upload if method == Method::PUT => self.put_object(&headers, body).await,
@@ -144,11 +144,21 @@ impl Gateway {
                 let asked = FolderRequest { method: &method, hash, path: &path, headers };
                 self.serve_folder(client, asked).await
             }
+            GatewayPath::NamedFolder { key, name, path } => {
+                drop(body);
+                let Some(key) = decode(key) else { return not_text("key") };
+                let Some(name) = decode(name) else { return not_text("name") };
+                let Some(path) = decode(path) else { return not_text("path") };
+                let at = NameAsked { key: &key, path: &name };
+                let asked = NamedFolderRequest { method: &method, at, path: &path, headers };
+                self.serve_named_folder(client, asked).await
+            }
             GatewayPath::Name { key, path } => {
                 drop(body);
                 let Some(key) = decode(key) else { return not_text("key") };
                 let Some(path) = decode(path) else { return not_text("path") };
-                let asked = NamedRequest { method: &method, key: &key, path: &path, headers };
+                let at = NameAsked { key: &key, path: &path };
+                let asked = NamedRequest { method: &method, at, headers };
                 self.serve_name(client, asked).await
             }
         }

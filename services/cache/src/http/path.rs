@@ -14,6 +14,9 @@ pub enum GatewayPath<'a> {
     NamedObject { hash: &'a str, name: &'a str },
     /// `/d/HASH/PATH`: a file of a folder, or the folder itself where the path is empty or ends with `/`.
     Folder { hash: &'a str, path: &'a str },
+    /// `/d/KEY/NAME/PATH`: the same of the folder that a name points to. The name is one part, because its end would not be
+    /// known otherwise.
+    NamedFolder { key: &'a str, name: &'a str, path: &'a str },
     /// `/n/KEY/PATH`.
     Name { key: &'a str, path: &'a str },
     /// Nothing is there.
@@ -33,8 +36,18 @@ impl<'a> GatewayPath<'a> {
             };
         }
         if let Some(rest) = path.strip_prefix("/d/") {
-            return match rest.split_once('/') {
-                Some((hash, path)) if !hash.is_empty() => Self::Folder { hash, path },
+            let Some((first, path)) = rest.split_once('/').filter(|(first, _)| !first.is_empty())
+            else {
+                return Self::Unknown;
+            };
+            // No hash begins like this, and each node's key does.
+            if !decode(first).is_some_and(|it| it.starts_with("did:")) {
+                return Self::Folder { hash: first, path };
+            }
+            return match path.split_once('/') {
+                Some((name, path)) if !name.is_empty() => {
+                    Self::NamedFolder { key: first, name, path }
+                }
                 _ => Self::Unknown,
             };
         }
@@ -82,10 +95,35 @@ mod tests {
             GatewayPath::parse("/d/12/a/b"),
             GatewayPath::Folder { hash: "12", path: "a/b" }
         );
+        for key in ["did:key:k", "did%3Akey%3ak"] {
+            for path in ["", "b", "b/c/"] {
+                assert_eq!(
+                    GatewayPath::parse(&format!("/d/{key}/a/{path}")),
+                    GatewayPath::NamedFolder { key, name: "a", path }
+                );
+            }
+        }
         assert_eq!(GatewayPath::parse("/n/k/a/b"), GatewayPath::Name { key: "k", path: "a/b" });
         for path in [
-            "", "*", "b", "/", "/b/", "/b//", "/b/12/", "/d", "/d/", "/d/12", "/d//a", "/n", "/n/",
-            "/n/k", "/n/k/",
+            "",
+            "*",
+            "b",
+            "/",
+            "/b/",
+            "/b//",
+            "/b/12/",
+            "/d",
+            "/d/",
+            "/d/12",
+            "/d//a",
+            "/d/did:key:k",
+            "/d/did:key:k/",
+            "/d/did:key:k/a",
+            "/d/did:key:k//a",
+            "/n",
+            "/n/",
+            "/n/k",
+            "/n/k/",
         ] {
             assert_eq!(GatewayPath::parse(path), GatewayPath::Unknown, "{path}");
         }

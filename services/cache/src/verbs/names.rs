@@ -8,6 +8,7 @@ use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
+use crate::counters::CacheCounters;
 use crate::http::CacheState;
 use crate::names::{NameRecord, ResolveOrigin, Unresolved};
 
@@ -17,15 +18,19 @@ const MAX: u64 = 366 * DAY;
 const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn publish(
-    state: &CacheState,
-    runtime: &Handle,
+    (state, runtime, counters): (&CacheState, &Handle, &CacheCounters),
     path: NamePath,
     hash: Hash,
     ttl: Duration,
     is_renewed: bool,
 ) -> Result<Value, Failure> {
     let published = state.names.publish(path, hash, ttl, is_renewed);
-    runtime.block_on(published).map(|record| show(&record)).map_err(|error| failure(&error))
+    let record = runtime.block_on(published).map_err(|error| failure(&error))?;
+    let mut shown = show(&record);
+    if let Some(path) = runtime.block_on(state.folder_path(&record, counters)) {
+        shown["folder_path"] = path.into();
+    }
+    Ok(shown)
 }
 
 /// The names of this node.

@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use iroh::protocol::Router;
 use iroh_blobs::format::collection::Collection;
@@ -173,6 +174,74 @@ fn its_files_are_served_by_their_paths() {
     all.sort();
     found.sort();
     assert!(found == all);
+}
+
+#[test]
+fn a_name_leads_to_the_files_of_its_folder() {
+    let runtime = runtime();
+    let [home, other] = [(); 2].map(|()| runtime.block_on(Node::start(limits())));
+    other.peers.send_replace(vec![home.as_peer(1)]);
+    let at = |name: &str, path: &str| format!("/d/{}/{name}/{path}", home.node);
+    let publish = |name: &str, hash: Hash| {
+        let hour = Duration::from_secs(3600);
+        let published = home.names.publish(name.parse().unwrap(), hash, hour, false);
+        let record = runtime.block_on(published).unwrap();
+        let state = home.gateway.state.as_ref().unwrap();
+        runtime.block_on(state.folder_path(&record, &home.counters))
+    };
+    let foreign = [("Sec-Fetch-Site", "cross-site")];
+    let old = film();
+    let path = publish("site", runtime.block_on(store(&home, &old)));
+    assert_eq!(path, Some(at("site", "")));
+    // A page of another site has nobody asked for the name.
+    let answer = get(other.http, &at("site", "film.m3u8"), &foreign);
+    assert!(answer.code == 404 && answer.text().contains("knows this name"), "{answer:?}");
+    for (path, all) in &old[1..4] {
+        let answer = get(other.http, &at("site", path), &[]);
+        assert_eq!((answer.code, answer.body == *all), (200, true), "{path}");
+        assert_eq!(answer.header("cache-control"), "public, max-age=60, must-revalidate");
+        let tag = format!("\"{}\"", Hash::new(all).to_hex());
+        let same = get(other.http, &at("site", path), &[("If-None-Match", &tag)]);
+        assert_eq!(same.code, 304);
+        assert_eq!(same.header("cache-control"), "public, max-age=60, must-revalidate");
+    }
+    assert_eq!(get(other.http, &at("site", "film.m3u8"), &foreign).code, 200);
+    let part = get(other.http, &at("site", "film/low/2.ts"), &[("Range", "bytes=70000-80000")]);
+    assert_eq!((part.code, &part.body[..]), (206, &old[1].1[70_000..=80_000]));
+    // The folder itself never changes: so its files are cached for long by its hash.
+    let by_hash = get(other.http, &of(hash_of(&old), "film.m3u8"), &[]);
+    assert!(by_hash.header("cache-control").contains("immutable"), "{by_hash:?}");
+
+    // Another folder takes its place.
+    let mut new = film();
+    new[3].1 = b"#EXTM3U\n# another film\n".to_vec();
+    let path = publish("site", runtime.block_on(store(&home, &new)));
+    assert_eq!(path, Some(at("site", "")));
+    assert_eq!(get(home.http, &at("site", "film.m3u8"), &[]).body, new[3].1);
+    let index = |is_on: bool, code: u16| {
+        home.gateway.state.as_ref().unwrap().folders.set_index(is_on);
+        let page = get(home.http, &at("site", ""), &[]);
+        assert_eq!(page.code, code, "{page:?}");
+        page.header("cache-control").to_owned()
+    };
+    assert_eq!(index(false, 403), "no-store");
+    assert_eq!(index(true, 200), "public, max-age=60, must-revalidate");
+
+    assert_eq!(publish("a/b", hash_of(&new)), None);
+    assert_eq!(publish("file", Hash::new(&new[3].1)), None);
+    for (code, at) in [
+        (404, at("site", "film/3.ts")),
+        (404, format!("/d/{}/site", home.node)),
+        // The name would be `a`.
+        (404, at("a/b", "film.m3u8")),
+        // It is an object, but no folder.
+        (404, at("file", "film.m3u8")),
+        (400, "/d/did:key:z/site/film.m3u8".to_owned()),
+        (400, at("%2e%2e", "film.m3u8")),
+    ] {
+        let answer = get(home.http, &at, &[]);
+        assert_eq!((answer.code, answer.header("cache-control")), (code, "no-store"), "{at}");
+    }
 }
 
 #[test]
