@@ -15,7 +15,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init/esp", &["init/bundle"]),
     ("init/control", &["init/appliance"]),
     ("init", &["init/control", "init/esp"]),
-    ("services/node", &["init/control"]),
+    // Tests of services are PID 1 for them.
+    ("tests/as-pid-1", &["init/control"]),
+    ("services/node", &["init/control", "tests/as-pid-1"]),
     // Its tests call the evaluator, which shares no code with it.
     ("netd/router", &["init/appliance", "tests/evaluator"]),
     // Its tests call the double, which shares no code with it.
@@ -201,14 +203,31 @@ fn the_auditor_shares_no_code_with_the_ledger() {
     assert!(auditor.dependencies.iter().any(|on| on.name == "octet-coins"), "tests compare them");
 }
 
-/// Only tests use the feature `as-pid-1`, which makes a service accept another process as PID 1.
+/// Only tests use the double of PID 1.
 #[test]
 fn as_pid_1_is_for_tests() {
     let metadata = metadata();
     let packages = metadata.workspace_packages();
     let all = packages.iter().flat_map(|package| &package.dependencies);
-    let using = all.filter(|on| on.features.iter().any(|feature| feature == "as-pid-1"));
-    let kinds: Vec<_> = using.map(|on| on.kind).collect();
+    let kinds: Vec<_> = all.filter(|on| on.name == "octet-as-pid-1").map(|on| on.kind).collect();
     assert!(!kinds.is_empty());
     assert!(kinds.iter().all(|kind| *kind == DependencyKind::Development), "{kinds:?}");
+}
+
+/// A feature that only tests name would have cargo compile a crate, and all that use it, once for
+/// programs and once more for tests.
+#[test]
+fn tests_name_no_feature_of_their_own() {
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    let named = |is_of_tests: bool| -> BTreeSet<(&str, &str)> {
+        let all = packages.iter().flat_map(|package| &package.dependencies);
+        let kind = all.filter(|on| {
+            on.path.is_some() && (on.kind == DependencyKind::Development) == is_of_tests
+        });
+        kind.flat_map(|on| on.features.iter().map(|it| (on.name.as_str(), it.as_str()))).collect()
+    };
+    let (programs, tests) = (named(false), named(true));
+    assert!(!tests.is_empty());
+    assert_eq!(tests.difference(&programs).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new());
 }

@@ -158,6 +158,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// By the script's words: the index has 2000 hexadecimal bytes, and its numbers are SIZE and OFFSET.
         #[test]
         fn what_the_index_says_is_there(

@@ -54,7 +54,8 @@ impl CompiledTests {
         fs::create_dir_all(&programs)
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot make {}", programs.display()))?;
-        // By a binary's name cargo chooses the features of all crates, as for the tests: nothing is compiled twice.
+        // By a binary's name cargo chooses the features of all crates, as for the tests. No dev-dependency adds a feature to
+        // a crate of the workspace, so nothing is compiled twice.
         let mut args = vec!["build", "--bin", "octetctl", "--bin", "octet-msg"];
         // Guests run others of these, made for them, and no test runs benchmarks; these are made so that whoever wraps the
         // compiler to lint sees them.

@@ -105,9 +105,7 @@ fn a_service_that_does_not_exist() {
 
 #[test]
 fn a_unit_that_could_not_be_healthy() {
-    let sandbox = Sandbox::new();
-    sandbox.replace("appliance.toml", "[image]", "[health]\nunits = [\"console\"]\n[image]");
-    sandbox.build(&["--offline"]).succeeded();
+    // The appliance of `a_service_of_the_owners` names one that could.
     with("[image]", "[health]\nunits = [\"consol\"]\n[image]").refused(&[
         "appliance.toml:4:10: ",
         "no unit `consol` that could be healthy",
@@ -153,11 +151,12 @@ fn a_service_of_the_owners() {
     let program = Path::new(&compiled).join("x86_64-unknown-linux-musl/hello");
     std::fs::copy(program, sandbox.path("hello")).unwrap();
     sandbox.write("appliance.toml", &format!("{}{HELLO}", crate::sandbox::APPLIANCE));
+    sandbox.replace("appliance.toml", "[image]", "[health]\nunits = [\"console\"]\n[image]");
     hello(&sandbox, "hello", 1, "");
     sandbox.build(&["--offline"]).succeeded();
     let explained: Said =
         sandbox.command("explain").arg("/usr/lib/octet/hello").output().unwrap().into();
-    for words in ["file hello", "appliance.toml:11 service = hello", "| [[service]]"] {
+    for words in ["file hello", "appliance.toml:13 service = hello", "| [[service]]"] {
         assert!(explained.out.contains(words), "{}", explained.out);
     }
     let before = sandbox.sums();
@@ -170,9 +169,9 @@ fn a_service_of_the_owners() {
     sandbox.write("hello", "#!/bin/sh\n");
     sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is not a program"]);
     std::fs::remove_file(sandbox.path("hello")).unwrap();
-    sandbox.build(&["--offline"]).refused(&["appliance.toml:12:8: ", "cannot read hello"]);
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:14:8: ", "cannot read hello"]);
     std::fs::remove_file(sandbox.path("hello.toml")).unwrap();
-    sandbox.build(&["--offline"]).refused(&["appliance.toml:13:8: ", "cannot read hello.toml"]);
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:15:8: ", "cannot read hello.toml"]);
     assert_eq!(sandbox.sums(), before, "the image of before is still there");
 }
 

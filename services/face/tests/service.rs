@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use octet_as_pid_1::{TIMEOUT, wait_until};
 use octet_face::settings::Settings;
 use octet_face::{FaceConfig, run};
-use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::control::{CallError, Client, FailureCode, Verb};
 use octet_node::{Callers, Peer};
 use serde_json::{Map, Value, json};

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use data_encoding::{BASE64, HEXLOWER};
+use octet_as_pid_1::{TIMEOUT, wait_until};
 use octet_auditor::Audit;
 use octet_coins::{
     Action, Block, Genesis, Possession, SignedTransaction, Transaction, VotedChange,
 };
 use octet_ledger::{LedgerUnitConfig, serve};
-use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::file::{LocalFile, Source};
 use octet_node::control::{Client, PublicKey};

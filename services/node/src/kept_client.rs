@@ -64,7 +64,7 @@ mod tests {
     fn one_connection_until_an_error() {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("socket");
-        let mut client = KeptClient::new(socket.clone(), crate::as_pid_1::TIMEOUT);
+        let mut client = KeptClient::new(socket.clone(), octet_as_pid_1::TIMEOUT);
         assert!(matches!(client.call("count"), Err(CallError::Connect { .. })));
         let listener = UnixListener::bind(&socket).unwrap();
         // Two answers on the first connection, which then closes, and one on the second.

@@ -6,8 +6,6 @@
 
 #[cfg(feature = "address")]
 pub mod address;
-#[cfg(any(test, feature = "as-pid-1"))]
-pub mod as_pid_1;
 pub mod boot;
 #[cfg(feature = "key")]
 pub mod bytes;

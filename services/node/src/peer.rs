@@ -197,7 +197,7 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::as_pid_1::{self, MemoryFile, Raw};
+    use octet_as_pid_1::{MemoryFile, Raw, TIMEOUT};
     use octet_control::file::MAX_CHUNK;
     use octet_control::{CallError, Client, ClientMessage, FilePiece, PieceBody, ReplyBody};
     use serde_json::{Map, json};
@@ -277,7 +277,7 @@ mod tests {
                 peer.end(request.id, read.map(|()| json!([bytes, parts]))).unwrap();
             }
         });
-        ours.set_read_timeout(Some(as_pid_1::TIMEOUT)).unwrap();
+        ours.set_read_timeout(Some(TIMEOUT)).unwrap();
         (ours, server)
     }
 

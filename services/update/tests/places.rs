@@ -6,8 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
+use octet_as_pid_1::{connect_as, open_to_all, unprivileged};
 use octet_node::Callers;
-use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged};
 use octet_node::control::Client;
 use octet_update::serve::{SharedState, serve};
 use tempfile::TempDir;

@@ -5,6 +5,8 @@ mod boot_state;
 mod power;
 mod refused;
 
+use std::ops::RangeInclusive;
+
 use super::*;
 use crate::output::entry::{LOADER_CONF, SlotProperties};
 use crate::output::esp::{EspItem, build};
@@ -206,8 +208,11 @@ fn only_the_slot_and_its_entry_come() {
     assert_eq!(disk.changes.get(), changes);
 }
 
-/// Which sectors of what was not synced survive a cut: all, none, and those that chance says.
-const CHOICES: u64 = 3;
+/// Which sectors of what was not synced survive a cut: those that chance says; in the long tier all
+/// and none, too.
+fn choices() -> RangeInclusive<u64> {
+    if std::env::var_os("OCTET_SOAK").is_some() { 0..=2 } else { 2..=2 }
+}
 
 /// Cuts after `made` changes, and returns how often the new one started.
 fn cut(
@@ -219,7 +224,7 @@ fn cut(
     let scratch = disk.scratch();
     let kept: Tree = besides().into_iter().chain(old.files("")).collect();
     let mut new_starts = 0;
-    for choice in 0..CHOICES {
+    for choice in choices() {
         disk.reset();
         disk.cut_after(made);
         assert!(flash(image, disk).is_err(), "{made}");
@@ -263,7 +268,7 @@ fn after_any_write_old_or_new_starts() {
         let threads = [0, 1].map(|first| scope.spawn(move || some(first)));
         threads.into_iter().map(|it| it.join().unwrap()).sum()
     });
-    println!("of {} times the new one {new_starts} times", changes * CHOICES as usize);
+    println!("of {} times the new one {new_starts} times", changes * choices().count());
     assert!(new_starts >= 3 && new_starts < changes, "{new_starts}");
 }
 

@@ -211,7 +211,9 @@ fn a_slot_that_never_becomes_good_is_left_after_its_tries() {
     assert_eq!(board.copy(1), of("a_left=0", "seq=c"));
 }
 
+/// In the short tier `a_slot_that_never_becomes_good_is_left_after_its_tries` starts it beside another.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn a_slot_alone_is_started_and_no_command_is_misused() {
     let board = Board::new();
     let output = serial_output(board.disk.path(), "stub: ");

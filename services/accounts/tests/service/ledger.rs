@@ -2,8 +2,8 @@
 
 use data_encoding::BASE64;
 use octet_accounts::LedgerOfReceipts;
+use octet_as_pid_1::wait_until;
 use octet_coins::{Action, LedgerParameters, Possession};
-use octet_node::as_pid_1::wait_until;
 use octet_node::control::PublicKey;
 use octet_receipts::ServiceKind::{self, Carriage, Objects};
 use serde_json::{Value, json};

@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use data_encoding::BASE64;
+use octet_as_pid_1::{TIMEOUT, wait_until};
 use octet_coins::{Action, Genesis, LedgerParameters, SignedTransaction, Transaction, Validator};
 use octet_ledger::net::LedgerPeer;
 use octet_ledger::{LedgerSettings, LedgerUnitConfig, serve};
 use octet_node::Callers;
-use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::control::{Client, PublicKey};
 use octet_node::durable::ExistingFile;
 use octet_node::key::{self, PrivateKey};

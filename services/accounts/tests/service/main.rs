@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 use data_encoding::BASE64;
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 use octet_node::control::Verb;
 use octet_node::durable::ExistingFile;
 use octet_node::key;

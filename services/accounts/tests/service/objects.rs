@@ -1,7 +1,7 @@
 //! Objects beside carriage.
 
 use octet_appliance::AccountsSection;
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 use octet_receipts::ServiceKind::{self, Carriage, Objects};
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use octet_accounts::settings::{NeighbourPrices, PriceRange, Settings};
 use octet_accounts::{AccountsConfig, LedgerOfReceipts, run};
 use octet_appliance::{AccountsSection, MaxLoss};
-use octet_node::as_pid_1::{TIMEOUT, wait_until};
+use octet_as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;

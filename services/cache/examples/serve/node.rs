@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use octet_as_pid_1::pass_fds;
 use octet_cache::limits::CacheLimits;
 use octet_cache::peers::PORT;
 use octet_cache::settings::CacheSettings;
 use octet_cache::{CacheConfig, run as run_cache};
-use octet_node::as_pid_1::pass_fds;
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
 use octet_node::map::{SignedMap, Update};

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use iroh_blobs::Hash;
-use octet_node::as_pid_1::pass_fds;
+use octet_as_pid_1::pass_fds;
 use octet_node::control::file::{FileArg, Source};
 use serde_json::json;
 use tempfile::TempDir;

@@ -209,7 +209,7 @@ fn another_quota_holds_at_once() {
     let mut client = connect(&socket);
     for seed in 0..ROOM {
         let loose = args(json!({ "file": { "size": SIZE }, "loose": true }));
-        let mut file = octet_node::as_pid_1::MemoryFile(bytes(SIZE, seed));
+        let mut file = octet_as_pid_1::MemoryFile(bytes(SIZE, seed));
         client.call_with("add", loose, Some(&mut file), |_| true).unwrap();
     }
     let count = |client: &mut octet_node::control::Client<_>| {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use iroh_blobs::Hash;
+use octet_as_pid_1::{MemoryFile, Raw};
 use octet_cache::{CacheConfig, run};
-use octet_node::as_pid_1::{MemoryFile, Raw};
 use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS};
 use octet_node::control::{CallError, Client, FailureCode, ReplyBody};
 use octet_node::{Callers, Peer};

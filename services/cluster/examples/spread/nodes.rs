@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use octet_node::as_pid_1::pass_fds;
+use octet_as_pid_1::pass_fds;
 use octet_node::control::{CallError, Client};
 use octet_node::follow::follow;
 use octet_node::map::{MAP, Update};

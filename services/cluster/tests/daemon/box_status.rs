@@ -1,6 +1,6 @@
 //! The status of the whole box.
 
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 use serde_json::{Value, json};
 
 use crate::Cluster;

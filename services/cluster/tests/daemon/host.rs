@@ -9,11 +9,11 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use octet_as_pid_1::{RETRY_DELAY, TIMEOUT, pass_fds};
 use octet_cluster::limits::ClusterLimits;
 use octet_cluster::position::BoxAddressing;
 use octet_cluster::settings::Settings;
 use octet_cluster::{ClusterConfig, run};
-use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT, pass_fds};
 use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::follow::follow;
 use octet_node::key::PrivateKey;

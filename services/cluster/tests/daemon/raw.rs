@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
+use octet_as_pid_1::TIMEOUT;
 use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
-use octet_node::as_pid_1::TIMEOUT;
 use octet_node::certificate::{Certificate, KeyStatement as Said};
 use octet_node::control::{Decoder, PublicKey, encode};
 use octet_node::key::PrivateKey;

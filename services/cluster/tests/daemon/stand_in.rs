@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use octet_as_pid_1::TIMEOUT;
 use octet_node::Peer;
-use octet_node::as_pid_1::TIMEOUT;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::key::PrivateKey;

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use octet_appliance::{Appliance, UnitSource};
+use octet_as_pid_1::{MemoryFile, TIMEOUT, wait_until};
 use octet_node::Peer;
-use octet_node::as_pid_1::{MemoryFile, TIMEOUT, wait_until};
 use octet_node::command::{Command as Signed, CommandBody};
 use octet_node::control::file::Source;
 use octet_node::control::settings::{APPLY, CHECK};

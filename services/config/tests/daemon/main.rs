@@ -10,7 +10,7 @@ use octet_node::control::{By, FailureCode};
 use serde_json::json;
 
 use host::{Host, IMAGE, Mood, failure};
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 
 const ANNA: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 

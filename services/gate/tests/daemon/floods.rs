@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 use octet_node::control::file::{ChunkBytes, MAX_CHUNK};
 use octet_node::control::{ClientMessage, FilePiece, PieceBody, Request, encode};
 use octet_node::key::PrivateKey;

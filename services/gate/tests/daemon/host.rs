@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use octet_as_pid_1::{RETRY_DELAY, TIMEOUT};
 use octet_gate::limits::GateLimits;
 use octet_gate::{GateConfig, run};
-use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT};
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::key::PrivateKey;

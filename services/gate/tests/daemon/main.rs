@@ -14,7 +14,7 @@ mod stand_in;
 use std::sync::Arc;
 
 use host::Host;
-use octet_node::as_pid_1::{MemoryFile, Raw, wait_until};
+use octet_as_pid_1::{MemoryFile, Raw, wait_until};
 use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS, Source};
 use octet_node::control::{CallError, ClientMessage, FailureCode, Reply, ReplyBody, Request};
 use octet_node::key::PrivateKey;

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 
-use octet_node::as_pid_1::TIMEOUT;
+use octet_as_pid_1::TIMEOUT;
 use octet_node::control::{CallError, Client, Decoder, Failure, FailureCode, PublicKey, UnitName};
 use octet_node::hello::Hello;
 use octet_node::key::PrivateKey;

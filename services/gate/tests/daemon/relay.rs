@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 use octet_node::control::{CallError, FailureCode};
 use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};

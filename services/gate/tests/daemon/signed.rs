@@ -1,6 +1,6 @@
 //! Signed commands that others deliver.
 
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 use octet_node::command::{Command, CommandBody};
 use octet_node::control::PublicKey;
 use octet_node::key::{PrivateKey, random};

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use octet_as_pid_1::wait_until;
 use octet_node::Peer;
-use octet_node::as_pid_1::wait_until;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::file::{FileIntake, MAX_WANT, Want};
 use octet_node::control::{

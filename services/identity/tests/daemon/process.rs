@@ -7,9 +7,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use octet_as_pid_1::{TIMEOUT, pass_fds};
 use octet_identity::service::IdentityService;
 use octet_identity::store::IdentityStore;
-use octet_node::as_pid_1::{TIMEOUT, pass_fds};
 use octet_node::control::{CallError, Client};
 use octet_node::{inherited, notify_ready};
 use serde_json::Value;

@@ -7,10 +7,10 @@ use std::sync::mpsc;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use octet_as_pid_1::wait_until;
 use octet_lan::dns::inside::BoxNetworks;
 use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::upstreams::RefusedUpstream;
-use octet_node::as_pid_1::wait_until;
 
 use crate::client::{Client, data, question};
 use crate::host::{Host, impatient, inside, settings};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{MessageType, ResponseCode};
 use hickory_proto::rr::RecordType;
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 
 use crate::client::{Client, data, question, receive, send_all};
 use crate::host::{Host, settings};

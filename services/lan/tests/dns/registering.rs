@@ -8,11 +8,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use octet_as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
 use octet_lan::daemon::SharedStatus;
 use octet_lan::dns::zones::MAX_OF_ONE;
 use octet_lan::name_registration::NameRegistry;
 use octet_lan::serve::{CommandSenders, serve};
-use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};
 use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, register};
 use octet_node::{Callers, PID_1};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
+use octet_as_pid_1::{connect_as, open_to_all, unprivileged, wait_until};
 use octet_node::control::{CallError, Client, FailureCode};
 use serde_json::{Value, json};
 

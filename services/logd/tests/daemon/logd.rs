@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
-use octet_node::as_pid_1::{TIMEOUT, pass_fds};
+use octet_as_pid_1::{TIMEOUT, pass_fds};
 use octet_node::control::{CallError, Client};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use logd::{Host, Logd, object, texts};
-use octet_node::as_pid_1::wait_until;
+use octet_as_pid_1::wait_until;
 use octet_node::control::{CallError, FailureCode};
 use serde_json::{Value, json};
 

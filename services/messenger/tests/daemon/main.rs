@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use octet_appliance::UnitSource;
+use octet_as_pid_1::{TIMEOUT, wait_until};
 use octet_messages::courier::Courier;
 use octet_messages::mailbox_address::MailboxAddress;
 use octet_messages::person::{NewIdentity, Person, PersonEvent};
 use octet_messages::quic::{MailboxClient, PORT, now};
 use octet_messages::store::PersonStore;
 use octet_messenger::{MessengerConfig, run};
-use octet_node::as_pid_1::{TIMEOUT, wait_until};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{self, PublicKey};
 use octet_node::key::{PrivateKey, random};

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use octet_as_pid_1::wait_until;
 use octet_messages::backup::Backup;
 use octet_messages::courier::{Courier, Wire};
 use octet_messages::mailbox_address::MailboxAddress;
@@ -12,7 +13,6 @@ use octet_messages::request::{MailboxRefusal, MailboxReply, MailboxRequest, Sign
 use octet_messages::store::PersonStore;
 use octet_messenger::mailbox::Mailbox;
 use octet_messenger::quic::{self, ServerLimits};
-use octet_node::as_pid_1::wait_until;
 use octet_node::control::PublicKey;
 use octet_node::key::{PrivateKey, random};
 use tempfile::TempDir;

@@ -26,8 +26,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use octet_as_pid_1::RETRY_DELAY;
 use octet_node::Callers;
-use octet_node::as_pid_1::RETRY_DELAY;
 use octet_node::control::PublicKey;
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::key::PrivateKey;

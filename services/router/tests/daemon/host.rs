@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use octet_appliance::{Unit, UnitSource};
-use octet_node::as_pid_1::MemoryFile;
+use octet_as_pid_1::MemoryFile;
 use octet_node::control::file::Source;
 use octet_node::control::{CallError, Client, Failure};
 use octet_node::{Callers, notify_ready};

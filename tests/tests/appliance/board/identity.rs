@@ -36,7 +36,10 @@ fn gate_key(machine: &Machine) -> (Value, Value) {
     gate.map_or((Value::Null, Value::Null), |gate| (gate["key"].clone(), gate["epoch"].clone()))
 }
 
+/// In the short tier `services/identity/tests/daemon` has keys, certificates and revocations, and
+/// `supervisor::sandbox` a folder and verbs that are another unit's.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn keys_are_each_ones_own_and_stay() {
     let shipped = shipped();
     let users = [("as-identity", "identity"), ("as-gate", "gate"), ("as-another", "extra-1")];

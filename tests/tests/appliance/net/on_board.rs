@@ -1,10 +1,9 @@
 //! Units of one board reach each other's ports only if a unit file permits it.
 
-use octet_machine::UnitState;
+use octet_machine::{Machine, UnitState};
 use octet_tests::{READY, Remake, guest};
-use serde_json::json;
 
-use crate::net::guest::{start, with_doors, with_network};
+use crate::net::guest::show;
 
 /// The ports of the unit `web`, at all addresses of the board itself.
 const DOORS: [&str; 5] = [
@@ -25,10 +24,10 @@ fn knocker(name: &str, user: &str, does: &str, more: &str) -> String {
     )
 }
 
-fn with_knockers() -> Remake {
+/// Adds the units, whose addresses are those of `net::scan`.
+pub fn with_knockers(remake: Remake) -> Remake {
     let both = "reaches.web = [\"http\", \"echo\"]";
-    let network = json!({ "address": ["192.0.2.7/24"] });
-    with_network(with_doors(), &network)
+    remake
         .program("knock", &guest("knock"))
         .unit(&knocker("friend", "extra-2", "all", both))
         .unit(&knocker("stranger", "extra-3", "none", ""))
@@ -36,10 +35,8 @@ fn with_knockers() -> Remake {
         .unit(&knocker("namesake", "extra-4", "none", "ports.http = \"tcp/8081\""))
 }
 
-#[test]
-fn units_reach_what_their_files_name() {
-    let (machine, _port) = start(with_knockers());
-    machine.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
+/// Units have reached what their files name, and nothing else.
+pub fn have_knocked(machine: &Machine) {
     let status = machine
         .wait_status("all have knocked", READY, |status| {
             let is_over = |name| {
@@ -53,7 +50,7 @@ fn units_reach_what_their_files_name() {
         let state = status.unit(name).unwrap().state;
         assert_eq!(state, UnitState::Exited, "{name}: {}", machine.tail(60));
     }
-    let rules = machine.call_unit("netd", "show", json!({})).unwrap()["rules"].to_string();
+    let rules = show(machine)["rules"].to_string();
     let denied = rules.split("counter denied_on_board {").nth(1).unwrap();
     // nft's format: `packets N bytes M`.
     let denied = denied.split("packets ").nth(1).unwrap().split(' ').next().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Only the gate's port is reachable.
+//! Only the gate's port is reachable; and on the board itself the ports that unit files name.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use crate::net::guest::{
     BOX, BOX_LINK, ECHO, GATE, TEST, WEB, kill, show, start, that_forwards, with_doors,
     with_network,
 };
+use crate::net::on_board::{have_knocked, with_knockers};
 
 /// The number of kills of netd between probes.
 const KILLS: usize = 3;
@@ -110,12 +111,14 @@ pub fn datagrams_are_answered(station: &mut Station, target: IpAddr, rounds: usi
 #[test]
 fn only_the_gate_answers_and_nothing_is_forwarded() {
     without_rules();
-    let (machine, port) = start(with_network(that_forwards(with_doors()), &network()));
+    let remake = with_knockers(that_forwards(with_doors()));
+    let (machine, port) = start(with_network(remake, &network()));
     let mut station = station(port);
     // The probes start before the link is up, so that the first packet that can pass is one of
     // them.
     assert_eq!(knock(&mut station), [GATE].into());
     machine.wait_ready(READY).unwrap();
+    have_knocked(&machine);
     for target in boxes() {
         let mut answers = scan(&mut station, target);
         answers[1].remove(&(LINKS, Reply::Closed));

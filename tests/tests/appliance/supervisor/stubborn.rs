@@ -1,11 +1,11 @@
-//! Units that do not stop or start as they should.
+//! Units that do not stop or start as they should, or leave something behind.
 
 use octet_machine::{Machine, UnitState};
 use octet_tests::{READY, guest};
 use serde_json::json;
 
 use crate::supervisor::guest::{be, bully, unit, wait_init_says, wait_state, with_echo};
-use crate::supervisor::{down, misfits};
+use crate::supervisor::{down, misfits, trouble};
 
 /// The stop timeout of `deaf`, in milliseconds.
 const TIMEOUT: u64 = 1500;
@@ -20,12 +20,14 @@ fn who_does_not_listen_is_killed_who_lies_is_not_believed_and_misfits_fail() {
     let late = bully("late", &format!("user = \"extra-4\"\n{late}"));
     let image = with_echo().program("bully", &guest("bully"));
     let image = misfits::with(image.unit(&deaf).unit(&shy).unit(&late));
+    let image = image.unit(&trouble::attacker());
     let machine = image.image().machine().cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();
     deaf_to_sigterm(&machine);
     notified_by_a_stranger(&machine);
     never_ready(&machine);
     misfits::fail(&machine);
+    trouble::in_the_short_tier(&machine);
     machine.call("start", json!({ "unit": "deaf" })).unwrap();
     wait_state(&machine, "deaf", UnitState::Ready);
     down::by_ctrl_alt_del(&machine);

@@ -1,6 +1,6 @@
 use super::*;
-use crate::as_pid_1::MemoryFile;
 use crate::serve::verbs::{file, integer, text};
+use octet_as_pid_1::MemoryFile;
 use octet_control::settings::{APPLY, CHECK};
 use octet_control::{CallError, Client, DESCRIBE, FailureCode, Permission};
 use serde_json::Map;

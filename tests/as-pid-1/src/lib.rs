@@ -1,5 +1,7 @@
-//! Test support that plays PID 1 for a service: it starts the service with descriptors, calls it as other
+//! A double of PID 1 for tests of services: it starts the service with descriptors, calls it as other
 //! users, sends files, and waits for effects.
+
+mod sys;
 
 use std::fs::{Permissions, set_permissions};
 use std::io::{self, Read, Write};
@@ -17,7 +19,7 @@ use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
 use serde_json::Value;
 
-pub use crate::sys::pass_fds;
+pub use sys::pass_fds;
 
 /// The timeout of all waits, so that a test fails instead of hanging, even on a slow machine.
 pub const TIMEOUT: Duration = Duration::from_secs(180);
