@@ -19,7 +19,7 @@ use super::media::{self, UNKNOWN};
 use super::names::{NameAsked, NamedFolderRequest, NamedRequest};
 use super::path::{GatewayPath, decode};
 use super::response::remove_body;
-use super::{Gateway, HttpClient, HttpResponse, ObjectRequest, parse, text_response};
+use super::{CacheState, Gateway, HttpClient, HttpResponse, ObjectRequest, parse, text_response};
 use crate::origin::{CachedOrigin, OriginFront};
 
 /// The content security policy of a response, because objects come from untrusted authors. The page
@@ -47,12 +47,32 @@ impl Gateway {
         }
     }
 
-    /// The answer with an object for which nothing has to be waited for. hyper reads the next request into the memory of
+    /// The answer with an object, or with a stored response of an origin, for which nothing has to be waited for. hyper reads the next request into the memory of
     /// this one, and into new memory if this one is still there when its service returns.
     fn serve_at_hand(&self, client: &HttpClient, head: &mut Parts) -> Option<HttpResponse> {
         let state = self.state.as_ref()?;
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
-        if !is_read || self.origin(head).is_some() || refuse_host(head).is_some() {
+        if !is_read {
+            return None;
+        }
+        let mut response = match self.origin(head) {
+            Some((front, origin)) => front.serve_at_hand(&origin, client, head)?,
+            None => self.object_at_hand(state, client, head)?,
+        };
+        self.counters.count_response(response.status().as_u16());
+        if head.method == Method::HEAD {
+            remove_body(&mut response);
+        }
+        Some(response)
+    }
+
+    fn object_at_hand(
+        &self,
+        state: &CacheState,
+        client: &HttpClient,
+        head: &mut Parts,
+    ) -> Option<HttpResponse> {
+        if refuse_host(head).is_some() {
             return None;
         }
         let (text, kind) = match GatewayPath::parse(head.uri.path()) {
@@ -71,10 +91,6 @@ impl Gateway {
         let mut response = self.respond(client, object, asked);
         self.share(&hash, &mut response);
         restrict(&mut response);
-        self.counters.count_response(response.status().as_u16());
-        if head.method == Method::HEAD {
-            remove_body(&mut response);
-        }
         Some(response)
     }
 

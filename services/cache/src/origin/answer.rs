@@ -41,9 +41,9 @@ pub fn answer(
     body: ServedBody,
     age: u64,
 ) -> HttpResponse {
-    let own = head.fields().clone();
+    let own = head.fields();
     let is_ok = head.status() == StatusCode::OK;
-    if is_ok && is_not_modified(asked.fields, &own) {
+    if is_ok && is_not_modified(asked.fields, own) {
         return response(StatusCode::NOT_MODIFIED, own, age, ResponseBody::without_length());
     }
     let size = match &body {
@@ -51,7 +51,7 @@ pub fn answer(
         ServedBody::Coming(coming) => coming.length,
     };
     let range = header_list(asked.fields, &RANGE)
-        .filter(|_| is_ok && *asked.method == Method::GET && if_range(asked.fields, &own));
+        .filter(|_| is_ok && *asked.method == Method::GET && if_range(asked.fields, own));
     let requested = match (range, size) {
         (Some(range), Some(size)) => parse_range(&range, size),
         _ => RequestedRange::Whole,
@@ -90,9 +90,13 @@ pub fn answer(
             coming.body(one.unwrap_or(whole), Arc::clone(&asked.counters))
         }
     };
+    // hyper itself states the length of bytes.
+    let is_stated = matches!(&sent, ResponseBody::Bytes(bytes) if !bytes.is_empty());
     let mut response = response(if is_ok { status } else { head.status() }, own, age, sent);
     if let Some(size) = size {
-        set_header(&mut response, CONTENT_LENGTH, &length.to_string());
+        if !is_stated {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         if is_ok {
             response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         }
@@ -107,11 +111,14 @@ pub fn answer(
     response
 }
 
-fn response(status: StatusCode, fields: HeaderMap, age: u64, body: ResponseBody) -> HttpResponse {
+fn response(status: StatusCode, own: &HeaderMap, age: u64, body: ResponseBody) -> HttpResponse {
+    // `Age`, and those that follow.
+    let mut fields = HeaderMap::with_capacity(own.len() + 4);
+    fields.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+    fields.insert(AGE, HeaderValue::from(age));
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;
-    response.headers_mut().insert(AGE, HeaderValue::from(age));
     response
 }
 

@@ -1,5 +1,6 @@
 //! The origins whose front this node is, what is stored of them, and what arrives.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
@@ -155,8 +156,11 @@ impl OriginFront {
         if origins.is_empty() {
             return None;
         }
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        origins.get(&name).cloned()
+        let mut name = Cow::Borrowed(name.strip_suffix('.').unwrap_or(name));
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            name.to_mut().make_ascii_lowercase();
+        }
+        origins.get(&*name).cloned()
     }
 
     /// The origin with this name, if this node fetches from it.
@@ -258,5 +262,5 @@ impl Drop for FlightEnd {
 
 /// The key of stored responses. What another upstream has answered is not found after a change of the settings.
 pub(super) fn key(origin: &CachedOrigin, target: &str) -> String {
-    format!("{} {}{target}", origin.name, origin.upstream)
+    [&origin.name, " ", &origin.upstream, target].concat()
 }

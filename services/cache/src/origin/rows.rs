@@ -81,8 +81,13 @@ impl OriginRows {
         self.database.close();
     }
 
+    /// The variants of a key, if they are in memory.
+    pub fn at_hand(&self, key: &str) -> Option<ResponseVariants> {
+        self.recent.get(key)
+    }
+
     pub fn get(&self, key: &str) -> Result<ResponseVariants, Error> {
-        if let Some(variants) = self.recent.get(key) {
+        if let Some(variants) = self.at_hand(key) {
             return Ok(variants);
         }
         let before = *self.changes();

@@ -1,12 +1,13 @@
 //! How a request to an origin is answered: from the store, with what arrives, or passed through.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode};
@@ -20,7 +21,8 @@ use super::stored::{CacheUse, ResponseHead, StoredResponse, directive};
 use super::target::normalise;
 use super::upstream::{UNVERIFIED_END, UpstreamFailure};
 use crate::counters::OriginOutcome;
-use crate::http::{HttpClient, HttpResponse, ResponseBody, set_header, text_response};
+use crate::http::{FileQueue, HttpClient, HttpResponse, ResponseBody, set_header, text_response};
+use crate::objects::Object;
 
 /// One request.
 pub(super) struct FrontRequest<'a> {
@@ -33,6 +35,34 @@ pub(super) struct FrontRequest<'a> {
 }
 
 impl OriginFront {
+    /// The answer with a stored response that is fresh, if nothing has to be waited for.
+    pub fn serve_at_hand(
+        &self,
+        origin: &Arc<CachedOrigin>,
+        client: &HttpClient,
+        head: &Parts,
+    ) -> Option<HttpResponse> {
+        let target = normalise(head.uri.path(), head.uri.query())?;
+        let request = self.request(origin, Some(client.files.clone()), head, target);
+        if request.bypass().is_some() {
+            return None;
+        }
+        let now = SystemTime::now();
+        let variants = self.rows.at_hand(&request.key)?;
+        let believed = variants.iter().filter(|it| self.is_believed(it));
+        let (stored, CacheUse::Fresh) = believed
+            .map(|it| (it, request.use_of(it, now)))
+            .find(|(_, use_of)| *use_of != CacheUse::Other)?
+        else {
+            return None;
+        };
+        let object = self.objects.at_hand(stored.hash()?, &self.counters)?;
+        self.counters.http_requests.add(1);
+        request.count(OriginOutcome::Hit);
+        let status = format_args!("hit; ttl={}", request.ttl(stored, now));
+        Some(request.object_answer(stored, object, status))
+    }
+
     /// Answers a request to `origin` of a client, or of another board.
     pub async fn serve(
         self: &Arc<Self>,
@@ -50,23 +80,33 @@ impl OriginFront {
         let Some(target) = normalise(head.uri.path(), head.uri.query()) else {
             return text_response(StatusCode::BAD_REQUEST, "a `%` is followed by two digits");
         };
-        let up = origin.upward(&head.headers);
-        let request = FrontRequest {
-            key: key(&origin, &target),
-            origin,
-            asked: CacheRequest {
-                method: &head.method,
-                fields: &head.headers,
-                files: client.map(|client| client.files),
-                counters: Arc::clone(&self.counters),
-            },
-            target,
-            up,
-        };
+        let request = self.request(&origin, client.map(|client| client.files), &head, target);
         match request.bypass() {
             Some(why) => self.pass(&request, why).await,
             None => self.cached(&request).await,
         }
+    }
+
+    fn request<'a>(
+        &self,
+        origin: &Arc<CachedOrigin>,
+        files: Option<FileQueue>,
+        head: &'a Parts,
+        target: String,
+    ) -> FrontRequest<'a> {
+        let counters = Arc::clone(&self.counters);
+        FrontRequest {
+            key: key(origin, &target),
+            origin: Arc::clone(origin),
+            asked: CacheRequest { method: &head.method, fields: &head.headers, files, counters },
+            target,
+            up: origin.upward(&head.headers),
+        }
+    }
+
+    /// What a node gave that is no member any more, is not believed.
+    fn is_believed(&self, stored: &StoredResponse) -> bool {
+        stored.from.is_none_or(|node| self.boards.is_member(&node))
     }
 
     async fn cached(self: &Arc<Self>, request: &FrontRequest<'_>) -> HttpResponse {
@@ -76,23 +116,18 @@ impl OriginFront {
             say!("what is stored cannot be read: {error}");
             Arc::default()
         });
-        // What a node gave that is no member any more, is not believed.
-        let is_believed =
-            |it: &StoredResponse| it.from.is_none_or(|node| self.boards.is_member(&node));
         let (mut stale, mut has_others) = (None, false);
         for stored in variants.iter() {
-            if !is_believed(stored) {
+            if !self.is_believed(stored) {
                 continue;
             }
             has_others = true;
-            let use_of =
-                stored.head.usable(&request.target, &request.up, now, request.origin.defaults);
+            let use_of = request.use_of(stored, now);
             match use_of {
                 CacheUse::Other => continue,
                 CacheUse::Stale => stale = Some(stored.clone()),
                 CacheUse::Fresh | CacheUse::Revalidating => {
-                    let status =
-                        format!("hit; ttl={}", stored.head.freshness_left(&request.target, now));
+                    let status = format!("hit; ttl={}", request.ttl(stored, now));
                     if let Some(answer) = self.stored_answer(request, stored, &status).await {
                         if use_of == CacheUse::Revalidating {
                             request.count(OriginOutcome::Updating);
@@ -203,16 +238,13 @@ impl OriginFront {
         stored: &StoredResponse,
         status: &str,
     ) -> Option<HttpResponse> {
-        let object = match self.objects.find(stored.hash()?, &self.counters).await {
-            Ok(object) => object?,
+        match self.objects.find(stored.hash()?, &self.counters).await {
+            Ok(object) => Some(request.object_answer(stored, object?, status)),
             Err(error) => {
                 say!("a stored response cannot be read: {error}");
-                return None;
+                None
             }
-        };
-        let age = stored.head.age(&request.target, SystemTime::now()).as_secs();
-        let body = ServedBody::Object(object.content, object.size);
-        Some(with_status(answer(&request.asked, &stored.head, body, age), status))
+        }
     }
 
     /// Passes the request through: nothing of it is stored.
@@ -256,6 +288,26 @@ impl CachedOrigin {
 }
 
 impl FrontRequest<'_> {
+    fn use_of(&self, stored: &StoredResponse, now: SystemTime) -> CacheUse {
+        stored.head.usable(&self.target, &self.up, now, self.origin.defaults)
+    }
+
+    fn object_answer(
+        &self,
+        stored: &StoredResponse,
+        object: Object,
+        status: impl Display,
+    ) -> HttpResponse {
+        let age = stored.head.age(&self.target, SystemTime::now()).as_secs();
+        let body = ServedBody::Object(object.content, object.size);
+        with_status(answer(&self.asked, &stored.head, body, age), status)
+    }
+
+    /// The parameter `ttl` of `Cache-Status` (RFC 9211, section 2.4).
+    fn ttl(&self, stored: &StoredResponse, now: SystemTime) -> i64 {
+        stored.head.freshness_left(&self.target, now)
+    }
+
     /// Why the cache is not used.
     fn bypass(&self) -> Option<&'static str> {
         let fields = self.asked.fields;
@@ -282,7 +334,7 @@ impl FrontRequest<'_> {
 
     fn failed(&self, failure: &UpstreamFailure, forward: &str) -> HttpResponse {
         self.count(OriginOutcome::Failed);
-        with_status(text_response(failure.status, &failure.why), &format!("fwd={forward}"))
+        with_status(text_response(failure.status, &failure.why), format_args!("fwd={forward}"))
     }
 
     fn count(&self, outcome: OriginOutcome) {
@@ -291,8 +343,8 @@ impl FrontRequest<'_> {
 }
 
 /// Adds to `Cache-Status`: the cache nearest to the client is the last one (RFC 9211, section 2).
-fn with_status(mut response: HttpResponse, status: &str) -> HttpResponse {
-    if let Ok(value) = format!("octet; {status}").parse() {
+fn with_status(mut response: HttpResponse, status: impl Display) -> HttpResponse {
+    if let Ok(value) = HeaderValue::try_from(format!("octet; {status}")) {
         response.headers_mut().append(CACHE_STATUS, value);
     }
     response

@@ -42,6 +42,12 @@ struct HeadLifetime {
     policy: CachePolicy,
     /// In seconds, without its age.
     fresh: u64,
+    /// The age that it had when it came, in seconds.
+    age: u64,
+    /// How long it was fresh for from then on.
+    left: Duration,
+    /// Whether it is for a request of which no field goes up.
+    is_for_plain: bool,
 }
 
 /// A response whose body is an object.
@@ -123,7 +129,20 @@ impl ResponseHead {
         let by_date = date(fields.get(DATE)).and_then(|date| self.came().duration_since(date).ok());
         let age = said.unwrap_or(0).max(by_date.unwrap_or_default().as_secs());
         let fresh = self.policy_of_age(target, 0).time_to_live(self.came()).as_secs();
-        HeadLifetime { policy: self.policy_of_age(target, age), fresh }
+        let policy = self.policy_of_age(target, age);
+        let plain = policy.before_request(&policy_request(target, &HeaderMap::new()), self.came());
+        HeadLifetime {
+            fresh,
+            age,
+            left: policy.time_to_live(self.came()),
+            is_for_plain: !matches!(plain, BeforeRequest::Stale { matches: false, .. }),
+            policy,
+        }
+    }
+
+    /// How long it is here.
+    fn resident(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.came()).unwrap_or_default()
     }
 
     /// The policy if the response had this age in seconds when it came.
@@ -149,7 +168,7 @@ impl ResponseHead {
     }
 
     pub fn age(&self, target: &str, now: SystemTime) -> Duration {
-        self.policy(target).age(now)
+        Duration::from_secs(self.lifetime(target).age) + self.resident(now)
     }
 
     /// The freshness that is left, in seconds; negative if it is stale.
@@ -166,7 +185,11 @@ impl ResponseHead {
         now: SystemTime,
         defaults: StaleDefaults,
     ) -> CacheUse {
-        let policy = self.policy(target);
+        let HeadLifetime { policy, left, is_for_plain, .. } = self.lifetime(target);
+        // The policy would say the same, and makes a whole response for it. Nearly all requests are this one.
+        if fields.is_empty() && *is_for_plain && *left > self.resident(now) {
+            return CacheUse::Fresh;
+        }
         match policy.before_request(&policy_request(target, fields), now) {
             BeforeRequest::Fresh(_) if !policy.is_stale(now) || self.may_be_stale() => {
                 CacheUse::Fresh
@@ -321,4 +344,62 @@ fn map(list: &[(String, Vec<u8>)]) -> HeaderMap {
     let mut fields = HeaderMap::new();
     fields.extend(list.iter().filter_map(field));
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TARGET: &str = "/a?b";
+
+    fn fields(list: &[(&'static str, String)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, String)| {
+            (HeaderName::from_static(name), value.parse().unwrap())
+        };
+        let mut fields = HeaderMap::new();
+        fields.extend(list.iter().map(field));
+        fields
+    }
+
+    proptest! {
+        /// What is said without the policy is what it says.
+        #[test]
+        fn plain_requests_are_as_the_policy_has_it(
+            control in prop::sample::select(vec![
+                "", "max-age=10", "max-age=0", "s-maxage=5", "no-cache", "must-revalidate, max-age=7",
+                "no-store", "max-age=10, stale-while-revalidate=4", "public", "proxy-revalidate, max-age=9",
+            ]),
+            vary in prop::option::of(prop::sample::select(vec!["accept", "*", "accept, x-other"])),
+            age in prop::option::of(0..12_u64),
+            dates in prop::option::of((0..20_u64, 0..20_u64)),
+            accept in any::<bool>(),
+            waited in 0..15_000_u64,
+            is_back in any::<bool>(),
+        ) {
+            let came = UNIX_EPOCH + Duration::from_millis(1_790_000_000_500);
+            let date = |before: u64| httpdate::fmt_http_date(came - Duration::from_secs(before));
+            let mut own = vec![("cache-control", control.to_owned())];
+            own.extend(vary.map(|it| ("vary", it.to_owned())));
+            own.extend(age.map(|it| ("age", it.to_string())));
+            if let Some((sent, modified)) = dates {
+                own.push(("date", date(sent)));
+                own.push(("last-modified", date(sent + 100 * modified)));
+            }
+            let request = if accept { fields(&[("accept", "text/plain".to_owned())]) } else { HeaderMap::new() };
+            let head = ResponseHead::new(StatusCode::OK, &fields(&own), &request, came);
+            // A clock may go back.
+            let waited = Duration::from_millis(waited);
+            let now = if is_back { came - waited } else { came + waited };
+
+            let policy = head.policy(TARGET);
+            prop_assert_eq!(head.age(TARGET, now), policy.age(now));
+            let plain = policy.before_request(&policy_request(TARGET, &HeaderMap::new()), now);
+            let is_fresh = matches!(plain, BeforeRequest::Fresh(_));
+            let use_of = head.usable(TARGET, &HeaderMap::new(), now, StaleDefaults::default());
+            prop_assert_eq!(use_of == CacheUse::Fresh, is_fresh);
+            let is_other = matches!(plain, BeforeRequest::Stale { matches: false, .. });
+            prop_assert_eq!(use_of == CacheUse::Other, is_other);
+        }
+    }
 }

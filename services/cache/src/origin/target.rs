@@ -1,9 +1,11 @@
 //! The path and query of a request in one form (RFC 3986, 6.2.2): what the key has is exactly what goes up.
 
+use std::borrow::Cow;
+
 /// Normalises the path and query of a request: percent-encoded unreserved characters are decoded, other digits are upper
 /// case, and dot segments are removed. `None` if a `%` is not followed by two digits.
 pub fn normalise(path: &str, query: Option<&str>) -> Option<String> {
-    let mut target = remove_dot_segments(&decode_unreserved(path)?);
+    let mut target = remove_dot_segments(&decode_unreserved(path)?).into_owned();
     if let Some(query) = query {
         target.push('?');
         target.push_str(&decode_unreserved(query)?);
@@ -11,7 +13,10 @@ pub fn normalise(path: &str, query: Option<&str>) -> Option<String> {
     Some(target)
 }
 
-fn decode_unreserved(text: &str) -> Option<String> {
+fn decode_unreserved(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
     let mut parts = text.split('%');
     let mut decoded = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -24,11 +29,14 @@ fn decode_unreserved(text: &str) -> Option<String> {
         }
         decoded.push_str(&part[2..]);
     }
-    Some(decoded)
+    Some(Cow::Owned(decoded))
 }
 
 /// RFC 3986, 5.2.4, for a path that begins with `/`.
-fn remove_dot_segments(path: &str) -> String {
+fn remove_dot_segments(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') && !path.contains("/.") {
+        return Cow::Borrowed(path);
+    }
     let mut kept: Vec<&str> = vec![];
     let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -45,7 +53,7 @@ fn remove_dot_segments(path: &str) -> String {
             kept.push("");
         }
     }
-    format!("/{}", kept.join("/"))
+    Cow::Owned(format!("/{}", kept.join("/")))
 }
 
 #[cfg(test)]

@@ -88,6 +88,13 @@ fn a_table() {
         assert_eq!(stand.web.count() == before, is_hit, "{fields} {second} {again:?}");
         assert_eq!(status(&again).starts_with("octet; hit"), is_hit, "{again:?}");
         assert!(!is_hit || !again.header("age").is_empty(), "{again:?}");
+        // What is in memory now is answered as what was not.
+        if is_hit {
+            let third = stand.get(&path, second);
+            assert_eq!((third.code, third.text()), (200, format!("body {number}")), "{fields}");
+            assert_eq!(stand.web.count(), before, "{fields} {second} {third:?}");
+            assert!(status(&third).starts_with("octet; hit"), "{third:?}");
+        }
     }
 }
 

@@ -39,6 +39,33 @@ fn what_is_not_stored() {
 }
 
 #[test]
+fn what_is_in_memory_is_not_for_who_asks_for_oneself() {
+    let stand = stand("cookies = [\"a\"]\n");
+    stand.web.answers(ok("Cache-Control: max-age=60\r\nETag: \"t\"\r\n", b"body"));
+    let is_asked = |fields: &str| {
+        let before = stand.web.count();
+        let answer = stand.get("/", fields);
+        assert_eq!((answer.code, answer.text().as_str()), (200, "body"), "{fields}");
+        stand.settled();
+        stand.web.count() > before
+    };
+    assert_eq!([is_asked(""), is_asked(""), is_asked("")], [true, false, false]);
+    for fields in [
+        "Authorization: Basic eA==\r\n",
+        "Cookie: a=1\r\n",
+        "If-Match: \"t\"\r\n",
+        "Cache-Control: no-store\r\n",
+        "Cache-Control: no-cache\r\n",
+        "Pragma: no-cache\r\n",
+        "Cache-Control: max-age=0\r\n",
+    ] {
+        assert!(is_asked(fields), "{fields}");
+        assert!(!is_asked("") && !is_asked("Cookie: b=1\r\n"), "after {fields}");
+    }
+    assert_eq!(stand.ask("POST", "/", "").code, 405);
+}
+
+#[test]
 fn what_goes_up_and_comes_back() {
     let stand = stand("cookies = [\"a\"]\n");
     stand.web.answers(ok("Set-Cookie: s=1; Domain=octet.internal; Path=/\r\nContent-Security-Policy: default-src 'self'\r\nContent-Type: text/html\r\n", b"page"));
